@@ -1,0 +1,21 @@
+/* Every fault point there is: X(name, what it stands for). */
+#ifndef BASTIDE_BASE_FAULT_POINTS_H
+#define BASTIDE_BASE_FAULT_POINTS_H
+
+#define FAULT_POINTS(X)                                                        \
+    X("log.append.before", "before a batch is written to the log")             \
+    X("log.append.after", "after the write, before the sync")                  \
+    X("log.sync.before", "before fdatasync of the log")                        \
+    X("log.sync.after", "after fdatasync of the log")                          \
+    X("log.segment.before", "before a new segment is made")                    \
+    X("log.segment.after", "after a new segment is made")                      \
+    X("log.delete.before", "before an old segment is deleted")                 \
+    X("store.flush.before", "before a flush begins")                           \
+    X("store.flush.after", "after a flush was committed and synced")           \
+    X("store.commit.before", "before mdb_txn_commit")                          \
+    X("store.commit.after", "after mdb_txn_commit")                            \
+    X("store.snapshot.write", "while a snapshot chunk is stored")              \
+    X("store.snapshot.adopt.before", "before a received snapshot is adopted")  \
+    X("store.snapshot.adopt.after", "after the log names it, before the rename")
+
+#endif
