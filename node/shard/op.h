@@ -1,0 +1,210 @@
+/* One operation on one shard, as the API in front asks for it, and its result.
+ *
+ * The node that received the client's request validates it, works out which
+ * shard it concerns, and describes the work in a `struct op`. The operation is
+ * then run by whoever can: the worker that owns the shard's replica here, or
+ * (encoded, over the peer link) the node that leads the shard. An operation is
+ * therefore plain data with a bounded encoding, and running it twice with the
+ * same `id` has the effect of running it once: a retry after a lost connection
+ * is answered from what the first run did.
+ *
+ * Ownership: all `struct bytes` in an op are borrowed; they must live until the
+ * operation's result was delivered. A result owns its buffers (op_result_free).
+ */
+#ifndef BASTIDE_SHARD_OP_H
+#define BASTIDE_SHARD_OP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "node/base/buf.h"
+#include "node/base/bytes.h"
+#include "node/base/clock.h"
+#include "node/base/err.h"
+
+/* The shard that holds the account itself: databases, containers, groups. */
+#define SHARD_META 0
+/* Shards 1..SHARD_MAX-1 hold documents; the number has 12 bits in a RID. */
+#define SHARD_MAX 4096
+
+#define OP_ID_LEN 16
+#define OP_HASH_LEN 16
+/* Longest record key, and so the longest scan position. */
+#define OP_KEY_MAX 64
+/* A document may have 2 MiB as the client sends it; system properties and
+ * framing fit in the rest. */
+#define OP_DOCUMENT_MAX (2u * 1024 * 1024)
+#define OP_BODY_MAX (OP_DOCUMENT_MAX + 64 * 1024)
+#define OP_QUERY_MAX (256u * 1024)
+#define OP_PARAMS_MAX (2u * 1024 * 1024)
+/* A page of results as one answer: the protocol's 4 MiB. */
+#define OP_PAGE_MAX (4u * 1024 * 1024)
+/* Documents that one scan step may look at before it must come back with a
+ * position to go on from, so that no request holds a worker for long. */
+#define OP_SCAN_EXAMINE_MAX 2000
+
+/* Containers of the meta shard. Users' containers have numbers from
+ * CONTAINER_FIRST_USER on and never reuse one. */
+enum {
+    CONTAINER_DATABASES = 1,  /* partition key: "", id: database id */
+    CONTAINER_CONTAINERS = 2, /* partition key: database RID, id: container id */
+    CONTAINER_ACCOUNT = 3,    /* partition key: "", id: "account" */
+    CONTAINER_GROUPS = 4,     /* partition key: "", id: group name */
+    CONTAINER_FIRST_USER = 16
+};
+
+enum op_kind {
+    OP_READ = 1, /* one record by address */
+    OP_WRITE,    /* create, upsert, replace or delete one record */
+    OP_SCAN,     /* the next records of a container or partition, filtered */
+    OP_BARRIER,  /* nothing, once this node's replica is new enough */
+    OP_KIND_COUNT
+};
+
+enum op_write_mode {
+    OP_CREATE = 1, /* ERR_EXISTS when there is one */
+    OP_UPSERT,
+    OP_REPLACE, /* ERR_NOT_FOUND when there is none */
+    OP_DELETE,  /* ERR_NOT_FOUND when there is none */
+    OP_WRITE_MODE_COUNT
+};
+
+/* What kind of resource a record is: decides which system properties are
+ * appended to the stored text and how the RID is made. */
+enum op_resource {
+    OP_RESOURCE_DOCUMENT = 1,
+    OP_RESOURCE_DATABASE,
+    OP_RESOURCE_CONTAINER,
+    OP_RESOURCE_INTERNAL, /* account and group records: no properties added */
+    OP_RESOURCE_COUNT
+};
+
+enum op_condition {
+    OP_COND_NONE = 0,
+    OP_COND_IF_MATCH,      /* `etag` must be the current one */
+    OP_COND_IF_MATCH_ANY,  /* "*": the record must exist */
+    OP_COND_IF_NONE_MATCH, /* reads: ERR_NOT_MODIFIED when `etag` is current;
+                              writes: ERR_PRECONDITION */
+    OP_COND_IF_NONE_MATCH_ANY, /* "*": the record must not exist */
+    OP_COND_COUNT
+};
+
+/* A version of a record: who wrote it and where in the log. Its text form is
+ * the API's etag; unique for the life of the shard, also across leaders whose
+ * unacknowledged entries were lost (hence the term). */
+struct etag {
+    uint64_t term;
+    uint64_t lsn;
+    uint16_t shard;
+    uint16_t position;
+};
+
+/* `"xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"` with its quotes. */
+#define ETAG_TEXT_LEN 38
+void etag_format(const struct etag *e, char out[ETAG_TEXT_LEN + 1]);
+/* Accepts the text with or without quotes. ERR_MALFORMED for anything that
+ * this system never issued (such a tag simply matches nothing). */
+int etag_parse(struct bytes text, struct etag *etag_out);
+bool etag_equal(const struct etag *a, const struct etag *b);
+
+/* Where a record lives inside its shard. */
+struct op_address {
+    uint32_t container;
+    uint8_t pk_hash[OP_HASH_LEN]; /* keyed hash of the partition key */
+    uint8_t id_hash[OP_HASH_LEN]; /* keyed hash of the id */
+};
+
+struct op {
+    enum op_kind kind;
+    uint16_t shard;
+    uint8_t id[OP_ID_LEN]; /* random; the same in every retry */
+    struct op_address at;
+
+    /* OP_READ, OP_WRITE */
+    enum op_condition condition;
+    struct etag etag;
+    bool etag_unknown; /* the client's tag was not one of ours: never equal */
+
+    /* OP_WRITE */
+    enum op_write_mode mode;
+    enum op_resource resource;
+    /* The record's JSON object without its closing brace and without system
+     * properties: `{"id":"1","pk":"a"`. Empty for OP_DELETE. For
+     * OP_RESOURCE_INTERNAL the whole text. */
+    struct bytes body;
+    /* RID of the parent: container (8 bytes) for documents, database (4) for
+     * containers, nothing for databases. */
+    uint8_t parent_rid[8];
+    /* The record that must exist for this one to be written (a container's
+     * database), identified by address and record number; else ERR_NOT_FOUND
+     * with op_result.parent_missing. */
+    bool has_parent;
+    struct op_address parent;
+    uint64_t parent_record;
+    /* OP_DELETE: also delete every record of this container and partition
+     * (a database's containers). */
+    bool cascade;
+    uint32_t cascade_container;
+    uint8_t cascade_pk_hash[OP_HASH_LEN];
+
+    /* OP_SCAN: container `at.container`, or one partition of it. */
+    bool one_partition;       /* only `at.pk_hash` */
+    struct bytes after;       /* position from the last result; empty: begin */
+    uint32_t max_items;       /* rows wanted, 1.. */
+    uint32_t max_bytes;       /* of rows, at most OP_PAGE_MAX */
+    struct bytes query;       /* SQL text; empty: every record as it is */
+    struct bytes params;      /* JSON array of {name,value}; may be empty */
+
+    /* OP_BARRIER: 0 asks for a linearizable point (everything acknowledged
+     * before now is visible here afterwards); otherwise: this LSN. */
+    uint64_t min_lsn;
+};
+
+struct op_result {
+    int err; /* ERR_OK, or:
+              * NOT_FOUND, EXISTS, PRECONDITION, NOT_MODIFIED  as asked
+              * INVALID       the query failed; `message` says why
+              * LIMIT         the record would be too large
+              * THROTTLED     memory is full; see retry_after_ms
+              * NO_SPACE      the disk is full; nothing was written
+              * UNAVAILABLE   no leader or quorum; nothing was written
+              * TIMEOUT       the outcome of a write is unknown
+              * CORRUPT       this replica's data is damaged */
+    bool created;        /* OP_WRITE: there was no such record before */
+    bool parent_missing; /* with NOT_FOUND: it is the parent that is missing */
+    uint64_t lsn;        /* state the answer reflects, or the write's own */
+    uint64_t term;       /* of the leader that answered */
+    uint64_t record;     /* record number (the counter in a document's RID) */
+    struct etag etag;    /* of the record read or written */
+    struct buf body;     /* OP_READ, OP_WRITE: the stored JSON text.
+                          * OP_SCAN: rows, each u32_le length + bytes */
+    uint32_t items;      /* OP_SCAN: rows in body */
+    bool more;           /* OP_SCAN: go on from `next` */
+    uint8_t next[OP_KEY_MAX];
+    uint8_t next_len;
+    uint32_t examined;       /* OP_SCAN: documents looked at */
+    uint32_t retry_after_ms; /* THROTTLED */
+    struct err_msg message;  /* may be empty */
+};
+
+void op_result_init(struct op_result *r);
+void op_result_free(struct op_result *r);
+/* Moves `from` into `to` (which must be freed or never used) and leaves `from`
+ * empty. */
+void op_result_move(struct op_result *to, struct op_result *from);
+
+/* Bounded binary encoding for the peer links; version byte first.
+ * Encoders: ERR_LIMIT, ERR_NO_MEMORY. Decoders: ERR_MALFORMED; a decoded op
+ * borrows from `in`; a decoded result owns its body. */
+#define OP_ENCODED_MAX (OP_BODY_MAX + OP_QUERY_MAX + OP_PARAMS_MAX + 4096)
+int op_encode(const struct op *op, struct buf *out);
+int op_decode(struct bytes in, struct op *op_out);
+int op_result_encode(const struct op_result *r, struct buf *out);
+int op_result_decode(struct bytes in, struct op_result *result_out);
+
+/* Iterates the rows of a scan result's body; false at the end. */
+bool op_result_next_row(const struct op_result *r, size_t *offset,
+                        struct bytes *row_out);
+
+#endif
