@@ -1,0 +1,220 @@
+/* The configuration of one node: read once, checked once, then constant.
+ *
+ * Three sources, later ones win: one YAML file, environment variables, flags.
+ * Every scalar setting has one dotted name, used by all three:
+ *
+ *     file          listen:  { admin: "127.0.0.1:9091" }
+ *     environment   BASTIDE_LISTEN_ADMIN=127.0.0.1:9091
+ *     flag          --set listen.admin=127.0.0.1:9091
+ *
+ * (the regions list can only be given by the file). Unknown keys, unknown
+ * BASTIDE_* variables, duplicate keys and bad values are refused with where
+ * they stand, what was found and what was expected. docs/configuration.md
+ * lists all names with their defaults; `config_describe` prints the same table.
+ *
+ * Relative paths are relative to the folder of the file. After config_load the
+ * paths are absolute, every value is within its range, the node is found in
+ * its own region's list, and the relations between settings hold (for example
+ * lease < election), so that users need not check again. Files that the
+ * settings name (keys, certificates) are not opened here, the account keys
+ * apart: their owners do that and say more about it.
+ */
+#ifndef BASTIDE_CONFIG_CONFIG_H
+#define BASTIDE_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "node/base/err.h"
+#include "node/base/log.h"
+
+#define CONFIG_REGIONS_MAX 32      /* regions of a cluster */
+#define CONFIG_REGION_NODES_MAX 32 /* nodes of one region */
+#define CONFIG_NODES_MAX 255       /* nodes of a cluster; ids are 1..255 */
+#define CONFIG_NAME_MAX 63         /* bytes of a cluster, region or node name */
+#define CONFIG_HOST_MAX 253        /* bytes of a host name */
+#define CONFIG_FILE_MAX (1 << 20)  /* bytes of a configuration file */
+#define CONFIG_WORKERS_MAX 64
+#define CONFIG_SHARDS_MAX 1024
+
+/* An address to listen on or to connect to. `host` is an IPv4 address, an
+ * IPv6 address (without brackets) or a host name. */
+struct config_addr {
+    char host[CONFIG_HOST_MAX + 1];
+    uint16_t port; /* 1..65535 */
+};
+
+struct config_node {
+    char name[CONFIG_NAME_MAX + 1];
+    uint32_t id;             /* unique in the cluster, 1..CONFIG_NODES_MAX */
+    struct config_addr peer; /* where other nodes connect to */
+    char *endpoint;          /* public URL served by this node alone */
+};
+
+struct config_region {
+    char name[CONFIG_NAME_MAX + 1];
+    uint32_t priority;         /* 0 = first choice for writes; unique */
+    char *endpoint;            /* public URL, "https://host:port/" */
+    struct config_addr listen; /* what the region's nodes bind for it */
+    struct config_node *nodes;
+    size_t node_count; /* at least 1 */
+};
+
+enum config_tls { CONFIG_TLS_1_2 = 12, CONFIG_TLS_1_3 = 13 };
+/* "auto" is text on a terminal and JSON otherwise; config_log_format tells. */
+enum config_log_format { CONFIG_LOG_AUTO, CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
+
+struct config {
+    /* Who this is. */
+    char cluster[CONFIG_NAME_MAX + 1]; /* cluster */
+    char region[CONFIG_NAME_MAX + 1];  /* region */
+    char node[CONFIG_NAME_MAX + 1];    /* node */
+    uint32_t id;                       /* id: equal to the list's entry */
+    char *data_dir;                    /* data_dir, absolute */
+    char *file;                        /* the file read, absolute; or NULL */
+    uint32_t workers; /* workers: 0 = one per core. Only the first start of a
+                       * data directory decides: its owner stores the number */
+    bool stand_in;    /* stand_in: also listen on the region addresses of
+                       * regions whose nodes are all dead (shared hosts) */
+
+    struct {
+        struct config_addr account; /* shared by all nodes (SO_REUSEPORT) */
+        struct config_addr region;  /* shared by the nodes of the region */
+        struct config_addr node;    /* this node alone */
+        struct config_addr admin;   /* /livez /readyz /status, mTLS */
+        struct config_addr peer;    /* links of other nodes, mTLS */
+    } listen;
+
+    char *account_endpoint; /* account.endpoint: URL any node serves */
+
+    struct {
+        char *ca;                    /* PEM, the cluster's CA certificate */
+        char *cert;                  /* PEM, this node's certificate */
+        char *key;                   /* PEM, its private key */
+        enum config_tls min_version; /* of the HTTPS front; links: always 1.3 */
+    } tls;
+
+    struct {
+        char *kek;     /* key-encryption key file (crypt/keyring.h) */
+        char *cluster; /* wrapped data keys (crypt/keyring.h) */
+        char *account; /* account master keys (config_account_keys_load) */
+    } keys;
+
+    uint32_t shards; /* shards of group `default`; fixed for a cluster's life */
+
+    struct config_region *regions;          /* sorted by priority */
+    size_t region_count;                    /* at least 1 */
+    const struct config_region *own_region; /* points into `regions` */
+    const struct config_node *own_node;
+
+    struct {
+        uint64_t memtable_bytes;    /* per worker, all its shards together */
+        uint32_t connections;       /* client connections of the whole node */
+        uint32_t header_bytes;      /* request line and headers */
+        uint32_t body_bytes;        /* request body */
+        uint32_t log_segment_bytes; /* a log file's size before the next */
+        uint64_t map_bytes;         /* LMDB map size, per worker */
+    } limits;
+
+    struct {
+        uint32_t heartbeat_ms;    /* leader to followers */
+        uint32_t election_ms;     /* shortest; the longest is twice that */
+        uint32_t lease_ms;        /* leader lease, < election_ms */
+        uint32_t link_silence_ms; /* a peer link without bytes is broken */
+        uint32_t connect_ms;      /* TCP and TLS to a peer */
+        uint32_t request_ms;      /* a client request's answer, then 408/503 */
+        uint32_t handshake_ms;    /* TLS handshake of a client */
+        uint32_t header_ms;       /* first byte to the end of the headers */
+        uint32_t body_ms;         /* end of headers to the end of the body */
+        uint32_t idle_ms;         /* kept-alive connection without a request */
+        uint32_t drain_ms;        /* what a stopping node waits for requests */
+    } timeouts;
+
+    struct {
+        enum log_level level;
+        enum config_log_format format;
+    } log;
+
+    char *faults; /* BASTIDE_FAULTS, for fault_arm; NULL when absent. Only the
+                   * environment can set it: a fault is for tests */
+};
+
+struct config_sources {
+    const char *file;        /* path; NULL = no file */
+    char **env;              /* NAME=value, NULL-terminated; NULL = none */
+    const char *const *sets; /* "name=value" of flags, in order */
+    size_t set_count;
+};
+
+/* Reads and checks everything. On failure the message is one line that begins
+ * with the place ("node.yaml:12: ", "BASTIDE_WORKERS: ", "--set workers: ").
+ * ERR_NOT_FOUND, ERR_FORBIDDEN, ERR_IO: the file cannot be read;
+ * ERR_LIMIT: larger than CONFIG_FILE_MAX; ERR_MALFORMED: not YAML;
+ * ERR_INVALID: an unknown key, a bad value, a missing setting, a broken
+ * relation. The caller owns the result: config_free. */
+int config_load(const struct config_sources *sources,
+                struct config **config_out, struct err_msg *msg);
+void config_free(struct config *config); /* NULL is allowed */
+
+/* Finds nodes by id; NULL when there is none. `region_out` may be NULL. */
+const struct config_node *
+config_find_node(const struct config *config, uint32_t id,
+                 const struct config_region **region_out);
+const struct config_region *config_find_region(const struct config *config,
+                                               const char *name);
+
+/* What log.format means for descriptor `fd`. */
+enum log_format config_log_format(const struct config *config, int fd);
+
+/* Every scalar setting, in the order of the documentation. */
+struct config_setting {
+    const char *name;     /* "limits.memtable_bytes" */
+    const char *expected; /* "a size from 1 MiB to 64 GiB" */
+    const char *fallback; /* default as text; NULL = must be given */
+    const char *help;     /* one line */
+};
+/* The i-th setting, false past the end. The strings live for ever. */
+bool config_describe(size_t i, struct config_setting *setting_out);
+
+/* Parses "host:port" or "[v6]:port". ERR_INVALID with what was expected. */
+int config_parse_addr(const char *text, struct config_addr *addr_out,
+                      struct err_msg *msg);
+/* Whether a cluster, region or node name is legal: a-z, 0-9 and '-', begins
+ * and ends with a letter or digit, at most CONFIG_NAME_MAX bytes. */
+bool config_name_ok(const char *name);
+
+/* The four master keys of the account, from a file of lines
+ *
+ *     primary: <base64 of 64 bytes>
+ *     secondary: ...
+ *     primary_readonly: ...
+ *     secondary_readonly: ...
+ *
+ * whose mode lets nobody but the owner read it. */
+#define CONFIG_MASTER_KEY_LEN 64
+#define CONFIG_MASTER_KEY_TEXT_LEN 88 /* its base64 form */
+enum config_master_key {
+    CONFIG_KEY_PRIMARY,
+    CONFIG_KEY_SECONDARY,
+    CONFIG_KEY_PRIMARY_READONLY,
+    CONFIG_KEY_SECONDARY_READONLY,
+    CONFIG_KEY_COUNT
+};
+struct config_account_keys {
+    uint8_t raw[CONFIG_KEY_COUNT][CONFIG_MASTER_KEY_LEN];
+    char text[CONFIG_KEY_COUNT][CONFIG_MASTER_KEY_TEXT_LEN + 1];
+};
+/* ERR_NOT_FOUND, ERR_FORBIDDEN (unreadable, or others may read it), ERR_IO,
+ * ERR_INVALID (a key missing, twice, of a wrong length or not base64); the
+ * message names the file and line, never key bytes. Wipe with
+ * config_account_keys_wipe. */
+int config_account_keys_load(const char *path,
+                             struct config_account_keys *keys_out,
+                             struct err_msg *msg);
+/* Makes four random keys and writes the file with mode 0600. ERR_EXISTS when
+ * it is there already; ERR_NOT_FOUND, ERR_FORBIDDEN, ERR_NO_SPACE, ERR_IO. */
+int config_account_keys_create(const char *path, struct err_msg *msg);
+void config_account_keys_wipe(struct config_account_keys *keys);
+
+#endif
