@@ -21,6 +21,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "node/base/buf.h"
 #include "node/base/bytes.h"
@@ -52,6 +53,9 @@ struct buf *chan_input(struct chan *c);
  * (nothing is queued), ERR_CLOSED after close. */
 int chan_write(struct chan *c, const void *data, size_t len);
 size_t chan_output_len(const struct chan *c); /* unsent bytes */
+/* How many bytes of all that was ever queued may have left: bytes beyond this
+ * count have certainly not reached the peer. Valid until chan_free. */
+uint64_t chan_sent(const struct chan *c);
 
 /* Stops and starts reading from the socket (back-pressure). Data already in
  * chan_input stays. Starts enabled. */
