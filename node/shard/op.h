@@ -37,7 +37,8 @@
 #define OP_DOCUMENT_MAX (2u * 1024 * 1024)
 #define OP_BODY_MAX (OP_DOCUMENT_MAX + 64 * 1024)
 #define OP_QUERY_MAX (256u * 1024)
-#define OP_PARAMS_MAX (2u * 1024 * 1024)
+#define OP_PARAMS_MAX (512u * 1024)
+#define OP_MERGE_REQUEST_MAX (64u * 1024)
 /* A page of results as one answer: the protocol's 4 MiB. */
 #define OP_PAGE_MAX (4u * 1024 * 1024)
 /* Documents that one scan step may look at before it must come back with a
@@ -155,6 +156,11 @@ struct op {
     uint32_t max_bytes;       /* of rows, at most OP_PAGE_MAX */
     struct bytes query;       /* SQL text; empty: every record as it is */
     struct bytes params;      /* JSON array of {name,value}; may be empty */
+    /* For a query whose query_shape is not QUERY_STREAM: the text of
+     * query_merge_request. The scan then runs to the end of the shard (or
+     * partition) and answers all its shard rows at once as one row list in
+     * `body` (not framed row by row); `after`, `max_items` do not apply. */
+    struct bytes merge_request;
 
     /* OP_BARRIER: 0 asks for a linearizable point (everything acknowledged
      * before now is visible here afterwards); otherwise: this LSN. */
@@ -178,7 +184,8 @@ struct op_result {
     uint64_t record;     /* record number (the counter in a document's RID) */
     struct etag etag;    /* of the record read or written */
     struct buf body;     /* OP_READ, OP_WRITE: the stored JSON text.
-                          * OP_SCAN: rows, each u32_le length + bytes */
+                          * OP_SCAN: rows, each u32_le length + bytes;
+                          * with a gathering query: the shard's row list */
     uint32_t items;      /* OP_SCAN: rows in body */
     bool more;           /* OP_SCAN: go on from `next` */
     uint8_t next[OP_KEY_MAX];
@@ -197,7 +204,8 @@ void op_result_move(struct op_result *to, struct op_result *from);
 /* Bounded binary encoding for the peer links; version byte first.
  * Encoders: ERR_LIMIT, ERR_NO_MEMORY. Decoders: ERR_MALFORMED; a decoded op
  * borrows from `in`; a decoded result owns its body. */
-#define OP_ENCODED_MAX (OP_BODY_MAX + OP_QUERY_MAX + OP_PARAMS_MAX + 4096)
+#define OP_ENCODED_MAX                                                         \
+    (OP_BODY_MAX + OP_QUERY_MAX + OP_PARAMS_MAX + OP_MERGE_REQUEST_MAX + 4096)
 int op_encode(const struct op *op, struct buf *out);
 int op_decode(struct bytes in, struct op *op_out);
 int op_result_encode(const struct op_result *r, struct buf *out);
