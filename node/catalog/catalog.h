@@ -1,0 +1,157 @@
+/* The catalog: which databases, containers and groups exist. Built in memory,
+ * on every node, from the committed records of the meta shard.
+ *
+ * Feed it every record of shard 0 in any order at start-up (catalog_put with
+ * the record's LSN), then the effects of each committed entry in log order. A
+ * database's containers vanish with it. Records that are not databases,
+ * containers, the account or groups are ignored.
+ *
+ * Look-ups resolve a path segment as a name first and as a RID second, as the
+ * service does. What they return is immutable and counted: valid until the next
+ * put, delete or clear, or for as long as the caller holds a reference.
+ *
+ * One catalog belongs to one worker. Pure: no clock, file, thread or global.
+ */
+#ifndef BASTIDE_CATALOG_CATALOG_H
+#define BASTIDE_CATALOG_CATALOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "node/base/buf.h"
+#include "node/base/bytes.h"
+#include "node/base/err.h"
+#include "node/catalog/container.h"
+#include "node/catalog/rid.h"
+
+/* The API refuses to create more than these (403). */
+#define CATALOG_DATABASES_MAX 5000
+#define CATALOG_CONTAINERS_MAX 20000
+
+struct catalog;
+
+struct catalog_database {
+    uint32_t magic;
+    uint32_t refs;
+    uint32_t number;
+    struct rid rid;
+    struct bytes name;
+    struct bytes etag; /* with its quotes */
+    int64_t ts;
+    struct bytes json; /* stored text, system properties included */
+    uint64_t record;   /* counter of its record in shard 0 */
+    char *storage;     /* private */
+};
+
+enum consistency_level {
+    CONSISTENCY_STRONG,
+    CONSISTENCY_BOUNDED,
+    CONSISTENCY_SESSION,
+    CONSISTENCY_PREFIX,
+    CONSISTENCY_EVENTUAL,
+    CONSISTENCY_COUNT
+};
+/* "Strong", "BoundedStaleness", "Session", "ConsistentPrefix", "Eventual". */
+const char *consistency_name(enum consistency_level level);
+/* Ignoring case. ERR_INVALID. */
+int consistency_parse(struct bytes text, enum consistency_level *level_out);
+
+struct consistency_policy {
+    enum consistency_level level;
+    int32_t max_staleness_prefix;   /* entries; bounded staleness */
+    int32_t max_staleness_interval; /* seconds */
+};
+
+/* Record of CONTAINER_ACCOUNT. */
+#define CATALOG_NAME_MAX 63
+struct catalog_account {
+    char id[CATALOG_NAME_MAX + 1];
+    struct consistency_policy consistency;
+};
+
+/* Record of CONTAINER_GROUPS. */
+#define GROUP_REGIONS_MAX 32
+#define GROUP_WRAPPED_KEY_MAX 256
+struct catalog_group {
+    uint16_t number; /* names the group in sealed data */
+    char name[CATALOG_NAME_MAX + 1];
+    uint16_t first_shard; /* its shards are first_shard .. + shard_count - 1 */
+    uint16_t shard_count;
+    uint8_t data_key[GROUP_WRAPPED_KEY_MAX];  /* wrapped, crypt/keyring.h */
+    uint8_t index_key[GROUP_WRAPPED_KEY_MAX]; /* likewise */
+    uint16_t data_key_len;
+    uint16_t index_key_len;
+    uint8_t region_count; /* by priority, the preferred write region first */
+    char regions[GROUP_REGIONS_MAX][CATALOG_NAME_MAX + 1];
+};
+
+/* The records as JSON: what is stored, and the reverse (ERR_CORRUPT with a
+ * message). Formatters append; errors of buf. */
+int catalog_account_format(const struct catalog_account *a, struct buf *out);
+int catalog_account_parse(struct bytes json, struct catalog_account *a_out,
+                          struct err_msg *msg);
+int catalog_group_format(const struct catalog_group *g, struct buf *out);
+int catalog_group_parse(struct bytes json, struct catalog_group *g_out,
+                        struct err_msg *msg);
+
+/* -- building -----------------------------------------------------------------
+ */
+
+struct catalog *catalog_new(void);
+void catalog_free(struct catalog *c); /* NULL is allowed */
+/* Forgets everything (before a snapshot is read in). */
+void catalog_clear(struct catalog *c);
+
+/* A record was written at `lsn`: `container` is one of CONTAINER_* of
+ * node/shard/op.h, `record` its counter, `json` the opened text (copied).
+ * Putting the same record again replaces it.
+ * ERR_CORRUPT with a message when the text is not what such a record holds;
+ * the catalog is then as before, except for its LSN. */
+int catalog_put(struct catalog *c, uint32_t container, uint64_t record,
+                struct bytes json, uint64_t lsn, struct err_msg *msg);
+/* A record was deleted at `lsn`; unknown ones are fine. */
+void catalog_delete(struct catalog *c, uint32_t container, uint64_t record,
+                    uint64_t lsn);
+/* An entry without catalog records was applied. */
+void catalog_advance(struct catalog *c, uint64_t lsn);
+/* The highest LSN seen; 0 at first. */
+uint64_t catalog_lsn(const struct catalog *c);
+
+/* -- looking up
+ * ------------------------------------------------------------------ */
+
+/* `segment` is the percent-decoded path segment. NULL when there is none. */
+struct catalog_database *catalog_database(const struct catalog *c,
+                                          struct bytes segment);
+struct container_def *catalog_container(const struct catalog *c,
+                                        const struct catalog_database *db,
+                                        struct bytes segment);
+/* By the store's container number; NULL when gone. */
+struct container_def *catalog_container_number(const struct catalog *c,
+                                               uint32_t number);
+
+struct catalog_database *catalog_database_ref(struct catalog_database *db);
+void catalog_database_unref(struct catalog_database *db); /* NULL allowed */
+
+size_t catalog_database_count(const struct catalog *c);
+size_t catalog_container_count(const struct catalog *c); /* of all databases */
+
+/* A page in RID order: up to `max` databases (containers of `db`) whose number
+ * is above `after` (0 to begin). Returns how many; when that is `max`, ask
+ * again with the last one's number. */
+size_t catalog_list_databases(const struct catalog *c, uint32_t after,
+                              struct catalog_database **list_out, size_t max);
+size_t catalog_list_containers(const struct catalog *c,
+                               const struct catalog_database *db,
+                               uint32_t after, struct container_def **list_out,
+                               size_t max);
+
+/* NULL until their records were put. */
+const struct catalog_account *catalog_account(const struct catalog *c);
+const struct catalog_group *catalog_group(const struct catalog *c,
+                                          const char *name);
+const struct catalog_group *catalog_group_at(const struct catalog *c,
+                                             size_t index);
+
+#endif

@@ -1,0 +1,95 @@
+/* Definitions of databases and containers: checking and completing what a
+ * client sends, and reading back what is stored.
+ *
+ * A create or replace body becomes the JSON text to store: the properties this
+ * API knows, in a fixed order, with defaults filled in; unknown ones are
+ * dropped; system properties (_rid, _self, _etag, _ts and the child links) are
+ * not in it, the shard appends them. Protocol reference sections 3.5, 3.7.
+ *
+ * All refusals are 400s: ERR_INVALID with a message fit for the body. Pure.
+ */
+#ifndef BASTIDE_CATALOG_CONTAINER_H
+#define BASTIDE_CATALOG_CONTAINER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "node/base/buf.h"
+#include "node/base/bytes.h"
+#include "node/base/check.h"
+#include "node/base/err.h"
+#include "node/catalog/partition_key.h"
+#include "node/catalog/rid.h"
+#include "node/json/json.h"
+
+/* Bytes of a definition body, and of a stored definition. */
+#define DEFINITION_MAX (256u * 1024)
+
+/* Names of databases, containers, users and scripts: 1..255 characters, none
+ * of / \ ? # or controls, no space at the end. */
+#define RESOURCE_NAME_CHARS_MAX 255
+#define RESOURCE_NAME_BYTES_MAX (4 * RESOURCE_NAME_CHARS_MAX)
+/* Ids of documents: 1..1023 bytes, neither / nor \ nor controls below 0x20. */
+#define DOCUMENT_ID_MAX 1023
+
+/* Check an id that is known to be a string (decoded UTF-8). */
+int resource_name_check(struct bytes name, struct err_msg *msg);
+int document_id_check(struct bytes id, struct err_msg *msg);
+/* The `id` member of a body object: must be there and a legal name (or document
+ * id). `scratch` holds a decoded text, see json_string. The message for a
+ * missing, empty or non-string id is the service's. */
+int resource_name_get(const struct json *j, json_ref object,
+                      struct buf *scratch, struct bytes *name_out,
+                      struct err_msg *msg);
+int document_id_get(const struct json *j, json_ref object, struct buf *scratch,
+                    struct bytes *id_out, struct err_msg *msg);
+
+/* What the server must understand of a container. Immutable once made, shared
+ * by counting references (one worker, so a plain count). */
+struct container_def {
+    uint32_t magic;
+    uint32_t refs;
+    struct rid rid;    /* len 0 when from a body */
+    uint32_t database; /* number of its database */
+    uint32_t number;   /* the store's container number */
+    uint64_t record;   /* counter of its record in shard 0; catalog.h */
+    struct bytes name;
+    struct pk_def pk;
+    bool has_ttl;         /* defaultTtl is present */
+    int32_t default_ttl;  /* -1 or seconds */
+    bool has_unique_keys; /* uniqueKeyPolicy names at least one key */
+    struct bytes etag;    /* with its quotes; empty when from a body */
+    int64_t ts;
+    struct bytes json; /* the whole stored text, system properties too */
+    char *storage;     /* private: owns all bytes above */
+};
+
+#define CONTAINER_DEF_MAGIC MAGIC('c', 'o', 'l', 'l')
+
+struct container_def *container_def_ref(struct container_def *def);
+/* NULL is allowed. */
+void container_def_unref(struct container_def *def);
+
+/* Checks a create body (`object` of `j`) and appends the completed definition
+ * to `json_out` (a whole object). ERR_INVALID with a message; ERR_LIMIT,
+ * ERR_NO_MEMORY of the buffer. `json_out` is as before on failure. */
+int container_create(const struct json *j, json_ref object,
+                     struct buf *json_out, struct err_msg *msg);
+/* Same for a replace of `old`; immutable properties that are left out are kept,
+ * that differ are refused. A changed id is refused. */
+int container_replace(const struct container_def *old, const struct json *j,
+                      json_ref object, struct buf *json_out,
+                      struct err_msg *msg);
+
+/* Makes a definition of a stored text, with or without system properties; the
+ * text is copied. `*def_out` has one reference.
+ * ERR_CORRUPT with a message when it is no definition. */
+int container_def_parse(struct bytes json, struct container_def **def_out,
+                        struct err_msg *msg);
+
+/* A create body of a database: {"id":"d"}. Appends the text to store. */
+int database_create(const struct json *j, json_ref object, struct buf *json_out,
+                    struct err_msg *msg);
+
+#endif
