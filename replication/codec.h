@@ -1,0 +1,130 @@
+/* Messages to frames and back. Pure: links protobuf-c for computation only.
+ *
+ * Encoders append one whole frame (frame.h) to `out`. They answer ERR_LIMIT
+ * when a bound below or the buffer's maximum would be passed, ERR_NO_MEMORY;
+ * `out` is then as before.
+ *
+ * Decoders take a frame's payload, which is foreign: each count, length and
+ * enumeration is checked before it is used, and the memory a decoder takes is
+ * bounded by CODEC_ARENA_FACTOR times the payload plus CODEC_ARENA_BASE,
+ * whatever the bytes say. They answer ERR_MALFORMED for bytes that are no such
+ * message, ERR_LIMIT for one that passes a bound, ERR_NO_MEMORY.
+ * Decoded messages borrow from the payload and from the `struct codec`, and
+ * live until either changes (the next decode).
+ *
+ * Unknown fields are skipped (a newer peer within our protocol version may send
+ * them); missing ones have their zero value.
+ */
+#ifndef BASTIDE_REPLICATION_CODEC_H
+#define BASTIDE_REPLICATION_CODEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "node/base/buf.h"
+#include "node/base/bytes.h"
+#include "replication/frame.h"
+#include "replication/peer.h"
+
+struct raft_message; /* consensus/raft.h */
+
+/* Bounds. Everything also fits FRAME_MAX. */
+#define CODEC_ENTRIES_MAX 4096 /* in one append */
+#define CODEC_SERVERS_MAX 64   /* in one configuration */
+#define GOSSIP_MAX (16 * 1024)
+#define SNAPSHOT_CHUNK_MAX (256 * 1024)
+#define CODEC_TEXT_MAX 255 /* reasons */
+/* Room for ids and kinds around the body of a request or response. */
+#define CODEC_BODY_MAX (FRAME_MAX - 64)
+
+#define CODEC_ARENA_FACTOR 24
+#define CODEC_ARENA_BASE 4096
+
+/* Scratch memory of decoders, reused from message to message. */
+struct codec;
+struct codec *codec_new(void);
+void codec_free(struct codec *c); /* NULL is allowed */
+
+/* -- link control ---------------------------------------------------------- */
+
+int codec_put_hello(struct buf *out, const struct peer_hello *hello);
+int codec_get_hello(struct codec *c, struct bytes payload,
+                    struct peer_hello *hello_out);
+
+/* Why a side ends the connection: a code of err.h and words. */
+struct bye {
+    int err;
+    const char *reason; /* cut at CODEC_TEXT_MAX */
+};
+int codec_put_bye(struct buf *out, const struct bye *bye);
+int codec_get_bye(struct codec *c, struct bytes payload, struct bye *bye_out);
+
+/* A pong repeats the ping's `sent_us`, which only its sender understands. */
+struct ping {
+    uint64_t sent_us;
+    struct bytes gossip; /* at most GOSSIP_MAX */
+};
+int codec_put_ping(struct buf *out, enum frame_type ping_or_pong,
+                   const struct ping *ping);
+int codec_get_ping(struct codec *c, struct bytes payload,
+                   struct ping *ping_out);
+
+/* -- consensus ------------------------------------------------------------- */
+
+/* All fields of the message, entries with their payloads included: what is put
+ * is what is got. */
+int codec_put_raft(struct buf *out, uint64_t shard,
+                   const struct raft_message *message);
+int codec_get_raft(struct codec *c, struct bytes payload, uint64_t *shard_out,
+                   struct raft_message *message_out);
+
+/* -- requests -------------------------------------------------------------- */
+
+struct request {
+    uint64_t id;
+    uint32_t deadline_ms; /* how long the asker waits, from sending */
+    uint32_t kind;        /* the users' own numbering */
+    struct bytes body;
+};
+int codec_put_request(struct buf *out, const struct request *request);
+int codec_get_request(struct codec *c, struct bytes payload,
+                      struct request *request_out);
+
+struct response {
+    uint64_t id;
+    int err; /* of err.h; a number we do not know arrives as ERR_IO */
+    struct bytes body;
+};
+int codec_put_response(struct buf *out, const struct response *response);
+int codec_get_response(struct codec *c, struct bytes payload,
+                       struct response *response_out);
+
+/* -- snapshots ------------------------------------------------------------- */
+
+struct snapshot_chunk {
+    uint64_t shard;
+    uint64_t transfer;   /* chosen by the sender, unique per link and shard */
+    uint64_t lsn;        /* the snapshot holds everything up to here */
+    uint64_t term;       /* of that entry */
+    uint64_t seq;        /* 0, 1, 2, ... */
+    bool done;           /* the last one */
+    struct bytes data;   /* at most SNAPSHOT_CHUNK_MAX; may be empty */
+    struct bytes config; /* the membership at `lsn`, encoded by its owner; in
+                          * chunk 0 only; at most SNAPSHOT_CHUNK_MAX */
+};
+int codec_put_snapshot(struct buf *out, const struct snapshot_chunk *chunk);
+int codec_get_snapshot(struct codec *c, struct bytes payload,
+                       struct snapshot_chunk *chunk_out);
+
+struct snapshot_ack {
+    uint64_t shard;
+    uint64_t transfer;
+    uint64_t seq; /* every chunk up to and including this one is stored */
+    int err;      /* not ERR_OK: the receiver gave the transfer up */
+};
+int codec_put_snapshot_ack(struct buf *out, const struct snapshot_ack *ack);
+int codec_get_snapshot_ack(struct codec *c, struct bytes payload,
+                           struct snapshot_ack *ack_out);
+
+#endif

@@ -1,0 +1,190 @@
+/* Links: this node's connections to all its peers. The shell around peer.h,
+ * frame.h and codec.h, on one libev loop.
+ *
+ * One mTLS 1.3 connection per pair of nodes carries all shards. It is opened,
+ * proved, watched and reopened by itself (the rules are peer.h's); users see
+ * on_peer_up, on_peer_down, messages in order, and honest errors:
+ *
+ *     raft messages   fire and forget. Dropped (and counted) when the link is
+ *                     down or LINKS_RAFT_QUEUE_MAX bytes are unsent; Raft
+ *                     repeats what matters
+ *     requests        one answer each, or one failure that says whether the
+ *                     peer can have seen it
+ *     snapshots       chunks under a window of LINKS_SNAPSHOT_WINDOW unacked
+ *                     ones per transfer and LINKS_SNAPSHOT_QUEUE_MAX unsent
+ *                     bytes per peer
+ *
+ * Everything sent during one loop turn leaves together, in few TLS records,
+ * before the loop sleeps. Order is kept per peer, across kinds; nothing is kept
+ * across a reconnect.
+ *
+ * A `struct links` belongs to one loop and thread. Callbacks come from the
+ * loop, never from inside a links_* call, except links_free, which calls
+ * nobody. Peers are named by the number the caller gave them (the node's Raft
+ * id).
+ */
+#ifndef BASTIDE_REPLICATION_LINKS_H
+#define BASTIDE_REPLICATION_LINKS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "node/base/bytes.h"
+#include "node/base/clock.h"
+#include "node/base/err.h"
+#include "replication/codec.h"
+#include "replication/link/chan_tls.h"
+#include "replication/peer.h"
+
+#define LINKS_PEERS_MAX 64
+/* Unsent bytes to one peer above which a class is not queued any more. The
+ * classes differ so that a snapshot cannot starve requests, requests cannot
+ * starve Raft, and nothing can starve pings and answers. */
+#define LINKS_SNAPSHOT_QUEUE_MAX (1 * 1024 * 1024)
+#define LINKS_REQUEST_QUEUE_MAX (8 * 1024 * 1024)
+#define LINKS_RAFT_QUEUE_MAX (16 * 1024 * 1024)
+#define LINKS_OUTPUT_MAX (40 * 1024 * 1024)
+/* Requests to one peer without an answer yet. */
+#define LINKS_REQUESTS_MAX 4096
+/* Unacknowledged chunks of one transfer. */
+#define LINKS_SNAPSHOT_WINDOW 4
+/* Channels that have not proved who they are. */
+#define LINKS_UNPROVED_MAX 64
+
+struct links;
+typedef uint32_t links_peer; /* never 0 */
+
+/* A request that waits for our answer. A value: keep a copy. */
+struct links_call {
+    links_peer peer;
+    uint32_t session; /* of the connection it came by */
+    uint64_t id;
+};
+
+/* Every pointer in an argument is borrowed for the call. Any member may be
+ * NULL: on_request's absence answers ERR_UNSUPPORTED, the others are ignored.
+ */
+struct links_handler {
+    void (*on_peer_up)(void *user, links_peer peer,
+                       const struct peer_hello *hello);
+    /* `err` and `reason` say why: ERR_EOF (it stopped in order), ERR_IO (its
+     * process died, the connection broke), ERR_TIMEOUT (silent),
+     * ERR_IDENTITY, ERR_AUTH, ERR_PROTOCOL. Requests without an answer fail
+     * before this is called. */
+    void (*on_peer_down)(void *user, links_peer peer, int err,
+                         const char *reason);
+    void (*on_raft)(void *user, links_peer from, uint64_t shard,
+                    const struct raft_message *message);
+    /* Answer with links_reply, inside the call or later. */
+    void (*on_request)(void *user, struct links_call call, uint32_t kind,
+                       uint32_t deadline_ms, struct bytes body);
+    /* The one answer to links_request's `id`: `err` is what the peer gave to
+     * links_reply. */
+    void (*on_response)(void *user, links_peer from, uint64_t id, int err,
+                        struct bytes body);
+    /* No answer will come. ERR_UNAVAILABLE: the request certainly did not reach
+     * the peer. ERR_TIMEOUT: its outcome is unknown (the deadline passed, or
+     * the connection broke after it was sent). */
+    void (*on_request_failed)(void *user, links_peer peer, uint64_t id,
+                              int err);
+    /* A chunk arrived. Acknowledge it with links_snapshot_ack once it is
+     * stored; that is what lets the sender go on. */
+    void (*on_snapshot)(void *user, links_peer from,
+                        const struct snapshot_chunk *chunk);
+    void (*on_snapshot_ack)(void *user, links_peer from,
+                            const struct snapshot_ack *ack);
+    /* What the peer attached to its ping or pong. */
+    void (*on_gossip)(void *user, links_peer from, struct bytes gossip);
+    /* The bytes to attach to the next ping or pong, at most GOSSIP_MAX; they
+     * must live until this is called again. */
+    struct bytes (*gossip)(void *user, links_peer to);
+};
+
+struct links_options {
+    const char *cluster; /* own identity; must be what the certificate says */
+    const char *region;
+    const char *node;
+    uint64_t incarnation;
+    uint32_t feature_level;
+    const char *listen; /* "10.0.0.7:7000"; NULL: accept nobody */
+    bool reuse_port;
+    struct tls_ctx *tls;       /* of tls_ctx_peer; a reference is taken */
+    struct peer_timing timing; /* zero fields: peer_timing_default */
+    uint64_t seed;             /* jitter */
+    const struct links_handler *handler; /* must outlive the links */
+    void *user;
+};
+
+/* ERR_OK; or with a message: ERR_INVALID (a name), ERR_IDENTITY (the
+ * certificate of `tls` names someone else), and chan_listen's errors. */
+int links_create(struct chan_loop *cl, const struct links_options *options,
+                 struct err_msg *msg, struct links **links_out);
+/* Says BYE where it can, closes everything, calls nobody. NULL is allowed. */
+void links_free(struct links *links);
+/* The port of the listener, 0 without one. */
+uint16_t links_port(const struct links *links);
+
+/* Adds a peer and begins to connect (or to expect it). The strings are copied.
+ * ERR_EXISTS (number or node name), ERR_FULL (LINKS_PEERS_MAX), ERR_INVALID
+ * (number 0, a name, an address without a port, our own name). */
+int links_add_peer(struct links *links, links_peer peer, const char *region,
+                   const char *node, const char *address);
+/* Closes the link and forgets the peer; its open requests fail now-or-never:
+ * on_request_failed is called for each from the next loop turn, on_peer_down
+ * is not. ERR_NOT_FOUND. */
+int links_remove_peer(struct links *links, links_peer peer);
+
+/* All of the following: ERR_NOT_FOUND when there is no such peer,
+ * ERR_UNAVAILABLE while its link is not streaming, ERR_LIMIT when the message
+ * would be larger than FRAME_MAX or one of codec.h's bounds. On any error
+ * nothing was sent. */
+
+/* ERR_FULL: dropped, counted in links_stats. */
+int links_send_raft(struct links *links, links_peer to, uint64_t shard,
+                    const struct raft_message *message);
+/* Asks `to`. The answer or failure arrives within `deadline_ms` (1 or more) or
+ * little later. ERR_FULL: LINKS_REQUESTS_MAX or LINKS_REQUEST_QUEUE_MAX. */
+int links_request(struct links *links, links_peer to, uint32_t kind,
+                  uint32_t deadline_ms, struct bytes body, uint64_t *id_out);
+/* Answers; `err` is a code of err.h. ERR_CLOSED: the connection it came by is
+ * gone, and with it whoever asked. ERR_FULL: LINKS_OUTPUT_MAX is reached; the
+ * asker's deadline will pass. */
+int links_reply(struct links *links, struct links_call call, int err,
+                struct bytes body);
+/* ERR_AGAIN: the window is full; go on after the next on_snapshot_ack, or, when
+ * the queue is what is full, a moment later. */
+int links_send_snapshot(struct links *links, links_peer to,
+                        const struct snapshot_chunk *chunk);
+int links_snapshot_ack(struct links *links, links_peer to,
+                       const struct snapshot_ack *ack);
+
+/* -- looking at it --------------------------------------------------------- */
+
+struct links_stats {
+    enum peer_state state;
+    usec_t rtt_us;       /* of the last ping; 0 before the first */
+    usec_t heard_us;     /* monotonic; 0 when never */
+    size_t output_bytes; /* unsent */
+    uint32_t requests_open;
+    uint32_t attempts; /* failed ones in a row */
+    uint64_t connects; /* times the link came up */
+    uint64_t frames_in, frames_out;
+    uint64_t bytes_in, bytes_out; /* payloads and frame headers */
+    uint64_t raft_dropped;
+    uint64_t requests_refused; /* ERR_FULL given to links_request */
+    uint64_t requests_failed;
+    uint64_t late_responses; /* arrived after their deadline */
+    int last_err;            /* why the link was last lost or refused */
+    const char *last_reason; /* lives until the peer is removed */
+};
+/* ERR_NOT_FOUND. */
+int links_get_stats(const struct links *links, links_peer peer,
+                    struct links_stats *stats_out);
+bool links_is_up(const struct links *links, links_peer peer);
+/* The region the peer has proved by certificate and HELLO, NULL while the link
+ * is not streaming. Fences are checked against this, not against what the
+ * configuration hopes (design section 5). */
+const char *links_proved_region(const struct links *links, links_peer peer);
+
+#endif
