@@ -41,7 +41,7 @@
 #include "node/base/err.h"
 
 struct chan;
-struct ev_loop;
+struct chan_loop;
 struct tls_ctx;
 struct http_conn;
 struct http_front;
@@ -155,6 +155,9 @@ bool http_request_gone(const struct http_request *r);
 
 /* -- responses ------------------------------------------------------------- */
 
+/* The longest body of one response; a longer one is a broken contract. */
+#define HTTP_RESPONSE_BODY_MAX (64 * 1024 * 1024)
+
 /* Appends a header to the response of `r`; before http_respond, in the order
  * they shall have. ERR_LIMIT when all together would pass
  * HTTP_RESPONSE_HEADERS_MAX and ERR_INVALID when a byte of `value` may not
@@ -246,12 +249,13 @@ struct http_counters {
 };
 
 struct http_front_options {
-    /* The worker's loop, for listeners and the timeout tick. NULL makes a front
-     * without either, for tests: connections come by http_front_adopt, time
-     * passes by http_front_tick. */
-    struct ev_loop *loop;
-    /* Server context of the listeners, borrowed (replication/link/tls_ctx.h).
-     * There is no plain-text listener. */
+    /* The worker's channels (replication/link/chan_tls.h), for listeners and
+     * the timeout tick, borrowed. NULL makes a front without either, for
+     * tests: connections come by http_front_adopt, time passes by
+     * http_front_tick. */
+    struct chan_loop *loop;
+    /* Server context of the listeners (replication/link/tls_ctx.h); each takes
+     * its own reference. There is no plain-text listener. */
     struct tls_ctx *tls;
     struct http_limits limits;
     const struct http_handler *handler;
