@@ -1,0 +1,66 @@
+/* A node's data directory: whose it is, that one process at a time uses it,
+ * and where things are in it.
+ *
+ *   <dir>/            0700
+ *     identity        0600, text: format, cluster, cluster id, node, workers
+ *     lock            0600, held by flock(2) while the node runs; its pid
+ *     wal/<worker>/   the worker's log (wal.h)
+ *     shards/<id>/    a shard's engine (engine.h)
+ *     discarded-<n>/  what datadir_discard put away
+ *
+ * Made at first use. All functions block; call them at start.
+ */
+#ifndef BASTIDE_STORE_DATADIR_H
+#define BASTIDE_STORE_DATADIR_H
+
+#include <stdint.h>
+
+#include "node/base/err.h"
+
+#define DATADIR_NAME_MAX 63
+#define DATADIR_PATH_MAX 4096
+#define DATADIR_WORKERS_MAX 256
+#define DATADIR_FORMAT 1
+
+struct datadir_identity {
+    char cluster[DATADIR_NAME_MAX + 1];    /* the cluster's name */
+    char cluster_id[DATADIR_NAME_MAX + 1]; /* unique id (cluster.keys) */
+    char node[DATADIR_NAME_MAX + 1];       /* the node's name */
+    uint32_t workers;                      /* how the shards are divided */
+};
+
+struct datadir;
+
+/* Opens (or makes and marks) the directory and locks it.
+ * ERR_BUSY       another process uses it; the message has its pid
+ * ERR_IDENTITY   it belongs to another cluster or node; the message has both
+ * ERR_UNSUPPORTED a newer format
+ * ERR_FORBIDDEN  not ours, or open to others (mode not 0700)
+ * ERR_CORRUPT    the identity file cannot be understood
+ * ERR_NO_SPACE, ERR_IO, ERR_INVALID (a name that is empty or too long)
+ * The number of workers is fixed when the directory is made; a different
+ * `want->workers` is not an error: see datadir_workers. */
+int datadir_open(const char *path, const struct datadir_identity *want,
+                 struct err_msg *msg, struct datadir **datadir_out);
+/* Unlocks it. */
+void datadir_close(struct datadir *d);
+
+/* The recorded number of workers, which the node must use. */
+uint32_t datadir_workers(const struct datadir *d);
+const char *datadir_path(const struct datadir *d);
+
+/* Makes `wal/<worker>` if missing and writes its path. */
+int datadir_wal_path(struct datadir *d, uint32_t worker,
+                     char path_out[DATADIR_PATH_MAX]);
+/* Makes `shards/<shard>` if missing and writes its path. */
+int datadir_shard_path(struct datadir *d, uint32_t shard,
+                       char path_out[DATADIR_PATH_MAX]);
+
+/* The operator's way on after ERR_CORRUPT: puts wal/ and shards/ away under
+ * `discarded-<n>/` (crash-safe, nothing is deleted) so that the node starts
+ * empty and is rebuilt from its peers. A voter that forgot its votes and log is
+ * a danger to its quorum: the caller must let it rejoin as a learner (or
+ * under a new replica id) and not vote until it has caught up. */
+int datadir_discard(struct datadir *d, struct err_msg *msg);
+
+#endif

@@ -1,0 +1,153 @@
+/* The flushed state of one shard: an LMDB environment of its own.
+ *
+ * Two tables: `records` (the shard's keys to sealed values) and `info` (named
+ * blobs: the LSN and term this state is of, and whatever the shard stores with
+ * it: configuration, deduplication table...). A flush changes both in one
+ * synced transaction, so the state on disk is always that of one LSN.
+ *
+ * -- files --
+ *   <path>/data.mdb, lock.mdb     the state
+ *   <path>/incoming/data.mdb      a snapshot being received, see ingest_*
+ *
+ * -- threads --
+ * "loop" functions run on the thread that owns the shard, "helper" functions
+ * on its helper. One helper job at a time per engine. Reads on the loop go on
+ * while a helper job runs and see the state before or after it. LMDB runs with
+ * MDB_NOTLS. engine_grow, engine_close and ingest_adopt need that no
+ * job runs and no kv_begin or snapshot is open.
+ */
+#ifndef BASTIDE_STORE_ENGINE_H
+#define BASTIDE_STORE_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "node/base/buf.h"
+#include "node/base/clock.h"
+#include "node/base/err.h"
+#include "node/store/flush.h"
+#include "node/store/kv.h"
+
+#define ENGINE_MAP_BYTES_DEFAULT ((size_t)1 << 30)
+/* Largest an environment may become (address space, not memory). */
+#define ENGINE_MAP_BYTES_MAX ((size_t)1 << 40)
+#define ENGINE_READERS_MAX 32
+#define ENGINE_VALUE_MAX ((size_t)4 << 20)
+/* A snapshot reader pins old pages; after this long it is refused. */
+#define ENGINE_SNAPSHOT_MAX_AGE_US (600 * USEC_PER_SEC)
+#define ENGINE_CHUNK_BYTES_MAX ((size_t)8 << 20)
+
+struct engine;
+
+struct engine_options {
+    const char *path;     /* the shard's directory; made (0700) if missing */
+    size_t map_bytes;     /* first map size; 0: default */
+    size_t map_bytes_max; /* engine_grow stops here; 0: ENGINE_MAP_BYTES_MAX */
+};
+
+/* Loop, at start, after engine_recover. ERR_CORRUPT, ERR_IO, ERR_NO_SPACE,
+ * ERR_UNSUPPORTED (newer format), ERR_NO_MEMORY; `msg` names the path. */
+int engine_open(const struct engine_options *options, struct err_msg *msg,
+                struct engine **engine_out);
+void engine_close(struct engine *e);
+
+/* The state's position; 0, 0 for an empty one. Loop. */
+uint64_t engine_flushed_lsn(const struct engine *e);
+uint64_t engine_flushed_term(const struct engine *e);
+/* Reads through kv.h; loop only. */
+struct kv engine_kv(struct engine *e);
+/* Appends the blob's bytes. ERR_NOT_FOUND, ERR_LIMIT, ERR_IO. Loop. */
+int engine_info(struct engine *e, const char *name, struct buf *out);
+
+/* Writes a complete flush in one synced transaction. On any error nothing has
+ * changed. Helper. ERR_FULL: the map is too small, call engine_grow and flush
+ * again. ERR_NO_SPACE: the disk is full; flush again later. ERR_IO: the
+ * device failed; after a failed sync the environment refuses all writes
+ * (ERR_IO for good) until the process restarts; reads go on. */
+int engine_flush(struct engine *e, const struct flush *f);
+/* Loop, in answer to a completed engine_flush: makes engine_flushed_lsn show
+ * it. memtable_trim may follow. */
+void engine_flush_done(struct engine *e, const struct flush *f);
+
+/* Deletes up to `budget` records that begin with `prefix` in one synced
+ * transaction; *more_out says whether some are left. The state's LSN does not
+ * change. Helper; errors as engine_flush. */
+int engine_drop_prefix(struct engine *e, struct bytes prefix, size_t budget,
+                       bool *more_out);
+
+/* Doubles the map (loop; no job, no reader). ERR_AGAIN when a reader is open,
+ * ERR_LIMIT at map_bytes_max. */
+int engine_grow(struct engine *e);
+
+struct engine_stats {
+    uint64_t records;
+    uint64_t disk_bytes; /* pages in use */
+    uint64_t map_bytes;
+    uint32_t readers; /* kv_begin and snapshots open now */
+};
+int engine_stats(struct engine *e, struct engine_stats *stats_out); /* loop */
+
+/* -- sending a snapshot -------------------------------------------------------
+ *
+ * One read transaction, handed out in chunks of encoded records. Open on the
+ * loop; snapshot_chunk on either thread (one at a time); close on the loop.
+ *
+ * A chunk: u32 count, then count times
+ *   u8 table (1 records, 2 info)  u16 key length  u32 value length  key  value
+ */
+struct snapshot;
+
+/* ERR_LIMIT when too many readers are open, ERR_IO. */
+int snapshot_open(struct engine *e, usec_t now, struct snapshot **snapshot_out);
+uint64_t snapshot_lsn(const struct snapshot *s);
+uint64_t snapshot_term(const struct snapshot *s);
+/* Appends the next chunk: at least one record and, unless a single record is
+ * larger, at most `max_bytes`. ERR_EOF when all was sent; ERR_TIMEOUT above
+ * the maximum age (close it and begin anew); ERR_LIMIT when `out` is full. */
+int snapshot_chunk(struct snapshot *s, usec_t now, size_t max_bytes,
+                   struct buf *out);
+void snapshot_close(struct snapshot *s);
+
+/* -- receiving one
+ * --------------------------------------------------------------
+ *
+ * ingest_begin, ingest_chunk..., ingest_finish write `<path>/incoming/` on the
+ * helper while the old state goes on serving. Then, in this order:
+ *   1. ingest_finish returned 0: incoming is complete and synced;
+ *   2. the log has a synced WAL_RESET(shard, lsn, term);
+ *   3. ingest_adopt: the rename, and the engine is reopened on the new state.
+ * A crash before 2 discards the snapshot at the next start, a crash after 2
+ * finishes it: engine_recover.
+ */
+struct ingest;
+
+/* Helper. Removes what an earlier attempt left. */
+int ingest_begin(const char *path, struct ingest **ingest_out);
+/* One chunk, as it came from the peer: keys strictly rising within a table, all
+ * chunks in order. ERR_MALFORMED, ERR_LIMIT, ERR_NO_SPACE, ERR_IO; then only
+ * ingest_abort may follow. Helper. */
+int ingest_chunk(struct ingest *g, struct bytes chunk);
+/* Completes and syncs it. ERR_MALFORMED when what was received is not the
+ * state of (lsn, term). Frees `g` in every case. Helper. */
+int ingest_finish(struct ingest *g, uint64_t lsn, uint64_t term);
+/* Throws it away. NULL is allowed. Helper. */
+void ingest_abort(struct ingest *g);
+/* Loop. Swaps the engine to the complete incoming state. After an error the
+ * process must stop (the log already names the new state; a restart
+ * finishes the job). */
+int ingest_adopt(struct engine *e, uint64_t lsn, uint64_t term,
+                 struct err_msg *msg);
+
+enum engine_recovered {
+    ENGINE_RECOVERED_NOTHING,   /* no incoming directory */
+    ENGINE_RECOVERED_DISCARDED, /* an incomplete or unnamed one was removed */
+    ENGINE_RECOVERED_ADOPTED,   /* the log named it: it is the state now */
+};
+/* Before engine_open, after the log was replayed. (reset_lsn, reset_term) is
+ * the shard's last WAL_RESET, 0, 0 if there was none. ERR_CORRUPT when the log
+ * names a snapshot that is neither adopted nor in incoming. */
+int engine_recover(const char *path, uint64_t reset_lsn, uint64_t reset_term,
+                   struct err_msg *msg, enum engine_recovered *outcome_out);
+
+#endif
