@@ -1,0 +1,135 @@
+/* Whole files appear complete or not at all, and private ones stay private. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "node/base/file.h"
+
+static char folder[64];
+
+static const char *in_folder(const char *name)
+{
+    static char path[400];
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    return path;
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof(folder), "/tmp/bastide-file-XXXXXX");
+    return mkdtemp(folder) == NULL;
+}
+
+static int entries(void)
+{
+    DIR *d = opendir(folder);
+    int count = 0;
+    for (struct dirent *e; (e = readdir(d)) != NULL;)
+        count += e->d_name[0] != '.';
+    closedir(d);
+    return count;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    DIR *d = opendir(folder);
+    for (struct dirent *e; (e = readdir(d)) != NULL;)
+        remove(in_folder(e->d_name));
+    closedir(d);
+    return rmdir(folder);
+}
+
+static void a_created_file_reads_back_and_is_never_overwritten(void **state)
+{
+    (void)state;
+    struct err_msg msg;
+    struct buf got;
+    buf_init(&got, 100);
+    assert_int_equal(file_create(in_folder("a"), 0600, bytes_str("one"), &msg),
+                     ERR_OK);
+    assert_int_equal(file_create(in_folder("a"), 0600, bytes_str("two"), &msg),
+                     ERR_EXISTS);
+    assert_int_equal(file_read(in_folder("a"), true, &got, &msg), ERR_OK);
+    assert_string_equal(buf_cstr(&got), "one");
+    assert_int_equal(entries(), 1);
+    buf_free(&got);
+}
+
+static void replacing_keeps_one_file_with_the_new_mode(void **state)
+{
+    (void)state;
+    struct stat st;
+    struct buf got;
+    buf_init(&got, 100);
+    assert_int_equal(file_replace(in_folder("a"), 0600, bytes_str("one"), NULL),
+                     ERR_OK);
+    assert_int_equal(file_replace(in_folder("a"), 0644, bytes_str("two"), NULL),
+                     ERR_OK);
+    assert_int_equal(stat(in_folder("a"), &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0644);
+    assert_int_equal(file_read(in_folder("a"), false, &got, NULL), ERR_OK);
+    assert_string_equal(buf_cstr(&got), "two");
+    assert_int_equal(entries(), 1);
+    buf_free(&got);
+}
+
+static void reading_refuses_what_it_should(void **state)
+{
+    (void)state;
+    struct err_msg msg;
+    struct buf got;
+    buf_init(&got, 2);
+    assert_int_equal(file_read(in_folder("none"), false, &got, &msg),
+                     ERR_NOT_FOUND);
+    assert_non_null(strstr(msg.text, "none: cannot open it: No such file"));
+    file_create(in_folder("open"), 0644, bytes_str("x"), NULL);
+    assert_int_equal(file_read(in_folder("open"), true, &got, &msg),
+                     ERR_FORBIDDEN);
+    assert_non_null(strstr(msg.text, "chmod 600"));
+    file_create(in_folder("long"), 0600, bytes_str("xyz"), NULL);
+    assert_int_equal(file_read(in_folder("long"), true, &got, &msg), ERR_LIMIT);
+    assert_int_equal(file_read(folder, false, &got, &msg), ERR_INVALID);
+    buf_free(&got);
+}
+
+static void folders_are_made_with_their_parents(void **state)
+{
+    (void)state;
+    struct err_msg msg;
+    assert_int_equal(file_make_folder(in_folder("d/e"), 0700, &msg), ERR_OK);
+    assert_int_equal(file_make_folder(in_folder("d/e"), 0700, &msg), ERR_OK);
+    assert_int_equal(file_create(in_folder("d/e/f"), 0600, bytes_str(""), &msg),
+                     ERR_OK);
+    assert_int_not_equal(file_make_folder(in_folder("d/e/f"), 0700, &msg),
+                         ERR_OK);
+    assert_int_equal(unlink(in_folder("d/e/f")), 0);
+    assert_int_equal(rmdir(in_folder("d/e")), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(
+            a_created_file_reads_back_and_is_never_overwritten, make_folder,
+            remove_folder),
+        cmocka_unit_test_setup_teardown(
+            replacing_keeps_one_file_with_the_new_mode, make_folder,
+            remove_folder),
+        cmocka_unit_test_setup_teardown(reading_refuses_what_it_should,
+                                        make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(folders_are_made_with_their_parents,
+                                        make_folder, remove_folder),
+    };
+    return cmocka_run_group_tests_name("base/file", tests, NULL, NULL);
+}
