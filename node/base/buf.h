@@ -26,6 +26,13 @@ struct buf {
 
 /* Makes an empty buffer; allocates nothing. `max` must be positive. */
 void buf_init(struct buf *b, size_t max);
+/* A buffer over `size` bytes of the caller's memory, full when they are used
+ * up: for results of known size, without allocating. Only append to it; do not
+ * free, wipe or consume it. */
+static inline struct buf buf_over(void *storage, size_t size)
+{
+    return (struct buf){.data = storage, .cap = size, .max = size};
+}
 /* Frees the storage; the buffer may be used again with the same maximum. */
 void buf_free(struct buf *b);
 /* Like buf_free, but overwrites the contents first. For secrets. */

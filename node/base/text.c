@@ -127,28 +127,40 @@ int text_hex_decode(struct bytes in, struct buf *out)
     return ERR_OK;
 }
 
+/* The byte that the escape at `in.data[i]` stands for, -1 when it is none. */
+static int percent_escape(struct bytes in, size_t i)
+{
+    if (in.len - i < 3)
+        return -1;
+    int high = hex_value(in.data[i + 1]);
+    int low = hex_value(in.data[i + 2]);
+    return high < 0 || low < 0 ? -1 : high << 4 | low;
+}
+
 int text_percent_decode(struct bytes in, bool plus_is_space, struct buf *out)
 {
+    size_t out_len = 0;
+    for (size_t i = 0; i < in.len; i++, out_len++)
+        if (in.data[i] == '%') {
+            if (percent_escape(in, i) < 0)
+                return ERR_MALFORMED;
+            i += 2;
+        }
     uint8_t *p;
-    int err = buf_reserve(out, in.len, &p);
+    int err = buf_reserve(out, out_len, &p);
     if (err != ERR_OK)
         return err;
-    size_t written = 0;
     for (size_t i = 0; i < in.len; i++) {
         uint8_t c = in.data[i];
         if (c == '%') {
-            int high = in.len - i > 2 ? hex_value(in.data[i + 1]) : -1;
-            int low = in.len - i > 2 ? hex_value(in.data[i + 2]) : -1;
-            if (high < 0 || low < 0)
-                return ERR_MALFORMED;
-            c = (uint8_t)(high << 4 | low);
+            c = (uint8_t)percent_escape(in, i);
             i += 2;
         } else if (c == '+' && plus_is_space) {
             c = ' ';
         }
-        p[written++] = c;
+        *p++ = c;
     }
-    buf_commit(out, written);
+    buf_commit(out, out_len);
     return ERR_OK;
 }
 
