@@ -193,7 +193,8 @@ json_ref json_get_str(const struct json *j, json_ref object, const char *key);
 /* The element at `index` from 0; JSON_NONE when out of range or no array. */
 json_ref json_at(const struct json *j, json_ref array, uint32_t index);
 
-/* Whether no object in or below `ref` has two members of one name. */
+/* Whether no object in or below `ref` has two members of one name. Without
+ * memory to find out, false. */
 bool json_members_unique(const struct json *j, json_ref ref);
 
 /* -- typed members: what handlers of request bodies use ---------------------
@@ -260,6 +261,8 @@ void json_write_array_end(struct json_writer *w);
 /* The name of the next member; its value follows. */
 void json_write_key(struct json_writer *w, const char *key);
 void json_write_key_bytes(struct json_writer *w, struct bytes key);
+/* Likewise, for a name that already is a quoted JSON string. */
+void json_write_key_raw(struct json_writer *w, struct bytes quoted);
 /* A string in UTF-8. Bytes that are not UTF-8 come out as U+FFFD. */
 void json_write_string(struct json_writer *w, struct bytes text);
 void json_write_str(struct json_writer *w, const char *text);
