@@ -1,0 +1,148 @@
+/* One request from its arrival to its answer.
+ *
+ *     on_request -> call_begin -> verify -> route -> handler
+ *                                                     |  call_submit(op, done)
+ *                                                     v
+ *                                        done(call, result) -> reply_*
+ *
+ * Exactly one reply_* function ends a call; after it the pointer is dead.
+ * Handlers may use cosmos->json between two waits only: another call will have
+ * used it since. Whatever an operation borrows (body, query) is kept in the
+ * call.
+ */
+#ifndef BASTIDE_COSMOS_CALL_H
+#define BASTIDE_COSMOS_CALL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "node/base/buf.h"
+#include "node/base/check.h"
+#include "node/base/prng.h"
+#include "node/base/rng.h"
+#include "node/catalog/catalog.h"
+#include "node/catalog/partition_key.h"
+#include "node/cosmos/cosmos.h"
+#include "node/cosmos/headers.h"
+#include "node/cosmos/route.h"
+#include "node/cosmos/status.h"
+#include "node/http/http.h"
+#include "node/json/json.h"
+#include "node/shard/backend.h"
+
+#define CALL_MAGIC MAGIC('c', 'a', 'l', 'l')
+#define COSMOS_MAGIC MAGIC('c', 'o', 's', 'm')
+/* Ended calls that are kept for the next requests. */
+#define CALLS_KEPT 64
+/* A kept call's buffer above this size is given back. */
+#define CALL_TEXT_KEPT (64u * 1024)
+/* The one group there is until placement groups come. */
+#define CALL_GROUP "default"
+
+struct page; /* feed.h */
+
+typedef void call_step(struct call *c);
+typedef void call_done(struct call *c, struct op_result *result);
+
+struct cosmos {
+    uint32_t magic;
+    struct cosmos_config config; /* `account` not valid after start-up */
+    char *account_json;
+    enum consistency_level consistency;
+    size_t read_regions;
+    struct json json;   /* the worker's parser */
+    struct buf scratch; /* short texts, between two waits */
+    struct prng prng;   /* activity and operation ids: unique, not secret */
+    struct call *kept;
+    size_t kept_count;
+    size_t running;
+};
+
+struct call {
+    uint32_t magic;
+    struct call *next_kept;
+    struct cosmos *cosmos;
+    struct http_request *http;
+    struct cosmos_headers headers;
+    struct route_path path;
+    char activity[RNG_UUID_LEN + 1];
+    usec_t started_us;
+    double charge;
+
+    /* What the path names, once call_resolve found it; counted references. */
+    struct catalog_database *database;
+    struct container_def *container;
+    uint16_t first_shard; /* of the container's group */
+    uint16_t shard_count;
+    bool looked_again; /* the catalog was brought up to date once */
+    call_step *then;   /* what goes on after that */
+
+    /* The operation that runs, or ran last. */
+    struct op op;
+    call_done *done;
+    struct buf text;       /* what the operation borrows */
+    struct op_result held; /* a result kept across a later wait */
+    unsigned attempts;
+
+    /* Documents: which partition and range; state of the range, for the
+     * session token. lsn 0 while unknown. */
+    struct partition_key pk;
+    uint32_t range;
+    bool item_level; /* responses carry range, session and paths */
+    uint64_t lsn;
+    uint64_t term;
+    bool by_rid; /* the path names the item by its RID */
+
+    struct page *page; /* feeds and queries; owned, page_free */
+};
+
+/* -- life -------------------------------------------------------------------
+ */
+
+/* Takes a request; NULL when COSMOS_CALLS_MAX are running. */
+struct call *call_begin(struct cosmos *cosmos, struct http_request *http);
+/* Frees what the call holds. Only reply.c calls this. */
+void call_end(struct call *c);
+
+/* -- resolving the path ------------------------------------------------------
+ */
+
+/* Finds the database (segment 1) or also the container (segment 3) in the
+ * catalog, then goes on with `then`. When it is not there, the catalog is first
+ * brought up to date (another node may just have created it); when it is still
+ * missing, answers 404: plain for the resource the path addresses, 1003 for an
+ * owner of it. */
+void call_with_database(struct call *c, call_step *then);
+void call_with_container(struct call *c, call_step *then);
+
+/* -- operations --------------------------------------------------------------
+ */
+
+/* Clears c->op for a new operation of this kind on this shard. */
+struct op *call_op(struct call *c, enum op_kind kind, uint16_t shard);
+/* Runs c->op. */
+void call_submit(struct call *c, call_done *done);
+/* Waits until this node has `lsn` of the meta shard (0: everything acknowledged
+ * so far), then goes on. Answers the request when that cannot be had. */
+void call_sync_catalog(struct call *c, uint64_t lsn, call_step *then);
+
+/* -- request parts ------------------------------------------------------------
+ */
+
+/* Parses the body as a JSON object of at most `max` bytes into cosmos->json
+ * (root: node 0). On failure the call is answered and false returned. */
+bool call_body_object(struct call *c, size_t max);
+/* Puts If-Match and, when `none_match`, If-None-Match into c->op. */
+void call_conditions(struct call *c, bool none_match);
+/* The hash for a shard's addresses; NULL after answering 503. */
+const struct keyed_hash *call_hash(struct call *c, uint16_t shard);
+/* Shard number of range `index` of the call's container. */
+static inline uint16_t call_shard(const struct call *c, uint32_t index)
+{
+    CHECK(index < c->shard_count);
+    return (uint16_t)(c->first_shard + index);
+}
+usec_t call_now(const struct call *c);
+
+#endif

@@ -1,0 +1,116 @@
+/* The Cosmos DB for NoSQL REST API over the shards.
+ *
+ *     http request -> authorization -> route -> handler -> operation(s) on
+ *     shards through the backend -> http response
+ *
+ * A `struct cosmos` belongs to one worker and runs on its loop only. It holds
+ * no data of its own: what exists comes from the worker's catalog, documents
+ * from the shards. Every request is one `struct call` (call.h) that lives from
+ * on_request to its one http_respond; a handler that waits for a shard is
+ * continued by that operation's result. There is no anonymous endpoint here:
+ * every request is verified (node/auth) before its path means anything.
+ *
+ * Files, by what a client asks for: account.c, database.c, container.c,
+ * document.c, feed.c, query.c; unsupported.c lists what is not there yet.
+ * Shared: route.c (paths), headers.c (request headers), call.c (life of a
+ * request), reply.c (responses), status.h (every refusal), continuation.c
+ * (page tokens), charge.h (request units).
+ */
+#ifndef BASTIDE_COSMOS_COSMOS_H
+#define BASTIDE_COSMOS_COSMOS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "node/auth/signature.h"
+#include "node/base/clock.h"
+#include "node/base/err.h"
+#include "node/catalog/catalog.h"
+#include "node/crypt/seal.h"
+#include "node/http/http.h"
+#include "node/shard/backend.h"
+
+/* Regions of an account. */
+#define COSMOS_REGIONS_MAX 32
+/* Bytes of an account id, a region name, an endpoint. */
+#define COSMOS_NAME_MAX 255
+/* Requests that wait for a shard at the same time, per worker: beyond it 429.
+ * The HTTP front's limits on connections and pipelining come before. */
+#define COSMOS_CALLS_MAX 16384
+/* How long one operation on a shard may take before the client gets 408 (its
+ * outcome unknown) or 503. Clients give up after 60 s. */
+#define COSMOS_OP_TIMEOUT_US (10 * USEC_PER_SEC)
+/* A page of a feed or query is sent with what there is after this long. */
+#define COSMOS_PAGE_SLICE_US (5 * USEC_PER_SEC)
+/* Rows of a page when the client does not say, and when it leaves it to us. */
+#define COSMOS_PAGE_ROWS_DEFAULT 100
+#define COSMOS_PAGE_ROWS_SERVER 1000
+/* Bytes of rows that end a page; one row may pass it. */
+#define COSMOS_PAGE_BYTES (4u * 1024 * 1024 - 64 * 1024)
+
+struct cosmos_region {
+    const char *name;     /* "eastus", as clients see it */
+    const char *endpoint; /* "https://127.0.0.1:8082/": absolute, with the
+                             trailing slash; the same text every time */
+};
+
+/* What the account document says. */
+struct cosmos_account {
+    const char *id;                      /* never "localhost" */
+    const struct cosmos_region *regions; /* by priority, first is preferred */
+    size_t region_count;                 /* 1..COSMOS_REGIONS_MAX */
+    size_t write_region;                 /* index into regions */
+    struct consistency_policy consistency;
+};
+
+/* All pointers are borrowed and must outlive the cosmos, but for `account`,
+ * which is copied. */
+struct cosmos_config {
+    struct backend *backend;
+    const struct catalog *catalog;
+    const struct auth_keys *keys;
+    /* The keyed hash of the placement group that `shard` belongs to, under
+     * which partition keys and ids become addresses; NULL while the node does
+     * not have that group's key (the client gets 503). */
+    const struct keyed_hash *(*index_hash)(void *user, uint16_t shard);
+    /* Authenticates continuation tokens; the same key on every node of the
+     * cluster, so that a token is valid everywhere. */
+    const struct keyed_hash *token_hash;
+    usec_t (*mono_us)(void *user);
+    usec_t (*wall_us)(void *user);
+    void *user; /* for the three functions above */
+    struct cosmos_account account;
+};
+
+struct cosmos;
+
+/* ERR_INVALID with a message: the account is not one (cosmos_set_account). */
+int cosmos_new(const struct cosmos_config *config, struct cosmos **cosmos_out,
+               struct err_msg *msg);
+/* No request may be running (cosmos_running is 0). NULL is allowed. */
+void cosmos_free(struct cosmos *c);
+
+/* Replaces what GET / answers from now on: call it when the write region or
+ * the set of regions changes. ERR_INVALID with a message when the id is empty
+ * or "localhost", there is no region or too many, the write region is none of
+ * them, or an endpoint is no absolute https URL with a trailing slash; the old
+ * account stays then. */
+int cosmos_set_account(struct cosmos *c, const struct cosmos_account *account,
+                       struct err_msg *msg);
+
+/* Requests taken and not yet answered. */
+size_t cosmos_running(const struct cosmos *c);
+
+/* For struct http_front_options: the handler, with the cosmos as its user. It
+ * answers every request with a JSON body, also those the front refuses. */
+extern const struct http_handler cosmos_http_handler;
+
+/* How records of the catalog and documents are addressed, for those who write
+ * them elsewhere (bootstrap, tests): keyed hashes of the partition key's
+ * canonical bytes (node/catalog/partition_key.h; databases: empty; containers:
+ * the 4 bytes of the database's RID) and of the id's bytes. */
+void cosmos_address(const struct keyed_hash *hash, uint32_t container,
+                    struct bytes pk_canonical, struct bytes id,
+                    struct op_address *address_out);
+
+#endif
