@@ -22,12 +22,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "consensus/raft.h"
 #include "node/base/buf.h"
 #include "node/base/bytes.h"
 #include "replication/frame.h"
 #include "replication/peer.h"
-
-struct raft_message; /* consensus/raft.h */
 
 /* Bounds. Everything also fits FRAME_MAX. */
 #define CODEC_ENTRIES_MAX 4096 /* in one append */
@@ -72,12 +71,22 @@ int codec_get_ping(struct codec *c, struct bytes payload,
 
 /* -- consensus ------------------------------------------------------------- */
 
-/* All fields of the message, entries with their payloads included: what is put
- * is what is got. */
-int codec_put_raft(struct buf *out, uint64_t shard,
-                   const struct raft_message *message);
+/* All fields of the message but `after_persist`, which is not part of the wire
+ * form: what is put is what is got. An append needs its `n` heads in
+ * `entries` and one payload per entry in `payloads` (NULL for other messages
+ * and heartbeats). DATA: as many bytes as the head's `size`. NOOP: none.
+ * CONFIG: none; its configuration is encoded from the head.
+ *
+ * Decoded heads, payloads and configurations borrow from the payload and the
+ * codec. A CONFIG entry arrives with its encoded form as payload, as the log
+ * wants it, and with the head's `size` as it was sent. Checked here: every
+ * type and number is in its range, the counts agree, DATA sizes are those of
+ * the payloads, configurations decode. Anything else is the core's to judge.
+ */
+int codec_put_raft(struct buf *out, uint64_t shard, const struct raft_msg *msg,
+                   const struct bytes *payloads);
 int codec_get_raft(struct codec *c, struct bytes payload, uint64_t *shard_out,
-                   struct raft_message *message_out);
+                   struct raft_msg *msg_out, const struct bytes **payloads_out);
 
 /* -- requests -------------------------------------------------------------- */
 

@@ -74,8 +74,11 @@ struct links_handler {
      * before this is called. */
     void (*on_peer_down)(void *user, links_peer peer, int err,
                          const char *reason);
+    /* `payloads` has one element per entry of an append (codec.h), else it is
+     * NULL. `message->from` is `from`: anything else is refused before. */
     void (*on_raft)(void *user, links_peer from, uint64_t shard,
-                    const struct raft_message *message);
+                    const struct raft_msg *message,
+                    const struct bytes *payloads);
     /* Answer with links_reply, inside the call or later. */
     void (*on_request)(void *user, struct links_call call, uint32_t kind,
                        uint32_t deadline_ms, struct bytes body);
@@ -140,9 +143,11 @@ int links_remove_peer(struct links *links, links_peer peer);
  * would be larger than FRAME_MAX or one of codec.h's bounds. On any error
  * nothing was sent. */
 
-/* ERR_FULL: dropped, counted in links_stats. */
+/* `payloads` as codec_put_raft wants them; everything is copied before the call
+ * returns. ERR_FULL: dropped, counted in links_stats. */
 int links_send_raft(struct links *links, links_peer to, uint64_t shard,
-                    const struct raft_message *message);
+                    const struct raft_msg *message,
+                    const struct bytes *payloads);
 /* Asks `to`. The answer or failure arrives within `deadline_ms` (1 or more) or
  * little later. ERR_FULL: LINKS_REQUESTS_MAX or LINKS_REQUEST_QUEUE_MAX. */
 int links_request(struct links *links, links_peer to, uint32_t kind,

@@ -5,7 +5,7 @@
  * share, and decrypted from there; what users queued with chan_write is
  * encrypted and sent by one send(2) per channel just before the loop sleeps.
  * So the answers to pipelined requests share records and system calls, and an
- * idle channel holds no I/O buffers at all.
+ * idle channel holds no I/O buffers beyond `idle_keep`.
  *
  *     recv -> scratch -> SSL_read -> chan_input -> on_data
  *     chan_write -> output -> SSL_write -> scratch -> send
@@ -51,10 +51,12 @@ struct chan_limits {
     size_t input_max;            /* most bytes chan_input holds */
     size_t output_max;           /* most unsent bytes */
     usec_t handshake_timeout_us; /* TCP and TLS together; then ERR_TIMEOUT */
+    size_t idle_keep; /* an empty buffer larger than this is given back */
 };
 #define CHAN_INPUT_MAX_DEFAULT (256 * 1024)
 #define CHAN_OUTPUT_MAX_DEFAULT (8 * 1024 * 1024)
 #define CHAN_HANDSHAKE_TIMEOUT_US (10 * USEC_PER_SEC)
+#define CHAN_IDLE_KEEP_DEFAULT 4096
 
 /* -- listening ------------------------------------------------------------ */
 
