@@ -1,0 +1,51 @@
+/* The operations of the last entries of a shard's log, by operation id, so that
+ * an operation that is sent again (its answer was lost) is recognised instead
+ * of applied twice. What it holds is a function of the log alone: every replica
+ * feeds it the same entries, so a new leader knows what the old one did. Pure.
+ *
+ * Bounded: the last DEDUPE_MAX operations. A retry comes within the time a
+ * request may take, which is far less. After a restart it holds what the log's
+ * replay holds.
+ */
+#ifndef BASTIDE_SHARD_DEDUPE_H
+#define BASTIDE_SHARD_DEDUPE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node/base/list.h"
+#include "node/shard/op.h"
+#include "node/store/entry.h"
+
+#define DEDUPE_MAX 8192
+
+struct dedupe_found {
+    uint64_t lsn;
+    uint64_t term;
+    uint64_t record;
+    bool created;
+    bool deleted;
+};
+
+struct dedupe_item;
+struct dedupe {
+    struct dedupe_item *table; /* by operation id */
+    struct list order;         /* oldest first */
+    uint32_t count;
+};
+
+void dedupe_init(struct dedupe *d);
+void dedupe_free(struct dedupe *d);
+/* Remembers the operation of a DATA entry (its effects head). Entries come in
+ * LSN order. An id that is all zeros is not remembered. */
+void dedupe_add(struct dedupe *d, const struct entry *e);
+bool dedupe_find(const struct dedupe *d, const uint8_t id[OP_ID_LEN],
+                 struct dedupe_found *found_out);
+/* The log was cut: forgets entries with lsn >= from. */
+void dedupe_truncate(struct dedupe *d, uint64_t from);
+
+/* The status word of an entry's effects head (node/store/effects.h). */
+#define DEDUPE_CREATED 1u
+#define DEDUPE_DELETED 2u
+
+#endif
