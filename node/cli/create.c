@@ -1,0 +1,237 @@
+#include "node/cli/create.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "node/base/buf.h"
+#include "node/base/check.h"
+#include "node/base/file.h"
+#include "node/crypt/cert.h"
+#include "node/crypt/keyring.h"
+
+#define COPY_MAX (64 * 1024)
+
+/* Files every node gets a copy of. */
+static const struct {
+    const char *name;
+    mode_t mode;
+} node_copies[] = {
+    {"ca.pem", 0644},
+    {"kek.key", 0600},
+    {"cluster.keys", 0600},
+    {"account.keys", 0600},
+};
+
+static int refuse_used(const char *dir, struct err_msg *msg)
+{
+    DIR *d = opendir(dir);
+    if (d == NULL)
+        return err_set(msg, ERR_NOT_FOUND, "%s: cannot open the folder", dir);
+    int err = ERR_OK;
+    for (struct dirent *e; err == ERR_OK && (e = readdir(d)) != NULL;)
+        if (e->d_name[0] != '.' && strcmp(e->d_name, "demo.lock") != 0)
+            err = err_set(msg, ERR_EXISTS,
+                          "%s: not empty (it holds %.100s); choose a new "
+                          "folder, or remove this one if you need nothing in "
+                          "it",
+                          dir, e->d_name);
+    closedir(d);
+    return err;
+}
+
+/* Every name that create_cluster may have written, in DIR or DIR/<node>. */
+static const char *const all_names[] = {
+    "ca.pem",       "ca.key",       "admin.pem", "admin.key", "kek.key",
+    "cluster.keys", "account.keys", "node.pem",  "node.key",  "node.yaml",
+};
+
+static void remove_files(const char *dir)
+{
+    char path[PATH_MAX];
+    for (size_t i = 0; i < ARRAY_LEN(all_names); i++)
+        if (layout_path(dir, all_names[i], NULL, path, NULL) == ERR_OK)
+            unlink(path);
+}
+
+/* Calls `each` with the path of every sub-folder that looks like a node's. */
+static int for_each_node_folder(const char *dir,
+                                int (*each)(const char *path,
+                                            struct err_msg *msg),
+                                struct err_msg *msg)
+{
+    char path[PATH_MAX], cert[PATH_MAX];
+    DIR *d = opendir(dir);
+    int err = ERR_OK;
+    for (struct dirent *e;
+         d != NULL && err == ERR_OK && (e = readdir(d)) != NULL;)
+        if (config_name_ok(e->d_name) &&
+            layout_path(dir, e->d_name, NULL, path, NULL) == ERR_OK &&
+            layout_path(path, "ca.pem", NULL, cert, NULL) == ERR_OK &&
+            access(cert, F_OK) == 0)
+            err = each(path, msg);
+    if (d != NULL)
+        closedir(d);
+    return err;
+}
+
+static int refuse_data(const char *path, struct err_msg *msg)
+{
+    char data[PATH_MAX];
+    if (layout_path(path, "data", NULL, data, NULL) == ERR_OK &&
+        access(data, F_OK) == 0)
+        return err_set(msg, ERR_EXISTS,
+                       "%s: has data but no complete configuration; restore "
+                       "its node.yaml or choose a new folder",
+                       path);
+    return ERR_OK;
+}
+
+static int remove_node_folder(const char *path, struct err_msg *msg)
+{
+    remove_files(path);
+    if (rmdir(path) != 0)
+        return err_set(msg, ERR_EXISTS,
+                       "%s: holds files of others; remove it or choose a new "
+                       "folder",
+                       path);
+    return ERR_OK;
+}
+
+int create_discard_unfinished(const char *dir, struct err_msg *msg)
+{
+    int err = for_each_node_folder(dir, refuse_data, msg);
+    if (err == ERR_OK)
+        err = for_each_node_folder(dir, remove_node_folder, msg);
+    if (err == ERR_OK)
+        remove_files(dir);
+    return err;
+}
+
+static int copy_file(const char *from, const char *to, mode_t mode,
+                     struct err_msg *msg)
+{
+    struct buf b;
+    buf_init(&b, COPY_MAX);
+    int err = file_read(from, false, &b, msg);
+    if (err == ERR_OK)
+        err = file_create(to, mode, bytes_of(buf_bytes(&b), buf_len(&b)), msg);
+    buf_wipe(&b);
+    return err;
+}
+
+/* A path in the cluster's folder that is known to fit: layout_path for every
+ * longest name was tried before. */
+static const char *in(char *out, const char *dir, const char *a, const char *b)
+{
+    CHECK(layout_path(dir, a, b, out, NULL) == ERR_OK);
+    return out;
+}
+
+static int create_keys(const struct layout *l, const char *dir,
+                       struct err_msg *msg)
+{
+    char path[PATH_MAX];
+    struct kek kek;
+    int err = kek_create_file(in(path, dir, "kek.key", NULL), msg);
+    if (err == ERR_OK)
+        err = kek_load_file(path, msg, &kek);
+    if (err != ERR_OK)
+        return err;
+    err = cluster_keys_create(in(path, dir, "cluster.keys", NULL), &kek,
+                              l->cluster, msg);
+    kek_wipe(&kek);
+    if (err == ERR_OK)
+        err = config_account_keys_create(in(path, dir, "account.keys", NULL),
+                                         msg);
+    return err;
+}
+
+static int create_ca(const struct layout *l, const char *dir,
+                     struct err_msg *msg)
+{
+    char ca[PATH_MAX], ca_key[PATH_MAX], cert[PATH_MAX], key[PATH_MAX];
+    char uri[CERT_URI_MAX + 1];
+    in(ca, dir, "ca.pem", NULL);
+    in(ca_key, dir, "ca.key", NULL);
+    int err = cert_create_ca(l->cluster, ca, ca_key, msg);
+    if (err == ERR_OK)
+        err = cert_uri_admin(l->cluster, uri);
+    if (err != ERR_OK)
+        return err;
+    const struct cert_request admin = {.common_name = "admin",
+                                       .uri = uri,
+                                       .client = true,
+                                       .valid_days = CERT_NODE_DAYS};
+    return cert_issue(&admin, ca, ca_key, in(cert, dir, "admin.pem", NULL),
+                      in(key, dir, "admin.key", NULL), msg);
+}
+
+static int create_node_cert(const struct layout *l,
+                            const struct layout_node *node, const char *dir,
+                            struct err_msg *msg)
+{
+    char ca[PATH_MAX], ca_key[PATH_MAX], cert[PATH_MAX], key[PATH_MAX];
+    char uri[CERT_URI_MAX + 1];
+    const char *region = l->regions[node->region].name;
+    int err = cert_uri_node(l->cluster, region, node->name, uri);
+    if (err != ERR_OK)
+        return err_set(msg, err,
+                       "node %s: the names are too long for a "
+                       "certificate",
+                       node->name);
+    const char *hosts[3 + 3 + LAYOUT_REGIONS_MAX] = {
+        "localhost", "127.0.0.1", "::1", l->host, node->host};
+    size_t count = 5;
+    /* A stand-in answers under the names of other regions too. */
+    for (unsigned i = 0; i < l->region_count; i++)
+        hosts[count++] = l->regions[i].host;
+    const struct cert_request request = {.common_name = node->name,
+                                         .uri = uri,
+                                         .hosts = hosts,
+                                         .host_count = count,
+                                         .server = true,
+                                         .client = true,
+                                         .valid_days = CERT_NODE_DAYS};
+    return cert_issue(&request, in(ca, dir, "ca.pem", NULL),
+                      in(ca_key, dir, "ca.key", NULL),
+                      in(cert, dir, node->name, "node.pem"),
+                      in(key, dir, node->name, "node.key"), msg);
+}
+
+static int create_node(const struct layout *l, const struct layout_node *node,
+                       const char *dir, struct err_msg *msg)
+{
+    char from[PATH_MAX], to[PATH_MAX];
+    int err = file_make_folder(in(to, dir, node->name, NULL), 0700, msg);
+    for (size_t i = 0; i < ARRAY_LEN(node_copies) && err == ERR_OK; i++)
+        err = copy_file(in(from, dir, node_copies[i].name, NULL),
+                        in(to, dir, node->name, node_copies[i].name),
+                        node_copies[i].mode, msg);
+    if (err == ERR_OK)
+        err = create_node_cert(l, node, dir, msg);
+    return err;
+}
+
+int create_cluster(const struct layout *l, const char *dir, struct err_msg *msg)
+{
+    char longest[PATH_MAX];
+    int err = ERR_OK;
+    for (unsigned i = 0; i < l->node_count && err == ERR_OK; i++)
+        err = layout_path(dir, l->nodes[i].name, "account.keys.XXXXXX", longest,
+                          msg);
+    if (err == ERR_OK)
+        err = file_make_folder(dir, 0755, msg);
+    if (err == ERR_OK)
+        err = refuse_used(dir, msg);
+    if (err == ERR_OK)
+        err = create_ca(l, dir, msg);
+    if (err == ERR_OK)
+        err = create_keys(l, dir, msg);
+    for (unsigned i = 0; i < l->node_count && err == ERR_OK; i++)
+        err = create_node(l, &l->nodes[i], dir, msg);
+    for (unsigned i = 0; i < l->node_count && err == ERR_OK; i++)
+        err = layout_write_config(l, &l->nodes[i], dir, msg);
+    return err;
+}

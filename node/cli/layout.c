@@ -1,0 +1,375 @@
+#include "node/cli/layout.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "node/base/buf.h"
+#include "node/base/check.h"
+#include "node/base/file.h"
+
+#define CONFIG_TEXT_MAX (256 * 1024)
+#define NODE_TAG "{node}"
+
+void layout_url(const char *host, unsigned port, char *out)
+{
+    bool v6 = strchr(host, ':') != NULL;
+    snprintf(out, LAYOUT_URL_MAX + 1,
+             v6 ? "https://[%s]:%u/" : "https://%s:%u/", host, port);
+}
+
+int layout_path(const char *dir, const char *a, const char *b, char *out,
+                struct err_msg *msg)
+{
+    int len = b == NULL ? snprintf(out, PATH_MAX, "%s/%s", dir, a)
+                        : snprintf(out, PATH_MAX, "%s/%s/%s", dir, a, b);
+    if (len < 0 || len >= PATH_MAX)
+        return err_set(msg, ERR_LIMIT, "%.100s...: the path is too long", dir);
+    return ERR_OK;
+}
+
+/* ---- making one ------------------------------------------------------------
+ */
+
+static int add_region(struct layout *l, const char *name, size_t len,
+                      struct err_msg *msg)
+{
+    struct layout_region *r = &l->regions[l->region_count];
+    if (l->region_count == LAYOUT_REGIONS_MAX)
+        return err_set(msg, ERR_INVALID, "more than %d regions",
+                       LAYOUT_REGIONS_MAX);
+    if (len <= CONFIG_NAME_MAX - 2) { /* room for "-9", the node's number */
+        memcpy(r->name, name, len);
+        r->name[len] = '\0';
+    }
+    if (len > CONFIG_NAME_MAX - 2 || !config_name_ok(r->name))
+        return err_set(msg, ERR_INVALID,
+                       "region \"%.*s\": expected a name of a-z, 0-9 and '-', "
+                       "at most %d long",
+                       (int)(len < 64 ? len : 64), name, CONFIG_NAME_MAX - 2);
+    for (unsigned i = 0; i < l->region_count; i++)
+        if (strcmp(l->regions[i].name, r->name) == 0)
+            return err_set(msg, ERR_INVALID, "region %s is given twice",
+                           r->name);
+    l->region_count++;
+    return ERR_OK;
+}
+
+static int add_regions(struct layout *l, const char *list, struct err_msg *msg)
+{
+    for (const char *at = list;; at++) {
+        size_t len = strcspn(at, ",");
+        int err = add_region(l, at, len, msg);
+        if (err != ERR_OK)
+            return err;
+        at += len;
+        if (*at == '\0')
+            return ERR_OK;
+    }
+}
+
+static void add_nodes(struct layout *l, unsigned per_region)
+{
+    for (unsigned r = 0; r < l->region_count; r++)
+        for (unsigned n = 1; n <= per_region; n++) {
+            struct layout_node *node = &l->nodes[l->node_count++];
+            snprintf(node->name, sizeof(node->name), "%.61s-%u",
+                     l->regions[r].name, n % 10);
+            node->id = l->node_count;
+            node->region = r;
+        }
+}
+
+/* Replaces {node} in the pattern; ERR_INVALID when it gets too long. */
+static int expand(const char *pattern, const char *name,
+                  char out[CONFIG_HOST_MAX + 1], struct err_msg *msg)
+{
+    const char *tag = strstr(pattern, NODE_TAG);
+    struct buf host;
+    buf_init(&host, CONFIG_HOST_MAX);
+    int err = tag == NULL ? buf_append_str(&host, pattern)
+                          : buf_printf(&host, "%.*s%s%s", (int)(tag - pattern),
+                                       pattern, name, tag + strlen(NODE_TAG));
+    if (err == ERR_OK && buf_len(&host) > 0) {
+        memcpy(out, buf_bytes(&host), buf_len(&host));
+        out[buf_len(&host)] = '\0';
+    } else {
+        err = err_set(msg, ERR_INVALID, "host \"%.64s\": too long or empty",
+                      pattern);
+    }
+    buf_free(&host);
+    return err;
+}
+
+static int set_hosts(struct layout *l, const char *pattern, struct err_msg *msg)
+{
+    bool shared = strstr(pattern, NODE_TAG) == NULL;
+    struct config_addr probe;
+    char text[CONFIG_HOST_MAX + 16];
+    int err = expand(pattern, l->cluster, l->host, msg);
+    for (unsigned i = 0; i < l->region_count && err == ERR_OK; i++)
+        err = expand(pattern, l->regions[i].name, l->regions[i].host, msg);
+    for (unsigned i = 0; i < l->node_count && err == ERR_OK; i++)
+        err = expand(pattern, l->nodes[i].name, l->nodes[i].host, msg);
+    if (err != ERR_OK)
+        return err;
+    snprintf(text, sizeof(text),
+             strchr(l->host, ':') != NULL ? "[%s]:1" : "%s:1", l->host);
+    if (config_parse_addr(text, &probe, NULL) != ERR_OK)
+        return err_set(msg, ERR_INVALID,
+                       "host \"%.100s\": expected an address, a host name or "
+                       "a pattern such as {node}.example.org",
+                       pattern);
+    l->stand_in = shared;
+    strcpy(l->listen, "0.0.0.0");
+    if (shared)
+        memcpy(l->listen, l->host, sizeof(l->listen));
+    return ERR_OK;
+}
+
+void layout_set_ports(struct layout *l, unsigned base)
+{
+    CHECK(base > 0 && base <= LAYOUT_BASE_PORT_MAX);
+    l->port = (uint16_t)base;
+    for (unsigned i = 0; i < l->region_count; i++)
+        l->regions[i].port = (uint16_t)(l->stand_in ? base + 1 + i : base);
+    for (unsigned i = 0; i < l->node_count; i++) {
+        unsigned n = l->stand_in ? i : 0;
+        l->nodes[i].port = (uint16_t)(l->stand_in ? base + 10 + n : base);
+        l->nodes[i].admin_port = (uint16_t)(base + 1010 + n);
+        l->nodes[i].peer_port = (uint16_t)(base + 2010 + n);
+    }
+}
+
+int layout_make(const struct layout_options *o, struct layout *layout_out,
+                struct err_msg *msg)
+{
+    struct layout l = {.shards = o->shards};
+    if (!config_name_ok(o->cluster))
+        return err_set(msg, ERR_INVALID,
+                       "cluster \"%.64s\": expected a name of a-z, 0-9 and "
+                       "'-', at most %d long",
+                       o->cluster, CONFIG_NAME_MAX);
+    if (o->nodes_per_region < 1 ||
+        o->nodes_per_region > LAYOUT_NODES_PER_REGION_MAX)
+        return err_set(msg, ERR_INVALID,
+                       "%u nodes per region: expected 1 to %d",
+                       o->nodes_per_region, LAYOUT_NODES_PER_REGION_MAX);
+    if (o->base_port < 1 || o->base_port > LAYOUT_BASE_PORT_MAX)
+        return err_set(msg, ERR_INVALID, "base port %u: expected 1 to %d",
+                       o->base_port, LAYOUT_BASE_PORT_MAX);
+    if (o->shards < 1 || o->shards > CONFIG_SHARDS_MAX)
+        return err_set(msg, ERR_INVALID, "%u shards: expected 1 to %d",
+                       o->shards, CONFIG_SHARDS_MAX);
+    strcpy(l.cluster, o->cluster); /* config_name_ok bounds it */
+    int err = add_regions(&l, o->regions, msg);
+    if (err != ERR_OK)
+        return err;
+    add_nodes(&l, o->nodes_per_region);
+    err = set_hosts(&l, o->host, msg);
+    if (err != ERR_OK)
+        return err;
+    layout_set_ports(&l, o->base_port);
+    *layout_out = l;
+    return ERR_OK;
+}
+
+/* ---- node.yaml -------------------------------------------------------------
+ */
+
+static void put_addr(struct buf *b, const char *indent, const char *key,
+                     const char *host, unsigned port)
+{
+    CHECK(buf_printf(b,
+                     strchr(host, ':') != NULL ? "%s%s: \"[%s]:%u\"\n"
+                                               : "%s%s: \"%s:%u\"\n",
+                     indent, key, host, port) == ERR_OK);
+}
+
+static void put_url(struct buf *b, const char *indent, const char *key,
+                    const char *host, unsigned port)
+{
+    char url[LAYOUT_URL_MAX + 1];
+    layout_url(host, port, url);
+    CHECK(buf_printf(b, "%s%s: \"%s\"\n", indent, key, url) == ERR_OK);
+}
+
+static void put_regions(struct buf *b, const struct layout *l)
+{
+    CHECK(buf_append_str(b, "regions:\n") == ERR_OK);
+    for (unsigned i = 0; i < l->region_count; i++) {
+        const struct layout_region *r = &l->regions[i];
+        CHECK(buf_printf(b, "  - name: %s\n    priority: %u\n", r->name, i) ==
+              ERR_OK);
+        put_url(b, "    ", "endpoint", r->host, r->port);
+        put_addr(b, "    ", "listen", l->listen, r->port);
+        CHECK(buf_append_str(b, "    nodes:\n") == ERR_OK);
+        for (unsigned j = 0; j < l->node_count; j++) {
+            const struct layout_node *n = &l->nodes[j];
+            if (n->region != i)
+                continue;
+            CHECK(buf_printf(b, "      - name: %s\n        id: %u\n", n->name,
+                             n->id) == ERR_OK);
+            put_addr(b, "        ", "peer", n->host, n->peer_port);
+            put_url(b, "        ", "endpoint", n->host, n->port);
+        }
+    }
+}
+
+int layout_write_config(const struct layout *l, const struct layout_node *node,
+                        const char *dir, struct err_msg *msg)
+{
+    char path[PATH_MAX];
+    struct buf b;
+    int err = layout_path(dir, node->name, "node.yaml", path, msg);
+    if (err != ERR_OK)
+        return err;
+    buf_init(&b, CONFIG_TEXT_MAX);
+    CHECK(buf_printf(&b,
+                     "# One node of the Bastide cluster %s. Paths are relative "
+                     "to this file.\n"
+                     "# All settings: docs/configuration.md or `bastide node "
+                     "--help`.\n"
+                     "cluster: %s\nregion: %s\nnode: %s\nid: %u\n"
+                     "data_dir: data\nstand_in: %s\nshards: %u\nlisten:\n",
+                     l->cluster, l->cluster, l->regions[node->region].name,
+                     node->name, node->id, l->stand_in ? "true" : "false",
+                     l->shards) == ERR_OK);
+    put_addr(&b, "  ", "account", l->listen, l->port);
+    put_addr(&b, "  ", "region", l->listen, l->regions[node->region].port);
+    put_addr(&b, "  ", "node", l->listen, node->port);
+    put_addr(&b, "  ", "admin", l->listen, node->admin_port);
+    put_addr(&b, "  ", "peer", l->listen, node->peer_port);
+    CHECK(buf_append_str(&b, "account:\n") == ERR_OK);
+    put_url(&b, "  ", "endpoint", l->host, l->port);
+    CHECK(buf_append_str(&b, "tls:\n  ca: ca.pem\n  cert: node.pem\n"
+                             "  key: node.key\n"
+                             "keys:\n  kek: kek.key\n  cluster: cluster.keys\n"
+                             "  account: account.keys\n") == ERR_OK);
+    put_regions(&b, l);
+    err = file_replace(path, 0644, bytes_of(buf_bytes(&b), buf_len(&b)), msg);
+    buf_free(&b);
+    return err;
+}
+
+/* ---- reading one back ------------------------------------------------------
+ */
+
+static void copy_addr(const struct config_addr *from, char *host,
+                      uint16_t *port_out)
+{
+    strcpy(host, from->host); /* both hold CONFIG_HOST_MAX + 1 bytes */
+    *port_out = from->port;
+}
+
+/* Takes the host and port out of a URL that config_load accepted. */
+static void copy_url(const char *url, char *host, uint16_t *port_out)
+{
+    struct config_addr addr;
+    char text[LAYOUT_URL_MAX + 8];
+    const char *at = url + strlen("https://");
+    int len = (int)strcspn(at, "/");
+    snprintf(text, sizeof(text), "%.*s", len, at);
+    if (config_parse_addr(text, &addr, NULL) != ERR_OK) {
+        snprintf(text, sizeof(text), "%.*s:443", len, at);
+        CHECK(config_parse_addr(text, &addr, NULL) == ERR_OK);
+    }
+    copy_addr(&addr, host, port_out);
+}
+
+static void copy_topology(const struct config *c, struct layout *l)
+{
+    strcpy(l->cluster, c->cluster);
+    strcpy(l->listen, c->listen.account.host);
+    copy_url(c->account_endpoint, l->host, &l->port);
+    l->stand_in = c->stand_in;
+    l->shards = c->shards;
+    l->region_count = (unsigned)c->region_count;
+    for (unsigned i = 0; i < l->region_count; i++) {
+        const struct config_region *r = &c->regions[i];
+        strcpy(l->regions[i].name, r->name);
+        copy_url(r->endpoint, l->regions[i].host, &l->regions[i].port);
+        for (size_t j = 0; j < r->node_count; j++) {
+            struct layout_node *n = &l->nodes[l->node_count++];
+            strcpy(n->name, r->nodes[j].name);
+            n->id = r->nodes[j].id;
+            n->region = i;
+            n->peer_port = r->nodes[j].peer.port;
+            copy_url(r->nodes[j].endpoint, n->host, &n->port);
+        }
+    }
+}
+
+static int load_config(const char *dir, const char *node,
+                       struct config **config_out, struct err_msg *msg)
+{
+    char path[PATH_MAX];
+    int err = layout_path(dir, node, "node.yaml", path, msg);
+    if (err != ERR_OK)
+        return err;
+    const struct config_sources sources = {.file = path};
+    return config_load(&sources, config_out, msg);
+}
+
+/* The name of any folder in `dir` that holds a node.yaml. */
+static int find_any_node(const char *dir, char *name_out, struct err_msg *msg)
+{
+    DIR *d = opendir(dir);
+    bool found = false;
+    char path[PATH_MAX];
+    for (struct dirent *e; d != NULL && !found && (e = readdir(d)) != NULL;) {
+        found =
+            config_name_ok(e->d_name) &&
+            layout_path(dir, e->d_name, "node.yaml", path, NULL) == ERR_OK &&
+            access(path, F_OK) == 0;
+        if (found)
+            strcpy(name_out, e->d_name);
+    }
+    if (d != NULL)
+        closedir(d);
+    return found ? ERR_OK
+                 : err_set(msg, ERR_NOT_FOUND, "%s: no cluster in there", dir);
+}
+
+/* Admin ports are known to each node alone. */
+static int load_admin_ports(const char *dir, struct layout *l,
+                            struct err_msg *msg)
+{
+    int err = ERR_OK;
+    for (unsigned i = 0; i < l->node_count && err == ERR_OK; i++) {
+        struct config *c;
+        err = load_config(dir, l->nodes[i].name, &c, msg);
+        if (err == ERR_OK) {
+            l->nodes[i].admin_port = c->listen.admin.port;
+            config_free(c);
+        }
+    }
+    return err;
+}
+
+int layout_load(const char *dir, struct layout *layout_out, struct err_msg *msg)
+{
+    char name[CONFIG_NAME_MAX + 1];
+    struct config *c;
+    int err = find_any_node(dir, name, msg);
+    if (err == ERR_OK)
+        err = load_config(dir, name, &c, msg);
+    if (err != ERR_OK)
+        return err;
+    size_t nodes = 0;
+    for (size_t i = 0; i < c->region_count; i++)
+        nodes += c->regions[i].node_count;
+    struct layout l = {.port = 0};
+    if (c->region_count > LAYOUT_REGIONS_MAX || nodes > LAYOUT_NODES_MAX)
+        err = err_set(msg, ERR_INVALID, "%s: more than %d regions or %d nodes",
+                      dir, LAYOUT_REGIONS_MAX, LAYOUT_NODES_MAX);
+    else
+        copy_topology(c, &l);
+    config_free(c);
+    if (err == ERR_OK)
+        err = load_admin_ports(dir, &l, msg);
+    if (err == ERR_OK)
+        *layout_out = l;
+    return err;
+}

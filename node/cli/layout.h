@@ -1,0 +1,97 @@
+/* What a cluster made by `init` or `demo` consists of: names, addresses and
+ * the files of each node. Nothing is touched on disk but by
+ * layout_write_config.
+ *
+ * One host (the default, 127.0.0.1), base port P:
+ *
+ *     account      P              shared by all nodes
+ *     region i     P + 1 + i      shared by the region's nodes
+ *     node n       P + 10 + n     client endpoint of the n-th node alone
+ *     admin        P + 1010 + n
+ *     peer         P + 2010 + n
+ *
+ * A host per node, given as a pattern such as {node}.example.org: nodes listen
+ * on all addresses, the client endpoints share port P, admin is P + 1010 and
+ * peer P + 2010 everywhere. The account's and the regions' host names come
+ * from the same pattern with the cluster's and the region's name.
+ */
+#ifndef BASTIDE_CLI_LAYOUT_H
+#define BASTIDE_CLI_LAYOUT_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node/base/err.h"
+#include "node/config/config.h"
+
+#define LAYOUT_REGIONS_MAX 9 /* ports P+1 to P+9 */
+#define LAYOUT_NODES_PER_REGION_MAX 9
+#define LAYOUT_NODES_MAX (LAYOUT_REGIONS_MAX * LAYOUT_NODES_PER_REGION_MAX)
+#define LAYOUT_BASE_PORT 8081
+#define LAYOUT_BASE_PORT_MAX (65535 - 2010 - LAYOUT_NODES_MAX)
+#define LAYOUT_URL_MAX (CONFIG_HOST_MAX + 24)
+
+struct layout_node {
+    char name[CONFIG_NAME_MAX + 1]; /* "<region>-<number>" */
+    uint32_t id;                    /* 1.. in the order of regions */
+    unsigned region;                /* index */
+    char host[CONFIG_HOST_MAX + 1];
+    uint16_t port, admin_port, peer_port;
+};
+
+struct layout_region {
+    char name[CONFIG_NAME_MAX + 1];
+    char host[CONFIG_HOST_MAX + 1];
+    uint16_t port;
+};
+
+struct layout {
+    char cluster[CONFIG_NAME_MAX + 1];
+    char host[CONFIG_HOST_MAX + 1];   /* of the account endpoint */
+    char listen[CONFIG_HOST_MAX + 1]; /* address to bind */
+    uint16_t port;
+    bool stand_in; /* one host: nodes can stand in for a lost region */
+    unsigned shards;
+    struct layout_region regions[LAYOUT_REGIONS_MAX];
+    unsigned region_count;
+    struct layout_node nodes[LAYOUT_NODES_MAX];
+    unsigned node_count;
+};
+
+struct layout_options {
+    const char *cluster;
+    const char *regions; /* "a,b,c", first choice for writes first */
+    unsigned nodes_per_region;
+    unsigned base_port;
+    const char *host; /* a host, or a pattern with {node} */
+    unsigned shards;
+};
+
+/* ERR_INVALID with what is wrong: a name, a duplicate, a number. */
+int layout_make(const struct layout_options *options, struct layout *layout_out,
+                struct err_msg *msg);
+
+/* Reads back what a folder was made as, from its nodes' node.yaml files.
+ * ERR_NOT_FOUND when the folder holds no cluster; otherwise the errors of
+ * config_load, and ERR_INVALID when node folders are missing. */
+int layout_load(const char *dir, struct layout *layout_out,
+                struct err_msg *msg);
+
+/* Gives all ports anew, from another base port. */
+void layout_set_ports(struct layout *layout, unsigned base_port);
+
+/* Writes "<dir>/<node>/node.yaml", replacing one that is there. */
+int layout_write_config(const struct layout *layout,
+                        const struct layout_node *node, const char *dir,
+                        struct err_msg *msg);
+
+/* "https://host:port/" into `out`, LAYOUT_URL_MAX + 1 bytes. */
+void layout_url(const char *host, unsigned port, char *out);
+
+/* "<dir>/<a>" or "<dir>/<a>/<b>" (b may be NULL) into `out`, PATH_MAX bytes.
+ * ERR_LIMIT, with a message, when too long. */
+int layout_path(const char *dir, const char *a, const char *b, char *out,
+                struct err_msg *msg);
+
+#endif
