@@ -37,7 +37,7 @@
 #define AUTH_WORD_MAX 64
 #define AUTH_PAYLOAD_MAX (AUTH_LINK_MAX + 4 * AUTH_WORD_MAX + 8)
 
-/* -- keys ------------------------------------------------------------------ */
+/* -- keys ---------------------------------------------------------------- */
 
 enum auth_rights {
     AUTH_READ_ONLY, /* GET, feeds, queries */
@@ -79,11 +79,10 @@ void auth_keys_wipe(struct auth_keys *keys);
 /* The vendor emulator's published key as base64 text (public knowledge). */
 extern const char auth_emulator_key_text[];
 
-/* -- what a request is about ------------------------------------------------
- */
+/* -- what a request is about --------------------------------------------- */
 
-/* The resource type and link that a client signs for a path. All parts point
- * into `text`: do not copy the struct. */
+/* The resource type and link that a client signs for a path. Link and RID
+ * point into `text`: do not copy the struct. */
 struct auth_target {
     struct bytes type;     /* "docs"; empty for the account */
     struct bytes alt_type; /* a second type some clients sign; empty if none */
@@ -103,8 +102,7 @@ struct auth_target {
  * ERR_LIMIT when longer than AUTH_LINK_MAX. */
 int auth_target_parse(struct bytes path, struct auth_target *target_out);
 
-/* -- verifying ---------------------------------------------------------------
- */
+/* -- verifying ----------------------------------------------------------- */
 
 enum auth_result {
     AUTH_OK,
@@ -150,8 +148,7 @@ void auth_verify(const struct auth_keys *keys, const struct auth_request *req,
 int auth_message(const struct auth_verdict *verdict, int64_t now_s,
                  struct buf *out);
 
-/* -- signing as a client
- * ------------------------------------------------------- */
+/* -- signing as a client ------------------------------------------------- */
 
 /* Percent-encoded header value with its NUL: "type%3Dmaster..." */
 #define AUTH_HEADER_MAX 192

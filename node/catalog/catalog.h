@@ -95,8 +95,7 @@ int catalog_group_format(const struct catalog_group *g, struct buf *out);
 int catalog_group_parse(struct bytes json, struct catalog_group *g_out,
                         struct err_msg *msg);
 
-/* -- building -----------------------------------------------------------------
- */
+/* -- building ------------------------------------------------------------ */
 
 struct catalog *catalog_new(void);
 void catalog_free(struct catalog *c); /* NULL is allowed */
@@ -118,8 +117,7 @@ void catalog_advance(struct catalog *c, uint64_t lsn);
 /* The highest LSN seen; 0 at first. */
 uint64_t catalog_lsn(const struct catalog *c);
 
-/* -- looking up
- * ------------------------------------------------------------------ */
+/* -- looking up ---------------------------------------------------------- */
 
 /* `segment` is the percent-decoded path segment. NULL when there is none. */
 struct catalog_database *catalog_database(const struct catalog *c,

@@ -33,7 +33,7 @@
 /* Longest canonical form: a tag and an end mark for each component. */
 #define PK_CANONICAL_MAX (PK_TEXT_MAX_V2 + 9 * PK_PATHS_MAX)
 
-/* -- definition ------------------------------------------------------------ */
+/* -- definition ---------------------------------------------------------- */
 
 enum pk_kind {
     PK_HASH,      /* one path */
@@ -50,8 +50,7 @@ struct pk_def {
     struct bytes paths[PK_PATHS_MAX];
 };
 
-/* -- value ------------------------------------------------------------------
- */
+/* -- value --------------------------------------------------------------- */
 
 enum pk_type {
     PK_UNDEFINED, /* the property is missing, or an array or object */
@@ -118,8 +117,7 @@ size_t pk_canonical(const struct partition_key *pk,
 /* Appends the value in its header form, non-ASCII escaped. Errors of buf. */
 int pk_format(const struct partition_key *pk, struct buf *out);
 
-/* -- effective partition key --------------------------------------------------
- */
+/* -- effective partition key --------------------------------------------- */
 
 /* Longest text: hash version 1, hex of a number (10 bytes at most), a tag, 100
  * bytes and an end mark. */
