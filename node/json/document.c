@@ -7,8 +7,8 @@
 #include "node/json/internal.h"
 #include "node/json/json.h"
 
-/* Objects up to this size are checked pair by pair. */
-#define SMALL_OBJECT 16
+/* Objects up to this size are checked without sorting; a power of two. */
+#define SMALL_OBJECT 128
 
 /* A member of an object whose equal keys are being resolved. */
 struct member {
@@ -116,26 +116,48 @@ static bool plain_keys_equal(const struct json *j, json_ref a, json_ref b)
            memcmp(j->text + x->at, j->text + y->at, x->len) == 0;
 }
 
-/* A quick answer for small objects without escaped keys. `*known_out` is
- * false when the question stays open. */
+/* Spreads keys over a small table; collisions only cost time. */
+static uint32_t hash_key(const struct json *j, json_ref key)
+{
+    const struct json_node *n = &j->nodes[key];
+    const uint8_t *p = j->text + n->at;
+    uint64_t head = 0, tail = 0;
+    if (n->len >= 8) {
+        memcpy(&head, p, 8);
+        memcpy(&tail, p + n->len - 8, 8);
+    } else {
+        for (uint32_t i = 0; i < n->len; i++)
+            head = head << 8 | p[i];
+    }
+    uint64_t h = (head ^ n->len) * 0x9e3779b97f4a7c15ULL;
+    h = (h ^ h >> 32 ^ tail) * 0xbf58476d1ce4e5b9ULL;
+    return (uint32_t)(h ^ h >> 32 ^ h >> 48);
+}
+
+/* A quick answer for small objects without escaped keys, by a hash table on
+ * the stack. `*known_out` is false when the question stays open. */
 static bool small_object_unique(const struct json *j, json_ref object,
                                 bool *known_out)
 {
-    json_ref keys[SMALL_OBJECT];
-    uint32_t count = 0;
+    json_ref slots[2 * SMALL_OBJECT];
+    uint32_t count = json_count(j, object), size = 4;
     *known_out = false;
-    if (json_count(j, object) > SMALL_OBJECT)
+    if (count > SMALL_OBJECT)
         return false;
+    while (size < 2 * count)
+        size *= 2;
+    memset(slots, 0xff, size * sizeof(*slots));
     for (json_ref k = json_first(j, object); k != JSON_NONE;
          k = json_next_member(j, object, k)) {
         if (j->nodes[k].flags & JSON_NODE_ESCAPED)
             return false;
-        for (uint32_t i = 0; i < count; i++)
-            if (plain_keys_equal(j, keys[i], k)) {
+        uint32_t at = hash_key(j, k) % size;
+        for (; slots[at] != JSON_NONE; at = (at + 1) % size)
+            if (plain_keys_equal(j, slots[at], k)) {
                 *known_out = true;
                 return false;
             }
-        keys[count++] = k;
+        slots[at] = k;
     }
     *known_out = true;
     return true;
@@ -163,61 +185,6 @@ bool json_members_unique(const struct json *j, json_ref ref)
         if (j->nodes[r].type == JSON_OBJECT && !object_unique(j, r))
             return false;
     return true;
-}
-
-static void write_tree(struct json_writer *w, const struct json *j,
-                       json_ref ref);
-
-static void write_object(struct json_writer *w, const struct json *j,
-                         json_ref object)
-{
-    struct members m;
-    json_write_object_begin(w);
-    if (w->result == ERR_OK)
-        w->result = members_of(j, object, &m);
-    if (w->result == ERR_OK) {
-        for (uint32_t i = 0; i < m.count && w->result == ERR_OK; i++) {
-            if (m.list[i].value == JSON_NONE)
-                continue;
-            json_write_key_raw(w, json_raw(j, m.list[i].key));
-            write_tree(w, j, m.list[i].value);
-        }
-        members_free(&m);
-    }
-    json_write_object_end(w);
-}
-
-/* Recursive: the parser bounds the depth. */
-static void write_tree(struct json_writer *w, const struct json *j,
-                       json_ref ref)
-{
-    if (json_type(j, ref) == JSON_OBJECT) {
-        write_object(w, j, ref);
-        return;
-    }
-    if (json_type(j, ref) != JSON_ARRAY) {
-        json_write_raw(w, json_raw(j, ref));
-        return;
-    }
-    json_write_array_begin(w);
-    for (json_ref v = json_first(j, ref); v != JSON_NONE && w->result == ERR_OK;
-         v = json_next(j, ref, v))
-        write_tree(w, j, v);
-    json_write_array_end(w);
-}
-
-/* Whether the text of `ref` is already what would be written. */
-static bool is_clean(const struct json *j, json_ref ref)
-{
-    return !j->has_space && json_members_unique(j, ref);
-}
-
-void json_write_value(struct json_writer *w, const struct json *j, json_ref ref)
-{
-    if (is_clean(j, ref))
-        json_write_raw(w, json_raw(j, ref));
-    else
-        write_tree(w, j, ref);
 }
 
 static const char *const system_properties[] = {
@@ -255,34 +222,88 @@ static bool has_system_key(const struct json *j, json_ref object)
     return false;
 }
 
-/* Everything but the system properties, of an object without equal keys. */
-static void write_clean_members(struct json_writer *w, const struct json *j,
-                                json_ref object)
+static void write_tree(struct json_writer *w, const struct json *j,
+                       json_ref ref);
+
+/* How the members of an object are written. */
+struct style {
+    bool clean;       /* values may be copied as they stand */
+    bool skip_system; /* leave out system properties */
+};
+
+static void write_member(struct json_writer *w, const struct json *j,
+                         json_ref key, json_ref value, struct style style)
 {
-    for (json_ref k = json_first(j, object); k != JSON_NONE;
-         k = json_next_member(j, object, k)) {
-        if (is_system_key(j, k))
-            continue;
-        json_write_key_raw(w, json_raw(j, k));
-        json_write_raw(w, json_raw(j, k + 1));
-    }
+    if (style.skip_system && is_system_key(j, key))
+        return;
+    json_write_key_raw(w, json_raw(j, key));
+    if (style.clean)
+        json_write_raw(w, json_raw(j, value));
+    else
+        write_tree(w, j, value);
+}
+
+static void write_resolved(struct json_writer *w, const struct json *j,
+                           json_ref object, struct style style)
+{
+    struct members m;
+    w->result = members_of(j, object, &m);
+    if (w->result != ERR_OK)
+        return;
+    for (uint32_t i = 0; i < m.count && w->result == ERR_OK; i++)
+        if (m.list[i].value != JSON_NONE)
+            write_member(w, j, m.list[i].key, m.list[i].value, style);
+    members_free(&m);
 }
 
 static void write_members(struct json_writer *w, const struct json *j,
-                          json_ref object)
+                          json_ref object, struct style style)
 {
-    struct members m;
-    if (w->result == ERR_OK)
-        w->result = members_of(j, object, &m);
     if (w->result != ERR_OK)
         return;
-    for (uint32_t i = 0; i < m.count && w->result == ERR_OK; i++) {
-        if (m.list[i].value == JSON_NONE || is_system_key(j, m.list[i].key))
-            continue;
-        json_write_key_raw(w, json_raw(j, m.list[i].key));
-        write_tree(w, j, m.list[i].value);
+    if (!style.clean && !object_unique(j, object)) {
+        write_resolved(w, j, object, style);
+        return;
     }
-    members_free(&m);
+    for (json_ref k = json_first(j, object);
+         k != JSON_NONE && w->result == ERR_OK;
+         k = json_next_member(j, object, k))
+        write_member(w, j, k, k + 1, style);
+}
+
+/* Recursive: the parser bounds the depth. */
+static void write_tree(struct json_writer *w, const struct json *j,
+                       json_ref ref)
+{
+    if (json_type(j, ref) == JSON_OBJECT) {
+        json_write_object_begin(w);
+        write_members(w, j, ref, (struct style){false, false});
+        json_write_object_end(w);
+        return;
+    }
+    if (json_type(j, ref) != JSON_ARRAY) {
+        json_write_raw(w, json_raw(j, ref));
+        return;
+    }
+    json_write_array_begin(w);
+    for (json_ref v = json_first(j, ref); v != JSON_NONE && w->result == ERR_OK;
+         v = json_next(j, ref, v))
+        write_tree(w, j, v);
+    json_write_array_end(w);
+}
+
+/* Whether the text of `ref` is already what would be written. */
+static bool is_clean(const struct json *j, json_ref ref)
+{
+    return !j->has_space && json_members_unique(j, ref);
+}
+
+void json_write_value(struct json_writer *w, const struct json *j, json_ref ref)
+{
+    if (is_clean(j, ref))
+        json_write_raw(w, json_raw(j, ref));
+    else
+        write_tree(w, j, ref);
 }
 
 void json_document_normalise(struct json_writer *w, const struct json *j,
@@ -290,10 +311,9 @@ void json_document_normalise(struct json_writer *w, const struct json *j,
 {
     CHECK(object < j->count && json_type(j, object) == JSON_OBJECT);
     json_write_object_begin(w);
-    if (!is_clean(j, object)) {
-        write_members(w, j, object);
-    } else if (has_system_key(j, object)) {
-        write_clean_members(w, j, object);
+    bool clean = is_clean(j, object);
+    if (!clean || has_system_key(j, object)) {
+        write_members(w, j, object, (struct style){clean, true});
     } else if (json_count(j, object) > 0) {
         struct bytes text = json_raw(j, object);
         json_write_raw(w, bytes_of(text.data + 1, text.len - 2));
