@@ -19,8 +19,7 @@
  * KEEPS THIS TRUE: a leader never seals twice for the same (term, lsn,
  * position) with different contents, not even when the first attempt could not
  * be logged; it steps down instead. seal_value() enforces it as far as it can
- * see: per shard and term, (lsn, position) must rise, and a repeat is a failed
- * CHECK.
+ * see: per key, shard and term, (lsn, position) must rise, else ERR_STALE.
  *
  * What seal_open detects: a value changed, put under another key, moved to
  * another shard, or claimed to be of another term, LSN or position. An older
@@ -67,7 +66,8 @@ void sealer_free(struct sealer *s);
 
 /* Writes exactly plain.len + SEAL_OVERHEAD bytes to `out`.
  * ERR_NOT_FOUND: the keyring has no such key. ERR_LIMIT: plain or table_key is
- * too long. Within (key, shard, term) the pair (lsn, position) must rise. */
+ * too long. ERR_STALE: (lsn, position) is not above the last one sealed for
+ * this key, shard and term; the leader must step down rather than retry. */
 int seal_value(struct sealer *s, const struct seal_position *at,
                struct bytes table_key, struct bytes plain, uint8_t *out);
 

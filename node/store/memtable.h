@@ -81,8 +81,9 @@ void memtable_truncate(struct memtable *m, uint64_t from_lsn);
 
 /* Frees versions with lsn <= flushed_lsn, which LMDB holds by now. At most
  * `budget` keys are looked at per call, so that a loop turn stays short;
- * returns true when a whole pass is complete. Call with the same or a higher
- * LSN until then. Reads are right at every moment in between. */
+ * returns true when a whole pass is complete. Call with the same LSN until
+ * then; another LSN begins a new pass. Reads are right at every moment in
+ * between. */
 bool memtable_trim(struct memtable *m, uint64_t flushed_lsn, size_t budget);
 
 /* Drops every version of every key that begins with `prefix`, at most `budget`

@@ -64,10 +64,11 @@
 #define WAL_SEGMENT_BYTES_DEFAULT ((size_t)64 << 20)
 #define WAL_SEGMENT_BYTES_MIN ((size_t)64 << 10)
 #define WAL_SEGMENT_BYTES_MAX ((size_t)1 << 30)
-#define WAL_BATCH_BYTES_MAX ((size_t)16 << 20) /* one batch, framing included  \
-                                                */
-#define WAL_SHARDS_MAX 4096                    /* shards of one worker */
-#define WAL_NAME_MAX 63                        /* cluster id, node name */
+#define WAL_BATCH_BYTES_MAX                                                    \
+    ((size_t)16 << 20)      /* one batch, framing included                     \
+                             */
+#define WAL_SHARDS_MAX 4096 /* shards of one worker */
+#define WAL_NAME_MAX 63     /* cluster id, node name */
 
 /* -- records --------------------------------------------------------------- */
 
