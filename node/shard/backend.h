@@ -20,8 +20,8 @@ struct backend {
      * are hidden from the caller as long as time allows and the outcome is
      * certain. Everything `op` borrows must live until `done`. Never refuses:
      * errors arrive in the result. */
-    void (*submit)(struct backend *self, const struct op *op,
-                   usec_t timeout_us, op_done_cb *done, void *user);
+    void (*submit)(struct backend *self, const struct op *op, usec_t timeout_us,
+                   op_done_cb *done, void *user);
 };
 
 static inline void backend_submit(struct backend *b, const struct op *op,

@@ -33,7 +33,7 @@ static void dedupe_remove(struct dedupe *d, struct dedupe_item *item)
 void dedupe_free(struct dedupe *d)
 {
     LIST_EACH_SAFE(node, &d->order)
-        dedupe_remove(d, LIST_ENTRY(node, struct dedupe_item, order));
+    dedupe_remove(d, LIST_ENTRY(node, struct dedupe_item, order));
     CHECK(d->count == 0);
 }
 
@@ -51,16 +51,15 @@ void dedupe_add(struct dedupe *d, const struct entry *e)
     if (item != NULL)
         return; /* the first one counts; a second had no effect of its own */
     if (d->count == DEDUPE_MAX)
-        dedupe_remove(d,
-                      LIST_ENTRY(d->order.next, struct dedupe_item, order));
+        dedupe_remove(d, LIST_ENTRY(d->order.next, struct dedupe_item, order));
     item = mem_zalloc(sizeof(*item));
     memcpy(item->id, head.op_id, OP_ID_LEN);
-    item->found = (struct dedupe_found){
-        .lsn = e->lsn,
-        .term = e->term,
-        .record = head.rid,
-        .created = (head.status & DEDUPE_CREATED) != 0,
-        .deleted = (head.status & DEDUPE_DELETED) != 0};
+    item->found =
+        (struct dedupe_found){.lsn = e->lsn,
+                              .term = e->term,
+                              .record = head.rid,
+                              .created = (head.status & DEDUPE_CREATED) != 0,
+                              .deleted = (head.status & DEDUPE_DELETED) != 0};
     HASH_ADD(hh, d->table, id, OP_ID_LEN, item);
     list_push_back(&d->order, &item->order);
     d->count++;

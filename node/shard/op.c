@@ -17,11 +17,10 @@ void etag_format(const struct etag *e, char out[ETAG_TEXT_LEN + 1])
 {
     CHECK(e->lsn < (uint64_t)1 << 48);
     CHECK(e->term < (uint64_t)1 << 48);
-    int len = snprintf(out, ETAG_TEXT_LEN + 1,
-                       "\"%08x-%04x-%04x-%04x-%012llx\"",
-                       (unsigned)(e->term & 0xffffffff), e->shard, e->position,
-                       (unsigned)(e->term >> 32),
-                       (unsigned long long)e->lsn);
+    int len =
+        snprintf(out, ETAG_TEXT_LEN + 1, "\"%08x-%04x-%04x-%04x-%012llx\"",
+                 (unsigned)(e->term & 0xffffffff), e->shard, e->position,
+                 (unsigned)(e->term >> 32), (unsigned long long)e->lsn);
     CHECK(len == ETAG_TEXT_LEN);
 }
 
@@ -246,8 +245,7 @@ static void dec_scan(struct cursor *c, struct op *op)
     op->query = cursor_blob(c, OP_QUERY_MAX);
     op->params = cursor_blob(c, OP_PARAMS_MAX);
     op->merge_request = cursor_blob(c, OP_MERGE_REQUEST_MAX);
-    if (op->max_items == 0 || op->max_bytes == 0 ||
-        op->max_bytes > OP_PAGE_MAX)
+    if (op->max_items == 0 || op->max_bytes == 0 || op->max_bytes > OP_PAGE_MAX)
         c->failed = true;
 }
 

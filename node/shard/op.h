@@ -48,10 +48,11 @@
 /* Containers of the meta shard. Users' containers have numbers from
  * CONTAINER_FIRST_USER on and never reuse one. */
 enum {
-    CONTAINER_DATABASES = 1,  /* partition key: "", id: database id */
-    CONTAINER_CONTAINERS = 2, /* partition key: database RID, id: container id */
-    CONTAINER_ACCOUNT = 3,    /* partition key: "", id: "account" */
-    CONTAINER_GROUPS = 4,     /* partition key: "", id: group name */
+    CONTAINER_DATABASES = 1, /* partition key: "", id: database id */
+    CONTAINER_CONTAINERS =
+        2,                 /* partition key: database RID, id: container id */
+    CONTAINER_ACCOUNT = 3, /* partition key: "", id: "account" */
+    CONTAINER_GROUPS = 4,  /* partition key: "", id: group name */
     CONTAINER_FIRST_USER = 16
 };
 
@@ -150,12 +151,12 @@ struct op {
     uint8_t cascade_pk_hash[OP_HASH_LEN];
 
     /* OP_SCAN: container `at.container`, or one partition of it. */
-    bool one_partition;       /* only `at.pk_hash` */
-    struct bytes after;       /* position from the last result; empty: begin */
-    uint32_t max_items;       /* rows wanted, 1.. */
-    uint32_t max_bytes;       /* of rows, at most OP_PAGE_MAX */
-    struct bytes query;       /* SQL text; empty: every record as it is */
-    struct bytes params;      /* JSON array of {name,value}; may be empty */
+    bool one_partition;  /* only `at.pk_hash` */
+    struct bytes after;  /* position from the last result; empty: begin */
+    uint32_t max_items;  /* rows wanted, 1.. */
+    uint32_t max_bytes;  /* of rows, at most OP_PAGE_MAX */
+    struct bytes query;  /* SQL text; empty: every record as it is */
+    struct bytes params; /* JSON array of {name,value}; may be empty */
     /* For a query whose query_shape is not QUERY_STREAM: the text of
      * query_merge_request. The scan then runs to the end of the shard (or
      * partition) and answers all its shard rows at once as one row list in
@@ -168,15 +169,15 @@ struct op {
 };
 
 struct op_result {
-    int err; /* ERR_OK, or:
-              * NOT_FOUND, EXISTS, PRECONDITION, NOT_MODIFIED  as asked
-              * INVALID       the query failed; `message` says why
-              * LIMIT         the record would be too large
-              * THROTTLED     memory is full; see retry_after_ms
-              * NO_SPACE      the disk is full; nothing was written
-              * UNAVAILABLE   no leader or quorum; nothing was written
-              * TIMEOUT       the outcome of a write is unknown
-              * CORRUPT       this replica's data is damaged */
+    int err;             /* ERR_OK, or:
+                          * NOT_FOUND, EXISTS, PRECONDITION, NOT_MODIFIED  as asked
+                          * INVALID       the query failed; `message` says why
+                          * LIMIT         the record would be too large
+                          * THROTTLED     memory is full; see retry_after_ms
+                          * NO_SPACE      the disk is full; nothing was written
+                          * UNAVAILABLE   no leader or quorum; nothing was written
+                          * TIMEOUT       the outcome of a write is unknown
+                          * CORRUPT       this replica's data is damaged */
     bool created;        /* OP_WRITE: there was no such record before */
     bool parent_missing; /* with NOT_FOUND: it is the parent that is missing */
     uint64_t lsn;        /* state the answer reflects, or the write's own */

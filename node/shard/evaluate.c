@@ -1,0 +1,249 @@
+#include "node/shard/evaluate.h"
+
+#include <string.h>
+
+#include "consensus/raft.h"
+#include "node/base/check.h"
+#include "node/catalog/rid.h"
+#include "node/shard/dedupe.h"
+#include "node/shard/record.h"
+#include "node/store/effects.h"
+#include "node/store/view.h"
+
+static bool write_needs_absence(const struct op *op)
+{
+    return op->mode == OP_CREATE || op->condition == OP_COND_IF_NONE_MATCH_ANY;
+}
+
+int evaluate_condition(const struct op *op, const struct etag *etag)
+{
+    bool same =
+        etag != NULL && !op->etag_unknown && etag_equal(&op->etag, etag);
+    switch (op->condition) {
+    case OP_COND_NONE:
+        return ERR_OK;
+    case OP_COND_IF_MATCH:
+        /* An upsert that inserts ignores it: nothing can be overwritten. */
+        return etag == NULL || same ? ERR_OK : ERR_PRECONDITION;
+    case OP_COND_IF_MATCH_ANY:
+        return etag != NULL ? ERR_OK : ERR_PRECONDITION;
+    case OP_COND_IF_NONE_MATCH:
+        if (!same)
+            return ERR_OK;
+        return op->kind == OP_READ ? ERR_NOT_MODIFIED : ERR_PRECONDITION;
+    case OP_COND_IF_NONE_MATCH_ANY:
+        if (etag == NULL)
+            return ERR_OK;
+        return op->kind == OP_READ ? ERR_NOT_MODIFIED : ERR_PRECONDITION;
+    default:
+        CHECK_UNREACHABLE();
+    }
+}
+
+int evaluate_find(const struct memtable *m, struct kv kv,
+                  const struct op_address *at, uint64_t read_lsn,
+                  uint64_t *record_out, struct etag *etag_out,
+                  struct bytes *sealed_out)
+{
+    struct record_key key;
+    struct bytes value;
+    record_id_key(at, &key);
+    int err = view_get(m, kv, record_key_bytes(&key), read_lsn, &value);
+    if (err != ERR_OK)
+        return err;
+    if (value.len != 8)
+        return ERR_CORRUPT;
+    uint64_t record = get_u64_be(value.data);
+    record_text_key(at, record, &key);
+    struct bytes sealed;
+    err = view_get(m, kv, record_key_bytes(&key), read_lsn, &sealed);
+    if (err != ERR_OK)
+        return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
+    struct seal_position position;
+    if (seal_peek(sealed, &position) != ERR_OK)
+        return ERR_CORRUPT;
+    *record_out = record;
+    *etag_out = (struct etag){.term = position.term,
+                              .lsn = position.lsn,
+                              .shard = (uint16_t)position.shard,
+                              .position = (uint16_t)position.position};
+    if (sealed_out != NULL)
+        *sealed_out = sealed;
+    return ERR_OK;
+}
+
+/* A container's database must still be there, and be the same one. */
+static int evaluate_parent(const struct evaluate_at *at, const struct op *op,
+                           struct op_result *result)
+{
+    if (!op->has_parent)
+        return ERR_OK;
+    uint64_t record;
+    struct etag etag;
+    int err = evaluate_find(at->memtable, at->kv, &op->parent, MEMTABLE_NEWEST,
+                            &record, &etag, NULL);
+    if (err == ERR_OK && record != op->parent_record)
+        err = ERR_NOT_FOUND;
+    if (err == ERR_NOT_FOUND)
+        result->parent_missing = true;
+    return err;
+}
+
+/* Checks mode and condition against what is there. `exists` tells. */
+static int evaluate_rules(const struct op *op, bool exists,
+                          const struct etag *etag)
+{
+    if (write_needs_absence(op) && exists)
+        return op->mode == OP_CREATE ? ERR_EXISTS : ERR_PRECONDITION;
+    if ((op->mode == OP_REPLACE || op->mode == OP_DELETE) && !exists)
+        return ERR_NOT_FOUND;
+    /* A create may carry If-Match; there is nothing it could mean. */
+    if (op->mode == OP_CREATE)
+        return ERR_OK;
+    return evaluate_condition(op, exists ? etag : NULL);
+}
+
+/* Deletes all records of one partition of a container (a database's
+ * containers), as further effects of the same entry. */
+static int add_cascade(const struct evaluate_at *at, const struct op *op,
+                       struct effects_builder *b)
+{
+    struct record_key from, to;
+    struct view_iter it;
+    struct bytes key, value;
+    for (int table = RECORD_TABLE_TEXT; table <= RECORD_TABLE_ID; table++) {
+        record_partition_range(op->cascade_container, op->cascade_pk_hash,
+                               &from, &to);
+        from.bytes[0] = to.bytes[0] = (uint8_t)table;
+        int err = view_iter_open(at->memtable, at->kv, record_key_bytes(&from),
+                                 record_key_bytes(&to), MEMTABLE_NEWEST, &it);
+        if (err != ERR_OK)
+            return err;
+        while ((err = view_iter_next(&it, &key, &value)) == ERR_OK)
+            if ((err = effects_delete(b, key)) != ERR_OK)
+                break;
+        view_iter_close(&it);
+        if (err != ERR_EOF)
+            return err;
+    }
+    return ERR_OK;
+}
+
+static int add_delete(const struct evaluate_at *at, const struct op *op,
+                      uint64_t record, struct effects_builder *b)
+{
+    struct record_key key;
+    record_text_key(&op->at, record, &key);
+    int err = effects_delete(b, record_key_bytes(&key));
+    if (err != ERR_OK)
+        return err;
+    record_id_key(&op->at, &key);
+    err = effects_delete(b, record_key_bytes(&key));
+    if (err == ERR_OK && op->cascade)
+        err = add_cascade(at, op, b);
+    return err;
+}
+
+/* Puts the id's record when it is new, then the sealed text. Sealing is the
+ * last thing that can fail: see seal.h on nonces. */
+static int add_put(const struct evaluate_at *at, const struct op *op,
+                   const struct op_result *result, struct effects_builder *b)
+{
+    struct record_key key;
+    int err = ERR_OK;
+    if (result->created) {
+        uint8_t number[8];
+        put_u64_be(number, result->record);
+        record_id_key(&op->at, &key);
+        err = effects_put(b, record_key_bytes(&key),
+                          bytes_of(number, sizeof(number)));
+    }
+    if (err != ERR_OK)
+        return err;
+    record_text_key(&op->at, result->record, &key);
+    struct bytes plain =
+        bytes_of(buf_bytes(&result->body), buf_len(&result->body));
+    if (effects_payload(b).len + plain.len + 256 > ENTRY_MAX_BYTES)
+        return ERR_LIMIT;
+    uint8_t *room;
+    err = effects_put_room(b, record_key_bytes(&key), plain.len + SEAL_OVERHEAD,
+                           &room);
+    if (err != ERR_OK)
+        return err;
+    struct seal_position position = {.key_id = at->key_id,
+                                     .shard = at->shard,
+                                     .term = at->term,
+                                     .lsn = at->lsn,
+                                     .position = 0};
+    return seal_value(at->sealer, &position, record_key_bytes(&key), plain,
+                      room);
+}
+
+static int build_entry(const struct evaluate_at *at, const struct op *op,
+                       struct op_result *result, struct entry **entry_out)
+{
+    struct effects_head head = {.rid = result->record};
+    memcpy(head.op_id, op->id, OP_ID_LEN);
+    if (result->created)
+        head.status |= DEDUPE_CREATED;
+    if (op->mode == OP_DELETE)
+        head.status |= DEDUPE_DELETED;
+    struct effects_builder b;
+    int err = effects_begin(&b, &head);
+    if (err == ERR_OK)
+        err = op->mode == OP_DELETE ? add_delete(at, op, result->record, &b)
+                                    : add_put(at, op, result, &b);
+    if (err != ERR_OK) {
+        effects_builder_free(&b);
+        return err;
+    }
+    /* The size was checked; without memory for it there is no way back, since
+     * this (term, lsn) has been sealed for. */
+    CHECK(effects_finish(&b, at->lsn, at->term, RAFT_ENTRY_DATA, entry_out) ==
+          ERR_OK);
+    return ERR_OK;
+}
+
+static int evaluate_inside(const struct evaluate_at *at, const struct op *op,
+                           struct op_result *result, struct entry **entry_out)
+{
+    uint64_t record = 0;
+    struct etag current;
+    int err = evaluate_parent(at, op, result);
+    if (err != ERR_OK)
+        return err;
+    err = evaluate_find(at->memtable, at->kv, &op->at, MEMTABLE_NEWEST, &record,
+                        &current, NULL);
+    if (err != ERR_OK && err != ERR_NOT_FOUND)
+        return err;
+    bool exists = err == ERR_OK;
+    err = evaluate_rules(op, exists, &current);
+    if (err != ERR_OK)
+        return err;
+    result->created = !exists;
+    result->record = exists ? record : rid_counter(at->lsn, 0, at->shard);
+    result->lsn = at->lsn;
+    result->term = at->term;
+    result->etag = (struct etag){
+        .term = at->term, .lsn = at->lsn, .shard = at->shard, .position = 0};
+    if (op->mode != OP_DELETE) {
+        err = record_text(op, result->record, &result->etag, at->now_s,
+                          &result->body);
+        if (err != ERR_OK)
+            return err;
+    }
+    return build_entry(at, op, result, entry_out);
+}
+
+int evaluate_write(const struct evaluate_at *at, const struct op *op,
+                   struct op_result *result, struct entry **entry_out)
+{
+    CHECK(op->kind == OP_WRITE);
+    int err = kv_begin(at->kv);
+    if (err == ERR_OK) {
+        err = evaluate_inside(at, op, result, entry_out);
+        kv_end(at->kv);
+    }
+    result->err = err;
+    return err;
+}

@@ -1,0 +1,233 @@
+/* One replica of one shard: consensus, the entries and records it produces,
+ * and the operations that wait for them. Pure: time comes in with the calls,
+ * obligations go out through `struct shard_env`, so that the node and the
+ * simulator run the same code.
+ *
+ *   operation -> shard_submit -> evaluate against the newest state -> entry
+ *        entry -> memtable (visible to the evaluator at once)
+ *              -> raft PROPOSE, log record, messages to peers  (shard_flush)
+ *   commit     -> on_committed in log order -> answers
+ *
+ * Turn by turn. The owner calls shard_submit, shard_receive, shard_tick...
+ * as things arrive, then shard_flush once at the end of its loop turn. All
+ * writes of a turn are one proposal; all log records of a turn go into one
+ * batch. The owner makes the batch durable elsewhere and reports it with
+ * shard_persisted; only then do the messages that had to wait leave.
+ *
+ * Reads. At the leader, under its lease, at once. At other replicas after a
+ * read-index round trip to the leader, one for all reads of a turn. A replica
+ * that is reset by a snapshot answers nothing until the new state is in place.
+ *
+ * Numbering. `update` numbers are raft's: everything up to shard_written() is
+ * in the batches handed to the environment so far.
+ */
+#ifndef BASTIDE_SHARD_SHARD_H
+#define BASTIDE_SHARD_SHARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "consensus/raft.h"
+#include "node/base/clock.h"
+#include "node/base/list.h"
+#include "node/crypt/seal.h"
+#include "node/shard/op.h"
+#include "node/store/entry.h"
+#include "node/store/flush.h"
+#include "node/store/kv.h"
+
+struct shard;
+
+/* Operations that wait in one shard (proposed, or waiting for a read point).
+ * Beyond it: THROTTLED. */
+#define SHARD_WAITING_MAX 8192
+/* Entries and bytes proposed and not committed. Beyond it: THROTTLED. */
+#define SHARD_UNCOMMITTED_ENTRIES_MAX 16384
+#define SHARD_UNCOMMITTED_BYTES_MAX ((size_t)48 << 20)
+/* Flushed entries kept in memory for followers that are a little behind;
+ * further behind means a snapshot. */
+#define SHARD_RETAIN_BYTES ((size_t)2 << 20)
+#define SHARD_RETAIN_ENTRIES 4096
+/* What a client is told to wait when a bound above or the memtable is full. */
+#define SHARD_RETRY_AFTER_MS 100
+
+/* An operation under way. The caller owns it, fills the first part, and keeps
+ * it until `done` was called (exactly once, possibly from inside
+ * shard_submit). The shard uses the rest. */
+struct shard_request {
+    const struct op *op;
+    usec_t deadline_us; /* monotonic; then TIMEOUT or UNAVAILABLE */
+    /* Besides the errors of op_result: ERR_NOT_LEADER (a write came to a
+     * replica that does not lead: nothing happened, ask `shard_leader`) and
+     * ERR_STALE (leadership was lost after the write was logged: ask again
+     * with the same operation id, at the new leader). */
+    void (*done)(struct shard_request *req, struct op_result *result);
+
+    struct list node;
+    uint64_t lsn;  /* write: its entry; read: serve once this is applied */
+    uint64_t read; /* read: number of the read-index round it waits for */
+    bool repeated; /* write: answered from what an earlier attempt logged */
+    struct op_result result;
+    struct shard_scan *scan;
+};
+
+struct shard_env {
+    void *user;
+    /* Log records, in order, into the batch of this turn. They cannot fail:
+     * the owner bounds what is under way and queues batches. */
+    void (*log_entry)(void *user, struct shard *s, const struct entry *e);
+    void (*log_hard_state)(void *user, struct shard *s, uint64_t term,
+                           raft_id vote);
+    void (*log_truncate)(void *user, struct shard *s, uint64_t from);
+    void (*log_reset)(void *user, struct shard *s, uint64_t lsn, uint64_t term);
+    /* A message to m->to. For APPEND, `entries` holds its m->append.n entries
+     * and `heads` their heads. Borrowed for the call. */
+    void (*send)(void *user, struct shard *s, const struct raft_msg *m,
+                 const struct raft_entry *heads, struct entry *const *entries);
+    /* Each committed entry once, in order, before any operation that waited
+     * for it is answered. After shard_adopted and at start: `e` NULL means that
+     * the flushed state up to the read point is to be read anew. */
+    void (*on_committed)(void *user, struct shard *s, const struct entry *e);
+    /* Begin sending a snapshot to `to`; end with shard_snapshot_sent. */
+    void (*start_snapshot)(void *user, struct shard *s, raft_id to);
+    /* Role, leader or term changed. May be NULL. */
+    void (*on_role)(void *user, struct shard *s);
+    /* Whether a user's container was deleted (its number is never reused).
+     * Unknown numbers are not deleted. May be NULL. */
+    bool (*container_deleted)(void *user, uint32_t container);
+    int64_t (*wall_sec)(void *user);
+};
+
+struct shard_options {
+    uint16_t id;
+    struct raft_options raft; /* complete; caps above are the shard's own */
+    size_t memtable_bytes;
+    struct sealer *sealer; /* borrowed; belongs to the worker */
+    struct kv kv;          /* flushed state, borrowed */
+    const struct shard_env *env;
+    void *user; /* the owner's own, see shard_user */
+};
+
+/* What recovery found in the engine and the log. */
+struct shard_restored {
+    uint64_t term;
+    raft_id vote;
+    uint64_t base_lsn; /* flushed */
+    uint64_t base_term;
+    struct raft_config config; /* at base_lsn */
+    struct entry **entries;    /* base_lsn+1 ..; references are taken over */
+    size_t n_entries;
+    uint64_t commit_lsn;
+};
+
+/* ERR_CORRUPT or ERR_INVALID of raft_open, or an entry that is none. */
+int shard_open(const struct shard_options *options,
+               const struct shard_restored *restored, usec_t now_us,
+               struct err_msg *msg, struct shard **shard_out);
+/* Waiting requests are answered (UNAVAILABLE, TIMEOUT) first. NULL allowed. */
+void shard_free(struct shard *s);
+
+uint16_t shard_id(const struct shard *s);
+void *shard_user(const struct shard *s);
+const struct raft *shard_raft(const struct shard *s);
+
+/* The group's data key is known: writes may be sealed with it. Until then
+ * writes answer UNAVAILABLE. */
+void shard_set_key(struct shard *s, uint32_t key_id);
+bool shard_has_key(const struct shard *s);
+/* The disk is full (or works again): writes answer NO_SPACE meanwhile. */
+void shard_set_no_space(struct shard *s, bool no_space);
+
+/* -- what arrives -----------------------------------------------------------
+ */
+
+void shard_submit(struct shard *s, usec_t now, struct shard_request *req);
+/* A message from a peer. For APPEND, payloads[i] belongs to heads entry i; all
+ * borrowed. `heads` come without configurations; the shard decodes them from
+ * the payloads. ERR_PROTOCOL, ERR_MALFORMED: ignored, to be logged. */
+int shard_receive(struct shard *s, usec_t now, const struct raft_msg *m,
+                  const struct bytes *payloads);
+void shard_peer(struct shard *s, usec_t now, raft_id id, bool reachable);
+/* Time passes: elections, heartbeats, deadlines of requests. */
+void shard_tick(struct shard *s, usec_t now);
+/* First start: try to become leader without waiting for a timeout. */
+void shard_campaign(struct shard *s, usec_t now);
+/* ERR_NOT_LEADER, ERR_INVALID, ERR_AGAIN. */
+int shard_transfer(struct shard *s, usec_t now, raft_id to);
+int shard_change(struct shard *s, usec_t now, const struct raft_config *target);
+
+/* End of the owner's turn: proposes the turn's writes, asks for its reads, goes
+ * on with long scans. Returns true when there is more to do at once. */
+bool shard_flush(struct shard *s, usec_t now);
+/* Number of the last update that wrote; goes with the batch it is in. */
+uint64_t shard_written(const struct shard *s);
+/* All records of updates up to `update` are durable. */
+void shard_persisted(struct shard *s, usec_t now, uint64_t update);
+/* When shard_tick is due. */
+usec_t shard_deadline(const struct shard *s);
+
+/* -- flushing ----------------------------------------------------------------
+ */
+
+/* Bytes of records that are in memory only. */
+size_t shard_dirty_bytes(const struct shard *s);
+/* Begins to collect everything committed since the last flush; false when there
+ * is nothing, or one is under way. shard_flush collects in slices. */
+bool shard_flush_begin(struct shard *s);
+/* The collected flush, once; NULL until it is complete. The caller makes it
+ * durable, then calls shard_flushed (and frees it), or, to give up,
+ * shard_flush_failed. */
+struct flush *shard_flush_take(struct shard *s);
+void shard_flushed(struct shard *s, usec_t now, const struct flush *f);
+void shard_flush_failed(struct shard *s);
+/* Frees memory of flushed versions; true when done. */
+bool shard_trim(struct shard *s, size_t budget);
+/* Entries below this are neither needed for a restart nor for followers. */
+uint64_t shard_keep_from(const struct shard *s);
+/* A container is gone: drops its versions in memory; the owner drops those in
+ * the engine. */
+void shard_drop_container(struct shard *s, uint32_t container);
+
+/* -- snapshots ----------------------------------------------------------------
+ */
+
+/* At the leader, for the first frame; see raft_snapshot_offer. */
+int shard_snapshot_offer(const struct shard *s, raft_id to, uint64_t lsn,
+                         struct raft_msg *msg_out);
+void shard_snapshot_sent(struct shard *s, usec_t now, raft_id to, bool ok);
+/* At the receiver: a complete snapshot is on disk in `incoming`. ERR_OK: the
+ * log was told to reset (log_reset was called); once that is durable the owner
+ * adopts the new state and calls shard_adopted. ERR_STALE: not needed, throw
+ * it away. From ERR_OK to shard_adopted nothing is answered. */
+int shard_installed(struct shard *s, usec_t now, raft_id from, uint64_t lsn,
+                    uint64_t term, const struct raft_config *config);
+void shard_adopted(struct shard *s, usec_t now);
+
+/* -- looking ------------------------------------------------------------------
+ */
+
+struct shard_status {
+    uint16_t id;
+    enum raft_role role;
+    raft_id leader;
+    uint64_t term;
+    uint64_t last_lsn, commit_lsn, region_lsn, flushed_lsn, base_lsn;
+    size_t memtable_bytes, entry_bytes;
+    uint32_t waiting;
+    bool has_key, no_space, installing;
+};
+void shard_status(const struct shard *s, struct shard_status *status_out);
+raft_id shard_leader(const struct shard *s);
+uint64_t shard_commit_lsn(const struct shard *s);
+
+/* Walks the live records of a container at the commit point and gives each
+ * opened text; for building the catalog. ERR_CORRUPT etc. of the store. */
+int shard_each_record(struct shard *s, uint32_t container,
+                      void (*each)(void *user, uint64_t record,
+                                   struct bytes text),
+                      void *user);
+/* Opens the sealed value of one effect of a committed entry. */
+int shard_open_value(struct shard *s, struct bytes key, struct bytes sealed,
+                     struct buf *out);
+
+#endif
