@@ -79,16 +79,45 @@ struct parse {
     struct http_head *head;
     size_t headers_max;
     bool too_many;
+    bool bad_target;
+    bool bad_header;
     bool split; /* a token came in two pieces, which no valid head causes */
 };
+
+/* RFC 9110 section 5.6.2. The library as Debian builds it allows more. */
+static bool is_token(const char *at, size_t len)
+{
+    static const bool allowed[256] = {
+        ['!'] = 1,         ['#'] = 1,         ['$'] = 1, ['%'] = 1,
+        ['&'] = 1,         ['\''] = 1,        ['*'] = 1, ['+'] = 1,
+        ['-'] = 1,         ['.'] = 1,         ['^'] = 1, ['_'] = 1,
+        ['`'] = 1,         ['|'] = 1,         ['~'] = 1, ['0' ... '9'] = 1,
+        ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1,
+    };
+    for (size_t i = 0; i < len; i++)
+        if (!allowed[(uint8_t)at[i]])
+            return false;
+    return len > 0;
+}
+
+/* Visible ASCII: everything else is percent-encoded (RFC 3986 section 2). */
+static bool is_target(const char *at, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if ((uint8_t)at[i] <= 0x20 || (uint8_t)at[i] >= 0x7f)
+            return false;
+    return true;
+}
 
 static int on_url(http_parser *p, const char *at, size_t len)
 {
     struct parse *x = p->data;
     if (x->head->target.data != NULL)
         x->split = true;
+    if (!is_target(at, len))
+        x->bad_target = true;
     x->head->target = bytes_of(at, len);
-    return x->split;
+    return x->split || x->bad_target;
 }
 
 static int on_field(http_parser *p, const char *at, size_t len)
@@ -97,6 +126,10 @@ static int on_field(http_parser *p, const char *at, size_t len)
     struct http_head *h = x->head;
     if (h->header_count == x->headers_max) {
         x->too_many = true;
+        return 1;
+    }
+    if (!is_token(at, len)) {
+        x->bad_header = true;
         return 1;
     }
     h->headers[h->header_count++] =
@@ -122,8 +155,12 @@ static int on_value(http_parser *p, const char *at, size_t len)
     struct http_header *header = &x->head->headers[x->head->header_count - 1];
     if (header->value.data != NULL)
         x->split = true;
+    /* The library checks all bytes of a value but the first. */
+    uint8_t first = len > 0 ? (uint8_t)at[0] : ' ';
+    if ((first < 0x20 && first != '\t') || first == 0x7f)
+        x->bad_header = true;
     header->value = trim(at, len);
-    return x->split;
+    return x->split || x->bad_header;
 }
 
 /* The body is framed by our own code, so the library stops after the head. */
@@ -180,7 +217,8 @@ static bool line_is_tight(struct bytes head, const struct http_head *h)
     CHECK(cr != NULL);
     size_t line = (size_t)(cr - head.data);
     return h->target.data == head.data + h->method_raw.len + 1 &&
-           line == h->method_raw.len + 1 + h->target.len + 1 + 8;
+           line == h->method_raw.len + 1 + h->target.len + 1 + 8 &&
+           memcmp(cr - 8, "HTTP/", 5) == 0;
 }
 
 static bool has_prefix_nocase(struct bytes text, const char *prefix)
@@ -216,12 +254,12 @@ static int normalise_target(struct http_head *h, struct http_fault *out)
 static int check_request_line(struct bytes head, const http_parser *p,
                               struct http_head *h, struct http_fault *out)
 {
-    if (p->http_major != 1 || p->http_minor != 1)
-        return bad(out, HTTP_REJECT_VERSION, "Only HTTP/1.1 is spoken here.");
     if (h->target.len == 0 || !line_is_tight(head, h))
         return bad(out, HTTP_REJECT_SYNTAX,
                    "The request line must be method, target and version, with "
                    "one blank between them.");
+    if (p->http_major != 1 || p->http_minor != 1)
+        return bad(out, HTTP_REJECT_VERSION, "Only HTTP/1.1 is spoken here.");
     if (p->method == HTTP_CONNECT)
         return bad(out, HTTP_REJECT_METHOD,
                    "The method CONNECT is not implemented.");
@@ -322,6 +360,10 @@ static int library_fault(enum http_errno e, const struct parse *x,
 {
     if (x->too_many)
         return bad(out, HTTP_REJECT_HEAD_SIZE, "There are too many headers.");
+    if (x->bad_header)
+        e = HPE_INVALID_HEADER_TOKEN;
+    if (x->bad_target)
+        e = HPE_INVALID_URL;
     switch (e) {
     case HPE_INVALID_METHOD:
         if (x->head->method_raw.len > 0)
