@@ -68,7 +68,7 @@ struct pk_component {
     double number; /* PK_NUMBER: finite; -0 differs from 0 */
 };
 
-/* A value of its own: may be copied. */
+/* A value that owns its bytes. pk_copy copies only what is used. */
 struct partition_key {
     uint8_t count; /* 0: "[]" */
     uint16_t text_len;
@@ -103,6 +103,7 @@ int pk_fit(const struct pk_def *def, enum pk_use use, struct partition_key *pk,
 int pk_extract(const struct pk_def *def, const struct json *j, json_ref object,
                struct partition_key *pk_out, struct err_msg *msg);
 
+void pk_copy(struct partition_key *to, const struct partition_key *from);
 /* Same components of the same types and bytes; numbers by their bits. */
 bool pk_equal(const struct partition_key *a, const struct partition_key *b);
 /* Whether the components of `prefix` are the first of `pk`. */
@@ -114,8 +115,10 @@ bool pk_has_prefix(const struct partition_key *pk,
  * Writes at most PK_CANONICAL_MAX bytes and returns how many. */
 size_t pk_canonical(const struct partition_key *pk,
                     uint8_t out[PK_CANONICAL_MAX]);
-/* Appends the value in its header form, non-ASCII escaped. Errors of buf. */
-int pk_format(const struct partition_key *pk, struct buf *out);
+/* The same for one component; room for its string and 9 bytes is needed. The
+ * protocol's hash version 2 is computed over these bytes. */
+size_t pk_canonical_part(const struct partition_key *pk, size_t index,
+                         uint8_t *out);
 
 /* -- effective partition key --------------------------------------------- */
 
