@@ -191,8 +191,11 @@ static int tls_failure(struct chan_tls *t, char reason[REASON_MAX])
     bool opening = t->base.state == CHAN_OPENING;
     int err = opening ? ERR_AUTH : ERR_IO;
     if (ERR_GET_LIB(code) == ERR_LIB_SSL && number >= SSL_AD_REASON_OFFSET) {
-        snprintf(reason, REASON_MAX, "the peer refused: %s",
-                 SSL_alert_desc_string_long(number - SSL_AD_REASON_OFFSET));
+        const char *alert =
+            SSL_alert_desc_string_long(number - SSL_AD_REASON_OFFSET);
+        if (number - SSL_AD_REASON_OFFSET == SSL_AD_CERTIFICATE_REQUIRED)
+            alert = "certificate required"; /* missing from that table */
+        snprintf(reason, REASON_MAX, "the peer refused: %s", alert);
         err = ERR_AUTH;
     } else if (opening && verify != X509_V_OK) {
         snprintf(reason, REASON_MAX, "certificate refused: %s",

@@ -4,6 +4,7 @@
 #define BASTIDE_TESTS_UNIT_REPLICATION_PKI_H
 
 #include <dirent.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
