@@ -1,15 +1,16 @@
 #include "replication/link/tls_ctx_impl.h"
 
+#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "node/base/buf.h"
 #include "node/base/check.h"
-#include "node/base/file.h"
 #include "node/base/mem.h"
 
 #define TLS_CTX_MAGIC MAGIC('t', 'l', 's', 'x')
@@ -27,15 +28,41 @@ struct tls_ctx {
 
 /* -- reading PEM files ---------------------------------------------------- */
 
+static int slurp(const char *path, const char *what, struct err_msg *msg,
+                 struct buf *out)
+{
+    FILE *f = fopen(path, "re");
+    if (f == NULL)
+        return err_set(msg, err_from_errno(errno), "%s file %s: %s", what, path,
+                       strerror(errno));
+    setvbuf(f, NULL, _IONBF, 0); /* no second copy of a key */
+    int err = ERR_OK;
+    size_t n = 1;
+    while (err == ERR_OK && n > 0) {
+        uint8_t *room;
+        err = buf_reserve(out, 4096, &room);
+        if (err != ERR_OK) {
+            err_set(msg, err, "%s file %s: too large", what, path);
+            break;
+        }
+        n = fread(room, 1, 4096, f);
+        buf_commit(out, n);
+    }
+    if (err == ERR_OK && ferror(f))
+        err =
+            err_set(msg, ERR_IO, "%s file %s: %s", what, path, strerror(errno));
+    fclose(f);
+    return err;
+}
+
 /* Reads a file into a BIO that shows it to OpenSSL's PEM reader. `storage`
  * holds the bytes and is wiped by the caller. */
 static int file_bio(const char *path, const char *what, struct err_msg *msg,
                     struct buf *storage, BIO **bio_out)
 {
-    struct err_msg why;
-    int err = file_read(path, false, storage, &why);
+    int err = slurp(path, what, msg, storage);
     if (err != ERR_OK)
-        return err_set(msg, err, "%s file %s", what, why.text);
+        return err;
     BIO *bio = BIO_new_mem_buf(storage->data != NULL ? buf_bytes(storage)
                                                      : (const uint8_t *)"",
                                (int)buf_len(storage));

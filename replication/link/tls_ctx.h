@@ -49,7 +49,6 @@ struct tls_server_options {
  *   ERR_NOT_FOUND   a file does not exist
  *   ERR_FORBIDDEN   a file may not be read
  *   ERR_IO          reading it failed otherwise
- *   ERR_INVALID     it is not a regular file
  *   ERR_LIMIT       it is larger than any such file would be
  *   ERR_MALFORMED   no certificate or key in it, or a damaged one; a key that
  *                   is encrypted

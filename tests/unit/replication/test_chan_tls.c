@@ -740,7 +740,7 @@ static void bad_files_are_named(void **state)
                      ERR_AUTH);
     assert_int_equal(try_peer(stranger.cert, stranger.key, a, "vouched"),
                      ERR_AUTH);
-    assert_int_equal(try_peer("/", k, a, "certificate file /:"), ERR_INVALID);
+    assert_int_equal(try_peer("/", k, a, "certificate file /:"), ERR_IO);
 }
 
 static int setup(void **state)
