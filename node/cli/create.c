@@ -31,7 +31,7 @@ static int refuse_used(const char *dir, struct err_msg *msg)
         return err_set(msg, ERR_NOT_FOUND, "%s: cannot open the folder", dir);
     int err = ERR_OK;
     for (struct dirent *e; err == ERR_OK && (e = readdir(d)) != NULL;)
-        if (e->d_name[0] != '.' && strcmp(e->d_name, "demo.lock") != 0)
+        if (e->d_name[0] != '.' && strncmp(e->d_name, "demo.", 5) != 0)
             err = err_set(msg, ERR_EXISTS,
                           "%s: not empty (it holds %.100s); choose a new "
                           "folder, or remove this one if you need nothing in "
@@ -47,12 +47,30 @@ static const char *const all_names[] = {
     "cluster.keys", "account.keys", "node.pem",  "node.key",  "node.yaml",
 };
 
+#define TEMP_SUFFIX_LEN 7 /* ".XXXXXX" of file_create */
+
+static bool is_ours(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(all_names); i++) {
+        size_t len = strlen(all_names[i]);
+        if (strncmp(name, all_names[i], len) == 0 &&
+            (name[len] == '\0' ||
+             (name[len] == '.' && strlen(name + len) == TEMP_SUFFIX_LEN)))
+            return true;
+    }
+    return false;
+}
+
 static void remove_files(const char *dir)
 {
     char path[PATH_MAX];
-    for (size_t i = 0; i < ARRAY_LEN(all_names); i++)
-        if (layout_path(dir, all_names[i], NULL, path, NULL) == ERR_OK)
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;)
+        if (is_ours(e->d_name) &&
+            layout_path(dir, e->d_name, NULL, path, NULL) == ERR_OK)
             unlink(path);
+    if (d != NULL)
+        closedir(d);
 }
 
 /* Calls `each` with the path of every sub-folder that looks like a node's. */
@@ -68,7 +86,7 @@ static int for_each_node_folder(const char *dir,
          d != NULL && err == ERR_OK && (e = readdir(d)) != NULL;)
         if (config_name_ok(e->d_name) &&
             layout_path(dir, e->d_name, NULL, path, NULL) == ERR_OK &&
-            layout_path(path, "ca.pem", NULL, cert, NULL) == ERR_OK &&
+            layout_path(dir, e->d_name, "ca.pem", cert, NULL) == ERR_OK &&
             access(cert, F_OK) == 0)
             err = each(path, msg);
     if (d != NULL)

@@ -74,8 +74,11 @@ static void add_nodes(struct layout *l, unsigned per_region)
     for (unsigned r = 0; r < l->region_count; r++)
         for (unsigned n = 1; n <= per_region; n++) {
             struct layout_node *node = &l->nodes[l->node_count++];
-            snprintf(node->name, sizeof(node->name), "%.61s-%u",
-                     l->regions[r].name, n % 10);
+            size_t len = strlen(l->regions[r].name);
+            memcpy(node->name, l->regions[r].name, len);
+            node->name[len] = '-';
+            node->name[len + 1] = (char)('0' + n); /* per_region is below 10 */
+            node->name[len + 2] = '\0';
             node->id = l->node_count;
             node->region = r;
         }

@@ -1,0 +1,160 @@
+/* bastide node: one node, in the foreground. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "node/base/check.h"
+#include "node/base/fault.h"
+#include "node/base/log.h"
+#include "node/cli/cmd.h"
+#include "node/cli/options.h"
+#include "node/config/config.h"
+#include "node/server/node.h"
+
+#define SETS_MAX 64 /* --set flags on one command line */
+
+static const char help[] =
+    "Usage: bastide node --config FILE [--check-config] [--set NAME=VALUE]...\n"
+    "\n"
+    "Runs one node in the foreground until SIGTERM. Settings come from the "
+    "file,\n"
+    "then from environment variables, then from --set; the last one wins.\n"
+    "\n"
+    "  --config FILE      node.yaml, as made by `bastide init`\n"
+    "  --check-config     say what is wrong with the settings, or \"ok\"; "
+    "start\n"
+    "                     nothing\n"
+    "  --set NAME=VALUE   one setting, by its dotted name\n"
+    "\n"
+    "Examples:\n"
+    "  bastide node --config prod/eu-1/node.yaml\n"
+    "  bastide node --config prod/eu-1/node.yaml --check-config\n"
+    "  BASTIDE_LOG_LEVEL=debug bastide node --config eu-1/node.yaml --set "
+    "workers=1\n"
+    "\n"
+    "Settings (in the environment: BASTIDE_ and the name in capitals, with _ "
+    "for "
+    "every dot):\n";
+
+static void print_help(void)
+{
+    struct config_setting s;
+    fputs(help, stdout);
+    for (size_t i = 0; config_describe(i, &s); i++)
+        printf("  %-26s %s%s%s\n%29s%s\n", s.name,
+               s.fallback != NULL ? "default " : "needed",
+               s.fallback != NULL ? s.fallback : "", "", "", s.help);
+    printf("  %-26s list of regions and their nodes, in the file only\n",
+           "regions");
+}
+
+struct node_flags {
+    const char *file;
+    const char *sets[SETS_MAX];
+    size_t set_count;
+    bool check, json, help;
+};
+
+static int parse_flags(int argc, char **argv, struct node_flags *f)
+{
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"check-config", no_argument, NULL, 'k'},
+        {"set", required_argument, NULL, 's'},
+        {"output", required_argument, NULL, 'o'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0}};
+    int c;
+    optind = 1;
+    while ((c = getopt_long(argc, argv, "o:h", options, NULL)) != -1)
+        switch (c) {
+        case 'c':
+            f->file = optarg;
+            break;
+        case 'k':
+            f->check = true;
+            break;
+        case 's':
+            if (f->set_count == SETS_MAX)
+                return options_refuse("node", "more than %d --set", SETS_MAX);
+            f->sets[f->set_count++] = optarg;
+            break;
+        case 'o':
+            if (!options_output(optarg, &f->json))
+                return options_refuse("node", "-o %s: expected text or json",
+                                      optarg);
+            break;
+        case 'h':
+            f->help = true;
+            break;
+        default:
+            return options_refuse("node", "unknown or incomplete flag");
+        }
+    if (optind < argc)
+        return options_refuse("node", "unexpected argument \"%s\"",
+                              argv[optind]);
+    if (!f->help && f->file == NULL)
+        return options_refuse("node", "--config FILE is needed; `bastide init` "
+                                      "makes one");
+    return CMD_OK;
+}
+
+/* What --check-config can see beyond the settings themselves: the files they
+ * name. */
+static int check_files(const struct config *c, struct err_msg *msg)
+{
+    struct config_account_keys keys;
+    const char *files[] = {c->tls.ca, c->tls.cert, c->tls.key, c->keys.kek,
+                           c->keys.cluster};
+    for (size_t i = 0; i < ARRAY_LEN(files); i++)
+        if (access(files[i], R_OK) != 0)
+            return err_set(msg, err_from_errno(errno), "%s: cannot read it: %s",
+                           files[i], strerror(errno));
+    int err = config_account_keys_load(c->keys.account, &keys, msg);
+    if (err == ERR_OK)
+        config_account_keys_wipe(&keys);
+    return err;
+}
+
+static int check_config(const struct config *c, bool json)
+{
+    struct err_msg msg;
+    if (check_files(c, &msg) != ERR_OK)
+        return options_failed("node", msg.text);
+    puts(json ? "{\"ok\":true}" : "ok");
+    return CMD_OK;
+}
+
+int cmd_node(int argc, char **argv)
+{
+    struct node_flags f = {.file = NULL};
+    struct config *config = NULL;
+    struct err_msg msg;
+    int code = parse_flags(argc, argv, &f);
+    if (code != CMD_OK)
+        return code;
+    if (f.help) {
+        print_help();
+        return CMD_OK;
+    }
+    const struct config_sources sources = {.file = f.file,
+                                           .env = environ,
+                                           .sets = f.sets,
+                                           .set_count = f.set_count};
+    if (config_load(&sources, &config, &msg) != ERR_OK)
+        return options_failed("node", msg.text);
+    if (f.check) {
+        code = check_config(config, f.json);
+    } else if (fault_arm(config->faults, &msg) != ERR_OK) {
+        code = options_failed("node", msg.text);
+    } else {
+        log_setup(STDERR_FILENO, config->log.level,
+                  config_log_format(config, STDERR_FILENO));
+        log_set_context("node", config->node);
+        code = node_run(config) == 0 ? CMD_OK : CMD_FAILED;
+    }
+    config_free(config);
+    return code;
+}

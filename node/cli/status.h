@@ -1,0 +1,43 @@
+/* What a node says about itself: `GET /status` of its admin listener, for
+ * administrators (client certificate with the URI spiffe://<cluster>/admin).
+ *
+ *     { "cluster": "demo", "region": "eastus", "node": "eastus-1", "id": 1,
+ *       "version": "0.1.0", "ready": true, "uptime_s": 17, "workers": 2,
+ *       "shards": [ { "shard": 0, "group": "meta", "role": "leader",
+ *                     "leader": "eastus-1", "term": 3, "lsn": 120,
+ *                     "commit_lsn": 120, "applied_lsn": 120 } ],
+ *       "links": [ { "node": "westeurope-1", "state": "up" } ] }
+ *
+ * `role` is leader, follower, candidate or learner; `leader` is null while
+ * none is known; `lsn` is the end of the node's own log. Readers ignore members
+ * they do not know and show "-" for those that are missing. How far a replica
+ * lags is the leader's commit_lsn minus its own applied_lsn.
+ */
+#ifndef BASTIDE_CLI_STATUS_H
+#define BASTIDE_CLI_STATUS_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "node/base/buf.h"
+#include "node/base/err.h"
+#include "node/config/config.h"
+
+/* One node asked: its answer, or why there is none. */
+struct status_node {
+    char region[CONFIG_NAME_MAX + 1]; /* "" when only an URL was given */
+    char name[CONFIG_NAME_MAX + 1];
+    char admin[CONFIG_HOST_MAX + 32]; /* URL asked */
+    bool reached;
+    bool ready;         /* as it said */
+    struct err_msg why; /* when not reached */
+    struct buf body;    /* its JSON, checked */
+};
+
+/* Print what was gathered. */
+void status_print_text(FILE *out, const struct status_node *nodes,
+                       unsigned count);
+void status_print_json(FILE *out, const struct status_node *nodes,
+                       unsigned count);
+
+#endif

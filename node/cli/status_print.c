@@ -1,0 +1,195 @@
+/* The tables of `bastide status`. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/base/check.h"
+#include "node/cli/status.h"
+#include "node/json/json.h"
+
+#define CELL_MAX 64
+#define OUTPUT_MAX (16 << 20)
+
+/* A member as text for a table: "-" when it is missing or null. */
+static const char *cell(const struct json *j, json_ref object, const char *key,
+                        char out[CELL_MAX])
+{
+    json_ref value = json_get_str(j, object, key);
+    struct bytes raw =
+        value == JSON_NONE ? bytes_str("null") : json_raw(j, value);
+    if (raw.len >= 2 && raw.data[0] == '"')
+        raw = bytes_of(raw.data + 1, raw.len - 2);
+    if (raw.len == 0 || raw.len >= CELL_MAX ||
+        bytes_equal(raw, bytes_str("null")))
+        raw = bytes_str("-");
+    memcpy(out, raw.data, raw.len);
+    out[raw.len] = '\0';
+    return out;
+}
+
+static uint64_t number(const struct json *j, json_ref object, const char *key)
+{
+    int64_t value = 0;
+    return json_get_int64(j, object, key, &value) == ERR_OK && value > 0
+               ? (uint64_t)value
+               : 0;
+}
+
+static bool parse(const struct status_node *n, struct json *j)
+{
+    json_init(j);
+    return n->reached &&
+           json_parse(j, bytes_of(buf_bytes(&n->body), buf_len(&n->body)),
+                      JSON_TEXT_MAX, NULL) == ERR_OK;
+}
+
+/* "2 of 2 up", from the list of links. */
+static void print_links(const struct json *j, char out[CELL_MAX])
+{
+    unsigned up = 0, all = 0;
+    char state[CELL_MAX];
+    json_ref links = json_get_str(j, 0, "links");
+    if (links != JSON_NONE)
+        for (json_ref l = json_first(j, links); l != JSON_NONE;
+             l = json_next(j, links, l)) {
+            all++;
+            up += strcmp(cell(j, l, "state", state), "up") == 0;
+        }
+    snprintf(out, CELL_MAX, "%u of %u up", up, all);
+}
+
+static void print_node(FILE *out, const struct status_node *n)
+{
+    struct json j;
+    char a[CELL_MAX], b[CELL_MAX], c[CELL_MAX], links[CELL_MAX];
+    if (!parse(n, &j)) {
+        fprintf(out, "%-16s %-18s %-12s %s\n", n->region, n->name,
+                "unreachable", n->why.text);
+        json_free(&j);
+        return;
+    }
+    print_links(&j, links);
+    fprintf(out, "%-16s %-18s %-12s %9s %8s  %-12s\n", cell(&j, 0, "region", a),
+            cell(&j, 0, "node", b), n->ready ? "ready" : "not ready",
+            cell(&j, 0, "uptime_s", c),
+            cell(&j, 0, "workers", (char[CELL_MAX]){0}), links);
+    json_free(&j);
+}
+
+/* ---- shards: one line per replica, grouped by shard ------------------------
+ */
+
+struct replica {
+    uint64_t shard, commit;
+    bool leader;
+    uint64_t applied;
+    char group[CELL_MAX], node[CELL_MAX], role[CELL_MAX], leader_name[CELL_MAX];
+    char term[CELL_MAX], lsn[CELL_MAX];
+};
+
+#define REPLICAS_MAX 65536
+
+static int by_shard(const void *a, const void *b)
+{
+    const struct replica *x = a, *y = b;
+    if (x->shard != y->shard)
+        return x->shard < y->shard ? -1 : 1;
+    if (x->leader != y->leader)
+        return x->leader ? -1 : 1;
+    return strcmp(x->node, y->node);
+}
+
+static size_t collect(const struct status_node *n, struct replica *list,
+                      size_t count)
+{
+    struct json j;
+    json_ref shards = JSON_NONE;
+    if (parse(n, &j))
+        shards = json_get_str(&j, 0, "shards");
+    if (shards != JSON_NONE)
+        for (json_ref s = json_first(&j, shards);
+             s != JSON_NONE && count < REPLICAS_MAX;
+             s = json_next(&j, shards, s)) {
+            struct replica *r = &list[count++];
+            r->shard = number(&j, s, "shard");
+            r->commit = number(&j, s, "commit_lsn");
+            r->applied = number(&j, s, "applied_lsn");
+            cell(&j, s, "group", r->group);
+            cell(&j, 0, "node", r->node);
+            cell(&j, s, "role", r->role);
+            cell(&j, s, "leader", r->leader_name);
+            cell(&j, s, "term", r->term);
+            cell(&j, s, "lsn", r->lsn);
+            r->leader = strcmp(r->role, "leader") == 0;
+        }
+    json_free(&j);
+    return count;
+}
+
+static void print_replicas(FILE *out, const struct replica *list, size_t count)
+{
+    fprintf(out, "\n%5s %-12s %-18s %-10s %8s %10s %10s %6s\n", "SHARD",
+            "GROUP", "NODE", "ROLE", "TERM", "LSN", "COMMIT", "LAG");
+    uint64_t leader_commit = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct replica *r = &list[i];
+        if (i == 0 || r->shard != list[i - 1].shard)
+            leader_commit = r->leader ? r->commit : 0;
+        uint64_t lag =
+            leader_commit > r->applied ? leader_commit - r->applied : 0;
+        fprintf(out, "%5llu %-12s %-18s %-10s %8s %10s %10llu %6llu\n",
+                (unsigned long long)r->shard, r->group, r->node, r->role,
+                r->term, r->lsn, (unsigned long long)r->commit,
+                (unsigned long long)lag);
+    }
+}
+
+void status_print_text(FILE *out, const struct status_node *nodes,
+                       unsigned count)
+{
+    struct replica *list = calloc(REPLICAS_MAX, sizeof(*list));
+    CHECK(list != NULL);
+    size_t replicas = 0;
+    fprintf(out, "%-16s %-18s %-12s %9s %8s  %-12s\n", "REGION", "NODE",
+            "STATE", "UPTIME S", "WORKERS", "LINKS");
+    for (unsigned i = 0; i < count; i++) {
+        print_node(out, &nodes[i]);
+        replicas = collect(&nodes[i], list, replicas);
+    }
+    if (replicas > 0) {
+        qsort(list, replicas, sizeof(*list), by_shard);
+        print_replicas(out, list, replicas);
+    }
+    free(list);
+}
+
+void status_print_json(FILE *out, const struct status_node *nodes,
+                       unsigned count)
+{
+    struct buf b;
+    struct json_writer w;
+    buf_init(&b, OUTPUT_MAX);
+    json_writer_init(&w, &b);
+    json_write_object_begin(&w);
+    json_write_key(&w, "nodes");
+    json_write_array_begin(&w);
+    for (unsigned i = 0; i < count; i++) {
+        const struct status_node *n = &nodes[i];
+        json_write_object_begin(&w);
+        json_write_member_str(&w, "region", n->region);
+        json_write_member_str(&w, "name", n->name);
+        json_write_member_str(&w, "admin", n->admin);
+        json_write_member_bool(&w, "reached", n->reached);
+        json_write_member_bool(&w, "ready", n->ready);
+        if (n->reached)
+            json_write_member_raw(
+                &w, "status", bytes_of(buf_bytes(&n->body), buf_len(&n->body)));
+        else
+            json_write_member_str(&w, "why", n->why.text);
+        json_write_object_end(&w);
+    }
+    json_write_array_end(&w);
+    json_write_object_end(&w);
+    if (json_writer_end(&w) == ERR_OK)
+        fprintf(out, "%s\n", buf_cstr(&b));
+    buf_free(&b);
+}

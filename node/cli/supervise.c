@@ -1,0 +1,417 @@
+#include "node/cli/supervise.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "node/base/check.h"
+#include "node/base/text.h"
+#include "node/cli/cluster_file.h"
+#include "node/cli/process.h"
+
+#define READY_POLL_MS 10
+#define READY_REQUEST_TIMEOUT_US (USEC_PER_SEC)
+#define LOG_TAIL_LINES 5
+#define COMMAND_MAX 256 /* a line of the control pipe */
+
+struct state {
+    const struct supervise *s;
+    pid_t pids[LAYOUT_NODES_MAX]; /* the last process of each node */
+    bool alive[LAYOUT_NODES_MAX];
+    bool ready[LAYOUT_NODES_MAX];
+    int died_status[LAYOUT_NODES_MAX]; /* of waitpid, when not alive */
+    int signal_fd, control_fd;
+    unsigned stop_signals; /* SIGINT and SIGTERM seen */
+    struct https *https;
+};
+
+/* ---- lock and control pipe --------------------------------------------------
+ */
+
+int supervise_lock(const char *dir, int *fd_out, pid_t *pid_out,
+                   struct err_msg *msg)
+{
+    char path[PATH_MAX], text[16] = "";
+    uint64_t holder = 0;
+    int err = layout_path(dir, SUPERVISE_LOCK, NULL, path, msg);
+    if (err != ERR_OK)
+        return err;
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return err_set(msg, err_from_errno(errno), "%s: cannot open it: %s",
+                       path, strerror(errno));
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        *fd_out = fd;
+        return ERR_OK;
+    }
+    ssize_t len = pread(fd, text, sizeof(text) - 1, 0);
+    close(fd);
+    if (len <= 0 || text_parse_u64(bytes_of(text, strcspn(text, "\n")),
+                                   INT32_MAX, &holder) != ERR_OK)
+        holder = 0; /* it has just taken the lock */
+    if (pid_out != NULL)
+        *pid_out = (pid_t)holder;
+    return err_set(msg, ERR_BUSY,
+                   "a cluster is running in %s already (process %llu)", dir,
+                   (unsigned long long)holder);
+}
+
+static int note_pid(int lock_fd, struct err_msg *msg)
+{
+    char text[16];
+    int len = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+    if (ftruncate(lock_fd, 0) != 0 ||
+        pwrite(lock_fd, text, (size_t)len, 0) != len)
+        return err_set(msg, err_from_errno(errno), "%s: cannot write it: %s",
+                       SUPERVISE_LOCK, strerror(errno));
+    return ERR_OK;
+}
+
+static int open_control(struct state *st, struct err_msg *msg)
+{
+    char path[PATH_MAX];
+    int err = layout_path(st->s->dir, SUPERVISE_CONTROL, NULL, path, msg);
+    if (err != ERR_OK)
+        return err;
+    unlink(path); /* we hold the lock: a left-over is nobody's */
+    /* Read and write, so that it never reports the end of the file. */
+    if (mkfifo(path, 0600) != 0 ||
+        (st->control_fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC)) < 0)
+        return err_set(msg, err_from_errno(errno), "%s: cannot make it: %s",
+                       path, strerror(errno));
+    return ERR_OK;
+}
+
+int supervise_ask_start(const char *dir, const char *node, struct err_msg *msg)
+{
+    char path[PATH_MAX], line[COMMAND_MAX];
+    int err = layout_path(dir, SUPERVISE_CONTROL, NULL, path, msg);
+    if (err != ERR_OK)
+        return err;
+    int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    int len = snprintf(line, sizeof(line), "start %s\n", node);
+    ssize_t wrote = fd >= 0 ? write(fd, line, (size_t)len) : -1;
+    if (fd >= 0)
+        close(fd);
+    return wrote == len ? ERR_OK
+                        : err_set(msg, ERR_UNAVAILABLE,
+                                  "no cluster is running in %s", dir);
+}
+
+/* ---- nodes ------------------------------------------------------------------
+ */
+
+__attribute__((format(printf, 2, 3))) static void tell(const struct state *st,
+                                                       const char *format, ...)
+{
+    char when[16];
+    time_t now = (time_t)(clock_wall_us() / USEC_PER_SEC);
+    struct tm tm;
+    localtime_r(&now, &tm);
+    strftime(when, sizeof(when), "%H:%M:%S", &tm);
+    fprintf(st->s->out, "%s ", when);
+    va_list args;
+    va_start(args, format);
+    vfprintf(st->s->out, format, args);
+    va_end(args);
+    fputc('\n', st->s->out);
+    fflush(st->s->out);
+}
+
+static int start_node(struct state *st, unsigned i, struct err_msg *msg)
+{
+    int err = process_start_node(st->s->dir, st->s->layout->nodes[i].name,
+                                 &st->pids[i], msg);
+    if (err == ERR_OK) {
+        st->alive[i] = true;
+        st->ready[i] = false;
+    }
+    return err;
+}
+
+static unsigned alive_count(const struct state *st)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < st->s->layout->node_count; i++)
+        count += st->alive[i];
+    return count;
+}
+
+static void write_cluster_file(const struct state *st)
+{
+    struct err_msg msg;
+    if (cluster_file_write(st->s->layout, st->s->dir, st->s->keys, st->pids,
+                           &msg) != ERR_OK)
+        tell(st, "%s", msg.text);
+}
+
+bool supervise_node_ready(struct https *https, const struct layout_node *node,
+                          struct err_msg *why)
+{
+    char url[LAYOUT_URL_MAX + 1];
+    int status = 0;
+    struct buf body;
+    layout_url(node->host, node->admin_port, url);
+    buf_init(&body, HTTPS_ANSWER_MAX);
+    int err = https_get(https, url, "readyz", READY_REQUEST_TIMEOUT_US, &status,
+                        &body, why);
+    if (err == ERR_OK && status != 200)
+        err_set(why, ERR_UNAVAILABLE, "%s", buf_cstr(&body));
+    buf_free(&body);
+    return err == ERR_OK && status == 200;
+}
+
+int supervise_https(const char *dir, struct https **https_out,
+                    struct err_msg *msg)
+{
+    char ca[PATH_MAX], cert[PATH_MAX], key[PATH_MAX];
+    int err = layout_path(dir, "ca.pem", NULL, ca, msg);
+    if (err == ERR_OK)
+        err = layout_path(dir, "admin.pem", NULL, cert, msg);
+    if (err == ERR_OK)
+        err = layout_path(dir, "admin.key", NULL, key, msg);
+    return err == ERR_OK ? https_new(ca, cert, key, https_out, msg) : err;
+}
+
+/* ---- events -----------------------------------------------------------------
+ */
+
+/* Notes which nodes have ended; in the running state says so. */
+static void reap(struct state *st, bool say)
+{
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+        for (unsigned i = 0; i < st->s->layout->node_count; i++) {
+            if (st->pids[i] != pid || !st->alive[i])
+                continue;
+            const char *name = st->s->layout->nodes[i].name;
+            char how[80];
+            st->alive[i] = st->ready[i] = false;
+            st->died_status[i] = status;
+            if (!say)
+                continue;
+            process_describe_exit(status, how, sizeof(how));
+            tell(st, "node %s (pid %d) %s; the others go on", name, (int)pid,
+                 how);
+            if (!WIFSIGNALED(status))
+                process_print_log_tail(st->s->out, st->s->dir, name,
+                                       LOG_TAIL_LINES);
+            fprintf(st->s->out,
+                    "  start it again: %s demo --dir %s --start %s\n",
+                    program_invocation_name, st->s->dir, name);
+            fflush(st->s->out);
+        }
+}
+
+static void take_signals(struct state *st, bool say)
+{
+    struct signalfd_siginfo info;
+    while (read(st->signal_fd, &info, sizeof(info)) == sizeof(info))
+        if (info.ssi_signo != SIGCHLD)
+            st->stop_signals++;
+    reap(st, say);
+}
+
+static void obey(struct state *st, const char *line)
+{
+    struct err_msg msg;
+    for (unsigned i = 0; i < st->s->layout->node_count; i++) {
+        const char *name = st->s->layout->nodes[i].name;
+        if (strncmp(line, "start ", 6) != 0 || strcmp(line + 6, name) != 0 ||
+            st->alive[i])
+            continue;
+        if (start_node(st, i, &msg) == ERR_OK) {
+            write_cluster_file(st);
+            tell(st, "node %s started again (pid %d)", name, (int)st->pids[i]);
+        } else {
+            tell(st, "node %s: %s", name, msg.text);
+        }
+    }
+}
+
+/* Writes to a pipe of up to PIPE_BUF bytes arrive whole, so a read never ends
+ * in the middle of a line unless the buffer does. */
+static void take_commands(struct state *st)
+{
+    char text[COMMAND_MAX];
+    ssize_t len;
+    while ((len = read(st->control_fd, text, sizeof(text) - 1)) > 0) {
+        text[len] = '\0';
+        for (char *rest = text, *line; (line = strsep(&rest, "\n")) != NULL;)
+            obey(st, line);
+    }
+}
+
+static void wait_events(struct state *st, int timeout_ms)
+{
+    struct pollfd fds[] = {{.fd = st->signal_fd, .events = POLLIN},
+                           {.fd = st->control_fd, .events = POLLIN}};
+    poll(fds, ARRAY_LEN(fds), timeout_ms);
+}
+
+/* ---- the three states
+ * --------------------------------------------------------
+ */
+
+static int describe_failed_start(const struct state *st, unsigned i,
+                                 struct err_msg *msg)
+{
+    const char *name = st->s->layout->nodes[i].name;
+    char how[80];
+    process_describe_exit(st->died_status[i], how, sizeof(how));
+    fprintf(st->s->out, "node %s %s while starting\n", name, how);
+    process_print_log_tail(st->s->out, st->s->dir, name, LOG_TAIL_LINES);
+    fflush(st->s->out);
+    return err_set(msg, ERR_UNAVAILABLE,
+                   "node %s %s while starting; its log is %s/%s/%s", name, how,
+                   st->s->dir, name, PROCESS_LOG);
+}
+
+/* ERR_AGAIN while a node is not ready yet. */
+static int check_ready(struct state *st, usec_t started_us, struct err_msg *msg)
+{
+    struct err_msg why;
+    for (unsigned i = 0; i < st->s->layout->node_count; i++) {
+        const struct layout_node *node = &st->s->layout->nodes[i];
+        if (!st->alive[i])
+            return describe_failed_start(st, i, msg);
+        if (!st->ready[i])
+            st->ready[i] = supervise_node_ready(st->https, node, &why);
+        if (st->ready[i])
+            continue;
+        if (clock_mono_us() - started_us < SUPERVISE_START_TIMEOUT_US)
+            return ERR_AGAIN;
+        return err_set(msg, ERR_TIMEOUT,
+                       "node %s was not ready after %lld s: %.200s; its log "
+                       "is %s/%s/%s",
+                       node->name,
+                       (long long)(SUPERVISE_START_TIMEOUT_US / USEC_PER_SEC),
+                       why.text, st->s->dir, node->name, PROCESS_LOG);
+    }
+    return ERR_OK;
+}
+
+static int run_starting(struct state *st, struct err_msg *msg)
+{
+    usec_t started_us = clock_mono_us();
+    int err = ERR_OK;
+    for (unsigned i = 0; i < st->s->layout->node_count && err == ERR_OK; i++)
+        err = start_node(st, i, msg);
+    if (err != ERR_OK)
+        return err;
+    do {
+        wait_events(st, READY_POLL_MS);
+        take_signals(st, false);
+        if (st->stop_signals > 0)
+            return err_set(msg, ERR_CANCELLED, "stopped before it was ready");
+        err = check_ready(st, started_us, msg);
+    } while (err == ERR_AGAIN);
+    if (err != ERR_OK)
+        return err;
+    err = cluster_file_write(st->s->layout, st->s->dir, st->s->keys, st->pids,
+                             msg);
+    if (err == ERR_OK)
+        st->s->ready(st->s, clock_mono_us() - started_us, st->pids,
+                     st->s->user);
+    return err;
+}
+
+static void run_running(struct state *st)
+{
+    while (st->stop_signals == 0) {
+        wait_events(st, -1);
+        take_signals(st, true);
+        take_commands(st);
+    }
+}
+
+static void signal_all(const struct state *st, int signal)
+{
+    for (unsigned i = 0; i < st->s->layout->node_count; i++)
+        if (st->alive[i])
+            kill(st->pids[i], signal);
+}
+
+/* Asks the nodes to end, and makes those end that do not, after a time or when
+ * the user asks once more. */
+static void run_stopping(struct state *st)
+{
+    usec_t deadline_us = clock_mono_us() + SUPERVISE_STOP_TIMEOUT_US;
+    unsigned asked = st->stop_signals;
+    bool forced = false;
+    signal_all(st, SIGTERM);
+    take_signals(st, false);
+    while (alive_count(st) > 0) {
+        if (!forced &&
+            (clock_mono_us() >= deadline_us || st->stop_signals > asked)) {
+            for (unsigned i = 0; i < st->s->layout->node_count; i++)
+                if (st->alive[i])
+                    tell(st, "node %s does not stop, it is killed",
+                         st->s->layout->nodes[i].name);
+            signal_all(st, SIGKILL);
+            forced = true;
+        }
+        wait_events(st, READY_POLL_MS);
+        take_signals(st, false);
+    }
+}
+
+static int open_signals(struct state *st, struct err_msg *msg)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGCHLD);
+    CHECK(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
+    st->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    return st->signal_fd >= 0 ? ERR_OK
+                              : err_set(msg, err_from_errno(errno),
+                                        "signalfd: %s", strerror(errno));
+}
+
+static void close_state(struct state *st)
+{
+    char path[PATH_MAX];
+    cluster_file_remove(st->s->dir);
+    if (layout_path(st->s->dir, SUPERVISE_CONTROL, NULL, path, NULL) == ERR_OK)
+        unlink(path);
+    if (st->control_fd >= 0)
+        close(st->control_fd);
+    if (st->signal_fd >= 0)
+        close(st->signal_fd);
+    https_free(st->https);
+}
+
+int supervise_run(const struct supervise *s, struct err_msg *msg)
+{
+    CHECK(s->dir[0] == '/');
+    CHECK(s->ready != NULL);
+    struct state st = {.s = s, .signal_fd = -1, .control_fd = -1};
+    cluster_file_remove(s->dir);
+    int err = note_pid(s->lock_fd, msg);
+    if (err == ERR_OK)
+        err = supervise_https(s->dir, &st.https, msg);
+    if (err == ERR_OK)
+        err = open_signals(&st, msg);
+    if (err == ERR_OK)
+        err = open_control(&st, msg);
+    if (err == ERR_OK)
+        err = run_starting(&st, msg);
+    if (err == ERR_OK)
+        run_running(&st);
+    run_stopping(&st);
+    close_state(&st);
+    return err;
+}
