@@ -40,10 +40,16 @@
 /* The one group there is until placement groups come. */
 #define CALL_GROUP "default"
 
-struct page; /* feed.h */
+struct page; /* page.h */
 
 typedef void call_step(struct call *c);
 typedef void call_done(struct call *c, struct op_result *result);
+
+/* One run of call_submit's loop, on its stack. */
+struct call_turn {
+    bool again; /* the next operation was set up inside the last one's result */
+    bool ended; /* the call is gone */
+};
 
 struct cosmos {
     uint32_t magic;
@@ -75,14 +81,18 @@ struct call {
     struct container_def *container;
     uint16_t first_shard; /* of the container's group */
     uint16_t shard_count;
+    bool want_container;
     bool looked_again; /* the catalog was brought up to date once */
-    call_step *then;   /* what goes on after that */
+    call_step *found;  /* goes on when the path was resolved */
+    call_step *synced; /* goes on when the catalog is up to date */
 
     /* The operation that runs, or ran last. */
     struct op op;
     call_done *done;
-    struct buf text;       /* what the operation borrows */
-    struct op_result held; /* a result kept across a later wait */
+    struct call_turn *turn; /* not NULL while the backend is being called */
+    struct buf text;        /* what the operation borrows */
+    struct op_result held;  /* a result kept across a later wait */
+    int status;             /* of the answer, once it succeeds */
     unsigned attempts;
 
     /* Documents: which partition and range; state of the range, for the
@@ -102,8 +112,10 @@ struct call {
 
 /* Takes a request; NULL when COSMOS_CALLS_MAX are running. */
 struct call *call_begin(struct cosmos *cosmos, struct http_request *http);
-/* Frees what the call holds. Only reply.c calls this. */
+/* Ends a call and keeps or frees its memory. Only reply.c calls this. */
 void call_end(struct call *c);
+/* Frees the memory of an ended call. */
+void call_free(struct call *c);
 
 /* -- resolving the path ------------------------------------------------------
  */
@@ -121,11 +133,16 @@ void call_with_container(struct call *c, call_step *then);
 
 /* Clears c->op for a new operation of this kind on this shard. */
 struct op *call_op(struct call *c, enum op_kind kind, uint16_t shard);
-/* Runs c->op. */
+/* Runs c->op. A backend may answer at once; when the next operation is
+ * submitted from inside that answer it starts after `done` has returned, so
+ * that long chains of operations do not deepen the stack. */
 void call_submit(struct call *c, call_done *done);
 /* Waits until this node has `lsn` of the meta shard (0: everything acknowledged
  * so far), then goes on. Answers the request when that cannot be had. */
 void call_sync_catalog(struct call *c, uint64_t lsn, call_step *then);
+/* The same after a successful write at `lsn`, whose answer must not become a
+ * failure any more: goes on in any case. */
+void call_await_catalog(struct call *c, uint64_t lsn, call_step *then);
 
 /* -- request parts ------------------------------------------------------------
  */

@@ -39,4 +39,7 @@ void reply_state(struct call *c, const struct op_result *result);
 void reply_format_error(struct http_request *r, enum http_reject why,
                         const char *message, struct buf *body, void *user);
 
+/* 429 for a request that no call was free for. */
+void reply_overload(struct http_request *r);
+
 #endif

@@ -59,7 +59,11 @@
     X(CONSISTENCY, 400, 0, "BadRequest",                                       \
       "The requested consistency level is not valid or stronger than the "     \
       "account's")                                                             \
-    X(QUERY, 400, 0, "BadRequest", "The query is not valid")                   \
+    X(CROSS_PARTITION, 400, 0, "BadRequest",                                   \
+      "Cross partition query is required but disabled. Please set "            \
+      "x-ms-documentdb-query-enablecrosspartition to true, specify "           \
+      "x-ms-documentdb-partitionkey, or revise your query to avoid this "      \
+      "exception.")                                                            \
     X(QUERY_MEMORY, 400, 0, "BadRequest",                                      \
       "The query needs to hold more intermediate results in memory than the "  \
       "server allows for one query. Narrow the filter, or add a partition "    \
@@ -77,6 +81,9 @@
     X(AUTH_READ_ONLY, 403, 0, "Forbidden",                                     \
       "The given key has insufficient permissions: it is a read-only key and " \
       "this is a write")                                                       \
+    X(QUOTA, 403, 1005, "Forbidden",                                           \
+      "The account has reached its maximum number of databases or "            \
+      "containers")                                                            \
     X(NOT_FOUND, 404, 0, "NotFound",                                           \
       "Resource Not Found. Learn more: "                                       \
       "https://aka.ms/cosmosdb-tsg-not-found")                                 \

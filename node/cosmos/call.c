@@ -1,0 +1,363 @@
+#include "node/cosmos/call.h"
+
+#include <string.h>
+
+#include "node/base/mem.h"
+#include "node/base/text.h"
+#include "node/cosmos/page.h"
+#include "node/cosmos/reply.h"
+
+/* ---- life ---------------------------------------------------------------- */
+
+/* A client may choose the id of an activity; anything that is not a plain
+ * token is replaced, so that the id can stand in headers and messages. */
+static bool activity_valid(struct bytes id)
+{
+    if (id.len == 0 || id.len > RNG_UUID_LEN)
+        return false;
+    for (size_t i = 0; i < id.len; i++) {
+        uint8_t b = id.data[i];
+        bool ok = (b >= '0' && b <= '9') || (b >= 'a' && b <= 'f') ||
+                  (b >= 'A' && b <= 'F') || b == '-';
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+/* Unique, not secret: a system call for each request would buy nothing. */
+static void activity_make(struct prng *prng, char out[RNG_UUID_LEN + 1])
+{
+    static const char digits[] = "0123456789abcdef";
+    uint64_t bits[2] = {prng_u64(prng), prng_u64(prng)};
+    size_t nibble = 0;
+    for (size_t i = 0; i < RNG_UUID_LEN; i++) {
+        if (i == 8 || i == 13 || i == 18 || i == 23) {
+            out[i] = '-';
+            continue;
+        }
+        out[i] = digits[bits[nibble / 16] >> (4 * (nibble % 16)) & 15];
+        nibble++;
+    }
+    out[14] = '4';
+    out[19] = digits[8 + (bits[1] >> 60 & 3)];
+    out[RNG_UUID_LEN] = '\0';
+}
+
+static struct call *call_take(struct cosmos *cosmos)
+{
+    struct call *c = cosmos->kept;
+    if (c != NULL) {
+        CHECK_OBJ(c, CALL_MAGIC);
+        cosmos->kept = c->next_kept;
+        cosmos->kept_count--;
+        return c;
+    }
+    c = mem_zalloc(sizeof(*c));
+    c->magic = CALL_MAGIC;
+    buf_init(&c->text, OP_BODY_MAX);
+    op_result_init(&c->held);
+    return c;
+}
+
+struct call *call_begin(struct cosmos *cosmos, struct http_request *http)
+{
+    CHECK_OBJ(cosmos, COSMOS_MAGIC);
+    if (cosmos->running >= COSMOS_CALLS_MAX)
+        return NULL;
+    struct call *c = call_take(cosmos);
+    c->cosmos = cosmos;
+    c->http = http;
+    http->user = c;
+    c->started_us = call_now(c);
+    c->charge = 1;
+    c->path.count = 0;
+    cosmos_headers_read(http, &c->headers);
+    struct bytes id = c->headers.activity_id;
+    if (activity_valid(id)) {
+        memcpy(c->activity, id.data, id.len);
+        c->activity[id.len] = '\0';
+    } else {
+        activity_make(&cosmos->prng, c->activity);
+    }
+    cosmos->running++;
+    return c;
+}
+
+/* Back to the state of call_take, without touching the large arrays. */
+static void call_reset(struct call *c)
+{
+    catalog_database_unref(TAKE(c->database));
+    container_def_unref(TAKE(c->container));
+    page_free(TAKE(c->page));
+    op_result_free(&c->held);
+    op_result_init(&c->held);
+    if (c->text.cap > CALL_TEXT_KEPT)
+        buf_free(&c->text);
+    else
+        buf_clear(&c->text);
+    c->http = NULL;
+    c->want_container = c->looked_again = false;
+    c->item_level = c->by_rid = false;
+    c->found = c->synced = NULL;
+    c->done = NULL;
+    c->attempts = 0;
+    c->range = 0;
+    c->lsn = c->term = 0;
+}
+
+void call_end(struct call *c)
+{
+    CHECK_OBJ(c, CALL_MAGIC);
+    struct cosmos *cosmos = c->cosmos;
+    CHECK(cosmos->running > 0);
+    cosmos->running--;
+    if (c->turn != NULL) {
+        c->turn->ended = true;
+        c->turn = NULL;
+    }
+    call_reset(c);
+    if (cosmos->kept_count >= CALLS_KEPT) {
+        call_free(c);
+        return;
+    }
+    c->next_kept = cosmos->kept;
+    cosmos->kept = c;
+    cosmos->kept_count++;
+}
+
+void call_free(struct call *c)
+{
+    CHECK_OBJ(c, CALL_MAGIC);
+    buf_free(&c->text);
+    op_result_free(&c->held);
+    c->magic = 0;
+    mem_free(c);
+}
+
+usec_t call_now(const struct call *c)
+{
+    return c->cosmos->config.mono_us(c->cosmos->config.user);
+}
+
+/* ---- operations ---------------------------------------------------------- */
+
+struct op *call_op(struct call *c, enum op_kind kind, uint16_t shard)
+{
+    struct op *op = &c->op;
+    memset(op, 0, sizeof(*op));
+    op->kind = kind;
+    op->shard = shard;
+    uint64_t id[2] = {prng_u64(&c->cosmos->prng), prng_u64(&c->cosmos->prng)};
+    memcpy(op->id, id, sizeof(op->id));
+    return op;
+}
+
+static void on_op_done(void *user, struct op_result *result)
+{
+    struct call *c = user;
+    CHECK_OBJ(c, CALL_MAGIC);
+    CHECK(c->done != NULL);
+    call_done *done = TAKE(c->done);
+    done(c, result);
+}
+
+void call_submit(struct call *c, call_done *done)
+{
+    CHECK(c->done == NULL);
+    c->done = done;
+    if (c->turn != NULL) {
+        c->turn->again = true;
+        return;
+    }
+    struct backend *backend = c->cosmos->config.backend;
+    struct call_turn turn;
+    do {
+        turn = (struct call_turn){false, false};
+        c->turn = &turn;
+        backend_submit(backend, &c->op, COSMOS_OP_TIMEOUT_US, on_op_done, c);
+    } while (!turn.ended && turn.again);
+    if (!turn.ended)
+        c->turn = NULL;
+}
+
+static void on_synced(struct call *c, struct op_result *result)
+{
+    if (result->err != ERR_OK) {
+        reply_op_failed(c, result);
+        return;
+    }
+    call_step *then = TAKE(c->synced);
+    then(c);
+}
+
+static void on_awaited(struct call *c, struct op_result *result)
+{
+    (void)result;
+    call_step *then = TAKE(c->synced);
+    then(c);
+}
+
+static void barrier(struct call *c, uint64_t lsn, call_step *then,
+                    call_done *done)
+{
+    CHECK(c->synced == NULL);
+    c->synced = then;
+    call_op(c, OP_BARRIER, SHARD_META)->min_lsn = lsn;
+    call_submit(c, done);
+}
+
+void call_sync_catalog(struct call *c, uint64_t lsn, call_step *then)
+{
+    c->looked_again = true;
+    barrier(c, lsn, then, on_synced);
+}
+
+void call_await_catalog(struct call *c, uint64_t lsn, call_step *then)
+{
+    barrier(c, lsn, then, on_awaited);
+}
+
+/* ---- resolving ----------------------------------------------------------- */
+
+/* Segments of a path that addresses a database, or a container, itself. */
+#define PATH_DATABASE 2
+#define PATH_CONTAINER 4
+
+static enum cosmos_failure find_group(struct call *c)
+{
+    const struct catalog_group *group =
+        catalog_group(c->cosmos->config.catalog, CALL_GROUP);
+    if (group == NULL || group->shard_count == 0)
+        return FAIL_UNAVAILABLE;
+    c->first_shard = group->first_shard;
+    c->shard_count = group->shard_count;
+    return FAIL_COUNT;
+}
+
+/* Whether a client that pins the container's RID still means this one. */
+static bool intended(const struct call *c)
+{
+    struct bytes text = c->headers.intended_rid;
+    if (text.data == NULL)
+        return true;
+    struct rid rid;
+    return rid_parse(text, &rid) == ERR_OK &&
+           rid_equal(&rid, &c->container->rid);
+}
+
+/* FAIL_COUNT when everything was found. */
+static enum cosmos_failure find(struct call *c)
+{
+    const struct catalog *catalog = c->cosmos->config.catalog;
+    catalog_database_unref(TAKE(c->database));
+    container_def_unref(TAKE(c->container));
+    struct catalog_database *database =
+        catalog_database(catalog, c->path.segments[1]);
+    if (database == NULL)
+        return c->path.count <= PATH_DATABASE ? FAIL_NOT_FOUND
+                                              : FAIL_OWNER_NOT_FOUND;
+    c->database = catalog_database_ref(database);
+    if (!c->want_container)
+        return FAIL_COUNT;
+    struct container_def *container =
+        catalog_container(catalog, database, c->path.segments[3]);
+    if (container == NULL)
+        return c->path.count <= PATH_CONTAINER ? FAIL_NOT_FOUND
+                                               : FAIL_OWNER_NOT_FOUND;
+    c->container = container_def_ref(container);
+    if (!intended(c))
+        return FAIL_CONTAINER_RID_MISMATCH;
+    return find_group(c);
+}
+
+static void resolve(struct call *c)
+{
+    enum cosmos_failure failure = find(c);
+    if (failure == FAIL_COUNT) {
+        call_step *found = TAKE(c->found);
+        found(c);
+    } else if (!c->looked_again) {
+        call_sync_catalog(c, 0, resolve);
+    } else {
+        reply_fail(c, failure);
+    }
+}
+
+void call_with_database(struct call *c, call_step *then)
+{
+    CHECK(c->path.count >= PATH_DATABASE);
+    c->found = then;
+    c->want_container = false;
+    resolve(c);
+}
+
+void call_with_container(struct call *c, call_step *then)
+{
+    CHECK(c->path.count >= PATH_CONTAINER);
+    c->found = then;
+    c->want_container = true;
+    resolve(c);
+}
+
+/* ---- request parts ------------------------------------------------------- */
+
+bool call_body_object(struct call *c, size_t max)
+{
+    struct json_error error;
+    struct json *json = &c->cosmos->json;
+    int err = json_parse(json, c->http->body, max, &error);
+    if (err == ERR_LIMIT && error.fault == JSON_FAULT_TOO_LARGE) {
+        reply_fail(c, FAIL_TOO_LARGE);
+        return false;
+    }
+    if (err == ERR_NO_MEMORY) {
+        reply_fail(c, cosmos_failure_local(err));
+        return false;
+    }
+    if (err != ERR_OK) {
+        struct err_msg msg;
+        err_set(&msg, err, "%s: %s", cosmos_status(FAIL_BODY_NOT_JSON)->text,
+                error.text);
+        reply_fail_text(c, FAIL_BODY_NOT_JSON, msg.text);
+        return false;
+    }
+    if (json_type(json, 0) != JSON_OBJECT) {
+        reply_fail(c, FAIL_BODY_NOT_OBJECT);
+        return false;
+    }
+    return true;
+}
+
+static void condition_set(struct op *op, struct bytes value,
+                          enum op_condition tag, enum op_condition any)
+{
+    if (value.len == 1 && value.data[0] == '*') {
+        op->condition = any;
+        return;
+    }
+    op->condition = tag;
+    op->etag_unknown = etag_parse(value, &op->etag) != ERR_OK;
+}
+
+void call_conditions(struct call *c, bool none_match)
+{
+    const struct cosmos_headers *h = &c->headers;
+    if (h->if_match.len > 0)
+        condition_set(&c->op, h->if_match, OP_COND_IF_MATCH,
+                      OP_COND_IF_MATCH_ANY);
+    else if (none_match && h->if_none_match.len > 0)
+        condition_set(&c->op, h->if_none_match, OP_COND_IF_NONE_MATCH,
+                      OP_COND_IF_NONE_MATCH_ANY);
+}
+
+const struct keyed_hash *call_hash(struct call *c, uint16_t shard)
+{
+    const struct cosmos_config *config = &c->cosmos->config;
+    const struct keyed_hash *hash = config->index_hash(config->user, shard);
+    if (hash == NULL)
+        reply_fail_text(c, FAIL_UNAVAILABLE,
+                        "This node does not hold the keys of the container's "
+                        "placement group yet; nothing was applied");
+    return hash;
+}

@@ -1,0 +1,199 @@
+#include <string.h>
+
+#include "node/cosmos/handlers.h"
+#include "node/cosmos/listing.h"
+#include "node/cosmos/meta.h"
+#include "node/cosmos/reply.h"
+
+/* Times a replace starts over when somebody else changed the container between
+ * our look at it and the write. */
+#define REPLACE_ATTEMPTS_MAX 5
+
+static struct bytes database_key(const struct call *c)
+{
+    return bytes_of(c->database->rid.bytes, c->database->rid.len);
+}
+
+/* A refused definition, or a buffer that did not do. */
+static void definition_refused(struct call *c, int err,
+                               const struct err_msg *msg)
+{
+    if (err == ERR_INVALID)
+        reply_fail_text(c, FAIL_BAD_REQUEST, msg->text);
+    else
+        reply_fail(c, cosmos_failure_local(err));
+}
+
+/* ---- create -------------------------------------------------------------- */
+
+/* The shard writes the container only while its database is still there. */
+static void container_parent(struct call *c, const struct keyed_hash *hash)
+{
+    struct op *op = &c->op;
+    op->has_parent = true;
+    cosmos_address(hash, CONTAINER_DATABASES, bytes_of(NULL, 0),
+                   c->database->name, &op->parent);
+    op->parent_record = c->database->record;
+    CHECK(c->database->rid.len <= sizeof(op->parent_rid));
+    memcpy(op->parent_rid, c->database->rid.bytes, c->database->rid.len);
+}
+
+static void container_create_found(struct call *c)
+{
+    if (!call_body_object(c, DEFINITION_MAX))
+        return;
+    struct json *json = &c->cosmos->json;
+    struct buf *scratch = &c->cosmos->scratch;
+    struct err_msg msg;
+    struct bytes name;
+    buf_clear(scratch);
+    buf_clear(&c->text);
+    int err = resource_name_get(json, 0, scratch, &name, &msg);
+    if (err == ERR_OK)
+        err = container_create(json, 0, &c->text, &msg);
+    if (err != ERR_OK) {
+        definition_refused(c, err, &msg);
+        return;
+    }
+    if (catalog_container_count(c->cosmos->config.catalog) >=
+        CATALOG_CONTAINERS_MAX) {
+        reply_fail(c, FAIL_QUOTA);
+        return;
+    }
+    const struct keyed_hash *hash = call_hash(c, SHARD_META);
+    if (hash == NULL ||
+        !meta_write_op(c, OP_CREATE, OP_RESOURCE_CONTAINER,
+                       CONTAINER_CONTAINERS, database_key(c), name))
+        return;
+    container_parent(c, hash);
+    meta_write(c, 201);
+}
+
+static void container_query_found(struct call *c)
+{
+    listing_query_containers(c);
+}
+
+void handle_container_post(struct call *c)
+{
+    call_with_database(c, cosmos_headers_query(&c->headers)
+                              ? container_query_found
+                              : container_create_found);
+}
+
+/* ---- read ---------------------------------------------------------------- */
+
+static void container_list_synced(struct call *c)
+{
+    call_with_database(c, listing_containers);
+}
+
+void handle_container_list(struct call *c)
+{
+    call_sync_catalog(c, 0, container_list_synced);
+}
+
+/* Sizes are not measured yet per container; the service's limits are told. */
+static void container_quota(struct call *c)
+{
+    static const char quota[] =
+        "functions=50;storedProcedures=100;triggers=25;documentSize=10240;"
+        "documentsSize=10485760;documentsCount=-1;collectionSize=10485760;";
+    http_reply_header_str(c->http, "x-ms-resource-quota", quota);
+    http_reply_header_str(c->http, "x-ms-resource-usage",
+                          "functions=0;storedProcedures=0;triggers=0;"
+                          "documentSize=0;documentsSize=0;documentsCount=0;"
+                          "collectionSize=0;");
+    http_reply_header_str(
+        c->http, "x-ms-documentdb-collection-index-transformation-progress",
+        "100");
+}
+
+static void container_read_found(struct call *c)
+{
+    if (cosmos_header_true(c->headers.populate_quota))
+        container_quota(c);
+    meta_reply(c, c->container->json, c->container->etag);
+}
+
+static void container_read_synced(struct call *c)
+{
+    call_with_container(c, container_read_found);
+}
+
+void handle_container_read(struct call *c)
+{
+    call_sync_catalog(c, 0, container_read_synced);
+}
+
+/* ---- replace ------------------------------------------------------------- */
+
+static void container_replace_found(struct call *c);
+
+/* The write was conditional on the definition we checked against. Without a
+ * condition of the client's own, a lost race means to look again. */
+static void container_replaced(struct call *c, struct op_result *result)
+{
+    if (result->err == ERR_PRECONDITION && c->headers.if_match.len == 0 &&
+        ++c->attempts < REPLACE_ATTEMPTS_MAX)
+        call_sync_catalog(c, 0, container_replace_found);
+    else
+        meta_write_done(c, result);
+}
+
+static void container_replace_checked(struct call *c)
+{
+    if (!call_body_object(c, DEFINITION_MAX))
+        return;
+    struct err_msg msg;
+    buf_clear(&c->text);
+    int err =
+        container_replace(c->container, &c->cosmos->json, 0, &c->text, &msg);
+    if (err != ERR_OK) {
+        definition_refused(c, err, &msg);
+        return;
+    }
+    const struct keyed_hash *hash = call_hash(c, SHARD_META);
+    if (hash == NULL || !meta_write_op(c, OP_REPLACE, OP_RESOURCE_CONTAINER,
+                                       CONTAINER_CONTAINERS, database_key(c),
+                                       c->container->name))
+        return;
+    container_parent(c, hash);
+    call_conditions(c, false);
+    if (c->op.condition != OP_COND_IF_MATCH) {
+        c->op.condition = OP_COND_IF_MATCH;
+        c->op.etag_unknown =
+            etag_parse(c->container->etag, &c->op.etag) != ERR_OK;
+    }
+    c->status = 200;
+    call_submit(c, container_replaced);
+}
+
+static void container_replace_found(struct call *c)
+{
+    call_with_container(c, container_replace_checked);
+}
+
+void handle_container_replace(struct call *c)
+{
+    call_sync_catalog(c, 0, container_replace_found);
+}
+
+/* ---- delete -------------------------------------------------------------- */
+
+/* Only the record goes: its number is never used again, so that no path leads
+ * to the documents any more. */
+static void container_delete_found(struct call *c)
+{
+    if (!meta_write_op(c, OP_DELETE, OP_RESOURCE_CONTAINER,
+                       CONTAINER_CONTAINERS, database_key(c),
+                       c->container->name))
+        return;
+    call_conditions(c, false);
+    meta_write(c, 204);
+}
+
+void handle_container_delete(struct call *c)
+{
+    call_with_container(c, container_delete_found);
+}

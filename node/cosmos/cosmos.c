@@ -1,0 +1,231 @@
+#include "node/cosmos/cosmos.h"
+
+#include <string.h>
+
+#include "node/base/mem.h"
+#include "node/base/rng.h"
+#include "node/base/text.h"
+#include "node/cosmos/account.h"
+#include "node/cosmos/call.h"
+#include "node/cosmos/reply.h"
+
+/* Short texts of one request: ids, names. */
+#define COSMOS_SCRATCH_MAX (64u * 1024)
+
+/* ---- life ---------------------------------------------------------------- */
+
+int cosmos_new(const struct cosmos_config *config, struct cosmos **cosmos_out,
+               struct err_msg *msg)
+{
+    CHECK(config->backend != NULL && config->catalog != NULL);
+    CHECK(config->keys != NULL && config->token_hash != NULL);
+    CHECK(config->index_hash != NULL);
+    CHECK(config->mono_us != NULL && config->wall_us != NULL);
+    struct cosmos *c = mem_zalloc(sizeof(*c));
+    c->magic = COSMOS_MAGIC;
+    c->config = *config;
+    memset(&c->config.account, 0, sizeof(c->config.account));
+    json_init(&c->json);
+    buf_init(&c->scratch, COSMOS_SCRATCH_MAX);
+    prng_seed(&c->prng, rng_u64());
+    int err = cosmos_set_account(c, &config->account, msg);
+    if (err != ERR_OK) {
+        cosmos_free(c);
+        return err;
+    }
+    *cosmos_out = c;
+    return ERR_OK;
+}
+
+void cosmos_free(struct cosmos *c)
+{
+    if (c == NULL)
+        return;
+    CHECK_OBJ(c, COSMOS_MAGIC);
+    CHECK(c->running == 0);
+    while (c->kept != NULL) {
+        struct call *call = c->kept;
+        c->kept = call->next_kept;
+        call_free(call);
+    }
+    json_free(&c->json);
+    buf_free(&c->scratch);
+    mem_free(c->account_json);
+    c->magic = 0;
+    mem_free(c);
+}
+
+size_t cosmos_running(const struct cosmos *c)
+{
+    CHECK_OBJ(c, COSMOS_MAGIC);
+    return c->running;
+}
+
+void cosmos_address(const struct keyed_hash *hash, uint32_t container,
+                    struct bytes pk_canonical, struct bytes id,
+                    struct op_address *address_out)
+{
+    address_out->container = container;
+    keyed_hash16(hash, pk_canonical, address_out->pk_hash);
+    keyed_hash16(hash, id, address_out->id_hash);
+}
+
+/* ---- authorization ------------------------------------------------------- */
+
+/* What a read-only key may not do: all but reading, queries and query plans;
+ * and reading permissions, which hold tokens that may write. */
+static bool needs_write(const struct call *c)
+{
+    static const char permissions[] = "permissions";
+    if (c->path.count >= 5 &&
+        bytes_equal(c->path.segments[4], bytes_str(permissions)))
+        return true;
+    if (c->http->method == HTTP_METHOD_GET ||
+        c->http->method == HTTP_METHOD_HEAD)
+        return false;
+    return c->http->method != HTTP_METHOD_POST ||
+           !(cosmos_headers_query(&c->headers) ||
+             cosmos_header_true(c->headers.is_query_plan));
+}
+
+static enum cosmos_failure auth_failure(enum auth_result result)
+{
+    switch (result) {
+    case AUTH_MISSING:
+        return FAIL_AUTH_MISSING;
+    case AUTH_DATE_SKEW:
+    case AUTH_BAD_DATE:
+        return FAIL_AUTH_DATE;
+    case AUTH_KEY_READ_ONLY:
+        return FAIL_AUTH_READ_ONLY;
+    default:
+        return FAIL_AUTH_INVALID;
+    }
+}
+
+static void reply_unauthorized(struct call *c,
+                               const struct auth_verdict *verdict,
+                               int64_t now_s)
+{
+    enum cosmos_failure failure = auth_failure(verdict->result);
+    struct buf message;
+    buf_init(&message, 2 * AUTH_PAYLOAD_MAX);
+    const char *text = NULL;
+    if (auth_message(verdict, now_s, &message) == ERR_OK)
+        text = buf_cstr(&message);
+    if (text != NULL)
+        reply_fail_text(c, failure, text);
+    else
+        reply_fail(c, failure);
+    buf_free(&message);
+}
+
+/* False after answering. */
+static bool authorized(struct call *c)
+{
+    const struct cosmos_config *config = &c->cosmos->config;
+    struct auth_target target;
+    if (auth_target_parse(c->http->target, &target) != ERR_OK) {
+        reply_fail(c, FAIL_ROUTE);
+        return false;
+    }
+    struct auth_request request = {
+        .method = c->http->method_raw,
+        .target = &target,
+        .authorization = c->headers.authorization,
+        .ms_date = c->headers.ms_date,
+        .date = c->headers.date,
+        .needs_write = needs_write(c),
+    };
+    int64_t now_s = config->wall_us(config->user) / USEC_PER_SEC;
+    struct auth_verdict verdict;
+    auth_verify(config->keys, &request, now_s, &verdict);
+    if (verdict.result == AUTH_OK)
+        return true;
+    reply_unauthorized(c, &verdict, now_s);
+    return false;
+}
+
+/* ---- requests ------------------------------------------------------------ */
+
+static void dispatch(struct call *c)
+{
+    const struct route *route = route_find(&c->path);
+    if (route == NULL) {
+        reply_fail(c, FAIL_ROUTE);
+        return;
+    }
+    enum route_method method = route_method_of(c->http->method);
+    route_handler *handler =
+        method < ROUTE_METHOD_COUNT ? route->handlers[method] : NULL;
+    if (handler == NULL)
+        reply_fail(c, FAIL_METHOD);
+    else
+        handler(c);
+}
+
+/* Elements of a session token: `<range>:<state>`, joined by commas. Reads are
+ * linearizable, so what the states say is not needed; only the form counts. */
+static bool session_valid(struct bytes token)
+{
+    bool colon = false;
+    size_t digits = 0;
+    for (size_t i = 0; i < token.len; i++) {
+        uint8_t b = token.data[i];
+        if (b == ',' && colon && digits > 0) {
+            colon = false;
+            digits = 0;
+        } else if (b == ':' && !colon && digits > 0) {
+            colon = true;
+            digits = 0;
+        } else if (b >= '0' && b <= '9') {
+            digits++;
+        } else if (!colon || (b != '#' && b != '=' && b != '-')) {
+            return false;
+        }
+    }
+    return token.len == 0 || (colon && digits > 0);
+}
+
+/* Headers that every request may carry; false after answering. */
+static bool common_headers_valid(struct call *c)
+{
+    const struct cosmos_headers *h = &c->headers;
+    enum consistency_level level;
+    if (h->consistency.len > 0 &&
+        (consistency_parse(h->consistency, &level) != ERR_OK ||
+         level < c->cosmos->consistency)) {
+        reply_fail(c, FAIL_CONSISTENCY);
+        return false;
+    }
+    if (!session_valid(h->session_token)) {
+        reply_fail(c, FAIL_SESSION_MALFORMED);
+        return false;
+    }
+    return true;
+}
+
+static void on_request(struct http_request *http, void *user)
+{
+    struct cosmos *cosmos = user;
+    struct call *c = call_begin(cosmos, http);
+    if (c == NULL) {
+        reply_overload(http);
+        return;
+    }
+    int err = route_path_parse(http->target, &c->path);
+    if (err == ERR_MALFORMED || err == ERR_LIMIT)
+        reply_fail_text(c, FAIL_BAD_REQUEST,
+                        "The request path is malformed or too long");
+    else if (!authorized(c) || !common_headers_valid(c))
+        return;
+    else if (err == ERR_NOT_FOUND)
+        reply_fail(c, FAIL_ROUTE);
+    else
+        dispatch(c);
+}
+
+const struct http_handler cosmos_http_handler = {
+    .on_request = on_request,
+    .format_error = reply_format_error,
+};

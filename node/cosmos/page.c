@@ -1,0 +1,637 @@
+#include "node/cosmos/page.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "node/base/hash.h"
+#include "node/base/mem.h"
+#include "node/base/text.h"
+#include "node/cosmos/charge.h"
+#include "node/cosmos/reply.h"
+
+/* Room in the envelope's buffer beside the rows. */
+#define PAGE_ENVELOPE_MAX 4096
+/* Less room than this left for rows: the page is full. */
+#define PAGE_BYTES_MIN 4096u
+/* Session token of PAGE_RANGES_SHOWN ranges: "4094:65535#1099511627775,". */
+#define PAGE_SESSION_MAX (PAGE_RANGES_SHOWN * 48)
+
+/* ---- life ---------------------------------------------------------------- */
+
+static bool gathering(const struct page *p)
+{
+    return p->query != NULL && p->shape.kind != QUERY_STREAM;
+}
+
+static int envelope_begin(struct page *p, const struct rid *rid)
+{
+    char text[RID_TEXT_MAX];
+    rid_format(rid, text);
+    return buf_printf(&p->body, "{\"_rid\":\"%s\",\"Documents\":[", text);
+}
+
+struct page *page_new(struct call *c)
+{
+    CHECK(c->page == NULL && c->container != NULL);
+    struct page *p = mem_zalloc(sizeof(*p));
+    p->magic = PAGE_MAGIC;
+    p->rows_max = COSMOS_PAGE_ROWS_DEFAULT;
+    p->last = c->shard_count - 1u;
+    buf_init(&p->sql, OP_QUERY_MAX);
+    buf_init(&p->merge_request, OP_MERGE_REQUEST_MAX);
+    buf_init(&p->body, OP_PAGE_MAX + OP_BODY_MAX + PAGE_ENVELOPE_MAX);
+    buf_init(&p->storage, CONTINUATION_TEXT_MAX);
+    c->page = p;
+    return p;
+}
+
+void page_free(struct page *p)
+{
+    if (p == NULL)
+        return;
+    CHECK_OBJ(p, PAGE_MAGIC);
+    query_merge_free(p->merge);
+    query_free(p->query);
+    buf_free(&p->sql);
+    buf_free(&p->merge_request);
+    buf_free(&p->body);
+    buf_free(&p->storage);
+    p->magic = 0;
+    mem_free(p);
+}
+
+/* ---- scope --------------------------------------------------------------- */
+
+int page_rows_wanted(struct bytes header, uint32_t *rows_out)
+{
+    if (header.data == NULL || header.len == 0) {
+        *rows_out = COSMOS_PAGE_ROWS_DEFAULT;
+        return ERR_OK;
+    }
+    if (bytes_equal(header, bytes_str("-1"))) {
+        *rows_out = COSMOS_PAGE_ROWS_SERVER;
+        return ERR_OK;
+    }
+    uint64_t rows;
+    if (text_parse_u64(header, UINT32_MAX, &rows) != ERR_OK || rows == 0)
+        return ERR_INVALID;
+    *rows_out = rows < PAGE_ROWS_MAX ? (uint32_t)rows : PAGE_ROWS_MAX;
+    return ERR_OK;
+}
+
+static void scope_mix(struct page *p, struct bytes data)
+{
+    uint64_t hash[2];
+    uint64_t seed = p->scope[0] ^ p->scope[1] << 1;
+    hash_murmur3_128(data.data, data.len, (uint32_t)seed, hash);
+    p->scope[0] = p->scope[0] * 31 + hash[0];
+    p->scope[1] = p->scope[1] * 37 + hash[1];
+}
+
+bool page_one_partition(struct call *c, const struct partition_key *pk)
+{
+    struct page *p = c->page;
+    const struct keyed_hash *hash = call_hash(c, c->first_shard);
+    if (hash == NULL)
+        return false;
+    uint8_t canonical[PK_CANONICAL_MAX];
+    size_t len = pk_canonical(pk, canonical);
+    keyed_hash16(hash, bytes_of(canonical, len), p->pk_hash);
+    p->one_partition = true;
+    p->first = p->last = epk_shard(&c->container->pk, pk, c->shard_count);
+    return true;
+}
+
+/* The first components of a hierarchical key: all documents whose EPK begins
+ * with the prefix's (protocol section 6.2). */
+static void scope_prefix(struct call *c)
+{
+    static const char end[] = "FF";
+    struct page *p = c->page;
+    const struct pk_def *def = &c->container->pk;
+    epk_compute(def, &c->pk, &p->low);
+    p->high = p->low;
+    CHECK(p->high.len + sizeof(end) <= sizeof(p->high.text));
+    memcpy(p->high.text + p->high.len, end, sizeof(end));
+    p->high.len += (uint8_t)(sizeof(end) - 1);
+    p->filtered = true;
+    p->first = p->last = epk_shard(def, &c->pk, c->shard_count);
+}
+
+static bool scope_key(struct call *c)
+{
+    struct err_msg msg;
+    int err =
+        pk_parse(&c->cosmos->json, c->headers.partition_key, &c->pk, &msg);
+    if (err != ERR_OK) {
+        reply_fail_text(c, FAIL_PK_MALFORMED, msg.text);
+        return false;
+    }
+    if (pk_fit(&c->container->pk, PK_PREFIX, &c->pk, &msg) != ERR_OK) {
+        reply_fail_text(c, FAIL_BAD_REQUEST, msg.text);
+        return false;
+    }
+    if (c->pk.count == c->container->pk.path_count)
+        return page_one_partition(c, &c->pk);
+    scope_prefix(c);
+    return true;
+}
+
+/* "3", or "<container RID>,3" as some SDKs send it. */
+static bool scope_range(struct call *c)
+{
+    struct bytes id = c->headers.range_id;
+    const uint8_t *comma = memrchr(id.data, ',', id.len);
+    if (comma != NULL)
+        id = bytes_of(comma + 1, (size_t)(id.data + id.len - comma - 1));
+    uint64_t index;
+    int err = text_parse_u64(id, UINT32_MAX, &index);
+    if (err != ERR_OK || index >= c->shard_count) {
+        reply_fail(c,
+                   err == ERR_MALFORMED ? FAIL_BAD_REQUEST : FAIL_RANGE_GONE);
+        return false;
+    }
+    c->page->first = c->page->last = (uint32_t)index;
+    return true;
+}
+
+static bool epk_read(struct call *c, struct bytes text, struct epk *epk_out)
+{
+    uint32_t range;
+    if (text.len > EPK_TEXT_MAX ||
+        epk_range_of(&c->container->pk, text, c->shard_count, &range) !=
+            ERR_OK) {
+        reply_fail_text(c, FAIL_BAD_REQUEST,
+                        "x-ms-start-epk and x-ms-end-epk must be hexadecimal "
+                        "effective partition keys");
+        return false;
+    }
+    for (size_t i = 0; i < text.len; i++) {
+        char b = (char)text.data[i];
+        epk_out->text[i] = (char)(b >= 'a' && b <= 'f' ? b - 'a' + 'A' : b);
+    }
+    epk_out->text[text.len] = '\0';
+    epk_out->len = (uint8_t)text.len;
+    return true;
+}
+
+/* Documents between two EPKs, of the range that was named or of all; no filter
+ * when that is whole ranges. */
+static bool scope_epks(struct call *c)
+{
+    struct page *p = c->page;
+    const struct pk_def *def = &c->container->pk;
+    if (!epk_read(c, c->headers.start_epk, &p->low) ||
+        !epk_read(c, c->headers.end_epk, &p->high))
+        return false;
+    struct epk begin, end;
+    epk_boundary(def, p->first, c->shard_count, &begin);
+    epk_boundary(def, p->last + 1, c->shard_count, &end);
+    p->filtered =
+        epk_compare(&p->low, &begin) > 0 || epk_compare(&p->high, &end) < 0;
+    return true;
+}
+
+bool page_scope(struct call *c)
+{
+    const struct cosmos_headers *h = &c->headers;
+    struct page *p = c->page;
+    if (page_rows_wanted(h->max_item_count, &p->rows_max) != ERR_OK) {
+        reply_fail_text(c, FAIL_BAD_REQUEST,
+                        "x-ms-max-item-count must be -1 or a positive number");
+        return false;
+    }
+    scope_mix(p, bytes_of(c->container->rid.bytes, c->container->rid.len));
+    scope_mix(p, h->partition_key);
+    scope_mix(p, h->range_id);
+    scope_mix(p, h->start_epk);
+    scope_mix(p, h->end_epk);
+    if (h->partition_key.len > 0)
+        return scope_key(c);
+    if (h->range_id.len > 0 && !scope_range(c))
+        return false;
+    if (h->start_epk.data != NULL && h->end_epk.data != NULL)
+        return scope_epks(c);
+    return true;
+}
+
+/* ---- continuation -------------------------------------------------------- */
+
+static bool merge_begin(struct call *c, struct bytes token)
+{
+    struct page *p = c->page;
+    int err = query_merge_new(p->query, token, p->rows_max, COSMOS_PAGE_BYTES,
+                              &p->merge);
+    if (err == ERR_OK)
+        err = query_merge_request(p->merge, &p->merge_request);
+    if (err != ERR_OK)
+        reply_fail(c, err == ERR_INVALID ? FAIL_CONTINUATION
+                                         : cosmos_failure_local(err));
+    return err == ERR_OK;
+}
+
+static bool scan_resume(struct page *p, const struct continuation *from)
+{
+    if (from->range < p->first || from->range > p->last)
+        return false;
+    p->range = from->range;
+    p->position_len = (uint8_t)from->position.len;
+    if (from->position.len > 0)
+        memcpy(p->position, from->position.data, from->position.len);
+    p->window.skipped = from->skipped;
+    p->window.delivered = from->delivered;
+    return true;
+}
+
+bool page_continue(struct call *c)
+{
+    struct page *p = c->page;
+    scope_mix(p, bytes_of(buf_bytes(&p->sql), buf_len(&p->sql)));
+    scope_mix(p, p->params);
+    p->range = p->first;
+    struct bytes text = c->headers.continuation;
+    if (text.len == 0)
+        return !gathering(p) || merge_begin(c, bytes_of(NULL, 0));
+    struct continuation from;
+    int err =
+        continuation_read(c->cosmos->config.token_hash, text,
+                          gathering(p) ? CONTINUATION_MERGE : CONTINUATION_SCAN,
+                          p->scope, &p->storage, &from);
+    if (err == ERR_OK && gathering(p))
+        return merge_begin(c, from.token);
+    if (err != ERR_OK || !scan_resume(p, &from)) {
+        reply_fail(c, FAIL_CONTINUATION);
+        return false;
+    }
+    return true;
+}
+
+/* Appends the token of the next page to `out`; leaves it empty at the end. */
+static int continuation_make(const struct call *c, struct bytes merge_token,
+                             struct buf *out)
+{
+    const struct page *p = c->page;
+    struct continuation next = {
+        .kind = gathering(p) ? CONTINUATION_MERGE : CONTINUATION_SCAN,
+        .scope = {p->scope[0], p->scope[1]},
+        .token = merge_token,
+    };
+    if (gathering(p)) {
+        if (merge_token.len == 0)
+            return ERR_OK;
+    } else {
+        if (p->range > p->last)
+            return ERR_OK;
+        next.range = p->range;
+        next.position = bytes_of(p->position, p->position_len);
+        next.skipped = p->window.skipped;
+        next.delivered = p->window.delivered;
+    }
+    return continuation_write(c->cosmos->config.token_hash, &next, out);
+}
+
+/* ---- answering ----------------------------------------------------------- */
+
+bool page_session_write(const struct page *p, struct http_request *r)
+{
+    char text[PAGE_SESSION_MAX];
+    size_t len = 0;
+    for (uint32_t i = 0; i < p->shown; i++) {
+        const struct page_range_state *s = &p->states[i];
+        int n = snprintf(text + len, sizeof(text) - len, "%s%u:%llu#%llu",
+                         i > 0 ? "," : "", (unsigned)s->range,
+                         (unsigned long long)(s->term >> 32),
+                         (unsigned long long)s->lsn);
+        CHECK(n > 0 && (size_t)n < sizeof(text) - len);
+        len += (size_t)n;
+    }
+    if (len == 0)
+        return false;
+    http_reply_header(r, "x-ms-session-token", bytes_of(text, len));
+    if (p->shown == 1)
+        http_reply_header_u64(r, "x-ms-documentdb-partitionkeyrangeid",
+                              p->states[0].range);
+    return true;
+}
+
+/* Later steps on a range replace its state; ranges beyond the last that fits
+ * are left out, which costs a client nothing but an older token. */
+static void remember_state(struct page *p, const struct op_result *result)
+{
+    if (result->lsn == 0)
+        return;
+    uint32_t at = p->shown;
+    if (at > 0 && p->states[at - 1].range == p->range)
+        at--;
+    if (at >= PAGE_RANGES_SHOWN)
+        return;
+    p->states[at] =
+        (struct page_range_state){p->range, result->term, result->lsn};
+    p->shown = at + 1;
+}
+
+static void metrics_write(const struct call *c)
+{
+    const struct page *p = c->page;
+    double ms = (double)(call_now(c) - c->started_us) / 1000;
+    http_reply_header_f(
+        c->http, "x-ms-documentdb-query-metrics",
+        "totalExecutionTimeInMs=%.2f;queryCompileTimeInMs=0.00;"
+        "queryLogicalPlanBuildTimeInMs=0.00;"
+        "queryPhysicalPlanBuildTimeInMs=0.00;"
+        "queryOptimizationTimeInMs=0.00;VMExecutionTimeInMs=%.2f;"
+        "indexLookupTimeInMs=0.00;documentLoadTimeInMs=0.00;"
+        "systemFunctionExecuteTimeInMs=0.00;"
+        "userFunctionExecuteTimeInMs=0.00;retrievedDocumentCount=%llu;"
+        "retrievedDocumentSize=0;outputDocumentCount=%u;"
+        "outputDocumentSize=%zu;writeOutputTimeInMs=0.00;"
+        "indexUtilizationRatio=0.00",
+        ms, ms, (unsigned long long)p->examined, p->count, buf_len(&p->body));
+}
+
+static void page_send(struct call *c, struct bytes merge_token)
+{
+    struct page *p = c->page;
+    struct buf token;
+    buf_init(&token, CONTINUATION_TEXT_MAX);
+    int err = continuation_make(c, merge_token, &token);
+    if (err == ERR_LIMIT) {
+        buf_free(&token);
+        reply_fail_text(c, FAIL_BAD_REQUEST,
+                        "The ORDER BY values of the last row are too long for "
+                        "a continuation token; ask for all rows in one page "
+                        "(x-ms-max-item-count) or order by shorter values");
+        return;
+    }
+    if (err == ERR_OK)
+        err = buf_printf(&p->body, "],\"_count\":%u}", p->count);
+    if (err != ERR_OK) {
+        buf_free(&token);
+        reply_fail(c, cosmos_failure_local(err));
+        return;
+    }
+    if (buf_len(&token) > 0)
+        http_reply_header(c->http, "x-ms-continuation",
+                          bytes_of(buf_bytes(&token), buf_len(&token)));
+    buf_free(&token);
+    http_reply_header_u64(c->http, "x-ms-item-count", p->count);
+    if (p->query != NULL && cosmos_header_true(c->headers.populate_metrics))
+        metrics_write(c);
+    c->charge = charge_page(p->examined, buf_len(&p->body), p->query != NULL);
+    reply_json(c, 200, &p->body);
+}
+
+/* ---- streaming ----------------------------------------------------------- */
+
+static void stream_step(struct call *c);
+
+/* Whether a stored document is inside the page's EPKs. */
+static bool row_wanted(struct call *c, struct bytes row)
+{
+    const struct page *p = c->page;
+    if (!p->filtered)
+        return true;
+    struct json *json = &c->cosmos->json;
+    struct partition_key pk;
+    if (json_parse(json, row, JSON_TEXT_MAX, NULL) != ERR_OK ||
+        json_type(json, 0) != JSON_OBJECT ||
+        pk_extract(&c->container->pk, json, 0, &pk, NULL) != ERR_OK)
+        return false;
+    struct epk epk;
+    epk_compute(&c->container->pk, &pk, &epk);
+    return epk_compare(&epk, &p->low) >= 0 && epk_compare(&epk, &p->high) < 0;
+}
+
+/* Takes the rows of one scan step. `*done_out`: the query's LIMIT is reached.
+ */
+static int stream_rows(struct call *c, const struct op_result *result,
+                       bool *done_out)
+{
+    struct page *p = c->page;
+    struct bytes row;
+    size_t offset = 0;
+    *done_out = false;
+    while (!*done_out && op_result_next_row(result, &offset, &row)) {
+        if (!row_wanted(c, row))
+            continue;
+        enum query_window_step step = QUERY_WINDOW_TAKE;
+        if (p->query != NULL)
+            step = query_window_take(&p->shape, &p->window);
+        *done_out = step == QUERY_WINDOW_STOP;
+        if (step != QUERY_WINDOW_TAKE)
+            continue;
+        int err = p->count > 0 ? buf_append_u8(&p->body, ',') : ERR_OK;
+        if (err == ERR_OK)
+            err = buf_append(&p->body, row.data, row.len);
+        if (err != ERR_OK)
+            return err;
+        p->count++;
+    }
+    if (p->query != NULL && query_window_done(&p->shape, &p->window))
+        *done_out = true;
+    return ERR_OK;
+}
+
+/* Moves on behind what a step has answered. False when it made no way at all:
+ * then the page cannot take the next row, or the backend is at fault. */
+static bool stream_advance(struct page *p, const struct op_result *result)
+{
+    if (!result->more) {
+        p->range++;
+        p->position_len = 0;
+        return true;
+    }
+    CHECK(result->next_len > 0 && result->next_len <= OP_KEY_MAX);
+    bool moved = result->next_len != p->position_len ||
+                 memcmp(result->next, p->position, result->next_len) != 0;
+    memcpy(p->position, result->next, result->next_len);
+    p->position_len = result->next_len;
+    return moved;
+}
+
+/* A page that has rows is better than an error about those that follow; the
+ * client comes back for them. */
+static bool page_worth_sending(const struct page *p, int err)
+{
+    return p->count > 0 && (err == ERR_UNAVAILABLE || err == ERR_TIMEOUT ||
+                            err == ERR_THROTTLED);
+}
+
+static void scan_failed(struct call *c, struct op_result *result)
+{
+    if (result->err == ERR_LIMIT && c->page->query != NULL)
+        reply_fail(c, FAIL_QUERY_MEMORY);
+    else
+        reply_op_failed(c, result);
+}
+
+static void on_stream_rows(struct call *c, struct op_result *result)
+{
+    struct page *p = c->page;
+    if (result->err != ERR_OK) {
+        if (page_worth_sending(p, result->err))
+            page_send(c, bytes_of(NULL, 0));
+        else
+            scan_failed(c, result);
+        return;
+    }
+    p->scanned = true;
+    p->examined += result->examined;
+    remember_state(p, result);
+    bool done;
+    int err = stream_rows(c, result, &done);
+    if (err != ERR_OK) {
+        reply_fail(c, cosmos_failure_local(err));
+        return;
+    }
+    if (done) {
+        p->range = p->last + 1;
+        page_send(c, bytes_of(NULL, 0));
+    } else if (stream_advance(p, result)) {
+        stream_step(c);
+    } else if (p->count > 0) {
+        page_send(c, bytes_of(NULL, 0));
+    } else {
+        reply_fail(c, FAIL_INTERNAL);
+    }
+}
+
+static bool page_full(const struct call *c)
+{
+    const struct page *p = c->page;
+    if (p->range > p->last || p->count >= p->rows_max ||
+        buf_len(&p->body) + PAGE_BYTES_MIN > COSMOS_PAGE_BYTES)
+        return true;
+    return p->scanned && (call_now(c) - c->started_us > COSMOS_PAGE_SLICE_US ||
+                          http_request_gone(c->http));
+}
+
+/* Rows the next step should bring: what fits the page and what OFFSET drops. */
+static uint32_t stream_rows_wanted(const struct page *p)
+{
+    uint64_t rows = p->rows_max - p->count;
+    if (p->query == NULL)
+        return (uint32_t)rows;
+    uint64_t left = p->shape.limit - p->window.delivered;
+    if (rows > left)
+        rows = left;
+    rows += p->shape.offset - p->window.skipped;
+    return rows < PAGE_SCAN_ROWS_MAX ? (uint32_t)rows : PAGE_SCAN_ROWS_MAX;
+}
+
+static struct op *scan_op(struct call *c)
+{
+    struct page *p = c->page;
+    struct op *op = call_op(c, OP_SCAN, call_shard(c, p->range));
+    op->at.container = c->container->number;
+    op->one_partition = p->one_partition;
+    memcpy(op->at.pk_hash, p->pk_hash, sizeof(op->at.pk_hash));
+    op->after = bytes_of(p->position, p->position_len);
+    op->query = bytes_of(buf_bytes(&p->sql), buf_len(&p->sql));
+    op->params = p->params;
+    return op;
+}
+
+static void stream_step(struct call *c)
+{
+    struct page *p = c->page;
+    if (p->query != NULL && query_window_done(&p->shape, &p->window))
+        p->range = p->last + 1;
+    if (page_full(c)) {
+        page_send(c, bytes_of(NULL, 0));
+        return;
+    }
+    struct op *op = scan_op(c);
+    op->max_items = stream_rows_wanted(p);
+    op->max_bytes = COSMOS_PAGE_BYTES - (uint32_t)buf_len(&p->body);
+    call_submit(c, on_stream_rows);
+}
+
+/* ---- gathering ----------------------------------------------------------- */
+
+static void gather_finish(struct call *c)
+{
+    struct page *p = c->page;
+    struct buf rows, token;
+    buf_init(&rows, OP_PAGE_MAX + OP_BODY_MAX);
+    buf_init(&token, QUERY_TOKEN_MAX);
+    int err = query_merge_finish(p->merge, &rows, &p->count, &token);
+    if (err == ERR_OK)
+        err = buf_append(&p->body, buf_bytes(&rows), buf_len(&rows));
+    buf_free(&rows);
+    if (err != ERR_OK)
+        reply_fail(c, err == ERR_LIMIT ? FAIL_QUERY_MEMORY
+                                       : cosmos_failure_local(err));
+    else
+        page_send(c, bytes_of(buf_bytes(&token), buf_len(&token)));
+    buf_free(&token);
+}
+
+static void gather_step(struct call *c);
+
+static void on_gathered(struct call *c, struct op_result *result)
+{
+    struct page *p = c->page;
+    if (result->err != ERR_OK) {
+        scan_failed(c, result);
+        return;
+    }
+    p->examined += result->examined;
+    remember_state(p, result);
+    int err = query_merge_add(
+        p->merge, bytes_of(buf_bytes(&result->body), buf_len(&result->body)));
+    if (err != ERR_OK) {
+        reply_fail(c, err == ERR_LIMIT ? FAIL_QUERY_MEMORY
+                                       : cosmos_failure_local(err));
+        return;
+    }
+    if (stream_advance(p, result))
+        gather_step(c);
+    else
+        reply_fail(c, FAIL_INTERNAL);
+}
+
+static void gather_step(struct call *c)
+{
+    struct page *p = c->page;
+    if (p->range > p->last) {
+        gather_finish(c);
+        return;
+    }
+    if (call_now(c) - c->started_us > PAGE_GATHER_LIMIT_US) {
+        reply_fail(c, FAIL_TIMEOUT);
+        return;
+    }
+    struct op *op = scan_op(c);
+    op->max_items = PAGE_SCAN_ROWS_MAX;
+    op->max_bytes = OP_PAGE_MAX;
+    op->merge_request =
+        bytes_of(buf_bytes(&p->merge_request), buf_len(&p->merge_request));
+    call_submit(c, on_gathered);
+}
+
+void page_send_rows(struct call *c, struct buf *rows)
+{
+    struct page *p = c->page;
+    p->range = p->last + 1;
+    int err = envelope_begin(p, &c->container->rid);
+    if (err == ERR_OK)
+        err = buf_append(&p->body, buf_bytes(rows), buf_len(rows));
+    if (err != ERR_OK)
+        reply_fail(c, cosmos_failure_local(err));
+    else
+        page_send(c, bytes_of(NULL, 0));
+}
+
+void page_run(struct call *c)
+{
+    struct page *p = c->page;
+    CHECK_OBJ(p, PAGE_MAGIC);
+    int err = envelope_begin(p, &c->container->rid);
+    if (err != ERR_OK)
+        reply_fail(c, cosmos_failure_local(err));
+    else if (gathering(p))
+        gather_step(c);
+    else
+        stream_step(c);
+}

@@ -1,0 +1,104 @@
+/* One page of a feed or query, gathered over the ranges of a container.
+ *
+ * Ranges are gone through in order. A feed or streamed query takes rows until
+ * the page is full and says in its continuation token where it stopped; a
+ * gathering query (ORDER BY, DISTINCT, aggregates) hands what every range
+ * answers to a merge (node/query) that makes the page. Either way the whole
+ * query is executed here, and the client sees one feed.
+ *
+ *     page_new -> (scope: partition, range, EPKs) -> (query) -> page_run
+ */
+#ifndef BASTIDE_COSMOS_PAGE_H
+#define BASTIDE_COSMOS_PAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node/base/buf.h"
+#include "node/catalog/partition_key.h"
+#include "node/cosmos/call.h"
+#include "node/cosmos/continuation.h"
+#include "node/query/query.h"
+
+#define PAGE_MAGIC MAGIC('p', 'a', 'g', 'e')
+/* Most rows of a page, whatever the client asks for. */
+#define PAGE_ROWS_MAX 10000
+/* Rows a single scan may be asked for (OFFSET skips rows here, too). */
+#define PAGE_SCAN_ROWS_MAX 10000
+/* Ranges whose state one response's session token tells. */
+#define PAGE_RANGES_SHOWN 64
+/* A gathering query must be done by then; clients give up after 60 s. */
+#define PAGE_GATHER_LIMIT_US (50 * USEC_PER_SEC)
+
+struct page_range_state {
+    uint32_t range;
+    uint64_t term;
+    uint64_t lsn;
+};
+
+struct page {
+    uint32_t magic;
+
+    /* Scope: what it is a page of. */
+    uint32_t rows_max;
+    bool one_partition;
+    uint8_t pk_hash[OP_HASH_LEN];
+    uint32_t first; /* ranges first..last */
+    uint32_t last;
+    bool filtered; /* only documents whose EPK is in [low, high) */
+    struct epk low;
+    struct epk high;
+    uint64_t scope[2];
+
+    /* The query; NULL for a feed. */
+    struct query *query;
+    struct query_shape shape;
+    struct query_merge *merge; /* gathering queries */
+    struct buf sql;
+    struct bytes params; /* borrowed from the request */
+    struct buf merge_request;
+
+    /* Where it is. */
+    uint32_t range;
+    uint8_t position[OP_KEY_MAX];
+    uint8_t position_len;
+    struct query_window window;
+    bool scanned; /* at least one step was made */
+
+    /* What it has. `body` begins with the envelope. */
+    struct buf body;
+    uint32_t count;
+    uint64_t examined;
+    struct buf storage; /* of a continuation that was read */
+    uint32_t shown;
+    struct page_range_state states[PAGE_RANGES_SHOWN];
+};
+
+/* Makes the call's page. */
+struct page *page_new(struct call *c);
+/* NULL is allowed. */
+void page_free(struct page *p);
+
+/* Reads x-ms-max-item-count: absent COSMOS_PAGE_ROWS_DEFAULT, -1
+ * COSMOS_PAGE_ROWS_SERVER, otherwise 1..; more than PAGE_ROWS_MAX counts as
+ * that. ERR_INVALID for anything else. */
+int page_rows_wanted(struct bytes header, uint32_t *rows_out);
+
+/* Works out from the request's headers which partition or ranges are meant, and
+ * the scope. Answers the call and returns false when they are wrong. */
+bool page_scope(struct call *c);
+/* Restricts a page to the one partition of a complete value. False after
+ * answering. */
+bool page_one_partition(struct call *c, const struct partition_key *pk);
+/* Restricts a page to what the client's token says is left. False after
+ * answering. */
+bool page_continue(struct call *c);
+/* Gathers the page and answers. */
+void page_run(struct call *c);
+/* Answers with these p->count rows (a row list), as the only page. */
+void page_send_rows(struct call *c, struct buf *rows);
+
+/* Writes the session token of the ranges seen; false when there is none. */
+bool page_session_write(const struct page *p, struct http_request *r);
+
+#endif

@@ -1,0 +1,108 @@
+#include "node/cosmos/handlers.h"
+#include "node/cosmos/page.h"
+#include "node/cosmos/query_body.h"
+#include "node/cosmos/reply.h"
+
+/* Longest partition key value a filter may demand, as JSON. */
+#define POINT_MAX PK_HEADER_MAX
+
+/* ---- without FROM -------------------------------------------------------- */
+
+/* A query without FROM has one row whatever the container holds. */
+static void query_constant(struct call *c)
+{
+    struct page *p = c->page;
+    const struct cosmos_config *config = &c->cosmos->config;
+    uint64_t now_ms = (uint64_t)(config->wall_us(config->user) / USEC_PER_MS);
+    struct buf rows, token;
+    struct query_error error = {0};
+    buf_init(&rows, QUERY_ROW_MAX);
+    buf_init(&token, QUERY_TOKEN_MAX);
+    int err = query_run(p->query, bytes_str("[]"), now_ms, bytes_of(NULL, 0),
+                        p->rows_max, &rows, &p->count, &token, &error);
+    if (err == ERR_OK)
+        page_send_rows(c, &rows);
+    else if (err == ERR_INVALID)
+        query_body_failed(c, err, &error);
+    else
+        reply_fail(c, err == ERR_LIMIT ? FAIL_QUERY_MEMORY
+                                       : cosmos_failure_local(err));
+    buf_free(&rows);
+    buf_free(&token);
+}
+
+/* ---- routing ------------------------------------------------------------- */
+
+/* A filter that fixes the partition key concerns one partition. False after
+ * answering. */
+static bool route_by_filter(struct call *c)
+{
+    struct page *p = c->page;
+    const struct pk_def *def = &c->container->pk;
+    struct buf point;
+    buf_init(&point, POINT_MAX);
+    int err = query_point(p->query, def->paths, def->path_count, &point);
+    if (err == ERR_OK)
+        err = pk_parse(&c->cosmos->json,
+                       bytes_of(buf_bytes(&point), buf_len(&point)), &c->pk,
+                       NULL);
+    if (err == ERR_OK)
+        err = pk_fit(def, PK_POINT, &c->pk, NULL);
+    buf_free(&point);
+    /* Not fixed, or to a value no document can have: then the scan finds out.
+     */
+    return err != ERR_OK || page_one_partition(c, &c->pk);
+}
+
+/* Whether the client said which part of the container it means. */
+static bool scoped(const struct call *c)
+{
+    return c->headers.partition_key.len > 0 || c->headers.range_id.len > 0 ||
+           c->headers.start_epk.len > 0;
+}
+
+/* False after answering. */
+static bool query_scope(struct call *c)
+{
+    struct page *p = c->page;
+    if (!page_scope(c))
+        return false;
+    if (!scoped(c) && !route_by_filter(c))
+        return false;
+    if (!scoped(c) && !p->one_partition &&
+        !cosmos_header_true(c->headers.cross_partition)) {
+        reply_fail(c, FAIL_CROSS_PARTITION);
+        return false;
+    }
+    /* The EPK filter needs whole documents as rows. */
+    if (p->filtered &&
+        !(p->shape.kind == QUERY_STREAM && p->shape.select_star)) {
+        reply_fail_text(c, FAIL_UNSUPPORTED,
+                        "Within a prefix of a hierarchical partition key, or a "
+                        "part of a partition key range, only SELECT * queries "
+                        "without ORDER BY, DISTINCT and aggregates are "
+                        "supported yet");
+        return false;
+    }
+    return true;
+}
+
+static void query_found(struct call *c)
+{
+    c->item_level = true;
+    struct page *p = page_new(c);
+    if (!query_body_compile(c, &p->sql, &p->params, &p->query))
+        return;
+    p->shape = query_shape(p->query);
+    if (!query_scope(c) || !page_continue(c))
+        return;
+    if (p->shape.no_document)
+        query_constant(c);
+    else
+        page_run(c);
+}
+
+void handle_document_query(struct call *c)
+{
+    call_with_container(c, query_found);
+}

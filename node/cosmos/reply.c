@@ -1,0 +1,272 @@
+#include "node/cosmos/reply.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "node/base/check.h"
+#include "node/base/text.h"
+#include "node/cosmos/page.h"
+#include "node/json/json.h"
+
+/* Text of an error body, before and after it is quoted as JSON. */
+#define ERROR_TEXT_MAX (64u * 1024)
+/* Wait that a client is told when a shard gave no time of its own. */
+#define RETRY_AFTER_DEFAULT_MS 100
+/* dbs/<name>/colls/<name>, percent-encoded where it must be. */
+#define ALT_PATH_MAX (2 * 3 * RESOURCE_NAME_BYTES_MAX + 16)
+
+/* ---- headers ------------------------------------------------------------- */
+
+/* Header values are visible ASCII and blanks; names in other scripts go
+ * percent-encoded, as the path a client compares them with is. */
+static void append_name(char *out, size_t *len, struct bytes name)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    for (size_t i = 0; i < name.len; i++) {
+        uint8_t b = name.data[i];
+        if (b >= 0x20 && b < 0x7f) {
+            out[(*len)++] = (char)b;
+        } else {
+            out[(*len)++] = '%';
+            out[(*len)++] = digits[b >> 4];
+            out[(*len)++] = digits[b & 15];
+        }
+    }
+}
+
+static void reply_alt_path(struct call *c)
+{
+    static const char dbs[] = "dbs/";
+    static const char colls[] = "/colls/";
+    char path[ALT_PATH_MAX];
+    CHECK(c->database->name.len <= RESOURCE_NAME_BYTES_MAX);
+    CHECK(c->container->name.len <= RESOURCE_NAME_BYTES_MAX);
+    memcpy(path, dbs, sizeof(dbs) - 1);
+    size_t len = sizeof(dbs) - 1;
+    append_name(path, &len, c->database->name);
+    memcpy(path + len, colls, sizeof(colls) - 1);
+    len += sizeof(colls) - 1;
+    append_name(path, &len, c->container->name);
+    http_reply_header(c->http, "x-ms-alt-content-path", bytes_of(path, len));
+}
+
+static void reply_session(struct call *c)
+{
+    if (c->page != NULL && page_session_write(c->page, c->http))
+        return;
+    if (c->lsn == 0)
+        return;
+    http_reply_header_f(c->http, "x-ms-session-token", "%u:%llu#%llu",
+                        (unsigned)c->range, (unsigned long long)(c->term >> 32),
+                        (unsigned long long)c->lsn);
+    http_reply_header_f(c->http, "x-ms-documentdb-partitionkeyrangeid", "%u",
+                        (unsigned)c->range);
+    http_reply_header_u64(c->http, "lsn", c->lsn);
+}
+
+static void reply_common(struct call *c)
+{
+    struct http_request *r = c->http;
+    http_reply_header_str(r, "x-ms-activity-id", c->activity);
+    http_reply_header_f(r, "x-ms-request-charge", "%.2f", c->charge);
+    http_reply_header_str(r, "x-ms-version", REPLY_API_VERSION);
+    if (!c->item_level)
+        return;
+    CHECK(c->container != NULL && c->database != NULL);
+    char rid[RID_TEXT_MAX];
+    size_t len = rid_format(&c->container->rid, rid);
+    reply_session(c);
+    reply_alt_path(c);
+    http_reply_header(r, "x-ms-content-path", bytes_of(rid, len));
+}
+
+void reply_etag_text(struct call *c, struct bytes etag)
+{
+    http_reply_header(c->http, "etag", etag);
+}
+
+void reply_etag(struct call *c, const struct etag *etag)
+{
+    char text[ETAG_TEXT_LEN + 1];
+    etag_format(etag, text);
+    reply_etag_text(c, bytes_of(text, ETAG_TEXT_LEN));
+}
+
+void reply_state(struct call *c, const struct op_result *result)
+{
+    c->lsn = result->lsn;
+    c->term = result->term;
+}
+
+/* ---- success ------------------------------------------------------------- */
+
+void reply_json(struct call *c, int status, struct buf *body)
+{
+    CHECK(status >= 200 && status < 300);
+    http_reply_header_str(c->http, "Content-Type", "application/json");
+    reply_common(c);
+    http_respond_take(c->http, status, body);
+    call_end(c);
+}
+
+void reply_empty(struct call *c, int status)
+{
+    CHECK(status < 400);
+    reply_common(c);
+    http_respond(c->http, status, bytes_of(NULL, 0));
+    call_end(c);
+}
+
+/* ---- failure ------------------------------------------------------------- */
+
+/* {"code":"NotFound","message":"..."}. Without memory for it, a constant that
+ * is still what SDKs can read. */
+static void error_body(const char *code, struct bytes message, struct buf *out)
+{
+    struct json_writer w;
+    json_writer_init(&w, out);
+    json_write_object_begin(&w);
+    json_write_member_str(&w, "code", code);
+    json_write_member_string(&w, "message", message);
+    json_write_object_end(&w);
+    if (json_writer_end(&w) != ERR_OK)
+        buf_clear(out);
+}
+
+static void respond_error(struct call *c, const struct cosmos_status *status,
+                          struct bytes message)
+{
+    static const char last_resort[] =
+        "{\"code\":\"ServiceUnavailable\",\"message\":\"out of memory\"}";
+    struct http_request *r = c->http;
+    http_reply_header_str(r, "Content-Type", "application/json");
+    reply_common(c);
+    if (status->substatus != 0)
+        http_reply_header_u64(r, "x-ms-substatus", status->substatus);
+    struct buf body;
+    buf_init(&body, ERROR_TEXT_MAX * 2);
+    error_body(status->code, message, &body);
+    if (buf_len(&body) > 0)
+        http_respond_take(r, status->http, &body);
+    else
+        http_respond(r, status->http, bytes_str(last_resort));
+    buf_free(&body);
+    call_end(c);
+}
+
+/* The service wraps the texts of refused requests into a JSON object inside
+ * the message, and leaves those about access and capacity bare. */
+static bool wrapped(int http)
+{
+    return http < 500 && http != 401 && http != 403 && http != 408 &&
+           http != 429;
+}
+
+/* `inner` is a JSON object or, when `bare`, plain text. */
+static void fail_message(struct call *c, const struct cosmos_status *status,
+                         bool bare, struct bytes inner)
+{
+    struct buf message;
+    buf_init(&message, ERROR_TEXT_MAX);
+    int err = ERR_OK;
+    if (!bare)
+        err = buf_append_str(&message, "Message: ");
+    if (err == ERR_OK)
+        err = buf_append(&message, inner.data, inner.len);
+    if (err == ERR_OK)
+        err = buf_printf(&message, "\r\nActivityId: %s, Bastide", c->activity);
+    struct bytes text = bytes_of(buf_bytes(&message), buf_len(&message));
+    respond_error(c, status, err == ERR_OK ? text : bytes_str(status->text));
+    buf_free(&message);
+}
+
+static void fail(struct call *c, const struct cosmos_status *status,
+                 struct bytes text)
+{
+    if (!wrapped(status->http)) {
+        fail_message(c, status, true, text);
+        return;
+    }
+    struct buf inner;
+    buf_init(&inner, ERROR_TEXT_MAX);
+    struct json_writer w;
+    json_writer_init(&w, &inner);
+    json_write_object_begin(&w);
+    json_write_key(&w, "Errors");
+    json_write_array_begin(&w);
+    json_write_string(&w, text);
+    json_write_array_end(&w);
+    json_write_object_end(&w);
+    bool ok = json_writer_end(&w) == ERR_OK;
+    fail_message(c, status, !ok,
+                 ok ? bytes_of(buf_bytes(&inner), buf_len(&inner)) : text);
+    buf_free(&inner);
+}
+
+void reply_fail(struct call *c, enum cosmos_failure failure)
+{
+    const struct cosmos_status *status = cosmos_status(failure);
+    fail(c, status, bytes_str(status->text));
+}
+
+void reply_fail_text(struct call *c, enum cosmos_failure failure,
+                     const char *text)
+{
+    fail(c, cosmos_status(failure), bytes_str(text));
+}
+
+void reply_fail_json(struct call *c, enum cosmos_failure failure,
+                     struct bytes json)
+{
+    fail_message(c, cosmos_status(failure), false, json);
+}
+
+void reply_op_failed(struct call *c, struct op_result *result)
+{
+    enum cosmos_failure failure = cosmos_failure_of(result, c->item_level);
+    if (result->lsn != 0)
+        reply_state(c, result);
+    if (failure == FAIL_THROTTLED) {
+        uint32_t wait = result->retry_after_ms;
+        http_reply_header_u64(c->http, "x-ms-retry-after-ms",
+                              wait != 0 ? wait : RETRY_AFTER_DEFAULT_MS);
+    }
+    if (result->err == ERR_INVALID && result->message.text[0] != '\0') {
+        /* The message of a query error is a JSON object already. */
+        struct bytes text = bytes_str(result->message.text);
+        if (text.data[0] == '{')
+            reply_fail_json(c, failure, text);
+        else
+            reply_fail_text(c, failure, result->message.text);
+        return;
+    }
+    reply_fail(c, failure);
+}
+
+/* ---- refusals outside any call ------------------------------------------- */
+
+void reply_format_error(struct http_request *r, enum http_reject why,
+                        const char *message, struct buf *body, void *user)
+{
+    struct cosmos *cosmos = user;
+    CHECK_OBJ(cosmos, COSMOS_MAGIC);
+    http_reply_header_str(r, "Content-Type", "application/json");
+    http_reply_header_str(r, "x-ms-version", REPLY_API_VERSION);
+    http_reply_header_str(r, "x-ms-request-charge", "0");
+    if (why == HTTP_REJECT_BODY_SIZE)
+        message = cosmos_status(FAIL_TOO_LARGE)->text;
+    error_body(http_reject_code(why), bytes_str(message), body);
+}
+
+void reply_overload(struct http_request *r)
+{
+    const struct cosmos_status *status = cosmos_status(FAIL_THROTTLED);
+    struct buf body;
+    buf_init(&body, ERROR_TEXT_MAX);
+    http_reply_header_str(r, "Content-Type", "application/json");
+    http_reply_header_u64(r, "x-ms-substatus", status->substatus);
+    http_reply_header_u64(r, "x-ms-retry-after-ms", RETRY_AFTER_DEFAULT_MS);
+    error_body(status->code, bytes_str(status->text), &body);
+    http_respond_take(r, status->http, &body);
+    buf_free(&body);
+}
