@@ -44,6 +44,7 @@ struct raft_member {
     uint8_t priority;
     bool voter;     /* votes (in the new half, while joint) */
     bool voter_old; /* votes in the old half; only while joint */
+    bool leaving;   /* only while joint: no member once that ends */
 };
 
 struct raft_config {
@@ -82,16 +83,18 @@ int raft_config_check(const struct raft_config *c);
 int raft_config_enter(const struct raft_config *now,
                       const struct raft_config *target,
                       struct raft_config *entry_out);
-/* The entry that ends a joint configuration. Members that were voters of the
- * old half only are gone. */
+/* The entry that ends a joint configuration: the target of the change. */
 void raft_config_leave(const struct raft_config *joint,
                        struct raft_config *entry_out);
 
 /* Wire and disk form, little-endian: u8 version (1), u32 epoch, u16
  * write_region, u8 ack, u8 joint, u32 n, then per member u32 id, u16 region,
- * u8 priority, u8 flags (1 voter, 2 voter_old). Encode returns the errors of
+ * u8 priority, u8 flags (1 voter, 2 voter_old, 4
+ * leaving). Encode returns the errors of
  * buf_append. Decode reads foreign bytes: ERR_MALFORMED for anything else than
  * one whole, valid configuration. */
+/* How many bytes raft_config_encode appends. */
+uint32_t raft_config_encoded_size(const struct raft_config *c);
 int raft_config_encode(const struct raft_config *c, struct buf *out);
 int raft_config_decode(struct bytes in, struct raft_config *config_out);
 

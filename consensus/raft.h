@@ -88,8 +88,9 @@ enum raft_entry_type {
 /* The head of an entry: all the core ever sees of it. */
 struct raft_entry {
     uint64_t term;
-    uint32_t size; /* payload bytes; for NOOP and CONFIG made by the core: 0 */
-    uint8_t type;  /* enum raft_entry_type */
+    uint32_t
+        size;     /* payload bytes; NOOP: 0; CONFIG: raft_config_encoded_size */
+    uint8_t type; /* enum raft_entry_type */
     /* For CONFIG entries, else NULL. Borrowed in events; in updates valid as
      * long as the update. */
     const struct raft_config *config;
@@ -290,8 +291,11 @@ struct raft_event {
 
         /* The meta shard decided: from `epoch` on, acknowledge by `ack` in
          * `write_region`. A decision not newer than what is known is ignored.
-         * Tell it again after a restart. It takes effect when this node next
-         * campaigns; a leader that is still heard is not deposed by it. */
+         * Tell it again after a restart, and tell it to all before a CHANGE
+         * that carries the epoch: who sees a term of an epoch it does not know
+         * waits for the decision instead of campaigning. It takes effect when
+         * this node next campaigns; a leader that is still heard is not deposed
+         * by it. */
         struct {
             uint32_t epoch;
             raft_region write_region;
@@ -324,7 +328,7 @@ struct raft_event {
         } snapshot_sent;
 
         /* Forget the trail up to `lsn`; a snapshot at or above `lsn` can be
-         * made. At most commit_lsn, else ERR_INVALID. */
+         * made. At most commit_lsn and durable, else ERR_INVALID. */
         struct {
             uint64_t lsn;
         } compact;
@@ -421,6 +425,9 @@ struct raft_options {
     usec_t transfer_timeout_us;
     usec_t read_timeout_us;
     usec_t snapshot_retry_us;
+    /* A follower is told of a new commit_lsn this late, unless an append takes
+     * the news along earlier: saves messages under load. */
+    usec_t commit_notice_us;
     uint32_t
         append_bytes_max; /* payload per message; one entry may exceed it */
     uint32_t append_entries_max;

@@ -62,6 +62,7 @@ enum raft_no_campaign {
     RAFT_NO_CAMPAIGN_NOT_VOTER = 1,
     RAFT_NO_CAMPAIGN_EPOCH_UNKNOWN = 2, /* the term's epoch was decided, but
                                            this node does not know how */
+    RAFT_NO_CAMPAIGN_TERMS_USED_UP = 4, /* 2^32 elections in one epoch */
     RAFT_NO_CAMPAIGN_NO_REGION = 3,     /* the decided region has no voter */
 };
 

@@ -1,0 +1,29 @@
+/* Planted bugs. `make canary` builds the core once per name with
+ * -DRAFT_CANARY=RAFT_CANARY_<name> and requires the simulator to catch each:
+ * a checker that never fails proves nothing. In a normal build every CANARY()
+ * is the constant 0 and the branch is gone.
+ *
+ * Internal to consensus/.
+ */
+#ifndef BASTIDE_CONSENSUS_CANARY_H
+#define BASTIDE_CONSENSUS_CANARY_H
+
+enum raft_canary {
+    RAFT_CANARY_NONE,
+    RAFT_CANARY_VOTE_ANY_LOG,    /* votes without comparing logs */
+    RAFT_CANARY_FORGET_VOTE,     /* does not write its vote down */
+    RAFT_CANARY_LONG_LEASE,      /* trusts a lease beyond its end */
+    RAFT_CANARY_COUNT_OLD_TERM,  /* commits an older term by counting */
+    RAFT_CANARY_ACK_BEFORE_SYNC, /* acknowledges what is not durable */
+    RAFT_CANARY_MAJORITY_ONLY,   /* elects without the write region */
+    RAFT_CANARY_READ_AT_ONCE,    /* serves reads without asking a quorum */
+    RAFT_CANARY_SKIP_JOINT,      /* counts the new half alone */
+};
+
+#ifndef RAFT_CANARY
+#define RAFT_CANARY RAFT_CANARY_NONE
+#endif
+
+#define CANARY(name) (RAFT_CANARY == RAFT_CANARY_##name)
+
+#endif

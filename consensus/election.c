@@ -1,0 +1,297 @@
+/* Roles, election timers, campaigns and tallies.
+ *
+ *   FOLLOWER -> PRE_CANDIDATE -> CANDIDATE -> LEADER
+ *       ^  (timeout)   (majority would   (majority   |
+ *       |               vote)             voted)     |
+ *       +--- newer term, a leader heard, no quorum --+
+ */
+#include "consensus/canary.h"
+#include "consensus/raft_impl.h"
+#include "node/base/check.h"
+#include "node/base/err.h"
+
+static usec_t random_timeout(struct raft *r)
+{
+    /* Nobody has ever led here, so there is no leader to disturb. */
+    if (r->eager && r->term == 0)
+        return (usec_t)prng_range(&r->prng, (uint64_t)r->opt.heartbeat_us / 2,
+                                  (uint64_t)r->opt.heartbeat_us * 2);
+    usec_t timeout =
+        (usec_t)prng_range(&r->prng, (uint64_t)r->opt.election_min_us,
+                           (uint64_t)r->opt.election_max_us);
+    const struct raft_member *me =
+        raft_config_find(trail_config(&r->trail), r->opt.self);
+    return timeout + (me != NULL ? me->priority * r->opt.priority_step_us : 0);
+}
+
+void raft_reset_election_timer(struct raft *r)
+{
+    r->election_us = r->now_us + random_timeout(r);
+}
+
+bool raft_hears_leader(const struct raft *r)
+{
+    if (r->role == RAFT_LEADER)
+        return !raft_quorum_is_silent(r);
+    return r->now_us < r->promise_until_us;
+}
+
+int raft_heard_leader(struct raft *r, raft_id from)
+{
+    if (r->role == RAFT_LEADER || (r->leader != 0 && r->leader != from))
+        return ERR_PROTOCOL;
+    if (r->role != RAFT_FOLLOWER || r->leader == 0)
+        raft_become_follower(r, r->term, from);
+    r->promise_until_us = r->now_us + r->opt.election_min_us;
+    r->yielded = false;
+    raft_reset_election_timer(r);
+    return ERR_OK;
+}
+
+static void leave_leadership(struct raft *r)
+{
+    r->out_lost_leadership = true;
+    r->transfer_to = 0;
+    raft_drop_peers(r);
+    raft_reset_election_timer(r);
+}
+
+void raft_become_follower(struct raft *r, uint64_t term, raft_id leader)
+{
+    CHECK(term >= r->term);
+    CHECK(leader != r->opt.self);
+    bool led = r->role == RAFT_LEADER;
+    bool news =
+        r->role != RAFT_FOLLOWER || r->leader != leader || term != r->term;
+    if (term > r->term)
+        raft_set_hard_state(r, term, 0);
+    r->role = RAFT_FOLLOWER;
+    r->leader = leader;
+    r->n_votes = 0;
+    if (led)
+        leave_leadership(r);
+    if (news) {
+        raft_note(r, RAFT_TRACE_BECOME_FOLLOWER, 0, 0, leader);
+        raft_reads_role_changed(r, led);
+    }
+}
+
+/* ---- campaigns -------------------------------------------------------------
+ */
+
+/* The newest rule this node knows: a decision, or its log's (design 3). */
+static struct rule current_rule(const struct raft *r)
+{
+    const struct raft_config *c = trail_config(&r->trail);
+    if (r->decided.epoch > c->epoch)
+        return r->decided;
+    return (struct rule){c->epoch, c->write_region, c->ack};
+}
+
+static int64_t one(const void *ctx, raft_id id)
+{
+    (void)ctx;
+    (void)id;
+    return 1;
+}
+
+/* Why this node must not campaign now, 0 if it may. */
+static enum raft_no_campaign obstacle(const struct raft *r,
+                                      const struct rule *rule)
+{
+    const struct raft_config *c = trail_config(&r->trail);
+    if (!raft_config_is_voter(c, r->opt.self))
+        return RAFT_NO_CAMPAIGN_NOT_VOTER;
+    if (RAFT_TERM_EPOCH(r->term) > rule->epoch)
+        return RAFT_NO_CAMPAIGN_EPOCH_UNKNOWN;
+    if (rule->ack == RAFT_ACK_REGION &&
+        quorum_region_value(c, rule->region, one, NULL) != 1)
+        return RAFT_NO_CAMPAIGN_NO_REGION;
+    if (RAFT_TERM_EPOCH(r->term) == rule->epoch &&
+        RAFT_TERM_COUNTER(r->term) == UINT32_MAX)
+        return RAFT_NO_CAMPAIGN_TERMS_USED_UP;
+    return 0;
+}
+
+static uint64_t next_term(const struct raft *r, const struct rule *rule)
+{
+    return rule->epoch > RAFT_TERM_EPOCH(r->term) ? RAFT_TERM(rule->epoch, 1)
+                                                  : r->term + 1;
+}
+
+static void ask_for_votes(struct raft *r, bool pre, bool transfer)
+{
+    const struct raft_config *c = trail_config(&r->trail);
+    for (uint32_t i = 0; i < c->n; i++) {
+        const struct raft_member *m = &c->members[i];
+        if (m->id == r->opt.self || !(m->voter || m->voter_old))
+            continue;
+        struct raft_msg *msg = raft_emit(r, RAFT_MSG_VOTE, m->id);
+        msg->term = r->aim_term;
+        msg->vote = (struct raft_vote){
+            .pre = pre,
+            .transfer = transfer,
+            .last_lsn = trail_last_lsn(&r->trail),
+            .last_term = trail_last_term(&r->trail),
+        };
+        /* A real request promises that the own vote, and the log it boasts
+         * of, outlive a crash: an answer may come after one. */
+        msg->after_persist = !pre;
+    }
+}
+
+static bool prepare_campaign(struct raft *r)
+{
+    r->campaign_rule = current_rule(r);
+    enum raft_no_campaign why = obstacle(r, &r->campaign_rule);
+    raft_reset_election_timer(r);
+    if (why == 0)
+        return true;
+    if (why != RAFT_NO_CAMPAIGN_NOT_VOTER)
+        raft_note(r, RAFT_TRACE_NO_CAMPAIGN, 0, 0, why);
+    if (r->role != RAFT_FOLLOWER || r->leader != 0)
+        raft_become_follower(r, r->term, 0);
+    return false;
+}
+
+void raft_start_pre_vote(struct raft *r)
+{
+    CHECK(r->role != RAFT_LEADER);
+    if (!prepare_campaign(r))
+        return;
+    r->role = RAFT_PRE_CANDIDATE;
+    r->leader = 0;
+    r->n_votes = 0;
+    r->saw_longer = false;
+    r->aim_term = next_term(r, &r->campaign_rule);
+    raft_note(r, RAFT_TRACE_BECOME_PRE_CANDIDATE, 0, trail_last_lsn(&r->trail),
+              r->aim_term);
+    ask_for_votes(r, true, false);
+    raft_record_vote(r, r->opt.self, true);
+}
+
+void raft_campaign(struct raft *r, bool transfer)
+{
+    CHECK(r->role != RAFT_LEADER);
+    if (!prepare_campaign(r))
+        return;
+    r->aim_term = next_term(r, &r->campaign_rule);
+    raft_set_hard_state(r, r->aim_term, r->opt.self);
+    r->role = RAFT_CANDIDATE;
+    r->leader = 0;
+    r->n_votes = 0;
+    raft_note(r, RAFT_TRACE_BECOME_CANDIDATE, 0, trail_last_lsn(&r->trail), 0);
+    ask_for_votes(r, false, transfer);
+    /* The own vote is counted when it is durable: see persisted(). */
+}
+
+void raft_election_timeout(struct raft *r)
+{
+    CHECK(r->role != RAFT_LEADER);
+    raft_start_pre_vote(r);
+}
+
+/* ---- tallies ---------------------------------------------------------------
+ */
+
+static enum quorum_vote vote_of(const void *ctx, raft_id id)
+{
+    const struct raft *r = ctx;
+    for (size_t i = 0; i < r->n_votes; i++) {
+        if (r->votes[i].id == id)
+            return r->votes[i].vote;
+    }
+    return QUORUM_VOTE_MISSING;
+}
+
+void raft_record_vote(struct raft *r, raft_id from, bool granted)
+{
+    CHECK(r->role == RAFT_PRE_CANDIDATE || r->role == RAFT_CANDIDATE);
+    if (!raft_config_is_voter(trail_config(&r->trail), from) ||
+        vote_of(r, from) != QUORUM_VOTE_MISSING)
+        return;
+    CHECK(r->n_votes < RAFT_MEMBERS_MAX);
+    r->votes[r->n_votes++] = (struct vote_slot){
+        from, granted ? QUORUM_VOTE_GRANTED : QUORUM_VOTE_DENIED};
+    raft_tally(r);
+}
+
+static void become_leader(struct raft *r)
+{
+    CHECK(r->role == RAFT_CANDIDATE && raft_hard_state_durable(r));
+    r->role = RAFT_LEADER;
+    r->leader = r->opt.self;
+    r->n_votes = 0;
+    r->eager = r->yielded = false;
+    r->region_lsn = r->ack_lsn = 0;
+    r->transfer_to = 0;
+    r->lease_given_up = false;
+    r->round_stamp = 0;
+    r->notice_us = USEC_NEVER;
+    r->first_lsn = trail_last_lsn(&r->trail) + 1;
+    r->uncommitted_bytes = 0;
+    for (uint64_t i = r->commit_lsn + 1; i < r->first_lsn; i++)
+        r->uncommitted_bytes += trail_item(&r->trail, i)->size;
+    raft_note(r, RAFT_TRACE_BECOME_LEADER, 0, r->first_lsn, 0);
+    raft_sync_peers(r);
+
+    const struct raft_config *c = trail_config(&r->trail);
+    if (r->campaign_rule.epoch > c->epoch) {
+        /* Elected by a decision that no log holds: record it (design 3). */
+        struct raft_config decided = *c;
+        decided.epoch = r->campaign_rule.epoch;
+        decided.ack = r->campaign_rule.ack;
+        decided.write_region = r->campaign_rule.region;
+        CHECK(raft_config_check(&decided) == ERR_OK);
+        raft_append_own(r, RAFT_ENTRY_CONFIG,
+                        raft_config_encoded_size(&decided), &decided);
+    } else {
+        /* Thesis 6.4: entries of older terms commit with one of this term. */
+        raft_append_own(r, RAFT_ENTRY_NOOP, 0, NULL);
+    }
+    r->heartbeat_us = r->now_us + r->opt.heartbeat_us;
+    raft_reads_role_changed(r, false);
+}
+
+/* Somebody who can vote has more than we do. Let it win instead, so that a
+ * forced failover loses as little as possible; once, lest nobody ever wins. */
+static bool yield(struct raft *r)
+{
+    if (!r->saw_longer || r->yielded)
+        return false;
+    r->yielded = true;
+    raft_note(r, RAFT_TRACE_YIELD_TO_LONGER_LOG, 0, trail_last_lsn(&r->trail),
+              0);
+    raft_become_follower(r, r->term, 0);
+    raft_reset_election_timer(r);
+    return true;
+}
+
+void raft_tally(struct raft *r)
+{
+    enum raft_ack ack = (enum raft_ack)r->campaign_rule.ack;
+    if (CANARY(MAJORITY_ONLY))
+        ack = RAFT_ACK_COMMIT;
+    switch (quorum_votes(trail_config(&r->trail), ack, r->campaign_rule.region,
+                         vote_of, r)) {
+    case QUORUM_PENDING:
+        return;
+    case QUORUM_LOST:
+        raft_become_follower(r, r->term, 0);
+        return;
+    case QUORUM_WON:
+        break;
+    }
+    if (r->role == RAFT_CANDIDATE)
+        become_leader(r);
+    else if (!yield(r))
+        raft_campaign(r, false);
+}
+
+bool raft_log_is_current(const struct raft *r, uint64_t last_lsn,
+                         uint64_t last_term)
+{
+    uint64_t own = trail_last_term(&r->trail);
+    return last_term > own ||
+           (last_term == own && last_lsn >= trail_last_lsn(&r->trail));
+}

@@ -1,0 +1,65 @@
+/* What a leader knows of one follower's log, and how it sends to it.
+ *
+ *            accepted up to next-1
+ *   PROBE ---------------------------> REPLICATE
+ *     ^  <---------------------------     |
+ *     |   rejected, link lost or back     |
+ *     |                                   | the entry at `next` is gone
+ *     |   the follower has the base       v
+ *     +------------------------------- SNAPSHOT
+ *
+ * Invariants: match < next; in REPLICATE next may run ahead of match by what is
+ * in flight; in PROBE at most one append is unanswered.
+ *
+ * Internal to consensus/.
+ */
+#ifndef BASTIDE_CONSENSUS_PROGRESS_H
+#define BASTIDE_CONSENSUS_PROGRESS_H
+
+#include "consensus/raft.h"
+
+struct inflight {
+    uint64_t last_lsn;
+    uint32_t bytes;
+};
+
+struct progress {
+    raft_id id;
+    enum raft_peer_state state;
+    uint64_t match; /* durable there and equal to ours */
+    uint64_t next;  /* first entry to send */
+    bool reachable;
+    /* PROBE: an append is unanswered; and the last one went unanswered, so the
+     * next carries no payload. */
+    bool probing;
+    bool probe_lost;
+    /* SNAPSHOT: a stream was asked for; when to ask again once it ended. */
+    bool streaming;
+    usec_t retry_us;
+    /* When the newest append it answered was sent; -1 before the first. */
+    int64_t answered_us;
+    /* REPLICATE: unanswered appends, oldest first, a ring. */
+    struct inflight *ring;
+    uint32_t ring_cap;
+    uint32_t ring_head;
+    uint32_t ring_n;
+    uint64_t ring_bytes;
+};
+
+void progress_init(struct progress *p, raft_id id, uint64_t next,
+                   uint32_t window);
+void progress_free(struct progress *p);
+
+/* Starts over from what is certain. */
+void progress_probe(struct progress *p, uint64_t next);
+void progress_replicate(struct progress *p);
+void progress_snapshot(struct progress *p);
+
+/* Whether another append may be sent now. */
+bool progress_may_send(const struct progress *p, uint64_t window_bytes);
+/* Notes an append of the entries next .. next+n-1. */
+void progress_sent(struct progress *p, uint32_t n, uint32_t bytes);
+/* The follower has everything up to `lsn`. True if that is news. */
+bool progress_matched(struct progress *p, uint64_t lsn);
+
+#endif

@@ -1,0 +1,252 @@
+/* The state of the core and what its files call in each other.
+ *
+ *   raft.c         life cycle, dispatch, output, questions
+ *   election.c     roles, timers, campaigns, tallies
+ *   replicate.c    appends, heartbeats, commit_lsn, region_lsn, lease
+ *   change.c       proposals, membership, epoch, transfer
+ *   read_index.c   linearizable reads
+ *   recv_*.c       one message each
+ *
+ * Internal to consensus/.
+ */
+#ifndef BASTIDE_CONSENSUS_RAFT_IMPL_H
+#define BASTIDE_CONSENSUS_RAFT_IMPL_H
+
+#include "consensus/progress.h"
+#include "consensus/quorum.h"
+#include "consensus/raft.h"
+#include "consensus/trace.h"
+#include "consensus/trail.h"
+#include "node/base/prng.h"
+
+#define RAFT_MAGIC MAGIC('r', 'a', 'f', 't')
+
+/* Read-index requests a follower keeps under way; later reads share the next.
+ */
+#define READ_ROUNDS_MAX 4
+/* Core-made entries of one step: at most a NOOP or a CONFIG. */
+#define OWN_ENTRIES_MAX 2
+
+/* A write that is not known to be durable yet. */
+struct pending_write {
+    uint64_t seq;
+    uint64_t last_lsn; /* end of the log once it is */
+};
+
+struct vote_slot {
+    raft_id id;
+    enum quorum_vote vote;
+};
+
+/* A rule to elect by: the log's, or that of a decision. */
+struct rule {
+    uint32_t epoch;
+    raft_region region;
+    uint8_t ack;
+};
+
+struct waiting_read {
+    raft_id from; /* 0: asked for here */
+    uint64_t id;  /* here: the caller's */
+    uint64_t seq; /* the asking node's number */
+    int64_t
+        stamp; /* leader: an answer to an append sent then or later will do */
+    usec_t deadline_us;
+};
+
+struct raft {
+    uint32_t magic;
+    struct raft_options opt;
+    struct prng prng;
+    usec_t now_us;
+
+    /* Paper figure 2: persistent state. */
+    uint64_t term;
+    raft_id vote;
+    struct trail trail;
+
+    /* What of it is durable. */
+    uint64_t seq;           /* number of the update being made */
+    uint64_t persisted_seq; /* writes of updates up to here are durable */
+    uint64_t hard_seq;      /* update that last changed term or vote */
+    uint64_t persisted_lsn;
+    struct pending_write *pending; /* ascending seq */
+    size_t n_pending;
+    size_t cap_pending;
+
+    /* Volatile state. */
+    enum raft_role role;
+    raft_id leader;
+    uint64_t commit_lsn;
+    uint64_t region_lsn;
+    uint64_t ack_lsn;
+    usec_t election_us;      /* when the election timeout ends */
+    usec_t promise_until_us; /* no votes before: a leader was heard */
+    struct rule decided;     /* newest decision of the meta shard */
+    bool eager;              /* CAMPAIGN was asked for: retry fast at term 0 */
+
+    /* Candidates. */
+    struct vote_slot votes[RAFT_MEMBERS_MAX];
+    size_t n_votes;
+    uint64_t aim_term; /* the term campaigned for */
+    struct rule campaign_rule;
+    bool yielded;    /* already waited for a longer log */
+    bool saw_longer; /* a voter's log is longer than ours */
+
+    /* Leader. */
+    struct progress peers[RAFT_MEMBERS_MAX];
+    size_t n_peers;
+    usec_t peer_since_us[RAFT_MEMBERS_MAX]; /* grace of check-quorum */
+    usec_t heartbeat_us;                    /* next one */
+    usec_t notice_us;                       /* tell followers of commits */
+    uint64_t first_lsn;                     /* of this leadership */
+    int64_t stamp;                          /* goes into appends as sent_us */
+    bool stamp_used;
+    int64_t round_stamp; /* of the last heartbeat round */
+    uint64_t uncommitted_bytes;
+    raft_id transfer_to;
+    usec_t transfer_us;  /* give up then */
+    bool lease_given_up; /* TIMEOUT_NOW was sent in this term */
+
+    /* Reads, oldest first: reads[reads_head .. reads_head + n_reads). */
+    struct waiting_read *reads;
+    size_t reads_head;
+    size_t n_reads;
+    size_t cap_reads;
+    uint64_t read_seq;      /* last one given out */
+    uint64_t read_sent_seq; /* follower: asked the leader for up to here */
+    uint32_t read_rounds;   /* follower: requests under way */
+    usec_t read_resend_us;
+
+    /* Output of the step under way. */
+    bool out_reset;
+    bool out_truncate;
+    uint64_t out_truncate_lsn;
+    uint64_t out_first_lsn;
+    struct raft_entry *out_entries;
+    size_t n_out_entries;
+    size_t cap_out_entries;
+    enum raft_payload out_payload;
+    uint32_t out_payload_first;
+    bool out_hard_state;
+    bool out_lost_leadership;
+    struct raft_msg *out_msgs;
+    size_t n_out_msgs;
+    size_t cap_out_msgs;
+    struct raft_read_done *out_reads;
+    size_t n_out_reads;
+    size_t cap_out_reads;
+    raft_id out_snapshots[RAFT_MEMBERS_MAX];
+    size_t n_out_snapshots;
+};
+
+/* ---- raft.c ----------------------------------------------------------------
+ */
+
+/* A new outgoing message of the current term; fill in the body. Valid until
+ * the next one is made. */
+struct raft_msg *raft_emit(struct raft *r, enum raft_msg_type type, raft_id to);
+void raft_note(struct raft *r, enum raft_trace_type type, raft_id peer,
+               uint64_t lsn, uint64_t value);
+/* Changes the hard state and asks for it to be written. */
+void raft_set_hard_state(struct raft *r, uint64_t term, raft_id vote);
+bool raft_hard_state_durable(const struct raft *r);
+/* Adds an entry to the trail and to the output. */
+void raft_log_append(struct raft *r, const struct raft_entry *e,
+                     enum raft_payload payload, uint32_t payload_index);
+void raft_log_truncate(struct raft *r, uint64_t from);
+void raft_log_reset(struct raft *r, uint64_t lsn, uint64_t term,
+                    const struct raft_config *config);
+/* The newest configuration took effect. */
+void raft_config_applied(struct raft *r);
+void raft_commit_to(struct raft *r, uint64_t lsn);
+void raft_report_read(struct raft *r, uint64_t id, int result, uint64_t lsn);
+
+/* ---- election.c ------------------------------------------------------------
+ */
+
+void raft_reset_election_timer(struct raft *r);
+/* Whether this node promised (by hearing, or by being, a leader) not to help
+ * depose it. */
+bool raft_hears_leader(const struct raft *r);
+/* A message of this term's leader arrived. ERR_PROTOCOL when this node leads
+ * the same term, or follows another leader in it. */
+int raft_heard_leader(struct raft *r, raft_id from);
+void raft_become_follower(struct raft *r, uint64_t term, raft_id leader);
+void raft_start_pre_vote(struct raft *r);
+/* A real election. `transfer`: at the old leader's wish. */
+void raft_campaign(struct raft *r, bool transfer);
+void raft_record_vote(struct raft *r, raft_id from, bool granted);
+/* Acts on the votes so far. */
+void raft_tally(struct raft *r);
+void raft_election_timeout(struct raft *r);
+/* Whether a log ending so is at least as good as ours (paper 5.4.1). */
+bool raft_log_is_current(const struct raft *r, uint64_t last_lsn,
+                         uint64_t last_term);
+
+/* ---- replicate.c -----------------------------------------------------------
+ */
+
+struct progress *raft_find_peer(struct raft *r, raft_id id);
+/* Makes the list of peers follow the configuration. */
+void raft_sync_peers(struct raft *r);
+void raft_drop_peers(struct raft *r);
+/* A leader's own entry. */
+void raft_append_own(struct raft *r, uint8_t type, uint32_t size,
+                     const struct raft_config *config);
+/* Sends what windows allow. */
+void raft_replicate(struct raft *r);
+void raft_heartbeat(struct raft *r);
+void raft_send_heartbeat(struct raft *r, struct progress *p);
+/* Recomputes commit_lsn and region_lsn, and acts on configurations that became
+ * committed. */
+void raft_advance(struct raft *r);
+/* Raises ack_lsn if the lease holds. */
+void raft_advance_ack(struct raft *r);
+/* Since when a majority of all voters is known to follow; -1: not yet. */
+int64_t raft_followed_since(const struct raft *r);
+bool raft_lease_holds(const struct raft *r, usec_t now_us);
+/* The election rule's and check-quorum's view, with grace for new members. */
+bool raft_quorum_is_silent(const struct raft *r);
+void raft_leader_timers(struct raft *r);
+usec_t raft_leader_deadline(const struct raft *r);
+
+/* ---- change.c --------------------------------------------------------------
+ */
+
+int raft_propose(struct raft *r, const struct raft_event *ev);
+int raft_change(struct raft *r, const struct raft_event *ev);
+int raft_transfer(struct raft *r, const struct raft_event *ev);
+int raft_epoch(struct raft *r, const struct raft_event *ev);
+/* Sends TIMEOUT_NOW if the target has caught up. */
+void raft_transfer_progress(struct raft *r);
+void raft_transfer_abort(struct raft *r);
+
+/* ---- read_index.c ----------------------------------------------------------
+ */
+
+int raft_read(struct raft *r, const struct raft_event *ev);
+int raft_recv_read_index(struct raft *r, const struct raft_msg *m);
+int raft_recv_read_index_reply(struct raft *r, const struct raft_msg *m);
+/* Serves, asks and expires; at the end of every step. */
+void raft_reads_progress(struct raft *r);
+void raft_reads_role_changed(struct raft *r, bool was_leader);
+/* The leader or the link to it changed: ask again. */
+void raft_reads_resend(struct raft *r);
+usec_t raft_reads_deadline(const struct raft *r);
+
+/* ---- recv_*.c --------------------------------------------------------------
+ * Terms were compared already: APPEND and SNAP_OFFER are of this term, replies
+ * too; VOTE may be of any term. All return ERR_OK or ERR_PROTOCOL. */
+
+int raft_recv_append(struct raft *r, const struct raft_msg *m);
+int raft_recv_append_reply(struct raft *r, const struct raft_msg *m);
+int raft_recv_vote(struct raft *r, const struct raft_msg *m);
+int raft_recv_vote_reply(struct raft *r, const struct raft_msg *m);
+int raft_recv_timeout_now(struct raft *r, const struct raft_msg *m);
+int raft_recv_snap_offer(struct raft *r, const struct raft_msg *m);
+int raft_recv_snap_status(struct raft *r, const struct raft_msg *m);
+int raft_installed(struct raft *r, const struct raft_event *ev);
+int raft_snapshot_sent(struct raft *r, const struct raft_event *ev);
+
+#endif

@@ -1,0 +1,130 @@
+/* AppendEntries, at the receiver (paper 5.3, figure 2). */
+#include "consensus/canary.h"
+#include "consensus/raft_impl.h"
+#include "node/base/check.h"
+#include "node/base/err.h"
+
+/* Whether the entries could come from a correct leader of this term. */
+static bool entries_make_sense(const struct raft_msg *m)
+{
+    const struct raft_append *a = &m->append;
+    uint64_t last = a->prev_term;
+    if (a->n > 0 && a->entries == NULL)
+        return false;
+    for (uint32_t i = 0; i < a->n; i++) {
+        const struct raft_entry *e = &a->entries[i];
+        bool is_config = e->type == RAFT_ENTRY_CONFIG;
+        if (e->term < last || e->term > m->term || e->type < RAFT_ENTRY_DATA ||
+            e->type > RAFT_ENTRY_CONFIG || is_config != (e->config != NULL))
+            return false;
+        if (is_config && raft_config_check(e->config) != ERR_OK)
+            return false;
+        last = e->term;
+    }
+    return (a->prev_lsn == 0) == (a->prev_term == 0) &&
+           a->prev_term <= m->term && a->sent_us >= 0;
+}
+
+static void reject(struct raft *r, const struct raft_msg *m)
+{
+    const struct raft_append *a = &m->append;
+    /* The last entry here that may still agree: skips a whole term of
+     * conflicts per round trip (paper 5.3, last paragraph). */
+    uint64_t hint =
+        trail_find_agreement(&r->trail, a->prev_lsn - 1, a->prev_term);
+    uint64_t hint_term = 0;
+    CHECK(trail_term(&r->trail, hint, &hint_term) == ERR_OK);
+    struct raft_msg *reply = raft_emit(r, RAFT_MSG_APPEND_REPLY, m->from);
+    reply->append_reply = (struct raft_append_reply){
+        .accepted = false,
+        .lsn = a->prev_lsn,
+        .hint_lsn = hint,
+        .hint_term = hint_term,
+        .sent_us = a->sent_us,
+    };
+    reply->after_persist = !raft_hard_state_durable(r);
+    raft_note(r, RAFT_TRACE_REJECT_APPEND, m->from, a->prev_lsn, hint);
+}
+
+static void accept(struct raft *r, const struct raft_msg *m)
+{
+    const struct raft_append *a = &m->append;
+    uint64_t lsn = a->prev_lsn + a->n;
+    /* A heartbeat's answer carries the lease: it must not wait for the disk,
+     * so it vouches only for what is durable already. */
+    if (a->n == 0 && lsn > r->persisted_lsn)
+        lsn = r->persisted_lsn;
+    /* What is committed here is in every later leader's log (paper 5.4.3). */
+    uint64_t sure =
+        r->commit_lsn < r->persisted_lsn ? r->commit_lsn : r->persisted_lsn;
+    if (lsn < sure)
+        lsn = sure;
+    struct raft_msg *reply = raft_emit(r, RAFT_MSG_APPEND_REPLY, m->from);
+    reply->append_reply = (struct raft_append_reply){
+        .accepted = true, .lsn = lsn, .sent_us = a->sent_us};
+    reply->after_persist =
+        lsn > r->persisted_lsn || !raft_hard_state_durable(r);
+    if (CANARY(ACK_BEFORE_SYNC))
+        reply->after_persist = false;
+}
+
+/* Adds what is new. An existing entry with another term goes, with all that
+ * follows it; one with the same term is the same entry and stays, for the
+ * message may be old and the log longer by now (paper figure 2, steps 3, 4). */
+static int merge(struct raft *r, const struct raft_append *a)
+{
+    uint32_t i = 0;
+    for (; i < a->n; i++) {
+        uint64_t lsn = a->prev_lsn + 1 + i;
+        uint64_t term = 0;
+        if (lsn <= r->trail.base_lsn)
+            continue; /* committed, and part of a snapshot */
+        if (trail_term(&r->trail, lsn, &term) != ERR_OK)
+            break;
+        if (term == a->entries[i].term)
+            continue;
+        if (lsn <= r->commit_lsn)
+            return ERR_PROTOCOL;
+        raft_log_truncate(r, lsn);
+        break;
+    }
+    if (i == a->n)
+        return ERR_OK;
+    if (a->entries[i].term < trail_last_term(&r->trail))
+        return ERR_PROTOCOL;
+    raft_note(r, RAFT_TRACE_APPEND, 0, a->prev_lsn + 1 + i, a->n - i);
+    for (; i < a->n; i++)
+        raft_log_append(r, &a->entries[i], RAFT_PAYLOAD_EVENT, i);
+    return ERR_OK;
+}
+
+int raft_recv_append(struct raft *r, const struct raft_msg *m)
+{
+    CHECK(m->term == r->term);
+    const struct raft_append *a = &m->append;
+    if (!entries_make_sense(m))
+        return ERR_PROTOCOL;
+    int rc = raft_heard_leader(r, m->from);
+    if (rc != ERR_OK)
+        return rc;
+    uint64_t term = 0;
+    bool agrees = a->prev_lsn < r->trail.base_lsn ||
+                  (trail_term(&r->trail, a->prev_lsn, &term) == ERR_OK &&
+                   term == a->prev_term);
+    if (!agrees) {
+        if (a->prev_lsn <= r->commit_lsn)
+            return ERR_PROTOCOL;
+        reject(r, m);
+        return ERR_OK;
+    }
+    rc = merge(r, a);
+    if (rc != ERR_OK)
+        return rc;
+    /* Only what this message vouches for: beyond it our log may still differ
+     * (paper figure 2, step 5). */
+    uint64_t vouched = a->prev_lsn + a->n;
+    if (vouched >= r->trail.base_lsn)
+        raft_commit_to(r, a->commit_lsn < vouched ? a->commit_lsn : vouched);
+    accept(r, m);
+    return ERR_OK;
+}

@@ -1,0 +1,61 @@
+/* The answer to AppendEntries, at the leader (paper 5.3). */
+#include "consensus/raft_impl.h"
+#include "node/base/check.h"
+#include "node/base/err.h"
+
+static void back_off(struct raft *r, struct progress *p,
+                     const struct raft_append_reply *a)
+{
+    /* Old news: a rejection from before the logs agreed, or of a probe that
+     * has been replaced. */
+    if (p->state == RAFT_PEER_SNAPSHOT || a->lsn <= p->match ||
+        (p->state == RAFT_PEER_PROBE && a->lsn != p->next - 1))
+        return;
+    /* Its log ends or differs at the hint; ours may have no entry of that
+     * term: go to our last entry that may agree with it. */
+    uint64_t agree = trail_find_agreement(&r->trail, a->hint_lsn, a->hint_term);
+    if (a->hint_lsn < r->trail.base_lsn)
+        agree = a->hint_lsn; /* gone here: ends in a snapshot */
+    uint64_t next = agree + 1 < a->lsn ? agree + 1 : a->lsn;
+    if (next <= p->match)
+        next = p->match + 1;
+    progress_probe(p, next);
+    raft_note(r, RAFT_TRACE_BACK_OFF, p->id, p->next, p->match);
+}
+
+static void matched(struct raft *r, struct progress *p, uint64_t lsn)
+{
+    bool news = progress_matched(p, lsn);
+    if (p->state == RAFT_PEER_PROBE && lsn + 1 >= p->next) {
+        progress_replicate(p);
+        raft_note(r, RAFT_TRACE_PEER_REPLICATE, p->id, p->next, 0);
+    } else if (p->state == RAFT_PEER_SNAPSHOT &&
+               p->match >= r->trail.base_lsn) {
+        progress_probe(p, p->match + 1);
+        raft_note(r, RAFT_TRACE_PEER_PROBE, p->id, p->next, 0);
+    }
+    if (news)
+        raft_advance(r);
+}
+
+int raft_recv_append_reply(struct raft *r, const struct raft_msg *m)
+{
+    CHECK(m->term == r->term);
+    const struct raft_append_reply *a = &m->append_reply;
+    if (r->role != RAFT_LEADER)
+        return ERR_OK;
+    struct progress *p = raft_find_peer(r, m->from);
+    if (p == NULL)
+        return ERR_OK;
+    if (a->sent_us > r->stamp || a->lsn > trail_last_lsn(&r->trail) ||
+        (!a->accepted && (a->lsn == 0 || a->hint_lsn >= a->lsn)))
+        return ERR_PROTOCOL;
+    if (a->sent_us > p->answered_us)
+        p->answered_us = a->sent_us;
+    p->reachable = true;
+    if (a->accepted)
+        matched(r, p, a->lsn);
+    else
+        back_off(r, p, a);
+    return ERR_OK;
+}

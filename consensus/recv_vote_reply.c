@@ -1,0 +1,29 @@
+/* The answer to RequestVote or to its pre-vote form, at the candidate. */
+#include "consensus/raft_impl.h"
+#include "node/base/check.h"
+#include "node/base/err.h"
+
+int raft_recv_vote_reply(struct raft *r, const struct raft_msg *m)
+{
+    const struct raft_vote_reply *v = &m->vote_reply;
+    if (!v->granted && m->term > r->term) {
+        raft_note(r, RAFT_TRACE_NEW_TERM, m->from, 0, m->term);
+        raft_become_follower(r, m->term, 0);
+        return ERR_OK;
+    }
+    bool expected =
+        v->pre ? r->role == RAFT_PRE_CANDIDATE : r->role == RAFT_CANDIDATE;
+    if (!expected || (v->granted && m->term != r->aim_term))
+        return ERR_OK;
+    if (v->pre &&
+        !(trail_last_term(&r->trail) == v->last_term &&
+          trail_last_lsn(&r->trail) == v->last_lsn) &&
+        !raft_log_is_current(r, v->last_lsn, v->last_term))
+        r->saw_longer |= false;
+    else if (v->pre && raft_log_is_current(r, v->last_lsn, v->last_term) &&
+             !(trail_last_term(&r->trail) == v->last_term &&
+               trail_last_lsn(&r->trail) == v->last_lsn))
+        r->saw_longer = true;
+    raft_record_vote(r, m->from, v->granted);
+    return ERR_OK;
+}
