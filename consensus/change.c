@@ -82,6 +82,7 @@ int raft_transfer(struct raft *r, const struct raft_event *ev)
         return ERR_INVALID;
     r->transfer_to = ev->transfer.to;
     r->transfer_us = r->now_us + r->opt.transfer_timeout_us;
+    r->transfer_ask_us = r->now_us;
     raft_note(r, RAFT_TRACE_TRANSFER_START, r->transfer_to,
               trail_last_lsn(&r->trail), 0);
     return ERR_OK;
@@ -102,9 +103,10 @@ void raft_transfer_progress(struct raft *r)
     struct progress *p = raft_find_peer(r, r->transfer_to);
     CHECK(p != NULL);
     uint64_t last = trail_last_lsn(&r->trail);
-    /* Repeated on every step until it shows effect, hence survives losses. */
-    if (p->match < last)
+    if (p->match < last || r->now_us < r->transfer_ask_us)
         return;
+    /* Repeated until it shows effect: it may be lost. */
+    r->transfer_ask_us = r->now_us + r->opt.heartbeat_us;
     /* From here on the target may be elected while others still hear us, now
      * or, if the message is slow, after the transfer was given up. The lease
      * is therefore not trusted for reads again in this term. */

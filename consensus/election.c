@@ -107,16 +107,20 @@ static enum raft_no_campaign obstacle(const struct raft *r,
     if (rule->ack == RAFT_ACK_REGION &&
         quorum_region_value(c, rule->region, one, NULL) != 1)
         return RAFT_NO_CAMPAIGN_NO_REGION;
-    if (RAFT_TERM_EPOCH(r->term) == rule->epoch &&
-        RAFT_TERM_COUNTER(r->term) == UINT32_MAX)
+    if (RAFT_TERM_COUNTER(r->term) == UINT32_MAX)
         return RAFT_NO_CAMPAIGN_TERMS_USED_UP;
     return 0;
 }
 
-static uint64_t next_term(const struct raft *r, const struct rule *rule)
+/* A configuration that is not committed lends its rule, but not its epoch: a
+ * term of an epoch that nobody else can learn of would bar them from
+ * campaigning for good if this node then died. */
+static uint64_t next_term(const struct raft *r)
 {
-    return rule->epoch > RAFT_TERM_EPOCH(r->term) ? RAFT_TERM(rule->epoch, 1)
-                                                  : r->term + 1;
+    uint32_t epoch = raft_config_committed(r)->epoch;
+    if (r->decided.epoch > epoch)
+        epoch = r->decided.epoch;
+    return epoch > RAFT_TERM_EPOCH(r->term) ? RAFT_TERM(epoch, 1) : r->term + 1;
 }
 
 static void ask_for_votes(struct raft *r, bool pre, bool transfer)
@@ -163,7 +167,7 @@ void raft_start_pre_vote(struct raft *r)
     r->leader = 0;
     r->n_votes = 0;
     r->saw_longer = false;
-    r->aim_term = next_term(r, &r->campaign_rule);
+    r->aim_term = next_term(r);
     raft_note(r, RAFT_TRACE_BECOME_PRE_CANDIDATE, 0, trail_last_lsn(&r->trail),
               r->aim_term);
     ask_for_votes(r, true, false);
@@ -175,7 +179,7 @@ void raft_campaign(struct raft *r, bool transfer)
     CHECK(r->role != RAFT_LEADER);
     if (!prepare_campaign(r))
         return;
-    r->aim_term = next_term(r, &r->campaign_rule);
+    r->aim_term = next_term(r);
     raft_set_hard_state(r, r->aim_term, r->opt.self);
     r->role = RAFT_CANDIDATE;
     r->leader = 0;

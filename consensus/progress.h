@@ -38,6 +38,7 @@ struct progress {
     usec_t retry_us;
     /* When the newest append it answered was sent; -1 before the first. */
     int64_t answered_us;
+    uint64_t told; /* commit_lsn in the newest append */
     /* REPLICATE: unanswered appends, oldest first, a ring. */
     struct inflight *ring;
     uint32_t ring_cap;

@@ -289,13 +289,14 @@ struct raft_event {
          * that never had a leader (term 0) the node also keeps trying quickly.
          */
 
-        /* The meta shard decided: from `epoch` on, acknowledge by `ack` in
-         * `write_region`. A decision not newer than what is known is ignored.
-         * Tell it again after a restart, and tell it to all before a CHANGE
-         * that carries the epoch: who sees a term of an epoch it does not know
-         * waits for the decision instead of campaigning. It takes effect when
-         * this node next campaigns; a leader that is still heard is not deposed
-         * by it. */
+        /* The meta shard decided a forced failover: from `epoch` on,
+         * acknowledge by `ack` in `write_region`. A decision not newer than
+         * what is known is ignored. Tell it again after a restart: who sees a
+         * term of an epoch it does not know waits for the decision instead of
+         * campaigning. It takes effect when this node next campaigns; a leader
+         * that is still heard is not deposed by it. Elections by it may drop
+         * entries that only the old write region had. For a planned switch
+         * step CHANGE instead, and tell the decision when that is committed. */
         struct {
             uint32_t epoch;
             raft_region write_region;

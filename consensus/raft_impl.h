@@ -105,8 +105,9 @@ struct raft {
     int64_t round_stamp; /* of the last heartbeat round */
     uint64_t uncommitted_bytes;
     raft_id transfer_to;
-    usec_t transfer_us;  /* give up then */
-    bool lease_given_up; /* TIMEOUT_NOW was sent in this term */
+    usec_t transfer_us;     /* give up then */
+    usec_t transfer_ask_us; /* send TIMEOUT_NOW (again) then */
+    bool lease_given_up;    /* TIMEOUT_NOW was sent in this term */
 
     /* Reads, oldest first: reads[reads_head .. reads_head + n_reads). */
     struct waiting_read *reads;
@@ -204,7 +205,7 @@ void raft_advance(struct raft *r);
 /* Raises ack_lsn if the lease holds. */
 void raft_advance_ack(struct raft *r);
 /* Since when a majority of all voters is known to follow; -1: not yet. */
-int64_t raft_followed_since(const struct raft *r);
+int64_t raft_followed_since(const struct raft *r, usec_t now_us);
 bool raft_lease_holds(const struct raft *r, usec_t now_us);
 /* The election rule's and check-quorum's view, with grace for new members. */
 bool raft_quorum_is_silent(const struct raft *r);

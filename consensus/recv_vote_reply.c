@@ -3,6 +3,14 @@
 #include "node/base/check.h"
 #include "node/base/err.h"
 
+static bool longer_than_ours(const struct raft *r,
+                             const struct raft_vote_reply *v)
+{
+    uint64_t term = trail_last_term(&r->trail);
+    return v->last_term > term ||
+           (v->last_term == term && v->last_lsn > trail_last_lsn(&r->trail));
+}
+
 int raft_recv_vote_reply(struct raft *r, const struct raft_msg *m)
 {
     const struct raft_vote_reply *v = &m->vote_reply;
@@ -15,14 +23,7 @@ int raft_recv_vote_reply(struct raft *r, const struct raft_msg *m)
         v->pre ? r->role == RAFT_PRE_CANDIDATE : r->role == RAFT_CANDIDATE;
     if (!expected || (v->granted && m->term != r->aim_term))
         return ERR_OK;
-    if (v->pre &&
-        !(trail_last_term(&r->trail) == v->last_term &&
-          trail_last_lsn(&r->trail) == v->last_lsn) &&
-        !raft_log_is_current(r, v->last_lsn, v->last_term))
-        r->saw_longer |= false;
-    else if (v->pre && raft_log_is_current(r, v->last_lsn, v->last_term) &&
-             !(trail_last_term(&r->trail) == v->last_term &&
-               trail_last_lsn(&r->trail) == v->last_lsn))
+    if (v->pre && longer_than_ours(r, v))
         r->saw_longer = true;
     raft_record_vote(r, m->from, v->granted);
     return ERR_OK;

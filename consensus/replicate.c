@@ -74,6 +74,7 @@ static struct raft_append *emit_append(struct raft *r, struct progress *p,
         .sent_us = r->stamp,
     };
     r->stamp_used = true;
+    p->told = r->commit_lsn;
     return &m->append;
 }
 
@@ -184,12 +185,18 @@ static int64_t match_of(const void *ctx, raft_id id)
     return p != NULL ? (int64_t)p->match : 0;
 }
 
+/* This node's own answer is always as of now. */
+struct answers {
+    const struct raft *r;
+    usec_t now_us;
+};
+
 static int64_t answered_of(const void *ctx, raft_id id)
 {
-    const struct raft *r = ctx;
-    if (id == r->opt.self)
-        return r->now_us;
-    const struct progress *p = peer_of(r, id);
+    const struct answers *a = ctx;
+    if (id == a->r->opt.self)
+        return a->now_us;
+    const struct progress *p = peer_of(a->r, id);
     return p != NULL ? p->answered_us : -1;
 }
 
@@ -207,20 +214,17 @@ static int64_t answered_or_new(const void *ctx, raft_id id)
     return id == r->opt.self ? r->now_us : -1;
 }
 
-int64_t raft_followed_since(const struct raft *r)
+int64_t raft_followed_since(const struct raft *r, usec_t now_us)
 {
-    return quorum_majority_value(trail_config(&r->trail), answered_of, r);
+    const struct answers a = {r, now_us};
+    return quorum_majority_value(trail_config(&r->trail), answered_of, &a);
 }
 
 bool raft_lease_holds(const struct raft *r, usec_t now_us)
 {
     CHECK(r->role == RAFT_LEADER);
     usec_t length = CANARY(LONG_LEASE) ? r->opt.lease_us * 5 : r->opt.lease_us;
-    /* now_us may lie after the last step; our own answer is always as of now,
-     * the others' as of what they last answered. */
-    int64_t since = raft_followed_since(r);
-    if (since == r->now_us)
-        since = now_us;
+    int64_t since = raft_followed_since(r, now_us);
     return since >= 0 && now_us < since + length;
 }
 
@@ -276,6 +280,20 @@ static void advance_region(struct raft *r)
     raft_note(r, RAFT_TRACE_REGION, 0, lsn, 0);
 }
 
+/* A leader that leaves asks a voter that has everything to go on at once. */
+static void hand_over(struct raft *r)
+{
+    const struct raft_config *c = trail_config(&r->trail);
+    uint64_t last = trail_last_lsn(&r->trail);
+    for (size_t i = 0; i < r->n_peers; i++) {
+        raft_id id = r->peers[i].id;
+        if (r->peers[i].match < last || !raft_config_is_voter(c, id))
+            continue;
+        raft_emit(r, RAFT_MSG_TIMEOUT_NOW, id)->timeout_now.lsn = last;
+        return;
+    }
+}
+
 /* Thesis 4.2.2 and 4.3: the joint configuration ends by itself, and a leader
  * that is no voter of the final one goes. */
 static void act_on_config(struct raft *r)
@@ -297,6 +315,7 @@ static void act_on_config(struct raft *r)
         raft_note(r, RAFT_TRACE_STEP_DOWN_REMOVED, 0,
                   trail_config_lsn(&r->trail), 0);
         raft_heartbeat(r); /* the others learn of the commit */
+        hand_over(r);
         raft_become_follower(r, r->term, 0);
     }
 }
@@ -327,7 +346,8 @@ void raft_advance_ack(struct raft *r)
 static void notify_commit(struct raft *r)
 {
     for (size_t i = 0; i < r->n_peers; i++) {
-        if (r->peers[i].state == RAFT_PEER_REPLICATE)
+        if (r->peers[i].state == RAFT_PEER_REPLICATE &&
+            r->peers[i].told < r->commit_lsn)
             raft_send_heartbeat(r, &r->peers[i]);
     }
     r->notice_us = USEC_NEVER;
