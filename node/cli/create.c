@@ -186,6 +186,17 @@ static int create_ca(const struct layout *l, const char *dir,
                       in(key, dir, "admin.key", NULL), msg);
 }
 
+#define HOSTS_MAX (5 + LAYOUT_REGIONS_MAX)
+
+static void add_host(const char **hosts, size_t *count, const char *host)
+{
+    for (size_t i = 0; i < *count; i++)
+        if (strcmp(hosts[i], host) == 0)
+            return;
+    CHECK(*count < HOSTS_MAX);
+    hosts[(*count)++] = host;
+}
+
 static int create_node_cert(const struct layout *l,
                             const struct layout_node *node, const char *dir,
                             struct err_msg *msg)
@@ -199,12 +210,13 @@ static int create_node_cert(const struct layout *l,
                        "node %s: the names are too long for a "
                        "certificate",
                        node->name);
-    const char *hosts[3 + 3 + LAYOUT_REGIONS_MAX] = {
-        "localhost", "127.0.0.1", "::1", l->host, node->host};
-    size_t count = 5;
+    const char *hosts[HOSTS_MAX] = {"localhost", "127.0.0.1", "::1"};
+    size_t count = 3;
+    add_host(hosts, &count, l->host);
+    add_host(hosts, &count, node->host);
     /* A stand-in answers under the names of other regions too. */
     for (unsigned i = 0; i < l->region_count; i++)
-        hosts[count++] = l->regions[i].host;
+        add_host(hosts, &count, l->regions[i].host);
     const struct cert_request request = {.common_name = node->name,
                                          .uri = uri,
                                          .hosts = hosts,

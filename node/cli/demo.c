@@ -14,6 +14,7 @@
 #include "node/base/buf.h"
 #include "node/base/check.h"
 #include "node/base/file.h"
+#include "node/cli/cluster_file.h"
 #include "node/cli/cmd.h"
 #include "node/cli/create.h"
 #include "node/cli/demo_text.h"
@@ -429,6 +430,7 @@ static int stop_cluster(const struct demo_flags *f)
             return CMD_FAILED;
     } else if (err == ERR_OK) {
         end_leftovers(&layout, dir);
+        cluster_file_remove(dir);
         close(fd);
     } else {
         return options_failed("demo", msg.text);

@@ -14,6 +14,7 @@
 
 #include "node/base/check.h"
 #include "node/base/mem.h"
+#include "node/base/text.h"
 #include "node/config/config.h"
 
 struct https {
@@ -221,10 +222,32 @@ static int write_all(struct exchange *x, struct buf *request)
     return ERR_OK;
 }
 
-/* Reads until the server closes, which "Connection: close" asked for. */
-static int read_all(struct exchange *x, struct buf *answer)
+/* Whether `answer` holds a whole response; `head_out` gets the length of its
+ * head and `body_out` that of its body. Our own nodes always send a length. */
+static bool is_whole(struct buf *answer, size_t *head_out, size_t *body_out)
 {
-    for (;;) {
+    static const char name[] = "\r\ncontent-length:";
+    uint64_t length;
+    const char *text = buf_cstr(answer);
+    const char *blank = text != NULL ? strstr(text, "\r\n\r\n") : NULL;
+    const char *field = blank != NULL ? strcasestr(text, name) : NULL;
+    if (field == NULL || field > blank)
+        return false;
+    field += strlen(name);
+    field += strspn(field, " ");
+    if (text_parse_u64(bytes_of(field, strspn(field, "0123456789")),
+                       HTTPS_ANSWER_MAX, &length) != ERR_OK)
+        return false;
+    *head_out = (size_t)(blank + 4 - text);
+    *body_out = (size_t)length;
+    return buf_len(answer) >= *head_out + *body_out;
+}
+
+/* Reads one whole response. */
+static int read_answer(struct exchange *x, struct buf *answer, size_t *head_out,
+                       size_t *body_out)
+{
+    while (!is_whole(answer, head_out, body_out)) {
         char step[16384];
         int n = SSL_read(x->ssl, step, sizeof(step));
         if (n > 0) {
@@ -236,10 +259,12 @@ static int read_all(struct exchange *x, struct buf *answer)
         }
         int err = ssl_again(x, n);
         if (err == ERR_EOF)
-            return ERR_OK;
+            return err_set(x->msg, ERR_PROTOCOL, "%s: not an HTTP answer",
+                           x->url);
         if (err != ERR_AGAIN)
             return err;
     }
+    return ERR_OK;
 }
 
 /* ---- HTTP ------------------------------------------------------------------
@@ -262,25 +287,12 @@ static int parse_url(struct exchange *x)
     return config_parse_addr(text, &x->addr, x->msg);
 }
 
-static int parse_answer(const struct exchange *x, struct buf *answer,
-                        int *status_out, struct buf *body)
-{
-    int status = 0;
-    const char *text = buf_cstr(answer);
-    const char *blank = text != NULL ? strstr(text, "\r\n\r\n") : NULL;
-    if (blank == NULL || sscanf(text, "HTTP/1.1 %3d ", &status) != 1)
-        return err_set(x->msg, ERR_PROTOCOL, "%s: not an HTTP answer", x->url);
-    buf_consume(answer, (size_t)(blank + 4 - text));
-    int err = buf_append(body, buf_bytes(answer), buf_len(answer));
-    if (err == ERR_OK)
-        *status_out = status;
-    return err;
-}
-
 static int exchange_run(struct exchange *x, struct https *h, const char *path,
                         int *status_out, struct buf *body)
 {
     struct buf request, answer;
+    size_t head_len = 0, body_len = 0;
+    int status = 0;
     buf_init(&request, 4096);
     buf_init(&answer, HTTPS_ANSWER_MAX);
     int err = parse_url(x);
@@ -296,9 +308,14 @@ static int exchange_run(struct exchange *x, struct https *h, const char *path,
     if (err == ERR_OK)
         err = write_all(x, &request);
     if (err == ERR_OK)
-        err = read_all(x, &answer);
+        err = read_answer(x, &answer, &head_len, &body_len);
+    if (err == ERR_OK &&
+        sscanf((const char *)buf_bytes(&answer), "HTTP/1.1 %3d ", &status) != 1)
+        err = err_set(x->msg, ERR_PROTOCOL, "%s: not an HTTP answer", x->url);
     if (err == ERR_OK)
-        err = parse_answer(x, &answer, status_out, body);
+        err = buf_append(body, buf_bytes(&answer) + head_len, body_len);
+    if (err == ERR_OK)
+        *status_out = status;
     buf_free(&request);
     buf_free(&answer);
     return err;
