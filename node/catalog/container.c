@@ -1,0 +1,350 @@
+#include "node/catalog/container.h"
+
+#include <string.h>
+
+#include "node/base/mem.h"
+#include "node/catalog/policy.h"
+
+/* The properties of a definition besides its id, in the order they are stored.
+ * What is immutable may be left out of a replace, or be sent as it is. */
+static const struct property {
+    const char *name;
+    policy_write_fn *write;
+    bool immutable;
+    bool null_is_absent;
+} properties[] = {
+    {"indexingPolicy", policy_indexing, false, true},
+    {"partitionKey", policy_partition_key, true, true},
+    {"defaultTtl", policy_ttl, false, false},
+    {"uniqueKeyPolicy", policy_unique_keys, true, true},
+    {"conflictResolutionPolicy", policy_conflict, true, true},
+    {"geospatialConfig", policy_geospatial, false, true},
+    {"analyticalStorageTtl", policy_integer, false, true},
+    {"computedProperties", policy_computed, false, true},
+    {"vectorEmbeddingPolicy", policy_object, true, true},
+    {"fullTextPolicy", policy_object, false, true},
+    {"clientEncryptionPolicy", policy_object, true, true},
+    {"changeFeedPolicy", policy_object, false, true},
+    {"materializedViewDefinition", policy_object, true, true},
+    {"materializedViews", policy_array, false, true},
+};
+
+static json_ref sent_value(const struct json *j, json_ref object,
+                           const struct property *p)
+{
+    return p->null_is_absent ? policy_member(j, object, p->name)
+                             : json_get_str(j, object, p->name);
+}
+
+/* -- create -------------------------------------------------------------- */
+
+static int write_definition(const struct json *j, json_ref object,
+                            struct json_writer *w, struct err_msg *msg)
+{
+    struct buf scratch;
+    struct bytes name;
+    buf_init(&scratch, DEFINITION_MAX);
+    int err = resource_name_get(j, object, &scratch, &name, msg);
+    if (err == ERR_OK) {
+        json_write_object_begin(w);
+        json_write_member_string(w, "id", name);
+    }
+    buf_free(&scratch);
+    for (size_t i = 0; err == ERR_OK && i < ARRAY_LEN(properties); i++) {
+        const struct property *p = &properties[i];
+        err = p->write(j, sent_value(j, object, p), p->name, w, msg);
+    }
+    if (err != ERR_OK)
+        return err;
+    json_write_object_end(w);
+    return json_writer_end(w);
+}
+
+int container_create(const struct json *j, json_ref object,
+                     struct buf *json_out, struct err_msg *msg)
+{
+    if (!policy_is(j, object, JSON_OBJECT))
+        return err_set(msg, ERR_INVALID,
+                       "The request body is invalid: expected a JSON object.");
+    size_t before = buf_len(json_out);
+    struct json_writer w;
+    json_writer_init(&w, json_out);
+    int err = write_definition(j, object, &w, msg);
+    if (err != ERR_OK)
+        buf_truncate(json_out, before);
+    return err;
+}
+
+/* -- replace ------------------------------------------------------------- */
+
+/* A replace in progress: the stored definition and the one sent. */
+struct replace {
+    struct json old;
+    const struct json *sent;
+    json_ref body;
+    struct json_writer *w;
+    struct err_msg *msg;
+};
+
+/* What may be left out inside a key definition is filled in from the stored
+ * one, so that clients that never name a kind or version can replace. */
+static bool same_partition_key(const struct replace *r, json_ref sent,
+                               json_ref stored)
+{
+    static const char *const parts[] = {"kind", "version", "systemKey"};
+    json_ref paths = policy_member(r->sent, sent, "paths");
+    if (paths == JSON_NONE ||
+        !policy_equal(r->sent, paths, &r->old,
+                      json_get_str(&r->old, stored, "paths")))
+        return false;
+    struct pk_def a, b;
+    struct buf scratch;
+    buf_init(&scratch, 2 * DEFINITION_MAX);
+    bool same =
+        policy_read_partition_key(&r->old, stored, &scratch, &b, NULL) ==
+            ERR_OK &&
+        policy_read_partition_key(r->sent, sent, &scratch, &a, NULL) == ERR_OK;
+    buf_free(&scratch);
+    if (!same)
+        return false;
+    const bool equal[] = {a.kind == b.kind, a.version == b.version,
+                          a.system_key == b.system_key};
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        if (!equal[i] && policy_member(r->sent, sent, parts[i]) != JSON_NONE)
+            return false;
+    return true;
+}
+
+static bool is_empty_unique_policy(const struct json *j, json_ref policy)
+{
+    json_ref keys = policy_member(j, policy, "uniqueKeys");
+    return keys == JSON_NONE || json_count(j, keys) == 0;
+}
+
+/* Whether an immutable property was sent with the stored meaning: completed as
+ * in a create, the two must be the same value. */
+static bool same_property(const struct replace *r, const struct property *p,
+                          json_ref sent, json_ref stored)
+{
+    if (p->write == policy_partition_key)
+        return same_partition_key(r, sent, stored);
+    if (stored == JSON_NONE)
+        return p->write == policy_unique_keys &&
+               is_empty_unique_policy(r->sent, sent);
+    struct buf text;
+    struct json completed;
+    struct json_writer w;
+    buf_init(&text, DEFINITION_MAX);
+    json_init(&completed);
+    json_writer_init(&w, &text);
+    json_write_object_begin(&w);
+    bool same = p->write(r->sent, sent, p->name, &w, NULL) == ERR_OK;
+    if (same) {
+        json_write_object_end(&w);
+        same =
+            json_writer_end(&w) == ERR_OK &&
+            json_parse(&completed, bytes_of(buf_bytes(&text), buf_len(&text)),
+                       DEFINITION_MAX, NULL) == ERR_OK &&
+            policy_equal(&completed, json_get_str(&completed, 0, p->name),
+                         &r->old, stored);
+    }
+    json_free(&completed);
+    buf_free(&text);
+    return same;
+}
+
+static int replace_immutable(const struct replace *r, const struct property *p)
+{
+    json_ref stored = json_get_str(&r->old, 0, p->name);
+    json_ref sent = sent_value(r->sent, r->body, p);
+    if (sent != JSON_NONE && !same_property(r, p, sent, stored))
+        return err_set(r->msg, ERR_INVALID,
+                       "The property '%s' of a container cannot be changed. "
+                       "Create another container to use another value.",
+                       p->name);
+    if (stored != JSON_NONE)
+        json_write_member_raw(r->w, p->name, json_raw(&r->old, stored));
+    return ERR_OK;
+}
+
+static int replace_properties(const struct replace *r,
+                              const struct container_def *old)
+{
+    json_ref id = json_get_str(r->sent, r->body, "id");
+    if (id == JSON_NONE || json_type(r->sent, id) != JSON_STRING ||
+        !json_string_equal(r->sent, id, old->name))
+        return err_set(r->msg, ERR_INVALID,
+                       "The id of a container cannot be changed: the body's "
+                       "'id' must be the name in the address.");
+    json_write_object_begin(r->w);
+    json_write_member_string(r->w, "id", old->name);
+    for (size_t i = 0; i < ARRAY_LEN(properties); i++) {
+        const struct property *p = &properties[i];
+        int err = p->immutable
+                      ? replace_immutable(r, p)
+                      : p->write(r->sent, sent_value(r->sent, r->body, p),
+                                 p->name, r->w, r->msg);
+        if (err != ERR_OK)
+            return err;
+    }
+    json_write_object_end(r->w);
+    return json_writer_end(r->w);
+}
+
+int container_replace(const struct container_def *old, const struct json *j,
+                      json_ref object, struct buf *json_out,
+                      struct err_msg *msg)
+{
+    CHECK_OBJ(old, CONTAINER_DEF_MAGIC);
+    if (!policy_is(j, object, JSON_OBJECT))
+        return err_set(msg, ERR_INVALID,
+                       "The request body is invalid: expected a JSON object.");
+    size_t before = buf_len(json_out);
+    struct json_writer w;
+    json_writer_init(&w, json_out);
+    struct replace r = {.sent = j, .body = object, .w = &w, .msg = msg};
+    json_init(&r.old);
+    int err = json_parse(&r.old, old->json, JSON_TEXT_MAX, NULL);
+    if (err == ERR_OK)
+        err = replace_properties(&r, old);
+    json_free(&r.old);
+    if (err != ERR_OK)
+        buf_truncate(json_out, before);
+    return err;
+}
+
+/* -- stored definitions -------------------------------------------------- */
+
+static int corrupt(struct err_msg *msg, const char *what)
+{
+    return err_set(msg, ERR_CORRUPT,
+                   "stored container definition: %s is missing or invalid",
+                   what);
+}
+
+static int read_rid(const struct json *j, struct container_def *def,
+                    struct err_msg *msg)
+{
+    json_ref value = json_get_str(j, 0, "_rid");
+    if (value == JSON_NONE)
+        return ERR_OK;
+    struct bytes raw = json_raw(j, value);
+    if (json_type(j, value) != JSON_STRING ||
+        rid_parse(bytes_of(raw.data + 1, raw.len - 2), &def->rid) != ERR_OK ||
+        rid_kind(&def->rid) != RID_CONTAINER)
+        return corrupt(msg, "_rid");
+    def->database = rid_database_number(&def->rid);
+    def->number = rid_container_number(&def->rid);
+    return ERR_OK;
+}
+
+static int read_ttl(const struct json *j, struct container_def *def,
+                    struct err_msg *msg)
+{
+    int64_t ttl;
+    int err = json_get_int64(j, 0, "defaultTtl", &ttl);
+    if (err == ERR_NOT_FOUND)
+        return ERR_OK;
+    if (err != ERR_OK || ttl == 0 || ttl < -1 || ttl > INT32_MAX)
+        return corrupt(msg, "defaultTtl");
+    def->has_ttl = true;
+    def->default_ttl = (int32_t)ttl;
+    return ERR_OK;
+}
+
+/* `scratch` is the part of the definition's storage behind the text. */
+static int read_definition(const struct json *j, struct buf *scratch,
+                           struct container_def *def, struct err_msg *msg)
+{
+    if (json_type(j, 0) != JSON_OBJECT ||
+        json_get_string(j, 0, "id", scratch, &def->name) != ERR_OK)
+        return corrupt(msg, "id");
+    if (policy_read_partition_key(j, json_get_str(j, 0, "partitionKey"),
+                                  scratch, &def->pk, NULL) != ERR_OK)
+        return corrupt(msg, "partitionKey");
+    json_ref unique = json_get_str(j, 0, "uniqueKeyPolicy");
+    def->has_unique_keys =
+        unique != JSON_NONE && !is_empty_unique_policy(j, unique);
+    int err = json_get_string(j, 0, "_etag", scratch, &def->etag);
+    if (err != ERR_OK && err != ERR_NOT_FOUND)
+        return corrupt(msg, "_etag");
+    err = json_get_int64(j, 0, "_ts", &def->ts);
+    if (err != ERR_OK && err != ERR_NOT_FOUND)
+        return corrupt(msg, "_ts");
+    err = read_rid(j, def, msg);
+    return err == ERR_OK ? read_ttl(j, def, msg) : err;
+}
+
+int container_def_parse(struct bytes json, struct container_def **def_out,
+                        struct err_msg *msg)
+{
+    if (json.len > JSON_TEXT_MAX)
+        return corrupt(msg, "its size");
+    struct container_def *def = mem_zalloc(sizeof(*def));
+    def->magic = CONTAINER_DEF_MAGIC;
+    def->refs = 1;
+    /* Decoded strings stand behind the text; all of them together are shorter
+     * than it, but paths may be decoded twice. */
+    size_t room = 2 * json.len + 1;
+    def->storage = mem_alloc(json.len + room);
+    memcpy(def->storage, json.data, json.len);
+    def->json = bytes_of(def->storage, json.len);
+    struct buf scratch = buf_over(def->storage + json.len, room);
+    struct json j;
+    json_init(&j);
+    int err = json_parse(&j, def->json, JSON_TEXT_MAX, NULL);
+    err = err == ERR_OK ? read_definition(&j, &scratch, def, msg)
+                        : corrupt(msg, "its JSON");
+    json_free(&j);
+    if (err == ERR_OK)
+        *def_out = def;
+    else
+        container_def_unref(def);
+    return err;
+}
+
+struct container_def *container_def_ref(struct container_def *def)
+{
+    CHECK_OBJ(def, CONTAINER_DEF_MAGIC);
+    CHECK(def->refs > 0 && def->refs < UINT32_MAX);
+    def->refs++;
+    return def;
+}
+
+void container_def_unref(struct container_def *def)
+{
+    if (def == NULL)
+        return;
+    CHECK_OBJ(def, CONTAINER_DEF_MAGIC);
+    CHECK(def->refs > 0);
+    if (--def->refs > 0)
+        return;
+    def->magic = 0;
+    mem_free(def->storage);
+    mem_free(def);
+}
+
+int database_create(const struct json *j, json_ref object, struct buf *json_out,
+                    struct err_msg *msg)
+{
+    if (!policy_is(j, object, JSON_OBJECT))
+        return err_set(msg, ERR_INVALID,
+                       "The request body is invalid: expected a JSON object.");
+    struct buf scratch;
+    struct bytes name;
+    buf_init(&scratch, DEFINITION_MAX);
+    int err = resource_name_get(j, object, &scratch, &name, msg);
+    if (err == ERR_OK) {
+        size_t before = buf_len(json_out);
+        struct json_writer w;
+        json_writer_init(&w, json_out);
+        json_write_object_begin(&w);
+        json_write_member_string(&w, "id", name);
+        json_write_object_end(&w);
+        err = json_writer_end(&w);
+        if (err != ERR_OK)
+            buf_truncate(json_out, before);
+    }
+    buf_free(&scratch);
+    return err;
+}
