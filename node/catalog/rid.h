@@ -27,6 +27,7 @@
 
 #include "node/base/bytes.h"
 #include "node/base/err.h"
+#include "node/catalog/numbers.h"
 
 #define RID_BYTES_MAX 20
 #define RID_TEXT_MAX 29 /* longest text and its NUL */
@@ -83,8 +84,8 @@ uint64_t rid_counter_lsn(uint64_t counter);
 uint32_t rid_counter_position(uint64_t counter);
 uint32_t rid_counter_shard(uint64_t counter);
 
-/* Numbers below are the catalog's own containers. */
-#define RID_NUMBER_FIRST 16u
+/* Numbers below are the catalog's own containers (numbers.h). */
+#define RID_NUMBER_FIRST ((uint32_t)CONTAINER_FIRST_USER)
 #define RID_NUMBER_MAX 0x7fffffffu
 /* The number of a database or container whose record has this counter in the
  * meta shard: its LSN + RID_NUMBER_FIRST. Therefore an entry of the meta log

@@ -22,6 +22,7 @@
 #include "node/base/bytes.h"
 #include "node/base/clock.h"
 #include "node/base/err.h"
+#include "node/catalog/numbers.h"
 
 /* The shard that holds the account itself: databases, containers, groups. */
 #define SHARD_META 0
@@ -44,17 +45,6 @@
 /* Documents that one scan step may look at before it must come back with a
  * position to go on from, so that no request holds a worker for long. */
 #define OP_SCAN_EXAMINE_MAX 2000
-
-/* Containers of the meta shard. Users' containers have numbers from
- * CONTAINER_FIRST_USER on and never reuse one. */
-enum {
-    CONTAINER_DATABASES = 1, /* partition key: "", id: database id */
-    CONTAINER_CONTAINERS =
-        2,                 /* partition key: database RID, id: container id */
-    CONTAINER_ACCOUNT = 3, /* partition key: "", id: "account" */
-    CONTAINER_GROUPS = 4,  /* partition key: "", id: group name */
-    CONTAINER_FIRST_USER = 16
-};
 
 enum op_kind {
     OP_READ = 1, /* one record by address */
