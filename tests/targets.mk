@@ -1,0 +1,75 @@
+# What people type. Included by the Makefile.
+
+JOBS       ?= $(shell nproc)
+SEEDS      ?= 500
+DIR        ?= demo
+NODE       ?= $(firstword $(wildcard build-node/node_modules/node/bin/node) node)
+FUZZ_SECONDS ?= 20
+
+.PHONY: help deps deps-test demo check system sdk asan fuzz fuzz-programs
+
+help:
+	@echo 'make               build $(BUILD)/bastide'
+	@echo 'make demo          install what is missing, build, run a cluster of three regions'
+	@echo '                   in ./demo until Ctrl-C   (DIR=folder, ARGS="--base-port 9000 ...")'
+	@echo 'make check         install what is missing, build, run every test'
+	@echo 'make unit          unit tests only'
+	@echo 'make sim           simulated clusters            (SEEDS=500)'
+	@echo 'make system sdk    tests with real processes; sdk: with the official SDK'
+	@echo 'make asan          unit tests under address and undefined-behaviour sanitizers'
+	@echo 'make fuzz          every fuzzer for a while      (FUZZ_SECONDS=20)'
+	@echo 'make bench         measure, beside etcd'
+	@echo 'make deps          only install what building needs'
+	@echo 'make clean         remove $(BUILD)'
+
+deps:
+	@deploy/install-deps.sh build
+# Without Node.js or the SDK the tests that need them are skipped, loudly.
+deps-test:
+	@deploy/install-deps.sh build test
+	@deploy/install-deps.sh sdk || true
+
+demo: deps
+	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/bastide
+	@exec $(BUILD)/bastide demo --dir $(DIR) $(ARGS)
+
+SYSTEM_TESTS = $(sort $(wildcard tests/system/test_*.sh tests/system/test_*.mjs))
+SDK_TESTS    = $(sort $(wildcard tests/sdk/test_*.mjs))
+SIM_COMMAND  = $(BUILD)/tests/sim/sim --seeds $(SEEDS)
+
+# Variables that tests read. Not BASTIDE_*: that is the node's.
+export TEST_BASTIDE = $(abspath $(BUILD)/bastide)
+export NODE
+
+check: deps-test
+	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/bastide check-programs
+	@tests/run.sh $(UNIT_BIN) $(if $(wildcard tests/sim/*.c),"$(SIM_COMMAND)") $(SYSTEM_TESTS) $(SDK_TESTS)
+
+.PHONY: check-programs
+check-programs: $(UNIT_BIN) $(if $(wildcard tests/sim/*.c),$(BUILD)/tests/sim/sim)
+
+system: $(BUILD)/bastide
+	@tests/run.sh $(SYSTEM_TESTS)
+sdk: $(BUILD)/bastide
+	@deploy/install-deps.sh sdk || true
+	@tests/run.sh $(SDK_TESTS)
+
+asan:
+	@$(MAKE) --no-print-directory -s -j$(JOBS) BUILD=build-asan SANITIZE=address,undefined unit
+
+# -- fuzzers: tests/fuzz/*_fuzz.c, one program each, over all libraries --------
+FUZZ_SRC = $(wildcard tests/fuzz/*_fuzz.c)
+FUZZ_BIN = $(FUZZ_SRC:%.c=$(BUILD)/%)
+$(BUILD)/tests/fuzz/%_fuzz: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< -Wl,--start-group $(LIBS) -Wl,--end-group $(LIBS_ALL)
+fuzz-programs: $(FUZZ_BIN)
+
+fuzz:
+	@$(MAKE) --no-print-directory -s -j$(JOBS) CC=clang BUILD=build-fuzz SANITIZE=address,undefined \
+		CFLAGS=-fsanitize=fuzzer-no-link fuzz-programs
+	@for f in $(FUZZ_SRC:tests/fuzz/%.c=%); do \
+		echo "-- $$f"; mkdir -p build-fuzz/corpus/$$f; \
+		build-fuzz/tests/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=0 -verbosity=0 \
+			build-fuzz/corpus/$$f $$(ls -d tests/fuzz/corpus/$$f 2>/dev/null) || exit 1; \
+	done
