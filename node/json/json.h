@@ -38,6 +38,8 @@
 
 /* How deep arrays and objects may nest; the root container is level 1. */
 #define JSON_DEPTH_MAX 128
+/* How deep json_parse_deep may be told to go. */
+#define JSON_DEPTH_LIMIT 512
 /* No text longer than this is ever parsed (offsets and counts are packed). */
 #define JSON_TEXT_MAX (16u * 1024 * 1024 - 1)
 /* The node array kept between parses; a larger one is given back. */
@@ -126,6 +128,10 @@ void json_free(struct json *j);
  * On failure `j` is empty and `*error` (may be NULL) says what and where. */
 int json_parse(struct json *j, struct bytes text, size_t max,
                struct json_error *error);
+/* The same with another bound on the depth, at most JSON_DEPTH_LIMIT: for texts
+ * of our own that wrap documents. */
+int json_parse_deep(struct json *j, struct bytes text, size_t max,
+                    uint32_t depth_max, struct json_error *error);
 
 /* -- reading; `ref` must be a node of `j` ---------------------------------- */
 

@@ -15,8 +15,9 @@ struct scan {
     struct json *j;
     const uint8_t *at; /* next byte */
     const uint8_t *end;
-    json_ref open[JSON_DEPTH_MAX]; /* containers around `at` */
+    json_ref open[JSON_DEPTH_LIMIT]; /* containers around `at` */
     uint32_t depth;
+    uint32_t depth_max;
     enum json_fault fault;
 };
 
@@ -36,7 +37,7 @@ void json_free(struct json *j)
  * depth. So this many nodes always do, and the scan need not grow anything. */
 static int make_room(struct json *j, size_t len)
 {
-    uint32_t need = (uint32_t)(len / 2) + JSON_DEPTH_MAX + 2;
+    uint32_t need = (uint32_t)(len / 2) + JSON_DEPTH_LIMIT + 2;
     bool oversized = j->cap > JSON_NODES_KEPT && need <= JSON_NODES_KEPT;
     if (need <= j->cap && !oversized)
         return ERR_OK;
@@ -282,7 +283,7 @@ static bool scan_word(struct scan *s, const char *word, enum json_type type)
 
 static bool open_container(struct scan *s, enum json_type type)
 {
-    if (s->depth == JSON_DEPTH_MAX)
+    if (s->depth == s->depth_max)
         return fail(s, JSON_FAULT_TOO_DEEP);
     s->open[s->depth++] = s->j->count;
     const uint8_t *start = s->at++;
@@ -430,6 +431,13 @@ static int report(struct json *j, struct json_error *error,
 int json_parse(struct json *j, struct bytes text, size_t max,
                struct json_error *error)
 {
+    return json_parse_deep(j, text, max, JSON_DEPTH_MAX, error);
+}
+
+int json_parse_deep(struct json *j, struct bytes text, size_t max,
+                    uint32_t depth_max, struct json_error *error)
+{
+    CHECK(depth_max <= JSON_DEPTH_LIMIT);
     j->count = 0;
     j->has_space = false;
     j->text = text.data;
@@ -443,7 +451,13 @@ int json_parse(struct json *j, struct bytes text, size_t max,
     int result = make_room(j, text.len);
     if (result != ERR_OK)
         return result;
-    struct scan s = {.j = j, .at = text.data, .end = text.data + text.len};
+    struct scan s; /* not zeroed: `open` is large and written before read */
+    s.j = j;
+    s.at = text.data;
+    s.end = text.data + text.len;
+    s.depth = 0;
+    s.depth_max = depth_max;
+    s.fault = JSON_FAULT_NONE;
     if (!scan_text(&s))
         return report(j, error, s.fault, (size_t)(s.at - text.data));
     CHECK(s.depth == 0 && j->count > 0 && j->nodes[0].next == j->count);
