@@ -12,6 +12,7 @@
 
 #include "node/base/buf.h"
 #include "node/base/check.h"
+#include "node/base/file.h"
 #include "node/base/mem.h"
 #include "node/base/rng.h"
 #include "node/base/text.h"
@@ -21,8 +22,7 @@
 #define TAG_LEN 16
 #define CLUSTER_KEYS_FORMAT 1
 
-/* -- secret files
- * ---------------------------------------------------------------- */
+/* -- secret files -- */
 
 /* Opens a file that must be ours alone. The checks are on the descriptor, so
  * that nobody can exchange the file in between. */
@@ -62,84 +62,21 @@ static int open_secret(const char *path, const char *what, struct err_msg *msg,
 static int read_secret(const char *path, const char *what, struct err_msg *msg,
                        struct buf *out)
 {
-    int fd;
+    int fd = -1;
     int code = open_secret(path, what, msg, &fd);
     if (code != ERR_OK)
         return code;
-    uint8_t chunk[4096];
-    ssize_t got;
-    while (code == ERR_OK) {
-        got = read(fd, chunk, sizeof(chunk));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            code = err_set(msg, ERR_IO, "cannot read the %s %s: %s", what, path,
-                           strerror(errno));
-        else if (got == 0)
-            break;
-        else if (buf_append(out, chunk, (size_t)got) != ERR_OK)
-            code =
-                err_set(msg, ERR_INVALID, "the %s %s is too long", what, path);
-    }
-    mem_wipe(chunk, sizeof(chunk));
+    code = file_read_rest(fd, out);
     close(fd);
-    return code;
-}
-
-static int sync_parent(const char *path)
-{
-    char *copy = mem_strdup(path);
-    char *slash = strrchr(copy, '/');
-    if (slash != NULL)
-        slash[slash == copy ? 1 : 0] = '\0';
-    int fd =
-        open(slash != NULL ? copy : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    mem_free(copy);
-    if (fd < 0)
-        return err_from_errno(errno);
-    int code = fsync(fd) == 0 ? ERR_OK : err_from_errno(errno);
-    close(fd);
-    return code;
-}
-
-static int write_all(int fd, struct bytes data)
-{
-    while (data.len > 0) {
-        ssize_t put = write(fd, data.data, data.len);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put <= 0)
-            return err_from_errno(put == 0 ? ENOSPC : errno);
-        data = bytes_of(data.data + put, data.len - (size_t)put);
-    }
-    return ERR_OK;
-}
-
-/* Makes the file with all of its content or not at all. */
-static int create_secret(const char *path, const char *what, struct bytes data,
-                         struct err_msg *msg)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return err_set(msg, err_from_errno(errno), "cannot make the %s %s: %s",
-                       what, path, strerror(errno));
-    int code = write_all(fd, data);
-    /* The umask may have taken bits away. */
-    if (code == ERR_OK && (fchmod(fd, 0600) != 0 || fsync(fd) != 0))
-        code = err_from_errno(errno);
-    close(fd);
-    if (code == ERR_OK)
-        code = sync_parent(path);
-    if (code != ERR_OK) {
-        unlink(path);
-        return err_set(msg, code, "cannot write the %s %s: %s", what, path,
+    if (code == ERR_LIMIT)
+        return err_set(msg, ERR_INVALID, "the %s %s is too long", what, path);
+    if (code != ERR_OK)
+        return err_set(msg, code, "cannot read the %s %s: %s", what, path,
                        err_text(code));
-    }
     return ERR_OK;
 }
 
-/* -- key-encryption key
- * ------------------------------------------------------------ */
+/* -- key-encryption key -- */
 
 #define KEK_TEXT_MAX 128 /* a hex key and some white space */
 
@@ -198,8 +135,8 @@ int kek_create_file(const char *path, struct err_msg *msg)
     if (code == ERR_OK)
         code = buf_append_str(&text, "\n");
     if (code == ERR_OK)
-        code = create_secret(path, "key file",
-                             bytes_of(buf_bytes(&text), buf_len(&text)), msg);
+        code = file_create(path, 0600,
+                           bytes_of(buf_bytes(&text), buf_len(&text)), msg);
     buf_wipe(&text);
     mem_wipe(key, sizeof(key));
     return code;
@@ -210,8 +147,7 @@ void kek_wipe(struct kek *kek)
     mem_wipe(kek, sizeof(*kek));
 }
 
-/* -- wrapping
- * ------------------------------------------------------------------------ */
+/* -- wrapping -- */
 
 #define AAD_MAX (32 + 2 * KEY_NAME_MAX)
 
@@ -297,8 +233,7 @@ int key_unwrap(const struct kek *kek, const struct key_name *name,
     return authentic ? ERR_OK : ERR_AUTH;
 }
 
-/* -- the opened keys
- * -------------------------------------------------------------------- */
+/* -- the opened keys -- */
 
 struct ring_key {
     uint32_t id;
@@ -365,8 +300,7 @@ const uint8_t *keyring_find(const struct keyring *r, uint32_t id,
     return k != NULL && k->purpose == purpose ? k->key : NULL;
 }
 
-/* -- cluster.keys
- * -------------------------------------------------------------------------- */
+/* -- cluster.keys -- */
 
 static bool name_ok(const char *name)
 {
@@ -437,8 +371,8 @@ int cluster_keys_create(const char *path, const struct kek *kek,
         code =
             write_key_line(&text, kek, cluster_id, "index", KEY_PURPOSE_INDEX);
     if (code == ERR_OK)
-        code = create_secret(path, "cluster key file",
-                             bytes_of(buf_bytes(&text), buf_len(&text)), msg);
+        code = file_create(path, 0600,
+                           bytes_of(buf_bytes(&text), buf_len(&text)), msg);
     buf_free(&text);
     return code;
 }

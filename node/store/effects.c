@@ -5,7 +5,7 @@
 
 #define EFFECTS_VERSION 1
 
-/* -- building -------------------------------------------------------------- */
+/* -- building -- */
 
 int effects_begin(struct effects_builder *b, const struct effects_head *head)
 {
@@ -104,7 +104,7 @@ void effects_builder_free(struct effects_builder *b)
     b->count_at = 0;
 }
 
-/* -- reading --------------------------------------------------------------- */
+/* -- reading -- */
 
 /* One effect; marks the cursor failed where the bytes are not one. */
 static void read_effect(struct cursor *c, struct effect *effect_out)

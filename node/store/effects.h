@@ -43,7 +43,7 @@ struct effect {
     struct bytes value; /* empty for a delete */
 };
 
-/* -- building -------------------------------------------------------------- */
+/* -- building -- */
 
 struct effects_builder {
     struct buf buf;
@@ -69,7 +69,7 @@ int effects_finish(struct effects_builder *b, uint64_t lsn, uint64_t term,
 struct bytes effects_payload(struct effects_builder *b);
 void effects_builder_free(struct effects_builder *b);
 
-/* -- reading --------------------------------------------------------------- */
+/* -- reading -- */
 
 struct effects_iter {
     struct cursor at;

@@ -88,7 +88,7 @@ struct engine_stats {
 };
 int engine_stats(struct engine *e, struct engine_stats *stats_out); /* loop */
 
-/* -- sending a snapshot -------------------------------------------------------
+/* -- sending a snapshot --
  *
  * One read transaction, handed out in chunks of encoded records. Open on the
  * loop; snapshot_chunk on either thread (one at a time); close on the loop.
@@ -109,8 +109,7 @@ int snapshot_chunk(struct snapshot *s, usec_t now, size_t max_bytes,
                    struct buf *out);
 void snapshot_close(struct snapshot *s);
 
-/* -- receiving one
- * --------------------------------------------------------------
+/* -- receiving one --
  *
  * ingest_begin, ingest_chunk..., ingest_finish write `<path>/incoming/` on the
  * helper while the old state goes on serving. Then, in this order:

@@ -66,8 +66,7 @@ static size_t lower_bound(const struct kv_mem *k, struct bytes key)
     return low;
 }
 
-/* -- kv.h --------------------------------------------------------------------
- */
+/* -- kv.h -- */
 
 static int mem_begin(void *ctx)
 {
@@ -143,8 +142,7 @@ static const struct kv_ops mem_ops = {
     .flushed_lsn = mem_flushed_lsn,
 };
 
-/* -- the twin
- * ------------------------------------------------------------------ */
+/* -- the twin -- */
 
 struct kv_mem *kv_mem_new(void)
 {

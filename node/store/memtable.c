@@ -78,8 +78,7 @@ struct path {
     struct leaf *leaf;
 };
 
-/* -- keys --------------------------------------------------------------------
- */
+/* -- keys -- */
 
 static uint64_t load_be(const uint8_t *p, size_t len)
 {
@@ -143,8 +142,7 @@ static unsigned lower_bound(const struct node *n, unsigned low,
     return low;
 }
 
-/* -- nodes -------------------------------------------------------------------
- */
+/* -- nodes -- */
 
 static struct leaf *leaf_new(struct memtable *m)
 {
@@ -235,8 +233,7 @@ void memtable_clear(struct memtable *m)
     m->trim_key_len = 0;
 }
 
-/* -- finding ------------------------------------------------------------------
- */
+/* -- finding -- */
 
 static unsigned child_for(const struct node *n, struct head head,
                           struct bytes key)
@@ -334,8 +331,7 @@ bool memtable_next(struct memtable_iter *iter,
     return false;
 }
 
-/* -- inserting ----------------------------------------------------------------
- */
+/* -- inserting -- */
 
 static void inner_insert(struct inner *inner, unsigned at, struct head head,
                          struct separator *separator, struct node *child)
@@ -527,8 +523,7 @@ int memtable_apply(struct memtable *m, struct entry *e)
     return ERR_OK;
 }
 
-/* -- dropping
- * ------------------------------------------------------------------- */
+/* -- dropping -- */
 
 /* Which versions go. */
 struct prune {
@@ -731,8 +726,7 @@ bool memtable_drop_prefix(struct memtable *m, struct bytes prefix,
     return prune_range(m, prefix, false, &prune, budget, last, &last_len);
 }
 
-/* -- accounting
- * ------------------------------------------------------------------- */
+/* -- accounting -- */
 
 size_t memtable_bytes(const struct memtable *m)
 {

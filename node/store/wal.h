@@ -10,24 +10,28 @@
  * wal_append. Nothing else may run concurrently on one `struct wal`.
  *
  * -- files --
- * `<dir>/<16 hex digits>.seg`, numbered from 1 without gaps, each zero-filled
- * to its full size and synced before it is used, so that an append changes no
- * metadata. Everything little-endian.
+ * `<dir>/<16 hex digits>.seg`, numbered without gaps, each filled with zeros
+ * and synced before it is used, so that an append changes no metadata (measured
+ * here with 70 KiB batches: 139 us against 282 us when only allocated). The
+ * first segment is WAL_SEGMENT_BYTES_FIRST long and each next one twice as
+ * long, up to the configured size, so that a small node stays small.
+ * Little-endian.
  *
  *   segment header, 4096 bytes:
  *     u32 magic "BSEG"  u32 crc32c(of the rest of the header)
- *     u32 format (1)    u32 reserved   u64 number   u64 segment bytes
+ *     u32 format (1)    u32 0   u64 number   u64 segment bytes
  *     cluster id[64]  node name[64]   zero padding
  *   then batches, each starting at a multiple of 8:
  *     u32 magic "BBAT"  u32 crc32c(of all that follows, records included)
  *     u64 sequence      u32 bytes of records   u32 number of records
- *     records, each:  u8 type  u8 entry type  u16 0  u32 shard
- *                     u64 lsn  u64 term  u32 payload length  u32 0  payload
+ *     records, each:  u8 type  u8 entry type  u16 flags  u32 shard
+ *                     u64 lsn (vote in HARD_STATE)  u64 term
+ *                     u32 payload length  u32 0  payload
  *                     zero padding to a multiple of 8
  *
  * Batch sequence numbers rise by one through all segments. The first batch in
  * a segment begins with the present hard state, commit hint and last reset of
- * every shard, so that older segments can be deleted whole.
+ * every shard (flag "carried"), so that older segments can be deleted whole.
  *
  * -- what is damage, what is a torn tail --
  * Recovery reads every batch of every segment. Bytes after the last valid batch
@@ -62,6 +66,7 @@
 #include "node/store/entry.h"
 
 #define WAL_SEGMENT_BYTES_DEFAULT ((size_t)64 << 20)
+#define WAL_SEGMENT_BYTES_FIRST ((size_t)4 << 20)
 #define WAL_SEGMENT_BYTES_MIN ((size_t)64 << 10)
 #define WAL_SEGMENT_BYTES_MAX ((size_t)1 << 30)
 #define WAL_BATCH_BYTES_MAX                                                    \
@@ -70,7 +75,7 @@
 #define WAL_SHARDS_MAX 4096 /* shards of one worker */
 #define WAL_NAME_MAX 63     /* cluster id, node name */
 
-/* -- records --------------------------------------------------------------- */
+/* -- records -- */
 
 enum wal_record_type {
     WAL_ENTRY = 1,      /* lsn, term, entry_type, payload */
@@ -115,8 +120,7 @@ int wal_batch_reset(struct wal_batch *b, uint32_t shard, uint64_t lsn,
                     uint64_t term);
 int wal_batch_commit(struct wal_batch *b, uint32_t shard, uint64_t lsn);
 
-/* -- the log -----------------------------------------------------------------
- */
+/* -- the log -- */
 
 struct wal;
 
@@ -124,7 +128,7 @@ struct wal_options {
     const char *dir;        /* exists, mode 0700 (datadir.h makes it) */
     const char *cluster_id; /* 1..WAL_NAME_MAX characters */
     const char *node;       /* 1..WAL_NAME_MAX characters */
-    size_t segment_bytes;   /* 0: default. For new segments */
+    size_t segment_bytes;   /* largest new segment; 0: the default */
 };
 
 /* What recovery found. */
@@ -136,8 +140,14 @@ struct wal_report {
     uint64_t tail_bytes;  /* how many bytes from there to the last non-zero */
 };
 
-/* Called once per record, in order, after the record's batch was verified.
- * Anything but 0 stops recovery and becomes the result of wal_open. */
+/* Called once per record, in order, after the whole log was verified. Anything
+ * but 0 stops recovery and becomes the result of wal_open.
+ *
+ * What a shard sees: older segments may be gone, so its first record may be a
+ * WAL_RESET, WAL_HARD_STATE or WAL_COMMIT carried over, and its first WAL_ENTRY
+ * may have any LSN up to what the engine holds plus one. From there entries
+ * follow without gaps. A WAL_RESET makes void every entry before it, whatever
+ * its LSN, and the next entry has the reset's LSN plus one. */
 typedef int (*wal_replay_fn)(void *ctx, const struct wal_record *record);
 
 /* Opens or creates the log, verifies all of it, then replays it. Blocks. Call
@@ -151,9 +161,14 @@ int wal_open(const struct wal_options *options, wal_replay_fn replay, void *ctx,
  */
 void wal_close(struct wal *w);
 
-/* Writes and syncs one non-empty batch. ERR_IO, ERR_NO_SPACE (see above), both
- * with the log still usable; ERR_LIMIT when it does not fit in a segment. */
+/* Writes and syncs one non-empty batch. ERR_IO, ERR_NO_SPACE, both with the log
+ * still usable (see above). When a new segment is due and could not be made,
+ * the same errors, and nothing was written. */
 int wal_append(struct wal *w, const struct wal_batch *b);
+
+/* Whether wal_maintain should run soon: the segment in use is half full and
+ * there is no next one. Cheap; any thread. */
+bool wal_wants_maintenance(struct wal *w);
 
 /* "Of this shard, entries with lsn < keep_from are not needed in the log": they
  * are in the engine (flushed) and no follower will be sent them from here.
@@ -163,10 +178,10 @@ struct wal_keep {
     uint64_t keep_from;
 };
 
-/* Housekeeping, to be called on a helper after each flush and, cheaply, every
- * second or so: makes the next segment if there is none, deletes the segments
- * that no shard needs (a shard not named in `keep` needs all its entries).
- * ERR_NO_SPACE, ERR_IO; the log stays usable. */
+/* Housekeeping, to be called on a helper after each flush and, cheaply,
+ * whenever wal_wants_maintenance: makes the next segment if one is due, deletes
+ * the segments that no shard needs (a shard not named in `keep` needs all its
+ * entries). ERR_NO_SPACE, ERR_IO; the log stays usable. */
 int wal_maintain(struct wal *w, const struct wal_keep *keep, size_t count);
 
 struct wal_stats {

@@ -1,0 +1,189 @@
+/* Segment files, and what a segment holds of each shard. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "node/base/check.h"
+#include "node/base/err.h"
+#include "node/base/fault.h"
+#include "node/base/file.h"
+#include "node/base/hash.h"
+#include "node/base/mem.h"
+#include "node/store/wal_impl.h"
+
+/* Zeros are written in pieces with a sync after each, so that making a segment
+ * does not delay the appends that go on beside it by more than one piece. */
+#define ZERO_PIECE ((size_t)1 << 20)
+
+void wal_file_name(uint64_t number, char out[WAL_FILE_NAME_LEN + 1])
+{
+    snprintf(out, WAL_FILE_NAME_LEN + 1, "%016llx.seg",
+             (unsigned long long)number);
+}
+
+char *wal_path(const struct wal *w, const char *name)
+{
+    size_t dir_len = strlen(w->dir), name_len = strlen(name);
+    char *path = mem_alloc(dir_len + 1 + name_len + 1);
+    memcpy(path, w->dir, dir_len);
+    path[dir_len] = '/';
+    memcpy(path + dir_len + 1, name, name_len + 1);
+    return path;
+}
+
+uint64_t wal_segment_size(const struct wal *w, uint64_t number, uint64_t need)
+{
+    uint64_t bytes = WAL_SEGMENT_BYTES_FIRST;
+    for (uint64_t i = 1; i < number && bytes < w->segment_bytes; i++)
+        bytes *= 2;
+    if (bytes > w->segment_bytes)
+        bytes = w->segment_bytes;
+    if (bytes < WAL_SEGMENT_HEADER + need) {
+        bytes = WAL_SEGMENT_HEADER + need;
+        bytes += -bytes % 4096;
+    }
+    return bytes;
+}
+
+void wal_encode_segment_header(const struct wal *w, uint64_t number,
+                               uint64_t bytes, uint8_t out[WAL_SEGMENT_HEADER])
+{
+    memset(out, 0, WAL_SEGMENT_HEADER);
+    put_u32_le(out, WAL_SEGMENT_MAGIC);
+    put_u32_le(out + 8, WAL_FORMAT);
+    put_u64_le(out + 16, number);
+    put_u64_le(out + 24, bytes);
+    memcpy(out + 32, w->cluster_id, WAL_NAME_FIELD);
+    memcpy(out + 32 + WAL_NAME_FIELD, w->node, WAL_NAME_FIELD);
+    put_u32_le(out + 4, hash_crc32c(0, out + 8, WAL_SEGMENT_HEADER - 8));
+}
+
+static int fill(const struct wal *w, int fd, uint64_t number, uint64_t bytes)
+{
+    uint8_t header[WAL_SEGMENT_HEADER];
+    uint8_t *zeros = mem_zalloc(ZERO_PIECE);
+    int code = ERR_OK;
+    /* The blocks first, so that the pieces change no metadata. */
+    int refused = posix_fallocate(fd, 0, (off_t)bytes);
+    if (refused != 0 && refused != EOPNOTSUPP && refused != EINVAL)
+        code = err_from_errno(refused);
+    for (uint64_t at = 0; at < bytes && code == ERR_OK; at += ZERO_PIECE) {
+        size_t len = bytes - at < ZERO_PIECE ? bytes - at : ZERO_PIECE;
+        code = file_pwrite_all(fd, bytes_of(zeros, len), (off_t)at);
+        if (code == ERR_OK && fdatasync(fd) != 0)
+            code = err_from_errno(errno);
+    }
+    mem_free(zeros);
+    if (code != ERR_OK)
+        return code;
+    wal_encode_segment_header(w, number, bytes, header);
+    code = file_pwrite_all(fd, bytes_of(header, sizeof(header)), 0);
+    if (code == ERR_OK && fsync(fd) != 0)
+        code = err_from_errno(errno);
+    return code;
+}
+
+static int make(const struct wal *w, uint64_t number, uint64_t bytes,
+                const char *temporary, const char *path)
+{
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_from_errno(errno);
+    int code = fill(w, fd, number, bytes);
+    close(fd);
+    if (code == ERR_OK && rename(temporary, path) != 0)
+        code = err_from_errno(errno);
+    if (code != ERR_OK) {
+        unlink(temporary);
+        return code;
+    }
+    return file_sync_folder(w->dir);
+}
+
+int wal_segment_make(const struct wal *w, uint64_t number, uint64_t bytes)
+{
+    int code = fault_err(fault_hit("log.segment.before"));
+    if (code != ERR_OK)
+        return code;
+    char name[WAL_FILE_NAME_LEN + 1];
+    wal_file_name(number, name);
+    char *path = wal_path(w, name);
+    char *temporary = wal_path(w, "new.tmp");
+    code = make(w, number, bytes, temporary, path);
+    mem_free(temporary);
+    mem_free(path);
+    if (code == ERR_OK)
+        code = fault_err(fault_hit("log.segment.after"));
+    /* What the caller is told must be one of the documented errors. */
+    return code == ERR_OK || code == ERR_NO_SPACE ? code : ERR_IO;
+}
+
+int wal_segment_open(const struct wal *w, uint64_t number, int *fd_out)
+{
+    char name[WAL_FILE_NAME_LEN + 1];
+    wal_file_name(number, name);
+    char *path = wal_path(w, name);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    int code = fd >= 0 ? ERR_OK : ERR_IO;
+    mem_free(path);
+    if (code == ERR_OK)
+        *fd_out = fd;
+    return code;
+}
+
+/* -- what it holds -- */
+
+struct wal_segment *wal_segment_new(uint64_t number, uint64_t bytes)
+{
+    struct wal_segment *s = mem_zalloc(sizeof(*s));
+    list_init(&s->node);
+    s->number = number;
+    s->bytes = bytes;
+    return s;
+}
+
+void wal_segment_free(struct wal_segment *s)
+{
+    if (s == NULL)
+        return;
+    list_remove(&s->node);
+    mem_free(s->highs);
+    mem_free(s);
+}
+
+static struct wal_high *find_high(struct wal_segment *s, uint32_t shard)
+{
+    for (size_t i = 0; i < s->high_count; i++) {
+        if (s->highs[i].shard == shard)
+            return &s->highs[i];
+    }
+    return NULL;
+}
+
+void wal_segment_touch_older(struct wal_segment *s,
+                             const struct wal_touch *touch)
+{
+    struct wal_high *high = find_high(s, touch->state.id);
+    if (high != NULL && high->lsn >= touch->truncate_from)
+        high->lsn = touch->truncate_from - 1;
+}
+
+void wal_segment_touch(struct wal_segment *s, const struct wal_touch *touch)
+{
+    wal_segment_touch_older(s, touch);
+    if (touch->max_lsn == 0)
+        return;
+    struct wal_high *high = find_high(s, touch->state.id);
+    if (high == NULL) {
+        if (s->high_count == s->high_cap) {
+            s->high_cap = s->high_cap == 0 ? 8 : 2 * s->high_cap;
+            s->highs = mem_realloc(s->highs, s->high_cap * sizeof(*s->highs));
+        }
+        high = &s->highs[s->high_count++];
+        *high = (struct wal_high){touch->state.id, 0};
+    }
+    if (touch->max_lsn > high->lsn)
+        high->lsn = touch->max_lsn;
+}
