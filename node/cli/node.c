@@ -140,7 +140,7 @@ int cmd_node(int argc, char **argv)
         return CMD_OK;
     }
     const struct config_sources sources = {.file = f.file,
-                                           .env = environ,
+                                           .env = (const char *const *)environ,
                                            .sets = f.sets,
                                            .set_count = f.set_count};
     if (config_load(&sources, &config, &msg) != ERR_OK)

@@ -57,8 +57,8 @@ static int read_variable(const char *variable, struct config *c, bool *given,
     return ERR_OK;
 }
 
-static int read_environment(char **env, struct config *c, bool *given,
-                            struct err_msg *msg)
+static int read_environment(const char *const *env, struct config *c,
+                            bool *given, struct err_msg *msg)
 {
     int err = ERR_OK;
     for (size_t i = 0; env != NULL && env[i] != NULL && err == ERR_OK; i++)

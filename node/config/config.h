@@ -142,7 +142,7 @@ struct config {
 
 struct config_sources {
     const char *file;        /* path; NULL = no file */
-    char **env;              /* NAME=value, NULL-terminated; NULL = none */
+    const char *const *env;  /* NAME=value, NULL-terminated; NULL = none */
     const char *const *sets; /* "name=value" of flags, in order */
     size_t set_count;
 };

@@ -1,0 +1,325 @@
+/* Settings come from file, environment and flags in that order, and what is
+ * wrong is refused with the place, what was found and what was expected. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "node/base/check.h"
+#include "node/base/file.h"
+#include "node/base/mem.h"
+#include "node/config/config.h"
+
+static char folder[64], path[128];
+
+static int make_folder(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof(folder), "/tmp/bastide-config-XXXXXX");
+    if (mkdtemp(folder) == NULL)
+        return 1;
+    snprintf(path, sizeof(path), "%s/node.yaml", folder);
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    unlink(path);
+    return rmdir(folder);
+}
+
+/* A complete file: line numbers of its parts are used below. */
+#define WHO                                                                    \
+    "cluster: demo\n"                                                          \
+    "region: west\n"                                                           \
+    "node: west-1\n"                                                           \
+    "id: 2\n"
+#define PLACES                                                                 \
+    "data_dir: data\n"                                                         \
+    "listen: {account: '127.0.0.1:1', region: '127.0.0.1:2', node: "           \
+    "'[::1]:3', admin: 'h:4', peer: 'h:5'}\n"                                  \
+    "account: {endpoint: 'https://127.0.0.1:1/'}\n"                            \
+    "tls: {ca: ca.pem, cert: ./node.pem, key: /k/node.key}\n"                  \
+    "keys: {kek: kek.key, cluster: cluster.keys, account: account.keys}\n"
+#define REGIONS                                                                \
+    "regions:\n"                                                               \
+    "- {name: west, priority: 1, endpoint: 'https://w:2/', listen: 'h:2',\n"   \
+    "   nodes: [{name: west-1, id: 2, peer: 'h:5', endpoint: 'https://w:3/'}]" \
+    "}\n"                                                                      \
+    "- {name: east, priority: 0, endpoint: 'https://e:2/', listen: 'h:6',\n"   \
+    "   nodes: [{name: east-1, id: 1, peer: 'h:7', endpoint: 'https://e:3/'}]" \
+    "}\n"
+
+static int load(const char *text, const char *const *env, const char *set,
+                struct config **config_out, struct err_msg *msg)
+{
+    assert_int_equal(file_replace(path, 0600, bytes_str(text), NULL), ERR_OK);
+    const struct config_sources sources = {
+        .file = path, .env = env, .sets = &set, .set_count = set != NULL};
+    return config_load(&sources, config_out, msg);
+}
+
+static void a_good_file_gives_a_complete_configuration(void **state)
+{
+    (void)state;
+    struct config *c;
+    struct err_msg msg;
+    char expected[128];
+    assert_int_equal(load(WHO PLACES REGIONS, NULL, NULL, &c, &msg), ERR_OK);
+    assert_string_equal(c->cluster, "demo");
+    assert_int_equal(c->id, 2);
+    assert_string_equal(c->listen.node.host, "::1");
+    assert_int_equal(c->listen.node.port, 3);
+    snprintf(expected, sizeof(expected), "%s/node.pem", folder);
+    assert_string_equal(c->tls.cert, expected);
+    assert_string_equal(c->tls.key, "/k/node.key");
+    assert_int_equal(c->shards, 2);
+    assert_int_equal(c->limits.memtable_bytes, 64 << 20);
+    assert_int_equal(c->tls.min_version, CONFIG_TLS_1_3);
+    assert_false(c->stand_in);
+    /* Regions in the order of their priority. */
+    assert_int_equal(c->region_count, 2);
+    assert_string_equal(c->regions[0].name, "east");
+    assert_ptr_equal(c->own_region, &c->regions[1]);
+    assert_string_equal(c->own_node->name, "west-1");
+    const struct config_region *region;
+    assert_string_equal(config_find_node(c, 1, &region)->name, "east-1");
+    assert_ptr_equal(region, &c->regions[0]);
+    assert_null(config_find_node(c, 3, NULL));
+    config_free(c);
+}
+
+static void flags_win_over_environment_over_file(void **state)
+{
+    (void)state;
+    struct config *c;
+    struct err_msg msg;
+    const char *env[] = {"BASTIDE_WORKERS=3",
+                         "BASTIDE_LIMITS_MEMTABLE_BYTES=2GiB",
+                         "BASTIDE_LOG_LEVEL=warn",
+                         "BASTIDE_FAULTS=log.sync=eio",
+                         "HOME=/",
+                         NULL};
+    const char *file = WHO PLACES REGIONS "workers: 1\nshards: 5\n";
+    assert_int_equal(load(file, env, "workers=4", &c, &msg), ERR_OK);
+    assert_int_equal(c->workers, 4);
+    assert_int_equal(c->limits.memtable_bytes, 2ull << 30);
+    assert_int_equal(c->log.level, LOG_WARN);
+    assert_int_equal(c->shards, 5);
+    assert_string_equal(c->faults, "log.sync=eio");
+    config_free(c);
+}
+
+/* Each text is refused with a message that contains the second one. */
+static const struct {
+    const char *text, *expected;
+} refused[] = {
+    {"", "node.yaml: the file is empty"},
+    {"- 1\n", "found a list, expected a mapping"},
+    {"a: b: c\n", "node.yaml:1: not YAML"},
+    {"cluster: demo\nclutser: x\n", "node.yaml:2: unknown key \"clutser\""},
+    {"log:\n  levle: info\n", "node.yaml:2: unknown key \"log.levle\""},
+    {"id: 1\nid: 2\n", "node.yaml:2: duplicate key \"id\""},
+    {"regions: []\nregions: []\n", "regions: found 0 entries, expected 1 to"},
+    {"id: 256\n", "id: found \"256\", expected a whole number from 1 to 255"},
+    {"id:\n", "id: found nothing, expected a whole number"},
+    {"id: [1]\n", "id: found a list, expected one value"},
+    {"id: -1\n", "found \"-1\""},
+    {"node: West_1\n", "found \"West_1\", expected a name"},
+    {"stand_in: yes\n", "expected true or false"},
+    {"tls: {min_version: '1.1'}\n", "found \"1.1\", expected 1.3 or 1.2"},
+    {"listen: {admin: '9091'}\n", "expected an address as host:port"},
+    {"listen: {admin: 'h:0'}\n", "found \"h:0\""},
+    {"listen: {admin: 'h:65536'}\n", "found \"h:65536\""},
+    {"listen: {admin: 'a:b:1'}\n", "found \"a:b:1\""},
+    {"account: {endpoint: 'http://h:1/'}\n", "expected a URL as https://"},
+    {"account: {endpoint: 'https://h:1'}\n", "expected a URL as https://"},
+    {"account: {endpoint: 'https://h:1/x'}\n", "expected a URL as https://"},
+    {"limits: {memtable_bytes: 1KiB}\n", "expected a size from 1MiB to 64GiB"},
+    {"limits: {memtable_bytes: 1mb}\n", "expected a size"},
+    {"limits: {memtable_bytes: 99999999999999999999}\n", "expected a size"},
+    {"log: {level: loud}\n", "expected debug, info, warn or error"},
+    {"regions: [{name: a}]\n", "regions: \"priority\" is missing"},
+    {"regions: [{name: a, colour: red}]\n", "unknown key \"colour\""},
+    {"regions: [{nodes: [{id: x}]}]\n", "nodes.id: found \"x\""},
+    {PLACES REGIONS, "cluster is missing, expected a name"},
+    {WHO PLACES, "regions is missing"},
+    {WHO PLACES REGIONS "timeouts: {lease_ms: 900}\n",
+     "timeouts.lease_ms 900 and timeouts.election_ms 800"},
+};
+
+static void what_is_wrong_is_refused_with_its_place(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+        struct config *c = NULL;
+        struct err_msg msg = {""};
+        int err = load(refused[i].text, NULL, NULL, &c, &msg);
+        if (err == ERR_OK || strstr(msg.text, refused[i].expected) == NULL)
+            fail_msg("%s: got \"%s\", expected \"%s\"", refused[i].text,
+                     msg.text, refused[i].expected);
+        assert_null(c);
+    }
+}
+
+/* The regions list must be consistent and contain the node itself. */
+static const struct {
+    const char *from, *to, *expected;
+} broken[] = {
+    {"name: east,", "name: west,", "two regions are named west"},
+    {"priority: 0", "priority: 1", "both have priority 1"},
+    {"id: 1", "id: 2", "have the same id"},
+    {"name: east-1", "name: west-1", "have the same name"},
+    {"'h:7'", "'h:5'", "have the same peer"},
+    {"id: 1", "id: 0", "has id 0"},
+    {"name: west,", "name: south,", "region \"west\" is not in the list"},
+    {"name: west-1, id: 2", "name: west-2, id: 2",
+     "node \"west-1\" is not in the list"},
+    {"name: west-1, id: 2", "name: west-1, id: 9", "expected 9"},
+};
+
+static void inconsistent_topology_is_refused(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(broken); i++) {
+        char text[2048] = WHO PLACES;
+        const char *at = strstr(REGIONS, broken[i].from);
+        assert_non_null(at);
+        int head = (int)(at - REGIONS);
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "%.*s%s%s",
+                 head, REGIONS, broken[i].to, at + strlen(broken[i].from));
+        struct config *c = NULL;
+        struct err_msg msg = {""};
+        assert_int_equal(load(text, NULL, NULL, &c, &msg), ERR_INVALID);
+        if (strstr(msg.text, broken[i].expected) == NULL)
+            fail_msg("got \"%s\", expected \"%s\"", msg.text,
+                     broken[i].expected);
+    }
+}
+
+static void unknown_variables_and_flags_are_refused(void **state)
+{
+    (void)state;
+    const char *good = WHO PLACES REGIONS;
+    struct config *c = NULL;
+    struct err_msg msg;
+    const char *typo[] = {"BASTIDE_WORKER=1", NULL};
+    const char *bad[] = {"BASTIDE_LOG_LEVEL=loud", NULL};
+    assert_int_equal(load(good, typo, NULL, &c, &msg), ERR_INVALID);
+    assert_non_null(strstr(msg.text, "BASTIDE_WORKER: unknown"));
+    assert_int_equal(load(good, bad, NULL, &c, &msg), ERR_INVALID);
+    assert_non_null(strstr(msg.text, "BASTIDE_LOG_LEVEL: log.level: found"));
+    assert_int_equal(load(good, NULL, "wrokers=1", &c, &msg), ERR_INVALID);
+    assert_non_null(strstr(msg.text, "--set wrokers: unknown setting"));
+    assert_int_equal(load(good, NULL, "workers", &c, &msg), ERR_INVALID);
+    assert_non_null(strstr(msg.text, "expected name=value"));
+    assert_int_equal(load(good, NULL, "workers=x", &c, &msg), ERR_INVALID);
+    assert_non_null(strstr(msg.text, "found \"x\""));
+    assert_int_equal(load(good, NULL, "listen.peer=h:4", &c, &msg),
+                     ERR_INVALID);
+    assert_non_null(strstr(msg.text, "listen.peer and listen.admin are both"));
+}
+
+static void a_missing_or_unreadable_file_is_named(void **state)
+{
+    (void)state;
+    struct config *c = NULL;
+    struct err_msg msg;
+    const struct config_sources none = {.file = "/nowhere/node.yaml"};
+    assert_int_equal(config_load(&none, &c, &msg), ERR_NOT_FOUND);
+    assert_non_null(strstr(msg.text, "/nowhere/node.yaml: cannot read it"));
+    const struct config_sources dir = {.file = folder};
+    assert_int_equal(config_load(&dir, &c, &msg), ERR_INVALID);
+    assert_non_null(strstr(msg.text, "expected a regular file"));
+}
+
+/* ---- account keys ----------------------------------------------------------
+ */
+
+static void created_account_keys_load_and_differ(void **state)
+{
+    (void)state;
+    struct config_account_keys keys;
+    struct err_msg msg;
+    struct stat st;
+    assert_int_equal(config_account_keys_create(path, &msg), ERR_OK);
+    assert_int_equal(config_account_keys_create(path, &msg), ERR_EXISTS);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    assert_int_equal(config_account_keys_load(path, &keys, &msg), ERR_OK);
+    for (int i = 0; i < CONFIG_KEY_COUNT; i++) {
+        assert_int_equal(strlen(keys.text[i]), CONFIG_MASTER_KEY_TEXT_LEN);
+        for (int j = 0; j < i; j++)
+            assert_memory_not_equal(keys.raw[i], keys.raw[j],
+                                    CONFIG_MASTER_KEY_LEN);
+    }
+    assert_int_equal(chmod(path, 0640), 0);
+    assert_int_equal(config_account_keys_load(path, &keys, &msg),
+                     ERR_FORBIDDEN);
+    assert_non_null(strstr(msg.text, "chmod 600"));
+}
+
+static void bad_account_keys_are_refused_without_showing_them(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *expected;
+    } cases[] = {
+        {"", "key primary is missing"},
+        {"primary: c2VjcmV0\n", ":1: primary: expected the base64 form of 64"},
+        {"primary: %%%%\n", ":1: primary: expected the base64 form"},
+        {"# note\n\ntertiary: c2VjcmV0\n", ":3: expected \"primary: \""},
+        {"c2VjcmV0\n", ":1: expected \"primary: \""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct config_account_keys keys;
+        struct err_msg msg = {""};
+        assert_int_equal(
+            file_replace(path, 0600, bytes_str(cases[i].text), NULL), ERR_OK);
+        assert_int_equal(config_account_keys_load(path, &keys, &msg),
+                         ERR_INVALID);
+        if (strstr(msg.text, cases[i].expected) == NULL)
+            fail_msg("got \"%s\", expected \"%s\"", msg.text,
+                     cases[i].expected);
+        assert_null(strstr(msg.text, "c2VjcmV0"));
+    }
+}
+
+static void every_setting_is_described(void **state)
+{
+    (void)state;
+    struct config_setting s;
+    size_t count = 0;
+    for (; config_describe(count, &s); count++) {
+        assert_true(strlen(s.help) > 10);
+        assert_true(strlen(s.expected) > 5);
+    }
+    assert_true(count > 30);
+}
+
+#define ON_DISK(test)                                                          \
+    cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON_DISK(a_good_file_gives_a_complete_configuration),
+        ON_DISK(flags_win_over_environment_over_file),
+        ON_DISK(what_is_wrong_is_refused_with_its_place),
+        ON_DISK(inconsistent_topology_is_refused),
+        ON_DISK(unknown_variables_and_flags_are_refused),
+        ON_DISK(a_missing_or_unreadable_file_is_named),
+        ON_DISK(created_account_keys_load_and_differ),
+        ON_DISK(bad_account_keys_are_refused_without_showing_them),
+        cmocka_unit_test(every_setting_is_described),
+    };
+    return cmocka_run_group_tests_name("config", tests, NULL, NULL);
+}

@@ -1,0 +1,212 @@
+/* Certificates carry the identity that design section 5 asks for, verify
+ * against their CA alone, and never overwrite a file. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <openssl/x509_vfy.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "node/base/check.h"
+#include "node/crypt/cert.h"
+
+static char folder[64];
+static const char *const names[] = {"ca.pem",    "ca.key", "other.pem",
+                                    "other.key", "n.pem",  "n.key"};
+
+static const char *at(const char *name)
+{
+    static char paths[4][128];
+    static unsigned turn;
+    char *path = paths[turn++ % 4];
+    snprintf(path, sizeof(paths[0]), "%s/%s", folder, name);
+    return path;
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof(folder), "/tmp/bastide-cert-XXXXXX");
+    if (mkdtemp(folder) == NULL)
+        return 1;
+    return cert_create_ca("demo", at("ca.pem"), at("ca.key"), NULL) ||
+           cert_create_ca("demo", at("other.pem"), at("other.key"), NULL);
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        unlink(at(names[i]));
+    return rmdir(folder);
+}
+
+static X509 *read_cert(const char *name)
+{
+    FILE *f = fopen(at(name), "re");
+    assert_non_null(f);
+    X509 *cert = PEM_read_X509(f, NULL, NULL, NULL);
+    fclose(f);
+    assert_non_null(cert);
+    return cert;
+}
+
+/* X509_V_OK or why `cert` is not trusted by `ca` for `purpose`. */
+static int verify(const char *cert, const char *ca, int purpose)
+{
+    X509_STORE *store = X509_STORE_new();
+    X509 *leaf = read_cert(cert), *root = read_cert(ca);
+    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+    X509_STORE_add_cert(store, root);
+    X509_STORE_CTX_init(ctx, store, leaf, NULL);
+    X509_STORE_CTX_set_purpose(ctx, purpose);
+    int result =
+        X509_verify_cert(ctx) == 1 ? X509_V_OK : X509_STORE_CTX_get_error(ctx);
+    X509_STORE_CTX_free(ctx);
+    X509_STORE_free(store);
+    X509_free(leaf);
+    X509_free(root);
+    return result;
+}
+
+static struct cert_request node_request(const char *uri)
+{
+    static const char *const hosts[] = {"localhost", "127.0.0.1", "::1"};
+    return (struct cert_request){.common_name = "west-1",
+                                 .uri = uri,
+                                 .hosts = hosts,
+                                 .host_count = 3,
+                                 .server = true,
+                                 .client = true,
+                                 .valid_days = 1};
+}
+
+static int issue(const struct cert_request *r, struct err_msg *msg)
+{
+    return cert_issue(r, at("ca.pem"), at("ca.key"), at("n.pem"), at("n.key"),
+                      msg);
+}
+
+static void a_node_certificate_names_its_node_and_hosts(void **state)
+{
+    (void)state;
+    char uri[CERT_URI_MAX + 1];
+    assert_int_equal(cert_uri_node("demo", "west", "west-1", uri), ERR_OK);
+    assert_string_equal(uri, "spiffe://demo/region/west/node/west-1");
+    struct cert_request r = node_request(uri);
+    assert_int_equal(issue(&r, NULL), ERR_OK);
+    X509 *cert = read_cert("n.pem");
+    assert_int_equal(X509_check_host(cert, "localhost", 0, 0, NULL), 1);
+    assert_int_equal(X509_check_ip_asc(cert, "127.0.0.1", 0), 1);
+    assert_int_equal(X509_check_ip_asc(cert, "::1", 0), 1);
+    assert_int_equal(X509_check_host(cert, "example.org", 0, 0, NULL), 0);
+    GENERAL_NAMES *san =
+        X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+    int uris = 0;
+    for (int i = 0; i < sk_GENERAL_NAME_num(san); i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(san, i);
+        if (name->type != GEN_URI)
+            continue;
+        uris++;
+        assert_int_equal(ASN1_STRING_length(name->d.ia5), strlen(uri));
+        assert_memory_equal(ASN1_STRING_get0_data(name->d.ia5), uri,
+                            strlen(uri));
+    }
+    assert_int_equal(uris, 1);
+    GENERAL_NAMES_free(san);
+    X509_free(cert);
+}
+
+static void it_verifies_for_its_purposes_against_its_own_ca_alone(void **state)
+{
+    (void)state;
+    struct cert_request r = node_request("spiffe://demo/admin");
+    r.server = false;
+    assert_int_equal(issue(&r, NULL), ERR_OK);
+    assert_int_equal(verify("n.pem", "ca.pem", X509_PURPOSE_SSL_CLIENT),
+                     X509_V_OK);
+    assert_int_equal(verify("n.pem", "ca.pem", X509_PURPOSE_SSL_SERVER),
+                     X509_V_ERR_INVALID_PURPOSE);
+    assert_int_not_equal(verify("n.pem", "other.pem", X509_PURPOSE_SSL_CLIENT),
+                         X509_V_OK);
+}
+
+static void an_expired_certificate_can_be_made_and_is_refused(void **state)
+{
+    (void)state;
+    struct cert_request r = node_request("spiffe://demo/x");
+    r.valid_from_sec = -2 * 86400;
+    assert_int_equal(issue(&r, NULL), ERR_OK);
+    assert_int_equal(verify("n.pem", "ca.pem", X509_PURPOSE_SSL_SERVER),
+                     X509_V_ERR_CERT_HAS_EXPIRED);
+}
+
+static void keys_are_private_and_nothing_is_overwritten(void **state)
+{
+    (void)state;
+    struct stat st;
+    struct err_msg msg;
+    struct cert_request r = node_request("spiffe://demo/x");
+    assert_int_equal(issue(&r, NULL), ERR_OK);
+    assert_int_equal(stat(at("n.key"), &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    assert_int_equal(issue(&r, &msg), ERR_EXISTS);
+    assert_int_equal(unlink(at("n.key")), 0);
+    /* The certificate is in the way: no key must be left without one. */
+    assert_int_equal(issue(&r, &msg), ERR_EXISTS);
+    assert_int_equal(access(at("n.key"), F_OK), -1);
+}
+
+static void bad_requests_and_files_are_refused(void **state)
+{
+    (void)state;
+    struct err_msg msg;
+    char uri[CERT_URI_MAX + 1], longer[300];
+    memset(longer, 'a', sizeof(longer) - 1);
+    longer[sizeof(longer) - 1] = '\0';
+    assert_int_equal(cert_uri_node("demo", longer, "n", uri), ERR_LIMIT);
+    assert_int_equal(cert_uri_admin(longer, uri), ERR_LIMIT);
+    struct cert_request r = node_request("spiffe://demo/x");
+    r.common_name = "";
+    assert_int_equal(issue(&r, &msg), ERR_INVALID);
+    r = node_request(longer);
+    assert_int_equal(issue(&r, &msg), ERR_INVALID);
+    r = node_request("spiffe://demo/x");
+    assert_int_equal(cert_issue(&r, at("none"), at("ca.key"), at("n.pem"),
+                                at("n.key"), &msg),
+                     ERR_NOT_FOUND);
+    /* A key of another CA, and a certificate that is no CA. */
+    assert_int_equal(cert_issue(&r, at("ca.pem"), at("other.key"), at("n.pem"),
+                                at("n.key"), &msg),
+                     ERR_INVALID);
+    assert_int_equal(issue(&r, NULL), ERR_OK);
+    assert_int_equal(cert_issue(&r, at("n.pem"), at("n.key"), at("x.pem"),
+                                at("x.key"), &msg),
+                     ERR_INVALID);
+    assert_int_equal(chmod(at("ca.key"), 0644), 0);
+    assert_int_equal(issue(&r, &msg), ERR_FORBIDDEN);
+}
+
+#define ON_DISK(test)                                                          \
+    cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON_DISK(a_node_certificate_names_its_node_and_hosts),
+        ON_DISK(it_verifies_for_its_purposes_against_its_own_ca_alone),
+        ON_DISK(an_expired_certificate_can_be_made_and_is_refused),
+        ON_DISK(keys_are_private_and_nothing_is_overwritten),
+        ON_DISK(bad_requests_and_files_are_refused),
+    };
+    return cmocka_run_group_tests_name("crypt/cert", tests, NULL, NULL);
+}
