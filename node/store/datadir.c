@@ -1,0 +1,396 @@
+#include "node/store/datadir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "node/base/buf.h"
+#include "node/base/check.h"
+#include "node/base/file.h"
+#include "node/base/mem.h"
+#include "node/base/text.h"
+
+#define DATADIR_MAGIC 0x64617461u
+#define IDENTITY_BYTES_MAX 1024
+#define DISCARDED_MAX 10000
+#define DISCARD_MARKER "discarding"
+
+struct datadir {
+    uint32_t magic;
+    char *path;
+    int lock_fd;
+    struct datadir_identity identity;
+};
+
+/* -- paths -- */
+
+static int join(const struct datadir *d, const char *name,
+                char out[DATADIR_PATH_MAX])
+{
+    int len = snprintf(out, DATADIR_PATH_MAX, "%s/%s", d->path, name);
+    return len > 0 && len < DATADIR_PATH_MAX ? ERR_OK : ERR_LIMIT;
+}
+
+/* Makes a directory below the data directory, durably; fine if it is there. */
+static int make_dir(const char *path)
+{
+    if (mkdir(path, 0700) == 0)
+        return file_sync_parent(path);
+    return errno == EEXIST ? ERR_OK : err_from_errno(errno);
+}
+
+static int numbered(struct datadir *d, const char *family, uint32_t number,
+                    char path_out[DATADIR_PATH_MAX])
+{
+    char name[64];
+    CHECK_OBJ(d, DATADIR_MAGIC);
+    int code = join(d, family, path_out);
+    if (code == ERR_OK)
+        code = make_dir(path_out);
+    if (code != ERR_OK)
+        return code;
+    snprintf(name, sizeof(name), "%s/%u", family, number);
+    code = join(d, name, path_out);
+    return code == ERR_OK ? make_dir(path_out) : code;
+}
+
+int datadir_wal_path(struct datadir *d, uint32_t worker,
+                     char path_out[DATADIR_PATH_MAX])
+{
+    return numbered(d, "wal", worker, path_out);
+}
+
+int datadir_shard_path(struct datadir *d, uint32_t shard,
+                       char path_out[DATADIR_PATH_MAX])
+{
+    return numbered(d, "shards", shard, path_out);
+}
+
+/* -- the directory and its lock -- */
+
+static int check_dir(const char *path, struct err_msg *msg)
+{
+    if (mkdir(path, 0700) == 0)
+        return file_sync_parent(path);
+    if (errno != EEXIST)
+        return err_set(msg, err_from_errno(errno), "cannot make %s: %s", path,
+                       strerror(errno));
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return err_set(msg, err_from_errno(errno), "cannot examine %s: %s",
+                       path, strerror(errno));
+    if (!S_ISDIR(st.st_mode))
+        return err_set(msg, ERR_INVALID, "%s is not a directory", path);
+    if (st.st_uid != geteuid())
+        return err_set(msg, ERR_FORBIDDEN,
+                       "%s belongs to user %u, expected %u: chown it", path,
+                       (unsigned)st.st_uid, (unsigned)geteuid());
+    if ((st.st_mode & 0777) != 0700)
+        return err_set(msg, ERR_FORBIDDEN,
+                       "%s has mode %04o, expected 0700: run chmod 700", path,
+                       (unsigned)(st.st_mode & 07777));
+    return ERR_OK;
+}
+
+/* Who holds the lock, as far as its file says. */
+static long holder(int fd)
+{
+    char text[32] = {0};
+    long pid = 0;
+    if (pread(fd, text, sizeof(text) - 1, 0) > 0)
+        sscanf(text, "%ld", &pid);
+    return pid;
+}
+
+static int note_pid(int fd)
+{
+    char text[32];
+    int len = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+    if (ftruncate(fd, 0) != 0)
+        return err_from_errno(errno);
+    return file_pwrite_all(fd, bytes_of(text, (size_t)len), 0);
+}
+
+static int take_lock(struct datadir *d, struct err_msg *msg)
+{
+    char path[DATADIR_PATH_MAX];
+    int code = join(d, "lock", path);
+    if (code != ERR_OK)
+        return err_set(msg, code, "the path %s is too long", d->path);
+    d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (d->lock_fd < 0)
+        return err_set(msg, err_from_errno(errno), "cannot open %s: %s", path,
+                       strerror(errno));
+    if (flock(d->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        if (errno == EWOULDBLOCK)
+            return err_set(msg, ERR_BUSY, "%s is in use by process %ld",
+                           d->path, holder(d->lock_fd));
+        return err_set(msg, ERR_IO, "cannot lock %s: %s", path,
+                       strerror(errno));
+    }
+    code = note_pid(d->lock_fd);
+    if (code != ERR_OK)
+        return err_set(msg, code, "cannot write %s: %s", path, err_text(code));
+    return ERR_OK;
+}
+
+/* -- the identity file -- */
+
+static bool name_ok(const char *name)
+{
+    size_t len = strnlen(name, DATADIR_NAME_MAX + 1);
+    return len >= 1 && len <= DATADIR_NAME_MAX && strpbrk(name, " \n") == NULL;
+}
+
+static int write_identity(struct datadir *d, const char *path,
+                          struct err_msg *msg)
+{
+    const struct datadir_identity *id = &d->identity;
+    struct buf text;
+    buf_init(&text, IDENTITY_BYTES_MAX);
+    int code = buf_printf(&text,
+                          "format %d\ncluster %s\ncluster-id %s\nnode %s\n"
+                          "workers %u\n",
+                          DATADIR_FORMAT, id->cluster, id->cluster_id, id->node,
+                          id->workers);
+    if (code == ERR_OK)
+        code = file_create(path, 0600,
+                           bytes_of(buf_bytes(&text), buf_len(&text)), msg);
+    buf_free(&text);
+    return code;
+}
+
+/* The value of the line that begins with `name` and a blank; empty: none. */
+static struct bytes value_of(struct bytes text, const char *name)
+{
+    size_t name_len = strlen(name);
+    while (text.len > 0) {
+        const uint8_t *end = memchr(text.data, '\n', text.len);
+        size_t len = end != NULL ? (size_t)(end - text.data) : text.len;
+        if (len > name_len && text.data[name_len] == ' ' &&
+            memcmp(text.data, name, name_len) == 0)
+            return bytes_of(text.data + name_len + 1, len - name_len - 1);
+        len += end != NULL;
+        text = bytes_of(text.data + len, text.len - len);
+    }
+    return bytes_of(NULL, 0);
+}
+
+static bool copy_name(struct bytes value, char out[DATADIR_NAME_MAX + 1])
+{
+    if (value.len == 0 || value.len > DATADIR_NAME_MAX)
+        return false;
+    memcpy(out, value.data, value.len);
+    out[value.len] = '\0';
+    return name_ok(out);
+}
+
+static int parse_identity(struct bytes text, const char *path,
+                          struct datadir_identity *out, struct err_msg *msg)
+{
+    struct datadir_identity id = {0};
+    uint64_t format, workers;
+    if (text_parse_u64(value_of(text, "format"), UINT32_MAX, &format) != ERR_OK)
+        return err_set(msg, ERR_CORRUPT, "%s: no format line", path);
+    if (format != DATADIR_FORMAT)
+        return err_set(msg, ERR_UNSUPPORTED,
+                       "%s: format %llu, this program reads format %d", path,
+                       (unsigned long long)format, DATADIR_FORMAT);
+    if (!copy_name(value_of(text, "cluster"), id.cluster) ||
+        !copy_name(value_of(text, "cluster-id"), id.cluster_id) ||
+        !copy_name(value_of(text, "node"), id.node) ||
+        text_parse_u64(value_of(text, "workers"), DATADIR_WORKERS_MAX,
+                       &workers) != ERR_OK ||
+        workers == 0)
+        return err_set(msg, ERR_CORRUPT,
+                       "%s: expected cluster, cluster-id, node and workers",
+                       path);
+    id.workers = (uint32_t)workers;
+    *out = id;
+    return ERR_OK;
+}
+
+static int compare_identity(struct datadir *d,
+                            const struct datadir_identity *found,
+                            struct err_msg *msg)
+{
+    const struct datadir_identity *want = &d->identity;
+    if (strcmp(found->cluster_id, want->cluster_id) == 0 &&
+        strcmp(found->cluster, want->cluster) == 0 &&
+        strcmp(found->node, want->node) == 0)
+        return ERR_OK;
+    return err_set(msg, ERR_IDENTITY,
+                   "%s belongs to node %s of cluster %s (%s); this is node %s "
+                   "of cluster %s (%s)",
+                   d->path, found->node, found->cluster, found->cluster_id,
+                   want->node, want->cluster, want->cluster_id);
+}
+
+static int settle_identity(struct datadir *d, struct err_msg *msg)
+{
+    char path[DATADIR_PATH_MAX];
+    int code = join(d, "identity", path);
+    if (code != ERR_OK)
+        return err_set(msg, code, "the path %s is too long", d->path);
+    struct buf text;
+    buf_init(&text, IDENTITY_BYTES_MAX);
+    code = file_read(path, true, &text, msg);
+    if (code == ERR_NOT_FOUND) {
+        buf_free(&text);
+        return write_identity(d, path, msg);
+    }
+    struct datadir_identity found;
+    if (code == ERR_LIMIT)
+        code = ERR_CORRUPT;
+    if (code == ERR_OK)
+        code = parse_identity(bytes_of(buf_bytes(&text), buf_len(&text)), path,
+                              &found, msg);
+    buf_free(&text);
+    if (code == ERR_OK)
+        code = compare_identity(d, &found, msg);
+    if (code == ERR_OK)
+        d->identity.workers = found.workers;
+    return code;
+}
+
+/* -- discarding -- */
+
+static bool exists(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0;
+}
+
+/* The first name discarded-<n> that is free. */
+static int discarded_path(struct datadir *d, char out[DATADIR_PATH_MAX])
+{
+    char name[64];
+    for (unsigned n = 1; n <= DISCARDED_MAX; n++) {
+        snprintf(name, sizeof(name), "discarded-%u", n);
+        int code = join(d, name, out);
+        if (code != ERR_OK || !exists(out))
+            return code;
+    }
+    return ERR_LIMIT;
+}
+
+static int put_away(struct datadir *d, const char *family, const char *away)
+{
+    char from[DATADIR_PATH_MAX], to[DATADIR_PATH_MAX];
+    int code = join(d, family, from);
+    if (code != ERR_OK || !exists(from))
+        return code;
+    int len = snprintf(to, sizeof(to), "%s/%s", away, family);
+    if (len < 0 || len >= (int)sizeof(to))
+        return ERR_LIMIT;
+    if (rename(from, to) != 0)
+        return err_from_errno(errno);
+    code = file_sync_folder(away);
+    return code == ERR_OK ? file_sync_folder(d->path) : code;
+}
+
+/* Log and shards must go together: shards without their log have no votes, a
+ * log without its shards has no beginning. The marker makes it one step; a
+ * start that finds it finishes the job. */
+static int finish_discard(struct datadir *d, const char *marker)
+{
+    char away[DATADIR_PATH_MAX];
+    int code = discarded_path(d, away);
+    if (code == ERR_OK)
+        code = make_dir(away);
+    if (code == ERR_OK)
+        code = put_away(d, "wal", away);
+    if (code == ERR_OK)
+        code = put_away(d, "shards", away);
+    if (code == ERR_OK && unlink(marker) != 0)
+        code = err_from_errno(errno);
+    return code == ERR_OK ? file_sync_folder(d->path) : code;
+}
+
+static int resume_discard(struct datadir *d, struct err_msg *msg)
+{
+    char marker[DATADIR_PATH_MAX];
+    int code = join(d, DISCARD_MARKER, marker);
+    if (code != ERR_OK || !exists(marker))
+        return code;
+    code = finish_discard(d, marker);
+    if (code != ERR_OK)
+        return err_set(msg, code, "cannot put away the data in %s: %s", d->path,
+                       err_text(code));
+    return ERR_OK;
+}
+
+int datadir_discard(struct datadir *d, struct err_msg *msg)
+{
+    CHECK_OBJ(d, DATADIR_MAGIC);
+    char marker[DATADIR_PATH_MAX];
+    int code = join(d, DISCARD_MARKER, marker);
+    if (code == ERR_OK)
+        code = file_create(marker, 0600, bytes_str("discarding\n"), msg);
+    return code == ERR_OK ? resume_discard(d, msg) : code;
+}
+
+/* -- opening -- */
+
+static int open_steps(struct datadir *d, struct err_msg *msg)
+{
+    int code = check_dir(d->path, msg);
+    if (code == ERR_OK)
+        code = take_lock(d, msg);
+    if (code == ERR_OK)
+        code = settle_identity(d, msg);
+    if (code == ERR_OK)
+        code = resume_discard(d, msg);
+    return code;
+}
+
+int datadir_open(const char *path, const struct datadir_identity *want,
+                 struct err_msg *msg, struct datadir **datadir_out)
+{
+    if (!name_ok(want->cluster) || !name_ok(want->cluster_id) ||
+        !name_ok(want->node))
+        return err_set(msg, ERR_INVALID,
+                       "cluster, cluster id and node need names of 1 to %d "
+                       "characters without blanks",
+                       DATADIR_NAME_MAX);
+    CHECK(want->workers >= 1 && want->workers <= DATADIR_WORKERS_MAX);
+    struct datadir *d = mem_zalloc(sizeof(*d));
+    d->magic = DATADIR_MAGIC;
+    d->path = mem_strdup(path);
+    d->lock_fd = -1;
+    d->identity = *want;
+    int code = open_steps(d, msg);
+    if (code != ERR_OK) {
+        datadir_close(d);
+        return code;
+    }
+    *datadir_out = d;
+    return ERR_OK;
+}
+
+void datadir_close(struct datadir *d)
+{
+    if (d == NULL)
+        return;
+    CHECK_OBJ(d, DATADIR_MAGIC);
+    if (d->lock_fd >= 0)
+        close(d->lock_fd); /* releases the lock */
+    mem_free(d->path);
+    d->magic = 0;
+    mem_free(d);
+}
+
+uint32_t datadir_workers(const struct datadir *d)
+{
+    return d->identity.workers;
+}
+
+const char *datadir_path(const struct datadir *d)
+{
+    return d->path;
+}
