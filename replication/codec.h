@@ -1,16 +1,24 @@
 /* Messages to frames and back. Pure: links protobuf-c for computation only.
  *
+ * A frame's payload has a head and an attachment:
+ *
+ *     | u32 le: bytes of the head | head | attachment |
+ *
+ * The head is a protobuf message of wire/; the attachment is bulk bytes (entry
+ * payloads, bodies, snapshot data) that protobuf would only copy once more on
+ * each side.
+ *
  * Encoders append one whole frame (frame.h) to `out`. They answer ERR_LIMIT
  * when a bound below or the buffer's maximum would be passed, ERR_NO_MEMORY;
  * `out` is then as before.
  *
  * Decoders take a frame's payload, which is foreign: each count, length and
  * enumeration is checked before it is used, and the memory a decoder takes is
- * bounded by CODEC_ARENA_FACTOR times the payload plus CODEC_ARENA_BASE,
- * whatever the bytes say. They answer ERR_MALFORMED for bytes that are no such
- * message, ERR_LIMIT for one that passes a bound, ERR_NO_MEMORY.
- * Decoded messages borrow from the payload and from the `struct codec`, and
- * live until either changes (the next decode).
+ * bounded by CODEC_ARENA_MAX, whatever the bytes say. They answer
+ * ERR_MALFORMED for bytes that are no such message, ERR_LIMIT for one that
+ * passes a bound. Decoded messages borrow from the payload (attachments) and
+ * from the `struct codec` (the rest), and live until either changes, that is,
+ * until the next decode.
  *
  * Unknown fields are skipped (a newer peer within our protocol version may send
  * them); missing ones have their zero value.
@@ -34,11 +42,10 @@
 #define GOSSIP_MAX (16 * 1024)
 #define SNAPSHOT_CHUNK_MAX (256 * 1024)
 #define CODEC_TEXT_MAX 255 /* reasons */
-/* Room for ids and kinds around the body of a request or response. */
-#define CODEC_BODY_MAX (FRAME_MAX - 64)
-
-#define CODEC_ARENA_FACTOR 24
-#define CODEC_ARENA_BASE 4096
+/* Most bytes of a head; the largest is that of a full append. */
+#define CODEC_HEAD_MAX (512 * 1024)
+#define CODEC_BODY_MAX (FRAME_MAX - 64) /* of a request or response */
+#define CODEC_ARENA_MAX (4 * 1024 * 1024)
 
 /* Scratch memory of decoders, reused from message to message. */
 struct codec;
@@ -73,16 +80,15 @@ int codec_get_ping(struct codec *c, struct bytes payload,
 
 /* All fields of the message but `after_persist`, which is not part of the wire
  * form: what is put is what is got. An append needs its `n` heads in
- * `entries` and one payload per entry in `payloads` (NULL for other messages
- * and heartbeats). DATA: as many bytes as the head's `size`. NOOP: none.
- * CONFIG: none; its configuration is encoded from the head.
+ * `entries` and one payload of the head's `size` per entry in `payloads` (NULL
+ * for other messages and heartbeats); the payload of a CONFIG entry is not
+ * looked at, it is encoded from the head.
  *
  * Decoded heads, payloads and configurations borrow from the payload and the
  * codec. A CONFIG entry arrives with its encoded form as payload, as the log
- * wants it, and with the head's `size` as it was sent. Checked here: every
- * type and number is in its range, the counts agree, DATA sizes are those of
- * the payloads, configurations decode. Anything else is the core's to judge.
- */
+ * wants it. Checked here: every type and number is in its range, the sizes
+ * agree with the payloads and `bytes` with the sizes, configurations decode.
+ * Anything else is the core's to judge. */
 int codec_put_raft(struct buf *out, uint64_t shard, const struct raft_msg *msg,
                    const struct bytes *payloads);
 int codec_get_raft(struct codec *c, struct bytes payload, uint64_t *shard_out,
