@@ -103,7 +103,7 @@ void catalog_free(struct catalog *c); /* NULL is allowed */
 void catalog_clear(struct catalog *c);
 
 /* A record was written at `lsn`: `container` is one of CONTAINER_* of
- * node/shard/op.h, `record` its counter, `json` the opened text (copied).
+ * numbers.h, `record` its counter, `json` the opened text (copied).
  * Putting the same record again replaces it.
  * ERR_CORRUPT with a message when the text is not what such a record holds;
  * the catalog is then as before, except for its LSN. */

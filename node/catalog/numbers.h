@@ -5,10 +5,11 @@
 /* Users' containers have numbers from CONTAINER_FIRST_USER on and never reuse
  * one (rid.h). */
 enum {
-    CONTAINER_DATABASES = 1,  /* partition key: "", id: database id */
-    CONTAINER_CONTAINERS = 2, /* partition key: database RID, id: container id */
-    CONTAINER_ACCOUNT = 3,    /* partition key: "", id: "account" */
-    CONTAINER_GROUPS = 4,     /* partition key: "", id: group name */
+    CONTAINER_DATABASES = 1, /* partition key: "", id: database id */
+    CONTAINER_CONTAINERS =
+        2,                 /* partition key: database RID, id: container id */
+    CONTAINER_ACCOUNT = 3, /* partition key: "", id: "account" */
+    CONTAINER_GROUPS = 4,  /* partition key: "", id: group name */
     CONTAINER_FIRST_USER = 16
 };
 

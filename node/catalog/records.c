@@ -1,0 +1,295 @@
+#include "node/catalog/records.h"
+
+#include <string.h>
+
+#include "node/base/mem.h"
+#include "node/base/text.h"
+#include "node/json/json.h"
+
+static const char *const level_names[CONSISTENCY_COUNT] = {
+    [CONSISTENCY_STRONG] = "Strong",
+    [CONSISTENCY_BOUNDED] = "BoundedStaleness",
+    [CONSISTENCY_SESSION] = "Session",
+    [CONSISTENCY_PREFIX] = "ConsistentPrefix",
+    [CONSISTENCY_EVENTUAL] = "Eventual",
+};
+
+const char *consistency_name(enum consistency_level level)
+{
+    CHECK(level < CONSISTENCY_COUNT);
+    return level_names[level];
+}
+
+int consistency_parse(struct bytes text, enum consistency_level *level_out)
+{
+    for (int i = 0; i < CONSISTENCY_COUNT; i++)
+        if (text_equal_nocase(text, level_names[i])) {
+            *level_out = (enum consistency_level)i;
+            return ERR_OK;
+        }
+    return ERR_INVALID;
+}
+
+/* -- databases ----------------------------------------------------------- */
+
+static int corrupt(struct err_msg *msg, const char *record, const char *what)
+{
+    return err_set(msg, ERR_CORRUPT,
+                   "stored %s record: %s is missing or invalid", record, what);
+}
+
+static int read_database(const struct json *j, struct buf *scratch,
+                         struct catalog_database *db, struct err_msg *msg)
+{
+    struct bytes rid;
+    if (json_type(j, 0) != JSON_OBJECT ||
+        json_get_string(j, 0, "id", scratch, &db->name) != ERR_OK)
+        return corrupt(msg, "database", "id");
+    if (json_get_string(j, 0, "_rid", scratch, &rid) != ERR_OK ||
+        rid_parse(rid, &db->rid) != ERR_OK ||
+        rid_kind(&db->rid) != RID_DATABASE)
+        return corrupt(msg, "database", "_rid");
+    db->number = rid_database_number(&db->rid);
+    int err = json_get_string(j, 0, "_etag", scratch, &db->etag);
+    if (err != ERR_OK && err != ERR_NOT_FOUND)
+        return corrupt(msg, "database", "_etag");
+    err = json_get_int64(j, 0, "_ts", &db->ts);
+    if (err != ERR_OK && err != ERR_NOT_FOUND)
+        return corrupt(msg, "database", "_ts");
+    return ERR_OK;
+}
+
+int catalog_database_parse(struct bytes json, struct catalog_database **db_out,
+                           struct err_msg *msg)
+{
+    if (json.len > JSON_TEXT_MAX)
+        return corrupt(msg, "database", "its size");
+    struct catalog_database *db = mem_zalloc(sizeof(*db));
+    db->magic = CATALOG_DATABASE_MAGIC;
+    db->refs = 1;
+    /* Decoded strings stand behind the text and are shorter than it. */
+    db->storage = mem_alloc(2 * json.len + 1);
+    memcpy(db->storage, json.data, json.len);
+    db->json = bytes_of(db->storage, json.len);
+    struct buf scratch = buf_over(db->storage + json.len, json.len + 1);
+    struct json j;
+    json_init(&j);
+    int err = json_parse(&j, db->json, JSON_TEXT_MAX, NULL);
+    err = err == ERR_OK ? read_database(&j, &scratch, db, msg)
+                        : corrupt(msg, "database", "its JSON");
+    json_free(&j);
+    if (err == ERR_OK)
+        *db_out = db;
+    else
+        catalog_database_unref(db);
+    return err;
+}
+
+struct catalog_database *catalog_database_ref(struct catalog_database *db)
+{
+    CHECK_OBJ(db, CATALOG_DATABASE_MAGIC);
+    CHECK(db->refs > 0 && db->refs < UINT32_MAX);
+    db->refs++;
+    return db;
+}
+
+void catalog_database_unref(struct catalog_database *db)
+{
+    if (db == NULL)
+        return;
+    CHECK_OBJ(db, CATALOG_DATABASE_MAGIC);
+    CHECK(db->refs > 0);
+    if (--db->refs > 0)
+        return;
+    db->magic = 0;
+    mem_free(db->storage);
+    mem_free(db);
+}
+
+/* -- fields of account and group records --------------------------------- */
+
+/* A record being read: the first field that is wrong is remembered. */
+struct reader {
+    struct json json;
+    const char *wrong;
+};
+
+static void read_string(struct reader *r, json_ref value, const char *name,
+                        char out[CATALOG_NAME_MAX + 1])
+{
+    char decoded[CATALOG_NAME_MAX * 6 + 2];
+    struct buf scratch = buf_over(decoded, sizeof(decoded));
+    struct bytes text = {0};
+    bool legal = value != JSON_NONE &&
+                 json_type(&r->json, value) == JSON_STRING &&
+                 json_string(&r->json, value, &scratch, &text) == ERR_OK &&
+                 text.len > 0 && text.len <= CATALOG_NAME_MAX &&
+                 memchr(text.data, 0, text.len) == NULL;
+    if (!legal) {
+        r->wrong = name;
+        return;
+    }
+    memcpy(out, text.data, text.len);
+    out[text.len] = '\0';
+}
+
+static int64_t read_integer(struct reader *r, json_ref object, const char *name,
+                            int64_t min, int64_t max)
+{
+    int64_t value = 0;
+    if (json_get_int64(&r->json, object, name, &value) != ERR_OK ||
+        value < min || value > max) {
+        r->wrong = name;
+        return min;
+    }
+    return value;
+}
+
+static uint16_t read_key(struct reader *r, const char *name,
+                         uint8_t out[GROUP_WRAPPED_KEY_MAX])
+{
+    struct bytes text;
+    struct buf key = buf_over(out, GROUP_WRAPPED_KEY_MAX);
+    json_ref value = json_get_str(&r->json, 0, name);
+    if (value == JSON_NONE || json_type(&r->json, value) != JSON_STRING ||
+        json_string_escaped(&r->json, value)) {
+        r->wrong = name;
+        return 0;
+    }
+    text = json_raw(&r->json, value);
+    text = bytes_of(text.data + 1, text.len - 2);
+    if (text_base64_decode(text, &key) != ERR_OK || buf_len(&key) == 0)
+        r->wrong = name;
+    return (uint16_t)buf_len(&key);
+}
+
+static void write_key_bytes(struct json_writer *w, const char *name,
+                            const uint8_t *key, size_t len)
+{
+    char text[(GROUP_WRAPPED_KEY_MAX + 2) / 3 * 4];
+    struct buf encoded = buf_over(text, sizeof(text));
+    CHECK(len > 0 && len <= GROUP_WRAPPED_KEY_MAX);
+    CHECK(text_base64_encode(bytes_of(key, len), &encoded) == ERR_OK);
+    json_write_member_string(w, name, bytes_of(text, buf_len(&encoded)));
+}
+
+/* -- account ------------------------------------------------------------- */
+
+int catalog_account_format(const struct catalog_account *a, struct buf *out)
+{
+    struct json_writer w;
+    json_writer_init(&w, out);
+    json_write_object_begin(&w);
+    json_write_member_str(&w, "id", a->id);
+    json_write_key(&w, "consistency");
+    json_write_object_begin(&w);
+    json_write_member_str(&w, "level", consistency_name(a->consistency.level));
+    json_write_member_int64(&w, "maxStalenessPrefix",
+                            a->consistency.max_staleness_prefix);
+    json_write_member_int64(&w, "maxIntervalInSeconds",
+                            a->consistency.max_staleness_interval);
+    json_write_object_end(&w);
+    json_write_object_end(&w);
+    return json_writer_end(&w);
+}
+
+static void read_account(struct reader *r, struct catalog_account *a)
+{
+    read_string(r, json_get_str(&r->json, 0, "id"), "id", a->id);
+    json_ref policy = json_get_str(&r->json, 0, "consistency");
+    char level[CATALOG_NAME_MAX + 1] = "";
+    if (policy == JSON_NONE) {
+        r->wrong = "consistency";
+        return;
+    }
+    read_string(r, json_get_str(&r->json, policy, "level"), "level", level);
+    if (consistency_parse(bytes_str(level), &a->consistency.level) != ERR_OK)
+        r->wrong = "level";
+    a->consistency.max_staleness_prefix =
+        (int32_t)read_integer(r, policy, "maxStalenessPrefix", 0, INT32_MAX);
+    a->consistency.max_staleness_interval =
+        (int32_t)read_integer(r, policy, "maxIntervalInSeconds", 0, INT32_MAX);
+}
+
+int catalog_account_parse(struct bytes json, struct catalog_account *a_out,
+                          struct err_msg *msg)
+{
+    struct reader r = {.wrong = NULL};
+    struct catalog_account a = {.id = ""};
+    json_init(&r.json);
+    if (json_parse(&r.json, json, JSON_TEXT_MAX, NULL) != ERR_OK)
+        r.wrong = "its JSON";
+    else
+        read_account(&r, &a);
+    json_free(&r.json);
+    if (r.wrong != NULL)
+        return corrupt(msg, "account", r.wrong);
+    *a_out = a;
+    return ERR_OK;
+}
+
+/* -- groups -------------------------------------------------------------- */
+
+int catalog_group_format(const struct catalog_group *g, struct buf *out)
+{
+    struct json_writer w;
+    json_writer_init(&w, out);
+    json_write_object_begin(&w);
+    json_write_member_str(&w, "id", g->name);
+    json_write_member_int64(&w, "number", g->number);
+    json_write_member_int64(&w, "firstShard", g->first_shard);
+    json_write_member_int64(&w, "shards", g->shard_count);
+    write_key_bytes(&w, "dataKey", g->data_key, g->data_key_len);
+    write_key_bytes(&w, "indexKey", g->index_key, g->index_key_len);
+    json_write_key(&w, "regions");
+    json_write_array_begin(&w);
+    for (size_t i = 0; i < g->region_count; i++)
+        json_write_str(&w, g->regions[i]);
+    json_write_array_end(&w);
+    json_write_object_end(&w);
+    return json_writer_end(&w);
+}
+
+static void read_regions(struct reader *r, struct catalog_group *g)
+{
+    json_ref regions = json_get_str(&r->json, 0, "regions");
+    if (regions == JSON_NONE || json_type(&r->json, regions) != JSON_ARRAY ||
+        json_count(&r->json, regions) == 0 ||
+        json_count(&r->json, regions) > GROUP_REGIONS_MAX) {
+        r->wrong = "regions";
+        return;
+    }
+    for (json_ref v = json_first(&r->json, regions); v != JSON_NONE;
+         v = json_next(&r->json, regions, v))
+        read_string(r, v, "regions", g->regions[g->region_count++]);
+}
+
+static void read_group(struct reader *r, struct catalog_group *g)
+{
+    read_string(r, json_get_str(&r->json, 0, "id"), "id", g->name);
+    g->number = (uint16_t)read_integer(r, 0, "number", 0, UINT16_MAX);
+    g->first_shard =
+        (uint16_t)read_integer(r, 0, "firstShard", 1, RID_SHARD_MAX);
+    g->shard_count = (uint16_t)read_integer(r, 0, "shards", 1,
+                                            RID_SHARD_MAX + 1 - g->first_shard);
+    g->data_key_len = read_key(r, "dataKey", g->data_key);
+    g->index_key_len = read_key(r, "indexKey", g->index_key);
+    read_regions(r, g);
+}
+
+int catalog_group_parse(struct bytes json, struct catalog_group *g_out,
+                        struct err_msg *msg)
+{
+    struct reader r = {.wrong = NULL};
+    struct catalog_group g = {.name = ""};
+    json_init(&r.json);
+    if (json_parse(&r.json, json, JSON_TEXT_MAX, NULL) != ERR_OK)
+        r.wrong = "its JSON";
+    else
+        read_group(&r, &g);
+    json_free(&r.json);
+    if (r.wrong != NULL)
+        return corrupt(msg, "group", r.wrong);
+    *g_out = g;
+    return ERR_OK;
+}
