@@ -73,6 +73,17 @@ enum op {
     OP_COUNT
 };
 
+/* Aggregate functions, in the order of their names in bind.c. */
+enum aggregate_kind {
+    AGGREGATE_COUNT,
+    AGGREGATE_COUNTIF,
+    AGGREGATE_SUM,
+    AGGREGATE_AVG,
+    AGGREGATE_MIN,
+    AGGREGATE_MAX,
+    AGGREGATE_KIND_COUNT
+};
+
 struct function;
 struct select;
 
@@ -94,17 +105,6 @@ struct expr {
     const struct function *function;
     struct select *select;
     struct value value;
-};
-
-/* Aggregate functions, in the order of their names in bind.c. */
-enum aggregate_kind {
-    AGGREGATE_COUNT,
-    AGGREGATE_COUNTIF,
-    AGGREGATE_SUM,
-    AGGREGATE_AVG,
-    AGGREGATE_MIN,
-    AGGREGATE_MAX,
-    AGGREGATE_KIND_COUNT
 };
 
 enum source_kind {

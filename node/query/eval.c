@@ -1,6 +1,7 @@
 #include "node/query/eval.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "node/base/check.h"
 #include "node/base/err.h"
@@ -482,10 +483,28 @@ static void walk_elements(struct eval *e, const struct walk *w,
     if (elements->type != VALUE_ARRAY)
         return;
     value_iter_init(&it, e->arena, elements);
-    while (e->result == ERR_OK && value_iter_next(&it, NULL, &element)) {
+    while (e->result == ERR_OK && !e->arena->failed &&
+           value_iter_next(&it, NULL, &element)) {
         e->slots[source->slot] = element;
         walk_sources(e, w, source->next);
     }
+}
+
+static void walk_row(struct eval *e, const struct walk *w)
+{
+    if (++e->rows_tried > QUERY_ROWS_TRIED_MAX) {
+        e->result = query_fail(e->error, ERR_LIMIT, "", e->text, 0, 0,
+                               "The query's joins make too many rows of one "
+                               "document.");
+        return;
+    }
+    if (w->select->where != NULL) {
+        struct value v = eval_expr(e, w->select->where);
+        if (!value_is_true(&v))
+            return;
+    }
+    w->row(w->arg, e);
+    eval_check_memory(e);
 }
 
 /* Binds `source` and those after it in every possible way. The depth of this
@@ -497,13 +516,7 @@ static void walk_sources(struct eval *e, const struct walk *w,
     if (e->result != ERR_OK)
         return;
     if (source == NULL) {
-        if (w->select->where != NULL) {
-            v = eval_expr(e, w->select->where);
-            if (!value_is_true(&v))
-                return;
-        }
-        w->row(w->arg, e);
-        eval_check_memory(e);
+        walk_row(e, w);
         return;
     }
     switch (source->kind) {

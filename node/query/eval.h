@@ -15,6 +15,7 @@ struct eval {
     const struct value *keys;       /* for EXPR_GROUP_KEY */
     int result;
     struct query_error *error;
+    uint32_t rows_tried; /* for this document; zeroed by the owner */
     struct value slots[SLOT_MAX];
 };
 

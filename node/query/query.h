@@ -57,8 +57,9 @@
 #define QUERY_AGGREGATE_MAX 64             /* aggregate calls of one SELECT */
 /* Limits at run time; passing one is ERR_LIMIT with an error text. */
 #define QUERY_ROW_MEMORY_MAX                                                   \
-    (16u * 1024 * 1024)                           /* to evaluate one document  \
-                                                   */
+    (16u * 1024 * 1024)               /* to evaluate one document              \
+                                       */
+#define QUERY_ROWS_TRIED_MAX 1000000u /* combinations of JOIN, per document */
 #define QUERY_HELD_MEMORY_MAX (64u * 1024 * 1024) /* rows, groups held */
 #define QUERY_ROW_MAX (8u * 1024 * 1024)          /* bytes of one result row */
 #define QUERY_TOKEN_MAX (64u * 1024)              /* bytes of a page token */
