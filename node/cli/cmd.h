@@ -13,7 +13,9 @@ enum cmd_exit {
     CMD_USAGE = 2,  /* the command line was wrong; nothing was done */
 };
 
-#define BASTIDE_VERSION "0.1.0"
+#include "node/server/node.h"
+
+#define BASTIDE_VERSION NODE_VERSION
 
 int cmd_init(int argc, char **argv);
 int cmd_demo(int argc, char **argv);

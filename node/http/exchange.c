@@ -42,6 +42,7 @@ struct http_exchange *exchange_new(struct http_front *f, struct http_conn *c)
         .arrived_us = front_now(f),
         .listener_tag = c->tag,
         .peer_addr = x->peer_addr,
+        .peer_uri = chan_peer_uri(c->chan),
     };
     x->head.header_count = 0;
     x->send_continue = x->close = x->reply_head_sent = false;

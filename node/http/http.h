@@ -134,6 +134,9 @@ struct http_request {
     /* Of the listener; NULL for a connection of http_front_adopt. */
     void *listener_tag;
     const char *peer_addr; /* "127.0.0.1:54321", for logs */
+    /* The URI of the verified client certificate, NULL without one. Valid
+     * inside on_request only. */
+    const char *peer_uri;
     void *user;            /* the handler's own; NULL at first */
 };
 

@@ -594,6 +594,11 @@ uint64_t shard_written(const struct shard *s)
     return s->written;
 }
 
+uint64_t shard_durable(const struct shard *s)
+{
+    return s->durable;
+}
+
 void shard_persisted(struct shard *s, usec_t now, uint64_t update)
 {
     CHECK_OBJ(s, SHARD_MAGIC);
@@ -908,6 +913,11 @@ struct flush *shard_flush_take(struct shard *s)
     if (s->flush == NULL || !s->flush->complete)
         return NULL;
     return TAKE(s->flush);
+}
+
+bool shard_flush_pending(const struct shard *s)
+{
+    return s->flushing;
 }
 
 void shard_flush_failed(struct shard *s)

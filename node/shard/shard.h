@@ -94,7 +94,8 @@ struct shard_env {
     void (*on_role)(void *user, struct shard *s);
     /* Whether a user's container was deleted (its number is never reused).
      * Unknown numbers are not deleted. May be NULL. */
-    bool (*container_deleted)(void *user, uint32_t container);
+    bool (*container_deleted)(void *user, const struct shard *s,
+                              uint32_t container);
     int64_t (*wall_sec)(void *user);
 };
 
@@ -161,6 +162,8 @@ int shard_change(struct shard *s, usec_t now, const struct raft_config *target);
 bool shard_flush(struct shard *s, usec_t now);
 /* Number of the last update that wrote; goes with the batch it is in. */
 uint64_t shard_written(const struct shard *s);
+/* Number of the last update that is durable, see shard_persisted. */
+uint64_t shard_durable(const struct shard *s);
 /* All records of updates up to `update` are durable. */
 void shard_persisted(struct shard *s, usec_t now, uint64_t update);
 /* When shard_tick is due. */
@@ -178,6 +181,8 @@ bool shard_flush_begin(struct shard *s);
  * durable, then calls shard_flushed (and frees it), or, to give up,
  * shard_flush_failed. */
 struct flush *shard_flush_take(struct shard *s);
+/* From shard_flush_begin to shard_flushed or shard_flush_failed. */
+bool shard_flush_pending(const struct shard *s);
 void shard_flushed(struct shard *s, usec_t now, const struct flush *f);
 void shard_flush_failed(struct shard *s);
 /* Frees memory of flushed versions; true when done. */
@@ -202,6 +207,7 @@ void shard_snapshot_sent(struct shard *s, usec_t now, raft_id to, bool ok);
 int shard_installed(struct shard *s, usec_t now, raft_id from, uint64_t lsn,
                     uint64_t term, const struct raft_config *config);
 void shard_adopted(struct shard *s, usec_t now);
+bool shard_installing(const struct shard *s);
 
 /* -- looking ------------------------------------------------------------------
  */

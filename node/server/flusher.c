@@ -1,0 +1,146 @@
+#include "node/server/flusher.h"
+
+#include <string.h>
+
+#include "node/base/check.h"
+#include "node/base/log.h"
+#include "node/base/mem.h"
+#include "node/server/worker.h"
+#include "node/shard/record.h"
+
+static void flush_run(struct helper_job *job)
+{
+    struct flusher *f = LIST_ENTRY(job, struct flusher, job);
+    f->err = engine_flush(f->replica->engine, f->flush);
+}
+
+static void drop_run(struct helper_job *job)
+{
+    struct flusher *f = LIST_ENTRY(job, struct flusher, job);
+    uint8_t prefix[RECORD_PREFIX_LEN];
+    record_prefix(f->drop_table, f->drops[0], prefix);
+    f->err =
+        engine_drop_prefix(f->replica->engine, bytes_of(prefix, sizeof(prefix)),
+                           FLUSHER_DROP_BUDGET, &f->drop_more);
+}
+
+static void drop_done(struct inbox_message *m, void *owner)
+{
+    (void)owner;
+    struct flusher *f = LIST_ENTRY(m, struct flusher, job.message);
+    f->running = false;
+    if (f->err != ERR_OK) {
+        f->retry_us = clock_mono_us() + FLUSHER_RETRY_US;
+    } else if (!f->drop_more && f->drop_table < RECORD_TABLE_ID) {
+        f->drop_table++;
+    } else if (!f->drop_more) {
+        f->drop_count--;
+        memmove(f->drops, f->drops + 1, f->drop_count * sizeof(*f->drops));
+        f->drop_table = RECORD_TABLE_TEXT;
+    }
+    worker_wake(f->replica->worker);
+}
+
+static void drop_submit(struct flusher *f)
+{
+    f->job.run = drop_run;
+    f->job.message.deliver = drop_done;
+    f->running = true;
+    helper_submit(&f->replica->worker->helper, HELPER_STORE, &f->job);
+}
+
+void flusher_drop(struct flusher *f, uint32_t container)
+{
+    shard_drop_container(f->replica->shard, container);
+    if (f->drop_count == f->drop_cap) {
+        f->drop_cap = f->drop_cap > 0 ? f->drop_cap * 2 : 8;
+        f->drops = mem_realloc(f->drops, f->drop_cap * sizeof(*f->drops));
+    }
+    f->drops[f->drop_count++] = container;
+    worker_wake(f->replica->worker);
+}
+
+static void flush_done(struct inbox_message *m, void *owner);
+
+static void flush_submit(struct flusher *f)
+{
+    f->job.run = flush_run;
+    f->job.message.deliver = flush_done;
+    f->running = true;
+    helper_submit(&f->replica->worker->helper, HELPER_STORE, &f->job);
+}
+
+static void flush_success(struct flusher *f, usec_t now)
+{
+    struct replica *r = f->replica;
+    engine_flush_done(r->engine, f->flush);
+    shard_flushed(r->shard, now, f->flush);
+    flush_free(TAKE(f->flush));
+    f->flushed_us = now;
+    f->trimming = true;
+    f->flushes++;
+}
+
+static void flush_done(struct inbox_message *m, void *owner)
+{
+    (void)owner;
+    struct flusher *f = LIST_ENTRY(m, struct flusher, job.message);
+    struct replica *r = f->replica;
+    usec_t now = clock_mono_us();
+    f->running = false;
+    if (f->err == ERR_OK) {
+        flush_success(f, now);
+        return;
+    }
+    int err = f->err == ERR_FULL ? engine_grow(r->engine) : f->err;
+    if (f->err == ERR_FULL && err == ERR_OK) {
+        flush_submit(f);
+        return;
+    }
+    f->failures++;
+    log_warn("flush failed; the records stay in memory and in the log",
+             LOG_UINT("shard", r->id), LOG_STR("error", err_text(err)));
+    flush_free(TAKE(f->flush));
+    shard_flush_failed(r->shard);
+    f->retry_us = now + FLUSHER_RETRY_US;
+}
+
+void flusher_init(struct flusher *f, struct replica *r)
+{
+    *f = (struct flusher){.replica = r,
+                          .flushed_us = clock_mono_us(),
+                          .drop_table = RECORD_TABLE_TEXT};
+}
+
+void flusher_free(struct flusher *f)
+{
+    CHECK(!f->running);
+    flush_free(TAKE(f->flush));
+    mem_free(TAKE(f->drops));
+}
+
+void flusher_check(struct flusher *f, usec_t now, bool force)
+{
+    if (f->running || f->flush != NULL || now < f->retry_us)
+        return;
+    if (force || shard_dirty_bytes(f->replica->shard) >= FLUSHER_BYTES ||
+        now - f->flushed_us >= FLUSHER_INTERVAL_US)
+        if (shard_flush_begin(f->replica->shard))
+            worker_wake(f->replica->worker);
+}
+
+bool flusher_turn(struct flusher *f, usec_t now)
+{
+    if (!f->running && f->flush == NULL) {
+        f->flush = shard_flush_take(f->replica->shard);
+        if (f->flush != NULL)
+            flush_submit(f);
+        else if (f->drop_count > 0 && now >= f->retry_us &&
+                 !shard_flush_pending(f->replica->shard) &&
+                 !shard_installing(f->replica->shard))
+            drop_submit(f);
+    }
+    if (f->trimming)
+        f->trimming = !shard_trim(f->replica->shard, FLUSHER_TRIM_BUDGET);
+    return f->trimming;
+}

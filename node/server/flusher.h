@@ -1,0 +1,51 @@
+/* Moves a shard's committed records from memory to LMDB in the background:
+ * collected on the loop in slices, written by the helper thread in one synced
+ * transaction, then freed from memory in slices. */
+#ifndef BASTIDE_SERVER_FLUSHER_H
+#define BASTIDE_SERVER_FLUSHER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node/base/clock.h"
+#include "node/server/helper.h"
+#include "node/store/flush.h"
+
+struct replica;
+
+/* A shard is flushed when it holds this much in memory, or after this time. */
+#define FLUSHER_BYTES ((size_t)8 << 20)
+#define FLUSHER_INTERVAL_US (10 * USEC_PER_SEC)
+#define FLUSHER_RETRY_US (USEC_PER_SEC / 2)
+#define FLUSHER_TRIM_BUDGET 4000
+#define FLUSHER_DROP_BUDGET 10000
+
+struct flusher {
+    struct helper_job job;
+    struct replica *replica;
+    struct flush *flush; /* with the helper */
+    int err;
+    /* Containers whose records are to be deleted, oldest first. */
+    uint32_t *drops;
+    uint32_t drop_count, drop_cap;
+    uint8_t drop_table; /* of the first one */
+    bool drop_more;
+    bool running;  /* the helper has the job */
+    bool trimming; /* memory of the last flush is not all freed */
+    usec_t flushed_us;
+    usec_t retry_us;
+    uint64_t flushes, failures;
+};
+
+void flusher_init(struct flusher *f, struct replica *r);
+void flusher_free(struct flusher *f);
+/* A container is gone for good: deletes its records from memory now and from
+ * LMDB in the background. */
+void flusher_drop(struct flusher *f, uint32_t container);
+/* Begins a flush when one is due; `force` whenever there is anything. */
+void flusher_check(struct flusher *f, usec_t now, bool force);
+/* Once a turn: hands a collected flush to the helper, frees memory. True when
+ * there is more to do at once. */
+bool flusher_turn(struct flusher *f, usec_t now);
+
+#endif

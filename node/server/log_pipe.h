@@ -1,0 +1,67 @@
+/* The way of a worker's log records to the disk: collected in a batch during a
+ * loop turn, appended and synced by the helper thread, one batch at a time.
+ *
+ * While a batch is being synced the next one fills; under load batches grow by
+ * themselves. An append that fails is repeated until it succeeds (see wal.h on
+ * failed syncs); meanwhile writes are refused and nothing that was in the batch
+ * counts as durable.
+ */
+#ifndef BASTIDE_SERVER_LOG_PIPE_H
+#define BASTIDE_SERVER_LOG_PIPE_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node/base/list.h"
+#include "node/server/helper.h"
+#include "node/store/wal.h"
+
+struct worker;
+struct replica;
+struct shard;
+
+/* Batches that wait; far above what Raft's windows let come in. */
+#define LOG_PIPE_BATCHES_MAX 64
+#define LOG_PIPE_RETRY_MS 200
+
+struct log_batch {
+    struct helper_job job;
+    struct list node;
+    struct worker *worker;
+    struct wal_batch *records;
+    uint64_t *written; /* per replica: complete up to this update */
+    int err;           /* of the append */
+};
+
+struct log_pipe {
+    struct worker *worker;
+    struct wal *wal;
+    struct list waiting;       /* closed batches, oldest first */
+    struct log_batch *filling; /* never NULL */
+    struct log_batch *syncing; /* with the helper, or waiting to be repeated */
+    struct list spare;         /* for the next turns */
+    uint32_t batch_count;
+    struct ev_timer retry;
+    bool failing;
+    uint64_t appends, append_us_total, append_us_max;
+};
+
+void log_pipe_init(struct log_pipe *p, struct worker *w, struct wal *wal);
+/* No append may be under way. */
+void log_pipe_destroy(struct log_pipe *p);
+
+/* For struct shard_env. */
+void log_pipe_entry(struct log_pipe *p, uint16_t shard, const struct entry *e);
+void log_pipe_hard_state(struct log_pipe *p, uint16_t shard, uint64_t term,
+                         uint64_t vote);
+void log_pipe_truncate(struct log_pipe *p, uint16_t shard, uint64_t from);
+void log_pipe_reset(struct log_pipe *p, uint16_t shard, uint64_t lsn,
+                    uint64_t term);
+
+/* End of a turn: hands over what there is, if nothing is under way. */
+void log_pipe_kick(struct log_pipe *p);
+/* Nothing is waiting or under way. */
+bool log_pipe_idle(const struct log_pipe *p);
+
+#endif

@@ -1,0 +1,20 @@
+/* The process: puts the parts of a node together, runs it, ends it.
+ *
+ * Start: data directory, keys, TLS contexts, workers (each opens its log,
+ * engines and shards), catalog, listeners, links, threads. Stop (SIGTERM,
+ * SIGINT): leaderships are handed over, requests answered, threads ended.
+ */
+#ifndef BASTIDE_SERVER_NODE_H
+#define BASTIDE_SERVER_NODE_H
+
+struct config;
+
+#define NODE_VERSION "0.1.0"
+
+/* Runs until a signal ends it. 0 after an orderly end; otherwise an error code
+ * of node/base/err.h, which was logged with its reason. Blocks signals in the
+ * calling thread, which must be the process's first and only one. `config` is
+ * borrowed and must not change. */
+int node_run(const struct config *config);
+
+#endif

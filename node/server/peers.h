@@ -1,0 +1,36 @@
+/* Worker 0's links to the other nodes: Raft messages to and from the workers
+ * that own the shards, forwarded operations, snapshots. */
+#ifndef BASTIDE_SERVER_PEERS_H
+#define BASTIDE_SERVER_PEERS_H
+
+#include "consensus/raft.h"
+#include "node/server/worker.h"
+
+struct peers;
+
+/* Opens the peer listener and begins to connect. Worker 0, main thread. */
+int peers_create(struct worker *w, struct err_msg *msg,
+                 struct peers **peers_out);
+void peers_free(struct peers *p);
+
+/* From any worker's thread, for struct shard_env: a message of one of its
+ * shards. Copies what it needs (entries are kept by reference on worker 0). */
+void peers_send_raft(struct worker *from, uint16_t shard,
+                     const struct raft_msg *m, const struct raft_entry *heads,
+                     struct entry *const *entries);
+
+/* Worker 0 only. */
+struct links *peers_links(struct peers *p);
+/* Whether the link to a node is up. */
+bool peers_up(const struct peers *p, uint32_t node_id);
+/* Since when it is down (monotonic), 0 while up. */
+usec_t peers_down_since(const struct peers *p, uint32_t node_id);
+/* An operation's encoded form to a node; see links_request. The task is found
+ * again by the id. */
+struct task;
+int peers_request(struct peers *p, uint32_t node_id, uint32_t deadline_ms,
+                  struct bytes body, struct task *task, uint64_t *id_out);
+/* The task of a request that is answered or failed; forgets it. */
+struct task *peers_take_task(struct peers *p, uint64_t id);
+
+#endif

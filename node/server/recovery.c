@@ -1,0 +1,241 @@
+#include "node/server/recovery.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "node/base/check.h"
+#include "node/base/log.h"
+#include "node/base/mem.h"
+#include "node/base/rng.h"
+#include "node/server/shard_env.h"
+#include "node/server/worker.h"
+
+struct replay {
+    struct worker *worker;
+    struct recovered *list; /* one per replica */
+};
+
+/* ---- replay -------------------------------------------------------------- */
+
+static struct recovered *find(struct replay *replay, uint32_t shard)
+{
+    for (uint32_t i = 0; i < replay->worker->replica_count; i++)
+        if (replay->list[i].shard == shard)
+            return &replay->list[i];
+    return NULL;
+}
+
+static void drop_from(struct recovered *r, uint64_t lsn)
+{
+    while (r->count > 0 && r->entries[r->count - 1]->lsn >= lsn)
+        entry_unref(r->entries[--r->count]);
+}
+
+static int replay_entry(struct recovered *r, const struct wal_record *record)
+{
+    /* An entry written again after a failed append replaces the first. */
+    drop_from(r, record->lsn);
+    if (r->count > 0 && r->entries[r->count - 1]->lsn + 1 != record->lsn)
+        return ERR_CORRUPT;
+    if (r->count == r->cap) {
+        r->cap = r->cap > 0 ? r->cap * 2 : 1024;
+        r->entries = mem_realloc(r->entries, r->cap * sizeof(*r->entries));
+    }
+    struct entry *e;
+    int err = entry_copy(record->lsn, record->term, record->entry_type,
+                         record->payload, &e);
+    if (err == ERR_OK)
+        r->entries[r->count++] = e;
+    return err;
+}
+
+static int replay_record(void *ctx, const struct wal_record *record)
+{
+    struct recovered *r = find(ctx, record->shard);
+    if (r == NULL)
+        return ERR_OK; /* a shard that is not here any more */
+    switch (record->type) {
+    case WAL_ENTRY:
+        return replay_entry(r, record);
+    case WAL_HARD_STATE:
+        r->term = record->term;
+        r->vote = (raft_id)record->vote;
+        return ERR_OK;
+    case WAL_TRUNCATE:
+        drop_from(r, record->lsn);
+        return ERR_OK;
+    case WAL_RESET:
+        /* Each segment repeats the last one. */
+        if (record->lsn == r->reset_lsn && record->term == r->reset_term)
+            return ERR_OK;
+        drop_from(r, 0);
+        r->reset_lsn = record->lsn;
+        r->reset_term = record->term;
+        return ERR_OK;
+    case WAL_COMMIT:
+        if (record->lsn > r->commit_lsn)
+            r->commit_lsn = record->lsn;
+        return ERR_OK;
+    }
+    return ERR_CORRUPT;
+}
+
+static int open_log(struct worker *w, struct replay *replay,
+                    struct err_msg *msg)
+{
+    char path[DATADIR_PATH_MAX];
+    int err = datadir_wal_path(w->node->datadir, w->index, path);
+    if (err != ERR_OK)
+        return err_set(msg, err, "the log's folder: %s", err_text(err));
+    struct wal_options options = {
+        .dir = path,
+        .cluster_id = w->node->cluster_keys.cluster_id,
+        .node = w->node->config->node,
+        .segment_bytes = w->node->config->limits.log_segment_bytes};
+    struct wal_report report;
+    struct wal *wal;
+    err = wal_open(&options, replay_record, replay, &report, msg, &wal);
+    if (err != ERR_OK)
+        return err;
+    if (report.tail_cut)
+        log_warn("the log ended in a torn write, which was cut",
+                 LOG_STR("file", report.tail_file),
+                 LOG_UINT("offset", report.tail_offset),
+                 LOG_UINT("bytes", report.tail_bytes));
+    log_pipe_init(&w->log, w, wal);
+    return ERR_OK;
+}
+
+/* ---- shards ----------------------------------------------------------------
+ */
+
+/* The first configuration of every shard: all nodes of the configuration vote;
+ * a region's place in the priority list is its nodes' priority. */
+static void first_config(const struct config *c, struct raft_config *out)
+{
+    *out = (struct raft_config){.ack = RAFT_ACK_COMMIT};
+    for (size_t i = 0; i < c->region_count; i++) {
+        for (size_t j = 0; j < c->regions[i].node_count; j++) {
+            struct raft_member m = {.id = c->regions[i].nodes[j].id,
+                                    .region = (raft_region)(i + 1),
+                                    .priority = (uint8_t)i,
+                                    .voter = true};
+            CHECK(raft_config_add(out, m) == ERR_OK);
+        }
+    }
+    CHECK(raft_config_check(out) == ERR_OK);
+}
+
+static int base_config(struct replica *r, struct raft_config *out,
+                       struct err_msg *msg)
+{
+    struct buf bytes;
+    buf_init(&bytes, FLUSH_INFO_BYTES_MAX);
+    int err = engine_info(r->engine, "config", &bytes);
+    if (err == ERR_OK)
+        err = raft_config_decode(bytes_of(buf_bytes(&bytes), buf_len(&bytes)),
+                                 out);
+    buf_free(&bytes);
+    if (err == ERR_NOT_FOUND && engine_flushed_lsn(r->engine) == 0) {
+        first_config(r->worker->node->config, out);
+        return ERR_OK;
+    }
+    return err == ERR_OK ? ERR_OK
+                         : err_set(msg, ERR_CORRUPT,
+                                   "%s: the configuration is damaged", r->path);
+}
+
+static int open_engine(struct replica *r, const struct recovered *log,
+                       struct err_msg *msg)
+{
+    enum engine_recovered outcome;
+    int err =
+        engine_recover(r->path, log->reset_lsn, log->reset_term, msg, &outcome);
+    if (err != ERR_OK)
+        return err;
+    if (outcome == ENGINE_RECOVERED_ADOPTED)
+        log_info("a received snapshot was adopted", LOG_UINT("shard", r->id));
+    struct engine_options options = {
+        .path = r->path,
+        .map_bytes = r->worker->node->config->limits.map_bytes};
+    return engine_open(&options, msg, &r->engine);
+}
+
+/* Leaves only entries above the flushed LSN, and checks that they follow it. */
+static int trim_entries(struct replica *r, struct recovered *log,
+                        struct err_msg *msg)
+{
+    uint64_t flushed = engine_flushed_lsn(r->engine);
+    size_t keep = 0;
+    for (size_t i = 0; i < log->count; i++) {
+        if (log->entries[i]->lsn <= flushed)
+            entry_unref(log->entries[i]);
+        else
+            log->entries[keep++] = log->entries[i];
+    }
+    log->count = keep;
+    if (keep > 0 && log->entries[0]->lsn != flushed + 1)
+        return err_set(msg, ERR_CORRUPT,
+                       "%s: holds everything up to LSN %" PRIu64
+                       ", but the log goes on at %" PRIu64,
+                       r->path, flushed, log->entries[0]->lsn);
+    return ERR_OK;
+}
+
+static int open_replica(struct replica *r, struct recovered *log,
+                        struct err_msg *msg)
+{
+    struct worker *w = r->worker;
+    int err = open_engine(r, log, msg);
+    if (err == ERR_OK)
+        err = trim_entries(r, log, msg);
+    struct shard_restored restored = {.term = log->term,
+                                      .vote = log->vote,
+                                      .entries = log->entries,
+                                      .n_entries = log->count};
+    if (err == ERR_OK)
+        err = base_config(r, &restored.config, msg);
+    if (err != ERR_OK)
+        return err;
+    restored.base_lsn = engine_flushed_lsn(r->engine);
+    restored.base_term = engine_flushed_term(r->engine);
+    restored.commit_lsn = restored.base_lsn;
+    if (log->commit_lsn > restored.commit_lsn &&
+        log->commit_lsn <= restored.base_lsn + log->count)
+        restored.commit_lsn = log->commit_lsn;
+    struct shard_options options = {.id = r->id,
+                                    .memtable_bytes =
+                                        w->node->config->limits.memtable_bytes /
+                                        w->replica_count,
+                                    .sealer = w->sealer,
+                                    .kv = engine_kv(r->engine),
+                                    .env = &server_shard_env,
+                                    .user = r};
+    server_raft_options(w->node->config, &options.raft);
+    log_info("replica opened", LOG_UINT("shard", r->id),
+             LOG_UINT("flushed", restored.base_lsn),
+             LOG_UINT("replayed", log->count), LOG_UINT("term", log->term));
+    err = shard_open(&options, &restored, clock_mono_us(), msg, &r->shard);
+    log->count = 0; /* the shard has them */
+    if (err == ERR_OK && r->id == SHARD_META)
+        shard_set_key(r->shard, KEY_ID_CLUSTER_DATA);
+    return err;
+}
+
+int recovery_run(struct worker *w, struct err_msg *msg)
+{
+    struct replay replay = {
+        .worker = w,
+        .list = mem_zalloc(w->replica_count * sizeof(*replay.list))};
+    for (uint32_t i = 0; i < w->replica_count; i++)
+        replay.list[i].shard = w->replicas[i].id;
+    int err = open_log(w, &replay, msg);
+    for (uint32_t i = 0; i < w->replica_count && err == ERR_OK; i++)
+        err = open_replica(&w->replicas[i], &replay.list[i], msg);
+    for (uint32_t i = 0; i < w->replica_count; i++) {
+        drop_from(&replay.list[i], 0);
+        mem_free(replay.list[i].entries);
+    }
+    mem_free(replay.list);
+    return err;
+}

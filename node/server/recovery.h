@@ -1,0 +1,30 @@
+/* What a worker's log and engines hold when the process starts: replayed into
+ * the state each replica begins with. */
+#ifndef BASTIDE_SERVER_RECOVERY_H
+#define BASTIDE_SERVER_RECOVERY_H
+
+#include "node/base/err.h"
+#include "node/shard/shard.h"
+#include "node/store/wal.h"
+
+struct worker;
+struct replica;
+
+/* Collected per replica during replay. */
+struct recovered {
+    uint16_t shard;
+    uint64_t term;
+    raft_id vote;
+    uint64_t commit_lsn;
+    uint64_t reset_lsn, reset_term; /* last snapshot adopted by the log */
+    struct entry **entries;         /* without gaps, ascending */
+    size_t count, cap;
+};
+
+/* Opens the worker's log, replays it, then opens the engine and the shard of
+ * each of its replicas. The replicas' `id`, `worker` and `path` are filled.
+ * Errors of wal_open, engine_recover, engine_open and shard_open; the message
+ * says which file, and how to go on. */
+int recovery_run(struct worker *w, struct err_msg *msg);
+
+#endif

@@ -1,0 +1,441 @@
+#include "node/server/router.h"
+
+#include <string.h>
+
+#include "node/base/check.h"
+#include "node/base/log.h"
+#include "node/base/mem.h"
+#include "node/server/peers.h"
+#include "node/server/worker.h"
+
+#define TASK_MAGIC MAGIC('t', 'a', 's', 'k')
+
+/* One operation on its way. It moves between workers as a message; whoever
+ * holds it may touch it, nobody else. */
+struct task {
+    struct inbox_message message;
+    uint32_t magic;
+    struct list node; /* in router.waiting */
+    struct shard_request req;
+    const struct op *op;
+    struct worker *home;  /* where it came from and is answered */
+    struct worker *owner; /* of the shard */
+    usec_t deadline_us;
+    usec_t retry_us;
+    bool in_doubt; /* a write that an earlier attempt may have logged */
+    bool foreign;  /* came from a peer: not passed on */
+    raft_id target;
+    struct op_result result;
+    op_done_cb *done;
+    void *user;
+    /* Foreign tasks own what they work on. */
+    struct op op_storage;
+    struct buf body;
+    struct links_call call;
+};
+
+static void task_run(struct task *t);
+
+/* ---- answering -------------------------------------------------------------
+ */
+
+static void task_free(struct task *t)
+{
+    op_result_free(&t->result);
+    t->magic = 0;
+    mem_free(t);
+}
+
+static void task_answer(struct task *t)
+{
+    CHECK_OBJ(t, TASK_MAGIC);
+    t->done(t->user, &t->result);
+    task_free(t);
+}
+
+static void deliver_answer(struct inbox_message *m, void *owner)
+{
+    struct task *t = LIST_ENTRY(m, struct task, message);
+    CHECK(t->home == owner);
+    task_answer(t);
+}
+
+/* On the owner's or worker 0's thread: the result is final. */
+static void task_finish(struct task *t, struct worker *here)
+{
+    if (t->home == here) {
+        task_answer(t);
+        return;
+    }
+    t->message.deliver = deliver_answer;
+    inbox_post_reserved(&t->home->inbox, &t->message);
+}
+
+static void task_fail(struct task *t, struct worker *here, int err)
+{
+    op_result_free(&t->result);
+    op_result_init(&t->result);
+    t->result.err = err;
+    task_finish(t, here);
+}
+
+/* ---- trying again
+ * ------------------------------------------------------------
+ */
+
+/* Time is over: what may the client believe? */
+static int task_give_up_err(const struct task *t)
+{
+    return t->in_doubt ? ERR_TIMEOUT : ERR_UNAVAILABLE;
+}
+
+static void router_arm(struct router *r)
+{
+    if (!ev_is_active(&r->retry)) {
+        r->retry.repeat = (double)ROUTER_RETRY_US / USEC_PER_SEC;
+        ev_timer_again(r->worker->loop, &r->retry);
+    }
+}
+
+/* On the owner's thread. */
+static void task_wait(struct task *t)
+{
+    struct router *r = &t->owner->router;
+    usec_t now = clock_mono_us();
+    if (now >= t->deadline_us || t->owner->stopping) {
+        task_fail(t, t->owner, task_give_up_err(t));
+        return;
+    }
+    r->retried++;
+    t->retry_us = now + ROUTER_RETRY_US;
+    list_push_back(&r->waiting, &t->node);
+    router_arm(r);
+}
+
+static void router_retry(struct router *r, usec_t now)
+{
+    struct list ready;
+    list_init(&ready);
+    LIST_EACH_SAFE(node, &r->waiting)
+    {
+        struct task *t = LIST_ENTRY(node, struct task, node);
+        if (t->retry_us <= now) {
+            list_remove(node);
+            list_push_back(&ready, node);
+        }
+    }
+    struct list *node;
+    while ((node = list_pop_front(&ready)) != NULL)
+        task_run(LIST_ENTRY(node, struct task, node));
+    if (list_empty(&r->waiting))
+        ev_timer_stop(r->worker->loop, &r->retry);
+}
+
+static void on_retry(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)events;
+    router_retry(timer->data, clock_mono_us());
+}
+
+static void wake(struct worker *w, void *arg)
+{
+    (void)arg;
+    router_retry(&w->router, USEC_NEVER - 1);
+}
+
+void router_wake_soon(struct router *r)
+{
+    if (!list_empty(&r->waiting))
+        worker_run(r->worker, wake, NULL);
+}
+
+/* ---- to another node
+ * ---------------------------------------------------------
+ */
+
+static void deliver_back(struct inbox_message *m, void *owner)
+{
+    struct task *t = LIST_ENTRY(m, struct task, message);
+    CHECK(t->owner == owner);
+    task_wait(t);
+}
+
+/* Worker 0: this attempt failed; the owner tries again. */
+static void task_back(struct task *t)
+{
+    struct worker *here = &t->owner->node->workers[0];
+    if (t->owner == here) {
+        task_wait(t);
+        return;
+    }
+    t->message.deliver = deliver_back;
+    inbox_post_reserved(&t->owner->inbox, &t->message);
+}
+
+static bool task_writes(const struct task *t)
+{
+    return t->op->kind == OP_WRITE;
+}
+
+/* Worker 0: sends the operation to the leader's node. */
+static void task_send(struct task *t)
+{
+    struct worker *here = &t->owner->node->workers[0];
+    usec_t left = t->deadline_us - clock_mono_us();
+    if (left <= 0) {
+        task_fail(t, here, task_give_up_err(t));
+        return;
+    }
+    struct buf encoded;
+    buf_init(&encoded, OP_ENCODED_MAX);
+    int err = op_encode(t->op, &encoded);
+    uint64_t id;
+    if (err == ERR_OK)
+        err = peers_request(
+            here->peers, t->target, (uint32_t)(left / USEC_PER_MS) + 1,
+            bytes_of(buf_bytes(&encoded), buf_len(&encoded)), t, &id);
+    buf_wipe(&encoded);
+    if (err == ERR_LIMIT)
+        task_fail(t, here, ERR_LIMIT);
+    else if (err != ERR_OK)
+        task_back(t);
+}
+
+static void deliver_send(struct inbox_message *m, void *owner)
+{
+    struct task *t = LIST_ENTRY(m, struct task, message);
+    CHECK(owner == &t->owner->node->workers[0]);
+    task_send(t);
+}
+
+static void task_forward(struct task *t, raft_id leader)
+{
+    struct worker *first = &t->owner->node->workers[0];
+    t->target = leader;
+    t->owner->router.forwarded++;
+    if (t->owner == first) {
+        task_send(t);
+        return;
+    }
+    t->message.deliver = deliver_send;
+    inbox_post_reserved(&first->inbox, &t->message);
+}
+
+/* Whether another attempt may succeed where this one failed. */
+static bool worth_retrying(int err)
+{
+    return err == ERR_NOT_LEADER || err == ERR_STALE || err == ERR_NO_LEADER ||
+           err == ERR_UNAVAILABLE || err == ERR_TIMEOUT;
+}
+
+void router_on_response(struct worker *w, uint64_t id, int err,
+                        struct bytes body)
+{
+    struct task *t = peers_take_task(w->peers, id);
+    if (t == NULL)
+        return;
+    struct op_result result;
+    if (err == ERR_OK)
+        err = op_result_decode(body, &result);
+    if (err != ERR_OK) {
+        /* The peer could not even say what happened. */
+        t->in_doubt |= task_writes(t);
+        task_back(t);
+        return;
+    }
+    if (worth_retrying(result.err)) {
+        t->in_doubt |= task_writes(t) &&
+                       (result.err == ERR_STALE || result.err == ERR_TIMEOUT);
+        op_result_free(&result);
+        task_back(t);
+        return;
+    }
+    op_result_free(&t->result);
+    op_result_move(&t->result, &result);
+    task_finish(t, w);
+}
+
+void router_on_request_failed(struct worker *w, uint64_t id, int err)
+{
+    struct task *t = peers_take_task(w->peers, id);
+    if (t == NULL)
+        return;
+    t->in_doubt |= task_writes(t) && err != ERR_UNAVAILABLE;
+    task_back(t);
+}
+
+/* ---- on the shard's worker
+ * -----------------------------------------------------
+ */
+
+static void task_ran(struct shard_request *req, struct op_result *result)
+{
+    struct task *t = LIST_ENTRY(req, struct task, req);
+    CHECK_OBJ(t, TASK_MAGIC);
+    int err = result->err;
+    if (!worth_retrying(err) || t->foreign) {
+        op_result_free(&t->result);
+        op_result_move(&t->result, result);
+        task_finish(t, t->owner);
+        return;
+    }
+    op_result_free(result);
+    t->in_doubt |= task_writes(t) && (err == ERR_STALE || err == ERR_TIMEOUT);
+    struct replica *r = worker_replica(t->owner, t->op->shard);
+    raft_id leader = shard_leader(r->shard);
+    /* A read that failed here may succeed at the leader too. */
+    if (leader != 0 && leader != t->owner->node->config->id &&
+        t->op->kind != OP_BARRIER && clock_mono_us() < t->deadline_us)
+        task_forward(t, leader);
+    else
+        task_wait(t);
+}
+
+static void task_run(struct task *t)
+{
+    CHECK_OBJ(t, TASK_MAGIC);
+    struct replica *r = worker_replica(t->owner, t->op->shard);
+    if (r == NULL || t->owner->stopping) {
+        task_fail(t, t->owner, task_give_up_err(t));
+        return;
+    }
+    usec_t now = clock_mono_us();
+    if (now >= t->deadline_us) {
+        task_fail(t, t->owner, task_give_up_err(t));
+        return;
+    }
+    /* The leader is known and is another node: a write need not be refused
+     * here first. */
+    raft_id leader = shard_leader(r->shard);
+    if (!t->foreign && task_writes(t) && leader != 0 &&
+        leader != t->owner->node->config->id) {
+        task_forward(t, leader);
+        return;
+    }
+    t->req.op = t->op;
+    t->req.deadline_us = t->deadline_us;
+    t->req.done = task_ran;
+    shard_submit(r->shard, now, &t->req);
+    worker_wake(t->owner);
+}
+
+static void deliver_run(struct inbox_message *m, void *owner)
+{
+    struct task *t = LIST_ENTRY(m, struct task, message);
+    CHECK(t->owner == owner);
+    task_run(t);
+}
+
+static void task_start(struct task *t, struct worker *here)
+{
+    if (t->owner == here) {
+        task_run(t);
+        return;
+    }
+    t->message.deliver = deliver_run;
+    if (inbox_post(&t->owner->inbox, &t->message) != ERR_OK) {
+        t->result.retry_after_ms = SHARD_RETRY_AFTER_MS;
+        t->result.err = ERR_THROTTLED;
+        task_answer(t);
+    }
+}
+
+static struct task *task_new(struct worker *home, const struct op *op,
+                             usec_t timeout_us)
+{
+    struct task *t = mem_alloc(sizeof(*t));
+    memset(t, 0, offsetof(struct task, op_storage));
+    t->magic = TASK_MAGIC;
+    t->op = op;
+    t->home = home;
+    t->owner = node_shard_worker(home->node, op->shard);
+    t->deadline_us = clock_mono_us() + timeout_us;
+    list_init(&t->node);
+    op_result_init(&t->result);
+    return t;
+}
+
+static void router_submit(struct backend *backend, const struct op *op,
+                          usec_t timeout_us, op_done_cb *done, void *user)
+{
+    struct router *r = (struct router *)backend;
+    CHECK(op->shard <= r->worker->node->shard_count);
+    struct task *t = task_new(r->worker, op, timeout_us);
+    t->done = done;
+    t->user = user;
+    task_start(t, r->worker);
+}
+
+/* ---- for peers
+ * -----------------------------------------------------------------
+ */
+
+static void foreign_done(void *user, struct op_result *result)
+{
+    struct task *t = user;
+    struct worker *w = t->home;
+    struct buf encoded;
+    buf_init(&encoded, OP_PAGE_MAX + OP_BODY_MAX + 4096);
+    int err = op_result_encode(result, &encoded);
+    links_reply(peers_links(w->peers), t->call, err,
+                bytes_of(buf_bytes(&encoded), buf_len(&encoded)));
+    buf_wipe(&encoded);
+    buf_wipe(&t->body);
+    w->router.foreign--;
+}
+
+void router_on_request(struct worker *w, struct links_call call,
+                       uint32_t deadline_ms, struct bytes body)
+{
+    if (w->stopping || w->router.foreign >= ROUTER_FOREIGN_MAX) {
+        links_reply(peers_links(w->peers), call, ERR_FULL, bytes_of(NULL, 0));
+        return;
+    }
+    struct op op;
+    struct buf copy;
+    buf_init(&copy, OP_ENCODED_MAX);
+    int err = buf_append(&copy, body.data, body.len);
+    if (err == ERR_OK)
+        err = op_decode(bytes_of(buf_bytes(&copy), buf_len(&copy)), &op);
+    if (err == ERR_OK && op.shard > w->node->shard_count)
+        err = ERR_NOT_FOUND;
+    if (err != ERR_OK) {
+        buf_free(&copy);
+        links_reply(peers_links(w->peers), call, err, bytes_of(NULL, 0));
+        return;
+    }
+    struct task *t = task_new(w, &op, (usec_t)deadline_ms * USEC_PER_MS);
+    t->op_storage = op;
+    t->op = &t->op_storage;
+    t->body = copy;
+    t->call = call;
+    t->foreign = true;
+    t->done = foreign_done;
+    t->user = t;
+    w->router.foreign++;
+    task_start(t, w);
+}
+
+/* ---- life -------------------------------------------------------------------
+ */
+
+void router_init(struct router *r, struct worker *w)
+{
+    *r = (struct router){.backend = {.submit = router_submit}, .worker = w};
+    list_init(&r->waiting);
+    ev_timer_init(&r->retry, on_retry, 0, 0);
+    r->retry.data = r;
+}
+
+void router_destroy(struct router *r)
+{
+    if (r->worker == NULL)
+        return;
+    ev_timer_stop(r->worker->loop, &r->retry);
+    struct list *node;
+    while ((node = list_pop_front(&r->waiting)) != NULL) {
+        struct task *t = LIST_ENTRY(node, struct task, node);
+        task_fail(t, r->worker, task_give_up_err(t));
+    }
+}

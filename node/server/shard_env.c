@@ -1,0 +1,137 @@
+#include "node/server/shard_env.h"
+
+#include "node/base/log.h"
+#include "node/base/rng.h"
+#include "node/catalog/rid.h"
+#include "node/server/catalog_feed.h"
+#include "node/server/peers.h"
+#include "node/server/steward.h"
+#include "node/server/worker.h"
+
+static struct replica *replica_of(const struct shard *s)
+{
+    struct replica *r = shard_user(s);
+    CHECK_OBJ(r, REPLICA_MAGIC);
+    return r;
+}
+
+static void env_log_entry(void *user, struct shard *s, const struct entry *e)
+{
+    (void)user;
+    log_pipe_entry(&replica_of(s)->worker->log, shard_id(s), e);
+}
+
+static void env_log_hard_state(void *user, struct shard *s, uint64_t term,
+                               raft_id vote)
+{
+    (void)user;
+    log_pipe_hard_state(&replica_of(s)->worker->log, shard_id(s), term, vote);
+}
+
+static void env_log_truncate(void *user, struct shard *s, uint64_t from)
+{
+    (void)user;
+    log_pipe_truncate(&replica_of(s)->worker->log, shard_id(s), from);
+}
+
+static void env_log_reset(void *user, struct shard *s, uint64_t lsn,
+                          uint64_t term)
+{
+    (void)user;
+    log_pipe_reset(&replica_of(s)->worker->log, shard_id(s), lsn, term);
+}
+
+static void env_send(void *user, struct shard *s, const struct raft_msg *m,
+                     const struct raft_entry *heads,
+                     struct entry *const *entries)
+{
+    (void)user;
+    peers_send_raft(replica_of(s)->worker, shard_id(s), m, heads, entries);
+}
+
+static void env_committed(void *user, struct shard *s, const struct entry *e)
+{
+    (void)user;
+    if (shard_id(s) == SHARD_META)
+        catalog_feed_committed(replica_of(s)->worker, s, e);
+}
+
+static void env_start_snapshot(void *user, struct shard *s, raft_id to)
+{
+    (void)user;
+    struct replica *r = replica_of(s);
+    transfers_start(&r->worker->transfers, r, to);
+}
+
+static const char *role_name(enum raft_role role)
+{
+    static const char *const names[] = {"follower", "pre-candidate",
+                                        "candidate", "leader"};
+    return names[role];
+}
+
+static void env_role(void *user, struct shard *s)
+{
+    (void)user;
+    struct replica *r = replica_of(s);
+    struct shard_status status;
+    shard_status(s, &status);
+    if (status.role == RAFT_FOLLOWER || status.role == RAFT_LEADER)
+        log_info("role changed", LOG_UINT("shard", status.id),
+                 LOG_STR("role", role_name(status.role)),
+                 LOG_UINT("leader", status.leader),
+                 LOG_UINT("term", status.term));
+    if (status.leader == 0)
+        return;
+    router_wake_soon(&r->worker->router);
+    if (status.id == SHARD_META) {
+        worker_meta_leader(r->worker, status.leader);
+        steward_check_soon(r->worker->steward);
+    }
+}
+
+/* A number above what the catalog has seen belongs to a container that is just
+ * being created. */
+static bool env_container_deleted(void *user, const struct shard *s,
+                                  uint32_t container)
+{
+    (void)user;
+    const struct catalog *c = replica_of(s)->worker->catalog;
+    return catalog_lsn(c) + RID_NUMBER_FIRST >= container &&
+           catalog_container_number(c, container) == NULL;
+}
+
+static int64_t env_wall_sec(void *user)
+{
+    (void)user;
+    return clock_wall_us() / USEC_PER_SEC;
+}
+
+const struct shard_env server_shard_env = {
+    .log_entry = env_log_entry,
+    .log_hard_state = env_log_hard_state,
+    .log_truncate = env_log_truncate,
+    .log_reset = env_log_reset,
+    .send = env_send,
+    .on_committed = env_committed,
+    .start_snapshot = env_start_snapshot,
+    .on_role = env_role,
+    .container_deleted = env_container_deleted,
+    .wall_sec = env_wall_sec,
+};
+
+void server_raft_options(const struct config *c, struct raft_options *out)
+{
+    raft_options_default(out);
+    out->self = c->id;
+    out->seed = rng_u64();
+    out->heartbeat_us = (usec_t)c->timeouts.heartbeat_ms * USEC_PER_MS;
+    out->election_min_us = (usec_t)c->timeouts.election_ms * USEC_PER_MS;
+    out->election_max_us = 2 * out->election_min_us;
+    out->priority_step_us = out->election_min_us / 4;
+    out->lease_us = (usec_t)c->timeouts.lease_ms * USEC_PER_MS;
+    /* The shard bounds what is uncommitted before it asks (shard.h), and counts
+     * on never being refused. */
+    out->uncommitted_entries_max = UINT32_MAX / 2;
+    out->uncommitted_bytes_max = UINT64_MAX / 2;
+}

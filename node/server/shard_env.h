@@ -1,0 +1,15 @@
+/* What a node's shards are connected to: log pipe, links, catalog. */
+#ifndef BASTIDE_SERVER_SHARD_ENV_H
+#define BASTIDE_SERVER_SHARD_ENV_H
+
+#include "node/config/config.h"
+#include "node/shard/shard.h"
+
+/* `user` of the environment is unused; each call finds its replica by
+ * shard_user. */
+extern const struct shard_env server_shard_env;
+
+/* Raft's timing and windows for a node of this configuration. */
+void server_raft_options(const struct config *c, struct raft_options *out);
+
+#endif

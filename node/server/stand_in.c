@@ -1,0 +1,95 @@
+#include "node/server/stand_in.h"
+
+#include "node/base/check.h"
+#include "node/base/log.h"
+#include "node/base/mem.h"
+#include "node/server/peers.h"
+#include "node/server/worker.h"
+
+struct stand_in {
+    struct worker *worker;
+    bool heard[CONFIG_REGIONS_MAX];  /* the region was up once */
+    bool active[CONFIG_REGIONS_MAX]; /* we listen for it */
+};
+
+/* A change for one worker: listen, or stop to. */
+struct stand_in_order {
+    uint32_t region;
+    bool listen;
+};
+
+static void obey(struct worker *w, void *arg)
+{
+    struct stand_in_order *order = arg;
+    const struct config_region *region =
+        &w->node->config->regions[order->region];
+    struct http_listener **slot = &w->stand_ins[order->region];
+    struct err_msg msg;
+    if (order->listen && *slot == NULL && !w->stopping) {
+        int err = http_listener_open(w->front, region->listen.host,
+                                     region->listen.port, NULL, slot, &msg);
+        if (err != ERR_OK)
+            log_warn("cannot stand in for a lost region",
+                     LOG_STR("region", region->name),
+                     LOG_STR("reason", msg.text));
+    } else if (!order->listen && *slot != NULL) {
+        http_listener_close(TAKE(*slot));
+    }
+    mem_free(order);
+}
+
+static void order_workers(struct stand_in *s, uint32_t region, bool listen)
+{
+    struct node *node = s->worker->node;
+    log_info(listen ? "region is lost: standing in on its endpoint"
+                    : "region is back: no longer standing in",
+             LOG_STR("region", node->config->regions[region].name));
+    for (uint32_t i = 0; i < node->worker_count; i++) {
+        struct stand_in_order *order = mem_alloc(sizeof(*order));
+        *order = (struct stand_in_order){.region = region, .listen = listen};
+        worker_run(&node->workers[i], obey, order);
+    }
+}
+
+static bool region_up(const struct stand_in *s,
+                      const struct config_region *region)
+{
+    for (size_t i = 0; i < region->node_count; i++)
+        if (peers_up(s->worker->peers, region->nodes[i].id))
+            return true;
+    return false;
+}
+
+struct stand_in *stand_in_new(struct worker *w)
+{
+    if (!w->node->config->stand_in)
+        return NULL;
+    struct stand_in *s = mem_zalloc(sizeof(*s));
+    s->worker = w;
+    return s;
+}
+
+void stand_in_free(struct stand_in *s)
+{
+    mem_free(s);
+}
+
+void stand_in_check(struct worker *w)
+{
+    struct stand_in *s = w->stand_in;
+    if (s == NULL || w->stopping)
+        return;
+    const struct config *c = w->node->config;
+    for (uint32_t i = 0; i < c->region_count; i++) {
+        if (&c->regions[i] == c->own_region)
+            continue;
+        bool up = region_up(s, &c->regions[i]);
+        s->heard[i] |= up;
+        /* A region that has not come up yet is not lost. */
+        bool wanted = !up && s->heard[i];
+        if (wanted != s->active[i]) {
+            s->active[i] = wanted;
+            order_workers(s, i, wanted);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+#include "node/server/steward.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "node/base/check.h"
+#include "node/base/log.h"
+#include "node/base/mem.h"
+#include "node/base/rng.h"
+#include "node/server/worker.h"
+
+#define STEWARD_TIMEOUT_US (5 * USEC_PER_SEC)
+
+struct steward {
+    struct worker *worker;
+    bool busy;
+    struct op op; /* under way */
+    struct buf body;
+};
+
+struct steward *steward_new(struct worker *w)
+{
+    struct steward *s = mem_zalloc(sizeof(*s));
+    s->worker = w;
+    buf_init(&s->body, OP_BODY_MAX);
+    return s;
+}
+
+void steward_free(struct steward *s)
+{
+    if (s == NULL)
+        return;
+    buf_wipe(&s->body);
+    mem_free(s);
+}
+
+static void created(void *user, struct op_result *result)
+{
+    struct steward *s = user;
+    s->busy = false;
+    buf_wipe(&s->body);
+    if (result->err != ERR_OK && result->err != ERR_EXISTS)
+        log_warn("the account cannot be set up yet",
+                 LOG_STR("error", err_text(result->err)));
+    else
+        steward_check(s);
+}
+
+static void create(struct steward *s, uint32_t container, const char *id)
+{
+    s->op =
+        (struct op){.kind = OP_WRITE,
+                    .shard = SHARD_META,
+                    .mode = OP_CREATE,
+                    .resource = OP_RESOURCE_INTERNAL,
+                    .body = bytes_of(buf_bytes(&s->body), buf_len(&s->body))};
+    rng_fill(s->op.id, OP_ID_LEN);
+    cosmos_address(s->worker->meta_hash, container, bytes_of(NULL, 0),
+                   bytes_str(id), &s->op.at);
+    s->busy = true;
+    backend_submit(&s->worker->router.backend, &s->op, STEWARD_TIMEOUT_US,
+                   created, s);
+}
+
+static void create_account(struct steward *s)
+{
+    struct catalog_account a = {.consistency = {.level = CONSISTENCY_STRONG}};
+    snprintf(a.id, sizeof(a.id), "%s", s->worker->node->config->cluster);
+    CHECK(catalog_account_format(&a, &s->body) == ERR_OK);
+    log_info("setting up the account", LOG_STR("account", a.id));
+    create(s, CONTAINER_ACCOUNT, "account");
+}
+
+static void wrap_new_key(struct worker *w, const struct key_name *name,
+                         uint8_t wrapped[GROUP_WRAPPED_KEY_MAX],
+                         uint16_t *len_out)
+{
+    uint8_t key[KEY_LEN];
+    key_generate(key);
+    CHECK(key_wrap(&w->node->kek, name, key, wrapped) == ERR_OK);
+    mem_wipe(key, sizeof(key));
+    *len_out = KEY_WRAPPED_LEN;
+}
+
+static void create_group(struct steward *s)
+{
+    struct worker *w = s->worker;
+    const struct config *c = w->node->config;
+    struct catalog_group g = {.number = 0,
+                              .name = "default",
+                              .first_shard = 1,
+                              .shard_count = (uint16_t)w->node->shard_count};
+    struct key_name name = {.cluster = w->node->cluster_keys.cluster_id,
+                            .group = g.name,
+                            .id = KEY_ID_GROUP_FIRST + 2u * g.number,
+                            .purpose = KEY_PURPOSE_DATA};
+    wrap_new_key(w, &name, g.data_key, &g.data_key_len);
+    name.id++;
+    name.purpose = KEY_PURPOSE_INDEX;
+    wrap_new_key(w, &name, g.index_key, &g.index_key_len);
+    for (size_t i = 0; i < c->region_count; i++)
+        snprintf(g.regions[g.region_count++], sizeof(g.regions[0]), "%s",
+                 c->regions[i].name);
+    CHECK(catalog_group_format(&g, &s->body) == ERR_OK);
+    log_info("creating placement group", LOG_STR("group", g.name),
+             LOG_UINT("shards", g.shard_count));
+    create(s, CONTAINER_GROUPS, g.name);
+}
+
+void steward_check(struct steward *s)
+{
+    if (s == NULL || s->busy || s->worker->stopping)
+        return;
+    struct shard_status status;
+    shard_status(worker_replica(s->worker, SHARD_META)->shard, &status);
+    if (status.role != RAFT_LEADER)
+        return;
+    buf_clear(&s->body);
+    if (catalog_account(s->worker->catalog) == NULL)
+        create_account(s);
+    else if (catalog_group(s->worker->catalog, "default") == NULL)
+        create_group(s);
+}
+
+static void check(struct worker *w, void *arg)
+{
+    (void)arg;
+    steward_check(w->steward);
+}
+
+void steward_check_soon(struct steward *s)
+{
+    if (s != NULL)
+        worker_run(s->worker, check, NULL);
+}

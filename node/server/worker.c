@@ -1,0 +1,486 @@
+#include "node/server/worker.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "node/base/check.h"
+#include "node/base/log.h"
+#include "node/base/mem.h"
+#include "node/server/admin.h"
+#include "node/server/catalog_feed.h"
+#include "node/server/peers.h"
+#include "node/server/recovery.h"
+#include "node/server/stand_in.h"
+#include "node/server/steward.h"
+
+/* How often flushes, the log's upkeep and stalled transfers are looked at. */
+#define WORKER_CHORES_MS 250
+#define WORKER_MAINTAIN_EVERY 4
+
+/* ---- the turn --------------------------------------------------------------
+ */
+
+struct replica *worker_replica(struct worker *w, uint32_t shard)
+{
+    if (shard % w->node->worker_count != w->index)
+        return NULL;
+    uint32_t at = shard / w->node->worker_count;
+    return at < w->replica_count ? &w->replicas[at] : NULL;
+}
+
+void worker_wake(struct worker *w)
+{
+    if (!ev_is_active(&w->busy))
+        ev_idle_start(w->loop, &w->busy);
+}
+
+static void on_busy(struct ev_loop *loop, struct ev_idle *idle, int events)
+{
+    /* It has kept the loop from sleeping; the prepare hook decides anew. */
+    (void)events;
+    ev_idle_stop(loop, idle);
+}
+
+static void set_ticker(struct worker *w, usec_t now)
+{
+    usec_t deadline = USEC_NEVER;
+    for (uint32_t i = 0; i < w->replica_count; i++) {
+        usec_t d = shard_deadline(w->replicas[i].shard);
+        if (d < deadline)
+            deadline = d;
+    }
+    double after =
+        deadline > now ? (double)(deadline - now) / USEC_PER_SEC : 0.0;
+    ev_timer_stop(w->loop, &w->ticker);
+    ev_timer_set(&w->ticker, after, 0);
+    ev_timer_start(w->loop, &w->ticker);
+}
+
+static void on_turn(struct ev_loop *loop, struct ev_prepare *prepare,
+                    int events)
+{
+    (void)events;
+    struct worker *w = prepare->data;
+    usec_t now = clock_mono_us();
+    bool more = false;
+    for (uint32_t i = 0; i < w->replica_count; i++) {
+        struct replica *r = &w->replicas[i];
+        more |= shard_flush(r->shard, now);
+        more |= flusher_turn(&r->flusher, now);
+    }
+    transfers_turn(&w->transfers, now);
+    log_pipe_kick(&w->log);
+    ev_now_update(loop);
+    set_ticker(w, now);
+    if (more)
+        worker_wake(w);
+}
+
+static void on_ticker(struct ev_loop *loop, struct ev_timer *t, int events)
+{
+    (void)loop;
+    (void)events;
+    struct worker *w = t->data;
+    usec_t now = clock_mono_us();
+    for (uint32_t i = 0; i < w->replica_count; i++)
+        shard_tick(w->replicas[i].shard, now);
+}
+
+/* ---- chores
+ * ------------------------------------------------------------------ */
+
+/* The log's housekeeping, on the helper. */
+struct maintain_job {
+    struct helper_job job;
+    struct worker *worker;
+    uint32_t count;
+    int err;
+    struct wal_keep keep[];
+};
+
+static void maintain_run(struct helper_job *job)
+{
+    struct maintain_job *m = LIST_ENTRY(job, struct maintain_job, job);
+    m->err = wal_maintain(m->worker->log.wal, m->keep, m->count);
+}
+
+static void maintain_done(struct inbox_message *message, void *owner)
+{
+    struct worker *w = owner;
+    struct maintain_job *m =
+        LIST_ENTRY(message, struct maintain_job, job.message);
+    w->maintaining = false;
+    if (m->err != ERR_OK)
+        log_warn("log housekeeping failed", LOG_STR("error", err_text(m->err)));
+    mem_free(m);
+}
+
+static void maintain_log(struct worker *w)
+{
+    if (w->maintaining)
+        return;
+    struct maintain_job *m =
+        mem_zalloc(sizeof(*m) + w->replica_count * sizeof(m->keep[0]));
+    m->worker = w;
+    m->count = w->replica_count;
+    for (uint32_t i = 0; i < w->replica_count; i++)
+        m->keep[i] = (struct wal_keep){
+            .shard = w->replicas[i].id,
+            .keep_from = shard_keep_from(w->replicas[i].shard)};
+    m->job.run = maintain_run;
+    m->job.message.deliver = maintain_done;
+    w->maintaining = true;
+    helper_submit(&w->helper, HELPER_STORE, &m->job);
+}
+
+static void on_chores(struct ev_loop *loop, struct ev_timer *t, int events)
+{
+    (void)loop;
+    (void)events;
+    struct worker *w = t->data;
+    if (w->stopping)
+        return;
+    usec_t now = clock_mono_us();
+    for (uint32_t i = 0; i < w->replica_count; i++)
+        flusher_check(&w->replicas[i].flusher, now, false);
+    transfers_tick(&w->transfers, now);
+    steward_check(w->steward);
+    stand_in_check(w);
+    if (++w->chore_count % WORKER_MAINTAIN_EVERY == 0)
+        maintain_log(w);
+}
+
+/* ---- calls from elsewhere
+ * ------------------------------------------------------
+ */
+
+static void deliver_call(struct inbox_message *m, void *owner)
+{
+    struct worker_call *call = LIST_ENTRY(m, struct worker_call, message);
+    call->fn(owner, call->arg);
+    mem_free(call);
+}
+
+void worker_run(struct worker *w, void (*fn)(struct worker *w, void *arg),
+                void *arg)
+{
+    struct worker_call *call = mem_zalloc(sizeof(*call));
+    call->fn = fn;
+    call->arg = arg;
+    call->message.deliver = deliver_call;
+    inbox_post_reserved(&w->inbox, &call->message);
+}
+
+/* ---- the account
+ * ---------------------------------------------------------------
+ */
+
+static void fill_account(const struct config *c, size_t write_region,
+                         struct cosmos_region *regions,
+                         struct cosmos_account *account_out)
+{
+    for (size_t i = 0; i < c->region_count; i++)
+        regions[i] = (struct cosmos_region){.name = c->regions[i].name,
+                                            .endpoint = c->regions[i].endpoint};
+    *account_out =
+        (struct cosmos_account){.id = c->cluster,
+                                .regions = regions,
+                                .region_count = c->region_count,
+                                .write_region = write_region,
+                                .consistency = {.level = CONSISTENCY_STRONG}};
+}
+
+static void set_write_region(struct worker *w, void *arg)
+{
+    struct cosmos_region regions[COSMOS_REGIONS_MAX];
+    struct cosmos_account account;
+    struct err_msg msg;
+    fill_account(w->node->config, (size_t)(uintptr_t)arg, regions, &account);
+    CHECK(cosmos_set_account(w->cosmos, &account, &msg) == ERR_OK);
+}
+
+void worker_meta_leader(struct worker *meta, raft_id leader)
+{
+    const struct config *c = meta->node->config;
+    const struct config_region *region;
+    if (config_find_node(c, leader, &region) == NULL)
+        return;
+    uintptr_t index = (uintptr_t)(region - c->regions);
+    for (uint32_t i = 0; i < meta->node->worker_count; i++)
+        worker_run(&meta->node->workers[i], set_write_region, (void *)index);
+}
+
+/* ---- making one
+ * ------------------------------------------------------------------
+ */
+
+static const struct keyed_hash *index_hash(void *user, uint16_t shard)
+{
+    const struct worker *w = user;
+    return shard == SHARD_META ? w->meta_hash : w->group_hash;
+}
+
+static usec_t mono_us(void *user)
+{
+    (void)user;
+    return clock_mono_us();
+}
+
+static usec_t wall_us(void *user)
+{
+    (void)user;
+    return clock_wall_us();
+}
+
+/* Tokens are authenticated under a key of their own, derived from the cluster's
+ * index key, so that every node accepts every node's tokens. */
+static struct keyed_hash *make_token_hash(const struct keyed_hash *meta_hash)
+{
+    uint8_t key[SEAL_KEY_LEN];
+    keyed_hash16(meta_hash, bytes_str("bastide continuation token 1 a"), key);
+    keyed_hash16(meta_hash, bytes_str("bastide continuation token 1 b"),
+                 key + KEYED_HASH_LEN);
+    struct keyed_hash *hash = keyed_hash_new(key);
+    mem_wipe(key, sizeof(key));
+    return hash;
+}
+
+static int make_keys(struct worker *w, struct err_msg *msg)
+{
+    struct node *node = w->node;
+    w->keyring = keyring_new();
+    int err = cluster_keys_open(&node->cluster_keys, w->keyring);
+    if (err != ERR_OK)
+        return err_set(msg, err, "cluster keys: %s", err_text(err));
+    w->sealer = sealer_new(w->keyring);
+    w->meta_hash = keyed_hash_new(node->cluster_keys.index);
+    w->token_hash = make_token_hash(w->meta_hash);
+    auth_keys_init(&w->auth);
+    for (int i = 0; i < CONFIG_KEY_COUNT && err == ERR_OK; i++) {
+        bool reads = i == CONFIG_KEY_PRIMARY_READONLY ||
+                     i == CONFIG_KEY_SECONDARY_READONLY;
+        err = auth_keys_add(
+            &w->auth,
+            bytes_of(node->account_keys.raw[i], CONFIG_MASTER_KEY_LEN),
+            reads ? AUTH_READ_ONLY : AUTH_READ_WRITE, msg);
+    }
+    return err;
+}
+
+static int make_replicas(struct worker *w, struct err_msg *msg)
+{
+    struct node *node = w->node;
+    uint32_t total = node->shard_count + 1;
+    for (uint32_t id = w->index; id < total; id += node->worker_count)
+        w->replica_count++;
+    w->replicas = mem_zalloc((w->replica_count + 1) * sizeof(*w->replicas));
+    for (uint32_t i = 0; i < w->replica_count; i++) {
+        struct replica *r = &w->replicas[i];
+        r->magic = REPLICA_MAGIC;
+        r->worker = w;
+        r->id = (uint16_t)(w->index + i * node->worker_count);
+        flusher_init(&r->flusher, r);
+        int err = datadir_shard_path(node->datadir, r->id, r->path);
+        if (err != ERR_OK)
+            return err_set(msg, err, "shard %u: %s", r->id, err_text(err));
+    }
+    return recovery_run(w, msg);
+}
+
+static int make_cosmos(struct worker *w, struct err_msg *msg)
+{
+    struct cosmos_region regions[COSMOS_REGIONS_MAX];
+    struct cosmos_config config = {.backend = &w->router.backend,
+                                   .catalog = w->catalog,
+                                   .keys = &w->auth,
+                                   .index_hash = index_hash,
+                                   .token_hash = w->token_hash,
+                                   .mono_us = mono_us,
+                                   .wall_us = wall_us,
+                                   .user = w};
+    fill_account(w->node->config, 0, regions, &config.account);
+    return cosmos_new(&config, &w->cosmos, msg);
+}
+
+static int make_front(struct worker *w, struct err_msg *msg)
+{
+    const struct config *c = w->node->config;
+    struct http_front_options options = {.loop = w->chans,
+                                         .tls = w->node->tls_front,
+                                         .handler = &cosmos_http_handler,
+                                         .user = w->cosmos};
+    http_limits_default(&options.limits);
+    options.limits.head_bytes = c->limits.header_bytes;
+    options.limits.body_bytes = c->limits.body_bytes;
+    options.limits.connections =
+        (c->limits.connections + w->node->worker_count - 1) /
+        w->node->worker_count;
+    options.limits.handshake_us =
+        (usec_t)c->timeouts.handshake_ms * USEC_PER_MS;
+    options.limits.head_us = (usec_t)c->timeouts.header_ms * USEC_PER_MS;
+    options.limits.body_us = (usec_t)c->timeouts.body_ms * USEC_PER_MS;
+    options.limits.idle_us = (usec_t)c->timeouts.idle_ms * USEC_PER_MS;
+    return http_front_new(&options, &w->front, msg);
+}
+
+static void start_watchers(struct worker *w)
+{
+    ev_prepare_init(&w->turn, on_turn);
+    w->turn.data = w;
+    ev_prepare_start(w->loop, &w->turn);
+    ev_idle_init(&w->busy, on_busy);
+    ev_timer_init(&w->ticker, on_ticker, 0, 0);
+    w->ticker.data = w;
+    ev_timer_init(&w->chores, on_chores, WORKER_CHORES_MS / 1000.0,
+                  WORKER_CHORES_MS / 1000.0);
+    w->chores.data = w;
+    ev_timer_start(w->loop, &w->chores);
+}
+
+int worker_create(struct worker *w, struct node *node, uint32_t index,
+                  struct err_msg *msg)
+{
+    w->magic = WORKER_MAGIC;
+    w->node = node;
+    w->index = index;
+    w->loop = ev_loop_new(EVFLAG_AUTO);
+    CHECK(w->loop != NULL);
+    CHECK(pthread_mutex_init(&w->drained.lock, NULL) == 0);
+    CHECK(pthread_cond_init(&w->drained.set, NULL) == 0);
+    w->chans = chan_loop_new(w->loop);
+    inbox_init(&w->inbox, w->loop, w);
+    router_init(&w->router, w);
+    transfers_init(&w->transfers, w);
+    w->catalog = catalog_new();
+    int err = make_keys(w, msg);
+    if (err == ERR_OK)
+        err = make_replicas(w, msg);
+    if (err == ERR_OK)
+        err = make_cosmos(w, msg);
+    if (err == ERR_OK)
+        err = make_front(w, msg);
+    start_watchers(w);
+    return err;
+}
+
+static int listen_on(struct worker *w, int slot, const struct config_addr *a,
+                     const char *what, struct err_msg *msg)
+{
+    struct err_msg why;
+    int err = http_listener_open(w->front, a->host, a->port, NULL,
+                                 &w->listeners[slot], &why);
+    if (err != ERR_OK)
+        err_set(msg, err, "%s endpoint: %.400s", what, why.text);
+    return err;
+}
+
+int worker_listen(struct worker *w, struct err_msg *msg)
+{
+    const struct config *c = w->node->config;
+    int err = listen_on(w, 0, &c->listen.account, "account", msg);
+    if (err == ERR_OK)
+        err = listen_on(w, 1, &c->listen.region, "region", msg);
+    if (err == ERR_OK)
+        err = listen_on(w, 2, &c->listen.node, "node", msg);
+    return err;
+}
+
+static void *worker_main(void *arg)
+{
+    struct worker *w = arg;
+    CHECK_OBJ(w, WORKER_MAGIC);
+    ev_run(w->loop, 0);
+    return NULL;
+}
+
+void worker_start(struct worker *w)
+{
+    helper_start(&w->helper, &w->inbox);
+    sigset_t all, old;
+    sigfillset(&all);
+    CHECK(pthread_sigmask(SIG_SETMASK, &all, &old) == 0);
+    CHECK(pthread_create(&w->thread, NULL, worker_main, w) == 0);
+    CHECK(pthread_sigmask(SIG_SETMASK, &old, NULL) == 0);
+}
+
+/* ---- the end
+ * ----------------------------------------------------------------- */
+
+static void signal_set(struct worker_signal *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->is_set = true;
+    pthread_cond_broadcast(&s->set);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void on_drained(struct http_front *f, void *user)
+{
+    (void)f;
+    signal_set(&((struct worker *)user)->drained);
+}
+
+/* Gives a led shard to the voter that is best placed: reachable, and with the
+ * most of the log. */
+static void hand_over(struct replica *r)
+{
+    const struct raft *raft = shard_raft(r->shard);
+    if (raft_role(raft) != RAFT_LEADER)
+        return;
+    const struct raft_config *c = raft_config(raft);
+    raft_id best = 0;
+    uint64_t best_match = 0;
+    for (uint32_t i = 0; i < c->n; i++) {
+        struct raft_peer_info info;
+        if (c->members[i].id == r->worker->node->config->id ||
+            !c->members[i].voter ||
+            raft_peer(raft, c->members[i].id, &info) != ERR_OK ||
+            !info.reachable)
+            continue;
+        if (best == 0 || info.match_lsn > best_match) {
+            best = c->members[i].id;
+            best_match = info.match_lsn;
+        }
+    }
+    if (best != 0)
+        (void)shard_transfer(r->shard, clock_mono_us(), best);
+}
+
+static void drain(struct worker *w, void *arg)
+{
+    (void)arg;
+    w->draining = true;
+    for (uint32_t i = 0; i < w->replica_count; i++)
+        hand_over(&w->replicas[i]);
+    http_front_drain(w->front,
+                     (usec_t)w->node->config->timeouts.drain_ms * USEC_PER_MS,
+                     on_drained, w);
+}
+
+void worker_drain(struct worker *w)
+{
+    worker_run(w, drain, NULL);
+}
+
+void worker_wait_drained(struct worker *w)
+{
+    pthread_mutex_lock(&w->drained.lock);
+    while (!w->drained.is_set)
+        pthread_cond_wait(&w->drained.set, &w->drained.lock);
+    pthread_mutex_unlock(&w->drained.lock);
+}
+
+static void stop(struct worker *w, void *arg)
+{
+    (void)arg;
+    w->stopping = true;
+    ev_break(w->loop, EVBREAK_ALL);
+}
+
+void worker_join(struct worker *w)
+{
+    worker_run(w, stop, NULL);
+    CHECK(pthread_join(w->thread, NULL) == 0);
+    helper_stop(&w->helper);
+}

@@ -1,0 +1,174 @@
+/* A worker: one thread, one event loop, its share of the node's shards and
+ * connections. Nothing here is shared between workers; they talk by messages
+ * (inbox.h) and the only pointers that cross are to things that never change
+ * after the node has started.
+ *
+ * One turn of the loop:
+ *
+ *     sockets, timers, messages  -> operations, Raft messages, results
+ *     prepare hook               -> every shard proposes what came in, one log
+ *                                   batch goes to the helper thread
+ *     later: the batch is durable-> held messages leave, writes are answered
+ *
+ *   worker.c     life, loop, turn            log_pipe.h   the log's batches
+ *   router.h     operations to shards        peers.h      links (worker 0)
+ *   flusher.h    memtable to LMDB            transfers.h  snapshots
+ *   catalog_feed.h  committed catalog records to every worker
+ *   admin.h, stand_in.h (worker 0)
+ */
+#ifndef BASTIDE_SERVER_WORKER_H
+#define BASTIDE_SERVER_WORKER_H
+
+#include <ev.h>
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "node/auth/signature.h"
+#include "node/catalog/catalog.h"
+#include "node/config/config.h"
+#include "node/cosmos/cosmos.h"
+#include "node/crypt/keyring.h"
+#include "node/crypt/seal.h"
+#include "node/http/http.h"
+#include "node/server/flusher.h"
+#include "node/server/helper.h"
+#include "node/server/inbox.h"
+#include "node/server/log_pipe.h"
+#include "node/server/router.h"
+#include "node/server/transfers.h"
+#include "node/shard/shard.h"
+#include "node/store/datadir.h"
+#include "node/store/engine.h"
+#include "replication/link/chan_tls.h"
+#include "replication/links.h"
+
+struct node;
+struct peers;
+struct admin;
+struct stand_in;
+struct steward;
+
+#define WORKER_MAGIC MAGIC('w', 'o', 'r', 'k')
+#define REPLICA_MAGIC MAGIC('r', 'e', 'p', 'l')
+
+/* A shard's replica as its worker holds it. */
+struct replica {
+    uint32_t magic;
+    struct worker *worker;
+    uint16_t id;
+    struct shard *shard;
+    struct engine *engine;
+    struct flusher flusher;
+    char path[DATADIR_PATH_MAX];
+};
+
+/* Set once, waited for by the main thread. */
+struct worker_signal {
+    pthread_mutex_t lock;
+    pthread_cond_t set;
+    bool is_set; /* under lock */
+};
+
+struct worker {
+    uint32_t magic;
+    struct node *node;
+    uint32_t index;
+    pthread_t thread;
+    struct ev_loop *loop;
+    struct chan_loop *chans;
+    struct inbox inbox;
+    struct helper helper;
+    struct ev_prepare turn;
+    struct ev_idle busy;    /* active while a shard has more to do at once */
+    struct ev_timer ticker; /* the shards' earliest deadline */
+    struct ev_timer chores; /* flushes, log upkeep */
+
+    struct replica *replicas; /* ids index, index + workers, ... */
+    uint32_t replica_count;
+    struct log_pipe log;
+    struct router router;
+    struct transfers transfers;
+
+    struct keyring *keyring;
+    struct sealer *sealer;
+    struct keyed_hash *meta_hash;  /* addresses in the meta shard */
+    struct keyed_hash *group_hash; /* in group default; NULL until known */
+    struct keyed_hash *token_hash; /* continuation tokens */
+    struct auth_keys auth;
+    struct catalog *catalog;
+    struct cosmos *cosmos;
+    struct http_front *front;
+    struct http_listener *listeners[3]; /* account, region, node */
+    struct http_listener *stand_ins[CONFIG_REGIONS_MAX];
+
+    /* Worker 0 only. */
+    struct peers *peers;
+    struct admin *admin;
+    struct stand_in *stand_in;
+    struct steward *steward;
+    bool stopping; /* nothing new is begun */
+    bool draining;
+    struct worker_signal drained;
+    bool maintaining; /* wal_maintain is with the helper */
+    uint32_t chore_count;
+};
+
+/* What all workers share and none changes after the start. */
+struct node {
+    const struct config *config;
+    struct datadir *datadir;
+    struct worker *workers;
+    uint32_t worker_count;
+    uint32_t shard_count; /* of group default; shard ids 1..shard_count */
+    struct cluster_keys cluster_keys;
+    struct kek kek;
+    struct config_account_keys account_keys;
+    struct tls_ctx *tls_front;
+    struct tls_ctx *tls_admin;
+    struct tls_ctx *tls_peer;
+    usec_t started_wall_us;
+    uint64_t incarnation;
+    uint64_t wal_retry_ms;
+};
+
+static inline struct worker *node_shard_worker(struct node *n, uint32_t shard)
+{
+    return &n->workers[shard % n->worker_count];
+}
+/* The replica of `shard` on the worker that owns it; NULL when there is no
+ * such shard. */
+struct replica *worker_replica(struct worker *w, uint32_t shard);
+
+/* Makes everything but the thread: opens the log, replays it, opens engines
+ * and shards. On the main thread, for one worker after the other. */
+int worker_create(struct worker *w, struct node *node, uint32_t index,
+                  struct err_msg *msg);
+/* Opens the listeners, on the main thread, before worker_start. */
+int worker_listen(struct worker *w, struct err_msg *msg);
+void worker_start(struct worker *w);
+/* Begins the graceful end, from any thread: hands over leaderships, stops
+ * accepting, answers what is under way. worker_wait_drained waits for that. */
+void worker_drain(struct worker *w);
+void worker_wait_drained(struct worker *w);
+/* Ends the loop and joins the thread; workers with a higher index first, since
+ * they use worker 0's links to the last. */
+void worker_join(struct worker *w);
+
+/* Runs fn on the worker's loop. The message frees itself. */
+struct worker_call {
+    struct inbox_message message;
+    void (*fn)(struct worker *w, void *arg);
+    void *arg;
+};
+void worker_run(struct worker *w, void (*fn)(struct worker *w, void *arg),
+                void *arg);
+
+/* On the worker that owns the meta shard: its leader is now this node, so the
+ * account names that node's region as the write region. */
+void worker_meta_leader(struct worker *meta, raft_id leader);
+
+/* A shard was touched outside the prepare hook: makes sure that the loop makes
+ * a turn. */
+void worker_wake(struct worker *w);
+
+#endif
