@@ -25,8 +25,7 @@ static bool activity_valid(struct bytes id)
     return true;
 }
 
-/* Unique, not secret: a system call for each request would buy nothing. */
-static void activity_make(struct prng *prng, char out[RNG_UUID_LEN + 1])
+void call_activity(struct prng *prng, char out[RNG_UUID_LEN + 1])
 {
     static const char digits[] = "0123456789abcdef";
     uint64_t bits[2] = {prng_u64(prng), prng_u64(prng)};
@@ -78,7 +77,7 @@ struct call *call_begin(struct cosmos *cosmos, struct http_request *http)
         memcpy(c->activity, id.data, id.len);
         c->activity[id.len] = '\0';
     } else {
-        activity_make(&cosmos->prng, c->activity);
+        call_activity(&cosmos->prng, c->activity);
     }
     cosmos->running++;
     return c;

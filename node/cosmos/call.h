@@ -112,6 +112,8 @@ struct call {
 
 /* Takes a request; NULL when COSMOS_CALLS_MAX are running. */
 struct call *call_begin(struct cosmos *cosmos, struct http_request *http);
+/* A new activity id: unique, not secret, so that no system call is needed. */
+void call_activity(struct prng *prng, char out[RNG_UUID_LEN + 1]);
 /* Ends a call and keeps or frees its memory. Only reply.c calls this. */
 void call_end(struct call *c);
 /* Frees the memory of an ended call. */

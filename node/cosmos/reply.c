@@ -250,7 +250,10 @@ void reply_format_error(struct http_request *r, enum http_reject why,
 {
     struct cosmos *cosmos = user;
     CHECK_OBJ(cosmos, COSMOS_MAGIC);
+    char activity[RNG_UUID_LEN + 1];
+    call_activity(&cosmos->prng, activity);
     http_reply_header_str(r, "Content-Type", "application/json");
+    http_reply_header_str(r, "x-ms-activity-id", activity);
     http_reply_header_str(r, "x-ms-version", REPLY_API_VERSION);
     http_reply_header_str(r, "x-ms-request-charge", "0");
     if (why == HTTP_REJECT_BODY_SIZE)

@@ -25,12 +25,6 @@
       "The request body is not valid JSON")                                    \
     X(BODY_NOT_OBJECT, 400, 0, "BadRequest",                                   \
       "The request body must be a JSON object")                                \
-    X(ID_MISSING, 400, 0, "BadRequest",                                        \
-      "The input content is invalid because the required properties - 'id; ' " \
-      "- are missing")                                                         \
-    X(ID_INVALID, 400, 0, "BadRequest",                                        \
-      "The input name is invalid. Ensure that it is not empty, not too long "  \
-      "and does not contain any of the illegal characters '/' '\\' '?' '#'")   \
     X(ID_MISMATCH, 400, 0, "BadRequest",                                       \
       "The id in the request body does not match the id in the request path")  \
     X(TTL_INVALID, 400, 0, "BadRequest",                                       \
@@ -40,13 +34,6 @@
     X(PK_MALFORMED, 400, 0, "BadRequest",                                      \
       "Partition key is invalid: x-ms-documentdb-partitionkey must be a JSON " \
       "array of primitive values")                                             \
-    X(PK_FEWER, 400, 0, "BadRequest",                                          \
-      "The partition key supplied in x-ms-partitionkey header has fewer "      \
-      "components than defined in the the collection.")                        \
-    X(PK_MORE, 400, 0, "BadRequest",                                           \
-      "The partition key supplied in x-ms-partitionkey header has more "       \
-      "components than defined in the collection.")                            \
-    X(PK_TOO_LONG, 400, 0, "BadRequest", "Partition key is too long")          \
     X(PK_MISMATCH, 400, 1001, "BadRequest",                                    \
       "PartitionKey extracted from document doesn't match the one specified "  \
       "in the header")                                                         \
