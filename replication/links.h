@@ -47,15 +47,17 @@
 #define LINKS_OUTPUT_MAX (40 * 1024 * 1024)
 /* Requests to one peer without an answer yet. */
 #define LINKS_REQUESTS_MAX 4096
-/* Unacknowledged chunks of one transfer. */
+/* Unacknowledged chunks of one transfer, and transfers to one peer (one per
+ * shard: a chunk 0 with another `transfer` ends the one before). */
 #define LINKS_SNAPSHOT_WINDOW 4
-/* Channels that have not proved who they are. */
-#define LINKS_UNPROVED_MAX 64
+#define LINKS_TRANSFERS_MAX 256
+/* Accepted channels that have not proved who they are, or are being closed. */
+#define LINKS_GUESTS_MAX 64
 
 struct links;
 typedef uint32_t links_peer; /* never 0 */
 
-/* A request that waits for our answer. A value: keep a copy. */
+/* A request that waits for our answer: a value, to be copied. */
 struct links_call {
     links_peer peer;
     uint32_t session; /* of the connection it came by */
@@ -123,7 +125,8 @@ struct links_options {
  * certificate of `tls` names someone else), and chan_listen's errors. */
 int links_create(struct chan_loop *cl, const struct links_options *options,
                  struct err_msg *msg, struct links **links_out);
-/* Says BYE where it can, closes everything, calls nobody. NULL is allowed. */
+/* Says BYE where it can, closes everything, calls nobody. Not from inside a
+ * callback. NULL is allowed. */
 void links_free(struct links *links);
 /* The port of the listener, 0 without one. */
 uint16_t links_port(const struct links *links);
@@ -133,9 +136,10 @@ uint16_t links_port(const struct links *links);
  * (number 0, a name, an address without a port, our own name). */
 int links_add_peer(struct links *links, links_peer peer, const char *region,
                    const char *node, const char *address);
-/* Closes the link and forgets the peer; its open requests fail now-or-never:
- * on_request_failed is called for each from the next loop turn, on_peer_down
- * is not. ERR_NOT_FOUND. */
+/* Closes the link and forgets the peer; for its open requests
+ * on_request_failed is called from the loop, on_peer_down is not.
+ * ERR_NOT_FOUND.
+ */
 int links_remove_peer(struct links *links, links_peer peer);
 
 /* All of the following: ERR_NOT_FOUND when there is no such peer,
@@ -157,8 +161,10 @@ int links_request(struct links *links, links_peer to, uint32_t kind,
  * asker's deadline will pass. */
 int links_reply(struct links *links, struct links_call call, int err,
                 struct bytes body);
-/* ERR_AGAIN: the window is full; go on after the next on_snapshot_ack, or, when
- * the queue is what is full, a moment later. */
+/* Chunks of a transfer are sent in the order of their `seq`, from 0. ERR_AGAIN:
+ * the window is full, go on after the next on_snapshot_ack; or the queue is, go
+ * on a moment later. ERR_FULL: LINKS_TRANSFERS_MAX. A transfer does not survive
+ * its connection: after on_peer_down begin a new one. */
 int links_send_snapshot(struct links *links, links_peer to,
                         const struct snapshot_chunk *chunk);
 int links_snapshot_ack(struct links *links, links_peer to,
