@@ -52,6 +52,8 @@ static const char help[] =
     "  --reads PERCENT      share of reads, 0 to 100 (default 0). With reads, "
     "all\n"
     "                       keys are written once before\n"
+    "  --no-load            ... not this time: they are there from an earlier "
+    "run\n"
     "  --keys N             different documents (default 10000)\n"
     "  --size BYTES         of a document (default 1024)\n"
     "  --warm-up SECONDS    not counted (default 2)\n"
@@ -87,6 +89,7 @@ enum {
     OPT_CLUSTER = 256,
     OPT_REGION,
     OPT_NODES,
+    OPT_NO_LOAD,
     OPT_ENDPOINT,
     OPT_CA,
     OPT_KEY,
@@ -106,6 +109,7 @@ static const struct option long_options[] = {
     {"cluster", required_argument, NULL, OPT_CLUSTER},
     {"region", required_argument, NULL, OPT_REGION},
     {"nodes", no_argument, NULL, OPT_NODES},
+    {"no-load", no_argument, NULL, OPT_NO_LOAD},
     {"endpoint", required_argument, NULL, OPT_ENDPOINT},
     {"ca", required_argument, NULL, OPT_CA},
     {"key", required_argument, NULL, OPT_KEY},
@@ -168,6 +172,9 @@ static bool text_option(struct bench *b, int option)
         return true;
     case OPT_NODES:
         b->nodes = true;
+        return true;
+    case OPT_NO_LOAD:
+        b->run.no_load = true;
         return true;
     case OPT_ENDPOINT:
         b->endpoint = optarg;

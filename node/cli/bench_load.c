@@ -251,7 +251,8 @@ static void setup_answered(struct conn *c, enum kind kind,
         r->container_next = true;
         return;
     }
-    enter(r, r->options->read_percent > 0 ? PHASE_LOAD : PHASE_WARM_UP);
+    bool load = r->options->read_percent > 0 && !r->options->no_load;
+    enter(r, load ? PHASE_LOAD : PHASE_WARM_UP);
     wake_all(r);
 }
 

@@ -2,7 +2,7 @@
  * sends a request, waits for its response, sends the next.
  *
  *     SETUP    one connection creates database and container if missing
- *     LOAD     every key is written once (skipped for pure writes)
+ *     LOAD     every key is written once (without reads: skipped)
  *     WARM_UP  the mix, not counted
  *     MEASURE  the mix, counted; then the run ends
  *
@@ -34,6 +34,7 @@ struct bench_options {
     unsigned connections;
     unsigned keys;
     unsigned read_percent;
+    bool no_load; /* the keys exist, although there are reads */
     usec_t warm_up_us;
     usec_t duration_us;
     uint64_t seed;

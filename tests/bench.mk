@@ -1,0 +1,26 @@
+# make bench: Bastide beside etcd. Included by the Makefile.
+#
+#     make bench CLIENTS="1 64" DURATION=10 ONLY=bastide OUT=result.json
+
+BENCH_DIR = $(BUILD)/bench
+ETCD_LOAD = $(BUILD)/tests/bench/etcd-load
+export CLIENTS DURATION WARM_UP ONLY OUT
+
+.PHONY: bench
+bench:
+	@deploy/install-deps.sh build bench
+	@command -v $(NODE) >/dev/null || deploy/install-deps.sh sdk
+	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/bastide $(ETCD_LOAD)
+	@$(NODE) tests/bench/bench.mjs $(abspath $(BENCH_DIR) $(BUILD)/bastide $(ETCD_LOAD))
+
+# Debian's packages of the client, no download.
+$(ETCD_LOAD): tests/bench/etcd-load/main.go
+	@mkdir -p $(@D)
+	GOPATH=/usr/share/gocode GO111MODULE=off GOFLAGS= CGO_ENABLED=0 \
+		GOCACHE=$(abspath $(BUILD)/go-cache) go build -o $@ ./tests/bench/etcd-load
+
+# The front without a database behind it, as a target for `bastide bench`.
+FRONT_LIBS = $(foreach m,node/http replication consensus failover node/crypt node/base,$(call lib_of,$(m)))
+$(BUILD)/tests/bench/front: $(BUILD)/obj/tests/bench/front.o $(FRONT_LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(FRONT_LIBS) -Wl,--end-group $(LIBS_node/http)
