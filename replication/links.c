@@ -516,9 +516,9 @@ static int frame_ping(struct link *l, enum frame_type type,
     int err = codec_get_ping(l->links->codec, payload, &ping);
     if (err != ERR_OK)
         return err;
-    if (type == FRAME_PONG && ping.sent_us == l->pinged_us) {
-        l->stats.rtt_us = clock_mono_us() - (usec_t)ping.sent_us;
-    }
+    uint64_t now = (uint64_t)clock_mono_us();
+    if (type == FRAME_PONG && ping.sent_us <= now)
+        l->stats.rtt_us = (usec_t)(now - ping.sent_us);
     if (type == FRAME_PING) {
         struct ping pong = {ping.sent_us, own_gossip(l)};
         CHECK(pong.gossip.len <= GOSSIP_MAX);
