@@ -425,8 +425,7 @@ static int make_next(struct wal *w)
 {
     pthread_mutex_lock(&w->lock);
     struct wal_segment *in_use = current(w);
-    bool due = w->next == NULL && !w->making && !w->stats.failed &&
-               w->offset > in_use->bytes / 2;
+    bool due = w->next == NULL && !w->making && w->offset > in_use->bytes / 2;
     uint64_t number = in_use->number + 1;
     w->making = w->making || due;
     pthread_mutex_unlock(&w->lock);
