@@ -520,7 +520,8 @@ void shard_submit(struct shard *s, usec_t now, struct shard_request *req)
         shard_fail(s, req, ERR_THROTTLED);
     } else if (req->op->at.container >= CONTAINER_FIRST_USER &&
                s->env->container_deleted != NULL &&
-               s->env->container_deleted(s->env->user, req->op->at.container)) {
+               s->env->container_deleted(s->env->user, s,
+                                         req->op->at.container)) {
         req->result.parent_missing = true;
         shard_fail(s, req, ERR_NOT_FOUND);
     } else if (req->op->kind == OP_WRITE) {
@@ -1027,6 +1028,11 @@ void shard_adopted(struct shard *s, usec_t now)
 
 /* ---- looking
  * ----------------------------------------------------------------- */
+
+bool shard_installing(const struct shard *s)
+{
+    return s->installing;
+}
 
 uint16_t shard_id(const struct shard *s)
 {
