@@ -42,7 +42,8 @@ void buf_clear(struct buf *b);
 
 static inline const uint8_t *buf_bytes(const struct buf *b)
 {
-    return b->data + b->head;
+    /* Without storage `head` is 0, and NULL + 0 is not defined in C. */
+    return b->data != NULL ? b->data + b->head : NULL;
 }
 static inline size_t buf_len(const struct buf *b)
 {
