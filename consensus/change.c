@@ -34,20 +34,28 @@ int raft_propose(struct raft *r, const struct raft_event *ev)
     return ERR_OK;
 }
 
+/* One change at a time (thesis 4.1), and none before this leader knows that no
+ * other change is half-way: until an entry of its own term is committed it
+ * cannot tell. */
+static bool change_allowed(const struct raft *r)
+{
+    return r->transfer_to == 0 && r->commit_lsn >= r->first_lsn &&
+           !trail_config(&r->trail)->joint &&
+           trail_config_lsn(&r->trail) <= r->commit_lsn;
+}
+
 int raft_change(struct raft *r, const struct raft_event *ev)
 {
     CHECK(ev->change.target != NULL);
-    const struct raft_config *now = trail_config(&r->trail);
     if (r->role != RAFT_LEADER)
         return ERR_NOT_LEADER;
-    /* One change at a time (thesis 4.1), and none before this leader knows
-     * that no other change is half-way: until an entry of its own term is
-     * committed it cannot tell. */
-    if (r->transfer_to != 0 || r->commit_lsn < r->first_lsn || now->joint ||
-        trail_config_lsn(&r->trail) > r->commit_lsn)
+    if (!change_allowed(r))
         return ERR_AGAIN;
+    if (ev->change.target->epoch < r->decided.epoch)
+        return ERR_STALE;
     struct raft_config entry;
-    int rc = raft_config_enter(now, ev->change.target, &entry);
+    int rc =
+        raft_config_enter(trail_config(&r->trail), ev->change.target, &entry);
     if (rc != ERR_OK)
         return rc;
     raft_append_own(r, RAFT_ENTRY_CONFIG, raft_config_encoded_size(&entry),
@@ -66,6 +74,22 @@ int raft_epoch(struct raft *r, const struct raft_event *ev)
                                .ack = ev->epoch.ack};
     raft_note(r, RAFT_TRACE_EPOCH, 0, 0, r->decided.epoch);
     return ERR_OK;
+}
+
+void raft_adopt_decision(struct raft *r)
+{
+    CHECK(r->role == RAFT_LEADER);
+    const struct raft_config *now = trail_config(&r->trail);
+    if (r->decided.epoch <= now->epoch || !change_allowed(r))
+        return;
+    struct raft_config target = *now;
+    target.epoch = r->decided.epoch;
+    target.ack = r->decided.ack;
+    target.write_region = r->decided.region;
+    if (raft_config_check(&target) != ERR_OK)
+        return; /* no voter there (yet) */
+    raft_append_own(r, RAFT_ENTRY_CONFIG, raft_config_encoded_size(&target),
+                    &target);
 }
 
 /* ---- transfer, thesis 3.10 -------------------------------------------------

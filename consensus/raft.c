@@ -515,6 +515,8 @@ int raft_step(struct raft *r, const struct raft_event *event,
     timers(r);
     if (r->role == RAFT_LEADER) {
         raft_advance_ack(r);
+        if (r->n_out_entries == 0)
+            raft_adopt_decision(r);
         raft_transfer_progress(r);
         raft_replicate(r);
     }
@@ -573,6 +575,12 @@ const struct raft_config *raft_config(const struct raft *r)
 const struct raft_config *raft_config_committed(const struct raft *r)
 {
     return trail_config_at(&r->trail, r->commit_lsn);
+}
+
+const struct raft_config *raft_config_at(const struct raft *r, uint64_t lsn)
+{
+    CHECK(lsn >= r->trail.base_lsn && lsn <= trail_last_lsn(&r->trail));
+    return trail_config_at(&r->trail, lsn);
 }
 
 raft_id raft_transferring(const struct raft *r)

@@ -491,6 +491,10 @@ uint64_t raft_base_lsn(const struct raft *r);
 const struct raft_config *raft_config(const struct raft *r);
 /* The newest committed one, by which a leader acknowledges. */
 const struct raft_config *raft_config_committed(const struct raft *r);
+/* The one in force at `lsn` (base_lsn to last_lsn, else CHECK): what a snapshot
+ * of that LSN, and a restart from there, must name. Borrowed until the next
+ * step. */
+const struct raft_config *raft_config_at(const struct raft *r, uint64_t lsn);
 /* Target of the transfer under way, 0 when none. */
 raft_id raft_transferring(const struct raft *r);
 /* Whether this node leads and a majority of all voters has answered it within

@@ -219,6 +219,8 @@ int raft_propose(struct raft *r, const struct raft_event *ev);
 int raft_change(struct raft *r, const struct raft_event *ev);
 int raft_transfer(struct raft *r, const struct raft_event *ev);
 int raft_epoch(struct raft *r, const struct raft_event *ev);
+/* A leader that outlives a decision records it in the log. */
+void raft_adopt_decision(struct raft *r);
 /* Sends TIMEOUT_NOW if the target has caught up. */
 void raft_transfer_progress(struct raft *r);
 void raft_transfer_abort(struct raft *r);

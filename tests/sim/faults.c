@@ -1,0 +1,394 @@
+/* Which faults a seed has, when they strike, and how they end. */
+#include <stdio.h>
+
+#include "node/base/check.h"
+#include "node/base/err.h"
+#include "tests/sim/world_impl.h"
+
+/* Each fault is in about half of the seeds, so that seeds differ in kind. */
+static bool toss(struct world *w)
+{
+    return prng_one_in(&w->prng, 2);
+}
+
+void faults_choose(struct world *w)
+{
+    struct swarm *s = &w->swarm;
+    bool regions = w->shape.regions > 1;
+    s->loss_permille = toss(w) ? (uint32_t)prng_below(&w->prng, 150) : 0;
+    s->dup_permille = toss(w) ? (uint32_t)prng_below(&w->prng, 100) : 0;
+    s->reorder = toss(w);
+    s->jitter_us = (usec_t)prng_range(&w->prng, 100,
+                                      prng_one_in(&w->prng, 4) ? 200000 : 5000);
+    s->wan_us = (usec_t)prng_range(&w->prng, 2000, 40000);
+    s->fault_every_ms = (uint32_t)prng_range(&w->prng, 100, 1200);
+    s->crash = toss(w);
+    s->crash_many = prng_one_in(&w->prng, 4);
+    s->isolate = toss(w);
+    s->isolate_leader = toss(w);
+    s->one_way = toss(w);
+    s->split = toss(w);
+    s->cut_link = toss(w);
+    s->slow_disk = toss(w);
+    s->pause = toss(w);
+    s->transfer = toss(w);
+    s->members = toss(w);
+    s->compact = toss(w);
+    s->drift = toss(w);
+    s->prefer = toss(w);
+    s->region_ack = regions && toss(w);
+    s->rule = regions && prng_one_in(&w->prng, 3);
+    s->region_loss = regions && prng_one_in(&w->prng, 3);
+}
+
+void faults_print(const struct world *w)
+{
+    const struct swarm *s = &w->swarm;
+    printf("# seed %llu %s: loss=%u dup=%u reorder=%d jitter=%lldus wan=%lldus "
+           "every=%ums crash=%d many=%d isolate=%d leader=%d one-way=%d "
+           "split=%d link=%d slow=%d pause=%d transfer=%d members=%d "
+           "compact=%d drift=%d prefer=%d region-ack=%d rule=%d "
+           "region-loss=%d\n",
+           (unsigned long long)w->seed, w->shape.name, s->loss_permille,
+           s->dup_permille, s->reorder, (long long)s->jitter_us,
+           (long long)s->wan_us, s->fault_every_ms, s->crash, s->crash_many,
+           s->isolate, s->isolate_leader, s->one_way, s->split, s->cut_link,
+           s->slow_disk, s->pause, s->transfer, s->members, s->compact,
+           s->drift, s->prefer, s->region_ack, s->rule, s->region_loss);
+}
+
+/* ---- single faults
+ * ----------------------------------------------------------- */
+
+static raft_id any(struct world *w)
+{
+    return (raft_id)(1 + prng_below(&w->prng, w->n_nodes));
+}
+
+static void later(struct world *w, usec_t min_ms, usec_t max_ms,
+                  struct world_event ev)
+{
+    usec_t wait = (usec_t)prng_range(&w->prng, (uint64_t)min_ms * 1000,
+                                     (uint64_t)max_ms * 1000);
+    world_schedule(w, w->now_us + wait, ev);
+}
+
+static void crash(struct world *w, raft_id id)
+{
+    struct node *n = &w->nodes[id];
+    if (n->replica == NULL)
+        return;
+    node_crash(n);
+    later(w, 20, 2000, (struct world_event){.type = EV_RESTART, .node = id});
+}
+
+static void crash_many(struct world *w)
+{
+    for (raft_id i = 1; i <= w->n_nodes; i++) {
+        if (toss(w))
+            crash(w, i);
+    }
+}
+
+static void isolate(struct world *w, raft_id id)
+{
+    if (id == 0)
+        return;
+    for (raft_id i = 1; i <= w->n_nodes; i++) {
+        net_cut(w, id, i, true);
+        net_cut(w, i, id, true);
+    }
+    later(w, 100, 3000, (struct world_event){.type = EV_UNDO, .node = id});
+}
+
+static void one_way(struct world *w)
+{
+    raft_id from = any(w);
+    for (raft_id to = 1; to <= w->n_nodes; to++) {
+        if (toss(w))
+            net_cut(w, from, to, true);
+    }
+    later(w, 100, 2000, (struct world_event){.type = EV_UNDO, .node = from});
+}
+
+static void split(struct world *w)
+{
+    bool side[NODES_MAX + 1] = {false};
+    for (raft_id i = 1; i <= w->n_nodes; i++)
+        side[i] = toss(w);
+    for (raft_id a = 1; a <= w->n_nodes; a++) {
+        for (raft_id b = 1; b <= w->n_nodes; b++)
+            net_cut(w, a, b, side[a] != side[b]);
+    }
+    later(w, 100, 2000, (struct world_event){.type = EV_UNDO});
+}
+
+static void cut_link(struct world *w)
+{
+    raft_id a = any(w);
+    raft_id b = any(w);
+    net_cut(w, a, b, true);
+    net_cut(w, b, a, true);
+    later(w, 100, 2000, (struct world_event){.type = EV_UNDO, .node = a});
+}
+
+static void slow_disk(struct world *w)
+{
+    raft_id id = any(w);
+    w->nodes[id].slow = !w->nodes[id].slow;
+    world_say(w, "disk n%u slow=%d", id, w->nodes[id].slow);
+}
+
+static void pause_node(struct world *w)
+{
+    struct node *n = &w->nodes[any(w)];
+    if (!node_up(n))
+        return;
+    n->paused = true;
+    world_say(w, "pause n%u", n->id);
+    later(w, 10, 1500,
+          (struct world_event){
+              .type = EV_RESUME, .node = n->id, .number = n->life});
+}
+
+static void transfer(struct world *w)
+{
+    struct node *n = &w->nodes[world_leader(w)];
+    raft_id to = any(w);
+    if (n->id == 0 || to == n->id)
+        return;
+    int rc = w->ops->transfer(n->replica, node_local_us(n), to);
+    world_say(w, "transfer n%u->n%u: %s", n->id, to, err_name(rc));
+    node_after_step(n);
+}
+
+static void compact(struct world *w)
+{
+    struct node *n = &w->nodes[any(w)];
+    if (!node_up(n))
+        return;
+    world_say(w, "compact n%u", n->id);
+    w->ops->compact(n->replica, node_local_us(n), prng_below(&w->prng, 30));
+    node_after_step(n);
+}
+
+/* ---- changes
+ * ------------------------------------------------------------------ */
+
+static void change(struct world *w, const struct raft_config *target)
+{
+    struct node *n = &w->nodes[world_leader(w)];
+    int rc = w->ops->change(n->replica, node_local_us(n), target);
+    world_say(w, "change by n%u: %s", n->id, err_name(rc));
+    node_after_step(n);
+}
+
+static uint32_t voters(const struct raft_config *c)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < c->n; i++)
+        n += c->members[i].voter;
+    return n;
+}
+
+static struct raft_member member_of(struct world *w, raft_id id)
+{
+    return (struct raft_member){
+        .id = id,
+        .region = w->nodes[id].region,
+        .priority =
+            w->swarm.prefer ? (uint8_t)(w->nodes[id].region - 1) : (uint8_t)0,
+    };
+}
+
+static void remove_at(struct raft_config *c, uint32_t i)
+{
+    for (; i + 1 < c->n; i++)
+        c->members[i] = c->members[i + 1];
+    c->n--;
+    c->members[c->n] = (struct raft_member){0};
+}
+
+/* One to three nodes join, leave, or change between voter and learner. */
+static void change_members(struct world *w)
+{
+    raft_id leader = world_leader(w);
+    if (leader == 0)
+        return;
+    struct raft_config c = *w->ops->config(w->nodes[leader].replica);
+    if (c.joint)
+        return;
+    uint32_t moves = 1 + (uint32_t)prng_below(&w->prng, 3);
+    for (uint32_t i = 0; i < moves; i++) {
+        raft_id id = any(w);
+        uint32_t at = 0;
+        while (at < c.n && c.members[at].id != id)
+            at++;
+        if (at == c.n)
+            (void)raft_config_add(&c, member_of(w, id));
+        else if (!c.members[at].voter)
+            c.members[at].voter = true;
+        else if (voters(&c) > 2 && toss(w))
+            c.members[at].voter = false;
+        else if (voters(&c) > 2)
+            remove_at(&c, at);
+    }
+    change(w, &c);
+}
+
+/* A planned switch of the rule or of the write region. */
+static void change_rule(struct world *w)
+{
+    raft_id leader = world_leader(w);
+    if (leader == 0)
+        return;
+    struct raft_config c = *w->ops->config(w->nodes[leader].replica);
+    if (c.joint)
+        return;
+    if (toss(w)) {
+        c.ack = RAFT_ACK_COMMIT;
+        c.write_region = 0;
+    } else {
+        c.ack = RAFT_ACK_REGION;
+        c.write_region =
+            (raft_region)(1 + prng_below(&w->prng, w->shape.regions));
+    }
+    if (c.epoch < w->epoch)
+        c.epoch = w->epoch;
+    change(w, &c);
+}
+
+/* ---- losing a region
+ * ------------------------------------------------------------ */
+
+static void lose_region(struct world *w)
+{
+    raft_id leader = world_leader(w);
+    if (leader == 0 || w->lost_region != 0)
+        return;
+    const struct raft_config *c = w->ops->config(w->nodes[leader].replica);
+    if (c->ack != RAFT_ACK_REGION)
+        return;
+    w->lost_region = c->write_region;
+    world_say(w, "region %u is lost", w->lost_region);
+    for (raft_id i = 1; i <= w->n_nodes; i++) {
+        if (w->nodes[i].region == w->lost_region)
+            node_crash(&w->nodes[i]);
+    }
+    later(w, 400, 1500, (struct world_event){.type = EV_DECIDE});
+}
+
+/* The meta shard's part: another region takes over. */
+void faults_decide(struct world *w)
+{
+    CHECK(w->lost_region != 0);
+    w->decided_region = (raft_region)(1 + w->lost_region % w->shape.regions);
+    w->epoch++;
+    check_forced(w->check, w->epoch);
+    world_say(w, "epoch %u: region %u", w->epoch, w->decided_region);
+    for (raft_id i = 1; i <= w->n_nodes; i++) {
+        struct node *n = &w->nodes[i];
+        if (node_up(n)) {
+            w->ops->epoch(n->replica, node_local_us(n), w->epoch,
+                          w->decided_region);
+            node_after_step(n);
+        }
+    }
+    for (raft_id i = 1; i <= w->n_nodes; i++) {
+        if (w->nodes[i].region == w->lost_region)
+            later(w, 500, 3000,
+                  (struct world_event){.type = EV_RESTART, .node = i});
+    }
+    w->lost_region = 0;
+}
+
+/* ---- the schedule
+ * ---------------------------------------------------------------- */
+
+enum fault {
+    FAULT_CRASH,
+    FAULT_CRASH_MANY,
+    FAULT_ISOLATE,
+    FAULT_ISOLATE_LEADER,
+    FAULT_ONE_WAY,
+    FAULT_SPLIT,
+    FAULT_CUT_LINK,
+    FAULT_SLOW_DISK,
+    FAULT_PAUSE,
+    FAULT_TRANSFER,
+    FAULT_MEMBERS,
+    FAULT_COMPACT,
+    FAULT_RULE,
+    FAULT_REGION_LOSS,
+    FAULTS,
+};
+
+static void strike(struct world *w, enum fault f)
+{
+    const struct swarm *s = &w->swarm;
+    if (f == FAULT_CRASH && s->crash)
+        crash(w, any(w));
+    else if (f == FAULT_CRASH_MANY && s->crash_many)
+        crash_many(w);
+    else if (f == FAULT_ISOLATE && s->isolate)
+        isolate(w, any(w));
+    else if (f == FAULT_ISOLATE_LEADER && s->isolate_leader)
+        isolate(w, world_leader(w));
+    else if (f == FAULT_ONE_WAY && s->one_way)
+        one_way(w);
+    else if (f == FAULT_SPLIT && s->split)
+        split(w);
+    else if (f == FAULT_CUT_LINK && s->cut_link)
+        cut_link(w);
+    else if (f == FAULT_SLOW_DISK && s->slow_disk)
+        slow_disk(w);
+    else if (f == FAULT_PAUSE && s->pause)
+        pause_node(w);
+    else if (f == FAULT_TRANSFER && s->transfer)
+        transfer(w);
+    else if (f == FAULT_MEMBERS && s->members)
+        change_members(w);
+    else if (f == FAULT_COMPACT && s->compact)
+        compact(w);
+    else if (f == FAULT_RULE && s->rule)
+        change_rule(w);
+    else if (f == FAULT_REGION_LOSS && s->region_loss)
+        lose_region(w);
+}
+
+void faults_strike(struct world *w)
+{
+    if (w->healed)
+        return;
+    strike(w, (enum fault)prng_below(&w->prng, FAULTS));
+    strike(w, (enum fault)prng_below(&w->prng, FAULTS));
+    later(w, 10, w->swarm.fault_every_ms,
+          (struct world_event){.type = EV_FAULT});
+}
+
+/* Heals the links of one node, or of all. */
+void faults_undo(struct world *w, const struct world_event *ev)
+{
+    for (raft_id i = 1; i <= w->n_nodes; i++) {
+        if (ev->node == 0) {
+            net_heal(w);
+            return;
+        }
+        net_cut(w, ev->node, i, false);
+        net_cut(w, i, ev->node, false);
+    }
+}
+
+void faults_heal(struct world *w)
+{
+    w->healed = true;
+    if (w->lost_region != 0)
+        faults_decide(w);
+    net_heal(w);
+    for (raft_id i = 1; i <= w->n_nodes; i++) {
+        struct node *n = &w->nodes[i];
+        n->slow = false;
+        if (n->replica == NULL)
+            node_start(n);
+    }
+}

@@ -1,0 +1,95 @@
+/* One replica as the simulator sees it: something that gets events, and asks
+ * for writes and messages. The simulator knows nothing else of the code under
+ * test; another replica (the whole shard logic) can take the place of the bare
+ * core by filling in the same table.
+ *
+ * Messages and disk records are opaque blobs. A disk is a sequence of records:
+ * a crash keeps those that were synced and loses a suffix of the others; after
+ * it the replica is opened with what is left.
+ */
+#ifndef BASTIDE_SIM_REPLICA_H
+#define BASTIDE_SIM_REPLICA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "consensus/raft.h"
+
+/* Counted, because the network may deliver a message twice. */
+struct sim_blob {
+    int refs;
+    uint32_t size; /* pretended bytes on the wire */
+    void (*destroy)(struct sim_blob *b);
+};
+void sim_blob_release(struct sim_blob *b);
+
+/* What the world offers a replica. Blobs are handed over. */
+struct sim_env {
+    void *ctx;
+    raft_id self;
+    uint64_t seed;
+    bool verbose;
+    /* `seq` never falls within one life. A checkpoint makes all earlier
+     * records superfluous. */
+    void (*write)(void *ctx, uint64_t seq, struct sim_blob *record,
+                  bool checkpoint);
+    /* Leaves when all writes up to `after_seq` are durable; 0: at once. */
+    void (*send)(void *ctx, raft_id to, uint64_t after_seq,
+                 struct sim_blob *msg);
+    /* Observations for the checkers. */
+    void (*led)(void *ctx, uint64_t term);
+    void (*appended)(void *ctx, uint64_t lsn, uint64_t term, uint64_t prev_term,
+                     uint64_t value);
+    void (*applied)(void *ctx, uint64_t lsn, uint64_t term, uint64_t value,
+                    uint64_t node_term);
+    /* `committed`: a majority of all voters has it, not just the region. */
+    void (*acked)(void *ctx, uint64_t request, uint64_t lsn, uint64_t term,
+                  uint64_t value, bool committed);
+    void (*read_done)(void *ctx, uint64_t request, int result, uint64_t lsn);
+    void (*trace)(void *ctx, const char *text);
+};
+
+struct sim_replica;
+
+struct sim_replica_ops {
+    /* `config` is the first configuration, NULL for a node that waits to be
+     * added. `records` is what the disk still has, oldest first. */
+    struct sim_replica *(*open)(const struct sim_env *env,
+                                const struct raft_config *config,
+                                struct sim_blob *const *records, size_t n,
+                                usec_t now_us);
+    void (*close)(struct sim_replica *p);
+
+    void (*tick)(struct sim_replica *p, usec_t now_us);
+    void (*receive)(struct sim_replica *p, usec_t now_us,
+                    const struct sim_blob *msg);
+    void (*written)(struct sim_replica *p, usec_t now_us, uint64_t seq);
+    void (*link)(struct sim_replica *p, usec_t now_us, raft_id peer, bool up);
+    int (*propose)(struct sim_replica *p, usec_t now_us, uint64_t request,
+                   uint64_t value);
+    int (*read)(struct sim_replica *p, usec_t now_us, uint64_t request);
+    int (*change)(struct sim_replica *p, usec_t now_us,
+                  const struct raft_config *target);
+    int (*transfer)(struct sim_replica *p, usec_t now_us, raft_id to);
+    void (*campaign)(struct sim_replica *p, usec_t now_us);
+    void (*epoch)(struct sim_replica *p, usec_t now_us, uint32_t epoch,
+                  raft_region region);
+    /* Makes a snapshot and forgets the log, but for `keep` entries. */
+    void (*compact)(struct sim_replica *p, usec_t now_us, uint64_t keep);
+
+    usec_t (*deadline)(const struct sim_replica *p);
+    bool (*leads)(const struct sim_replica *p);
+    /* Of the log; 0 where it has no entry. `compacted_out` if it is too old. */
+    uint64_t (*term_at)(const struct sim_replica *p, uint64_t lsn,
+                        bool *compacted_out);
+    uint64_t (*applied_lsn)(const struct sim_replica *p);
+    uint64_t (*state_hash)(const struct sim_replica *p);
+    const struct raft_config *(*config)(const struct sim_replica *p);
+    bool (*config_is_committed)(const struct sim_replica *p);
+};
+
+/* The bare core with a state machine that hashes what it applies. */
+extern const struct sim_replica_ops sim_replica_raft;
+
+#endif

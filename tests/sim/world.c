@@ -1,0 +1,547 @@
+/* The clock, the scheduler, the nodes, and a run from seed to verdict. */
+#include "tests/sim/world.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "node/base/check.h"
+#include "node/base/err.h"
+#include "node/base/mem.h"
+#include "tests/sim/world_impl.h"
+
+/* ---- scheduler: a binary heap by time, then by order of scheduling
+ * ------------ */
+
+static bool before(const struct world_event *a, const struct world_event *b)
+{
+    return a->at_us != b->at_us ? a->at_us < b->at_us : a->order < b->order;
+}
+
+void world_schedule(struct world *w, usec_t at_us, struct world_event ev)
+{
+    CHECK(at_us >= w->now_us);
+    ev.at_us = at_us;
+    ev.order = ++w->order;
+    if (w->n_heap == w->cap_heap) {
+        w->cap_heap = w->cap_heap ? w->cap_heap * 2 : 256;
+        w->heap = mem_realloc(w->heap, w->cap_heap * sizeof(*w->heap));
+    }
+    size_t i = w->n_heap++;
+    while (i > 0 && before(&ev, &w->heap[(i - 1) / 2])) {
+        w->heap[i] = w->heap[(i - 1) / 2];
+        i = (i - 1) / 2;
+    }
+    w->heap[i] = ev;
+}
+
+static struct world_event take_first(struct world *w)
+{
+    CHECK(w->n_heap > 0);
+    struct world_event first = w->heap[0];
+    struct world_event last = w->heap[--w->n_heap];
+    size_t i = 0;
+    for (;;) {
+        size_t child = 2 * i + 1;
+        if (child >= w->n_heap)
+            break;
+        if (child + 1 < w->n_heap &&
+            before(&w->heap[child + 1], &w->heap[child]))
+            child++;
+        if (!before(&w->heap[child], &last))
+            break;
+        w->heap[i] = w->heap[child];
+        i = child;
+    }
+    w->heap[i] = last;
+    return first;
+}
+
+/* ---- saying and failing
+ * -------------------------------------------------------- */
+
+void world_say(struct world *w, const char *format, ...)
+{
+    if (!w->verbose)
+        return;
+    printf("# %9.3fms ", (double)w->now_us / 1000.0);
+    va_list args;
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    putchar('\n');
+}
+
+void world_fail(void *ctx, const char *text)
+{
+    struct world *w = ctx;
+    if (w->over && !w->result->ok)
+        return;
+    w->over = true;
+    w->result->ok = false;
+    snprintf(w->result->text, sizeof(w->result->text), "%s (at %.3f ms)", text,
+             (double)w->now_us / 1000.0);
+    world_say(w, "VIOLATION %s", text);
+}
+
+bool world_chance(struct world *w, uint32_t permille)
+{
+    return permille > 0 && prng_below(&w->prng, 1000) < permille;
+}
+
+/* ---- clocks
+ * --------------------------------------------------------------------- */
+
+usec_t node_local_us(const struct node *n)
+{
+    usec_t t = n->world->now_us;
+    return n->offset_us + t + t * n->drift_permille / 1000;
+}
+
+static usec_t node_real_us(const struct node *n, usec_t local_us)
+{
+    return (local_us - n->offset_us) * 1000 / (1000 + n->drift_permille) + 1;
+}
+
+/* ---- what replicas ask for
+ * --------------------------------------------------------- */
+
+static void env_write(void *ctx, uint64_t seq, struct sim_blob *record,
+                      bool checkpoint)
+{
+    disk_write(ctx, seq, record, checkpoint);
+}
+
+static void env_send(void *ctx, raft_id to, uint64_t after_seq,
+                     struct sim_blob *msg)
+{
+    net_send(ctx, to, after_seq, msg);
+}
+
+static void env_led(void *ctx, uint64_t term)
+{
+    struct node *n = ctx;
+    world_say(n->world, "n%u leads term %" PRIu64, n->id, term);
+    check_led(n->world->check, n->id, term, n->world->ops, n->replica);
+}
+
+static void env_appended(void *ctx, uint64_t lsn, uint64_t term,
+                         uint64_t prev_term, uint64_t value)
+{
+    struct node *n = ctx;
+    check_appended(n->world->check, n->id, lsn, term, prev_term, value);
+}
+
+static void env_applied(void *ctx, uint64_t lsn, uint64_t term, uint64_t value,
+                        uint64_t node_term)
+{
+    struct node *n = ctx;
+    check_applied(n->world->check, n->id, lsn, term, value, node_term);
+}
+
+static void env_acked(void *ctx, uint64_t request, uint64_t lsn, uint64_t term,
+                      uint64_t value, bool committed)
+{
+    struct node *n = ctx;
+    world_say(n->world, "n%u acks request %" PRIu64 " lsn %" PRIu64 "%s", n->id,
+              request, lsn, committed ? "" : " (region)");
+    check_acked(n->world->check, lsn, term, value, committed);
+}
+
+static void env_read_done(void *ctx, uint64_t request, int result, uint64_t lsn)
+{
+    load_read_done(ctx, request, result, lsn);
+}
+
+static void env_trace(void *ctx, const char *text)
+{
+    struct node *n = ctx;
+    world_say(n->world, "%s", text);
+}
+
+/* ---- nodes
+ * ---------------------------------------------------------------------------
+ */
+
+bool node_up(const struct node *n)
+{
+    return n->replica != NULL && !n->paused;
+}
+
+raft_id world_leader(struct world *w)
+{
+    for (raft_id i = 1; i <= w->n_nodes; i++) {
+        struct node *n = &w->nodes[i];
+        if (node_up(n) && w->ops->leads(n->replica))
+            return i;
+    }
+    return 0;
+}
+
+void node_after_step(struct node *n)
+{
+    struct world *w = n->world;
+    usec_t local = w->ops->deadline(n->replica);
+    if (local == USEC_NEVER)
+        return;
+    usec_t at = node_real_us(n, local);
+    if (at < w->now_us)
+        at = w->now_us;
+    if (at >= n->tick_us)
+        return;
+    n->tick_us = at;
+    world_schedule(w, at,
+                   (struct world_event){
+                       .type = EV_TICK, .node = n->id, .number = n->life});
+}
+
+void node_start(struct node *n)
+{
+    struct world *w = n->world;
+    CHECK(n->replica == NULL);
+    n->paused = false;
+    n->tick_us = USEC_NEVER;
+    struct sim_env env = {
+        .ctx = n,
+        .self = n->id,
+        .seed = prng_u64(&w->prng),
+        .verbose = w->verbose,
+        .write = env_write,
+        .send = env_send,
+        .led = env_led,
+        .appended = env_appended,
+        .applied = env_applied,
+        .acked = env_acked,
+        .read_done = env_read_done,
+        .trace = env_trace,
+    };
+    struct sim_blob **records =
+        mem_alloc((n->n_records + 1) * sizeof(*records));
+    for (size_t i = 0; i < n->n_records; i++)
+        records[i] = n->records[i].blob;
+    bool founder = raft_config_find(&w->first_config, n->id) != NULL;
+    world_say(w, "n%u starts with %zu records", n->id, n->n_records);
+    n->replica = w->ops->open(&env, founder ? &w->first_config : NULL, records,
+                              n->n_records, node_local_us(n));
+    mem_free(records);
+    if (w->epoch > 0)
+        w->ops->epoch(n->replica, node_local_us(n), w->epoch,
+                      w->decided_region);
+    if (n->id == 1)
+        w->ops->campaign(n->replica, node_local_us(n));
+    node_after_step(n);
+}
+
+static void drop_backlog(struct node *n)
+{
+    for (size_t i = 0; i < n->n_backlog; i++) {
+        if (n->backlog[i].blob != NULL)
+            sim_blob_release(n->backlog[i].blob);
+    }
+    n->n_backlog = 0;
+}
+
+void node_crash(struct node *n)
+{
+    struct world *w = n->world;
+    if (n->replica == NULL)
+        return;
+    world_say(w, "n%u crashes", n->id);
+    w->ops->close(n->replica);
+    n->replica = NULL;
+    n->life++;
+    n->paused = false;
+    drop_backlog(n);
+    net_drop_held(n);
+    disk_crash(n);
+    for (size_t i = 0; i < READS_MAX; i++) {
+        if (w->reads[i].node == n->id)
+            w->reads[i].request = 0;
+    }
+}
+
+/* ---- events
+ * ----------------------------------------------------------------------------
+ */
+
+static void put_off(struct node *n, const struct world_event *ev)
+{
+    if (n->n_backlog == n->cap_backlog) {
+        n->cap_backlog = n->cap_backlog ? n->cap_backlog * 2 : 64;
+        n->backlog =
+            mem_realloc(n->backlog, n->cap_backlog * sizeof(*n->backlog));
+    }
+    n->backlog[n->n_backlog++] = *ev;
+}
+
+static void deliver(struct world *w, struct node *n,
+                    const struct world_event *ev)
+{
+    /* A cut also loses what is on its way. */
+    if (n->replica != NULL && !w->cut[ev->from][n->id]) {
+        w->ops->receive(n->replica, node_local_us(n), ev->blob);
+        node_after_step(n);
+    }
+    sim_blob_release(ev->blob);
+}
+
+static void tick(struct world *w, struct node *n)
+{
+    n->tick_us = USEC_NEVER;
+    if (node_local_us(n) >= w->ops->deadline(n->replica))
+        w->ops->tick(n->replica, node_local_us(n));
+    node_after_step(n);
+}
+
+static void node_event(struct world *w, const struct world_event *ev)
+{
+    struct node *n = &w->nodes[ev->node];
+    bool of_a_life = ev->type == EV_TICK || ev->type == EV_SYNCED;
+    if (of_a_life && (n->replica == NULL || ev->number != n->life))
+        return;
+    if (n->paused) {
+        put_off(n, ev);
+        return;
+    }
+    if (ev->type == EV_DELIVER)
+        deliver(w, n, ev);
+    else if (ev->type == EV_TICK)
+        tick(w, n);
+    else
+        disk_synced(n);
+}
+
+static void resume(struct world *w, const struct world_event *ev)
+{
+    struct node *n = &w->nodes[ev->node];
+    if (!n->paused || ev->number != n->life)
+        return;
+    world_say(w, "resume n%u", n->id);
+    n->paused = false;
+    struct world_event *backlog = n->backlog;
+    size_t count = n->n_backlog;
+    n->backlog = NULL;
+    n->n_backlog = n->cap_backlog = 0;
+    for (size_t i = 0; i < count; i++)
+        node_event(w, &backlog[i]);
+    mem_free(backlog);
+}
+
+static void restart(struct world *w, const struct world_event *ev)
+{
+    struct node *n = &w->nodes[ev->node];
+    if (n->replica == NULL && (n->region != w->lost_region))
+        node_start(n);
+}
+
+static void repeat(struct world *w, enum world_event_type type, usec_t mean_us)
+{
+    usec_t wait = (usec_t)prng_range(&w->prng, (uint64_t)mean_us / 2,
+                                     (uint64_t)mean_us * 3 / 2);
+    world_schedule(w, w->now_us + wait, (struct world_event){.type = type});
+}
+
+/* ---- the end
+ * ------------------------------------------------------------------------------
+ */
+
+static void fail_with(struct world *w, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void fail_with(struct world *w, const char *format, ...)
+{
+    char text[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    world_fail(w, text);
+}
+
+static void check_converged(struct world *w, const struct node *leader)
+{
+    const struct raft_config *c = w->ops->config(leader->replica);
+    uint64_t lsn = w->ops->applied_lsn(leader->replica);
+    uint64_t hash = w->ops->state_hash(leader->replica);
+    if (c->joint || !w->ops->config_is_committed(leader->replica))
+        fail_with(w, "no progress: a configuration change hangs");
+    for (uint32_t i = 0; i < c->n; i++) {
+        const struct node *n = &w->nodes[c->members[i].id];
+        if (w->ops->applied_lsn(n->replica) != lsn)
+            fail_with(w,
+                      "no convergence: n%u applied %" PRIu64
+                      ", leader n%u %" PRIu64,
+                      n->id, w->ops->applied_lsn(n->replica), leader->id, lsn);
+        else if (w->ops->state_hash(n->replica) != hash)
+            fail_with(w, "no convergence: n%u has another state", n->id);
+    }
+    check_end(w->check, lsn);
+}
+
+static void judge(struct world *w)
+{
+    uint64_t elections = check_elections(w->check) - w->elections_at_heal;
+    raft_id leader = world_leader(w);
+    if (leader == 0)
+        fail_with(w, "no progress: nobody leads after healing");
+    else if (check_acked_count(w->check) == w->acked_at_heal)
+        fail_with(w, "no progress: nothing acknowledged after healing");
+    else if (elections > HEALED_ELECTIONS_MAX)
+        fail_with(w, "election storm: %" PRIu64 " elections after healing",
+                  elections);
+    else
+        check_converged(w, &w->nodes[leader]);
+    w->over = true;
+}
+
+static void heal(struct world *w)
+{
+    world_say(w, "heal");
+    faults_heal(w);
+    w->acked_at_heal = check_acked_count(w->check);
+    w->elections_at_heal = check_elections(w->check);
+}
+
+static void world_event(struct world *w, const struct world_event *ev)
+{
+    switch (ev->type) {
+    case EV_DELIVER:
+    case EV_TICK:
+    case EV_SYNCED:
+        node_event(w, ev);
+        break;
+    case EV_RESTART:
+        restart(w, ev);
+        break;
+    case EV_RESUME:
+        resume(w, ev);
+        break;
+    case EV_WRITE:
+        if (w->settling)
+            break;
+        load_write(w);
+        repeat(w, EV_WRITE, WRITE_EVERY_US);
+        break;
+    case EV_READ:
+        if (w->settling)
+            break;
+        load_read(w);
+        repeat(w, EV_READ, READ_EVERY_US);
+        break;
+    case EV_FAULT:
+        faults_strike(w);
+        break;
+    case EV_UNDO:
+        faults_undo(w, ev);
+        break;
+    case EV_DECIDE:
+        if (w->lost_region != 0)
+            faults_decide(w);
+        break;
+    case EV_HEAL:
+        heal(w);
+        break;
+    case EV_SETTLE:
+        w->settling = true;
+        break;
+    case EV_END:
+        judge(w);
+        break;
+    }
+}
+
+/* ---- set-up
+ * --------------------------------------------------------------------------------
+ */
+
+static void make_nodes(struct world *w)
+{
+    uint32_t founders = w->shape.regions * w->shape.per_region;
+    w->n_nodes = founders + w->shape.spare;
+    CHECK(w->n_nodes <= NODES_MAX);
+    for (raft_id i = 1; i <= w->n_nodes; i++) {
+        struct node *n = &w->nodes[i];
+        *n = (struct node){.world = w, .id = i};
+        n->region = (raft_region)(1 + (i - 1) % w->shape.regions);
+        /* Two clocks drift apart by 8% at most: within RAFT_DRIFT_PERCENT. */
+        if (w->swarm.drift)
+            n->drift_permille = (int64_t)prng_range(&w->prng, 0, 80) - 40;
+        n->offset_us = (usec_t)prng_below(&w->prng, 1000 * USEC_PER_SEC);
+        n->sync_us = (usec_t)prng_range(&w->prng, 100, 3000);
+        if (i > founders)
+            continue;
+        struct raft_member m = {.id = i, .region = n->region, .voter = true};
+        m.priority = w->swarm.prefer ? (uint8_t)(n->region - 1) : 0;
+        CHECK(raft_config_add(&w->first_config, m) == ERR_OK);
+    }
+    if (w->swarm.region_ack) {
+        w->first_config.ack = RAFT_ACK_REGION;
+        w->first_config.write_region = 1;
+    }
+    CHECK(raft_config_check(&w->first_config) == ERR_OK);
+}
+
+static void tear_down(struct world *w)
+{
+    for (raft_id i = 1; i <= w->n_nodes; i++) {
+        struct node *n = &w->nodes[i];
+        if (n->replica != NULL)
+            w->ops->close(n->replica);
+        drop_backlog(n);
+        net_drop_held(n);
+        for (size_t k = 0; k < n->n_records; k++)
+            sim_blob_release(n->records[k].blob);
+        mem_free(n->records);
+        mem_free(n->held);
+        mem_free(n->backlog);
+    }
+    for (size_t i = 0; i < w->n_heap; i++) {
+        if (w->heap[i].blob != NULL)
+            sim_blob_release(w->heap[i].blob);
+    }
+    mem_free(w->heap);
+    check_free(w->check);
+    mem_free(w);
+}
+
+void sim_run(const struct sim_replica_ops *ops, const struct sim_shape *shape,
+             uint64_t seed, bool verbose, struct sim_result *result_out)
+{
+    struct world *w = mem_zalloc(sizeof(*w));
+    *result_out = (struct sim_result){.ok = true};
+    w->ops = ops;
+    w->shape = *shape;
+    w->seed = seed;
+    w->verbose = verbose;
+    w->result = result_out;
+    prng_seed(&w->prng, seed * 0x9e3779b97f4a7c15ULL + shape->regions * 131 +
+                            shape->per_region);
+    w->check = check_new(world_fail, w);
+    faults_choose(w);
+    if (verbose)
+        faults_print(w);
+    make_nodes(w);
+    for (raft_id i = 1; i <= w->n_nodes; i++)
+        node_start(&w->nodes[i]);
+    repeat(w, EV_WRITE, WRITE_EVERY_US);
+    repeat(w, EV_READ, READ_EVERY_US);
+    repeat(w, EV_FAULT, 500 * USEC_PER_MS);
+    world_schedule(w, SAFETY_US, (struct world_event){.type = EV_HEAL});
+    world_schedule(w, SAFETY_US + HEAL_US,
+                   (struct world_event){.type = EV_SETTLE});
+    world_schedule(w, SAFETY_US + HEAL_US + SETTLE_US,
+                   (struct world_event){.type = EV_END});
+    while (!w->over) {
+        struct world_event ev = take_first(w);
+        w->now_us = ev.at_us;
+        result_out->events++;
+        world_event(w, &ev);
+    }
+    result_out->acked = check_acked_count(w->check);
+    result_out->reads = check_reads(w->check);
+    result_out->elections = check_elections(w->check);
+    if (!result_out->ok && !verbose)
+        faults_print(w);
+    tear_down(w);
+}

@@ -1,0 +1,196 @@
+/* What the parts of the world share. world.c runs it; disk.c, net.c hold the
+ * environment; faults.c breaks it; load.c uses it. */
+#ifndef BASTIDE_SIM_WORLD_IMPL_H
+#define BASTIDE_SIM_WORLD_IMPL_H
+
+#include "node/base/prng.h"
+#include "tests/sim/check.h"
+#include "tests/sim/world.h"
+
+#define NODES_MAX 12
+#define READS_MAX 512
+
+/* Length of the phases in virtual time. */
+#define SAFETY_US (8 * USEC_PER_SEC)
+#define HEAL_US (4 * USEC_PER_SEC)   /* load goes on */
+#define SETTLE_US (3 * USEC_PER_SEC) /* no load; all must agree then */
+/* Elections that the healed cluster may need at most. */
+#define HEALED_ELECTIONS_MAX 8
+#define WRITE_EVERY_US (20 * USEC_PER_MS)
+#define READ_EVERY_US (30 * USEC_PER_MS)
+
+enum world_event_type {
+    EV_DELIVER,
+    EV_TICK,
+    EV_SYNCED,
+    EV_RESTART,
+    EV_RESUME,
+    EV_WRITE,
+    EV_READ,
+    EV_FAULT,
+    EV_UNDO, /* ends fault number `number` */
+    EV_DECIDE,
+    EV_HEAL,
+    EV_SETTLE,
+    EV_END,
+};
+
+struct world_event {
+    usec_t at_us;
+    uint64_t order; /* ties: first come, first served */
+    enum world_event_type type;
+    raft_id node;
+    raft_id from;
+    uint64_t number; /* life of the node, or of the fault */
+    struct sim_blob *blob;
+};
+
+struct record {
+    struct sim_blob *blob;
+    uint64_t seq;
+    bool checkpoint;
+};
+
+struct held {
+    raft_id to;
+    uint64_t after_seq;
+    struct sim_blob *blob;
+};
+
+struct node {
+    struct world *world;
+    raft_id id;
+    raft_region region;
+    struct sim_replica *replica; /* NULL: crashed */
+    uint64_t life;
+    bool paused;
+    uint32_t flush_depth;
+    /* local = offset + real * (1000 + drift) / 1000 */
+    int64_t drift_permille;
+    usec_t offset_us;
+    usec_t tick_us; /* earliest tick scheduled, real time */
+    /* Disk. */
+    struct record *records;
+    size_t n_records;
+    size_t cap_records;
+    size_t n_synced;
+    size_t syncing; /* the sync under way covers records [0, syncing) */
+    usec_t sync_us; /* mean latency */
+    bool slow;
+    struct held *held;
+    size_t n_held;
+    size_t cap_held;
+    /* What waited while it was paused. */
+    struct world_event *backlog;
+    size_t n_backlog;
+    size_t cap_backlog;
+};
+
+/* The faults this seed has chosen. */
+struct swarm {
+    uint32_t loss_permille;
+    uint32_t dup_permille;
+    bool reorder;
+    usec_t jitter_us;
+    usec_t wan_us;
+    uint32_t fault_every_ms;
+    bool crash;
+    bool crash_many;
+    bool isolate;
+    bool isolate_leader;
+    bool one_way;
+    bool split;
+    bool cut_link;
+    bool slow_disk;
+    bool pause;
+    bool transfer;
+    bool members;
+    bool compact;
+    bool rule;
+    bool region_loss;
+    bool drift;
+    bool region_ack; /* start with RAFT_ACK_REGION */
+    bool prefer;     /* priorities by region */
+};
+
+struct read_wait {
+    uint64_t request; /* 0: free */
+    uint64_t floor;
+    raft_id node;
+};
+
+struct world {
+    const struct sim_replica_ops *ops;
+    struct sim_shape shape;
+    uint64_t seed;
+    bool verbose;
+    struct prng prng;
+    struct swarm swarm;
+    struct check *check;
+    struct sim_result *result;
+    bool over;
+    usec_t now_us;
+    struct world_event *heap;
+    size_t n_heap;
+    size_t cap_heap;
+    uint64_t order;
+    struct node nodes[NODES_MAX + 1]; /* by id */
+    uint32_t n_nodes;
+    bool cut[NODES_MAX + 1][NODES_MAX + 1];            /* [from][to] */
+    usec_t link_free_us[NODES_MAX + 1][NODES_MAX + 1]; /* FIFO links */
+    struct raft_config first_config;
+    uint64_t fault_number;
+    bool healed;
+    bool settling;
+    uint32_t epoch;
+    raft_region decided_region;
+    raft_region lost_region; /* crashed as a whole; 0: none */
+    uint64_t request;
+    struct read_wait reads[READS_MAX];
+    uint64_t acked_at_heal;
+    uint64_t elections_at_heal;
+};
+
+/* world.c */
+void world_schedule(struct world *w, usec_t at_us, struct world_event ev);
+void world_fail(void *ctx, const char *text);
+void world_say(struct world *w, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+usec_t node_local_us(const struct node *n);
+void node_after_step(struct node *n);
+void node_start(struct node *n);
+void node_crash(struct node *n);
+bool node_up(const struct node *n);
+raft_id world_leader(struct world *w);
+bool world_chance(struct world *w, uint32_t permille);
+
+/* disk.c */
+void disk_write(struct node *n, uint64_t seq, struct sim_blob *record,
+                bool checkpoint);
+void disk_synced(struct node *n);
+void disk_crash(struct node *n);
+/* Whether all writes of this life up to `seq` are durable. */
+bool disk_durable(const struct node *n, uint64_t seq);
+
+/* net.c */
+void net_send(struct node *n, raft_id to, uint64_t after_seq,
+              struct sim_blob *msg);
+void net_release_held(struct node *n);
+void net_drop_held(struct node *n);
+void net_cut(struct world *w, raft_id from, raft_id to, bool cut);
+void net_heal(struct world *w);
+
+/* faults.c */
+void faults_choose(struct world *w);
+void faults_print(const struct world *w);
+void faults_strike(struct world *w);
+void faults_undo(struct world *w, const struct world_event *ev);
+void faults_decide(struct world *w);
+void faults_heal(struct world *w);
+
+/* load.c */
+void load_write(struct world *w);
+void load_read(struct world *w);
+void load_read_done(struct node *n, uint64_t request, int result, uint64_t lsn);
+
+#endif
