@@ -1,6 +1,5 @@
 #include "node/cosmos/page.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "node/base/hash.h"
@@ -13,8 +12,6 @@
 #define PAGE_ENVELOPE_MAX 4096
 /* Less room than this left for rows: the page is full. */
 #define PAGE_BYTES_MIN 4096u
-/* Session token of PAGE_RANGES_SHOWN ranges: "4094:65535#1099511627775,". */
-#define PAGE_SESSION_MAX (PAGE_RANGES_SHOWN * 48)
 
 /* ---- life ---------------------------------------------------------------- */
 
@@ -294,16 +291,13 @@ static int continuation_make(const struct call *c, struct bytes merge_token,
 
 bool page_session_write(const struct page *p, struct http_request *r)
 {
-    char text[PAGE_SESSION_MAX];
+    char text[PAGE_RANGES_SHOWN * (REPLY_SESSION_MAX + 1)];
     size_t len = 0;
     for (uint32_t i = 0; i < p->shown; i++) {
         const struct page_range_state *s = &p->states[i];
-        int n = snprintf(text + len, sizeof(text) - len, "%s%u:%llu#%llu",
-                         i > 0 ? "," : "", (unsigned)s->range,
-                         (unsigned long long)(s->term >> 32),
-                         (unsigned long long)s->lsn);
-        CHECK(n > 0 && (size_t)n < sizeof(text) - len);
-        len += (size_t)n;
+        if (i > 0)
+            text[len++] = ',';
+        len += reply_session_format(text + len, s->range, s->term, s->lsn);
     }
     if (len == 0)
         return false;

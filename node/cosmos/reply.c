@@ -50,25 +50,62 @@ static void reply_alt_path(struct call *c)
     http_reply_header(c->http, "x-ms-alt-content-path", bytes_of(path, len));
 }
 
+/* Appends a number in decimal; returns the new length. Every response has
+ * several, and printf costs more than all else here. */
+static size_t append_u64(char *out, size_t len, uint64_t value)
+{
+    char digits[20];
+    size_t count = 0;
+    do {
+        digits[count++] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    while (count > 0)
+        out[len++] = digits[--count];
+    return len;
+}
+
+size_t reply_session_format(char out[REPLY_SESSION_MAX], uint32_t range,
+                            uint64_t term, uint64_t lsn)
+{
+    size_t len = append_u64(out, 0, range);
+    out[len++] = ':';
+    len = append_u64(out, len, term >> 32);
+    out[len++] = '#';
+    return append_u64(out, len, lsn);
+}
+
 static void reply_session(struct call *c)
 {
     if (c->page != NULL && page_session_write(c->page, c->http))
         return;
     if (c->lsn == 0)
         return;
-    http_reply_header_f(c->http, "x-ms-session-token", "%u:%llu#%llu",
-                        (unsigned)c->range, (unsigned long long)(c->term >> 32),
-                        (unsigned long long)c->lsn);
-    http_reply_header_f(c->http, "x-ms-documentdb-partitionkeyrangeid", "%u",
-                        (unsigned)c->range);
+    char text[REPLY_SESSION_MAX];
+    size_t len = reply_session_format(text, c->range, c->term, c->lsn);
+    http_reply_header(c->http, "x-ms-session-token", bytes_of(text, len));
+    http_reply_header_u64(c->http, "x-ms-documentdb-partitionkeyrangeid",
+                          c->range);
     http_reply_header_u64(c->http, "lsn", c->lsn);
+}
+
+/* With two digits after the point, rounded. */
+static void reply_charge(struct call *c)
+{
+    char text[32];
+    uint64_t hundredths = (uint64_t)(c->charge * 100 + 0.5);
+    size_t len = append_u64(text, 0, hundredths / 100);
+    text[len++] = '.';
+    text[len++] = (char)('0' + hundredths / 10 % 10);
+    text[len++] = (char)('0' + hundredths % 10);
+    http_reply_header(c->http, "x-ms-request-charge", bytes_of(text, len));
 }
 
 static void reply_common(struct call *c)
 {
     struct http_request *r = c->http;
     http_reply_header_str(r, "x-ms-activity-id", c->activity);
-    http_reply_header_f(r, "x-ms-request-charge", "%.2f", c->charge);
+    reply_charge(c);
     http_reply_header_str(r, "x-ms-version", REPLY_API_VERSION);
     if (!c->item_level)
         return;

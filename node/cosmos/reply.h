@@ -35,6 +35,13 @@ void reply_etag_text(struct call *c, struct bytes etag);
 /* Remembers which state of a range the answer shows. */
 void reply_state(struct call *c, const struct op_result *result);
 
+/* One element of a session token: "<range>:<epoch>#<lsn>", with the epoch that
+ * is the high half of the term (vector form, section 8.3). Returns its length;
+ * writes no NUL. */
+#define REPLY_SESSION_MAX 64
+size_t reply_session_format(char out[REPLY_SESSION_MAX], uint32_t range,
+                            uint64_t term, uint64_t lsn);
+
 /* The error body for requests that the HTTP front refuses. */
 void reply_format_error(struct http_request *r, enum http_reject why,
                         const char *message, struct buf *body, void *user);
