@@ -16,7 +16,7 @@
 #define BENCH_NAME_MAX 255
 #define BENCH_HOST_MAX 255
 /* Names, key and envelope of a document that has no payload at all. */
-#define BENCH_DOCUMENT_MIN 64
+#define BENCH_DOCUMENT_MIN 96
 #define BENCH_DOCUMENT_MAX (2 * 1024 * 1024)
 /* Head of a request, and all of a response that is looked at. */
 #define BENCH_HEAD_MAX (16 * 1024)
