@@ -88,6 +88,7 @@ int raft_open(const struct raft_options *options,
     r->opt = *options;
     r->now_us = now_us;
     prng_seed(&r->prng, options->seed);
+    r->life = prng_u64(&r->prng);
     r->term = restored->term;
     r->vote = restored->vote;
     trail_init(&r->trail, restored->base_lsn, restored->base_term,
@@ -365,9 +366,10 @@ static int peer_link(struct raft *r, const struct raft_event *ev)
     if (p == NULL)
         return ERR_OK;
     p->reachable = ev->peer.reachable;
-    /* Whatever was under way may be gone. */
+    /* Whatever was under way may be gone. Of a peer that was never heard
+     * nothing is known: its own hint will tell where to begin. */
     if (p->state != RAFT_PEER_SNAPSHOT)
-        progress_probe(p, p->match + 1);
+        progress_probe(p, p->match > 0 ? p->match + 1 : p->next);
     if (p->reachable)
         raft_send_heartbeat(r, p);
     return ERR_OK;
