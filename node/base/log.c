@@ -161,6 +161,11 @@ static void line_text(struct line *l, enum log_level level, const char *msg,
     l->len += 1;
 }
 
+int log_enabled(enum log_level level)
+{
+    return level >= log_state.least;
+}
+
 void log_write(enum log_level level, const char *msg,
                const struct log_field *fields)
 {

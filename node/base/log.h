@@ -39,6 +39,9 @@ void log_setup(int fd, enum log_level least, enum log_format format);
 void log_set_context(const char *key, const char *value);
 int log_level_parse(const char *text, enum log_level *level_out);
 
+/* Whether events of this level are written: to skip costly fields. */
+int log_enabled(enum log_level level);
+
 void log_write(enum log_level level, const char *msg,
                const struct log_field *fields);
 

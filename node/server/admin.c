@@ -152,6 +152,7 @@ static void put_shard(struct json_writer *out, const struct config *c,
     put_number(out, "commit_lsn", s->commit_lsn);
     put_number(out, "applied_lsn", s->installing ? 0 : s->commit_lsn);
     put_number(out, "flushed_lsn", s->flushed_lsn);
+    put_number(out, "base_lsn", s->base_lsn);
     put_number(out, "memtable_bytes", s->memtable_bytes);
     put_number(out, "log_bytes_in_memory", s->entry_bytes);
     put_number(out, "waiting", s->waiting);

@@ -1,5 +1,6 @@
 #include "node/server/shard_env.h"
 
+#include "consensus/trace.h"
 #include "node/base/log.h"
 #include "node/base/rng.h"
 #include "node/catalog/rid.h"
@@ -120,10 +121,22 @@ const struct shard_env server_shard_env = {
     .wall_sec = env_wall_sec,
 };
 
+/* Every decision of the cores, at level debug. */
+static void trace(void *ctx, const struct raft_trace *record)
+{
+    (void)ctx;
+    if (!log_enabled(LOG_DEBUG))
+        return;
+    char text[RAFT_TRACE_TEXT_MAX];
+    raft_trace_format(record, text);
+    log_debug(text);
+}
+
 void server_raft_options(const struct config *c, struct raft_options *out)
 {
     raft_options_default(out);
     out->self = c->id;
+    out->trace = trace;
     out->seed = rng_u64();
     out->heartbeat_us = (usec_t)c->timeouts.heartbeat_ms * USEC_PER_MS;
     out->election_min_us = (usec_t)c->timeouts.election_ms * USEC_PER_MS;

@@ -25,7 +25,7 @@ static void obey(struct worker *w, void *arg)
         &w->node->config->regions[order->region];
     struct http_listener **slot = &w->stand_ins[order->region];
     struct err_msg msg;
-    if (order->listen && *slot == NULL && !w->stopping) {
+    if (order->listen && *slot == NULL && !w->draining) {
         int err = http_listener_open(w->front, region->listen.host,
                                      region->listen.port, NULL, slot, &msg);
         if (err != ERR_OK)
@@ -77,7 +77,7 @@ void stand_in_free(struct stand_in *s)
 void stand_in_check(struct worker *w)
 {
     struct stand_in *s = w->stand_in;
-    if (s == NULL || w->stopping)
+    if (s == NULL || w->draining)
         return;
     const struct config *c = w->node->config;
     for (uint32_t i = 0; i < c->region_count; i++) {
