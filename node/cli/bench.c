@@ -41,9 +41,9 @@ static const char help[] =
     "  --nodes              ... every node's own endpoint, in turn\n"
     "  --endpoint URL       https://host:port/ of any cluster\n"
     "  --ca FILE            CA certificates to trust there\n"
-    "  --key KEY            account key; better in BASTIDE_KEY, where other "
-    "users\n"
-    "                       of the machine cannot read it\n"
+    "  --key KEY            account key there; better in BASTIDE_KEY, where "
+    "other\n"
+    "                       users of the machine cannot read it\n"
     "  --database NAME      default bench\n"
     "  --container NAME     default bench\n"
     "\n"
@@ -204,8 +204,11 @@ static const char *option_name(int option)
     CHECK_UNREACHABLE();
 }
 
-static int check_where(const struct bench *b)
+static int check_where(struct bench *b)
 {
+    /* A cluster's folder has the key of that very cluster. */
+    if (b->key == NULL && b->cluster == NULL)
+        b->key = getenv("BASTIDE_KEY");
     if ((b->cluster == NULL) == (b->endpoint == NULL))
         return options_refuse("bench", "give either --cluster or --endpoint");
     if (b->endpoint != NULL && (b->region != NULL || b->nodes))
@@ -606,7 +609,6 @@ int cmd_bench(int argc, char **argv)
                 .warm_up_us = 2 * USEC_PER_SEC,
                 .duration_us = 10 * USEC_PER_SEC,
                 .seed = 1},
-        .key = getenv("BASTIDE_KEY"),
         .database = "bench",
         .container = "bench",
         .document_bytes = 1024,
