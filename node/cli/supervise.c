@@ -162,8 +162,8 @@ bool supervise_node_ready(struct https *https, const struct layout_node *node,
     struct buf body;
     layout_url(node->host, node->admin_port, url);
     buf_init(&body, HTTPS_ANSWER_MAX);
-    int err = https_get(https, url, "readyz", READY_REQUEST_TIMEOUT_US, &status,
-                        &body, why);
+    int err = https_get(https, url, "readyz?verbose", READY_REQUEST_TIMEOUT_US,
+                        &status, &body, why);
     if (err == ERR_OK && status != 200)
         err_set(why, ERR_UNAVAILABLE, "%s", buf_cstr(&body));
     buf_free(&body);
