@@ -1,0 +1,166 @@
+/* A data directory is used by one process of the node it belongs to. */
+#include "store_test.h"
+
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "node/base/err.h"
+#include "node/store/datadir.h"
+
+static char dir[64];
+static char data[96];
+static struct err_msg msg;
+static const struct datadir_identity mine = {"demo", "id-1", "eu-1", 2};
+
+static int setup(void **state)
+{
+    (void)state;
+    scratch_make(dir);
+    snprintf(data, sizeof(data), "%s/data", dir);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    scratch_remove(dir);
+    return 0;
+}
+
+static struct datadir *must_open(void)
+{
+    struct datadir *d;
+    int code = datadir_open(data, &mine, &msg, &d);
+    if (code != ERR_OK)
+        fail_msg("%s: %s", err_name(code), msg.text);
+    return d;
+}
+
+static unsigned mode_of(const char *name)
+{
+    char path[256];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/%s", data, name);
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_mode & 07777;
+}
+
+static void it_is_made_private_and_found_again(void **state)
+{
+    (void)state;
+    char path[DATADIR_PATH_MAX];
+    struct datadir *d = must_open();
+    assert_int_equal(datadir_wal_path(d, 1, path), ERR_OK);
+    assert_int_equal(datadir_shard_path(d, 12, path), ERR_OK);
+    assert_int_equal(mode_of("."), 0700);
+    assert_int_equal(mode_of("identity"), 0600);
+    assert_int_equal(mode_of("lock"), 0600);
+    assert_int_equal(mode_of("wal/1"), 0700);
+    assert_int_equal(mode_of("shards/12"), 0700);
+    datadir_close(d);
+    struct datadir_identity more_workers = mine;
+    more_workers.workers = 8;
+    assert_int_equal(datadir_open(data, &more_workers, &msg, &d), ERR_OK);
+    assert_int_equal(datadir_workers(d), 2);
+    datadir_close(d);
+}
+
+static void another_nodes_directory_is_refused(void **state)
+{
+    (void)state;
+    struct datadir *d;
+    datadir_close(must_open());
+    for (int i = 0; i < 3; i++) {
+        struct datadir_identity other = mine;
+        strcpy(i == 0   ? other.cluster
+               : i == 1 ? other.cluster_id
+                        : other.node,
+               "other");
+        assert_int_equal(datadir_open(data, &other, &msg, &d), ERR_IDENTITY);
+        assert_non_null(strstr(msg.text, "eu-1"));
+        assert_non_null(strstr(msg.text, "other"));
+    }
+    datadir_close(must_open());
+}
+
+static void a_second_process_is_told_who_is_there(void **state)
+{
+    (void)state;
+    struct datadir *d = must_open();
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct datadir *second;
+        char expected[32];
+        snprintf(expected, sizeof(expected), "process %ld", (long)getppid());
+        int code = datadir_open(data, &mine, &msg, &second);
+        _exit(code == ERR_BUSY && strstr(msg.text, expected) != NULL ? 0 : 1);
+    }
+    int status;
+    waitpid(pid, &status, 0);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    datadir_close(d);
+    datadir_close(must_open());
+}
+
+static void open_modes_and_damage_are_refused(void **state)
+{
+    (void)state;
+    struct datadir *d;
+    char path[128];
+    datadir_close(must_open());
+    chmod(data, 0755);
+    assert_int_equal(datadir_open(data, &mine, &msg, &d), ERR_FORBIDDEN);
+    assert_non_null(strstr(msg.text, "chmod 700"));
+    chmod(data, 0700);
+    snprintf(path, sizeof(path), "%s/identity", data);
+    FILE *f = fopen(path, "w");
+    fputs("format 2\n", f);
+    fclose(f);
+    assert_int_equal(datadir_open(data, &mine, &msg, &d), ERR_UNSUPPORTED);
+    f = fopen(path, "w");
+    fputs("format 1\ncluster demo\n", f);
+    fclose(f);
+    assert_int_equal(datadir_open(data, &mine, &msg, &d), ERR_CORRUPT);
+    struct datadir_identity bad = mine;
+    bad.node[0] = '\0';
+    assert_int_equal(datadir_open(data, &bad, &msg, &d), ERR_INVALID);
+}
+
+static void discarding_puts_the_data_away(void **state)
+{
+    (void)state;
+    char path[DATADIR_PATH_MAX];
+    struct datadir *d = must_open();
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(datadir_wal_path(d, 0, path), ERR_OK);
+        assert_int_equal(datadir_shard_path(d, 1, path), ERR_OK);
+        assert_int_equal(datadir_discard(d, &msg), ERR_OK);
+    }
+    assert_int_equal(mode_of("discarded-1/wal/0"), 0700);
+    assert_int_equal(mode_of("discarded-2/shards/1"), 0700);
+    snprintf(path, sizeof(path), "%s/wal", data);
+    assert_int_not_equal(access(path, F_OK), 0);
+    /* Cut short after the log was put away: the next start finishes it. */
+    assert_int_equal(datadir_shard_path(d, 1, path), ERR_OK);
+    datadir_close(d);
+    snprintf(path, sizeof(path), "%s/discarding", data);
+    fclose(fopen(path, "w"));
+    datadir_close(must_open());
+    assert_int_not_equal(access(path, F_OK), 0);
+    assert_int_equal(mode_of("discarded-3/shards/1"), 0700);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(it_is_made_private_and_found_again),
+        TEST(another_nodes_directory_is_refused),
+        TEST(a_second_process_is_told_who_is_there),
+        TEST(open_modes_and_damage_are_refused),
+        TEST(discarding_puts_the_data_away),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
