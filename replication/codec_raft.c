@@ -237,11 +237,13 @@ static void small_read(union small *w, Wire__Raft *head,
 {
     if (msg->type == RAFT_MSG_READ_INDEX) {
         wire__raft_read_index__init(&w->read_index);
+        w->read_index.life = msg->read_index.life;
         w->read_index.seq = msg->read_index.seq;
         head->body_case = WIRE__RAFT__BODY_READ_INDEX;
         head->read_index = &w->read_index;
     } else {
         wire__raft_read_index_reply__init(&w->read_index_reply);
+        w->read_index_reply.life = msg->read_index_reply.life;
         w->read_index_reply.seq = msg->read_index_reply.seq;
         w->read_index_reply.lsn = msg->read_index_reply.lsn;
         head->body_case = WIRE__RAFT__BODY_READ_INDEX_REPLY;
@@ -329,30 +331,45 @@ static int get_small(const Wire__Raft *m, struct raft_msg *msg)
     case WIRE__RAFT__BODY_APPEND_REPLY:
         msg->type = RAFT_MSG_APPEND_REPLY;
         msg->append_reply = (struct raft_append_reply){
-            m->append_reply->accepted != 0, m->append_reply->lsn,
-            m->append_reply->hint_lsn, m->append_reply->hint_term,
-            m->append_reply->sent_us};
+            .accepted = m->append_reply->accepted != 0,
+            .lsn = m->append_reply->lsn,
+            .hint_lsn = m->append_reply->hint_lsn,
+            .hint_term = m->append_reply->hint_term,
+            .sent_us = m->append_reply->sent_us,
+        };
         return ERR_OK;
     case WIRE__RAFT__BODY_VOTE:
         msg->type = RAFT_MSG_VOTE;
-        msg->vote =
-            (struct raft_vote){m->vote->pre != 0, m->vote->transfer != 0,
-                               m->vote->last_lsn, m->vote->last_term};
+        msg->vote = (struct raft_vote){
+            .pre = m->vote->pre != 0,
+            .transfer = m->vote->transfer != 0,
+            .last_lsn = m->vote->last_lsn,
+            .last_term = m->vote->last_term,
+        };
         return ERR_OK;
     case WIRE__RAFT__BODY_VOTE_REPLY:
         msg->type = RAFT_MSG_VOTE_REPLY;
         msg->vote_reply = (struct raft_vote_reply){
-            m->vote_reply->pre != 0, m->vote_reply->granted != 0,
-            m->vote_reply->last_lsn, m->vote_reply->last_term};
+            .pre = m->vote_reply->pre != 0,
+            .granted = m->vote_reply->granted != 0,
+            .last_lsn = m->vote_reply->last_lsn,
+            .last_term = m->vote_reply->last_term,
+        };
         return ERR_OK;
     case WIRE__RAFT__BODY_READ_INDEX:
         msg->type = RAFT_MSG_READ_INDEX;
-        msg->read_index.seq = m->read_index->seq;
+        msg->read_index = (struct raft_read_index){
+            .life = m->read_index->life,
+            .seq = m->read_index->seq,
+        };
         return ERR_OK;
     case WIRE__RAFT__BODY_READ_INDEX_REPLY:
         msg->type = RAFT_MSG_READ_INDEX_REPLY;
         msg->read_index_reply = (struct raft_read_index_reply){
-            m->read_index_reply->seq, m->read_index_reply->lsn};
+            .life = m->read_index_reply->life,
+            .seq = m->read_index_reply->seq,
+            .lsn = m->read_index_reply->lsn,
+        };
         return ERR_OK;
     case WIRE__RAFT__BODY_TIMEOUT_NOW:
         msg->type = RAFT_MSG_TIMEOUT_NOW;
@@ -360,13 +377,17 @@ static int get_small(const Wire__Raft *m, struct raft_msg *msg)
         return ERR_OK;
     case WIRE__RAFT__BODY_SNAP_OFFER:
         msg->type = RAFT_MSG_SNAP_OFFER;
-        msg->snap_offer = (struct raft_snap_offer){m->snap_offer->lsn,
-                                                   m->snap_offer->lsn_term};
+        msg->snap_offer = (struct raft_snap_offer){
+            .lsn = m->snap_offer->lsn,
+            .lsn_term = m->snap_offer->lsn_term,
+        };
         return ERR_OK;
     case WIRE__RAFT__BODY_SNAP_STATUS:
         msg->type = RAFT_MSG_SNAP_STATUS;
         msg->snap_status = (struct raft_snap_status){
-            m->snap_status->wanted != 0, m->snap_status->lsn};
+            .wanted = m->snap_status->wanted != 0,
+            .lsn = m->snap_status->lsn,
+        };
         return ERR_OK;
     default:
         return ERR_MALFORMED; /* none, or one that we do not know */

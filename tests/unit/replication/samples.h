@@ -101,10 +101,11 @@ static inline void sample_raft(struct prng *p, enum raft_msg_type type,
         m->vote_reply = (struct raft_vote_reply){yes, also, a, b};
         return;
     case RAFT_MSG_READ_INDEX:
-        m->read_index.seq = a;
+        m->read_index = (struct raft_read_index){.life = a, .seq = b};
         return;
     case RAFT_MSG_READ_INDEX_REPLY:
-        m->read_index_reply = (struct raft_read_index_reply){a, b};
+        m->read_index_reply =
+            (struct raft_read_index_reply){.life = a, .seq = b, .lsn = c};
         return;
     case RAFT_MSG_TIMEOUT_NOW:
         m->timeout_now.lsn = a;
