@@ -203,15 +203,20 @@ void listing_containers(struct call *c)
 
 /* ---- queries ------------------------------------------------------------- */
 
-/* All resources of a listing as one JSON array. */
+/* All resources of a listing as a row list. */
 static int all_rows(struct call *c, const struct listing *l, struct buf *out)
 {
-    uint32_t after = 0, count;
-    bool more;
-    int err = buf_append_u8(out, '[');
-    if (err == ERR_OK)
-        err = append_rows(c, l, UINT32_MAX, &after, out, &count, &more);
-    return err == ERR_OK ? buf_append_u8(out, ']') : err;
+    struct bytes json[LISTING_STEP];
+    uint32_t after = 0;
+    size_t got;
+    while ((got = l->next(c, &after, json, LISTING_STEP)) > 0) {
+        for (size_t i = 0; i < got; i++) {
+            int err = query_rows_append(out, json[i]);
+            if (err != ERR_OK)
+                return err;
+        }
+    }
+    return ERR_OK;
 }
 
 struct listing_page {

@@ -18,7 +18,7 @@ static void query_constant(struct call *c)
     struct query_error error = {0};
     buf_init(&rows, QUERY_ROW_MAX);
     buf_init(&token, QUERY_TOKEN_MAX);
-    int err = query_run(p->query, bytes_str("[]"), now_ms, bytes_of(NULL, 0),
+    int err = query_run(p->query, bytes_of(NULL, 0), now_ms, bytes_of(NULL, 0),
                         p->rows_max, &rows, &p->count, &token, &error);
     if (err == ERR_OK)
         page_send_rows(c, &rows);
