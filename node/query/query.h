@@ -133,6 +133,16 @@ struct query_shape query_shape(const struct query *q);
 int query_point(const struct query *q, const struct bytes *paths, size_t count,
                 struct buf *out);
 
+/* -- row lists ------------------------------------------------------------- */
+
+/* Takes the first row (or shard row) off a row list; false at its end. The
+ * list must be one that this module made; a row may be nested deeper than
+ * JSON_DEPTH_MAX, so that this is the way to take lists apart. */
+bool query_rows_next(struct bytes *rows, struct bytes *row_out);
+/* Appends a row to a row list. Errors: those of buf_append; then `rows` is as
+ * it was. */
+int query_rows_append(struct buf *rows, struct bytes row);
+
 /* -- scanning a shard --------------------------------------------------------
  */
 
@@ -226,10 +236,13 @@ int query_merge_finish(struct query_merge *m, struct buf *rows,
 /* -- all at once --------------------------------------------------------------
  */
 
-/* Runs a query over documents in memory, for metadata queries and tests: every
- * element of `documents` (a JSON array; its position is its rid). One page;
- * `token` as in query_merge_new, for every kind of query. Errors as above;
- * `*error` (may be NULL) has a text for ERR_INVALID and ERR_LIMIT. */
+/* Runs a query over documents in memory, for metadata queries and tests.
+ * `documents` is a row list of JSON texts (query_rows_append); the position of
+ * a document is its rid. One page; `token` as in query_merge_new, for every
+ * kind of query. Errors as above, ERR_MALFORMED for a document that is not
+ * JSON;
+ * `*error` (may be NULL) has a text for each. On failure the buffers are as
+ * they were. */
 int query_run(const struct query *q, struct bytes documents, uint64_t now_ms,
               struct bytes token, uint32_t rows_max, struct buf *rows,
               uint32_t *count_out, struct buf *token_out,
