@@ -162,10 +162,14 @@ struct raft_vote_reply {
 };
 
 struct raft_read_index {
+    /* Names one life of the sender: the answer to a question that was asked
+     * before a restart says nothing about reads that came after it. */
+    uint64_t life;
     uint64_t seq; /* all reads of the sender up to this number */
 };
 
 struct raft_read_index_reply {
+    uint64_t life; /* from the request */
     uint64_t seq;
     uint64_t lsn; /* reads up to `seq` may be served once this is applied */
 };
@@ -256,7 +260,8 @@ struct raft_event {
          * voter should be a learner first and have caught up, else commits wait
          * for it. Result: ERR_OK and update.first_lsn; ERR_NOT_LEADER;
          * ERR_AGAIN (another change or a transfer is under way, or this leader
-         * has not committed an entry of its term yet); errors of
+         * has not committed an entry of its term yet); ERR_STALE (a newer
+         * decision is known; the leader records that first); errors of
          * raft_config_enter. */
         struct {
             const struct raft_config *target;
@@ -294,9 +299,10 @@ struct raft_event {
          * what is known is ignored. Tell it again after a restart: who sees a
          * term of an epoch it does not know waits for the decision instead of
          * campaigning. It takes effect when this node next campaigns; a leader
-         * that is still heard is not deposed by it. Elections by it may drop
-         * entries that only the old write region had. For a planned switch
-         * step CHANGE instead, and tell the decision when that is committed. */
+         * that is still heard is not deposed by it, but writes the decision
+         * into its log. Elections by it may drop entries that only the old
+         * write region had. For a planned switch step CHANGE instead, and tell
+         * the decision when that is committed. */
         struct {
             uint32_t epoch;
             raft_region write_region;
@@ -417,7 +423,7 @@ struct raft_update {
 
 struct raft_options {
     raft_id self;
-    uint64_t seed;
+    uint64_t seed; /* unpredictable, another one at every start */
     usec_t heartbeat_us;
     usec_t election_min_us; /* timeouts are drawn from [min, max] */
     usec_t election_max_us;

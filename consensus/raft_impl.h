@@ -46,9 +46,10 @@ struct rule {
 };
 
 struct waiting_read {
-    raft_id from; /* 0: asked for here */
-    uint64_t id;  /* here: the caller's */
-    uint64_t seq; /* the asking node's number */
+    raft_id from;  /* 0: asked for here */
+    uint64_t id;   /* here: the caller's */
+    uint64_t life; /* the asking node's life, and its number */
+    uint64_t seq;
     int64_t
         stamp; /* leader: an answer to an append sent then or later will do */
     usec_t deadline_us;
@@ -114,6 +115,7 @@ struct raft {
     size_t reads_head;
     size_t n_reads;
     size_t cap_reads;
+    uint64_t life;          /* random: see struct raft_read_index */
     uint64_t read_seq;      /* last one given out */
     uint64_t read_sent_seq; /* follower: asked the leader for up to here */
     uint32_t read_rounds;   /* follower: requests under way */

@@ -87,6 +87,7 @@ int raft_recv_read_index(struct raft *r, const struct raft_msg *m)
         return ERR_OK;
     struct waiting_read w = {
         .from = m->from,
+        .life = m->read_index.life,
         .seq = m->read_index.seq,
         .stamp = fresh_stamp(r),
         .deadline_us = r->now_us + r->opt.read_timeout_us,
@@ -98,7 +99,8 @@ int raft_recv_read_index(struct raft *r, const struct raft_msg *m)
 int raft_recv_read_index_reply(struct raft *r, const struct raft_msg *m)
 {
     const struct raft_read_index_reply *reply = &m->read_index_reply;
-    if (r->role == RAFT_LEADER || m->from != r->leader)
+    if (r->role == RAFT_LEADER || m->from != r->leader ||
+        reply->life != r->life)
         return ERR_OK;
     if (reply->seq > r->read_seq)
         return ERR_PROTOCOL;
@@ -128,7 +130,7 @@ static void serve(struct raft *r, const struct waiting_read *w, bool by_lease)
         return;
     }
     struct raft_msg *m = raft_emit(r, RAFT_MSG_READ_INDEX_REPLY, w->from);
-    m->read_index_reply = (struct raft_read_index_reply){w->seq, lsn};
+    m->read_index_reply = (struct raft_read_index_reply){w->life, w->seq, lsn};
 }
 
 static void leader_progress(struct raft *r)
@@ -167,7 +169,7 @@ static void follower_progress(struct raft *r)
     if (newest <= r->read_sent_seq || r->read_rounds >= READ_ROUNDS_MAX)
         return;
     struct raft_msg *m = raft_emit(r, RAFT_MSG_READ_INDEX, r->leader);
-    m->read_index.seq = newest;
+    m->read_index = (struct raft_read_index){r->life, newest};
     r->read_sent_seq = newest;
     r->read_rounds++;
     r->read_resend_us = r->now_us + r->opt.heartbeat_us * 2;

@@ -54,7 +54,10 @@ int raft_recv_vote(struct raft *r, const struct raft_msg *m)
     raft_note(r, verdict, m->from, v->last_lsn, v->pre);
     bool granted = verdict == RAFT_TRACE_GRANT;
     if (granted && !v->pre) {
-        CHECK(m->term == r->term && r->role == RAFT_FOLLOWER);
+        CHECK(m->term == r->term);
+        if (r->role == RAFT_PRE_CANDIDATE)
+            raft_become_follower(r, r->term, 0); /* let it try first */
+        CHECK(r->role == RAFT_FOLLOWER);
         if (r->vote == 0 && !CANARY(FORGET_VOTE))
             raft_set_hard_state(r, r->term, m->from);
         r->vote = m->from;

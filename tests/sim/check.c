@@ -210,13 +210,14 @@ void check_forced(struct check *c, uint32_t epoch)
     c->acked_floor = c->committed_floor;
 }
 
-void check_end(struct check *c, uint64_t lsn)
+uint64_t check_missing(const struct check *c, uint64_t lsn)
 {
     for (uint64_t i = 1; i <= c->top; i++) {
         const struct fact *f = &c->facts[i];
         if (must_survive(c, f) && (!f->applied || i > lsn))
-            violated(c, "acknowledged write lost: lsn %" PRIu64, i);
+            return i;
     }
+    return 0;
 }
 
 /* ---- leaders
@@ -265,25 +266,24 @@ void check_led(struct check *c, raft_id node, uint64_t term,
 /* ---- reads
  * ------------------------------------------------------------------- */
 
-uint64_t check_read_floor(const struct check *c)
+struct check_floor check_read_floor(const struct check *c)
 {
-    return c->committed_floor > c->acked_floor ? c->committed_floor
-                                               : c->acked_floor;
+    return (struct check_floor){c->committed_floor, c->acked_floor,
+                                c->forced_epoch};
 }
 
-void check_read_done(struct check *c, raft_id node, uint64_t floor,
+void check_read_done(struct check *c, raft_id node, struct check_floor floor,
                      uint64_t lsn)
 {
     c->n_reads++;
-    /* A forced failover may have taken back what the floor was made of. */
-    uint64_t now = check_read_floor(c);
-    if (floor > now)
-        floor = now;
-    if (lsn < floor)
+    uint64_t least = floor.committed;
+    if (floor.forced_epoch == c->forced_epoch && floor.acked > least)
+        least = floor.acked;
+    if (lsn < least)
         violated(c,
                  "stale read: n%u serves lsn %" PRIu64 " though %" PRIu64
                  " was seen before",
-                 node, lsn, floor);
+                 node, lsn, least);
     if (lsn <= c->applied_top && lsn > c->committed_floor)
         c->committed_floor = lsn;
 }

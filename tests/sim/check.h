@@ -6,7 +6,7 @@
  *   leader completeness          check_led: a new leader has every entry that
  *                                was committed or acknowledged before
  *   state machine equality       check_applied: one value per LSN for all
- *   acknowledged is never lost   check_led, check_applied, check_end
+ *   acknowledged is never lost   check_led, check_applied, check_missing
  *   linearizable reads           check_read_done: a read sees every write
  *                                acknowledged, and every LSN read, before it
  *
@@ -39,11 +39,17 @@ void check_acked(struct check *c, uint64_t lsn, uint64_t term, uint64_t value,
 void check_forced(struct check *c, uint32_t epoch);
 
 /* What a read invoked now must see at least. */
-uint64_t check_read_floor(const struct check *c);
-void check_read_done(struct check *c, raft_id node, uint64_t floor,
+struct check_floor {
+    uint64_t committed;
+    uint64_t acked; /* by a region; void after a forced failover */
+    uint32_t forced_epoch;
+};
+struct check_floor check_read_floor(const struct check *c);
+void check_read_done(struct check *c, raft_id node, struct check_floor floor,
                      uint64_t lsn);
-/* All acknowledged writes are in the common history up to `lsn`. */
-void check_end(struct check *c, uint64_t lsn);
+/* The first acknowledged write that is not in the common history up to `lsn`;
+ * 0 if there is none. */
+uint64_t check_missing(const struct check *c, uint64_t lsn);
 
 uint64_t check_acked_count(const struct check *c);
 uint64_t check_elections(const struct check *c);

@@ -278,11 +278,26 @@ static void lose_region(struct world *w)
     later(w, 400, 1500, (struct world_event){.type = EV_DECIDE});
 }
 
-/* The meta shard's part: another region takes over. */
-void faults_decide(struct world *w)
+/* Whether every configuration around, which may become the next leader's, has
+ * a voter of the region: what failover must know before it decides. */
+static bool can_take_over(struct world *w, raft_region region)
 {
-    CHECK(w->lost_region != 0);
-    w->decided_region = (raft_region)(1 + w->lost_region % w->shape.regions);
+    for (raft_id i = 1; i <= w->n_nodes; i++) {
+        if (w->nodes[i].replica == NULL)
+            continue;
+        const struct raft_config *c = w->ops->config(w->nodes[i].replica);
+        struct raft_config as_if = *c;
+        as_if.ack = RAFT_ACK_REGION;
+        as_if.write_region = region;
+        if (c->n > 0 && raft_config_check(&as_if) != ERR_OK)
+            return false;
+    }
+    return true;
+}
+
+static void decide(struct world *w, raft_region region)
+{
+    w->decided_region = region;
     w->epoch++;
     check_forced(w->check, w->epoch);
     world_say(w, "epoch %u: region %u", w->epoch, w->decided_region);
@@ -294,6 +309,15 @@ void faults_decide(struct world *w)
             node_after_step(n);
         }
     }
+}
+
+/* The meta shard's part: another region takes over, if one can. */
+void faults_decide(struct world *w)
+{
+    CHECK(w->lost_region != 0);
+    raft_region next = (raft_region)(1 + w->lost_region % w->shape.regions);
+    if (can_take_over(w, next))
+        decide(w, next);
     for (raft_id i = 1; i <= w->n_nodes; i++) {
         if (w->nodes[i].region == w->lost_region)
             later(w, 500, 3000,
@@ -382,6 +406,9 @@ void faults_undo(struct world *w, const struct world_event *ev)
 void faults_heal(struct world *w)
 {
     w->healed = true;
+    w->swarm.reorder = false;
+    if (w->swarm.jitter_us > HEALED_JITTER_US)
+        w->swarm.jitter_us = HEALED_JITTER_US;
     if (w->lost_region != 0)
         faults_decide(w);
     net_heal(w);

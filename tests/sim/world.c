@@ -346,53 +346,57 @@ static void repeat(struct world *w, enum world_event_type type, usec_t mean_us)
  * ------------------------------------------------------------------------------
  */
 
-static void fail_with(struct world *w, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void fail_with(struct world *w, const char *format, ...)
+/* The first thing that is not as it should be in a healed cluster at rest;
+ * false if there is none. */
+static bool unsettled(struct world *w, char *why, size_t cap)
 {
-    char text[256];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-    world_fail(w, text);
-}
-
-static void check_converged(struct world *w, const struct node *leader)
-{
-    const struct raft_config *c = w->ops->config(leader->replica);
-    uint64_t lsn = w->ops->applied_lsn(leader->replica);
-    uint64_t hash = w->ops->state_hash(leader->replica);
-    if (c->joint || !w->ops->config_is_committed(leader->replica))
-        fail_with(w, "no progress: a configuration change hangs");
+    raft_id leader = world_leader(w);
+    if (leader == 0)
+        return snprintf(why, cap, "no progress: nobody leads after healing");
+    struct sim_replica *l = w->nodes[leader].replica;
+    const struct raft_config *c = w->ops->config(l);
+    uint64_t lsn = w->ops->applied_lsn(l);
+    if (check_acked_count(w->check) == w->acked_at_heal)
+        return snprintf(why, cap,
+                        "no progress: nothing acknowledged after healing");
+    if (c->joint || !w->ops->config_is_committed(l))
+        return snprintf(why, cap, "no progress: a change of members hangs");
     for (uint32_t i = 0; i < c->n; i++) {
         const struct node *n = &w->nodes[c->members[i].id];
         if (w->ops->applied_lsn(n->replica) != lsn)
-            fail_with(w,
-                      "no convergence: n%u applied %" PRIu64
-                      ", leader n%u %" PRIu64,
-                      n->id, w->ops->applied_lsn(n->replica), leader->id, lsn);
-        else if (w->ops->state_hash(n->replica) != hash)
-            fail_with(w, "no convergence: n%u has another state", n->id);
+            return snprintf(
+                why, cap,
+                "no convergence: n%u applied %" PRIu64 ", leader n%u %" PRIu64,
+                n->id, w->ops->applied_lsn(n->replica), leader, lsn);
+        if (w->ops->state_hash(n->replica) != w->ops->state_hash(l))
+            return snprintf(why, cap, "no convergence: n%u has another state",
+                            n->id);
     }
-    check_end(w->check, lsn);
+    uint64_t missing = check_missing(w->check, lsn);
+    if (missing != 0)
+        return snprintf(why, cap, "acknowledged write lost: lsn %" PRIu64,
+                        missing);
+    return false;
 }
 
+/* Every so often once the load has stopped: all is well, or not yet. */
 static void judge(struct world *w)
 {
+    char why[256];
     uint64_t elections = check_elections(w->check) - w->elections_at_heal;
-    raft_id leader = world_leader(w);
-    if (leader == 0)
-        fail_with(w, "no progress: nobody leads after healing");
-    else if (check_acked_count(w->check) == w->acked_at_heal)
-        fail_with(w, "no progress: nothing acknowledged after healing");
-    else if (elections > HEALED_ELECTIONS_MAX)
-        fail_with(w, "election storm: %" PRIu64 " elections after healing",
-                  elections);
-    else
-        check_converged(w, &w->nodes[leader]);
-    w->over = true;
+    if (elections > HEALED_ELECTIONS_MAX) {
+        snprintf(why, sizeof(why),
+                 "election storm: %" PRIu64 " elections after healing",
+                 elections);
+        world_fail(w, why);
+    } else if (!unsettled(w, why, sizeof(why))) {
+        w->over = true;
+    } else if (w->now_us >= SAFETY_US + HEAL_US + SETTLE_US) {
+        world_fail(w, why);
+    } else {
+        world_schedule(w, w->now_us + SETTLE_POLL_US,
+                       (struct world_event){.type = EV_JUDGE});
+    }
 }
 
 static void heal(struct world *w)
@@ -444,8 +448,9 @@ static void world_event(struct world *w, const struct world_event *ev)
         break;
     case EV_SETTLE:
         w->settling = true;
+        judge(w);
         break;
-    case EV_END:
+    case EV_JUDGE:
         judge(w);
         break;
     }
@@ -530,8 +535,6 @@ void sim_run(const struct sim_replica_ops *ops, const struct sim_shape *shape,
     world_schedule(w, SAFETY_US, (struct world_event){.type = EV_HEAL});
     world_schedule(w, SAFETY_US + HEAL_US,
                    (struct world_event){.type = EV_SETTLE});
-    world_schedule(w, SAFETY_US + HEAL_US + SETTLE_US,
-                   (struct world_event){.type = EV_END});
     while (!w->over) {
         struct world_event ev = take_first(w);
         w->now_us = ev.at_us;

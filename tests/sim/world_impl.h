@@ -12,10 +12,12 @@
 
 /* Length of the phases in virtual time. */
 #define SAFETY_US (8 * USEC_PER_SEC)
-#define HEAL_US (4 * USEC_PER_SEC)   /* load goes on */
-#define SETTLE_US (3 * USEC_PER_SEC) /* no load; all must agree then */
+#define HEAL_US (4 * USEC_PER_SEC)    /* load goes on */
+#define SETTLE_US (15 * USEC_PER_SEC) /* no load; all must agree by then */
+#define SETTLE_POLL_US (200 * USEC_PER_MS)
 /* Elections that the healed cluster may need at most. */
 #define HEALED_ELECTIONS_MAX 8
+#define HEALED_JITTER_US (5 * USEC_PER_MS)
 #define WRITE_EVERY_US (20 * USEC_PER_MS)
 #define READ_EVERY_US (30 * USEC_PER_MS)
 
@@ -32,7 +34,7 @@ enum world_event_type {
     EV_DECIDE,
     EV_HEAL,
     EV_SETTLE,
-    EV_END,
+    EV_JUDGE,
 };
 
 struct world_event {
@@ -115,7 +117,7 @@ struct swarm {
 
 struct read_wait {
     uint64_t request; /* 0: free */
-    uint64_t floor;
+    struct check_floor floor;
     raft_id node;
 };
 
