@@ -1,5 +1,6 @@
 #include "node/http/http_private.h"
 
+#include "node/base/log.h"
 #include "node/base/mem.h"
 #include "replication/link/chan.h"
 
@@ -350,7 +351,6 @@ static void begin_body(struct http_conn *c, struct http_exchange *x)
 {
     const struct http_limits *limits = &c->front->options.limits;
     uint64_t held = c->front->counters.body_bytes_held;
-    c->body_left = x->head.content_length;
     c->body_progress = 0;
     c->chunked = (struct chunked){0};
     if (c->body_left > limits->body_bytes) {
@@ -379,6 +379,7 @@ static void head_complete(struct http_conn *c)
     x->pub.method_raw = x->head.method_raw;
     x->pub.target = x->head.target;
     x->pub.header_count = x->head.header_count;
+    c->body_left = x->head.content_length;
     if (err != ERR_OK)
         reject(c, &fault);
     else if (x->head.chunked || x->head.content_length > 0)
@@ -571,11 +572,15 @@ static void on_writable(struct chan *chan, void *user)
 static void on_close(struct chan *chan, void *user, int err)
 {
     struct http_conn *c = user;
-    (void)err;
     CHECK_OBJ(c, HTTP_CONN_MAGIC);
     CHECK(c->chan == chan);
-    if (c->phase == PHASE_OPENING)
+    if (c->phase == PHASE_OPENING) {
         c->front->counters.handshakes_failed++;
+        log_debug("client handshake failed",
+                  LOG_STR("peer", chan_peer_addr(chan)),
+                  LOG_STR("error", err_name(err)),
+                  LOG_STR("reason", chan_reason(chan)));
+    }
     conn_free(c);
 }
 

@@ -45,6 +45,7 @@ struct http_exchange *exchange_new(struct http_front *f, struct http_conn *c)
         .peer_uri = chan_peer_uri(c->chan),
     };
     x->head.header_count = 0;
+    x->head.chunked = false;
     x->send_continue = x->close = x->reply_head_sent = false;
     x->status = 0;
     x->reply_body_len = 0;

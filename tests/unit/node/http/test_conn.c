@@ -641,6 +641,13 @@ static void the_rest_of_a_refused_body_is_read_over(void **state)
     assert_false(w.client_closed);
     send_text("56789");
     assert_true(w.client_closed);
+    restart();
+    send_text("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n"
+              "Expect: coffee\r\n\r\n");
+    expect_reject(417, HTTP_REJECT_EXPECTATION);
+    assert_false(w.client_closed);
+    send_text("01234");
+    assert_true(w.client_closed);
 }
 
 static void bodies_together_are_bounded(void **state)
