@@ -262,9 +262,11 @@ static struct tls_ctx *ctx_new(enum tls_kind kind)
     SSL_CTX_set_options(ctx->ssl, SSL_OP_NO_RENEGOTIATION |
                                       SSL_OP_NO_COMPRESSION |
                                       SSL_OP_CIPHER_SERVER_PREFERENCE);
-    /* An idle connection keeps no record buffers (2 x 17 KiB). */
+    /* An idle connection keeps no record buffers (2 x 17 KiB), and nobody is
+     * sent the CA certificate, which they have. */
     SSL_CTX_set_mode(ctx->ssl, SSL_MODE_RELEASE_BUFFERS |
-                                   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+                                   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                   SSL_MODE_NO_AUTO_CHAIN);
     /* Tickets are stateless; a cache would be shared mutable state. */
     SSL_CTX_set_session_cache_mode(ctx->ssl, SSL_SESS_CACHE_OFF);
     return ctx;
