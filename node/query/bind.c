@@ -168,7 +168,7 @@ static void bind_aggregate(struct binder *b, struct expr *x,
              "The aggregate function %s cannot be used inside another "
              "aggregate.");
     if (b->clause != NULL)
-        fail(b, ERR_INVALID, "SC2101", x, bytes_str(b->clause),
+        fail(b, ERR_INVALID, "", x, bytes_str(b->clause),
              "Aggregate functions are not allowed in the %s clause.");
     if (s->aggregate_count == QUERY_AGGREGATE_MAX)
         fail(b, ERR_LIMIT, "", x, x->name,
@@ -431,10 +431,10 @@ static void check_star(struct binder *b, const struct select *s)
         fail_clause(b, ERR_INVALID, "SC2041", s->start, s->end,
                     "'SELECT *' is not valid with GROUP BY clause.");
     else if (s->source_count == 0)
-        fail_clause(b, ERR_INVALID, "SC2040", s->start, s->end,
+        fail_clause(b, ERR_INVALID, "", s->start, s->end,
                     "'SELECT *' is not valid if FROM clause is omitted.");
     else if (s->source_count > 1)
-        fail_clause(b, ERR_INVALID, "SC2040", s->start, s->end,
+        fail_clause(b, ERR_INVALID, "", s->start, s->end,
                     "'SELECT *' is only valid with a single input set.");
 }
 
@@ -503,7 +503,7 @@ static void bind_window(struct binder *b, struct select *s)
     s->offset_rows = bind_row_count(b, s->offset, "SC2062", "OFFSET", 0);
     s->limit_rows = top < limit ? top : limit;
     if (s->top != NULL && s->limit != NULL)
-        fail_clause(b, ERR_INVALID, "SC2060", s->top->start, s->top->end,
+        fail_clause(b, ERR_INVALID, "", s->top->start, s->top->end,
                     "TOP cannot be combined with OFFSET and LIMIT.");
 }
 
