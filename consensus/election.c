@@ -100,7 +100,12 @@ static enum raft_no_campaign obstacle(const struct raft *r,
                                       const struct rule *rule)
 {
     const struct raft_config *c = trail_config(&r->trail);
-    if (!raft_config_is_voter(c, r->opt.self))
+    /* A voter that leaves may still be needed until the configuration without
+     * it is committed: the others may lack that entry, and not be electable
+     * without its vote (thesis 4.2.2). Once committed, newest and committed
+     * are the same. */
+    if (!raft_config_is_voter(c, r->opt.self) &&
+        !raft_config_is_voter(raft_config_committed(r), r->opt.self))
         return RAFT_NO_CAMPAIGN_NOT_VOTER;
     if (RAFT_TERM_EPOCH(r->term) > rule->epoch)
         return RAFT_NO_CAMPAIGN_EPOCH_UNKNOWN;
@@ -273,6 +278,9 @@ static bool yield(struct raft *r)
 
 void raft_tally(struct raft *r)
 {
+    /* Even with enough votes of others: the own must not be forgotten. */
+    if (r->role == RAFT_CANDIDATE && !raft_hard_state_durable(r))
+        return;
     enum raft_ack ack = (enum raft_ack)r->campaign_rule.ack;
     if (CANARY(MAJORITY_ONLY))
         ack = RAFT_ACK_COMMIT;

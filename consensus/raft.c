@@ -278,6 +278,8 @@ static int persisted(struct raft *r, const struct raft_event *ev)
     /* A candidate's own vote counts once it cannot be forgotten. */
     if (r->role == RAFT_CANDIDATE && raft_hard_state_durable(r))
         raft_record_vote(r, r->opt.self, true);
+    if (r->role == RAFT_CANDIDATE)
+        raft_tally(r);
     if (r->role == RAFT_LEADER)
         raft_advance(r);
     return ERR_OK;

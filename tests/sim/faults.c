@@ -175,8 +175,20 @@ static void compact(struct world *w)
 /* ---- changes
  * ------------------------------------------------------------------ */
 
+static void say_members(struct world *w, const struct raft_config *c)
+{
+    char text[160] = "";
+    size_t at = 0;
+    for (uint32_t i = 0; i < c->n && at < sizeof(text) - 16; i++)
+        at += (size_t)snprintf(text + at, sizeof(text) - at, " n%u%s",
+                               c->members[i].id,
+                               c->members[i].voter ? "" : "(learner)");
+    world_say(w, "target: ack=%u region=%u%s", c->ack, c->write_region, text);
+}
+
 static void change(struct world *w, const struct raft_config *target)
 {
+    say_members(w, target);
     struct node *n = &w->nodes[world_leader(w)];
     int rc = w->ops->change(n->replica, node_local_us(n), target);
     world_say(w, "change by n%u: %s", n->id, err_name(rc));
