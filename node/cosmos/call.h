@@ -34,7 +34,7 @@
 #define CALL_MAGIC MAGIC('c', 'a', 'l', 'l')
 #define COSMOS_MAGIC MAGIC('c', 'o', 's', 'm')
 /* Ended calls that are kept for the next requests. */
-#define CALLS_KEPT 64
+#define CALLS_KEPT 256
 /* A kept call's buffer above this size is given back. */
 #define CALL_TEXT_KEPT (64u * 1024)
 /* The one group there is until placement groups come. */

@@ -6,51 +6,66 @@
 #include "node/base/mem.h"
 #include "node/base/text.h"
 
+/* First byte: the version in the high half, the kind in the low one. */
 #define CONTINUATION_VERSION 1
+#define CONTINUATION_TAG(kind) (CONTINUATION_VERSION << 4 | (kind))
 
-static int put_blob(struct buf *out, struct bytes blob)
-{
-    int err = buf_append_u32_le(out, (uint32_t)blob.len);
-    return err == ERR_OK ? buf_append(out, blob.data, blob.len) : err;
-}
-
-/* In the order in which fields_read takes them. */
+/* The fields of each kind, then one that takes the rest, so that no byte is
+ * spent on lengths. In the order in which fields_read takes them. */
 static int fields_write(const struct continuation *c, struct buf *out)
 {
-    int err = buf_append_u8(out, CONTINUATION_VERSION);
-    if (err == ERR_OK)
-        err = buf_append_u8(out, (uint8_t)c->kind);
-    if (err == ERR_OK)
-        err = buf_append_u64_le(out, c->scope[0]);
-    if (err == ERR_OK)
-        err = buf_append_u64_le(out, c->scope[1]);
-    if (err == ERR_OK)
+    struct bytes rest = c->kind == CONTINUATION_SCAN ? c->position : c->token;
+    int err = buf_append_u8(out, (uint8_t)CONTINUATION_TAG(c->kind));
+    if (err == ERR_OK && c->kind == CONTINUATION_LIST)
         err = buf_append_u32_le(out, c->after);
-    if (err == ERR_OK)
-        err = buf_append_u32_le(out, c->range);
-    if (err == ERR_OK)
-        err = buf_append_u64_le(out, c->skipped);
-    if (err == ERR_OK)
-        err = buf_append_u64_le(out, c->delivered);
-    if (err == ERR_OK)
-        err = put_blob(out, c->position);
-    return err == ERR_OK ? put_blob(out, c->token) : err;
+    if (c->kind == CONTINUATION_SCAN) {
+        if (err == ERR_OK)
+            err = buf_append_u32_le(out, c->range);
+        if (err == ERR_OK)
+            err = buf_append_u64_le(out, c->skipped);
+        if (err == ERR_OK)
+            err = buf_append_u64_le(out, c->delivered);
+    }
+    return err == ERR_OK ? buf_append(out, rest.data, rest.len) : err;
 }
 
-static int fields_read(struct cursor *in, struct continuation *c)
+static int fields_read(struct cursor *in, enum continuation_kind kind,
+                       struct continuation *c)
 {
-    if (cursor_u8(in) != CONTINUATION_VERSION)
+    memset(c, 0, sizeof(*c));
+    c->kind = kind;
+    if (cursor_u8(in) != CONTINUATION_TAG(kind))
         return ERR_MALFORMED;
-    c->kind = (enum continuation_kind)cursor_u8(in);
-    c->scope[0] = cursor_u64_le(in);
-    c->scope[1] = cursor_u64_le(in);
-    c->after = cursor_u32_le(in);
-    c->range = cursor_u32_le(in);
-    c->skipped = cursor_u64_le(in);
-    c->delivered = cursor_u64_le(in);
-    c->position = cursor_blob(in, OP_KEY_MAX);
-    c->token = cursor_blob(in, CONTINUATION_TEXT_MAX);
-    return cursor_done(in) ? ERR_OK : ERR_MALFORMED;
+    if (kind == CONTINUATION_LIST)
+        c->after = cursor_u32_le(in);
+    if (kind == CONTINUATION_SCAN) {
+        c->range = cursor_u32_le(in);
+        c->skipped = cursor_u64_le(in);
+        c->delivered = cursor_u64_le(in);
+    }
+    size_t left = cursor_left(in);
+    struct bytes rest = bytes_of(cursor_take(in, left), left);
+    if (!cursor_ok(in))
+        return ERR_MALFORMED;
+    if (kind != CONTINUATION_SCAN)
+        c->token = rest;
+    else if (rest.len <= OP_KEY_MAX)
+        c->position = rest;
+    else
+        return ERR_MALFORMED;
+    return ERR_OK;
+}
+
+/* The keyed hash of a token's fields in its scope. */
+static void authenticate(const struct keyed_hash *key, struct bytes fields,
+                         const uint64_t scope[2], uint8_t mac[KEYED_HASH_LEN])
+{
+    uint8_t text[CONTINUATION_BINARY_MAX + 16];
+    CHECK(fields.len <= CONTINUATION_BINARY_MAX);
+    put_u64_le(text, scope[0]);
+    put_u64_le(text + 8, scope[1]);
+    memcpy(text + 16, fields.data, fields.len);
+    keyed_hash16(key, bytes_of(text, fields.len + 16), mac);
 }
 
 int continuation_write(const struct keyed_hash *key,
@@ -58,12 +73,12 @@ int continuation_write(const struct keyed_hash *key,
 {
     CHECK(c->position.len <= OP_KEY_MAX);
     struct buf binary;
-    /* Three quarters of the text, which is base64 with its padding. */
-    buf_init(&binary, CONTINUATION_TEXT_MAX / 4 * 3);
+    buf_init(&binary, CONTINUATION_BINARY_MAX);
     int err = fields_write(c, &binary);
     if (err == ERR_OK) {
         uint8_t mac[KEYED_HASH_LEN];
-        keyed_hash16(key, bytes_of(buf_bytes(&binary), buf_len(&binary)), mac);
+        authenticate(key, bytes_of(buf_bytes(&binary), buf_len(&binary)),
+                     c->scope, mac);
         err = buf_append(&binary, mac, sizeof(mac));
     }
     if (err == ERR_OK)
@@ -82,16 +97,19 @@ int continuation_read(const struct keyed_hash *key, struct bytes text,
         text_base64_decode(text, storage) != ERR_OK ||
         buf_len(storage) < KEYED_HASH_LEN)
         return ERR_MALFORMED;
-    size_t len = buf_len(storage) - KEYED_HASH_LEN;
+    struct bytes fields =
+        bytes_of(buf_bytes(storage), buf_len(storage) - KEYED_HASH_LEN);
     uint8_t mac[KEYED_HASH_LEN];
-    keyed_hash16(key, bytes_of(buf_bytes(storage), len), mac);
-    if (!mem_equal_ct(mac, buf_bytes(storage) + len, sizeof(mac)))
+    authenticate(key, fields, scope, mac);
+    if (!mem_equal_ct(mac, fields.data + fields.len, sizeof(mac)))
         return ERR_MALFORMED;
     struct continuation c;
-    struct cursor in = cursor_of(buf_bytes(storage), len);
-    if (fields_read(&in, &c) != ERR_OK || c.kind != kind ||
-        c.scope[0] != scope[0] || c.scope[1] != scope[1])
-        return ERR_MALFORMED;
+    struct cursor in = cursor_of(fields.data, fields.len);
+    int err = fields_read(&in, kind, &c);
+    if (err != ERR_OK)
+        return err;
+    c.scope[0] = scope[0];
+    c.scope[1] = scope[1];
     *c_out = c;
     return ERR_OK;
 }

@@ -1,10 +1,10 @@
 /* Continuation tokens: where the next page of a feed or query begins.
  *
  * Opaque to clients and authenticated, so that what comes back is what was
- * given out: version, kind, scope and fields in binary, then a keyed hash of
- * all of it, in base64. Every node of the cluster has the key, so a token is
- * valid on each. It carries no document data but, for ORDER BY, the keys of the
- * last row. The scope is a hash of what the page is a page of (container, query
+ * given out: kind and fields in binary, then a keyed hash of them and of the
+ * scope, in base64. Every node of the cluster has the key, so a token is valid
+ * on each. It carries no document data but, for ORDER BY, the keys of the last
+ * row. The scope is a hash of what the page is a page of (container, query
  * text, parameters, partition): a token does not fit another query.
  */
 #ifndef BASTIDE_COSMOS_CONTINUATION_H
@@ -18,9 +18,10 @@
 #include "node/crypt/seal.h"
 #include "node/shard/op.h"
 
-/* SDKs ask for tokens of at most 1 KiB; only ORDER BY over values that are long
- * texts themselves takes more. Response headers end at 15 KiB. */
-#define CONTINUATION_TEXT_MAX (8 * 1024)
+/* What SDKs ask tokens to stay within. */
+#define CONTINUATION_TEXT_MAX 1024
+/* The same before base64. */
+#define CONTINUATION_BINARY_MAX (CONTINUATION_TEXT_MAX / 4 * 3)
 
 enum continuation_kind {
     CONTINUATION_LIST = 1, /* of databases or containers */
@@ -33,9 +34,9 @@ struct continuation {
     uint64_t scope[2];
     uint32_t after;        /* LIST: number of the last one delivered */
     uint32_t range;        /* SCAN: range index */
-    struct bytes position; /* SCAN: inside the range; empty: its beginning */
     uint64_t skipped;      /* SCAN: struct query_window */
-    uint64_t delivered;
+    uint64_t delivered;    /* SCAN: likewise */
+    struct bytes position; /* SCAN: inside the range; empty: its beginning */
     struct bytes token; /* MERGE: of query_merge_finish; LIST: of query_run */
 };
 

@@ -36,7 +36,7 @@
 #define COSMOS_NAME_MAX 255
 /* Requests that wait for a shard at the same time, per worker: beyond it 429.
  * The HTTP front's limits on connections and pipelining come before. */
-#define COSMOS_CALLS_MAX 16384
+#define COSMOS_CALLS_MAX 8192
 /* How long one operation on a shard may take before the client gets 408 (its
  * outcome unknown) or 503. Clients give up after 60 s. */
 #define COSMOS_OP_TIMEOUT_US (10 * USEC_PER_SEC)

@@ -33,6 +33,16 @@ static void query_constant(struct call *c)
 
 /* ---- routing ------------------------------------------------------------- */
 
+/* The filter compares 0 and -0 as equal, but they are two keys. */
+static bool has_zero(const struct partition_key *pk)
+{
+    for (uint8_t i = 0; i < pk->count; i++) {
+        if (pk->parts[i].type == PK_NUMBER && pk->parts[i].number == 0)
+            return true;
+    }
+    return false;
+}
+
 /* A filter that fixes the partition key concerns one partition. False after
  * answering. */
 static bool route_by_filter(struct call *c)
@@ -49,9 +59,11 @@ static bool route_by_filter(struct call *c)
     if (err == ERR_OK)
         err = pk_fit(def, PK_POINT, &c->pk, NULL);
     buf_free(&point);
-    /* Not fixed, or to a value no document can have: then the scan finds out.
-     */
-    return err != ERR_OK || page_one_partition(c, &c->pk);
+    /* Not fixed, or to a value that no document can have: all ranges are
+     * scanned, which finds out. */
+    if (err != ERR_OK || has_zero(&c->pk))
+        return true;
+    return page_one_partition(c, &c->pk);
 }
 
 /* Whether the client said which part of the container it means. */

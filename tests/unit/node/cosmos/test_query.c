@@ -164,6 +164,20 @@ static void one_partition_asks_one_shard(void **state)
     assert_non_null(resp_header(r, "x-ms-documentdb-partitionkeyrangeid"));
 }
 
+static void a_filter_on_zero_finds_both_zeros(void **state)
+{
+    struct world *w = *state;
+    world_container(w);
+    expect_status(SEND(w, "POST", DOCS, "{\"id\":\"1\",\"pk\":0}",
+                       "x-ms-documentdb-partitionkey: [0]"),
+                  201);
+    expect_status(SEND(w, "POST", DOCS, "{\"id\":\"2\",\"pk\":-0}",
+                       "x-ms-documentdb-partitionkey: [-0]"),
+                  201);
+    assert_int_equal(
+        items(query(w, "SELECT * FROM c WHERE c.pk = 0", NULL, NULL, NULL)), 2);
+}
+
 static void a_range_is_queried_alone(void **state)
 {
     struct world *w = *state;
@@ -233,6 +247,38 @@ static void ordered_rows_over_all_ranges(void **state)
         all(w, "SELECT VALUE c.n FROM c ORDER BY c.n DESC OFFSET 5 LIMIT 6",
             "x-ms-max-item-count: 4", &pages),
         descending(54, 49));
+}
+
+/* Order by texts of this length, which are in the token up to a point. */
+static void order_by_long_texts(struct world *w, int len)
+{
+    char body[8192];
+    int pages;
+    for (int i = 0; i < 6; i++) {
+        snprintf(body, sizeof(body),
+                 "{\"id\":\"%d\",\"pk\":\"k%d\",\"n\":%d,\"s\":\"%0*d\"}", i, i,
+                 i, len, i);
+        char line[64];
+        snprintf(line, sizeof(line), "x-ms-documentdb-partitionkey: [\"k%d\"]",
+                 i);
+        expect_status(SEND(w, "POST", DOCS, body, line,
+                           "x-ms-documentdb-is-upsert: true"),
+                      len == 10 ? 201 : 200);
+    }
+    assert_string_equal(all(w, "SELECT VALUE c.n FROM c ORDER BY c.s DESC",
+                            "x-ms-max-item-count: 2", &pages),
+                        "5,4,3,2,1,0");
+    assert_int_equal(pages, 3);
+}
+
+static void tokens_stay_short_whatever_the_order_is_by(void **state)
+{
+    struct world *w = *state;
+    world_container(w);
+    static const int lengths[] = {10,  400, 480, 490, 495, 500, 505,
+                                  510, 511, 512, 513, 600, 5000};
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++)
+        order_by_long_texts(w, lengths[i]);
 }
 
 static void limits_hold_across_pages_and_ranges(void **state)
@@ -339,9 +385,11 @@ int main(void)
         TEST(parameters_are_bound),
         TEST(pages_of_a_streamed_query_miss_nothing),
         TEST(one_partition_asks_one_shard),
+        TEST(a_filter_on_zero_finds_both_zeros),
         TEST(a_range_is_queried_alone),
         TEST(aggregates_are_merged),
         TEST(ordered_rows_over_all_ranges),
+        TEST(tokens_stay_short_whatever_the_order_is_by),
         TEST(limits_hold_across_pages_and_ranges),
         TEST(a_query_without_from),
         TEST(errors_name_code_and_place),
