@@ -151,28 +151,43 @@ int buf_append_u64_be(struct buf *b, uint64_t v)
     return buf_append(b, bytes, sizeof(bytes));
 }
 
+/* Formats into the room that is there already; false when it does not fit.
+ * `*len_out` is then how long the text is, without its NUL. */
+static bool print_in_place(struct buf *b, const char *format, va_list args,
+                           size_t *len_out)
+{
+    size_t room = b->cap - b->tail;
+    char *at = room > 0 ? (char *)b->data + b->tail : NULL;
+    int len = vsnprintf(at, room, format, args);
+    CHECK(len >= 0);
+    *len_out = (size_t)len;
+    if ((size_t)len >= room || (size_t)len > b->max - buf_len(b))
+        return false;
+    buf_commit(b, (size_t)len);
+    return true;
+}
+
 int buf_vprintf(struct buf *b, const char *format, va_list args)
 {
     va_list again;
     va_copy(again, args);
-    int len = vsnprintf(NULL, 0, format, args);
-    CHECK(len >= 0);
-    uint8_t *room;
-    /* One more for the NUL that vsnprintf writes; it is not committed. */
-    int err = buf_reserve(b, (size_t)len, &room);
-    if (err == ERR_OK && b->cap - b->tail < (size_t)len + 1) {
-        uint8_t *grown = realloc(b->data, b->cap + (size_t)len + 1);
-        if (grown == NULL) {
-            err = ERR_NO_MEMORY;
-        } else {
-            b->data = grown;
-            b->cap += (size_t)len + 1;
-            room = b->data + b->tail;
+    size_t len;
+    int err = ERR_OK;
+    if (!print_in_place(b, format, args, &len)) {
+        uint8_t *room;
+        err = buf_reserve(b, len, &room);
+        /* One more for the NUL that vsnprintf writes; it is not committed. */
+        if (err == ERR_OK && b->cap - b->tail < len + 1) {
+            uint8_t *grown = realloc(b->data, b->cap + len + 1);
+            if (grown == NULL) {
+                err = ERR_NO_MEMORY;
+            } else {
+                b->data = grown;
+                b->cap += len + 1;
+            }
         }
-    }
-    if (err == ERR_OK) {
-        vsnprintf((char *)room, (size_t)len + 1, format, again);
-        buf_commit(b, (size_t)len);
+        if (err == ERR_OK)
+            CHECK(print_in_place(b, format, again, &len));
     }
     va_end(again);
     return err;
