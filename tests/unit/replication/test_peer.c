@@ -405,6 +405,56 @@ static void stopping_says_bye_and_is_final(void **state)
     assert_int_equal(u.err, ERR_UNAVAILABLE);
 }
 
+/* Any order of possible events: no check fails, and a link that is told "up"
+ * is told "down" before the next "up". */
+static void random_lives_keep_the_invariants(void **state)
+{
+    (void)state;
+    struct prng prng;
+    prng_seed(&prng, 3);
+    for (int life = 0; life < 300; life++) {
+        struct peer p = prng_one_in(&prng, 2) ? dialer() : acceptor();
+        struct peer_hello h = hello_of(p.expected.region, p.expected.node);
+        usec_t now = 0;
+        bool up = false;
+        struct peer_update u = STEP(&p, START, now, .err = 0);
+        for (int i = 0; i < 200 && p.state != PEER_STOPPED; i++) {
+            now += (usec_t)prng_below(&prng, 600);
+            bool has_channel = p.state == PEER_DIALING ||
+                               p.state == PEER_PROVING ||
+                               p.state == PEER_STREAMING;
+            uint64_t draw = prng_below(&prng, 100);
+            if (draw < 50)
+                u = STEP(&p, TICK, now, .err = 0);
+            else if (draw < 70 && p.state == PEER_DIALING)
+                u = STEP(&p, CONNECTED, now,
+                         .uri = prng_one_in(&prng, 5) ? NULL : URI_B);
+            else if (draw < 80 && p.state >= PEER_PROVING &&
+                     p.state <= PEER_STREAMING)
+                u = STEP(&p, HELLO, now, .hello = &h);
+            else if (draw < 90 && has_channel)
+                u = STEP(&p, HEARD, now, .err = 0);
+            else if (draw < 93)
+                u = STEP(&p, ACCEPTED, now, .err = 0);
+            else if (draw < 96 && has_channel)
+                u = STEP(&p, LOST, now, .err = ERR_IO, .reason = "x");
+            else if (draw < 99 && has_channel)
+                u = STEP(&p, VIOLATION, now, .err = ERR_PROTOCOL,
+                         .reason = "y");
+            else if (draw == 99)
+                u = STEP(&p, STOP, now, .err = 0);
+            else
+                continue;
+            assert_false(u.up && u.down);
+            assert_true(!u.down || up);
+            up = (up && !u.down) || u.up;
+            assert_int_equal(up, p.state == PEER_STREAMING);
+            assert_true(!u.dial || p.dials);
+            assert_true(!u.bye || u.close);
+        }
+    }
+}
+
 /* -- two of them over memory ------------------------------------------------
  */
 
@@ -514,6 +564,7 @@ int main(void)
         cmocka_unit_test(silence_ends_a_link_and_bytes_keep_it),
         cmocka_unit_test(our_own_sleep_is_not_held_against_the_peer),
         cmocka_unit_test(stopping_says_bye_and_is_final),
+        cmocka_unit_test(random_lives_keep_the_invariants),
         cmocka_unit_test(two_peers_agree_byte_by_byte),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
