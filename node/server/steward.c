@@ -39,11 +39,14 @@ static void created(void *user, struct op_result *result)
     struct steward *s = user;
     s->busy = false;
     buf_wipe(&s->body);
-    if (result->err != ERR_OK && result->err != ERR_EXISTS)
+    /* ERR_EXISTS: the record is in the log of an earlier start, above what is
+     * known to be committed. The catalog learns it with the first commit of
+     * this term; asking again before that would give the same answer. */
+    if (result->err == ERR_OK)
+        steward_check(s);
+    else if (result->err != ERR_EXISTS)
         log_warn("the account cannot be set up yet",
                  LOG_STR("error", err_text(result->err)));
-    else
-        steward_check(s);
 }
 
 static void create(struct steward *s, uint32_t container, const char *id)
