@@ -632,7 +632,6 @@ static int check_entries(const struct raft_append *append,
             if (err != ERR_OK)
                 return err;
             heads[i].config = configs[i];
-            heads[i].size = 0;
         } else if (heads[i].type == RAFT_ENTRY_DATA) {
             struct effects_head head;
             struct effects_iter iter;
@@ -764,7 +763,6 @@ static int restore_heads(const struct shard_restored *r,
         if (raft_config_decode(entry_payload(e), configs[i]) != ERR_OK)
             return ERR_CORRUPT;
         heads[i].config = configs[i];
-        heads[i].size = 0;
     }
     return ERR_OK;
 }
