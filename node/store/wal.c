@@ -62,7 +62,6 @@ static struct wal *wal_alloc(const struct wal_options *options)
     buf_init(&w->carry, WAL_BATCH_BYTES_MAX);
     list_init(&w->segments);
     CHECK(pthread_mutex_init(&w->lock, NULL) == 0);
-    CHECK(pthread_cond_init(&w->made, NULL) == 0);
     return w;
 }
 
@@ -70,7 +69,7 @@ static struct wal *wal_alloc(const struct wal_options *options)
 static int begin_log(struct wal *w)
 {
     uint64_t bytes = wal_segment_size(w, 1, 0);
-    int code = wal_segment_make(w, 1, bytes);
+    int code = wal_segment_make(w, WAL_TEMPORARY_AHEAD, 1, bytes, true);
     if (code != ERR_OK)
         return code;
     list_push_back(&w->segments, &wal_segment_new(1, bytes)->node);
@@ -125,7 +124,6 @@ void wal_close(struct wal *w)
         close(w->fd);
     buf_free(&w->carry);
     pthread_mutex_destroy(&w->lock);
-    pthread_cond_destroy(&w->made);
     mem_free(w->dir);
     w->magic = 0;
     mem_free(w);
@@ -221,13 +219,11 @@ static int carry_state(struct wal *w, uint32_t *count_out)
  * the lock all the time: nothing can be appended before it is done. */
 static int ensure_next(struct wal *w, uint64_t number, uint64_t need)
 {
-    while (w->making)
-        pthread_cond_wait(&w->made, &w->lock);
     if (w->next != NULL && w->next->number == number &&
         w->next->bytes >= WAL_SEGMENT_HEADER + need)
         return ERR_OK;
     uint64_t bytes = wal_segment_size(w, number, need);
-    int code = wal_segment_make(w, number, bytes);
+    int code = wal_segment_make(w, WAL_TEMPORARY_NOW, number, bytes, false);
     if (code != ERR_OK)
         return code;
     wal_segment_free(w->next);
@@ -421,24 +417,40 @@ int wal_append(struct wal *w, const struct wal_batch *b)
 
 /* -- maintenance -- */
 
+/* The number is only known at the end: an append that needs a segment meanwhile
+ * makes one itself and does not wait. Called with the lock. */
+static int name_next(struct wal *w)
+{
+    /* Only a segment in use that holds something may have one after it. */
+    if (w->prepared == 0 || w->next != NULL || !has_batches(w))
+        return ERR_OK;
+    uint64_t number = current(w)->number + 1, bytes = w->prepared;
+    w->prepared = 0;
+    int code = wal_segment_name(w, WAL_TEMPORARY_AHEAD, number, bytes);
+    if (code == ERR_OK)
+        w->next = wal_segment_new(number, bytes);
+    return code;
+}
+
 static int make_next(struct wal *w)
 {
     pthread_mutex_lock(&w->lock);
     struct wal_segment *in_use = current(w);
-    bool due = w->next == NULL && !w->making && w->offset > in_use->bytes / 2;
-    uint64_t number = in_use->number + 1;
-    w->making = w->making || due;
+    bool due = w->next == NULL && w->offset > in_use->bytes / 2;
+    bool prepare = due && w->prepared == 0;
+    uint64_t bytes = wal_segment_size(w, in_use->number + 1, 0);
+    w->making = prepare;
     pthread_mutex_unlock(&w->lock);
-    if (!due)
-        return ERR_OK;
-    uint64_t bytes = wal_segment_size(w, number, 0);
-    int code = wal_segment_make(w, number, bytes);
+    int code = ERR_OK;
+    if (prepare)
+        code = wal_segment_prepare(w, WAL_TEMPORARY_AHEAD, bytes, true);
     pthread_mutex_lock(&w->lock);
     w->making = false;
+    if (prepare && code == ERR_OK)
+        w->prepared = bytes;
     if (code == ERR_OK)
-        w->next = wal_segment_new(number, bytes);
+        code = name_next(w);
     note_room(w, current(w));
-    pthread_cond_broadcast(&w->made);
     pthread_mutex_unlock(&w->lock);
     return code;
 }

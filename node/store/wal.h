@@ -166,8 +166,10 @@ void wal_close(struct wal *w);
  * the same errors, and nothing was written. */
 int wal_append(struct wal *w, const struct wal_batch *b);
 
-/* Whether wal_maintain should run soon: the segment in use is half full and
- * there is no next one. Cheap; any thread. */
+/* Whether wal_maintain should run now: the segment in use is half full and
+ * there is no next one. Ask after every append: an append that finds no next
+ * segment makes one itself, unfilled, and the appends to that one are slower.
+ * Cheap; any thread. */
 bool wal_wants_maintenance(struct wal *w);
 
 /* "Of this shard, entries with lsn < keep_from are not needed in the log": they

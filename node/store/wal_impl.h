@@ -106,10 +106,10 @@ struct wal {
 
     /* Guarded by `lock`: appending and maintenance may be two threads. */
     pthread_mutex_t lock;
-    pthread_cond_t made;      /* `making` became false */
     struct list segments;     /* oldest first, the last one is in use */
     struct wal_segment *next; /* made ahead of time; NULL: none */
-    bool making;              /* wal_maintain is making `next` */
+    bool making;              /* wal_maintain is preparing a file */
+    uint64_t prepared;        /* bytes of a file that waits to be named; 0 */
     struct wal_stats stats;
 
     atomic_bool wants_next; /* half full and no next segment */
@@ -121,9 +121,22 @@ char *wal_path(const struct wal *w, const char *name); /* caller frees */
 /* The planned size of a segment that must hold `need` bytes after its header.
  */
 uint64_t wal_segment_size(const struct wal *w, uint64_t number, uint64_t need);
-/* Makes the file of a segment: zeros, header, synced, then named. Replaces one
- * of the same number. */
-int wal_segment_make(const struct wal *w, uint64_t number, uint64_t bytes);
+/* Names of segments while they are made: by maintenance, and by an append that
+ * found none. */
+#define WAL_TEMPORARY_AHEAD "ahead.tmp"
+#define WAL_TEMPORARY_NOW "now.tmp"
+/* Makes the file of a segment, not yet numbered. With zeros it takes long to
+ * make and is fast to append to; without, the other way round: for when an
+ * append waits for it. */
+int wal_segment_prepare(const struct wal *w, const char *temporary,
+                        uint64_t bytes, bool zeros);
+/* Gives a prepared file its header, syncs it and names it; replaces one of the
+ * same number. */
+int wal_segment_name(const struct wal *w, const char *temporary,
+                     uint64_t number, uint64_t bytes);
+/* Both. */
+int wal_segment_make(const struct wal *w, const char *temporary,
+                     uint64_t number, uint64_t bytes, bool zeros);
 /* Opens it for appending. */
 int wal_segment_open(const struct wal *w, uint64_t number, int *fd_out);
 void wal_encode_segment_header(const struct wal *w, uint64_t number,

@@ -60,15 +60,10 @@ void wal_encode_segment_header(const struct wal *w, uint64_t number,
     put_u32_le(out + 4, hash_crc32c(0, out + 8, WAL_SEGMENT_HEADER - 8));
 }
 
-static int fill(const struct wal *w, int fd, uint64_t number, uint64_t bytes)
+static int write_zeros(int fd, uint64_t bytes)
 {
-    uint8_t header[WAL_SEGMENT_HEADER];
     uint8_t *zeros = mem_zalloc(ZERO_PIECE);
     int code = ERR_OK;
-    /* The blocks first, so that the pieces change no metadata. */
-    int refused = posix_fallocate(fd, 0, (off_t)bytes);
-    if (refused != 0 && refused != EOPNOTSUPP && refused != EINVAL)
-        code = err_from_errno(refused);
     for (uint64_t at = 0; at < bytes && code == ERR_OK; at += ZERO_PIECE) {
         size_t len = bytes - at < ZERO_PIECE ? bytes - at : ZERO_PIECE;
         code = file_pwrite_all(fd, bytes_of(zeros, len), (off_t)at);
@@ -76,48 +71,83 @@ static int fill(const struct wal *w, int fd, uint64_t number, uint64_t bytes)
             code = err_from_errno(errno);
     }
     mem_free(zeros);
-    if (code != ERR_OK)
-        return code;
-    wal_encode_segment_header(w, number, bytes, header);
-    code = file_pwrite_all(fd, bytes_of(header, sizeof(header)), 0);
-    if (code == ERR_OK && fsync(fd) != 0)
-        code = err_from_errno(errno);
     return code;
 }
 
-static int make(const struct wal *w, uint64_t number, uint64_t bytes,
-                const char *temporary, const char *path)
+static int fill(int fd, uint64_t bytes, bool zeros)
 {
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return err_from_errno(errno);
-    int code = fill(w, fd, number, bytes);
-    close(fd);
-    if (code == ERR_OK && rename(temporary, path) != 0)
-        code = err_from_errno(errno);
-    if (code != ERR_OK) {
-        unlink(temporary);
-        return code;
-    }
-    return file_sync_folder(w->dir);
+    /* The blocks first, so that the pieces change no metadata. What is
+     * allocated but not written reads as zeros. */
+    int refused = posix_fallocate(fd, 0, (off_t)bytes);
+    if (refused != 0)
+        return err_from_errno(refused);
+    return zeros ? write_zeros(fd, bytes) : ERR_OK;
 }
 
-int wal_segment_make(const struct wal *w, uint64_t number, uint64_t bytes)
+/* What a caller is told must be one of the documented errors. */
+static int disk_error(int code)
+{
+    return code == ERR_OK || code == ERR_NO_SPACE ? code : ERR_IO;
+}
+
+int wal_segment_prepare(const struct wal *w, const char *temporary,
+                        uint64_t bytes, bool zeros)
 {
     int code = fault_err(fault_hit("log.segment.before"));
     if (code != ERR_OK)
         return code;
+    char *path = wal_path(w, temporary);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    code = fd >= 0 ? fill(fd, bytes, zeros) : err_from_errno(errno);
+    if (fd >= 0)
+        close(fd);
+    if (code != ERR_OK)
+        unlink(path);
+    mem_free(path);
+    return disk_error(code);
+}
+
+static int write_header(const struct wal *w, const char *path, uint64_t number,
+                        uint64_t bytes)
+{
+    uint8_t header[WAL_SEGMENT_HEADER];
+    wal_encode_segment_header(w, number, bytes, header);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_from_errno(errno);
+    int code = file_pwrite_all(fd, bytes_of(header, sizeof(header)), 0);
+    if (code == ERR_OK && fsync(fd) != 0)
+        code = err_from_errno(errno);
+    close(fd);
+    return code;
+}
+
+int wal_segment_name(const struct wal *w, const char *temporary,
+                     uint64_t number, uint64_t bytes)
+{
     char name[WAL_FILE_NAME_LEN + 1];
     wal_file_name(number, name);
-    char *path = wal_path(w, name);
-    char *temporary = wal_path(w, "new.tmp");
-    code = make(w, number, bytes, temporary, path);
-    mem_free(temporary);
-    mem_free(path);
+    char *from = wal_path(w, temporary), *to = wal_path(w, name);
+    int code = write_header(w, from, number, bytes);
+    if (code == ERR_OK && rename(from, to) != 0)
+        code = err_from_errno(errno);
+    if (code != ERR_OK)
+        unlink(from);
+    if (code == ERR_OK)
+        code = file_sync_folder(w->dir);
     if (code == ERR_OK)
         code = fault_err(fault_hit("log.segment.after"));
-    /* What the caller is told must be one of the documented errors. */
-    return code == ERR_OK || code == ERR_NO_SPACE ? code : ERR_IO;
+    mem_free(from);
+    mem_free(to);
+    return disk_error(code);
+}
+
+int wal_segment_make(const struct wal *w, const char *temporary,
+                     uint64_t number, uint64_t bytes, bool zeros)
+{
+    int code = wal_segment_prepare(w, temporary, bytes, zeros);
+    return code == ERR_OK ? wal_segment_name(w, temporary, number, bytes)
+                          : code;
 }
 
 int wal_segment_open(const struct wal *w, uint64_t number, int *fd_out)
