@@ -141,6 +141,13 @@ export class Cluster {
     let gone = false;
     this.exited.then(() => (gone = true));
     await until("the demo cluster has ended", () => gone, STOP_LIMIT_MS);
+    this.checkDeaths();
+  }
+
+  /** Tests kill with SIGKILL; a node that died otherwise has crashed. */
+  checkDeaths() {
+    const crash = /node (\S+) \(pid \d+\) (was killed by signal (?!9 )|exited with code [1-9]).*/.exec(this.output());
+    if (crash) throw new Error(`a node crashed: ${crash[0]}\n${this.logs()}`);
   }
 
   async stop() {
@@ -250,7 +257,7 @@ export async function failure(promise) {
   } catch (error) {
     return error;
   }
-  throw new Error(`expected a failure, got ${value?.statusCode ?? JSON.stringify(value)}`);
+  throw new Error(`expected a failure, got ${value?.statusCode ?? JSON.stringify(value?.resources ?? value)?.slice(0, 300)}`);
 }
 
 /** A database and a container with a fresh name. */

@@ -87,8 +87,8 @@ test("unknown routes and methods get 4xx with a body", async () => {
 
 test("what does not exist yet says so with a body", async () => {
   for (const [method, path] of [
-    ["GET", `${docs.slice(0, -5)}/sprocs`], ["POST", `${docs.slice(0, -5)}/triggers`], ["GET", `${docs.slice(0, -5)}/udfs`],
-    ["GET", `/dbs/${container.database.id}/users`], ["PATCH", `${docs}/1`]]) {
+    ["POST", `${docs.slice(0, -5)}/sprocs`], ["POST", `${docs.slice(0, -5)}/triggers`], ["POST", `${docs.slice(0, -5)}/udfs`],
+    ["POST", `/dbs/${container.database.id}/users`], ["PATCH", `${docs}/1`]]) {
     const answer = await cluster.request({ method, path, headers: key, ...(method === "GET" ? {} : { body: "{}" }) });
     assert.ok(answer.status >= 400 && answer.status < 600, `${method} ${path}: ${answer.status}`);
     assert.equal(typeof answer.json?.message, "string");

@@ -152,7 +152,7 @@ test("If-None-Match on a read gives 304 while nothing changed", async () => {
   const condition = { accessCondition: { type: "IfNoneMatch", condition: resource._etag } };
   const same = await item.read(condition);
   assert.equal(same.statusCode, 304);
-  assert.equal(same.resource, undefined);
+  assert.equal(same.resource ?? undefined, undefined);
   await item.replace({ ...resource, n: 1 });
   assert.equal((await item.read(condition)).statusCode, 200);
 });

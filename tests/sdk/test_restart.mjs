@@ -12,12 +12,12 @@ after(() => cluster?.stop());
 
 /** Creates, replaces and deletes from several tasks until `stop`; keeps what
  *  must be there: id -> document or null. Ids with an unknown outcome drop out. */
-function churn(container) {
+function churn(container, tag) {
   const expected = new Map();
   let stopped = false, count = 0;
   const task = async (name) => {
     for (let n = 0; !stopped; n++) {
-      const document = { id: `${name}-${n}`, pk: `p${n % 5}`, n, text: "x".repeat(n % 300) };
+      const document = { id: `${tag}-${name}-${n}`, pk: `p${n % 5}`, n, text: "x".repeat(n % 300) };
       try {
         await container.items.create(document);
         expected.set(document.id, document);
@@ -53,7 +53,7 @@ async function compare(container, expected) {
 test("all nodes are killed at once under load, twice, and started again", async () => {
   let container = await makeContainer(cluster.client({ keepAlive: false }));
   for (const round of [1, 2]) {
-    const load = churn(container);
+    const load = churn(container, round);
     await until("some load", () => load.count() > 150);
     const pids = cluster.reload().nodes.map(({ pid }) => pid);
     for (const pid of pids) process.kill(pid, "SIGKILL");
@@ -61,14 +61,15 @@ test("all nodes are killed at once under load, twice, and started again", async 
     await load.ended;
     await cluster.restart("all");
     assert.ok(load.expected.size > 100, `round ${round}`);
-    container = cluster.client().database(container.database.id).container(container.id);
+    cluster.closeClients();
+    container = cluster.client({ keepAlive: false }).database(container.database.id).container(container.id);
     await compare(container, load.expected);
   }
 });
 
 test("the supervisor is killed too, and the next start finds everything", async () => {
   const made = await makeContainer(cluster.client({ keepAlive: false }));
-  const load = churn(made);
+  const load = churn(made, "x");
   await until("some load", () => load.count() > 100);
   const { nodes, info } = cluster.reload();
   process.kill(cluster.process.pid, "SIGKILL");
@@ -83,7 +84,7 @@ test("the supervisor is killed too, and the next start finds everything", async 
 
 test("an orderly stop and start keeps everything", async () => {
   const made = await makeContainer(cluster.client({ keepAlive: false }));
-  const load = churn(made);
+  const load = churn(made, "x");
   await until("some load", () => load.count() > 100);
   await load.stop();
   const { nodes } = cluster.reload();

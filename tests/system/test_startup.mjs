@@ -126,7 +126,7 @@ test("damage in the middle of a log is found, named with file and place, and not
   await cluster.halt();
   const { name, dir } = cluster.nodes[2];
   const { execFileSync } = await import("node:child_process");
-  const logs = execFileSync("find", [path.join(dir, "data"), "-type", "f", "-name", "*.log", "-size", "+0"], { encoding: "utf8" })
+  const logs = execFileSync("find", [path.join(dir, "data"), "-type", "f", "-name", "*.seg", "-size", "+0"], { encoding: "utf8" })
     .trim().split("\n").filter(Boolean);
   assert.ok(logs.length > 0, "there are log files");
   const file = logs.sort((a, b) => readFileSync(b).length - readFileSync(a).length)[0];
