@@ -271,8 +271,9 @@ static int persisted(struct raft *r, const struct raft_event *ev)
         if (r->pending[done].last_lsn > r->persisted_lsn)
             r->persisted_lsn = r->pending[done].last_lsn;
     }
-    memmove(r->pending, r->pending + done,
-            (r->n_pending - done) * sizeof(*r->pending));
+    if (done < r->n_pending)
+        memmove(r->pending, r->pending + done,
+                (r->n_pending - done) * sizeof(*r->pending));
     r->n_pending -= done;
     CHECK(r->persisted_lsn <= trail_last_lsn(&r->trail));
     /* A candidate's own vote counts once it cannot be forgotten. */
