@@ -316,8 +316,10 @@ static void task_run(struct task *t)
     t->req.op = t->op;
     t->req.deadline_us = t->deadline_us;
     t->req.done = task_ran;
+    /* The answer may come, and `t` go, inside the call. */
+    struct worker *owner = t->owner;
     shard_submit(r->shard, now, &t->req);
-    worker_wake(t->owner);
+    worker_wake(owner);
 }
 
 static void deliver_run(struct inbox_message *m, void *owner)
