@@ -449,8 +449,11 @@ int json_parse_deep(struct json *j, struct bytes text, size_t max,
     if (text.len == 0)
         return report(j, error, JSON_FAULT_EMPTY, 0);
     int result = make_room(j, text.len);
-    if (result != ERR_OK)
+    if (result != ERR_OK) {
+        if (error != NULL)
+            *error = (struct json_error){JSON_FAULT_NONE, 0, "out of memory"};
         return result;
+    }
     struct scan s; /* not zeroed: `open` is large and written before read */
     s.j = j;
     s.at = text.data;

@@ -8,12 +8,38 @@
 #include "node/query/aggregate.h"
 #include "node/query/function.h"
 
-void eval_check_memory(struct eval *e)
+void eval_check_limits(struct eval *e)
 {
-    if (e->result == ERR_OK && e->arena->failed)
+    if (e->result != ERR_OK)
+        return;
+    if (e->arena->failed)
         e->result =
             query_fail(e->error, ERR_LIMIT, "", e->text, 0, 0,
                        "The query needs too much memory for one document.");
+    else if (e->steps > QUERY_STEPS_MAX)
+        e->result = query_fail(e->error, ERR_LIMIT, "", e->text, 0, 0,
+                               "The query needs too many steps for one "
+                               "document.");
+}
+
+static bool is_exhausted(const struct eval *e)
+{
+    return e->result != ERR_OK || e->arena->failed ||
+           e->steps > QUERY_STEPS_MAX;
+}
+
+/* What looking at the whole of a value costs, beyond the step for its node. */
+static uint64_t cost_of(const struct value *v)
+{
+    switch (v->type) {
+    case VALUE_STRING:
+        return v->text.len / 64;
+    case VALUE_ARRAY:
+    case VALUE_OBJECT:
+        return v->doc != NULL ? json_raw(v->doc, v->ref).len / 16 : v->count;
+    default:
+        return 0;
+    }
 }
 
 /* -- leaves and paths
@@ -137,6 +163,7 @@ static struct value eval_binary(struct eval *e, const struct expr *x)
 {
     struct value a = eval_expr(e, x->args);
     struct value b = eval_expr(e, x->args->next);
+    e->steps += cost_of(&a) + cost_of(&b);
     switch (x->op) {
     case OP_EQUAL:
         return value_equal_op(e->arena, &a, &b);
@@ -220,6 +247,7 @@ static struct value eval_in(struct eval *e, const struct expr *x)
     for (const struct expr *item = x->args->next; item != NULL;
          item = item->next) {
         struct value v = eval_expr(e, item);
+        e->steps += cost_of(&v);
         struct value equal = value_equal_op(e->arena, &needle, &v);
         if (value_is_true(&equal))
             return equal;
@@ -252,7 +280,10 @@ static struct value eval_like(struct eval *e, const struct expr *x)
     for (i = 0; i < 3; i++)
         if (v[i].type != VALUE_STRING)
             return value_undefined();
-    return value_bool(like_match(v[0].text, v[1].text, v[2].text));
+    if (is_exhausted(e))
+        return value_undefined();
+    return value_bool(like_match(v[0].text, v[1].text, v[2].text,
+                                 QUERY_STEPS_MAX, &e->steps));
 }
 
 static struct value eval_coalesce(struct eval *e, const struct expr *x)
@@ -317,6 +348,7 @@ static struct value eval_call(struct eval *e, const struct expr *x)
         args[count] = eval_expr(e, arg);
         if (args[count].type == VALUE_UNDEFINED && !x->function->sees_undefined)
             return value_undefined();
+        e->steps += cost_of(&args[count]);
         count++;
     }
     struct call call = {e->arena, args, count, e->now_ms};
@@ -458,6 +490,8 @@ struct value eval_expr(struct eval *e, const struct expr *x)
         [EXPR_SUBARRAY] = eval_subarray,
     };
     CHECK(table[x->kind] != NULL);
+    if (e->steps++ > QUERY_STEPS_MAX)
+        return value_undefined();
     return table[x->kind](e, x);
 }
 
@@ -483,8 +517,7 @@ static void walk_elements(struct eval *e, const struct walk *w,
     if (elements->type != VALUE_ARRAY)
         return;
     value_iter_init(&it, e->arena, elements);
-    while (e->result == ERR_OK && !e->arena->failed &&
-           value_iter_next(&it, NULL, &element)) {
+    while (!is_exhausted(e) && value_iter_next(&it, NULL, &element)) {
         e->slots[source->slot] = element;
         walk_sources(e, w, source->next);
     }
@@ -492,19 +525,14 @@ static void walk_elements(struct eval *e, const struct walk *w,
 
 static void walk_row(struct eval *e, const struct walk *w)
 {
-    if (++e->rows_tried > QUERY_ROWS_TRIED_MAX) {
-        e->result = query_fail(e->error, ERR_LIMIT, "", e->text, 0, 0,
-                               "The query's joins make too many rows of one "
-                               "document.");
-        return;
-    }
+    e->steps++;
     if (w->select->where != NULL) {
         struct value v = eval_expr(e, w->select->where);
         if (!value_is_true(&v))
             return;
     }
     w->row(w->arg, e);
-    eval_check_memory(e);
+    eval_check_limits(e);
 }
 
 /* Binds `source` and those after it in every possible way. The depth of this
@@ -543,7 +571,7 @@ void eval_rows(struct eval *e, const struct select *s, eval_row_fn *row,
 {
     struct walk w = {s, row, arg};
     walk_sources(e, &w, s->sources);
-    eval_check_memory(e);
+    eval_check_limits(e);
 }
 
 struct value eval_item(struct eval *e, const struct select *s)

@@ -5,7 +5,11 @@
 #include "node/query/ast.h"
 #include "node/query/value.h"
 
-/* Everything an expression may refer to. The first failure stays in `result`
+/* A step is about the work of evaluating one node of an expression; long texts
+ * and large arrays cost more. QUERY_STEPS_MAX per document keeps any query from
+ * holding up its worker.
+ *
+ * Everything an expression may refer to. The first failure stays in `result`
  * (and `error`); what is evaluated after it is meaningless. */
 struct eval {
     struct arena *arena; /* reset by the owner between documents */
@@ -15,7 +19,7 @@ struct eval {
     const struct value *keys;       /* for EXPR_GROUP_KEY */
     int result;
     struct query_error *error;
-    uint32_t rows_tried; /* for this document; zeroed by the owner */
+    uint64_t steps; /* spent on this document; zeroed by the owner */
     struct value slots[SLOT_MAX];
 };
 
@@ -31,7 +35,7 @@ void eval_rows(struct eval *e, const struct select *s, eval_row_fn *row,
                void *arg);
 /* What SELECT makes of the current row; undefined: no row. */
 struct value eval_item(struct eval *e, const struct select *s);
-/* Notices that the arena ran out. */
-void eval_check_memory(struct eval *e);
+/* Notices that the arena or the steps ran out. */
+void eval_check_limits(struct eval *e);
 
 #endif

@@ -38,7 +38,9 @@ extern const struct function function_arrays[];
 
 /* Whether `text` matches the pattern of LIKE: % any text, _ any character,
  * [a-z], [^abc] one of a set; `escape` (or empty) takes the next character of
- * the pattern as it is. */
-bool like_match(struct bytes text, struct bytes pattern, struct bytes escape);
+ * the pattern as it is. Adds what it cost to `*steps` and gives up (false) when
+ * that passes `steps_max`. */
+bool like_match(struct bytes text, struct bytes pattern, struct bytes escape,
+                uint64_t steps_max, uint64_t *steps);
 
 #endif

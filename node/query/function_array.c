@@ -4,7 +4,9 @@
 
 #include "node/base/check.h"
 #include "node/base/err.h"
+#include "node/base/hash.h"
 #include "node/query/function.h"
+#include "node/query/query.h"
 
 /* Whether the first `count` arguments are arrays. */
 static bool arrays(const struct call *c, uint32_t count)
@@ -186,58 +188,132 @@ static struct value call_object_to_array(const struct call *c)
 /* -- sets: arrays without equal elements
  * ----------------------------------------------- */
 
-/* Adds the elements of `from` that are (or are not) in `other`, each once. */
-static bool add_set(const struct call *c, struct list *set,
-                    const struct value *from, const struct value *other,
-                    bool wanted)
+/* Encodings of values, in an open hash table; for all else in the arena. */
+struct set {
+    struct bytes *slots; /* a power of two of them; data NULL: free */
+    size_t size;
+};
+
+static bool set_init(const struct call *c, struct set *s, uint32_t capacity)
+{
+    s->size = 16;
+    while (s->size < 2 * (size_t)capacity)
+        s->size *= 2;
+    s->slots = arena_alloc(c->arena, s->size * sizeof(*s->slots));
+    return s->slots != NULL;
+}
+
+/* Where `identity` is or belongs. */
+static struct bytes *set_slot(const struct set *s, struct bytes identity)
+{
+    uint64_t hash[2];
+    hash_murmur3_128(identity.data, identity.len, 0, hash);
+    size_t at = hash[0] & (s->size - 1);
+    while (s->slots[at].data != NULL && !bytes_equal(s->slots[at], identity))
+        at = (at + 1) & (s->size - 1);
+    return &s->slots[at];
+}
+
+static bool identity_of(const struct call *c, const struct value *v,
+                        struct bytes *identity_out)
+{
+    struct buf b;
+    buf_init(&b, QUERY_ROW_MEMORY_MAX);
+    if (value_encode(c->arena, v, &b) != ERR_OK)
+        c->arena->failed = true;
+    *identity_out = arena_copy(c->arena, bytes_of(buf_bytes(&b), buf_len(&b)));
+    buf_free(&b);
+    return !c->arena->failed;
+}
+
+/* All elements of an array, as a set. */
+static bool set_of(const struct call *c, const struct value *array,
+                   struct set *s)
 {
     struct value_iter it;
     struct value item;
+    struct bytes identity;
+    if (!set_init(c, s, value_count(array)))
+        return false;
+    value_iter_init(&it, c->arena, array);
+    while (value_iter_next(&it, NULL, &item)) {
+        if (!identity_of(c, &item, &identity))
+            return false;
+        *set_slot(s, identity) = identity;
+    }
+    return true;
+}
+
+/* Adds the elements of `from` that are (or are not) in `other`, each once. */
+static bool add_elements(const struct call *c, struct list *list,
+                         struct set *seen, const struct value *from,
+                         const struct set *other, bool wanted)
+{
+    struct value_iter it;
+    struct value item;
+    struct bytes identity;
     value_iter_init(&it, c->arena, from);
     while (value_iter_next(&it, NULL, &item)) {
-        struct value so_far = value_array(set->items, set->count);
-        if (other != NULL && array_has(c->arena, other, &item, false) != wanted)
+        if (!identity_of(c, &item, &identity))
+            return false;
+        if (other != NULL &&
+            (set_slot(other, identity)->data != NULL) != wanted)
             continue;
-        if (array_has(c->arena, &so_far, &item, false))
+        struct bytes *slot = set_slot(seen, identity);
+        if (slot->data != NULL)
             continue;
-        if (!list_add(c, set, item))
+        *slot = identity;
+        if (!list_add(c, list, item))
             return false;
     }
     return true;
 }
 
+/* Elements of the first argument that are (or are not) in the second. */
+static struct value select_elements(const struct call *c, bool wanted)
+{
+    struct list list = {NULL, 0, 0};
+    struct set other, seen;
+    if (!arrays(c, 2) || !set_of(c, &c->args[1], &other) ||
+        !set_init(c, &seen, value_count(&c->args[0])) ||
+        !add_elements(c, &list, &seen, &c->args[0], &other, wanted))
+        return value_undefined();
+    return value_array(list.items, list.count);
+}
+
 static struct value call_intersect(const struct call *c)
 {
-    struct list set = {NULL, 0, 0};
-    if (!arrays(c, 2) || !add_set(c, &set, &c->args[0], &c->args[1], true))
-        return value_undefined();
-    return value_array(set.items, set.count);
+    return select_elements(c, true);
 }
 
 static struct value call_difference(const struct call *c)
 {
-    struct list set = {NULL, 0, 0};
-    if (!arrays(c, 2) || !add_set(c, &set, &c->args[0], &c->args[1], false))
-        return value_undefined();
-    return value_array(set.items, set.count);
+    return select_elements(c, false);
 }
 
 static struct value call_union(const struct call *c)
 {
-    struct list set = {NULL, 0, 0};
-    if (!arrays(c, 2) || !add_set(c, &set, &c->args[0], NULL, true) ||
-        !add_set(c, &set, &c->args[1], NULL, true))
+    struct list list = {NULL, 0, 0};
+    struct set seen;
+    if (!arrays(c, 2) ||
+        !set_init(c, &seen,
+                  value_count(&c->args[0]) + value_count(&c->args[1])) ||
+        !add_elements(c, &list, &seen, &c->args[0], NULL, true) ||
+        !add_elements(c, &list, &seen, &c->args[1], NULL, true))
         return value_undefined();
-    return value_array(set.items, set.count);
+    return value_array(list.items, list.count);
 }
 
 static struct value call_set_equal(const struct call *c)
 {
-    struct list extra = {NULL, 0, 0};
-    if (!arrays(c, 2) || !add_set(c, &extra, &c->args[0], &c->args[1], false) ||
-        !add_set(c, &extra, &c->args[1], &c->args[0], false))
+    struct value swapped[2] = {c->args[1], c->args[0]};
+    struct call back = *c;
+    back.args = swapped;
+    struct value extra = select_elements(c, false);
+    struct value missing = select_elements(&back, false);
+    if (extra.type != VALUE_ARRAY || missing.type != VALUE_ARRAY)
         return value_undefined();
-    return value_bool(extra.count == 0);
+    return value_bool(extra.count == 0 && missing.count == 0);
 }
 
 /* -- numbers in arrays

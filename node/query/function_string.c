@@ -150,17 +150,27 @@ static struct value call_index_of(const struct call *c)
     return found_at(text, find(text, c->args[1].text, utf8_offset(text, from)));
 }
 
+static struct bytes reversed(struct arena *arena, struct bytes text)
+{
+    uint8_t *out = arena_alloc(arena, text.len);
+    if (out == NULL)
+        return bytes_of(NULL, 0);
+    for (size_t i = 0; i < text.len; i++)
+        out[i] = text.data[text.len - 1 - i];
+    return bytes_of(out, text.len);
+}
+
+/* The last place is the first one seen from the end; searching backwards byte
+ * by byte could take the product of both lengths. */
 static struct value call_last_index_of(const struct call *c)
 {
     if (!strings(c, 2))
         return value_undefined();
     struct bytes text = c->args[0].text, part = c->args[1].text;
-    size_t last = SIZE_MAX;
-    for (size_t at = text.len + 1; at-- > 0 && last == SIZE_MAX;)
-        if (text.len - at >= part.len &&
-            bytes_equal(slice(text, at, at + part.len), part))
-            last = at;
-    return found_at(text, last);
+    size_t at = find(reversed(c->arena, text), reversed(c->arena, part), 0);
+    if (c->arena->failed)
+        return value_undefined();
+    return found_at(text, at == SIZE_MAX ? at : text.len - at - part.len);
 }
 
 /* -- cutting

@@ -61,7 +61,8 @@ static bool match_one(const struct pattern *p, size_t *at, uint32_t point)
 
 /* Greedy with one point to return to: the latest '%' is the only one that ever
  * needs to take more, so the time is bounded by text times pattern. */
-bool like_match(struct bytes text, struct bytes pattern, struct bytes escape)
+bool like_match(struct bytes text, struct bytes pattern, struct bytes escape,
+                uint64_t steps_max, uint64_t *steps)
 {
     struct pattern p = {pattern, 0};
     size_t t = 0, i = 0, star_text = 0, star_pattern = 0;
@@ -69,6 +70,9 @@ bool like_match(struct bytes text, struct bytes pattern, struct bytes escape)
     if (escape.len > 0)
         p.escape = utf8_decode(escape.data);
     while (t < text.len || i < pattern.len) {
+        size_t before = i;
+        if (*steps > steps_max)
+            return false;
         if (i < pattern.len && pattern.data[i] == '%' && p.escape != '%') {
             star = true;
             star_pattern = ++i;
@@ -77,7 +81,9 @@ bool like_match(struct bytes text, struct bytes pattern, struct bytes escape)
         }
         if (i < pattern.len && t < text.len) {
             size_t at = t;
-            if (match_one(&p, &i, next_point(text, &at))) {
+            bool matched = match_one(&p, &i, next_point(text, &at));
+            *steps += 1 + (i - before) / 16;
+            if (matched) {
                 t = at;
                 continue;
             }

@@ -46,9 +46,13 @@ static void place_page(struct query_merge *m)
         shape->limit > r->delivered ? shape->limit - r->delivered : 0;
     if (page > m->remaining)
         page = m->remaining;
-    r->keep = UINT64_MAX;
+    r->limits = (struct rowset_limits){UINT64_MAX, 0, UINT64_MAX};
     if (shape->kind == QUERY_ORDERED)
-        r->keep = page > 0 ? add_saturating(m->skip, page + 1) : 0;
+        r->limits = (struct rowset_limits){
+            .keep = page > 0 ? add_saturating(m->skip, page + 1) : 0,
+            .skip = m->skip,
+            .bytes = m->bytes_max,
+        };
 }
 
 int query_merge_new(const struct query *q, struct bytes token,
@@ -71,7 +75,7 @@ int query_merge_new(const struct query *q, struct bytes token,
     request_init(&m->request);
     int result = request_read(&m->request, q, token);
     place_page(m);
-    rowset_init(&m->rowset, m->request.keep, m->shape.distinct,
+    rowset_init(&m->rowset, m->request.limits, m->shape.distinct,
                 QUERY_HELD_MEMORY_MAX);
     if (result != ERR_OK) {
         query_merge_free(m);
@@ -215,7 +219,7 @@ static int finish_group(struct query_merge *m, const struct group *group)
                        .keys = keys,
                        .result = result};
     struct value v = eval_item(e, s);
-    eval_check_memory(e);
+    eval_check_limits(e);
     result = e->result;
     mem_free(e);
     if (result != ERR_OK || v.type == VALUE_UNDEFINED)

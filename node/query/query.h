@@ -27,9 +27,10 @@
  * query_compile with the name of the construct and its place in the text;
  * nothing is half-understood at run time.
  *
- * Semantics: types and comparisons as in the protocol notes of docs/ (three
- * valued logic with `undefined`; comparing different types gives undefined).
- * Equal sort keys are ordered by ascending `rid`.
+ * Semantics: as the service documents its language. Logic has three values;
+ * comparing values of different types gives undefined; ORDER BY sorts undefined
+ * < null < false < true < numbers < strings < arrays < objects and, where keys
+ * are equal, by ascending `rid`.
  *
  * Pure: no clock, no descriptor, no global. A compiled query is immutable and
  * may be used by several scans of one worker; scans and merges are used by one
@@ -57,9 +58,9 @@
 #define QUERY_AGGREGATE_MAX 64             /* aggregate calls of one SELECT */
 /* Limits at run time; passing one is ERR_LIMIT with an error text. */
 #define QUERY_ROW_MEMORY_MAX                                                   \
-    (16u * 1024 * 1024)               /* to evaluate one document              \
-                                       */
-#define QUERY_ROWS_TRIED_MAX 1000000u /* combinations of JOIN, per document */
+    (16u * 1024 * 1024)          /* to evaluate one document                   \
+                                  */
+#define QUERY_STEPS_MAX 5000000u /* evaluation of one document, see eval.h */
 #define QUERY_HELD_MEMORY_MAX (64u * 1024 * 1024) /* rows, groups held */
 #define QUERY_ROW_MAX (8u * 1024 * 1024)          /* bytes of one result row */
 #define QUERY_TOKEN_MAX (64u * 1024)              /* bytes of a page token */
@@ -216,8 +217,9 @@ bool query_window_done(const struct query_shape *shape,
  * for every page and skip what was delivered. */
 
 /* `rows_max` (at least 1) and `bytes_max` bound the page; one row is delivered
- * even when it is longer than bytes_max. ERR_INVALID: `token` is not one of
- * this query. The merge borrows `q`; the caller owns it. */
+ * even when it is longer than bytes_max. Neither side holds much more than one
+ * page (and what OFFSET passes over) of a sorted query. ERR_INVALID: `token` is
+ * not one of this query. The merge borrows `q`; the caller owns it. */
 int query_merge_new(const struct query *q, struct bytes token,
                     uint32_t rows_max, size_t bytes_max,
                     struct query_merge **merge_out);

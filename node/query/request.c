@@ -5,7 +5,7 @@
 
 void request_init(struct request *r)
 {
-    *r = (struct request){.keep = UINT64_MAX};
+    *r = (struct request){.limits = {UINT64_MAX, 0, UINT64_MAX}};
     buf_init(&r->after, QUERY_HELD_MEMORY_MAX);
 }
 
@@ -38,7 +38,11 @@ static int read_members(struct request *r, const struct query *q,
         json_get_int64(j, 0, "q", &signature) != ERR_OK ||
         signature != (int64_t)q->signature)
         return ERR_INVALID;
-    int result = read_count(j, "keep", &r->keep);
+    int result = read_count(j, "keep", &r->limits.keep);
+    if (result == ERR_OK)
+        result = read_count(j, "skip", &r->limits.skip);
+    if (result == ERR_OK)
+        result = read_count(j, "bytes", &r->limits.bytes);
     if (result == ERR_OK)
         result = read_count(j, "done", &r->delivered);
     if (result != ERR_OK || json_get_str(j, 0, "after") == JSON_NONE)
@@ -68,6 +72,15 @@ int request_read(struct request *r, const struct query *q, struct bytes text)
     return result;
 }
 
+/* Left out when it says what its absence says. */
+static void write_count(struct json_writer *w, const char *name, uint64_t count,
+                        uint64_t absent)
+{
+    if (count != absent)
+        json_write_member_int64(w, name,
+                                count > INT64_MAX ? INT64_MAX : (int64_t)count);
+}
+
 int request_write(const struct request *r, const struct query *q,
                   struct buf *out)
 {
@@ -75,10 +88,10 @@ int request_write(const struct request *r, const struct query *q,
     json_writer_init(&w, out);
     json_write_object_begin(&w);
     json_write_member_int64(&w, "q", (int64_t)q->signature);
-    if (r->keep <= INT64_MAX)
-        json_write_member_int64(&w, "keep", (int64_t)r->keep);
-    if (r->delivered > 0)
-        json_write_member_int64(&w, "done", (int64_t)r->delivered);
+    write_count(&w, "keep", r->limits.keep, UINT64_MAX);
+    write_count(&w, "skip", r->limits.skip, 0);
+    write_count(&w, "bytes", r->limits.bytes, UINT64_MAX);
+    write_count(&w, "done", r->delivered, 0);
     if (buf_len(&r->after) > 0) {
         struct buf text;
         buf_init(&text, 2 * QUERY_HELD_MEMORY_MAX);

@@ -5,15 +5,16 @@
 
 #include "node/base/buf.h"
 #include "node/query/ast.h"
+#include "node/query/rows.h"
 
 /* A sort key longer than this does not go into a token: tokens travel in HTTP
  * headers. The page after it is then found by counting. */
 #define TOKEN_KEY_MAX 512
 
 struct request {
-    uint64_t keep;      /* rows wanted of each shard; UINT64_MAX: all */
-    uint64_t delivered; /* rows of earlier pages */
-    struct buf after;   /* sort key of the last of them; may be empty */
+    struct rowset_limits limits; /* of each shard's rows; UINT64_MAX: none */
+    uint64_t delivered;          /* rows of earlier pages */
+    struct buf after; /* sort key of the last of them; may be empty */
 };
 
 void request_init(struct request *r);

@@ -60,9 +60,10 @@ int query_rows_append(struct buf *rows, struct bytes row)
 /* Rows held before the first settling; later, twice what survived. */
 #define SETTLE_MIN 1024
 
-void rowset_init(struct rowset *s, uint64_t keep, bool distinct, size_t max)
+void rowset_init(struct rowset *s, struct rowset_limits limits, bool distinct,
+                 size_t max)
 {
-    *s = (struct rowset){.keep = keep,
+    *s = (struct rowset){.limits = limits,
                          .distinct = distinct,
                          .settled = true,
                          .settle = SETTLE_MIN,
@@ -81,9 +82,9 @@ void rowset_free(struct rowset *s)
 
 bool rowset_wants(const struct rowset *s, struct bytes key)
 {
-    if (s->keep == 0)
+    if (s->limits.keep == 0)
         return false;
-    if (!s->settled || s->count < s->keep)
+    if (!s->settled || !s->full)
         return true;
     return bytes_compare(key, row_key(&s->rows[s->count - 1])) < 0;
 }
@@ -127,9 +128,33 @@ static int drop_duplicates(struct rowset *s)
     return ERR_OK;
 }
 
+/* Drops what is beyond the limits and closes the gaps. Two rows behind `skip`
+ * stay whatever their size: one to deliver, one to say that there are more. */
+static void cut(struct rowset *s)
+{
+    const struct rowset_limits *l = &s->limits;
+    uint32_t kept = 0;
+    uint64_t bytes = 0;
+    s->full = false;
+    for (uint32_t i = 0; i < s->count; i++) {
+        struct row *r = &s->rows[i];
+        if (r->data == NULL)
+            continue;
+        s->full |= kept >= l->keep || (bytes > l->bytes && kept - l->skip >= 2);
+        if (s->full) {
+            drop(s, r);
+            continue;
+        }
+        if (kept >= l->skip)
+            bytes += r->text_len;
+        s->rows[kept++] = *r;
+    }
+    s->count = kept;
+    s->full |= kept >= l->keep;
+}
+
 int rowset_settle(struct rowset *s)
 {
-    uint32_t kept = 0;
     if (s->settled)
         return ERR_OK;
     qsort(s->rows, s->count, sizeof(*s->rows), by_key);
@@ -138,16 +163,9 @@ int rowset_settle(struct rowset *s)
         if (result != ERR_OK)
             return result;
     }
-    for (uint32_t i = 0; i < s->count; i++) {
-        struct row *r = &s->rows[i];
-        if (r->data != NULL && kept >= s->keep)
-            drop(s, r);
-        if (r->data != NULL)
-            s->rows[kept++] = *r;
-    }
-    s->count = kept;
+    cut(s);
     s->settled = true;
-    s->settle = kept > SETTLE_MIN / 2 ? 2 * kept : SETTLE_MIN;
+    s->settle = s->count > SETTLE_MIN / 2 ? 2 * s->count : SETTLE_MIN;
     return ERR_OK;
 }
 
@@ -194,5 +212,6 @@ int rowset_add(struct rowset *s, struct bytes key, struct bytes identity,
     s->rows[s->count++] = r;
     s->held += sizeof(r) + size;
     s->settled = false;
+    s->full = false;
     return ERR_OK;
 }

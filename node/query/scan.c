@@ -50,7 +50,7 @@ int query_scan_new(const struct query *q,
     int result = ERR_OK;
     if (s->kind != QUERY_STREAM)
         result = request_read(&s->request, q, options->request);
-    rowset_init(&s->rowset, s->request.keep, shape.distinct,
+    rowset_init(&s->rowset, s->request.limits, shape.distinct,
                 QUERY_HELD_MEMORY_MAX);
     if (result != ERR_OK) {
         query_scan_free(s);
@@ -104,7 +104,7 @@ static bool make_text(struct query_scan *s, struct eval *e, struct value *v_out)
 {
     struct json_writer w;
     struct value v = eval_item(e, s->query->select);
-    eval_check_memory(e);
+    eval_check_limits(e);
     if (e->result != ERR_OK || v.type == VALUE_UNDEFINED)
         return false;
     buf_clear(&s->text);
@@ -280,7 +280,7 @@ int query_scan_document(struct query_scan *s, const struct json *document,
     CHECK(document != NULL || !s->query->uses_document);
     arena_reset(&s->arena);
     e->result = ERR_OK;
-    e->rows_tried = 0;
+    e->steps = 0;
     s->rows = rows;
     s->rid = rid;
     s->row_number = 0;

@@ -261,7 +261,12 @@ static void failures_at_run_time_are_explained(void **state)
                          "IN c.t JOIN d IN c.t JOIN e IN c.t",
                          buf_cstr(&array), &e),
                      ERR_LIMIT);
-    assert_non_null(strstr(e.text, "joins"));
+    assert_non_null(strstr(e.text, "steps"));
+    assert_int_equal(run("SELECT VALUE REPLICATE('a', 10000) LIKE '%' || "
+                         "REPLICATE('a', 5000) || 'b'",
+                         "", &e),
+                     ERR_LIMIT);
+    assert_non_null(strstr(e.text, "steps"));
     assert_int_equal(run("SELECT VALUE LENGTH(REPLICATE(REPLICATE(REPLICATE("
                          "'x',10000),10000),10))",
                          "", &e),

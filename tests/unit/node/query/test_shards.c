@@ -46,10 +46,10 @@ static bool merge_page(const struct world *w, struct buf *token,
     uint32_t count;
     buf_init(&request, 1 << 16);
     buf_init(&shard_rows, 1 << 20);
-    assert_int_equal(query_merge_new(w->query,
-                                     bytes_of(buf_bytes(token), buf_len(token)),
-                                     rows_max, 1 << 20, &m),
-                     ERR_OK);
+    assert_int_equal(
+        query_merge_new(w->query, bytes_of(buf_bytes(token), buf_len(token)),
+                        rows_max, rows_max % 3 == 0 ? 40 : 1 << 20, &m),
+        ERR_OK);
     assert_int_equal(query_merge_request(m, &request), ERR_OK);
     for (uint32_t i = 0; i < w->shards; i++) {
         /* Not in order: the coordinator takes what comes. */
