@@ -2,22 +2,85 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "node/base/err.h"
+#include "node/base/check.h"
 #include "node/base/mem.h"
+
+#define READ_STEP 16384
+
+static int fail(const char *path, const char *what, int saved,
+                struct err_msg *msg)
+{
+    return err_set(msg, err_from_errno(saved), "%s: cannot %s it: %s", path,
+                   what, strerror(saved));
+}
+
+int file_read_rest(int fd, struct buf *out)
+{
+    for (;;) {
+        char step[READ_STEP];
+        ssize_t n = read(fd, step, sizeof(step));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? err_from_errno(errno) : ERR_OK;
+        int err = buf_append(out, step, (size_t)n);
+        mem_wipe(step, (size_t)n); /* it may have been a key */
+        if (err != ERR_OK)
+            return err;
+    }
+}
+
+static int read_all(int fd, const char *path, struct buf *out,
+                    struct err_msg *msg)
+{
+    int err = file_read_rest(fd, out);
+    if (err == ERR_LIMIT)
+        return err_set(msg, err, "%s: larger than %zu bytes", path, out->max);
+    if (err != ERR_OK)
+        return err_set(msg, err, "%s: cannot read it: %s", path, err_text(err));
+    return ERR_OK;
+}
+
+int file_read(const char *path, bool private_only, struct buf *out,
+              struct err_msg *msg)
+{
+    CHECK(path != NULL);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return fail(path, "open", errno, msg);
+    struct stat st;
+    int err = ERR_OK;
+    if (fstat(fd, &st) != 0)
+        err = fail(path, "examine", errno, msg);
+    else if (!S_ISREG(st.st_mode))
+        err = err_set(msg, ERR_INVALID, "%s: not a regular file", path);
+    else if (private_only && (st.st_mode & 077) != 0)
+        err = err_set(msg, ERR_FORBIDDEN,
+                      "%s: others than its owner may use it (mode %03o); run "
+                      "chmod 600 on it",
+                      path, (unsigned)st.st_mode & 0777);
+    if (err == ERR_OK)
+        err = read_all(fd, path, out, msg);
+    close(fd);
+    return err;
+}
 
 int file_write_all(int fd, struct bytes data)
 {
     while (data.len > 0) {
-        ssize_t put = write(fd, data.data, data.len);
-        if (put < 0 && errno == EINTR)
+        ssize_t n = write(fd, data.data, data.len);
+        if (n < 0 && errno == EINTR)
             continue;
-        if (put <= 0)
-            return err_from_errno(put == 0 ? ENOSPC : errno);
-        data = bytes_of(data.data + put, data.len - (size_t)put);
+        if (n <= 0)
+            return err_from_errno(n == 0 ? ENOSPC : errno);
+        data = bytes_of(data.data + n, data.len - (size_t)n);
     }
     return ERR_OK;
 }
@@ -25,13 +88,13 @@ int file_write_all(int fd, struct bytes data)
 int file_pwrite_all(int fd, struct bytes data, off_t offset)
 {
     while (data.len > 0) {
-        ssize_t put = pwrite(fd, data.data, data.len, offset);
-        if (put < 0 && errno == EINTR)
+        ssize_t n = pwrite(fd, data.data, data.len, offset);
+        if (n < 0 && errno == EINTR)
             continue;
-        if (put <= 0)
-            return err_from_errno(put == 0 ? ENOSPC : errno);
-        data = bytes_of(data.data + put, data.len - (size_t)put);
-        offset += put;
+        if (n <= 0)
+            return err_from_errno(n == 0 ? ENOSPC : errno);
+        data = bytes_of(data.data + n, data.len - (size_t)n);
+        offset += n;
     }
     return ERR_OK;
 }
@@ -40,74 +103,121 @@ int file_pread_all(int fd, void *out, size_t len, off_t offset)
 {
     uint8_t *at = out;
     while (len > 0) {
-        ssize_t got = pread(fd, at, len, offset);
-        if (got < 0 && errno == EINTR)
+        ssize_t n = pread(fd, at, len, offset);
+        if (n < 0 && errno == EINTR)
             continue;
-        if (got < 0)
-            return err_from_errno(errno);
-        if (got == 0)
-            return ERR_EOF;
-        at += got;
-        len -= (size_t)got;
-        offset += got;
+        if (n <= 0)
+            return n < 0 ? err_from_errno(errno) : ERR_EOF;
+        at += n;
+        len -= (size_t)n;
+        offset += n;
     }
     return ERR_OK;
 }
 
-int file_read_rest(int fd, struct buf *out)
-{
-    uint8_t chunk[4096];
-    int code = ERR_OK;
-    while (code == ERR_OK) {
-        ssize_t got = read(fd, chunk, sizeof(chunk));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            code = err_from_errno(errno);
-        else if (got == 0)
-            break;
-        else
-            code = buf_append(out, chunk, (size_t)got);
-    }
-    mem_wipe(chunk, sizeof(chunk)); /* it may have been a key */
-    return code;
-}
-
-int file_create(const char *path, mode_t mode, struct bytes data)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-    if (fd < 0)
-        return err_from_errno(errno);
-    int code = file_write_all(fd, data);
-    /* fchmod: the umask may have taken bits away. */
-    if (code == ERR_OK && (fchmod(fd, mode) != 0 || fsync(fd) != 0))
-        code = err_from_errno(errno);
-    close(fd);
-    if (code == ERR_OK)
-        code = file_sync_parent(path);
-    if (code != ERR_OK)
-        unlink(path);
-    return code;
-}
-
-int file_sync_dir(const char *path)
+int file_sync_folder(const char *path)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return err_from_errno(errno);
-    int code = fsync(fd) == 0 ? ERR_OK : err_from_errno(errno);
+    int err = fsync(fd) == 0 ? ERR_OK : err_from_errno(errno);
     close(fd);
-    return code;
+    return err;
 }
 
 int file_sync_parent(const char *path)
 {
     const char *slash = strrchr(path, '/');
     if (slash == NULL)
-        return file_sync_dir(".");
-    char *parent =
-        mem_strndup(path, slash == path ? 1 : (size_t)(slash - path));
-    int code = file_sync_dir(parent);
+        return file_sync_folder(".");
+    size_t len = slash == path ? 1 : (size_t)(slash - path);
+    char *parent = mem_strndup(path, len);
+    int err = file_sync_folder(parent);
     mem_free(parent);
-    return code;
+    return err;
+}
+
+/* 0 or an errno. */
+static int write_and_sync(int fd, struct bytes content)
+{
+    errno = 0;
+    if (file_write_all(fd, content) == ERR_OK && fsync(fd) == 0)
+        return 0;
+    return errno != 0 ? errno : ENOSPC; /* a write of nothing says no more */
+}
+
+static int sync_parent(const char *path)
+{
+    errno = 0;
+    if (file_sync_parent(path) == ERR_OK)
+        return 0;
+    return errno != 0 ? errno : EIO;
+}
+
+/* Makes a new file with a name of its own beside `path`, complete and synced;
+ * `temp` (PATH_MAX bytes) receives its name. 0 or an errno. */
+static int write_beside(const char *path, mode_t mode, struct bytes content,
+                        char *temp)
+{
+    int len = snprintf(temp, PATH_MAX, "%s.XXXXXX", path);
+    if (len < 0 || len >= PATH_MAX)
+        return ENAMETOOLONG;
+    int fd = mkostemp(temp, O_CLOEXEC);
+    if (fd < 0)
+        return errno;
+    int saved = fchmod(fd, mode) == 0 ? write_and_sync(fd, content) : errno;
+    if (close(fd) != 0 && saved == 0)
+        saved = errno;
+    if (saved != 0)
+        unlink(temp);
+    return saved;
+}
+
+int file_create(const char *path, mode_t mode, struct bytes content,
+                struct err_msg *msg)
+{
+    char temp[PATH_MAX];
+    int saved = write_beside(path, mode, content, temp);
+    if (saved == 0) {
+        /* link, unlike rename, refuses to replace. */
+        saved = link(temp, path) == 0 ? 0 : errno;
+        unlink(temp);
+    }
+    if (saved == 0)
+        saved = sync_parent(path);
+    return saved == 0 ? ERR_OK : fail(path, "create", saved, msg);
+}
+
+int file_replace(const char *path, mode_t mode, struct bytes content,
+                 struct err_msg *msg)
+{
+    char temp[PATH_MAX];
+    int saved = write_beside(path, mode, content, temp);
+    if (saved == 0 && rename(temp, path) != 0) {
+        saved = errno;
+        unlink(temp);
+    }
+    if (saved == 0)
+        saved = sync_parent(path);
+    return saved == 0 ? ERR_OK : fail(path, "write", saved, msg);
+}
+
+int file_make_folder(const char *path, mode_t mode, struct err_msg *msg)
+{
+    char part[PATH_MAX];
+    size_t len = strlen(path);
+    if (len == 0 || len >= sizeof(part))
+        return fail(path, "create", len == 0 ? ENOENT : ENAMETOOLONG, msg);
+    for (size_t i = 1; i <= len; i++) {
+        if (path[i] != '/' && path[i] != '\0')
+            continue;
+        memcpy(part, path, i);
+        part[i] = '\0';
+        if (mkdir(part, mode) != 0 && errno != EEXIST)
+            return fail(part, "create", errno, msg);
+    }
+    struct stat st;
+    if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
+        return fail(path, "create", ENOTDIR, msg);
+    return ERR_OK;
 }
