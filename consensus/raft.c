@@ -229,8 +229,9 @@ void raft_log_reset(struct raft *r, uint64_t lsn, uint64_t term,
 {
     CHECK(lsn > r->commit_lsn);
     trail_reset(&r->trail, lsn, term, config);
-    cap_persisted(r, lsn);
-    r->persisted_lsn = lsn; /* the snapshot is durable */
+    /* The snapshot is durable, but until this update is too, a crash brings
+     * the old log back, of which only the committed part is sure. */
+    cap_persisted(r, r->commit_lsn);
     r->out_reset = true;
     raft_config_applied(r);
 }

@@ -68,7 +68,7 @@ int raft_installed(struct raft *r, const struct raft_event *ev)
     struct raft_msg *reply =
         raft_emit(r, RAFT_MSG_SNAP_STATUS, ev->installed.from);
     reply->snap_status =
-        (struct raft_snap_status){.wanted = false, .lsn = durable_prefix(r)};
+        (struct raft_snap_status){.wanted = false, .lsn = r->commit_lsn};
     reply->after_persist = true;
     return ERR_OK;
 }

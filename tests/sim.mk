@@ -41,3 +41,5 @@ $(foreach c,$(CANARIES),$(eval $(call canary_rules,$(c))))
 .PHONY: canary
 canary: $(CANARY_BIN)
 	tests/sim/canary.sh $(CANARY_BIN)
+
+-include $(shell [ -d $(BUILD)/canary ] && find $(BUILD)/canary -name '*.d')

@@ -10,7 +10,7 @@ for program in "$@"; do
     name=${program##*canary_}
     out=$("$program" --canary "$LIMIT" 2>&1)
     code=$?
-    found=$(grep -m1 -E '^# (seed|a check)' <<<"$out")
+    found=$(grep -m1 -E '^# (seed [0-9]+ of|a check)' <<<"$out")
     # 0: a checker of the simulator saw it; 3: a check inside the core did.
     if [ $code -eq 0 ] || [ $code -eq 3 ]; then
         echo "ok $nr - $name is caught within $LIMIT seeds: ${found#\# }"

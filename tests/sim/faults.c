@@ -11,6 +11,17 @@ static bool toss(struct world *w)
     return prng_one_in(&w->prng, 2);
 }
 
+/* Leaders fall before they have done much: the cases of figure 8. */
+static void make_turbulent(struct world *w)
+{
+    struct swarm *s = &w->swarm;
+    s->fault_every_ms = (uint32_t)prng_range(&w->prng, 50, 400);
+    s->jitter_us = (usec_t)prng_range(&w->prng, 1000, 20000);
+    s->wan_us = (usec_t)prng_range(&w->prng, 1000, 5000);
+    s->loss_permille /= 4;
+    s->crash = s->crash_at_sync = s->isolate_leader = true;
+}
+
 void faults_choose(struct world *w)
 {
     struct swarm *s = &w->swarm;
@@ -24,6 +35,7 @@ void faults_choose(struct world *w)
     s->fault_every_ms = (uint32_t)prng_range(&w->prng, 100, 1200);
     s->crash = toss(w);
     s->crash_many = prng_one_in(&w->prng, 4);
+    s->crash_at_sync = prng_one_in(&w->prng, 4);
     s->isolate = toss(w);
     s->isolate_leader = toss(w);
     s->one_way = toss(w);
@@ -39,22 +51,28 @@ void faults_choose(struct world *w)
     s->region_ack = regions && toss(w);
     s->rule = regions && prng_one_in(&w->prng, 3);
     s->region_loss = regions && prng_one_in(&w->prng, 3);
+    s->turbulent = prng_one_in(&w->prng, 4);
+    if (s->turbulent)
+        make_turbulent(w);
 }
 
 void faults_print(const struct world *w)
 {
     const struct swarm *s = &w->swarm;
-    printf("# seed %llu %s: loss=%u dup=%u reorder=%d jitter=%lldus wan=%lldus "
-           "every=%ums crash=%d many=%d isolate=%d leader=%d one-way=%d "
+    printf("# seed %llu %s: turbulent=%d loss=%u dup=%u reorder=%d "
+           "jitter=%lldus wan=%lldus "
+           "every=%ums crash=%d many=%d at-sync=%d isolate=%d leader=%d "
+           "one-way=%d "
            "split=%d link=%d slow=%d pause=%d transfer=%d members=%d "
            "compact=%d drift=%d prefer=%d region-ack=%d rule=%d "
            "region-loss=%d\n",
-           (unsigned long long)w->seed, w->shape.name, s->loss_permille,
-           s->dup_permille, s->reorder, (long long)s->jitter_us,
-           (long long)s->wan_us, s->fault_every_ms, s->crash, s->crash_many,
-           s->isolate, s->isolate_leader, s->one_way, s->split, s->cut_link,
-           s->slow_disk, s->pause, s->transfer, s->members, s->compact,
-           s->drift, s->prefer, s->region_ack, s->rule, s->region_loss);
+           (unsigned long long)w->seed, w->shape.name, s->turbulent,
+           s->loss_permille, s->dup_permille, s->reorder,
+           (long long)s->jitter_us, (long long)s->wan_us, s->fault_every_ms,
+           s->crash, s->crash_many, s->crash_at_sync, s->isolate,
+           s->isolate_leader, s->one_way, s->split, s->cut_link, s->slow_disk,
+           s->pause, s->transfer, s->members, s->compact, s->drift, s->prefer,
+           s->region_ack, s->rule, s->region_loss);
 }
 
 /* ---- single faults
@@ -79,7 +97,21 @@ static void crash(struct world *w, raft_id id)
     if (n->replica == NULL)
         return;
     node_crash(n);
-    later(w, 20, 2000, (struct world_event){.type = EV_RESTART, .node = id});
+    /* Some supervisors are quick. */
+    later(w, 1, toss(w) ? 10 : 2000,
+          (struct world_event){.type = EV_RESTART, .node = id});
+}
+
+void faults_after_sync(struct world *w, raft_id id)
+{
+    if (w->healed || !w->swarm.crash_at_sync)
+        return;
+    uint32_t permille = CRASH_AT_SYNC_PERMILLE;
+    if (w->swarm.turbulent)
+        permille = world_leader(w) == 0 ? CRASH_AT_VOTE_PERMILLE
+                                        : CRASH_AT_SYNC_TURBULENT;
+    if (world_chance(w, permille))
+        crash(w, id);
 }
 
 static void crash_many(struct world *w)

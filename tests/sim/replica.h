@@ -30,6 +30,9 @@ struct sim_env {
     raft_id self;
     uint64_t seed;
     bool verbose;
+    /* Options that make rare meetings frequent: candidates that time out
+     * together, logs that catch up one entry at a time. */
+    bool turbulent;
     /* `seq` never falls within one life. A checkpoint makes all earlier
      * records superfluous. */
     void (*write)(void *ctx, uint64_t seq, struct sim_blob *record,

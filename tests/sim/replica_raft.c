@@ -357,6 +357,11 @@ static void options(struct sim_replica *p, struct raft_options *o)
     o->inflight_bytes_max = 2000;
     o->uncommitted_entries_max = 200;
     o->uncommitted_bytes_max = 40000;
+    if (p->env.turbulent) {
+        o->election_max_us = o->election_min_us + 30 * USEC_PER_MS;
+        o->append_entries_max = 1;
+        o->inflight_messages_max = 1 + (uint32_t)(p->env.seed % 2);
+    }
     if (p->env.verbose) {
         o->trace = trace;
         o->trace_ctx = p;

@@ -207,6 +207,7 @@ void node_start(struct node *n)
         .self = n->id,
         .seed = prng_u64(&w->prng),
         .verbose = w->verbose,
+        .turbulent = w->swarm.turbulent,
         .write = env_write,
         .send = env_send,
         .led = env_led,
@@ -310,6 +311,8 @@ static void node_event(struct world *w, const struct world_event *ev)
         tick(w, n);
     else
         disk_synced(n);
+    if (ev->type == EV_SYNCED)
+        faults_after_sync(w, n->id);
 }
 
 static void resume(struct world *w, const struct world_event *ev)
@@ -319,6 +322,9 @@ static void resume(struct world *w, const struct world_event *ev)
         return;
     world_say(w, "resume n%u", n->id);
     n->paused = false;
+    if (w->epoch > 0)
+        w->ops->epoch(n->replica, node_local_us(n), w->epoch,
+                      w->decided_region);
     struct world_event *backlog = n->backlog;
     size_t count = n->n_backlog;
     n->backlog = NULL;
@@ -520,8 +526,11 @@ void sim_run(const struct sim_replica_ops *ops, const struct sim_shape *shape,
     w->seed = seed;
     w->verbose = verbose;
     w->result = result_out;
-    prng_seed(&w->prng, seed * 0x9e3779b97f4a7c15ULL + shape->regions * 131 +
-                            shape->per_region);
+    /* Through the generator once: its states are an arithmetic sequence, and
+     * neighbouring seeds would share all but one draw. */
+    prng_seed(&w->prng, seed + ((uint64_t)shape->regions << 56) +
+                            ((uint64_t)shape->per_region << 48));
+    prng_seed(&w->prng, prng_u64(&w->prng));
     w->check = check_new(world_fail, w);
     faults_choose(w);
     if (verbose)

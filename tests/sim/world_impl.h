@@ -17,6 +17,9 @@
 #define SETTLE_POLL_US (200 * USEC_PER_MS)
 /* Elections that the healed cluster may need at most. */
 #define HEALED_ELECTIONS_MAX 8
+#define CRASH_AT_SYNC_PERMILLE 5
+#define CRASH_AT_SYNC_TURBULENT 10
+#define CRASH_AT_VOTE_PERMILLE 100 /* while nobody leads */
 #define HEALED_JITTER_US (5 * USEC_PER_MS)
 #define WRITE_EVERY_US (20 * USEC_PER_MS)
 #define READ_EVERY_US (30 * USEC_PER_MS)
@@ -98,6 +101,8 @@ struct swarm {
     uint32_t fault_every_ms;
     bool crash;
     bool crash_many;
+    bool turbulent;     /* elections all the time */
+    bool crash_at_sync; /* right after a sync, back at once */
     bool isolate;
     bool isolate_leader;
     bool one_way;
@@ -185,6 +190,7 @@ void net_heal(struct world *w);
 /* faults.c */
 void faults_choose(struct world *w);
 void faults_print(const struct world *w);
+void faults_after_sync(struct world *w, raft_id id);
 void faults_strike(struct world *w);
 void faults_undo(struct world *w, const struct world_event *ev);
 void faults_decide(struct world *w);
