@@ -18,7 +18,7 @@ static void drop_run(struct helper_job *job)
 {
     struct flusher *f = LIST_ENTRY(job, struct flusher, job);
     uint8_t prefix[RECORD_PREFIX_LEN];
-    record_prefix(f->drop_table, f->drops[0], prefix);
+    record_prefix(f->drop_table, f->dropping, prefix);
     f->err =
         engine_drop_prefix(f->replica->engine, bytes_of(prefix, sizeof(prefix)),
                            FLUSHER_DROP_BUDGET, &f->drop_more);
@@ -43,6 +43,7 @@ static void drop_done(struct inbox_message *m, void *owner)
 
 static void drop_submit(struct flusher *f)
 {
+    f->dropping = f->drops[0];
     f->job.run = drop_run;
     f->job.message.deliver = drop_done;
     f->running = true;

@@ -28,7 +28,9 @@ struct flusher {
     /* Containers whose records are to be deleted, oldest first. */
     uint32_t *drops;
     uint32_t drop_count, drop_cap;
-    uint8_t drop_table; /* of the first one */
+    /* The helper's, while it deletes: the first of them, and which table. */
+    uint32_t dropping;
+    uint8_t drop_table;
     bool drop_more;
     bool running;  /* the helper has the job */
     bool trimming; /* memory of the last flush is not all freed */
