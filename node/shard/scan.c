@@ -93,29 +93,14 @@ static int append_row(struct op_result *result, struct bytes row)
     return err;
 }
 
-/* Splits a row list of several rows (a document with a JOIN) into its rows. */
-static int append_rows(struct shard *s, struct op_result *result,
-                       struct buf *rows)
+/* Appends each row of a row list (a document with a JOIN gives several). */
+static int append_rows(struct op_result *result, const struct buf *rows)
 {
-    struct buf array;
-    buf_init(&array, OP_PAGE_MAX);
-    int err = buf_append_u8(&array, '[');
-    if (err == ERR_OK)
-        err = buf_append(&array, buf_bytes(rows), buf_len(rows));
-    if (err == ERR_OK)
-        err = buf_append_u8(&array, ']');
-    if (err == ERR_OK)
-        err = json_parse(&s->json, bytes_of(buf_bytes(&array), buf_len(&array)),
-                         OP_PAGE_MAX, NULL);
-    if (err == ERR_OK) {
-        for (json_ref v = json_first(&s->json, 0); v != JSON_NONE;
-             v = json_next(&s->json, 0, v)) {
-            err = append_row(result, json_raw(&s->json, v));
-            if (err != ERR_OK)
-                break;
-        }
-    }
-    buf_wipe(&array);
+    struct bytes list = bytes_of(buf_bytes(rows), buf_len(rows));
+    struct bytes row;
+    int err = ERR_OK;
+    while (err == ERR_OK && query_rows_next(&list, &row))
+        err = append_row(result, row);
     return err;
 }
 
@@ -140,10 +125,7 @@ static int scan_record(struct shard *s, struct shard_request *req,
                 query_scan_error(scan->state)->text);
     if (err != ERR_OK || scan->gathers || added == 0)
         return err;
-    if (added > 1)
-        return append_rows(s, &req->result, &scan->rows);
-    return append_row(&req->result,
-                      bytes_of(buf_bytes(&scan->rows), buf_len(&scan->rows)));
+    return append_rows(&req->result, &scan->rows);
 }
 
 static bool page_full(const struct shard_request *req)
