@@ -105,10 +105,12 @@ $(BUILD)/bastide: $(BUILD)/obj/node/cli/main.o $(LIBS)
 UNIT_SRC = $(wildcard tests/unit/*/test_*.c tests/unit/*/*/test_*.c)
 UNIT_BIN = $(UNIT_SRC:%.c=$(BUILD)/%)
 unit_module = $(patsubst tests/unit/%/,%,$(dir $(1)))
+# What the tests of a module share beyond headers: tests/lib/*.c.
+TESTLIB_node/shard = tests/lib/shard_cluster.c
 define unit_rules
-$(BUILD)/$(1:%.c=%): $(BUILD)/obj/$(1:%.c=%.o) $(foreach m,$(call unit_module,$(1)) $(USES_$(call unit_module,$(1))),$(call lib_of,$(m)))
+$(BUILD)/$(1:%.c=%): $(BUILD)/obj/$(1:%.c=%.o) $(patsubst %.c,$(BUILD)/obj/%.o,$(TESTLIB_$(call unit_module,$(1)))) $(foreach m,$(call unit_module,$(1)) $(USES_$(call unit_module,$(1))),$(call lib_of,$(m)))
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS_$(call unit_module,$(1))) -lcmocka
+	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS_$(call unit_module,$(1))) -lcmocka
 endef
 $(foreach t,$(UNIT_SRC),$(eval $(call unit_rules,$(t))))
 
