@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,6 +118,32 @@ static void folders_are_made_with_their_parents(void **state)
     assert_int_equal(rmdir(in_folder("d/e")), 0);
 }
 
+static void the_steps_beneath_do_all_or_say_so(void **state)
+{
+    (void)state;
+    struct buf rest;
+    char text[8] = {0};
+    int fd = open(in_folder("steps"), O_RDWR | O_CREAT, 0600);
+    assert_int_equal(file_write_all(fd, bytes_str("abcdef")), ERR_OK);
+    assert_int_equal(file_pwrite_all(fd, bytes_str("XY"), 2), ERR_OK);
+    assert_int_equal(file_pread_all(fd, text, 6, 0), ERR_OK);
+    assert_string_equal(text, "abXYef");
+    assert_int_equal(file_pread_all(fd, text, 7, 0), ERR_EOF);
+    assert_int_equal(file_pread_all(-1, text, 1, 0), ERR_IO);
+    buf_init(&rest, 4);
+    lseek(fd, 2, SEEK_SET);
+    assert_int_equal(file_read_rest(fd, &rest), ERR_OK);
+    assert_string_equal(buf_cstr(&rest), "XYef");
+    lseek(fd, 0, SEEK_SET);
+    assert_int_equal(file_read_rest(fd, &rest), ERR_LIMIT);
+    buf_free(&rest);
+    close(fd);
+    assert_int_equal(file_sync_parent(in_folder("steps")), ERR_OK);
+    assert_int_equal(file_sync_parent("relative"), ERR_OK);
+    assert_int_equal(file_sync_folder(in_folder("none")), ERR_NOT_FOUND);
+    unlink(in_folder("steps"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -129,6 +156,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(reading_refuses_what_it_should,
                                         make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(folders_are_made_with_their_parents,
+                                        make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(the_steps_beneath_do_all_or_say_so,
                                         make_folder, remove_folder),
     };
     return cmocka_run_group_tests_name("base/file", tests, NULL, NULL);

@@ -415,6 +415,105 @@ static void a_failed_append_is_void_once_the_next_succeeds(void **state)
     flats_free(&written);
 }
 
+#define FAILED_MAX 64
+
+/* The batches that failed since the last success: a restart may find one. */
+struct failures {
+    struct flats batches[FAILED_MAX];
+    size_t count;
+};
+
+static void forget_failures(struct failures *f)
+{
+    for (size_t i = 0; i < f->count; i++)
+        flats_free(&f->batches[i]);
+    f->count = 0;
+}
+
+/* Moves what was written from `from` on to the failures. */
+static void note_failure(struct failures *f, struct flats *written, size_t from)
+{
+    assert_true(f->count < FAILED_MAX);
+    for (size_t i = from; i < written->count; i++)
+        flats_add(&f->batches[f->count], written->all[i]);
+    f->count++;
+    written->count = from;
+}
+
+static bool ends_with(const struct flats *found, size_t from,
+                      const struct flats *end)
+{
+    if (found->count != from + end->count)
+        return false;
+    for (size_t i = 0; i < end->count; i++) {
+        if (!flat_equal(&found->all[from + i], &end->all[i]))
+            return false;
+    }
+    return true;
+}
+
+/* After a restart the log holds what was acknowledged, and perhaps one whole
+ * batch of those that failed since: that one counts as written now. */
+static void settle(const struct flats *found, struct flats *written,
+                   struct failures *failures)
+{
+    size_t acknowledged = written->count;
+    for (size_t i = 0; i < failures->count; i++) {
+        if (found->count > acknowledged &&
+            ends_with(found, acknowledged, &failures->batches[i])) {
+            for (size_t k = 0; k < failures->batches[i].count; k++)
+                flats_add(written, failures->batches[i].all[k]);
+            break;
+        }
+    }
+    assert_int_equal(found->count, written->count);
+    for (size_t i = 0; i < found->count; i++)
+        assert_true(flat_equal(&found->all[i], &written->all[i]));
+    forget_failures(failures);
+}
+
+/* Faults at random, several in a row, and restarts at random. */
+static void random_failures_and_restarts(void **state)
+{
+    (void)state;
+    static const char *const faults[] = {
+        "log.append.before=eio",     "log.append.after=eio",
+        "log.sync.before=enospc",    "log.sync.after=eio",
+        "log.segment.before=enospc", "log.segment.after=eio"};
+    struct prng p = test_prng();
+    struct flats written = {0}, found = {0};
+    struct failures failures = {0};
+    struct wal *w = must_open(&found);
+    struct wal_batch *b = wal_batch_new(1 << 20);
+    for (uint64_t step = 1; step <= 1200; step++) {
+        fault_arm(prng_one_in(&p, 4) ? faults[prng_below(&p, 6)] : NULL, NULL);
+        size_t before = written.count;
+        wal_batch_clear(b);
+        for (uint64_t i = prng_range(&p, 1, 4); i > 0; i--)
+            add_entry(b, &written, 1, i, step, prng_below(&p, 4000));
+        add_hard_state(b, &written, 1, step, 1);
+        if (wal_append(w, b) == ERR_OK)
+            forget_failures(&failures);
+        else
+            note_failure(&failures, &written, before);
+        if (prng_one_in(&p, 3))
+            wal_maintain(w, NULL, 0);
+        fault_arm(NULL, NULL);
+        if (!prng_one_in(&p, 15))
+            continue;
+        wal_close(w);
+        found.count = 0;
+        w = must_open(&found);
+        settle(&found, &written, &failures);
+    }
+    assert_true(written.count > 1000);
+    wal_close(w);
+    wal_batch_free(b);
+    forget_failures(&failures);
+    flats_free(&written);
+    flats_free(&found);
+}
+
 static void no_room_for_a_segment_is_a_clean_error(void **state)
 {
     (void)state;
@@ -594,6 +693,7 @@ int main(void)
         TEST(a_missing_segment_is_noticed),
         TEST(another_nodes_log_is_refused),
         TEST(a_failed_append_is_void_once_the_next_succeeds),
+        TEST(random_failures_and_restarts),
         TEST(no_room_for_a_segment_is_a_clean_error),
         TEST(old_segments_go_and_state_stays),
         TEST(what_was_truncated_or_reset_pins_nothing),
