@@ -56,8 +56,7 @@ int kek_load_file(const char *path, struct err_msg *msg, struct kek *kek_out);
 int kek_create_file(const char *path, struct err_msg *msg);
 void kek_wipe(struct kek *kek);
 
-/* -- wrapping -----------------------------------------------------------------
- */
+/* -- wrapping -- */
 
 struct key_name {
     const char *cluster; /* cluster id */
@@ -75,8 +74,7 @@ int key_unwrap(const struct kek *kek, const struct key_name *name,
                const uint8_t wrapped[KEY_WRAPPED_LEN],
                uint8_t key_out[KEY_LEN]);
 
-/* -- the opened keys
- * ------------------------------------------------------------ */
+/* -- the opened keys -- */
 
 struct keyring;
 
@@ -92,8 +90,7 @@ int keyring_add(struct keyring *r, uint32_t id, enum key_purpose purpose,
 const uint8_t *keyring_find(const struct keyring *r, uint32_t id,
                             enum key_purpose purpose);
 
-/* -- cluster.keys
- * ----------------------------------------------------------------
+/* -- cluster.keys --
  *
  * Text, one `name value` a line, '#' begins a comment:
  *

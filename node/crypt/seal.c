@@ -20,8 +20,7 @@ _Static_assert(SEAL_KEY_LEN == KEY_LEN, "a data key is what seals");
 #define NONCE_LEN 12
 #define SEALER_MAGIC 0x7365616cu
 
-/* -- HMAC-SHA256
- * ---------------------------------------------------------------- */
+/* -- HMAC-SHA256 -- */
 
 struct keyed_hash {
     SHA256_CTX inner; /* after the inner key block */
@@ -77,8 +76,7 @@ void keyed_hash16(const struct keyed_hash *h, struct bytes data,
     memcpy(out, full, KEYED_HASH_LEN);
 }
 
-/* -- subkeys
- * ---------------------------------------------------------------------- */
+/* -- subkeys -- */
 
 /* A subkey with cipher contexts that only need a nonce. Either context is made
  * when it is first used. */
@@ -214,8 +212,7 @@ static EVP_CIPHER_CTX *ready(struct sealer *s, struct subkey *k, bool seal,
     return *ctx;
 }
 
-/* -- sealing
- * ------------------------------------------------------------------------ */
+/* -- sealing -- */
 
 static void put_header(const struct seal_position *at, uint8_t *out)
 {
@@ -288,8 +285,7 @@ int seal_value(struct sealer *s, const struct seal_position *at,
     return ERR_OK;
 }
 
-/* -- opening
- * ------------------------------------------------------------------------ */
+/* -- opening -- */
 
 int seal_peek(struct bytes sealed, struct seal_position *at_out)
 {

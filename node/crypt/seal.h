@@ -84,8 +84,7 @@ int seal_open(struct sealer *s, uint32_t shard, struct bytes table_key,
 /* Reads the header only (not authenticated). ERR_MALFORMED, ERR_UNSUPPORTED. */
 int seal_peek(struct bytes sealed, struct seal_position *at_out);
 
-/* -- keyed hash -------------------------------------------------------------
- */
+/* -- keyed hash -- */
 
 #define KEYED_HASH_LEN 16
 
