@@ -20,7 +20,7 @@
 #define SHARD 3
 #define TERM 9
 #define KEYS 17
-#define STEPS 150
+#define STEPS 90
 
 static void key_of(unsigned n, char out[8])
 {
@@ -315,10 +315,10 @@ static void killed_at_log_points(void **state)
                                          "log.append.after", "log.sync.before",
                                          "log.sync.after"};
     for (size_t i = 0; i < 4; i++) {
-        for (unsigned hit = 1; hit <= 120; hit += 17 + (unsigned)i)
+        for (unsigned hit = 1; hit <= 80; hit += 17 + (unsigned)i)
             kill_at(points[i], "crash", hit);
     }
-    for (unsigned hit = 1; hit <= 120; hit += 9)
+    for (unsigned hit = 1; hit <= 80; hit += 13)
         kill_at("log.append.before", "short", hit);
 }
 
@@ -340,7 +340,7 @@ static void killed_at_flush_points(void **state)
         "store.flush.before", "store.flush.after", "store.commit.before",
         "store.commit.after"};
     for (size_t i = 0; i < 4; i++) {
-        for (unsigned hit = 1; hit <= 15; hit += 4)
+        for (unsigned hit = 1; hit <= 12; hit += 4)
             kill_at(points[i], "crash", hit);
     }
 }
@@ -352,7 +352,7 @@ static void killed_at_snapshot_points(void **state)
                                          "store.snapshot.adopt.before",
                                          "store.snapshot.adopt.after"};
     for (size_t i = 0; i < 3; i++) {
-        for (unsigned hit = 1; hit <= 3; hit++)
+        for (unsigned hit = 1; hit <= 2; hit++)
             kill_at(points[i], "crash", hit);
     }
 }
