@@ -5,6 +5,7 @@
 #include "node/base/check.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
+#include "node/server/shard_env.h"
 #include "node/server/worker.h"
 #include "node/shard/record.h"
 
@@ -37,6 +38,7 @@ static void drop_done(struct inbox_message *m, void *owner)
         f->drop_count--;
         memmove(f->drops, f->drops + 1, f->drop_count * sizeof(*f->drops));
         f->drop_table = RECORD_TABLE_TEXT;
+        f->drop_memory = false;
     }
     worker_wake(f->replica->worker);
 }
@@ -50,15 +52,69 @@ static void drop_submit(struct flusher *f)
     helper_submit(&f->replica->worker->helper, HELPER_STORE, &f->job);
 }
 
+/* One step for the first container to drop; nothing while a flush could bring
+ * its records back. */
+static void drop_step(struct flusher *f)
+{
+    struct shard *s = f->replica->shard;
+    if (shard_flush_pending(s) || shard_installing(s))
+        return;
+    if (!f->drop_memory)
+        f->drop_memory =
+            shard_drop_container(s, f->drops[0], FLUSHER_DROP_BUDGET);
+    if (f->drop_memory)
+        drop_submit(f);
+    else
+        worker_wake(f->replica->worker);
+}
+
 void flusher_drop(struct flusher *f, uint32_t container)
 {
-    shard_drop_container(f->replica->shard, container);
     if (f->drop_count == f->drop_cap) {
         f->drop_cap = f->drop_cap > 0 ? f->drop_cap * 2 : 8;
         f->drops = mem_realloc(f->drops, f->drop_cap * sizeof(*f->drops));
     }
     f->drops[f->drop_count++] = container;
     worker_wake(f->replica->worker);
+}
+
+/* The first user container at or above `container` that has records in the
+ * engine. ERR_EOF when there is none. */
+static int next_container(struct kv kv, uint32_t container,
+                          uint32_t *container_out)
+{
+    struct record_key from, to;
+    struct kv_iter *it;
+    struct bytes key, value;
+    record_container_range(container, &from, &to);
+    to.len = 1;
+    to.bytes[0] = RECORD_TABLE_TEXT + 1;
+    int err = kv_begin(kv);
+    if (err != ERR_OK)
+        return err;
+    err = kv_iter_open(kv, record_key_bytes(&from), record_key_bytes(&to), &it);
+    if (err == ERR_OK) {
+        err = kv_iter_next(it, &key, &value);
+        uint64_t record;
+        if (err == ERR_OK)
+            record_text_key_parts(key, container_out, &record);
+        kv_iter_close(it);
+    }
+    kv_end(kv);
+    return err;
+}
+
+int flusher_sweep(struct flusher *f)
+{
+    struct kv kv = engine_kv(f->replica->engine);
+    uint32_t container = CONTAINER_FIRST_USER;
+    int err;
+    while ((err = next_container(kv, container, &container)) == ERR_OK) {
+        if (server_container_deleted(f->replica->worker, container))
+            flusher_drop(f, container);
+        container++;
+    }
+    return err == ERR_EOF ? ERR_OK : err;
 }
 
 static void flush_done(struct inbox_message *m, void *owner);
@@ -136,10 +192,8 @@ bool flusher_turn(struct flusher *f, usec_t now)
         f->flush = shard_flush_take(f->replica->shard);
         if (f->flush != NULL)
             flush_submit(f);
-        else if (f->drop_count > 0 && now >= f->retry_us &&
-                 !shard_flush_pending(f->replica->shard) &&
-                 !shard_installing(f->replica->shard))
-            drop_submit(f);
+        else if (f->drop_count > 0 && now >= f->retry_us)
+            drop_step(f);
     }
     if (f->trimming)
         f->trimming = !shard_trim(f->replica->shard, FLUSHER_TRIM_BUDGET);

@@ -28,6 +28,7 @@ struct flusher {
     /* Containers whose records are to be deleted, oldest first. */
     uint32_t *drops;
     uint32_t drop_count, drop_cap;
+    bool drop_memory; /* the first one's versions in memory are gone */
     /* The helper's, while it deletes: the first of them, and which table. */
     uint32_t dropping;
     uint8_t drop_table;
@@ -41,9 +42,12 @@ struct flusher {
 
 void flusher_init(struct flusher *f, struct replica *r);
 void flusher_free(struct flusher *f);
-/* A container is gone for good: deletes its records from memory now and from
- * LMDB in the background. */
+/* A container is gone for good: deletes its records in the background, from
+ * memory, then from LMDB. */
 void flusher_drop(struct flusher *f, uint32_t container);
+/* At start, when the catalog is read: drops what a container that was deleted
+ * left behind because the process ended first. */
+int flusher_sweep(struct flusher *f);
 /* Begins a flush when one is due; `force` whenever there is anything. */
 void flusher_check(struct flusher *f, usec_t now, bool force);
 /* Once a turn: hands a collected flush to the helper, frees memory. True when

@@ -77,6 +77,22 @@ static int open_datadir(struct node *n, struct err_msg *msg)
     return ERR_OK;
 }
 
+static int sweep(struct node *n, struct err_msg *msg)
+{
+    for (uint32_t i = 0; i < n->worker_count; i++) {
+        struct worker *w = &n->workers[i];
+        for (uint32_t j = 0; j < w->replica_count; j++) {
+            if (w->replicas[j].id == SHARD_META)
+                continue;
+            int err = flusher_sweep(&w->replicas[j].flusher);
+            if (err != ERR_OK)
+                return err_set(msg, err, "%s: %s", w->replicas[j].path,
+                               err_text(err));
+        }
+    }
+    return ERR_OK;
+}
+
 static int create_workers(struct node *n, struct err_msg *msg)
 {
     n->workers = mem_zalloc(n->worker_count * sizeof(*n->workers));
@@ -89,7 +105,7 @@ static int create_workers(struct node *n, struct err_msg *msg)
     if (err != ERR_OK)
         return err_set(msg, err, "the catalog cannot be read: %s",
                        err_text(err));
-    return ERR_OK;
+    return sweep(n, msg);
 }
 
 static int open_doors(struct node *n, struct err_msg *msg)

@@ -91,15 +91,17 @@ static void env_role(void *user, struct shard *s)
     }
 }
 
-/* A number above what the catalog has seen belongs to a container that is just
- * being created. */
+bool server_container_deleted(const struct worker *w, uint32_t container)
+{
+    return catalog_lsn(w->catalog) + RID_NUMBER_FIRST >= container &&
+           catalog_container_number(w->catalog, container) == NULL;
+}
+
 static bool env_container_deleted(void *user, const struct shard *s,
                                   uint32_t container)
 {
     (void)user;
-    const struct catalog *c = replica_of(s)->worker->catalog;
-    return catalog_lsn(c) + RID_NUMBER_FIRST >= container &&
-           catalog_container_number(c, container) == NULL;
+    return server_container_deleted(replica_of(s)->worker, container);
 }
 
 static int64_t env_wall_sec(void *user)

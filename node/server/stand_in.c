@@ -6,8 +6,12 @@
 #include "node/server/peers.h"
 #include "node/server/worker.h"
 
+/* How long after the own start a region that never came up counts as lost. */
+#define STAND_IN_GRACE (3 * USEC_PER_SEC)
+
 struct stand_in {
     struct worker *worker;
+    usec_t since;
     bool heard[CONFIG_REGIONS_MAX];  /* the region was up once */
     bool active[CONFIG_REGIONS_MAX]; /* we listen for it */
 };
@@ -66,6 +70,7 @@ struct stand_in *stand_in_new(struct worker *w)
         return NULL;
     struct stand_in *s = mem_zalloc(sizeof(*s));
     s->worker = w;
+    s->since = clock_mono_us();
     return s;
 }
 
@@ -80,13 +85,14 @@ void stand_in_check(struct worker *w)
     if (s == NULL || w->draining)
         return;
     const struct config *c = w->node->config;
+    usec_t now = clock_mono_us();
     for (uint32_t i = 0; i < c->region_count; i++) {
         if (&c->regions[i] == c->own_region)
             continue;
         bool up = region_up(s, &c->regions[i]);
         s->heard[i] |= up;
-        /* A region that has not come up yet is not lost. */
-        bool wanted = !up && s->heard[i];
+        /* At a start of the whole cluster the others may just be coming. */
+        bool wanted = !up && (s->heard[i] || now - s->since >= STAND_IN_GRACE);
         if (wanted != s->active[i]) {
             s->active[i] = wanted;
             order_workers(s, i, wanted);
