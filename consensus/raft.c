@@ -573,6 +573,11 @@ uint64_t raft_base_lsn(const struct raft *r)
     return r->trail.base_lsn;
 }
 
+uint64_t raft_durable_lsn(const struct raft *r)
+{
+    return r->commit_lsn < r->persisted_lsn ? r->commit_lsn : r->persisted_lsn;
+}
+
 const struct raft_config *raft_config(const struct raft *r)
 {
     return trail_config(&r->trail);

@@ -493,6 +493,9 @@ uint64_t raft_term(const struct raft *r);
 uint64_t raft_last_lsn(const struct raft *r);
 uint64_t raft_commit_lsn(const struct raft *r);
 uint64_t raft_base_lsn(const struct raft *r);
+/* Committed and durable here: the most that the shell may apply to a store for
+ * good, and COMPACT. */
+uint64_t raft_durable_lsn(const struct raft *r);
 /* Newest configuration in the log. Borrowed until the next step. */
 const struct raft_config *raft_config(const struct raft *r);
 /* The newest committed one, by which a leader acknowledges. */

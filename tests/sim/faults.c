@@ -15,10 +15,11 @@ static bool toss(struct world *w)
 static void make_turbulent(struct world *w)
 {
     struct swarm *s = &w->swarm;
-    s->fault_every_ms = (uint32_t)prng_range(&w->prng, 50, 400);
-    s->jitter_us = (usec_t)prng_range(&w->prng, 1000, 20000);
+    s->fault_every_ms = (uint32_t)prng_range(&w->prng, 20, 200);
+    s->jitter_us = (usec_t)prng_range(&w->prng, 2000, 25000);
     s->wan_us = (usec_t)prng_range(&w->prng, 1000, 5000);
     s->loss_permille /= 4;
+    s->dup_permille = 200;
     s->crash = s->crash_at_sync = s->isolate_leader = true;
 }
 
@@ -51,7 +52,7 @@ void faults_choose(struct world *w)
     s->region_ack = regions && toss(w);
     s->rule = regions && prng_one_in(&w->prng, 3);
     s->region_loss = regions && prng_one_in(&w->prng, 3);
-    s->turbulent = prng_one_in(&w->prng, 4);
+    s->turbulent = prng_one_in(&w->prng, 8) || w->shape.turbulent;
     if (s->turbulent)
         make_turbulent(w);
 }
@@ -86,6 +87,11 @@ static raft_id any(struct world *w)
 static void later(struct world *w, usec_t min_ms, usec_t max_ms,
                   struct world_event ev)
 {
+    /* Where elections take a fifth of the time, so does everything. */
+    if (w->swarm.turbulent && max_ms > 100)
+        max_ms /= 5;
+    if (min_ms > max_ms)
+        min_ms = max_ms;
     usec_t wait = (usec_t)prng_range(&w->prng, (uint64_t)min_ms * 1000,
                                      (uint64_t)max_ms * 1000);
     world_schedule(w, w->now_us + wait, ev);
@@ -98,7 +104,7 @@ static void crash(struct world *w, raft_id id)
         return;
     node_crash(n);
     /* Some supervisors are quick. */
-    later(w, 1, toss(w) ? 10 : 2000,
+    later(w, 1, toss(w) ? 4 : 2000,
           (struct world_event){.type = EV_RESTART, .node = id});
 }
 
@@ -131,6 +137,25 @@ static void isolate(struct world *w, raft_id id)
         net_cut(w, i, id, true);
     }
     later(w, 100, 3000, (struct world_event){.type = EV_UNDO, .node = id});
+}
+
+/* In turbulent seeds many leaders fall within moments of their election, when
+ * what they inherited is half replicated (paper figure 8). */
+void faults_new_leader(struct world *w, raft_id id)
+{
+    if (!w->healed && w->swarm.turbulent && world_chance(w, TOPPLE_PERMILLE))
+        later(w, 0, toss(w) ? 30 : 300,
+              (struct world_event){.type = EV_TOPPLE, .node = id});
+}
+
+void faults_topple(struct world *w, raft_id id)
+{
+    if (w->healed)
+        return;
+    if (toss(w))
+        crash(w, id);
+    else
+        isolate(w, id);
 }
 
 static void one_way(struct world *w)
@@ -430,7 +455,7 @@ void faults_strike(struct world *w)
         return;
     strike(w, (enum fault)prng_below(&w->prng, FAULTS));
     strike(w, (enum fault)prng_below(&w->prng, FAULTS));
-    later(w, 10, w->swarm.fault_every_ms,
+    later(w, w->swarm.turbulent ? 2 : 10, w->swarm.fault_every_ms,
           (struct world_event){.type = EV_FAULT});
 }
 

@@ -14,10 +14,10 @@ static usec_t delay(struct world *w, raft_id from, raft_id to, uint32_t size)
 }
 
 static void carry(struct world *w, raft_id from, raft_id to,
-                  struct sim_blob *msg)
+                  struct sim_blob *msg, usec_t echo_us)
 {
-    usec_t at = w->now_us + delay(w, from, to, msg->size);
-    if (!w->swarm.reorder) {
+    usec_t at = w->now_us + delay(w, from, to, msg->size) + echo_us;
+    if (!w->swarm.reorder && echo_us == 0) {
         if (at <= w->link_free_us[from][to])
             at = w->link_free_us[from][to] + 1;
         w->link_free_us[from][to] = at;
@@ -39,9 +39,10 @@ static void transmit(struct node *n, raft_id to, struct sim_blob *msg)
     }
     if (!w->healed && world_chance(w, w->swarm.dup_permille)) {
         msg->refs++;
-        carry(w, n->id, to, msg);
+        /* The copy may surface long after. */
+        carry(w, n->id, to, msg, (usec_t)prng_below(&w->prng, ECHO_US));
     }
-    carry(w, n->id, to, msg);
+    carry(w, n->id, to, msg, 0);
 }
 
 void net_send(struct node *n, raft_id to, uint64_t after_seq,

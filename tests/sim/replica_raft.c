@@ -358,7 +358,13 @@ static void options(struct sim_replica *p, struct raft_options *o)
     o->uncommitted_entries_max = 200;
     o->uncommitted_bytes_max = 40000;
     if (p->env.turbulent) {
-        o->election_max_us = o->election_min_us + 30 * USEC_PER_MS;
+        o->heartbeat_us = 15 * USEC_PER_MS;
+        o->election_min_us = 80 * USEC_PER_MS;
+        o->election_max_us = 90 * USEC_PER_MS;
+        o->priority_step_us = 5 * USEC_PER_MS;
+        o->lease_us = 72 * USEC_PER_MS;
+        o->transfer_timeout_us = 100 * USEC_PER_MS;
+        o->snapshot_retry_us = 100 * USEC_PER_MS;
         o->append_entries_max = 1;
         o->inflight_messages_max = 1 + (uint32_t)(p->env.seed % 2);
     }

@@ -123,6 +123,7 @@ static void env_led(void *ctx, uint64_t term)
 {
     struct node *n = ctx;
     world_say(n->world, "n%u leads term %" PRIu64, n->id, term);
+    faults_new_leader(n->world, n->id);
     check_led(n->world->check, n->id, term, n->world->ops, n->replica);
 }
 
@@ -441,6 +442,9 @@ static void world_event(struct world *w, const struct world_event *ev)
         break;
     case EV_FAULT:
         faults_strike(w);
+        break;
+    case EV_TOPPLE:
+        faults_topple(w, ev->node);
         break;
     case EV_UNDO:
         faults_undo(w, ev);

@@ -19,7 +19,9 @@
 #define HEALED_ELECTIONS_MAX 8
 #define CRASH_AT_SYNC_PERMILLE 5
 #define CRASH_AT_SYNC_TURBULENT 10
-#define CRASH_AT_VOTE_PERMILLE 100 /* while nobody leads */
+#define ECHO_US (300 * USEC_PER_MS)
+#define TOPPLE_PERMILLE 500
+#define CRASH_AT_VOTE_PERMILLE 300 /* while nobody leads */
 #define HEALED_JITTER_US (5 * USEC_PER_MS)
 #define WRITE_EVERY_US (20 * USEC_PER_MS)
 #define READ_EVERY_US (30 * USEC_PER_MS)
@@ -33,7 +35,8 @@ enum world_event_type {
     EV_WRITE,
     EV_READ,
     EV_FAULT,
-    EV_UNDO, /* ends fault number `number` */
+    EV_TOPPLE, /* a new leader falls early */
+    EV_UNDO,   /* ends fault number `number` */
     EV_DECIDE,
     EV_HEAL,
     EV_SETTLE,
@@ -191,6 +194,8 @@ void net_heal(struct world *w);
 void faults_choose(struct world *w);
 void faults_print(const struct world *w);
 void faults_after_sync(struct world *w, raft_id id);
+void faults_new_leader(struct world *w, raft_id id);
+void faults_topple(struct world *w, raft_id id);
 void faults_strike(struct world *w);
 void faults_undo(struct world *w, const struct world_event *ev);
 void faults_decide(struct world *w);
