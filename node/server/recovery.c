@@ -131,7 +131,7 @@ static int base_config(struct replica *r, struct raft_config *out,
 {
     struct buf bytes;
     buf_init(&bytes, FLUSH_INFO_BYTES_MAX);
-    int err = engine_info(r->engine, "config", &bytes);
+    int err = engine_info(r->engine, SHARD_INFO_CONFIG, &bytes);
     if (err == ERR_OK)
         err = raft_config_decode(bytes_of(buf_bytes(&bytes), buf_len(&bytes)),
                                  out);
@@ -143,6 +143,16 @@ static int base_config(struct replica *r, struct raft_config *out,
     return err == ERR_OK ? ERR_OK
                          : err_set(msg, ERR_CORRUPT,
                                    "%s: the configuration is damaged", r->path);
+}
+
+/* What the flushed state remembers of operations; none is fine. */
+static int base_dedupe(struct replica *r, struct buf *out, struct err_msg *msg)
+{
+    int err = engine_info(r->engine, SHARD_INFO_DEDUPE, out);
+    return err == ERR_OK || err == ERR_NOT_FOUND
+               ? ERR_OK
+               : err_set(msg, ERR_CORRUPT,
+                         "%s: the list of operations is damaged", r->path);
 }
 
 static int open_engine(struct replica *r, const struct recovered *log,
@@ -193,10 +203,17 @@ static int open_replica(struct replica *r, struct recovered *log,
                                       .vote = log->vote,
                                       .entries = log->entries,
                                       .n_entries = log->count};
+    struct buf dedupe;
+    buf_init(&dedupe, FLUSH_INFO_BYTES_MAX);
     if (err == ERR_OK)
         err = base_config(r, &restored.config, msg);
-    if (err != ERR_OK)
+    if (err == ERR_OK)
+        err = base_dedupe(r, &dedupe, msg);
+    if (err != ERR_OK) {
+        buf_free(&dedupe);
         return err;
+    }
+    restored.dedupe = bytes_of(buf_bytes(&dedupe), buf_len(&dedupe));
     restored.base_lsn = engine_flushed_lsn(r->engine);
     restored.base_term = engine_flushed_term(r->engine);
     restored.commit_lsn = restored.base_lsn;
@@ -216,6 +233,7 @@ static int open_replica(struct replica *r, struct recovered *log,
              LOG_UINT("flushed", restored.base_lsn),
              LOG_UINT("replayed", log->count), LOG_UINT("term", log->term));
     err = shard_open(&options, &restored, clock_mono_us(), msg, &r->shard);
+    buf_free(&dedupe);
     log->count = 0; /* the shard has them */
     if (err == ERR_OK && r->id == SHARD_META)
         shard_set_key(r->shard, KEY_ID_CLUSTER_DATA);

@@ -262,7 +262,7 @@ static int outgoing_open(struct outgoing *o)
         return err;
     o->lsn = snapshot_lsn(o->snapshot);
     o->term = snapshot_term(o->snapshot);
-    return engine_info(r->engine, "config", &o->config);
+    return engine_info(r->engine, SHARD_INFO_CONFIG, &o->config);
 }
 
 void transfers_start(struct transfers *t, struct replica *r, raft_id to)
@@ -418,7 +418,15 @@ static void incoming_adopt(struct incoming *in, usec_t now)
         log_error("a received snapshot cannot be adopted; a restart will",
                   LOG_UINT("shard", r->id), LOG_STR("reason", msg.text));
     CHECK(err == ERR_OK);
-    shard_adopted(r->shard, now);
+    struct buf dedupe;
+    buf_init(&dedupe, FLUSH_INFO_BYTES_MAX);
+    err = engine_info(r->engine, SHARD_INFO_DEDUPE, &dedupe);
+    if (err != ERR_OK && err != ERR_NOT_FOUND)
+        log_warn("a snapshot's list of operations cannot be read",
+                 LOG_UINT("shard", r->id), LOG_STR("error", err_text(err)));
+    shard_adopted(r->shard, now,
+                  bytes_of(buf_bytes(&dedupe), buf_len(&dedupe)));
+    buf_free(&dedupe);
     incoming_end(in, ERR_OK);
     worker_wake(r->worker);
 }

@@ -4,8 +4,9 @@
  * feeds it the same entries, so a new leader knows what the old one did. Pure.
  *
  * Bounded: the last DEDUPE_MAX operations. A retry comes within the time a
- * request may take, which is far less. After a restart it holds what the log's
- * replay holds.
+ * request may take, which is far less. A flush stores the list with the state
+ * it belongs to, so that neither a restart nor a snapshot forgets operations
+ * whose entries are gone from the log.
  */
 #ifndef BASTIDE_SHARD_DEDUPE_H
 #define BASTIDE_SHARD_DEDUPE_H
@@ -13,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "node/base/buf.h"
 #include "node/base/list.h"
 #include "node/shard/op.h"
 #include "node/store/entry.h"
@@ -43,6 +45,15 @@ bool dedupe_find(const struct dedupe *d, const uint8_t id[OP_ID_LEN],
                  struct dedupe_found *found_out);
 /* The log was cut: forgets entries with lsn >= from. */
 void dedupe_truncate(struct dedupe *d, uint64_t from);
+
+/* Appends the operations with lsn <= `upto`, oldest first:
+ *     u8 version (1)  u32 count  count times: id[16] u64 lsn u64 term
+ *     u64 record u8 status                                 (little-endian)
+ * Errors of buf_append. */
+int dedupe_encode(const struct dedupe *d, uint64_t upto, struct buf *out);
+/* Fills an empty list. ERR_MALFORMED: not such a list; `d` is to be truncated
+ * or freed. */
+int dedupe_decode(struct dedupe *d, struct bytes in);
 
 /* The status word of an entry's effects head (node/store/effects.h). */
 #define DEDUPE_CREATED 1u

@@ -38,10 +38,16 @@
 
 struct shard;
 
+/* Names of what a flush stores beside the records: the configuration in force
+ * at the flushed LSN (raft_config_encode), and the operations of the last
+ * entries (dedupe.h). */
+#define SHARD_INFO_CONFIG "config"
+#define SHARD_INFO_DEDUPE "dedupe"
+
 /* Operations that wait in one shard (proposed, or waiting for a read point).
  * Beyond it: THROTTLED. */
 #define SHARD_WAITING_MAX 8192
-/* Entries and bytes proposed and not committed. Beyond it: THROTTLED. */
+/* Entries and bytes accepted and not committed. Beyond it: THROTTLED. */
 #define SHARD_UNCOMMITTED_ENTRIES_MAX 16384
 #define SHARD_UNCOMMITTED_BYTES_MAX ((size_t)48 << 20)
 /* Flushed entries kept in memory for followers that are a little behind;
@@ -56,17 +62,27 @@ struct shard;
  * shard_submit). The shard uses the rest. */
 struct shard_request {
     const struct op *op;
-    usec_t deadline_us; /* monotonic; then TIMEOUT or UNAVAILABLE */
+    usec_t deadline_us; /* monotonic; then TIMEOUT (a write that was logged)
+                         * or UNAVAILABLE; checked by shard_tick */
     /* Besides the errors of op_result: ERR_NOT_LEADER (a write came to a
-     * replica that does not lead: nothing happened, ask `shard_leader`) and
-     * ERR_STALE (leadership was lost after the write was logged: ask again
-     * with the same operation id, at the new leader). */
+     * replica that does not lead, or stopped leading before it was logged:
+     * nothing happened, ask `shard_leader`), ERR_STALE (leadership was lost
+     * after the write was logged: ask again with the same operation id, at
+     * the new leader) and ERR_NO_LEADER (a read found nobody to ask, or this
+     * replica is being replaced by a snapshot: ask again).
+     *
+     * EXISTS, NOT_FOUND and PRECONDITION of a write come when what they rest
+     * on is acknowledged, never of a state that could still be lost.
+     *
+     * It may submit new operations, also to the same shard, and end its own
+     * request's memory; nothing else of this file may be called from it. */
     void (*done)(struct shard_request *req, struct op_result *result);
 
     struct list node;
     uint64_t lsn;  /* write: its entry; read: serve once this is applied */
     uint64_t read; /* read: number of the read-index round it waits for */
-    bool repeated; /* write: answered from what an earlier attempt logged */
+    bool repeated; /* write: answered from what an earlier attempt logged;
+                    * its text is empty if the record was changed since */
     struct op_result result;
     struct shard_scan *scan;
 };
@@ -101,7 +117,8 @@ struct shard_env {
 
 struct shard_options {
     uint16_t id;
-    struct raft_options raft; /* complete; caps above are the shard's own */
+    struct raft_options raft; /* complete, but for uncommitted_*_max: the
+                               * shard's own bounds above take their place */
     size_t memtable_bytes;
     struct sealer *sealer; /* borrowed; belongs to the worker */
     struct kv kv;          /* flushed state, borrowed */
@@ -119,9 +136,12 @@ struct shard_restored {
     struct entry **entries;    /* base_lsn+1 ..; references are taken over */
     size_t n_entries;
     uint64_t commit_lsn;
+    struct bytes dedupe; /* SHARD_INFO_DEDUPE of the flushed state; borrowed,
+                          * may be empty */
 };
 
-/* ERR_CORRUPT or ERR_INVALID of raft_open, or an entry that is none. */
+/* ERR_CORRUPT or ERR_INVALID of raft_open, an entry that is none, or a list of
+ * operations that is none. The entries are gone also then. */
 int shard_open(const struct shard_options *options,
                const struct shard_restored *restored, usec_t now_us,
                struct err_msg *msg, struct shard **shard_out);
@@ -174,8 +194,9 @@ usec_t shard_deadline(const struct shard *s);
 
 /* Bytes of records that are in memory only. */
 size_t shard_dirty_bytes(const struct shard *s);
-/* Begins to collect everything committed since the last flush; false when there
- * is nothing, or one is under way. shard_flush collects in slices. */
+/* Begins to collect everything committed, and durable in this node's log, since
+ * the last flush; false when there is nothing, or one is under way. shard_flush
+ * collects in slices. */
 bool shard_flush_begin(struct shard *s);
 /* The collected flush, once; NULL until it is complete. The caller makes it
  * durable, then calls shard_flushed (and frees it), or, to give up,
@@ -189,9 +210,10 @@ void shard_flush_failed(struct shard *s);
 bool shard_trim(struct shard *s, size_t budget);
 /* Entries below this are neither needed for a restart nor for followers. */
 uint64_t shard_keep_from(const struct shard *s);
-/* A container is gone: drops its versions in memory; the owner drops those in
- * the engine. */
-void shard_drop_container(struct shard *s, uint32_t container);
+/* A container is gone: drops its versions in memory, looking at about `budget`
+ * keys; true when none are left. Not while a flush is pending, which would
+ * bring them back; the owner drops those in the engine afterwards. */
+bool shard_drop_container(struct shard *s, uint32_t container, size_t budget);
 
 /* -- snapshots ----------------------------------------------------------------
  */
@@ -202,11 +224,13 @@ int shard_snapshot_offer(const struct shard *s, raft_id to, uint64_t lsn,
 void shard_snapshot_sent(struct shard *s, usec_t now, raft_id to, bool ok);
 /* At the receiver: a complete snapshot is on disk in `incoming`. ERR_OK: the
  * log was told to reset (log_reset was called); once that is durable the owner
- * adopts the new state and calls shard_adopted. ERR_STALE: not needed, throw
- * it away. From ERR_OK to shard_adopted nothing is answered. */
+ * adopts the new state and calls shard_adopted, with its SHARD_INFO_DEDUPE (may
+ * be empty). ERR_STALE: not needed, throw it away. ERR_AGAIN: a flush is
+ * pending or another snapshot is being installed. From ERR_OK to shard_adopted
+ * nothing is served and new requests are answered NO_LEADER. */
 int shard_installed(struct shard *s, usec_t now, raft_id from, uint64_t lsn,
                     uint64_t term, const struct raft_config *config);
-void shard_adopted(struct shard *s, usec_t now);
+void shard_adopted(struct shard *s, usec_t now, struct bytes dedupe);
 bool shard_installing(const struct shard *s);
 
 /* -- looking ------------------------------------------------------------------

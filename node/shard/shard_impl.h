@@ -37,6 +37,8 @@ struct shard {
     struct memtable *memtable;
     struct dedupe dedupe;
     uint64_t commit_seen;
+    uint64_t ack_seen;        /* raft's ack_lsn; 0 unless leading */
+    uint64_t region_seen;     /* raft's region_lsn; 0 unless leading */
     uint64_t committed_bytes; /* of all entries up to commit_seen, ever */
     uint64_t appended_bytes;  /* of all entries up to the last, ever */
 
@@ -44,10 +46,14 @@ struct shard {
      * i has LSN raft_last_lsn + 1 + i. */
     struct entry **queue;
     uint32_t queue_len, queue_cap;
-    struct list queued; /* their requests */
-    bool proposing;
+    size_t queue_bytes; /* of their payloads */
+    struct list queued; /* their requests, by LSN */
+    /* The highest LSN that something was sealed for in `sealed_term`, whether
+     * or not it was logged: never to be sealed for again (seal.h). */
+    uint64_t sealed_lsn, sealed_term;
 
     struct list writes;      /* logged, not yet acknowledged; by LSN */
+    struct list refusals;    /* writes that failed, see request.c; by LSN */
     struct list reads_new;   /* of this turn, need a read-index round */
     struct list reads_asked; /* in a round */
     struct list reads_lsn;   /* know their LSN, not applied yet */
@@ -65,22 +71,63 @@ struct shard {
     bool has_key;
     bool no_space;
     bool installing;
+    bool stepping; /* inside raft_step and what follows from it */
+    bool closing;
 
     struct flush *flush; /* being collected */
     bool flushing;       /* begun and not ended */
     usec_t raft_deadline;
     usec_t expiry_at;
-    struct raft_entry *heads; /* scratch for one append message */
+    /* Scratch for one append message of at most `heads_max` entries. */
+    struct raft_entry *heads;
     struct entry **refs;
+    uint32_t heads_max;
     struct json json; /* scratch for scans */
 };
+
+/* ---- request.c --------------------------------------------------------------
+ */
 
 /* Ends a request: takes it out of its list, counts, calls done. */
 void shard_finish(struct shard *s, struct shard_request *req);
 void shard_fail(struct shard *s, struct shard_request *req, int err);
+/* All of a list; what their callbacks submit is not among them. */
+void shard_fail_all(struct shard *s, struct list *requests, int err);
+/* Answers the requests of a list whose deadline has passed. */
+void shard_expire(struct shard *s, usec_t now, struct list *requests, int err);
 
-/* A long or short scan (scan.c). Answers at once, or puts the request into
- * s->scans. */
+/* Serves what waited for an LSN that is applied by now. */
+void shard_serve_ready(struct shard *s);
+/* A read-index round came back. */
+void shard_reads_done(struct shard *s, const struct raft_read_done *done);
+/* Answers the writes up to s->ack_seen, and the refusals that rest on no more
+ * than that. */
+void shard_answer_writes(struct shard *s, usec_t now);
+/* The turn's writes will not be proposed: their effects disappear, their
+ * requests and all refusals go to `cancelled`, to be answered NOT_LEADER. */
+void shard_cancel_queue(struct shard *s, struct list *cancelled);
+
+/* ---- step.c
+ * ------------------------------------------------------------------
+ */
+
+/* Where the payloads of a step's entries are. */
+struct step_payloads {
+    const struct bytes *bytes; /* of a message */
+    struct entry **entries;    /* of a proposal: references are taken over */
+};
+
+/* Steps the core and carries out what it asks for. `payloads` may be NULL. */
+int shard_step(struct shard *s, const struct raft_event *event,
+               const struct step_payloads *payloads);
+/* Proposes the writes queued in this turn. */
+void shard_propose(struct shard *s, usec_t now);
+
+/* ---- scan.c
+ * ------------------------------------------------------------------
+ */
+
+/* A long or short scan. Answers at once, or puts the request into s->scans. */
 void shard_scan_start(struct shard *s, struct shard_request *req);
 /* One slice of the oldest long scan; true when some are left. */
 bool shard_scan_slice(struct shard *s);

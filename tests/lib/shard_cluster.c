@@ -387,8 +387,9 @@ void cluster_start(struct cluster *c, raft_id id)
     };
     restored.commit_lsn = restored.base_lsn;
     struct bytes blob;
-    if (kv_mem_info(n->store, "config", &blob) == ERR_OK)
+    if (kv_mem_info(n->store, SHARD_INFO_CONFIG, &blob) == ERR_OK)
         CHECK(raft_config_decode(blob, &restored.config) == ERR_OK);
+    (void)kv_mem_info(n->store, SHARD_INFO_DEDUPE, &restored.dedupe);
     struct err_msg msg;
     CHECK(shard_open(&options, &restored, c->now, &msg, &n->shard) == ERR_OK);
     mem_free(replay.entries);
@@ -493,7 +494,7 @@ static void snapshot_open(struct cluster *c, struct snapshot *snap)
     snap->term = kv_mem_flushed_term(from->store);
     struct raft_msg offer;
     struct bytes blob;
-    if (kv_mem_info(from->store, "config", &blob) != ERR_OK ||
+    if (kv_mem_info(from->store, SHARD_INFO_CONFIG, &blob) != ERR_OK ||
         shard_snapshot_offer(from->shard, snap->to, snap->lsn, &offer) !=
             ERR_OK) {
         shard_snapshot_sent(from->shard, c->now, snap->to, false);
@@ -537,7 +538,9 @@ static void snapshot_receive(struct cluster *c, struct snapshot *snap)
         return;
     kv_mem_copy(to->store, snap->state);
     c->installed++;
-    shard_adopted(to->shard, c->now);
+    struct bytes dedupe = bytes_of(NULL, 0);
+    (void)kv_mem_info(to->store, SHARD_INFO_DEDUPE, &dedupe);
+    shard_adopted(to->shard, c->now, dedupe);
     snapshot_end(c, snap, true);
 }
 

@@ -1,0 +1,177 @@
+/* What outlives the turn: flushes to the store, and snapshots in place of a log
+ * that is too old. */
+#include <string.h>
+
+#include "node/base/check.h"
+#include "node/shard/record.h"
+#include "node/shard/shard_impl.h"
+
+size_t shard_dirty_bytes(const struct shard *s)
+{
+    return memtable_bytes(s->memtable);
+}
+
+/* What goes into the store beside the records, as of `lsn`. */
+static void flush_infos(struct shard *s, struct flush *f)
+{
+    struct buf blob;
+    buf_init(&blob, FLUSH_INFO_BYTES_MAX);
+    CHECK(raft_config_encode(raft_config_at(s->raft, f->lsn), &blob) == ERR_OK);
+    CHECK(flush_set_info(f, SHARD_INFO_CONFIG,
+                         bytes_of(buf_bytes(&blob), buf_len(&blob))) == ERR_OK);
+    buf_clear(&blob);
+    CHECK(dedupe_encode(&s->dedupe, f->lsn, &blob) == ERR_OK);
+    CHECK(flush_set_info(f, SHARD_INFO_DEDUPE,
+                         bytes_of(buf_bytes(&blob), buf_len(&blob))) == ERR_OK);
+    buf_free(&blob);
+}
+
+bool shard_flush_begin(struct shard *s)
+{
+    /* Only what this node's own log would bring back: the flushed state must
+     * not be ahead of the log's terms, and the log is cut up to it. */
+    uint64_t lsn = raft_durable_lsn(s->raft);
+    uint64_t base = kv_flushed_lsn(s->kv);
+    uint64_t term;
+    if (s->flushing || s->installing || lsn <= base)
+        return false;
+    CHECK(raft_term_at(s->raft, lsn, &term) == ERR_OK);
+    s->flush = flush_new(base, lsn, term);
+    s->flushing = true;
+    flush_infos(s, s->flush);
+    flush_collect(s->flush, s->memtable, SHARD_COLLECT_BUDGET);
+    return true;
+}
+
+struct flush *shard_flush_take(struct shard *s)
+{
+    if (s->flush == NULL || !s->flush->complete)
+        return NULL;
+    return TAKE(s->flush);
+}
+
+bool shard_flush_pending(const struct shard *s)
+{
+    return s->flushing;
+}
+
+void shard_flush_failed(struct shard *s)
+{
+    CHECK(s->flushing && s->flush == NULL);
+    s->flushing = false;
+}
+
+/* Where the log in memory may begin: at the flushed LSN, less what is kept for
+ * followers that lag a little. */
+static uint64_t compact_point(const struct shard *s, uint64_t flushed)
+{
+    size_t bytes = 0;
+    uint64_t lsn = flushed;
+    while (lsn > s->entries.first && flushed - lsn < SHARD_RETAIN_ENTRIES) {
+        bytes += entry_bytes(entries_at(&s->entries, lsn));
+        if (bytes > SHARD_RETAIN_BYTES)
+            break;
+        lsn--;
+    }
+    return lsn;
+}
+
+void shard_flushed(struct shard *s, usec_t now, const struct flush *f)
+{
+    CHECK(s->flushing && s->flush == NULL);
+    CHECK(kv_flushed_lsn(s->kv) >= f->lsn);
+    s->flushing = false;
+    uint64_t lsn = compact_point(s, f->lsn);
+    if (s->installing || lsn <= raft_base_lsn(s->raft))
+        return;
+    struct raft_event event = {
+        .type = RAFT_EV_COMPACT, .now_us = now, .compact = {.lsn = lsn}};
+    CHECK(shard_step(s, &event, NULL) == ERR_OK);
+    entries_drop_below(&s->entries, lsn + 1);
+}
+
+bool shard_trim(struct shard *s, size_t budget)
+{
+    return memtable_trim(s->memtable, kv_flushed_lsn(s->kv), budget);
+}
+
+uint64_t shard_keep_from(const struct shard *s)
+{
+    return kv_flushed_lsn(s->kv) + 1;
+}
+
+bool shard_drop_container(struct shard *s, uint32_t container, size_t budget)
+{
+    CHECK(container >= CONTAINER_FIRST_USER);
+    uint8_t prefix[RECORD_PREFIX_LEN];
+    for (int table = RECORD_TABLE_TEXT; table <= RECORD_TABLE_ID; table++) {
+        record_prefix((uint8_t)table, container, prefix);
+        if (!memtable_drop_prefix(s->memtable, bytes_of(prefix, sizeof(prefix)),
+                                  budget))
+            return false;
+    }
+    return true;
+}
+
+/* ---- snapshots
+ * ------------------------------------------------------------------
+ */
+
+int shard_snapshot_offer(const struct shard *s, raft_id to, uint64_t lsn,
+                         struct raft_msg *msg_out)
+{
+    return raft_snapshot_offer(s->raft, to, lsn, msg_out);
+}
+
+void shard_snapshot_sent(struct shard *s, usec_t now, raft_id to, bool ok)
+{
+    struct raft_event event = {.type = RAFT_EV_SNAPSHOT_SENT,
+                               .now_us = now,
+                               .snapshot_sent = {.id = to, .ok = ok}};
+    shard_step(s, &event, NULL);
+}
+
+int shard_installed(struct shard *s, usec_t now, raft_id from, uint64_t lsn,
+                    uint64_t term, const struct raft_config *config)
+{
+    /* A flush still under way writes to the state that is replaced. */
+    if (s->flushing || s->installing)
+        return ERR_AGAIN;
+    struct raft_event event = {
+        .type = RAFT_EV_INSTALLED,
+        .now_us = now,
+        .installed = {
+            .from = from, .lsn = lsn, .term = term, .config = config}};
+    int err = shard_step(s, &event, NULL);
+    if (err != ERR_OK)
+        return err;
+    if (!s->installing)
+        return ERR_STALE; /* the log already agrees up to there */
+    shard_fail_all(s, &s->scans, ERR_NO_LEADER);
+    return ERR_OK;
+}
+
+/* What the adopted state remembers of operations, then what was logged since
+ * the reset. A list that is none counts as empty: it came from outside. */
+static void adopt_dedupe(struct shard *s, struct bytes blob)
+{
+    dedupe_truncate(&s->dedupe, 0);
+    if (blob.len > 0 && dedupe_decode(&s->dedupe, blob) != ERR_OK)
+        dedupe_truncate(&s->dedupe, 0);
+    for (uint64_t lsn = s->entries.first; lsn < s->entries.next; lsn++) {
+        struct entry *e = entries_at(&s->entries, lsn);
+        if (e->type == RAFT_ENTRY_DATA)
+            dedupe_add(&s->dedupe, e);
+    }
+}
+
+void shard_adopted(struct shard *s, usec_t now, struct bytes dedupe)
+{
+    CHECK(s->installing && !s->stepping);
+    CHECK(kv_flushed_lsn(s->kv) <= s->commit_seen);
+    s->installing = false;
+    adopt_dedupe(s, dedupe);
+    s->env->on_committed(s->env->user, s, NULL);
+    shard_serve_ready(s);
+    shard_tick(s, now);
+}

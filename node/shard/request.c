@@ -1,0 +1,448 @@
+/* Requests: what is asked of a replica, how it waits, how it is answered.
+ *
+ * A write that fails (there is such a record already, there is none, the tag is
+ * another) has read something, and what it read may not be committed yet, or
+ * may be what a deposed leader remembers. Such a refusal waits like a read:
+ * until everything it rests on is acknowledged and the lease holds.
+ */
+#include <string.h>
+
+#include "node/base/check.h"
+#include "node/base/mem.h"
+#include "node/catalog/rid.h"
+#include "node/shard/evaluate.h"
+#include "node/shard/record.h"
+#include "node/shard/shard_impl.h"
+#include "node/store/effects.h"
+
+/* What a write may take beside its document: keys, framing, properties. */
+#define WRITE_OVERHEAD 1024
+
+static struct shard_request *request_of(struct list *node)
+{
+    return LIST_ENTRY(node, struct shard_request, node);
+}
+
+/* ---- ending ----------------------------------------------------------------
+ */
+
+void shard_finish(struct shard *s, struct shard_request *req)
+{
+    list_remove(&req->node);
+    shard_scan_free(req);
+    CHECK(s->waiting > 0);
+    s->waiting--;
+    req->done(req, &req->result);
+}
+
+void shard_fail(struct shard *s, struct shard_request *req, int err)
+{
+    CHECK(err != ERR_OK);
+    req->result.err = err;
+    buf_free(&req->result.body);
+    shard_finish(s, req);
+}
+
+void shard_fail_all(struct shard *s, struct list *requests, int err)
+{
+    struct list taken;
+    list_init(&taken);
+    list_splice(&taken, requests);
+    while (!list_empty(&taken))
+        shard_fail(s, request_of(taken.next), err);
+}
+
+void shard_expire(struct shard *s, usec_t now, struct list *requests, int err)
+{
+    struct list over;
+    list_init(&over);
+    LIST_EACH_SAFE(node, requests)
+    {
+        if (request_of(node)->deadline_us <= now) {
+            list_remove(node);
+            list_push_back(&over, node);
+        }
+    }
+    shard_fail_all(s, &over, err);
+}
+
+/* Puts a request where its LSN belongs; it is nearly always the end. */
+static void wait_by_lsn(struct list *waiting, struct shard_request *req)
+{
+    struct list *after = waiting->prev;
+    while (after != waiting && request_of(after)->lsn > req->lsn)
+        after = after->prev;
+    list_push_front(after, &req->node);
+}
+
+/* ---- reads -----------------------------------------------------------------
+ */
+
+static int read_record(struct shard *s, const struct op *op,
+                       struct op_result *result)
+{
+    struct bytes sealed;
+    int err = kv_begin(s->kv);
+    if (err != ERR_OK)
+        return err;
+    err = evaluate_find(s->memtable, s->kv, &op->at, s->commit_seen,
+                        &result->record, &result->etag, &sealed);
+    if (err == ERR_OK)
+        err = evaluate_condition(op, &result->etag);
+    if (err == ERR_OK) {
+        struct record_key key;
+        record_text_key(&op->at, result->record, &key);
+        err = seal_open(s->sealer, s->id, record_key_bytes(&key), 0, sealed,
+                        NULL, &result->body);
+    }
+    kv_end(s->kv);
+    return err;
+}
+
+/* Answers a read whose LSN is applied. */
+static void serve(struct shard *s, struct shard_request *req)
+{
+    struct op_result *result = &req->result;
+    CHECK(!s->installing && req->lsn <= s->commit_seen);
+    result->lsn = s->commit_seen;
+    result->term = raft_term(s->raft);
+    switch (req->op->kind) {
+    case OP_READ:
+        result->err = read_record(s, req->op, result);
+        shard_finish(s, req);
+        return;
+    case OP_SCAN:
+        shard_scan_start(s, req);
+        return;
+    case OP_BARRIER:
+        result->err = ERR_OK;
+        shard_finish(s, req);
+        return;
+    default:
+        CHECK_UNREACHABLE();
+    }
+}
+
+/* Whether this replica may answer from its own state: it leads, its lease
+ * holds, and it has committed an entry of its term (thesis 6.4). */
+static bool lease_holds(const struct shard *s, usec_t now)
+{
+    uint64_t term;
+    return raft_role(s->raft) == RAFT_LEADER && raft_may_ack(s->raft, now) &&
+           raft_term_at(s->raft, raft_commit_lsn(s->raft), &term) == ERR_OK &&
+           term == raft_term(s->raft);
+}
+
+static void serve_at(struct shard *s, struct shard_request *req, uint64_t lsn)
+{
+    req->lsn = lsn;
+    if (lsn <= s->commit_seen)
+        serve(s, req);
+    else
+        list_push_back(&s->reads_lsn, &req->node);
+}
+
+static void submit_read(struct shard *s, usec_t now, struct shard_request *req)
+{
+    const struct op *op = req->op;
+    if (op->kind == OP_BARRIER && op->min_lsn != 0)
+        serve_at(s, req, op->min_lsn);
+    else if (lease_holds(s, now))
+        /* What is acknowledged may be above the commit point where the write
+         * region acknowledges alone. */
+        serve_at(s, req, s->ack_seen);
+    else
+        list_push_back(&s->reads_new, &req->node);
+}
+
+void shard_serve_ready(struct shard *s)
+{
+    struct list ready;
+    list_init(&ready);
+    LIST_EACH_SAFE(node, &s->reads_lsn)
+    {
+        if (request_of(node)->lsn <= s->commit_seen) {
+            list_remove(node);
+            list_push_back(&ready, node);
+        }
+    }
+    while (!list_empty(&ready))
+        serve(s, request_of(list_pop_front(&ready)));
+}
+
+/* Rounds end in the order in which they began, and so lie in reads_asked. */
+void shard_reads_done(struct shard *s, const struct raft_read_done *done)
+{
+    struct list over;
+    list_init(&over);
+    while (!list_empty(&s->reads_asked)) {
+        struct shard_request *req = request_of(s->reads_asked.next);
+        if (req->read > done->id)
+            break;
+        list_remove(&req->node);
+        req->lsn = done->lsn;
+        list_push_back(done->result == ERR_OK ? &s->reads_lsn : &over,
+                       &req->node);
+    }
+    shard_fail_all(s, &over, ERR_NO_LEADER);
+}
+
+/* ---- answering writes -------------------------------------------------------
+ */
+
+/* The text that a logged write put, from its entry. */
+static void entry_text(struct shard *s, const struct entry *e, struct buf *out)
+{
+    struct effects_head head;
+    struct effects_iter iter;
+    struct effect effect;
+    CHECK(effects_open(entry_payload(e), &head, &iter) == ERR_OK);
+    while (effects_next(&iter, &effect)) {
+        if (effect.kind != EFFECT_PUT ||
+            effect.key.data[0] != RECORD_TABLE_TEXT)
+            continue;
+        (void)seal_open(s->sealer, s->id, effect.key, e->lsn, effect.value,
+                        NULL, out);
+        return;
+    }
+}
+
+/* Fills the answer of a write that an earlier attempt had logged: the text it
+ * stored, from the log's tail in memory or, unless it was replaced since, from
+ * the record. Else the answer has no text. */
+static void recall_text(struct shard *s, struct shard_request *req)
+{
+    struct op_result *result = &req->result;
+    struct entry *e = entries_at(&s->entries, req->lsn);
+    if (e != NULL) {
+        entry_text(s, e, &result->body);
+        return;
+    }
+    struct op as_read = {.kind = OP_READ,
+                         .shard = s->id,
+                         .at = req->op->at,
+                         .condition = OP_COND_IF_MATCH,
+                         .etag = result->etag};
+    struct op_result current;
+    op_result_init(&current);
+    if (read_record(s, &as_read, &current) == ERR_OK) {
+        buf_free(&result->body);
+        result->body = current.body;
+    } else {
+        op_result_free(&current);
+    }
+}
+
+static void answer_write(struct shard *s, struct shard_request *req)
+{
+    req->result.err = ERR_OK;
+    if (req->repeated)
+        recall_text(s, req);
+    shard_finish(s, req);
+}
+
+/* Moves the requests up to `lsn` from the front of a list. */
+static void take_up_to(struct list *waiting, uint64_t lsn, struct list *taken)
+{
+    while (!list_empty(waiting) && request_of(waiting->next)->lsn <= lsn)
+        list_push_back(taken, list_pop_front(waiting));
+}
+
+void shard_answer_writes(struct shard *s, usec_t now)
+{
+    struct list acked, refused;
+    list_init(&acked);
+    list_init(&refused);
+    take_up_to(&s->writes, s->ack_seen, &acked);
+    if (!list_empty(&s->refusals) && lease_holds(s, now))
+        take_up_to(&s->refusals, s->ack_seen, &refused);
+    while (!list_empty(&acked))
+        answer_write(s, request_of(acked.next));
+    while (!list_empty(&refused)) {
+        struct shard_request *req = request_of(refused.next);
+        shard_fail(s, req, req->result.err);
+    }
+}
+
+/* ---- writes ----------------------------------------------------------------
+ */
+
+/* The LSN that the next write gets, and no other. */
+static uint64_t next_lsn(const struct shard *s)
+{
+    return raft_last_lsn(s->raft) + 1 + s->queue_len;
+}
+
+static void queue_entry(struct shard *s, struct entry *e)
+{
+    CHECK(e->lsn == next_lsn(s) && e->term == raft_term(s->raft));
+    if (s->queue_len == s->queue_cap) {
+        s->queue_cap = s->queue_cap > 0 ? s->queue_cap * 2 : 64;
+        s->queue = mem_realloc(s->queue, s->queue_cap * sizeof(struct entry *));
+    }
+    s->queue[s->queue_len++] = e;
+    s->queue_bytes += e->len;
+    CHECK(memtable_apply(s->memtable, e) == ERR_OK);
+    dedupe_add(&s->dedupe, e);
+}
+
+/* LSNs that a cancelled queue was sealed for must not be sealed for again while
+ * this term lasts: entries without effects take them. */
+static void skip_sealed(struct shard *s)
+{
+    uint64_t term = raft_term(s->raft);
+    while (s->sealed_term == term && next_lsn(s) <= s->sealed_lsn) {
+        static const struct effects_head nobody;
+        struct effects_builder b;
+        struct entry *e;
+        CHECK(effects_begin(&b, &nobody) == ERR_OK);
+        CHECK(effects_finish(&b, next_lsn(s), term, RAFT_ENTRY_DATA, &e) ==
+              ERR_OK);
+        queue_entry(s, e);
+    }
+}
+
+void shard_cancel_queue(struct shard *s, struct list *cancelled)
+{
+    list_splice(cancelled, &s->queued);
+    list_splice(cancelled, &s->refusals);
+    if (s->queue_len == 0)
+        return;
+    memtable_truncate(s->memtable, s->queue[0]->lsn);
+    dedupe_truncate(&s->dedupe, s->queue[0]->lsn);
+    for (uint32_t i = 0; i < s->queue_len; i++)
+        entry_unref(TAKE(s->queue[i]));
+    s->queue_len = 0;
+    s->queue_bytes = 0;
+}
+
+/* Why no write can be accepted now, whatever it is. */
+static int refuse_write(const struct shard *s, const struct op *op)
+{
+    if (!s->has_key)
+        return ERR_UNAVAILABLE;
+    if (s->no_space)
+        return ERR_NO_SPACE;
+    if (next_lsn(s) > RID_LSN_MAX)
+        return ERR_LIMIT;
+    size_t bytes = (size_t)(s->appended_bytes - s->committed_bytes) +
+                   s->queue_bytes + op->body.len + WRITE_OVERHEAD;
+    if (next_lsn(s) - s->commit_seen > SHARD_UNCOMMITTED_ENTRIES_MAX ||
+        bytes > SHARD_UNCOMMITTED_BYTES_MAX ||
+        !memtable_has_room(s->memtable, op->body.len + WRITE_OVERHEAD))
+        return ERR_THROTTLED;
+    return ERR_OK;
+}
+
+/* The operation was logged before: answers it, or waits for its entry. */
+static bool submit_repeated(struct shard *s, struct shard_request *req)
+{
+    struct dedupe_found found;
+    if (!dedupe_find(&s->dedupe, req->op->id, &found))
+        return false;
+    req->repeated = true;
+    req->lsn = found.lsn;
+    req->result.lsn = found.lsn;
+    req->result.term = found.term;
+    req->result.record = found.record;
+    req->result.created = found.created;
+    req->result.etag = (struct etag){
+        .term = found.term, .lsn = found.lsn, .shard = s->id, .position = 0};
+    if (found.lsn <= s->commit_seen)
+        answer_write(s, req);
+    else if (found.lsn <= raft_last_lsn(s->raft))
+        wait_by_lsn(&s->writes, req);
+    else /* of this very turn: it shares the fate of the queue */
+        wait_by_lsn(&s->queued, req);
+    return true;
+}
+
+/* Whether an error says something about the records there are. */
+static bool is_refusal(int err)
+{
+    return err == ERR_EXISTS || err == ERR_NOT_FOUND || err == ERR_PRECONDITION;
+}
+
+static void submit_refused(struct shard *s, usec_t now,
+                           struct shard_request *req, int err)
+{
+    req->lsn = next_lsn(s) - 1;
+    if (is_refusal(err) && (req->lsn > s->ack_seen || !lease_holds(s, now))) {
+        buf_free(&req->result.body);
+        list_push_back(&s->refusals, &req->node);
+    } else {
+        shard_fail(s, req, err);
+    }
+}
+
+static void submit_write(struct shard *s, usec_t now, struct shard_request *req)
+{
+    if (raft_role(s->raft) != RAFT_LEADER || raft_transferring(s->raft) != 0) {
+        shard_fail(s, req, ERR_NOT_LEADER);
+        return;
+    }
+    /* First of all: what was logged was not refused, however full the node is
+     * by now. */
+    if (submit_repeated(s, req))
+        return;
+    int err = refuse_write(s, req->op);
+    if (err != ERR_OK) {
+        req->result.retry_after_ms =
+            err == ERR_THROTTLED ? SHARD_RETRY_AFTER_MS : 0;
+        shard_fail(s, req, err);
+        return;
+    }
+    skip_sealed(s);
+    struct evaluate_at at = {.shard = s->id,
+                             .term = raft_term(s->raft),
+                             .lsn = next_lsn(s),
+                             .now_s = s->env->wall_sec(s->env->user),
+                             .key_id = s->key_id,
+                             .sealer = s->sealer,
+                             .memtable = s->memtable,
+                             .kv = s->kv};
+    struct entry *e = NULL;
+    err = evaluate_write(&at, req->op, &req->result, &e);
+    if (err != ERR_OK) {
+        submit_refused(s, now, req, err);
+        return;
+    }
+    req->lsn = s->sealed_lsn = at.lsn;
+    s->sealed_term = at.term;
+    queue_entry(s, e);
+    list_push_back(&s->queued, &req->node);
+}
+
+static bool container_deleted(const struct shard *s, uint32_t container)
+{
+    return container >= CONTAINER_FIRST_USER &&
+           s->env->container_deleted != NULL &&
+           s->env->container_deleted(s->env->user, s, container);
+}
+
+void shard_submit(struct shard *s, usec_t now, struct shard_request *req)
+{
+    CHECK_OBJ(s, SHARD_MAGIC);
+    CHECK(req->op->shard == s->id && req->done != NULL);
+    op_result_init(&req->result);
+    list_init(&req->node);
+    req->scan = NULL;
+    req->repeated = false;
+    req->lsn = req->read = 0;
+    s->waiting++;
+    if (s->closing) {
+        shard_fail(s, req, ERR_UNAVAILABLE);
+    } else if (s->installing) {
+        shard_fail(s, req, ERR_NO_LEADER);
+    } else if (s->waiting > SHARD_WAITING_MAX) {
+        req->result.retry_after_ms = SHARD_RETRY_AFTER_MS;
+        shard_fail(s, req, ERR_THROTTLED);
+    } else if (container_deleted(s, req->op->at.container)) {
+        req->result.parent_missing = true;
+        shard_fail(s, req, ERR_NOT_FOUND);
+    } else if (req->op->kind == OP_WRITE) {
+        submit_write(s, now, req);
+    } else {
+        submit_read(s, now, req);
+    }
+}
