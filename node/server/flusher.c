@@ -25,21 +25,32 @@ static void drop_run(struct helper_job *job)
                            FLUSHER_DROP_BUDGET, &f->drop_more);
 }
 
+/* A budget's worth was deleted: the next table, or the next container. */
+static void drop_advance(struct flusher *f)
+{
+    if (f->drop_more)
+        return;
+    if (f->drop_table < RECORD_TABLE_ID) {
+        f->drop_table++;
+        return;
+    }
+    f->drop_count--;
+    memmove(f->drops, f->drops + 1, f->drop_count * sizeof(*f->drops));
+    f->drop_table = RECORD_TABLE_TEXT;
+    f->drop_memory = false;
+}
+
 static void drop_done(struct inbox_message *m, void *owner)
 {
     (void)owner;
     struct flusher *f = LIST_ENTRY(m, struct flusher, job.message);
     f->running = false;
-    if (f->err != ERR_OK) {
+    if (f->err == ERR_FULL)
+        f->err = engine_grow(f->replica->engine);
+    else if (f->err == ERR_OK)
+        drop_advance(f);
+    if (f->err != ERR_OK)
         f->retry_us = clock_mono_us() + FLUSHER_RETRY_US;
-    } else if (!f->drop_more && f->drop_table < RECORD_TABLE_ID) {
-        f->drop_table++;
-    } else if (!f->drop_more) {
-        f->drop_count--;
-        memmove(f->drops, f->drops + 1, f->drop_count * sizeof(*f->drops));
-        f->drop_table = RECORD_TABLE_TEXT;
-        f->drop_memory = false;
-    }
     worker_wake(f->replica->worker);
 }
 

@@ -1,8 +1,9 @@
-/* A worker's helper thread: runs the calls that block (log append and sync,
+/* A worker's helper threads: run the calls that block (log append and sync,
  * flushes, snapshots), so that the loop never does.
  *
- * Two lanes, so that a long flush does not hold up the log: jobs of one lane
- * run one after the other, in order; the lanes run side by side.
+ * A thread per lane, so that a long flush holds up neither the log nor the
+ * making of its next segment: jobs of one lane run one after the other, in
+ * order; the lanes run side by side.
  */
 #ifndef BASTIDE_SERVER_HELPER_H
 #define BASTIDE_SERVER_HELPER_H
@@ -14,8 +15,9 @@
 #include "node/server/inbox.h"
 
 enum helper_lane {
-    HELPER_LOG,   /* log appends and syncs: latency matters */
-    HELPER_STORE, /* flushes, snapshots, range deletions */
+    HELPER_LOG,    /* log appends and syncs: latency matters */
+    HELPER_STORE,  /* flushes, snapshots, range deletions */
+    HELPER_UPKEEP, /* the log's next segment, deletion of old ones */
     HELPER_LANES
 };
 

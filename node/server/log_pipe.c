@@ -89,6 +89,8 @@ static void batch_done(struct inbox_message *m, void *owner)
         shard_persisted(w->replicas[i].shard, now, b->written[i]);
     wal_batch_clear(b->records);
     list_push_back(&p->spare, &b->node);
+    if (wal_wants_maintenance(p->wal))
+        worker_maintain_log(w);
 }
 
 static void pipe_submit(struct log_pipe *p)

@@ -116,7 +116,7 @@ static void maintain_done(struct inbox_message *message, void *owner)
     mem_free(m);
 }
 
-static void maintain_log(struct worker *w)
+void worker_maintain_log(struct worker *w)
 {
     if (w->maintaining)
         return;
@@ -131,7 +131,7 @@ static void maintain_log(struct worker *w)
     m->job.run = maintain_run;
     m->job.message.deliver = maintain_done;
     w->maintaining = true;
-    helper_submit(&w->helper, HELPER_STORE, &m->job);
+    helper_submit(&w->helper, HELPER_UPKEEP, &m->job);
 }
 
 static void on_chores(struct ev_loop *loop, struct ev_timer *t, int events)
@@ -148,7 +148,7 @@ static void on_chores(struct ev_loop *loop, struct ev_timer *t, int events)
     steward_check(w->steward);
     stand_in_check(w);
     if (++w->chore_count % WORKER_MAINTAIN_EVERY == 0)
-        maintain_log(w);
+        worker_maintain_log(w);
 }
 
 /* ---- calls from elsewhere

@@ -163,6 +163,10 @@ struct worker_call {
 void worker_run(struct worker *w, void (*fn)(struct worker *w, void *arg),
                 void *arg);
 
+/* Has the log's next segment made and old ones deleted, if that is not under
+ * way. */
+void worker_maintain_log(struct worker *w);
+
 /* On the worker that owns the meta shard: its leader is now this node, so the
  * account names that node's region as the write region. */
 void worker_meta_leader(struct worker *meta, raft_id leader);
