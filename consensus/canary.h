@@ -17,7 +17,7 @@ enum raft_canary {
     RAFT_CANARY_ACK_BEFORE_SYNC, /* acknowledges what is not durable */
     RAFT_CANARY_MAJORITY_ONLY,   /* elects without the write region */
     RAFT_CANARY_READ_AT_ONCE,    /* serves reads without asking a quorum */
-    RAFT_CANARY_SKIP_JOINT,      /* counts the new half alone */
+    RAFT_CANARY_SKIP_JOINT,      /* asks the new half alone */
 };
 
 #ifndef RAFT_CANARY

@@ -284,8 +284,10 @@ void raft_tally(struct raft *r)
     enum raft_ack ack = (enum raft_ack)r->campaign_rule.ack;
     if (CANARY(MAJORITY_ONLY))
         ack = RAFT_ACK_COMMIT;
-    switch (quorum_votes(trail_config(&r->trail), ack, r->campaign_rule.region,
-                         vote_of, r)) {
+    struct raft_config c = *trail_config(&r->trail);
+    if (CANARY(SKIP_JOINT))
+        c.joint = false;
+    switch (quorum_votes(&c, ack, r->campaign_rule.region, vote_of, r)) {
     case QUORUM_PENDING:
         return;
     case QUORUM_LOST:

@@ -386,6 +386,8 @@ static int compact(struct raft *r, const struct raft_event *ev)
         return ERR_INVALID;
     if (lsn <= r->trail.base_lsn)
         return ERR_OK;
+    if (trail_config_at(&r->trail, lsn)->n == 0)
+        return ERR_INVALID;
     trail_compact(&r->trail, lsn);
     raft_note(r, RAFT_TRACE_COMPACT, 0, lsn, 0);
     return ERR_OK;

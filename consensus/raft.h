@@ -335,7 +335,10 @@ struct raft_event {
         } snapshot_sent;
 
         /* Forget the trail up to `lsn`; a snapshot at or above `lsn` can be
-         * made. At most commit_lsn and durable, else ERR_INVALID. */
+         * made. ERR_INVALID: above commit_lsn or not durable yet, or
+         * raft_config_at(r, lsn) is empty (a node that was added does not know
+         * the members of before that, so its snapshot would be of no use to
+         * others). */
         struct {
             uint64_t lsn;
         } compact;

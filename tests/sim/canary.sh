@@ -13,7 +13,7 @@ for program in "$@"; do
     FORGET_VOTE) shape=3x1-storm limit=1000 ;;
     COUNT_OLD_TERM) shape=3x1-storm limit=300 ;;
     MAJORITY_ONLY) shape=1x3+3 limit=100 ;;
-    SKIP_JOINT) shape=3x1+2 limit=1000 ;;
+    SKIP_JOINT) shape=5x1+1 limit=100 ;;
     *) shape=3x1 limit=200 ;;
     esac
     out=$("$program" --canary $limit --shape $shape 2>&1)

@@ -581,6 +581,8 @@ static void raft_replica_compact(struct sim_replica *p, usec_t now_us,
     uint64_t term = 0;
     if (base <= p->base_lsn || raft_term_at(p->raft, lsn, &term) != ERR_OK)
         return;
+    if (raft_config_at(p->raft, lsn)->n == 0)
+        return;
     p->snap = p->state;
     p->snap_term = term;
     p->snap_config = *raft_config_at(p->raft, lsn);
