@@ -187,11 +187,19 @@ void flusher_free(struct flusher *f)
     mem_free(TAKE(f->drops));
 }
 
+/* Early enough that writes go on while a flush runs, whatever the limit. */
+static size_t flush_at(const struct flusher *f)
+{
+    const struct worker *w = f->replica->worker;
+    size_t share = w->node->config->limits.memtable_bytes / w->replica_count;
+    return share / 4 < FLUSHER_BYTES ? share / 4 : FLUSHER_BYTES;
+}
+
 void flusher_check(struct flusher *f, usec_t now, bool force)
 {
     if (f->running || f->flush != NULL || now < f->retry_us)
         return;
-    if (force || shard_dirty_bytes(f->replica->shard) >= FLUSHER_BYTES ||
+    if (force || shard_dirty_bytes(f->replica->shard) >= flush_at(f) ||
         now - f->flushed_us >= FLUSHER_INTERVAL_US)
         if (shard_flush_begin(f->replica->shard))
             worker_wake(f->replica->worker);

@@ -13,7 +13,8 @@
 
 struct replica;
 
-/* A shard is flushed when it holds this much in memory, or after this time. */
+/* A shard is flushed when it holds this much in memory (or a quarter of what it
+ * may hold, if that is less), or after this time. */
 #define FLUSHER_BYTES ((size_t)8 << 20)
 #define FLUSHER_INTERVAL_US (10 * USEC_PER_SEC)
 #define FLUSHER_RETRY_US (USEC_PER_SEC / 2)

@@ -197,13 +197,17 @@ void log_pipe_kick(struct log_pipe *p)
     } else {
         return;
     }
+    p->syncing_since_us = clock_mono_us();
     p->syncing->job.run = batch_run;
     p->syncing->job.message.deliver = batch_done;
     pipe_submit(p);
 }
 
-bool log_pipe_idle(const struct log_pipe *p)
+bool log_pipe_gathers(const struct log_pipe *p, usec_t now, usec_t *until_out)
 {
-    return p->syncing == NULL && list_empty(&p->waiting) &&
-           wal_batch_empty(p->filling->records);
+    usec_t until = p->syncing_since_us + LOG_PIPE_GATHER_US;
+    if (p->syncing == NULL || p->failing || now >= until)
+        return false;
+    *until_out = until;
+    return true;
 }

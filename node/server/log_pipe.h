@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "node/base/clock.h"
 #include "node/base/list.h"
 #include "node/server/helper.h"
 #include "node/store/wal.h"
@@ -24,6 +25,10 @@ struct shard;
 /* Batches that wait; far above what Raft's windows let come in. */
 #define LOG_PIPE_BATCHES_MAX 64
 #define LOG_PIPE_RETRY_MS 200
+/* How long writes are held back for the sake of fewer, larger batches. A sync
+ * takes a fraction of that; a disk that is slower than that must not keep
+ * followers, whose disks may be faster, from having the entries. */
+#define LOG_PIPE_GATHER_US (2 * USEC_PER_MS)
 
 struct log_batch {
     struct helper_job job;
@@ -43,8 +48,9 @@ struct log_pipe {
     struct list spare;         /* for the next turns */
     uint32_t batch_count;
     struct ev_timer retry;
+    usec_t syncing_since_us;
     bool failing;
-    uint64_t appends, append_us_total, append_us_max;
+    uint64_t appends;
 };
 
 void log_pipe_init(struct log_pipe *p, struct worker *w, struct wal *wal);
@@ -61,7 +67,9 @@ void log_pipe_reset(struct log_pipe *p, uint16_t shard, uint64_t lsn,
 
 /* End of a turn: hands over what there is, if nothing is under way. */
 void log_pipe_kick(struct log_pipe *p);
-/* Nothing is waiting or under way. */
-bool log_pipe_idle(const struct log_pipe *p);
+/* Whether writes had better gather for the next batch: one is being synced, and
+ * not for longer than LOG_PIPE_GATHER_US. `until_out` (set when true): when to
+ * ask again at the latest. */
+bool log_pipe_gathers(const struct log_pipe *p, usec_t now, usec_t *until_out);
 
 #endif

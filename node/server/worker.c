@@ -42,9 +42,9 @@ static void on_busy(struct ev_loop *loop, struct ev_idle *idle, int events)
     ev_idle_stop(loop, idle);
 }
 
-static void set_ticker(struct worker *w, usec_t now)
+/* Wakes the loop for the shards' next deadline, or at `deadline`. */
+static void set_ticker(struct worker *w, usec_t now, usec_t deadline)
 {
-    usec_t deadline = USEC_NEVER;
     for (uint32_t i = 0; i < w->replica_count; i++) {
         usec_t d = shard_deadline(w->replicas[i].shard);
         if (d < deadline)
@@ -63,16 +63,19 @@ static void on_turn(struct ev_loop *loop, struct ev_prepare *prepare,
     (void)events;
     struct worker *w = prepare->data;
     usec_t now = clock_mono_us();
+    usec_t again = USEC_NEVER;
+    bool gather = log_pipe_gathers(&w->log, now, &again);
     bool more = false;
     for (uint32_t i = 0; i < w->replica_count; i++) {
         struct replica *r = &w->replicas[i];
+        shard_hold(r->shard, gather);
         more |= shard_flush(r->shard, now);
         more |= flusher_turn(&r->flusher, now);
     }
     transfers_turn(&w->transfers, now);
     log_pipe_kick(&w->log);
     ev_now_update(loop);
-    set_ticker(w, now);
+    set_ticker(w, now, again);
     if (more)
         worker_wake(w);
 }

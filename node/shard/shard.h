@@ -177,6 +177,12 @@ void shard_campaign(struct shard *s, usec_t now);
 int shard_transfer(struct shard *s, usec_t now, raft_id to);
 int shard_change(struct shard *s, usec_t now, const struct raft_config *target);
 
+/* While `hold` is set, shard_flush lets writes gather instead of proposing them
+ * turn by turn: for an owner whose log is busy and could not take them any
+ * sooner. At most SHARD_GATHER_MAX gather. */
+void shard_hold(struct shard *s, bool hold);
+#define SHARD_GATHER_MAX 256
+
 /* End of the owner's turn: proposes the turn's writes, asks for its reads, goes
  * on with long scans. Returns true when there is more to do at once. */
 bool shard_flush(struct shard *s, usec_t now);

@@ -292,15 +292,22 @@ static void ask_reads(struct shard *s, usec_t now)
     }
 }
 
+void shard_hold(struct shard *s, bool hold)
+{
+    s->hold = hold;
+}
+
 bool shard_flush(struct shard *s, usec_t now)
 {
     CHECK_OBJ(s, SHARD_MAGIC);
-    shard_propose(s, now);
+    bool gather = s->hold && s->queue_len < SHARD_GATHER_MAX;
+    if (!gather)
+        shard_propose(s, now);
     ask_reads(s, now);
     bool more = shard_scan_slice(s);
     if (s->flush != NULL && !s->flush->complete)
         more |= !flush_collect(s->flush, s->memtable, SHARD_COLLECT_BUDGET);
-    return more || s->queue_len > 0 || !list_empty(&s->reads_new);
+    return more || (!gather && s->queue_len > 0) || !list_empty(&s->reads_new);
 }
 
 uint64_t shard_written(const struct shard *s)
