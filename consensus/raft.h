@@ -301,8 +301,10 @@ struct raft_event {
          * campaigning. It takes effect when this node next campaigns; a leader
          * that is still heard is not deposed by it, but writes the decision
          * into its log. Elections by it may drop entries that only the old
-         * write region had. For a planned switch step CHANGE instead, and tell
-         * the decision when that is committed. */
+         * write region had. The region must have voters here: as long as it has
+         * none nobody can be elected, until a newer decision names one that
+         * has. For a planned switch step CHANGE instead, and tell the decision
+         * when that is committed. */
         struct {
             uint32_t epoch;
             raft_region write_region;

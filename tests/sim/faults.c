@@ -352,9 +352,9 @@ static void lose_region(struct world *w)
 static bool can_take_over(struct world *w, raft_region region)
 {
     for (raft_id i = 1; i <= w->n_nodes; i++) {
-        if (w->nodes[i].replica == NULL)
-            continue;
-        const struct raft_config *c = w->ops->config(w->nodes[i].replica);
+        const struct node *n = &w->nodes[i];
+        const struct raft_config *c =
+            n->replica == NULL ? &n->last_config : w->ops->config(n->replica);
         struct raft_config as_if = *c;
         as_if.ack = RAFT_ACK_REGION;
         as_if.write_region = region;

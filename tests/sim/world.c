@@ -250,6 +250,7 @@ void node_crash(struct node *n)
     if (n->replica == NULL)
         return;
     world_say(w, "n%u crashes", n->id);
+    n->last_config = *w->ops->config(n->replica);
     w->ops->close(n->replica);
     n->replica = NULL;
     n->life++;

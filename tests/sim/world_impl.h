@@ -71,6 +71,7 @@ struct node {
     raft_region region;
     struct sim_replica *replica; /* NULL: crashed */
     uint64_t life;
+    struct raft_config last_config; /* when it crashed */
     bool paused;
     uint32_t flush_depth;
     /* local = offset + real * (1000 + drift) / 1000 */
