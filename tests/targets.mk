@@ -1,7 +1,7 @@
 # What people type. Included by the Makefile.
 
 JOBS       ?= $(shell nproc)
-SEEDS      ?= 500
+CHECK_SEEDS ?= 500
 DIR        ?= demo
 NODE       ?= $(firstword $(wildcard build-node/node_modules/node/bin/node) node)
 FUZZ_SECONDS ?= 20
@@ -14,7 +14,7 @@ help:
 	@echo '                   in ./demo until Ctrl-C   (DIR=folder, ARGS="--base-port 9000 ...")'
 	@echo 'make check         install what is missing, build, run every test'
 	@echo 'make unit          unit tests only'
-	@echo 'make sim           simulated clusters            (SEEDS=500)'
+	@echo 'make sim           simulated clusters            (SEEDS=100)'
 	@echo 'make system sdk    tests with real processes; sdk: with the official SDK'
 	@echo 'make asan          unit tests under address and undefined-behaviour sanitizers'
 	@echo 'make fuzz          every fuzzer for a while      (FUZZ_SECONDS=20)'
@@ -35,7 +35,6 @@ demo: deps
 
 SYSTEM_TESTS = $(sort $(wildcard tests/system/test_*.sh tests/system/test_*.mjs))
 SDK_TESTS    = $(sort $(wildcard tests/sdk/test_*.mjs))
-SIM_COMMAND  = $(BUILD)/tests/sim/sim --seeds $(SEEDS)
 
 # Variables that tests read. Not BASTIDE_*: that is the node's.
 export TEST_BASTIDE = $(abspath $(BUILD)/bastide)
@@ -43,10 +42,11 @@ export NODE
 
 check: deps-test
 	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/bastide check-programs
-	@tests/run.sh $(UNIT_BIN) $(if $(wildcard tests/sim/*.c),"$(SIM_COMMAND)") $(SYSTEM_TESTS) $(SDK_TESTS)
+	@tests/run.sh $(UNIT_BIN) "$(SIM_BIN) --seeds $(CHECK_SEEDS)" "tests/sim/canary.sh $(CANARY_BIN)" \
+		$(SYSTEM_TESTS) $(SDK_TESTS)
 
 .PHONY: check-programs
-check-programs: $(UNIT_BIN) $(if $(wildcard tests/sim/*.c),$(BUILD)/tests/sim/sim)
+check-programs: $(UNIT_BIN) $(SIM_BIN) $(CANARY_BIN)
 
 system: $(BUILD)/bastide
 	@tests/run.sh $(SYSTEM_TESTS)

@@ -67,7 +67,7 @@ const struct setting settings[] = {
     PATH("keys.cluster", keys.cluster, "the cluster's wrapped data keys"),
     PATH("keys.account", keys.account, "the account's master keys (mode 0600)"),
     U32("shards", shards, 1, 1024, "2", "shards of the group 'default'; fixed for the life of the cluster"),
-    SIZE("limits.memtable_bytes", SETTING_SIZE_U64, limits.memtable_bytes, "1MiB", "64GiB", "64MiB", "memory for writes not yet in the store, per worker; beyond it writes get 429"),
+    SIZE("limits.memtable_bytes", SETTING_SIZE_U64, limits.memtable_bytes, "16MiB", "64GiB", "64MiB", "memory for writes not yet in the store, per worker; beyond it writes get 429"),
     U32("limits.connections", limits.connections, 16, 1000000, "10000", "client connections at once"),
     SIZE("limits.header_bytes", SETTING_SIZE_U32, limits.header_bytes, "16KiB", "1MiB", "32KiB", "request line and headers of a request"),
     SIZE("limits.body_bytes", SETTING_SIZE_U32, limits.body_bytes, "64KiB", "16MiB", "2MiB", "body of a request"),

@@ -52,7 +52,7 @@ export const isAlive = (pid) => {
 export class Cluster {
   static async start(options = {}) {
     const cluster = new Cluster();
-    cluster.dir = mkdtempSync(path.join(tmpdir(), "bastide-sdk-"));
+    cluster.dir = mkdtempSync(path.join(options.parent ?? tmpdir(), "bastide-sdk-"));
     cluster.flags = options.flags ?? [];
     cluster.clients = [];
     for (let attempt = 0; ; attempt++) {

@@ -143,7 +143,7 @@ static const struct {
     {"account: {endpoint: 'http://h:1/'}\n", "expected a URL as https://"},
     {"account: {endpoint: 'https://h:1'}\n", "expected a URL as https://"},
     {"account: {endpoint: 'https://h:1/x'}\n", "expected a URL as https://"},
-    {"limits: {memtable_bytes: 1KiB}\n", "expected a size from 1MiB to 64GiB"},
+    {"limits: {memtable_bytes: 1KiB}\n", "expected a size from 16MiB to 64GiB"},
     {"limits: {memtable_bytes: 1mb}\n", "expected a size"},
     {"limits: {memtable_bytes: 99999999999999999999}\n", "expected a size"},
     {"log: {level: loud}\n", "expected debug, info, warn or error"},
