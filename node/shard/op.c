@@ -6,6 +6,7 @@
 #include "node/base/check.h"
 #include "node/base/mem.h"
 #include "node/base/text.h"
+#include "node/catalog/rid.h"
 
 #define OP_WIRE_VERSION 1
 
@@ -94,12 +95,12 @@ bool op_result_next_row(const struct op_result *r, size_t *offset,
                         struct bytes *row_out)
 {
     size_t len = buf_len(&r->body);
-    if (*offset >= len)
+    if (*offset >= len || len - *offset < 4)
         return false;
-    CHECK(len - *offset >= 4);
     const uint8_t *p = buf_bytes(&r->body) + *offset;
     uint32_t row_len = get_u32_le(p);
-    CHECK(row_len <= len - *offset - 4);
+    if (row_len > len - *offset - 4)
+        return false;
     *row_out = bytes_of(p + 4, row_len);
     *offset += 4 + (size_t)row_len;
     return true;
@@ -209,6 +210,22 @@ static void enc_write(struct encoder *e, const struct op *op)
     enc_bytes(e, op->cascade_pk_hash, OP_HASH_LEN);
 }
 
+/* Whether the record's own RID can be made from the parent's (rid.h). */
+static bool parent_makes_sense(const struct op *op)
+{
+    struct rid parent = {.len = 0};
+    switch (op->resource) {
+    case OP_RESOURCE_DOCUMENT:
+        parent.len = 8;
+        memcpy(parent.bytes, op->parent_rid, 8);
+        return op->mode == OP_DELETE || rid_kind(&parent) == RID_CONTAINER;
+    case OP_RESOURCE_CONTAINER:
+        return get_u32_be(op->parent_rid) <= RID_NUMBER_MAX;
+    default:
+        return true;
+    }
+}
+
 static void dec_write(struct cursor *c, struct op *op)
 {
     op->mode = dec_enum(c, OP_WRITE_MODE_COUNT);
@@ -221,7 +238,7 @@ static void dec_write(struct cursor *c, struct op *op)
     op->cascade = dec_bool(c);
     op->cascade_container = cursor_u32_le(c);
     dec_fixed(c, op->cascade_pk_hash, OP_HASH_LEN);
-    if (op->mode == 0 || op->resource == 0)
+    if (op->mode == 0 || op->resource == 0 || !parent_makes_sense(op))
         c->failed = true;
 }
 
@@ -360,8 +377,10 @@ int op_result_decode(struct bytes in, struct op_result *result_out)
     if (message.len > 0)
         memcpy(r.message.text, message.data, message.len);
     int err = buf_append(&r.body, body.data, body.len);
-    if (err != ERR_OK)
+    if (err != ERR_OK) {
+        op_result_free(&r);
         return err;
+    }
     *result_out = r;
     return ERR_OK;
 }

@@ -58,7 +58,9 @@ enum op_write_mode {
     OP_CREATE = 1, /* ERR_EXISTS when there is one */
     OP_UPSERT,
     OP_REPLACE, /* ERR_NOT_FOUND when there is none */
-    OP_DELETE,  /* ERR_NOT_FOUND when there is none */
+    OP_DELETE,  /* ERR_NOT_FOUND when there is none. With `cascade`, ERR_LIMIT
+                 * when that is more than one log entry can delete (some 500
+                 * records) */
     OP_WRITE_MODE_COUNT
 };
 
@@ -202,7 +204,8 @@ int op_decode(struct bytes in, struct op *op_out);
 int op_result_encode(const struct op_result *r, struct buf *out);
 int op_result_decode(struct bytes in, struct op_result *result_out);
 
-/* Iterates the rows of a scan result's body; false at the end. */
+/* Iterates the rows of a scan result's body; false at the end, and where what
+ * is left is no row (the body may come from a peer). */
 bool op_result_next_row(const struct op_result *r, size_t *offset,
                         struct bytes *row_out);
 

@@ -80,10 +80,11 @@ void record_prefix(uint8_t table, uint32_t container,
     put_u32_be(out + 1, container);
 }
 
-/* The record's own RID and its path, by the kind of resource. */
-static void record_links(const struct op *op, uint64_t record,
-                         char rid_text[RID_TEXT_MAX], char *self,
-                         size_t self_max)
+/* The record's own RID and its path, by the kind of resource. ERR_LIMIT when
+ * the record's counter is beyond the numbers of databases and containers. */
+static int record_links(const struct op *op, uint64_t record,
+                        char rid_text[RID_TEXT_MAX], char *self,
+                        size_t self_max)
 {
     struct rid rid;
     struct rid parent = {.len = 0};
@@ -104,13 +105,15 @@ static void record_links(const struct op *op, uint64_t record,
                        database_text, parent_text, rid_text);
         break;
     case OP_RESOURCE_DATABASE:
-        CHECK(rid_number(record, &number) == ERR_OK);
+        if (rid_number(record, &number) != ERR_OK)
+            return ERR_LIMIT;
         rid = rid_database(number);
         rid_format(&rid, rid_text);
         len = snprintf(self, self_max, "dbs/%s/", rid_text);
         break;
     case OP_RESOURCE_CONTAINER:
-        CHECK(rid_number(record, &number) == ERR_OK);
+        if (rid_number(record, &number) != ERR_OK)
+            return ERR_LIMIT;
         parent.len = 4;
         memcpy(parent.bytes, op->parent_rid, 4);
         rid = rid_container(rid_database_number(&parent), number);
@@ -123,6 +126,7 @@ static void record_links(const struct op *op, uint64_t record,
         CHECK_UNREACHABLE();
     }
     CHECK(len > 0 && (size_t)len < self_max);
+    return ERR_OK;
 }
 
 static const char *record_children(enum op_resource resource)
@@ -145,14 +149,17 @@ int record_text(const struct op *op, uint64_t record, const struct etag *etag,
                 int64_t ts, struct buf *out)
 {
     CHECK(op->kind == OP_WRITE && op->mode != OP_DELETE);
+    if (op->resource == OP_RESOURCE_INTERNAL)
+        return buf_append(out, op->body.data, op->body.len);
     size_t start = buf_len(out);
-    int err = buf_append(out, op->body.data, op->body.len);
-    if (op->resource == OP_RESOURCE_INTERNAL || err != ERR_OK)
-        return err;
     char rid_text[RID_TEXT_MAX];
     char self[160];
     char tag[ETAG_TEXT_LEN + 1];
-    record_links(op, record, rid_text, self, sizeof(self));
+    int err = record_links(op, record, rid_text, self, sizeof(self));
+    if (err == ERR_OK)
+        err = buf_append(out, op->body.data, op->body.len);
+    if (err != ERR_OK)
+        return err;
     etag_format(etag, tag);
     bool empty = op->body.len == 0 || op->body.data[op->body.len - 1] == '{';
     /* The tag brings its own quotes; as JSON text they are escaped. */

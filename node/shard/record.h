@@ -47,7 +47,9 @@ void record_prefix(uint8_t table, uint32_t container,
                    uint8_t out[RECORD_PREFIX_LEN]);
 
 /* Appends the text to store: op->body completed with the system properties of
- * its kind of resource. `ts` is seconds since 1970. Errors of buf_append. */
+ * its kind of resource. `ts` is seconds since 1970. Errors of buf_append (then
+ * `out` is as before); ERR_LIMIT also when there are no numbers left for
+ * databases and containers. */
 int record_text(const struct op *op, uint64_t record, const struct etag *etag,
                 int64_t ts, struct buf *out);
 

@@ -128,6 +128,22 @@ static int scan_record(struct shard *s, struct shard_request *req,
     return append_rows(&req->result, &scan->rows);
 }
 
+/* The same, but a record whose rows do not fit on a page that has some already
+ * is left for the next page: ERR_FULL. */
+static int scan_record_whole(struct shard *s, struct shard_request *req,
+                             uint64_t record)
+{
+    struct op_result *result = &req->result;
+    size_t len = buf_len(&result->body);
+    uint32_t items = result->items;
+    int err = scan_record(s, req, record);
+    if (err != ERR_LIMIT || items == 0 || result->message.text[0] != 0)
+        return err;
+    buf_truncate(&result->body, len);
+    result->items = items;
+    return ERR_FULL;
+}
+
 static bool page_full(const struct shard_request *req)
 {
     return !req->scan->gathers &&
@@ -143,8 +159,7 @@ static int scan_some(struct shard *s, struct shard_request *req)
     struct view_iter it;
     struct bytes key, sealed;
     int err = view_iter_open(s->memtable, s->kv, record_key_bytes(&scan->at),
-                             record_key_bytes(&scan->to),
-                             raft_commit_lsn(s->raft), &it);
+                             record_key_bytes(&scan->to), s->commit_seen, &it);
     if (err != ERR_OK)
         return err;
     for (uint32_t i = 0; i < OP_SCAN_EXAMINE_MAX && !page_full(req); i++) {
@@ -152,13 +167,16 @@ static int scan_some(struct shard *s, struct shard_request *req)
         if (err != ERR_OK)
             break;
         buf_clear(&scan->text);
-        err = seal_open(s->sealer, s->id, key, 0, sealed, NULL, &scan->text);
+        err =
+            key.len == RECORD_TEXT_KEY_LEN
+                ? seal_open(s->sealer, s->id, key, 0, sealed, NULL, &scan->text)
+                : ERR_CORRUPT;
         if (err != ERR_OK)
             break;
         uint32_t container;
         uint64_t record;
         record_text_key_parts(key, &container, &record);
-        err = scan_record(s, req, record);
+        err = scan_record_whole(s, req, record);
         if (err != ERR_OK)
             break;
         memcpy(scan->at.bytes, key.data, key.len);
@@ -167,7 +185,7 @@ static int scan_some(struct shard *s, struct shard_request *req)
         req->result.examined++;
     }
     view_iter_close(&it);
-    return err;
+    return err == ERR_FULL ? ERR_OK : err;
 }
 
 static int scan_step(struct shard *s, struct shard_request *req)
@@ -188,7 +206,8 @@ static void finish_page(struct shard *s, struct shard_request *req, int err)
         shard_fail(s, req, err);
         return;
     }
-    if (err == ERR_OK && result->examined > 0) {
+    if (err == ERR_OK) {
+        CHECK(result->examined > 0);
         /* scan->at is the last key with one byte more. */
         result->more = true;
         result->next_len = (uint8_t)(req->scan->at.len - 1);
@@ -214,7 +233,7 @@ static void finish_gathering(struct shard *s, struct shard_request *req)
         shard_fail(s, req, err);
         return;
     }
-    req->result.lsn = raft_commit_lsn(s->raft);
+    req->result.lsn = s->commit_seen;
     req->result.err = ERR_OK;
     shard_finish(s, req);
 }
@@ -222,6 +241,8 @@ static void finish_gathering(struct shard *s, struct shard_request *req)
 static int scan_open(struct shard *s, struct shard_request *req)
 {
     const struct op *op = req->op;
+    CHECK(op->max_items > 0 && op->max_bytes > 0 &&
+          op->max_bytes <= OP_PAGE_MAX);
     struct shard_scan *scan = mem_zalloc(sizeof(*scan));
     buf_init(&scan->text, OP_BODY_MAX);
     buf_init(&scan->rows, OP_PAGE_MAX + OP_BODY_MAX);
