@@ -65,7 +65,7 @@ struct cluster_node {
 struct cluster {
     unsigned n;
     uint16_t shard;
-    bool meta;
+    bool no_key;
     size_t memtable_bytes;
     usec_t now;
     struct prng prng;
@@ -288,7 +288,8 @@ void cluster_crash(struct cluster *c, raft_id id)
 {
     struct cluster_node *n = node_of(c, id);
     CHECK(n->shard != NULL);
-    shard_free(TAKE(n->shard));
+    shard_free(n->shard); /* answers may submit to it until it is gone */
+    n->shard = NULL;
     log_cut(n, n->synced);
     for (raft_id other = 1; other <= c->n; other++) {
         link_clear(c, id, other);
@@ -395,7 +396,8 @@ void cluster_start(struct cluster *c, raft_id id)
     mem_free(replay.entries);
     n->committed = restored.commit_lsn;
     n->synced = n->log_len;
-    shard_set_key(n->shard, CLUSTER_KEY_ID);
+    if (!c->no_key)
+        shard_set_key(n->shard, CLUSTER_KEY_ID);
     for (raft_id other = 1; other <= c->n; other++) {
         if (other == id || c->cut[id][other] || c->nodes[other].shard == NULL)
             continue;
@@ -409,6 +411,7 @@ struct cluster *cluster_new(const struct cluster_options *options)
     struct cluster *c = mem_zalloc(sizeof(*c));
     CHECK(options->nodes >= 1 && options->nodes <= CLUSTER_NODES_MAX);
     c->n = options->nodes;
+    c->no_key = options->no_key;
     c->shard = options->meta ? SHARD_META : CLUSTER_SHARD;
     c->memtable_bytes =
         options->memtable_bytes > 0 ? options->memtable_bytes : 16u << 20;

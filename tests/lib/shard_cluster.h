@@ -43,8 +43,8 @@ struct cluster_options {
     /* 0: the defaults below. */
     size_t memtable_bytes; /* 16 MiB */
     uint64_t seed;
-    uint16_t shard; /* CLUSTER_SHARD; SHARD_META needs `meta` */
-    bool meta;
+    bool meta;   /* SHARD_META instead of CLUSTER_SHARD */
+    bool no_key; /* nodes start without the data key */
 };
 
 struct cluster;
