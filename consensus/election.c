@@ -107,6 +107,8 @@ static enum raft_no_campaign obstacle(const struct raft *r,
     if (!raft_config_is_voter(c, r->opt.self) &&
         !raft_config_is_voter(raft_config_committed(r), r->opt.self))
         return RAFT_NO_CAMPAIGN_NOT_VOTER;
+    if (r->amnesia.state != RAFT_AMNESIA_NONE && !CANARY(AMNESIAC_VOTES))
+        return RAFT_NO_CAMPAIGN_AMNESIAC;
     if (RAFT_TERM_EPOCH(r->term) > rule->epoch)
         return RAFT_NO_CAMPAIGN_EPOCH_UNKNOWN;
     if (rule->ack == RAFT_ACK_REGION &&

@@ -83,6 +83,9 @@ int raft_open(const struct raft_options *options,
         return ERR_INVALID;
     if (!restored_makes_sense(restored))
         return ERR_CORRUPT;
+    if (restored->amnesia &&
+        !raft_amnesia_possible(restored->base_config, options->self))
+        return ERR_INVALID;
     struct raft *r = mem_zalloc(sizeof(*r));
     r->magic = RAFT_MAGIC;
     r->opt = *options;
@@ -99,8 +102,10 @@ int raft_open(const struct raft_options *options,
     r->commit_lsn = restored->commit_lsn;
     /* Before it stopped, this node may have answered a leader, and the leader
      * may count on that for its lease. */
-    if (r->term > 0)
+    if (r->term > 0 || restored->amnesia)
         r->promise_until_us = now_us + r->opt.election_min_us;
+    if (restored->amnesia)
+        raft_amnesia_begin(r);
     raft_reset_election_timer(r);
     *raft_out = r;
     return ERR_OK;
@@ -302,7 +307,8 @@ static void answer_stale(struct raft *r, const struct raft_msg *m)
  * term alone decides. Votes have rules of their own. */
 static bool term_admits(struct raft *r, const struct raft_msg *m)
 {
-    if (m->type == RAFT_MSG_VOTE || m->type == RAFT_MSG_VOTE_REPLY)
+    if (m->type == RAFT_MSG_VOTE || m->type == RAFT_MSG_VOTE_REPLY ||
+        m->type == RAFT_MSG_ASK || m->type == RAFT_MSG_TELL)
         return true;
     if (m->term < r->term) {
         answer_stale(r, m);
@@ -318,10 +324,12 @@ static bool term_admits(struct raft *r, const struct raft_msg *m)
 static int receive(struct raft *r, const struct raft_event *ev)
 {
     const struct raft_msg *m = ev->message;
+    /* Who has forgotten everything, or never had a leader, has no term. */
+    bool needs_term = m->type != RAFT_MSG_ASK && m->type != RAFT_MSG_TELL;
     if (m->to != r->opt.self || m->from == 0 || m->from == m->to ||
-        m->term == 0)
+        (m->term == 0 && needs_term))
         return ERR_PROTOCOL;
-    if (!term_admits(r, m))
+    if (raft_amnesia_bars(r, m) || !term_admits(r, m))
         return ERR_OK;
     switch (m->type) {
     case RAFT_MSG_APPEND:
@@ -342,6 +350,10 @@ static int receive(struct raft *r, const struct raft_event *ev)
         return raft_recv_snap_offer(r, m);
     case RAFT_MSG_SNAP_STATUS:
         return raft_recv_snap_status(r, m);
+    case RAFT_MSG_ASK:
+        return raft_recv_ask(r, m);
+    case RAFT_MSG_TELL:
+        return raft_recv_tell(r, m);
     case RAFT_MSG_TYPES:
         break;
     }
@@ -362,6 +374,8 @@ static int peer_link(struct raft *r, const struct raft_event *ev)
     if (r->role != RAFT_LEADER) {
         if (ev->peer.reachable && ev->peer.id == r->leader)
             raft_reads_resend(r);
+        if (ev->peer.reachable)
+            raft_amnesia_ask_soon(r);
         if (ev->peer.reachable && r->eager && r->term == 0)
             return campaign_hint(r);
         return ERR_OK;
@@ -468,7 +482,10 @@ static usec_t deadline(const struct raft *r)
     usec_t first =
         r->role == RAFT_LEADER ? raft_leader_deadline(r) : r->election_us;
     usec_t reads = raft_reads_deadline(r);
-    return reads < first ? reads : first;
+    if (reads < first)
+        first = reads;
+    usec_t asks = raft_amnesia_deadline(r);
+    return asks < first ? asks : first;
 }
 
 static void fill(struct raft *r, struct raft_update *u)
@@ -529,6 +546,7 @@ int raft_step(struct raft *r, const struct raft_event *event,
         raft_replicate(r);
     }
     raft_reads_progress(r);
+    raft_amnesia_progress(r);
     fill(r, update);
     update->role_changed =
         r->role != role || r->leader != leader || r->term != term;

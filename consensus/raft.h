@@ -108,7 +108,9 @@ struct raft_entry {
     X(READ_INDEX_REPLY, read_index_reply)                                      \
     X(TIMEOUT_NOW, timeout_now)                                                \
     X(SNAP_OFFER, snap_offer)                                                  \
-    X(SNAP_STATUS, snap_status)
+    X(SNAP_STATUS, snap_status)                                                \
+    X(ASK, ask)                                                                \
+    X(TELL, tell)
 
 enum raft_msg_type {
 #define RAFT_MSG_ENUM(name, field) RAFT_MSG_##name,
@@ -189,6 +191,19 @@ struct raft_snap_status {
     uint64_t lsn; /* !wanted: the sender has everything up to here, durable */
 };
 
+/* An amnesiac asks every other voter, and its leader now and then. */
+struct raft_ask {
+    uint64_t life;     /* names one life of the sender, see raft_read_index */
+    uint64_t last_lsn; /* durable in the sender's log: no more than that may
+                          be counted as acknowledged by it */
+};
+
+struct raft_tell {
+    uint64_t life;     /* from the question */
+    uint64_t last_lsn; /* of the sender's log */
+    uint64_t last_term;
+};
+
 struct raft_msg {
     enum raft_msg_type type;
     raft_id from;
@@ -206,6 +221,8 @@ struct raft_msg {
         struct raft_timeout_now timeout_now;
         struct raft_snap_offer snap_offer;
         struct raft_snap_status snap_status;
+        struct raft_ask ask;
+        struct raft_tell tell;
     };
 };
 
@@ -469,13 +486,20 @@ struct raft_restored {
     const struct raft_entry *entries; /* base_lsn+1 .. base_lsn+n, durable */
     size_t n_entries;
     uint64_t commit_lsn; /* known to be committed; base_lsn at least */
+    /* This node lost its log, or its term and vote, some time ago, and
+     * raft_amnesiac(r) was not RAFT_AMNESIA_NONE since. It then neither votes
+     * nor campaigns until it has learned what it needs from ALL other voters;
+     * see raft_amnesiac. The configuration given here must name them: one that
+     * is older than the last change of voters is not enough. */
+    bool amnesia;
 };
 
 /* `options` and `restored` are borrowed for the call. ERR_INVALID: options that
- * contradict each other. ERR_CORRUPT: terms fall along the log or exceed
- * `term`, a CONFIG entry lacks its configuration, or commit_lsn lies outside
- * the log. A voter that has ever seen a term stays silent for one election
- * timeout after its start: it may have promised a leader not to vote. */
+ * contradict each other, or amnesia without another voter to ask. ERR_CORRUPT:
+ * terms fall along the log or exceed `term`, a CONFIG entry lacks its
+ * configuration, or commit_lsn lies outside the log. A voter that has ever seen
+ * a term stays silent for one election timeout after its start: it may have
+ * promised a leader not to vote. */
 int raft_open(const struct raft_options *options,
               const struct raft_restored *restored, usec_t now_us,
               struct raft **raft_out);
@@ -509,6 +533,18 @@ const struct raft_config *raft_config_committed(const struct raft *r);
  * of that LSN, and a restart from there, must name. Borrowed until the next
  * step. */
 const struct raft_config *raft_config_at(const struct raft *r, uint64_t lsn);
+/* How far a node has come that was opened with `amnesia` (docs/rebuild.md). The
+ * shell records durably that it began before it first opens the node so, and
+ * drops the record only after this has become NONE, which it does once what it
+ * rests on is durable. */
+enum raft_amnesia {
+    RAFT_AMNESIA_NONE,   /* an ordinary member */
+    RAFT_AMNESIA_ASKING, /* deaf until all other voters have told their terms */
+    RAFT_AMNESIA_LEARNING, /* follows a leader, does not vote yet */
+};
+enum raft_amnesia raft_amnesiac(const struct raft *r);
+/* ASKING: a voter whose answer is missing. 0: none is. */
+raft_id raft_amnesia_waits_for(const struct raft *r);
 /* Target of the transfer under way, 0 when none. */
 raft_id raft_transferring(const struct raft *r);
 /* Whether this node leads and a majority of all voters has answered it within

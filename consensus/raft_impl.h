@@ -5,6 +5,7 @@
  *   replicate.c    appends, heartbeats, commit_lsn, region_lsn, lease
  *   change.c       proposals, membership, epoch, transfer
  *   read_index.c   linearizable reads
+ *   amnesia.c      a replica that lost its disk
  *   recv_*.c       one message each
  *
  * Internal to consensus/.
@@ -55,6 +56,17 @@ struct waiting_read {
     usec_t deadline_us;
 };
 
+/* See amnesia.c. */
+struct amnesia {
+    enum raft_amnesia state;
+    usec_t ask_us; /* ask (again) then */
+    raft_id told[RAFT_MEMBERS_MAX];
+    size_t n_told;
+    uint64_t term;      /* the highest one told */
+    uint64_t last_term; /* the furthest end of a log told */
+    uint64_t last_lsn;
+};
+
 struct raft {
     uint32_t magic;
     struct raft_options opt;
@@ -85,6 +97,8 @@ struct raft {
     usec_t promise_until_us; /* no votes before: a leader was heard */
     struct rule decided;     /* newest decision of the meta shard */
     bool eager;              /* CAMPAIGN was asked for: retry fast at term 0 */
+
+    struct amnesia amnesia;
 
     /* Candidates. */
     struct vote_slot votes[RAFT_MEMBERS_MAX];
@@ -239,6 +253,21 @@ void raft_reads_role_changed(struct raft *r, bool was_leader);
 /* The leader or the link to it changed: ask again. */
 void raft_reads_resend(struct raft *r);
 usec_t raft_reads_deadline(const struct raft *r);
+
+/* ---- amnesia.c -------------------------------------------------------------
+ */
+
+/* Whether there is another voter to ask. */
+bool raft_amnesia_possible(const struct raft_config *c, raft_id self);
+void raft_amnesia_begin(struct raft *r);
+/* Whether the message must be ignored. */
+bool raft_amnesia_bars(struct raft *r, const struct raft_msg *m);
+void raft_amnesia_ask_soon(struct raft *r);
+int raft_recv_ask(struct raft *r, const struct raft_msg *m);
+int raft_recv_tell(struct raft *r, const struct raft_msg *m);
+/* Asks, and ends it; at the end of every step. */
+void raft_amnesia_progress(struct raft *r);
+usec_t raft_amnesia_deadline(const struct raft *r);
 
 /* ---- recv_*.c --------------------------------------------------------------
  * Terms were compared already: APPEND and SNAP_OFFER are of this term, replies

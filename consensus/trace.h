@@ -48,7 +48,11 @@
     X(READ_REMOTE, "lsn", "seq")                                               \
     X(READ_FAILED, "", "id")                                                   \
     X(EPOCH, "", "epoch")                                                      \
-    X(THROTTLED, "last", "")
+    X(THROTTLED, "last", "")                                                   \
+    X(IGNORE_AMNESIAC, "", "message")                                          \
+    X(AMNESIA_TOLD, "last", "term")                                            \
+    X(AMNESIA_OVER, "lsn", "")                                                 \
+    X(PEER_FORGOT, "next", "")
 
 enum raft_trace_type {
 #define RAFT_TRACE_ENUM(name, lsn, value) RAFT_TRACE_##name,
@@ -64,6 +68,8 @@ enum raft_no_campaign {
                                            this node does not know how */
     RAFT_NO_CAMPAIGN_TERMS_USED_UP = 4, /* 2^32 elections in one epoch */
     RAFT_NO_CAMPAIGN_NO_REGION = 3,     /* the decided region has no voter */
+    RAFT_NO_CAMPAIGN_AMNESIAC = 5,      /* may have forgotten what it must
+                                           not */
 };
 
 struct raft_trace {

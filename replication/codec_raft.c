@@ -193,6 +193,8 @@ union small {
     Wire__RaftTimeoutNow timeout_now;
     Wire__RaftSnapOffer snap_offer;
     Wire__RaftSnapStatus snap_status;
+    Wire__RaftAsk ask;
+    Wire__RaftTell tell;
 };
 
 static void small_append_reply(union small *w, Wire__Raft *head,
@@ -278,6 +280,25 @@ static void small_snap(union small *w, Wire__Raft *head,
     }
 }
 
+static void small_amnesia(union small *w, Wire__Raft *head,
+                          const struct raft_msg *msg)
+{
+    if (msg->type == RAFT_MSG_ASK) {
+        wire__raft_ask__init(&w->ask);
+        w->ask.life = msg->ask.life;
+        w->ask.last_lsn = msg->ask.last_lsn;
+        head->body_case = WIRE__RAFT__BODY_ASK;
+        head->ask = &w->ask;
+    } else {
+        wire__raft_tell__init(&w->tell);
+        w->tell.life = msg->tell.life;
+        w->tell.last_lsn = msg->tell.last_lsn;
+        w->tell.last_term = msg->tell.last_term;
+        head->body_case = WIRE__RAFT__BODY_TELL;
+        head->tell = &w->tell;
+    }
+}
+
 static void small_fill(union small *w, Wire__Raft *head,
                        const struct raft_msg *msg)
 {
@@ -301,6 +322,10 @@ static void small_fill(union small *w, Wire__Raft *head,
     case RAFT_MSG_SNAP_OFFER:
     case RAFT_MSG_SNAP_STATUS:
         small_snap(w, head, msg);
+        return;
+    case RAFT_MSG_ASK:
+    case RAFT_MSG_TELL:
+        small_amnesia(w, head, msg);
         return;
     case RAFT_MSG_APPEND:
     case RAFT_MSG_TYPES:
@@ -387,6 +412,21 @@ static int get_small(const Wire__Raft *m, struct raft_msg *msg)
         msg->snap_status = (struct raft_snap_status){
             .wanted = m->snap_status->wanted != 0,
             .lsn = m->snap_status->lsn,
+        };
+        return ERR_OK;
+    case WIRE__RAFT__BODY_ASK:
+        msg->type = RAFT_MSG_ASK;
+        msg->ask = (struct raft_ask){
+            .life = m->ask->life,
+            .last_lsn = m->ask->last_lsn,
+        };
+        return ERR_OK;
+    case WIRE__RAFT__BODY_TELL:
+        msg->type = RAFT_MSG_TELL;
+        msg->tell = (struct raft_tell){
+            .life = m->tell->life,
+            .last_lsn = m->tell->last_lsn,
+            .last_term = m->tell->last_term,
         };
         return ERR_OK;
     default:

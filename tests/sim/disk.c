@@ -81,3 +81,12 @@ void disk_crash(struct node *n)
     n->n_synced = n->n_records;
     n->syncing = 0;
 }
+
+void disk_lose(struct node *n)
+{
+    CHECK(n->replica == NULL && n->syncing == 0);
+    while (n->n_records > 0)
+        sim_blob_release(n->records[--n->n_records].blob);
+    n->n_synced = 0;
+    n->amnesiac = true;
+}

@@ -23,6 +23,16 @@ static void make_turbulent(struct world *w)
     s->crash = s->crash_at_sync = s->isolate_leader = true;
 }
 
+/* Voters must stay the same while one has no disk (raft_restored.amnesia), and
+ * a region of one voter cannot get over its loss at all. */
+static void choose_amnesia(struct world *w)
+{
+    struct swarm *s = &w->swarm;
+    s->amnesia = prng_one_in(&w->prng, 5);
+    if (s->amnesia)
+        s->members = s->region_ack = s->rule = s->region_loss = false;
+}
+
 void faults_choose(struct world *w)
 {
     struct swarm *s = &w->swarm;
@@ -55,6 +65,7 @@ void faults_choose(struct world *w)
     s->turbulent = prng_one_in(&w->prng, 8) || w->shape.turbulent;
     if (s->turbulent)
         make_turbulent(w);
+    choose_amnesia(w);
 }
 
 void faults_print(const struct world *w)
@@ -66,14 +77,14 @@ void faults_print(const struct world *w)
            "one-way=%d "
            "split=%d link=%d slow=%d pause=%d transfer=%d members=%d "
            "compact=%d drift=%d prefer=%d region-ack=%d rule=%d "
-           "region-loss=%d\n",
+           "region-loss=%d amnesia=%d\n",
            (unsigned long long)w->seed, w->shape.name, s->turbulent,
            s->loss_permille, s->dup_permille, s->reorder,
            (long long)s->jitter_us, (long long)s->wan_us, s->fault_every_ms,
            s->crash, s->crash_many, s->crash_at_sync, s->isolate,
            s->isolate_leader, s->one_way, s->split, s->cut_link, s->slow_disk,
            s->pause, s->transfer, s->members, s->compact, s->drift, s->prefer,
-           s->region_ack, s->rule, s->region_loss);
+           s->region_ack, s->rule, s->region_loss, s->amnesia);
 }
 
 /* ---- single faults
@@ -126,6 +137,21 @@ static void crash_many(struct world *w)
         if (toss(w))
             crash(w, i);
     }
+}
+
+/* One at a time: a second loss is one too many for a quorum of three. */
+static void lose_disk(struct world *w)
+{
+    for (raft_id i = 1; i <= w->n_nodes; i++) {
+        if (w->nodes[i].amnesiac)
+            return;
+    }
+    raft_id id = any(w);
+    if (raft_config_find(&w->first_config, id) == NULL)
+        return;
+    crash(w, id);
+    world_say(w, "n%u loses its disk", id);
+    disk_lose(&w->nodes[id]);
 }
 
 static void isolate(struct world *w, raft_id id)
@@ -413,6 +439,7 @@ enum fault {
     FAULT_COMPACT,
     FAULT_RULE,
     FAULT_REGION_LOSS,
+    FAULT_AMNESIA,
     FAULTS,
 };
 
@@ -447,6 +474,8 @@ static void strike(struct world *w, enum fault f)
         change_rule(w);
     else if (f == FAULT_REGION_LOSS && s->region_loss)
         lose_region(w);
+    else if (f == FAULT_AMNESIA && s->amnesia)
+        lose_disk(w);
 }
 
 void faults_strike(struct world *w)

@@ -33,6 +33,8 @@ struct sim_env {
     /* Options that make rare meetings frequent: candidates that time out
      * together, logs that catch up one entry at a time. */
     bool turbulent;
+    /* The disk was lost, and `amnesiac` has not answered false since. */
+    bool amnesiac;
     /* `seq` never falls within one life. A checkpoint makes all earlier
      * records superfluous. */
     void (*write)(void *ctx, uint64_t seq, struct sim_blob *record,
@@ -83,6 +85,7 @@ struct sim_replica_ops {
 
     usec_t (*deadline)(const struct sim_replica *p);
     bool (*leads)(const struct sim_replica *p);
+    bool (*amnesiac)(const struct sim_replica *p);
     /* Of the log; 0 where it has no entry. `compacted_out` if it is too old. */
     uint64_t (*term_at)(const struct sim_replica *p, uint64_t lsn,
                         bool *compacted_out);

@@ -423,6 +423,7 @@ static struct sim_replica *raft_replica_open(const struct sim_env *env,
     s.entries = heads;
     s.n_entries = p->log.n;
     s.commit_lsn = p->snap.lsn;
+    s.amnesia = env->amnesiac;
     p->state = p->snap;
     struct raft_options o;
     options(p, &o);
@@ -611,6 +612,11 @@ static bool raft_replica_leads(const struct sim_replica *p)
     return raft_role(p->raft) == RAFT_LEADER;
 }
 
+static bool raft_replica_amnesiac(const struct sim_replica *p)
+{
+    return raft_amnesiac(p->raft) != RAFT_AMNESIA_NONE;
+}
+
 static uint64_t raft_replica_term_at(const struct sim_replica *p, uint64_t lsn,
                                      bool *compacted_out)
 {
@@ -658,6 +664,7 @@ const struct sim_replica_ops sim_replica_raft = {
     .compact = raft_replica_compact,
     .deadline = raft_replica_deadline,
     .leads = raft_replica_leads,
+    .amnesiac = raft_replica_amnesiac,
     .term_at = raft_replica_term_at,
     .applied_lsn = raft_replica_applied,
     .state_hash = raft_replica_hash,

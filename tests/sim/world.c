@@ -183,6 +183,10 @@ raft_id world_leader(struct world *w)
 void node_after_step(struct node *n)
 {
     struct world *w = n->world;
+    if (n->amnesiac && !w->ops->amnesiac(n->replica)) {
+        world_say(w, "n%u is rebuilt", n->id);
+        n->amnesiac = false;
+    }
     usec_t local = w->ops->deadline(n->replica);
     if (local == USEC_NEVER)
         return;
@@ -209,6 +213,7 @@ void node_start(struct node *n)
         .seed = prng_u64(&w->prng),
         .verbose = w->verbose,
         .turbulent = w->swarm.turbulent,
+        .amnesiac = n->amnesiac,
         .write = env_write,
         .send = env_send,
         .led = env_led,

@@ -83,6 +83,7 @@ struct node {
     size_t n_records;
     size_t cap_records;
     size_t n_synced;
+    bool amnesiac;  /* it was lost; the shell's durable mark of that */
     size_t syncing; /* the sync under way covers records [0, syncing) */
     usec_t sync_us; /* mean latency */
     bool slow;
@@ -122,6 +123,7 @@ struct swarm {
     bool drift;
     bool region_ack; /* start with RAFT_ACK_REGION */
     bool prefer;     /* priorities by region */
+    bool amnesia;    /* disks are lost, one at a time */
 };
 
 struct read_wait {
@@ -180,6 +182,8 @@ void disk_write(struct node *n, uint64_t seq, struct sim_blob *record,
                 bool checkpoint);
 void disk_synced(struct node *n);
 void disk_crash(struct node *n);
+/* Of a crashed node: nothing is left. */
+void disk_lose(struct node *n);
 /* Whether all writes of this life up to `seq` are durable. */
 bool disk_durable(const struct node *n, uint64_t seq);
 

@@ -116,6 +116,12 @@ static inline void sample_raft(struct prng *p, enum raft_msg_type type,
     case RAFT_MSG_SNAP_STATUS:
         m->snap_status = (struct raft_snap_status){yes, a};
         return;
+    case RAFT_MSG_ASK:
+        m->ask = (struct raft_ask){a, b};
+        return;
+    case RAFT_MSG_TELL:
+        m->tell = (struct raft_tell){a, b, c};
+        return;
     case RAFT_MSG_TYPES:
         break;
     }
