@@ -53,7 +53,8 @@ for program in "$@"; do
     if [ "$code" -ne 0 ] && [ "$f" -eq 0 ]; then f=1; fi
     if [ $((p + f)) -eq 0 ]; then f=1; fi
     passed=$((passed + p - s)) failed=$((failed + f)) skipped=$((skipped + s))
-    printf '%-52s %4d passed %3d failed %3d skipped %6d ms\n' "${program#build/tests/}" \
+    label=${program#build/tests/}
+    printf '%-52s %4d passed %3d failed %3d skipped %6d ms\n' "${label:0:52}" \
         $((p - s)) "$f" "$s" $((($(date +%s%N) - start) / 1000000))
     grep -iE '^ok .*# skip' "$log" | sed 's/^/    skipped: /'
     if [ "$f" -ne 0 ]; then

@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "node/base/check.h"
 #include "node/cli/bench.h"
@@ -55,6 +56,8 @@ int main(int argc, char **argv)
 {
     /* A peer that hangs up is an error of a write, not of the process. */
     signal(SIGPIPE, SIG_IGN);
+    /* A node is started through /proc/self/exe, which would be its name. */
+    prctl(PR_SET_NAME, "bastide");
     if (argc < 2) {
         print_help(stderr);
         return CMD_USAGE;

@@ -123,7 +123,7 @@ struct config {
         uint32_t lease_ms;        /* leader lease, < election_ms */
         uint32_t link_silence_ms; /* a peer link without bytes is broken */
         uint32_t connect_ms;      /* TCP and TLS to a peer */
-        uint32_t request_ms;      /* a client request's answer, then 408/503 */
+        uint32_t request_ms;      /* one operation on a shard, then 408/503 */
         uint32_t handshake_ms;    /* TLS handshake of a client */
         uint32_t header_ms;       /* first byte to the end of the headers */
         uint32_t body_ms;         /* end of headers to the end of the body */

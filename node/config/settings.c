@@ -78,7 +78,7 @@ const struct setting settings[] = {
     U32("timeouts.lease_ms", timeouts.lease_ms, 20, 600000, "600", "how long a leader may rely on its last majority; below election_ms"),
     U32("timeouts.link_silence_ms", timeouts.link_silence_ms, 50, 600000, "2000", "a link to a node without a byte for this long is broken"),
     U32("timeouts.connect_ms", timeouts.connect_ms, 50, 600000, "3000", "time to connect to another node"),
-    U32("timeouts.request_ms", timeouts.request_ms, 100, 600000, "15000", "time to answer a request, then 408 or 503"),
+    U32("timeouts.request_ms", timeouts.request_ms, 100, 55000, "10000", "an operation on a shard, then 408 or 503; clients give up after 60 s"),
     U32("timeouts.handshake_ms", timeouts.handshake_ms, 100, 600000, "10000", "TLS handshake of a client"),
     U32("timeouts.header_ms", timeouts.header_ms, 100, 600000, "10000", "from a request's first byte to the end of its headers"),
     U32("timeouts.body_ms", timeouts.body_ms, 100, 3600000, "60000", "from there to the end of its body"),

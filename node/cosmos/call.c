@@ -174,7 +174,8 @@ void call_submit(struct call *c, call_done *done)
     do {
         turn = (struct call_turn){false, false};
         c->turn = &turn;
-        backend_submit(backend, &c->op, COSMOS_OP_TIMEOUT_US, on_op_done, c);
+        backend_submit(backend, &c->op, c->cosmos->config.op_timeout_us,
+                       on_op_done, c);
     } while (!turn.ended && turn.again);
     if (!turn.ended)
         c->turn = NULL;

@@ -24,6 +24,8 @@ int cosmos_new(const struct cosmos_config *config, struct cosmos **cosmos_out,
     struct cosmos *c = mem_zalloc(sizeof(*c));
     c->magic = COSMOS_MAGIC;
     c->config = *config;
+    if (c->config.op_timeout_us == 0)
+        c->config.op_timeout_us = COSMOS_OP_TIMEOUT_US;
     memset(&c->config.account, 0, sizeof(c->config.account));
     json_init(&c->json);
     buf_init(&c->scratch, COSMOS_SCRATCH_MAX);

@@ -38,7 +38,7 @@
  * The HTTP front's limits on connections and pipelining come before. */
 #define COSMOS_CALLS_MAX 8192
 /* How long one operation on a shard may take before the client gets 408 (its
- * outcome unknown) or 503. Clients give up after 60 s. */
+ * outcome unknown) or 503, unless configured. Clients give up after 60 s. */
 #define COSMOS_OP_TIMEOUT_US (10 * USEC_PER_SEC)
 /* A page of a feed or query is sent with what there is after this long. */
 #define COSMOS_PAGE_SLICE_US (5 * USEC_PER_SEC)
@@ -78,7 +78,8 @@ struct cosmos_config {
     const struct keyed_hash *token_hash;
     usec_t (*mono_us)(void *user);
     usec_t (*wall_us)(void *user);
-    void *user; /* for the three functions above */
+    void *user;           /* for the three functions above */
+    usec_t op_timeout_us; /* 0: COSMOS_OP_TIMEOUT_US */
     struct cosmos_account account;
 };
 

@@ -294,14 +294,16 @@ static int make_replicas(struct worker *w, struct err_msg *msg)
 static int make_cosmos(struct worker *w, struct err_msg *msg)
 {
     struct cosmos_region regions[COSMOS_REGIONS_MAX];
-    struct cosmos_config config = {.backend = &w->router.backend,
-                                   .catalog = w->catalog,
-                                   .keys = &w->auth,
-                                   .index_hash = index_hash,
-                                   .token_hash = w->token_hash,
-                                   .mono_us = mono_us,
-                                   .wall_us = wall_us,
-                                   .user = w};
+    struct cosmos_config config = {
+        .backend = &w->router.backend,
+        .catalog = w->catalog,
+        .keys = &w->auth,
+        .index_hash = index_hash,
+        .token_hash = w->token_hash,
+        .mono_us = mono_us,
+        .wall_us = wall_us,
+        .user = w,
+        .op_timeout_us = w->node->config->timeouts.request_ms * USEC_PER_MS};
     fill_account(w->node->config, 0, regions, &config.account);
     return cosmos_new(&config, &w->cosmos, msg);
 }
