@@ -67,7 +67,7 @@ static uint64_t compact_point(const struct shard *s, uint64_t flushed)
 {
     size_t bytes = 0;
     uint64_t lsn = flushed;
-    while (lsn > s->entries.first && flushed - lsn < SHARD_RETAIN_ENTRIES) {
+    while (lsn >= s->entries.first && flushed - lsn < SHARD_RETAIN_ENTRIES) {
         bytes += entry_bytes(entries_at(&s->entries, lsn));
         if (bytes > SHARD_RETAIN_BYTES)
             break;

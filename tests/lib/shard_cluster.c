@@ -775,7 +775,7 @@ void cluster_compact(struct cluster *c, raft_id id)
 {
     uint64_t until = shard_commit_lsn(cluster_shard(c, id));
     uint64_t base = 0;
-    while (base < until) {
+    while (base <= until) {
         for (int i = 0; i < 600; i++) {
             struct cluster_call call;
             cluster_write(c, &call, OP_UPSERT, cluster_at(999, 999),
@@ -788,6 +788,22 @@ void cluster_compact(struct cluster *c, raft_id id)
         cluster_flush(c, id, true);
         base = raft_base_lsn(shard_raft(cluster_shard(c, id)));
     }
+}
+
+void cluster_damage(struct cluster *c, raft_id id)
+{
+    struct kv kv = kv_mem_kv(node_of(c, id)->store);
+    struct kv_iter *iter;
+    struct record_key from, to;
+    struct bytes key, value;
+    record_container_range(CONTAINER_FIRST_USER, &from, &to);
+    CHECK(kv_begin(kv) == ERR_OK);
+    CHECK(kv_iter_open(kv, record_key_bytes(&from), record_key_bytes(&to),
+                       &iter) == ERR_OK);
+    while (kv_iter_next(iter, &key, &value) == ERR_OK)
+        ((uint8_t *)value.data)[value.len - 1] ^= 1;
+    kv_iter_close(iter);
+    kv_end(kv);
 }
 
 unsigned cluster_snapshots(const struct cluster *c)

@@ -116,6 +116,8 @@ bool cluster_flush(struct cluster *c, raft_id id, bool trim);
 void cluster_compact(struct cluster *c, raft_id id);
 /* Snapshots that were installed (adopted), in all. */
 unsigned cluster_snapshots(const struct cluster *c);
+/* Flips a bit in the last byte of every flushed text of a node. */
+void cluster_damage(struct cluster *c, raft_id id);
 
 /* -- operations --------------------------------------------------------------
  */
