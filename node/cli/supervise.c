@@ -28,6 +28,7 @@ struct state {
     pid_t pids[LAYOUT_NODES_MAX]; /* the last process of each node */
     bool alive[LAYOUT_NODES_MAX];
     bool ready[LAYOUT_NODES_MAX];
+    bool wanted[LAYOUT_NODES_MAX];     /* to be started once it has ended */
     int died_status[LAYOUT_NODES_MAX]; /* of waitpid, when not alive */
     int signal_fd, control_fd;
     unsigned stop_signals; /* SIGINT and SIGTERM seen */
@@ -185,8 +186,36 @@ int supervise_https(const char *dir, struct https **https_out,
 /* ---- events -----------------------------------------------------------------
  */
 
-/* Notes which nodes have ended; in the running state says so. */
-static void reap(struct state *st, bool say)
+static void restart_node(struct state *st, unsigned i)
+{
+    const char *name = st->s->layout->nodes[i].name;
+    struct err_msg msg;
+    st->wanted[i] = false;
+    if (start_node(st, i, &msg) == ERR_OK) {
+        write_cluster_file(st);
+        tell(st, "node %s started again (pid %d)", name, (int)st->pids[i]);
+    } else {
+        tell(st, "node %s: %s", name, msg.text);
+    }
+}
+
+static void tell_death(const struct state *st, unsigned i)
+{
+    const char *name = st->s->layout->nodes[i].name;
+    char how[80];
+    process_describe_exit(st->died_status[i], how, sizeof(how));
+    tell(st, "node %s (pid %d) %s; the others go on", name, (int)st->pids[i],
+         how);
+    if (!WIFSIGNALED(st->died_status[i]))
+        process_print_log_tail(st->s->out, st->s->dir, name, LOG_TAIL_LINES);
+    fprintf(st->s->out, "  start it again: %s demo --dir %s --start %s\n",
+            program_invocation_name, st->s->dir, name);
+    fflush(st->s->out);
+}
+
+/* Notes which nodes have ended; in the running state says so, and starts those
+ * again that somebody asked for meanwhile. */
+static void reap(struct state *st, bool running)
 {
     int status;
     pid_t pid;
@@ -194,48 +223,35 @@ static void reap(struct state *st, bool say)
         for (unsigned i = 0; i < st->s->layout->node_count; i++) {
             if (st->pids[i] != pid || !st->alive[i])
                 continue;
-            const char *name = st->s->layout->nodes[i].name;
-            char how[80];
             st->alive[i] = st->ready[i] = false;
             st->died_status[i] = status;
-            if (!say)
+            if (!running)
                 continue;
-            process_describe_exit(status, how, sizeof(how));
-            tell(st, "node %s (pid %d) %s; the others go on", name, (int)pid,
-                 how);
-            if (!WIFSIGNALED(status))
-                process_print_log_tail(st->s->out, st->s->dir, name,
-                                       LOG_TAIL_LINES);
-            fprintf(st->s->out,
-                    "  start it again: %s demo --dir %s --start %s\n",
-                    program_invocation_name, st->s->dir, name);
-            fflush(st->s->out);
+            tell_death(st, i);
+            if (st->wanted[i])
+                restart_node(st, i);
         }
 }
 
-static void take_signals(struct state *st, bool say)
+static void take_signals(struct state *st, bool running)
 {
     struct signalfd_siginfo info;
     while (read(st->signal_fd, &info, sizeof(info)) == sizeof(info))
         if (info.ssi_signo != SIGCHLD)
             st->stop_signals++;
-    reap(st, say);
+    reap(st, running);
 }
 
 static void obey(struct state *st, const char *line)
 {
-    struct err_msg msg;
     for (unsigned i = 0; i < st->s->layout->node_count; i++) {
         const char *name = st->s->layout->nodes[i].name;
-        if (strncmp(line, "start ", 6) != 0 || strcmp(line + 6, name) != 0 ||
-            st->alive[i])
+        if (strncmp(line, "start ", 6) != 0 || strcmp(line + 6, name) != 0)
             continue;
-        if (start_node(st, i, &msg) == ERR_OK) {
-            write_cluster_file(st);
-            tell(st, "node %s started again (pid %d)", name, (int)st->pids[i]);
-        } else {
-            tell(st, "node %s: %s", name, msg.text);
-        }
+        if (!st->alive[i])
+            restart_node(st, i);
+        else /* it may be ending just now, and not be reaped yet */
+            st->wanted[i] = process_find_node(st->s->dir, name) == 0;
     }
 }
 
