@@ -138,7 +138,9 @@ static bool decode_item(struct dedupe *d, struct cursor *c, uint64_t *last_lsn)
     found.term = cursor_u64_le(c);
     found.record = cursor_u64_le(c);
     uint8_t status = cursor_u8(c);
-    if (!cursor_ok(c) || found.lsn <= *last_lsn || dedupe_find(d, id, &known))
+    if (!cursor_ok(c) || found.lsn <= *last_lsn ||
+        status > (DEDUPE_CREATED | DEDUPE_DELETED) ||
+        dedupe_find(d, id, &known))
         return false;
     found.created = (status & DEDUPE_CREATED) != 0;
     found.deleted = (status & DEDUPE_DELETED) != 0;
