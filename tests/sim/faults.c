@@ -28,9 +28,11 @@ static void make_turbulent(struct world *w)
 static void choose_amnesia(struct world *w)
 {
     struct swarm *s = &w->swarm;
-    s->amnesia = prng_one_in(&w->prng, 5);
+    s->amnesia = w->seed % 5 == 0 || w->shape.forgetful;
     if (s->amnesia)
         s->members = s->region_ack = s->rule = s->region_loss = false;
+    if (w->shape.forgetful)
+        s->isolate_leader = true; /* who does not know it is deposed */
 }
 
 void faults_choose(struct world *w)
@@ -439,7 +441,6 @@ enum fault {
     FAULT_COMPACT,
     FAULT_RULE,
     FAULT_REGION_LOSS,
-    FAULT_AMNESIA,
     FAULTS,
 };
 
@@ -474,8 +475,6 @@ static void strike(struct world *w, enum fault f)
         change_rule(w);
     else if (f == FAULT_REGION_LOSS && s->region_loss)
         lose_region(w);
-    else if (f == FAULT_AMNESIA && s->amnesia)
-        lose_disk(w);
 }
 
 void faults_strike(struct world *w)
@@ -484,6 +483,8 @@ void faults_strike(struct world *w)
         return;
     strike(w, (enum fault)prng_below(&w->prng, FAULTS));
     strike(w, (enum fault)prng_below(&w->prng, FAULTS));
+    if (w->swarm.amnesia && prng_one_in(&w->prng, LOSE_DISK_ONE_IN))
+        lose_disk(w);
     later(w, w->swarm.turbulent ? 2 : 10, w->swarm.fault_every_ms,
           (struct world_event){.type = EV_FAULT});
 }

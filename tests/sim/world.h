@@ -21,6 +21,7 @@ struct sim_shape {
     uint32_t per_region; /* voters at the start */
     uint32_t spare;      /* nodes that wait to be added */
     bool turbulent;      /* all seeds: elections all the time */
+    bool forgetful;      /* all seeds: disks are lost */
 };
 
 struct sim_result {

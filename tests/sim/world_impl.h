@@ -21,6 +21,7 @@
 #define CRASH_AT_SYNC_TURBULENT 10
 #define ECHO_US (300 * USEC_PER_MS)
 #define TOPPLE_PERMILLE 500
+#define LOSE_DISK_ONE_IN 4
 #define CRASH_AT_VOTE_PERMILLE 300 /* while nobody leads */
 #define HEALED_JITTER_US (5 * USEC_PER_MS)
 #define WRITE_EVERY_US (20 * USEC_PER_MS)
