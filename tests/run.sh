@@ -11,7 +11,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 node=${NODE:-node}
-limit=${TEST_TIMEOUT:-600}
+limit=${TEST_TIMEOUT:-240}
 passed=0 failed=0 skipped=0
 log=$(mktemp) || exit 1
 trap 'rm -f "$log"' EXIT
