@@ -32,7 +32,7 @@
 struct demo_flags {
     const char *dir, *regions, *start;
     unsigned nodes_per_region, shards, base_port; /* 0 = not given */
-    bool base_auto, detach, stop, json, help;
+    bool base_auto, detach, stop, rebuild, json, help;
 };
 
 /* A folder that is locked, made, and loaded. */
@@ -55,6 +55,8 @@ static int check_flags(const struct demo_flags *f)
                  f->detach;
     if (f->stop && f->start != NULL)
         return options_refuse("demo", "--stop and --start exclude each other");
+    if (f->rebuild && f->start == NULL)
+        return options_refuse("demo", "--rebuild goes with --start NODE");
     if (makes && (f->stop || f->start != NULL))
         return options_refuse("demo", "%s takes only --dir and -o",
                               f->stop ? "--stop" : "--start");
@@ -79,6 +81,7 @@ static int parse_flags(int argc, char **argv, struct demo_flags *f)
         {"detach", no_argument, NULL, 'D'},
         {"start", required_argument, NULL, 'S'},
         {"stop", no_argument, NULL, 'x'},
+        {"rebuild", no_argument, NULL, 'R'},
         {"latency", required_argument, NULL, 'L'},
         {"consistency", required_argument, NULL, 'C'},
         {"output", required_argument, NULL, 'o'},
@@ -113,6 +116,9 @@ static int parse_flags(int argc, char **argv, struct demo_flags *f)
             break;
         case 'x':
             f->stop = true;
+            break;
+        case 'R':
+            f->rebuild = true;
             break;
         case 'L':
             return options_refuse("demo", "--latency does not work yet: "
@@ -526,7 +532,7 @@ static int start_nodes(const struct demo_flags *f)
         if (pid > 0)
             fprintf(stderr, "node %s is running already (pid %d)\n", name,
                     (int)pid);
-        else if (supervise_ask_start(dir, name, &msg) == ERR_OK)
+        else if (supervise_ask_start(dir, name, f->rebuild, &msg) == ERR_OK)
             asked[i] = true;
         else
             code = options_failed("demo", msg.text);

@@ -4,7 +4,7 @@
 
 const char demo_help[] =
     "Usage: bastide demo [--dir DIR] [options]\n"
-    "       bastide demo [--dir DIR] --start NODE | --stop\n"
+    "       bastide demo [--dir DIR] --start NODE [--rebuild] | --stop\n"
     "\n"
     "Runs a whole cluster on this machine, one process per node, in the\n"
     "foreground until Ctrl-C. DIR keeps its data, keys and certificates; the\n"
@@ -24,6 +24,9 @@ const char demo_help[] =
     "                         auto takes the first P that is free\n"
     "  --detach               return when it is ready, leave it running\n"
     "  --start NODE,...|all   start nodes that ended, in the running cluster\n"
+    "  --rebuild              with --start: put the node's damaged data away "
+    "and\n"
+    "                         get it anew from the others\n"
     "  --stop                 end the cluster that runs in DIR\n"
     "  -o text|json           json prints cluster.json instead of the account\n"
     "\n"

@@ -16,7 +16,8 @@
 #define SETS_MAX 64 /* --set flags on one command line */
 
 static const char help[] =
-    "Usage: bastide node --config FILE [--check-config] [--set NAME=VALUE]...\n"
+    "Usage: bastide node --config FILE [--check-config] [--rebuild [--yes]]\n"
+    "                    [--set NAME=VALUE]...\n"
     "\n"
     "Runs one node in the foreground until SIGTERM. Settings come from the "
     "file,\n"
@@ -26,6 +27,12 @@ static const char help[] =
     "  --check-config     say what is wrong with the settings, or \"ok\"; "
     "start\n"
     "                     nothing\n"
+    "  --rebuild          after the node refused to start with damaged data: "
+    "put it\n"
+    "                     away (into discarded-N in the data folder) and get "
+    "it\n"
+    "                     anew from the other nodes, all of which must answer\n"
+    "  --yes              with --rebuild: also if no damage was found\n"
     "  --set NAME=VALUE   one setting, by its dotted name\n"
     "\n"
     "Examples:\n"
@@ -55,6 +62,7 @@ struct node_flags {
     const char *sets[SETS_MAX];
     size_t set_count;
     bool check, json, help;
+    struct node_options run;
 };
 
 static int parse_flags(int argc, char **argv, struct node_flags *f)
@@ -63,6 +71,8 @@ static int parse_flags(int argc, char **argv, struct node_flags *f)
         {"config", required_argument, NULL, 'c'},
         {"check-config", no_argument, NULL, 'k'},
         {"set", required_argument, NULL, 's'},
+        {"rebuild", no_argument, NULL, 'r'},
+        {"yes", no_argument, NULL, 'y'},
         {"output", required_argument, NULL, 'o'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0}};
@@ -81,6 +91,12 @@ static int parse_flags(int argc, char **argv, struct node_flags *f)
                 return options_refuse("node", "more than %d --set", SETS_MAX);
             f->sets[f->set_count++] = optarg;
             break;
+        case 'r':
+            f->run.rebuild = true;
+            break;
+        case 'y':
+            f->run.sure = true;
+            break;
         case 'o':
             if (!options_output(optarg, &f->json))
                 return options_refuse("node", "-o %s: expected text or json",
@@ -95,6 +111,8 @@ static int parse_flags(int argc, char **argv, struct node_flags *f)
     if (optind < argc)
         return options_refuse("node", "unexpected argument \"%s\"",
                               argv[optind]);
+    if (f->run.sure && !f->run.rebuild)
+        return options_refuse("node", "--yes goes with --rebuild");
     if (!f->help && f->file == NULL)
         return options_refuse("node", "--config FILE is needed; `bastide init` "
                                       "makes one");
@@ -153,7 +171,7 @@ int cmd_node(int argc, char **argv)
         log_setup(STDERR_FILENO, config->log.level,
                   config_log_format(config, STDERR_FILENO));
         log_set_context("node", config->node);
-        code = node_run(config) == 0 ? CMD_OK : CMD_FAILED;
+        code = node_run(config, &f.run) == 0 ? CMD_OK : CMD_FAILED;
     }
     config_free(config);
     return code;

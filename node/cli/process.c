@@ -16,12 +16,17 @@
 #define LOG_TAIL_BYTES 8192
 
 /* In the child, between fork and exec: only async-signal-safe calls. */
-_Noreturn static void become_node(int log_fd, const char *config, pid_t parent)
+_Noreturn static void become_node(int log_fd, const char *config, bool rebuild,
+                                  pid_t parent)
 {
     sigset_t none;
     sigemptyset(&none);
-    char *const argv[] = {(char *)"bastide", (char *)"node", (char *)"--config",
-                          (char *)config, NULL};
+    char *const argv[] = {(char *)"bastide",
+                          (char *)"node",
+                          (char *)"--config",
+                          (char *)config,
+                          rebuild ? (char *)"--rebuild" : NULL,
+                          NULL};
     int null = open("/dev/null", O_RDONLY);
     bool ready = null >= 0 && dup2(null, STDIN_FILENO) >= 0 &&
                  dup2(log_fd, STDOUT_FILENO) >= 0 &&
@@ -37,8 +42,8 @@ _Noreturn static void become_node(int log_fd, const char *config, pid_t parent)
     _exit(127);
 }
 
-int process_start_node(const char *dir, const char *node, pid_t *pid_out,
-                       struct err_msg *msg)
+int process_start_node(const char *dir, const char *node, bool rebuild,
+                       pid_t *pid_out, struct err_msg *msg)
 {
     char log[PATH_MAX], config[PATH_MAX];
     int err = layout_path(dir, node, PROCESS_LOG, log, msg);
@@ -53,7 +58,7 @@ int process_start_node(const char *dir, const char *node, pid_t *pid_out,
     pid_t parent = getpid();
     pid_t pid = fork();
     if (pid == 0)
-        become_node(fd, config, parent);
+        become_node(fd, config, rebuild, parent);
     int saved = errno;
     close(fd);
     if (pid < 0)

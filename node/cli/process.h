@@ -2,6 +2,7 @@
 #ifndef BASTIDE_CLI_PROCESS_H
 #define BASTIDE_CLI_PROCESS_H
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/types.h>
 
@@ -9,12 +10,13 @@
 
 #define PROCESS_LOG "node.log"
 
-/* Starts `bastide node --config <dir>/<node>/node.yaml` with this very program
- * file, its output appended to <dir>/<node>/node.log, in a process group of
- * its own so that Ctrl-C reaches the parent alone. The kernel sends it SIGTERM
- * when the calling process ends for any reason. */
-int process_start_node(const char *dir, const char *node, pid_t *pid_out,
-                       struct err_msg *msg);
+/* Starts `bastide node --config <dir>/<node>/node.yaml`, with `rebuild` also
+ * `--rebuild`, with this very program file, its output appended to
+ * <dir>/<node>/node.log, in a process group of its own so that Ctrl-C reaches
+ * the parent alone. The kernel sends it SIGTERM when the calling process ends
+ * for any reason. */
+int process_start_node(const char *dir, const char *node, bool rebuild,
+                       pid_t *pid_out, struct err_msg *msg);
 
 /* The process that runs this node, found by its command line; 0 when none
  * does. */

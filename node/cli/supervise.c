@@ -29,6 +29,7 @@ struct state {
     bool alive[LAYOUT_NODES_MAX];
     bool ready[LAYOUT_NODES_MAX];
     bool wanted[LAYOUT_NODES_MAX];     /* to be started once it has ended */
+    bool rebuild[LAYOUT_NODES_MAX];    /* and then with --rebuild */
     int died_status[LAYOUT_NODES_MAX]; /* of waitpid, when not alive */
     int signal_fd, control_fd;
     unsigned stop_signals; /* SIGINT and SIGTERM seen */
@@ -92,14 +93,16 @@ static int open_control(struct state *st, struct err_msg *msg)
     return ERR_OK;
 }
 
-int supervise_ask_start(const char *dir, const char *node, struct err_msg *msg)
+int supervise_ask_start(const char *dir, const char *node, bool rebuild,
+                        struct err_msg *msg)
 {
     char path[PATH_MAX], line[COMMAND_MAX];
     int err = layout_path(dir, SUPERVISE_CONTROL, NULL, path, msg);
     if (err != ERR_OK)
         return err;
     int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-    int len = snprintf(line, sizeof(line), "start %s\n", node);
+    int len = snprintf(line, sizeof(line), "%s %s\n",
+                       rebuild ? "rebuild" : "start", node);
     ssize_t wrote = fd >= 0 ? write(fd, line, (size_t)len) : -1;
     if (fd >= 0)
         close(fd);
@@ -131,7 +134,8 @@ __attribute__((format(printf, 2, 3))) static void tell(const struct state *st,
 static int start_node(struct state *st, unsigned i, struct err_msg *msg)
 {
     int err = process_start_node(st->s->dir, st->s->layout->nodes[i].name,
-                                 &st->pids[i], msg);
+                                 st->rebuild[i], &st->pids[i], msg);
+    st->rebuild[i] = false;
     if (err == ERR_OK) {
         st->alive[i] = true;
         st->ready[i] = false;
@@ -244,10 +248,15 @@ static void take_signals(struct state *st, bool running)
 
 static void obey(struct state *st, const char *line)
 {
+    const char *node = strchr(line, ' ');
+    bool rebuild = strncmp(line, "rebuild ", 8) == 0;
+    if (node == NULL || (!rebuild && strncmp(line, "start ", 6) != 0))
+        return;
     for (unsigned i = 0; i < st->s->layout->node_count; i++) {
         const char *name = st->s->layout->nodes[i].name;
-        if (strncmp(line, "start ", 6) != 0 || strcmp(line + 6, name) != 0)
+        if (strcmp(node + 1, name) != 0)
             continue;
+        st->rebuild[i] = rebuild;
         if (!st->alive[i])
             restart_node(st, i);
         else /* it may be ending just now, and not be reaped yet */

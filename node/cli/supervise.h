@@ -7,7 +7,8 @@
  *
  * One per folder: it holds a lock on DIR/demo.lock, whose content is its
  * process id. Other processes talk to it by signals (SIGTERM: stop) and by the
- * pipe DIR/demo.control, one command a line: "start <node>". The kernel
+ * pipe DIR/demo.control, one command a line: "start <node>" or "rebuild
+ * <node>" (which starts it with --rebuild). The kernel
  * releases the lock and stops the nodes when it dies, however it dies.
  */
 #ifndef BASTIDE_CLI_SUPERVISE_H
@@ -49,7 +50,8 @@ int supervise_run(const struct supervise *s, struct err_msg *msg);
 
 /* Asks the supervisor of `dir` to start a node. ERR_UNAVAILABLE when nobody
  * listens. */
-int supervise_ask_start(const char *dir, const char *node, struct err_msg *msg);
+int supervise_ask_start(const char *dir, const char *node, bool rebuild,
+                        struct err_msg *msg);
 
 /* Whether the node's readiness holds now; the node's own words otherwise. */
 bool supervise_node_ready(struct https *https, const struct layout_node *node,

@@ -54,6 +54,8 @@ static void respond_text(struct http_request *r, int status, const char *code,
 
 static const char *status_role(const struct shard_status *s)
 {
+    if (s->amnesia != RAFT_AMNESIA_NONE)
+        return "rebuilding";
     switch (s->role) {
     case RAFT_LEADER:
         return "leader";
@@ -66,7 +68,8 @@ static const char *status_role(const struct shard_status *s)
 
 static bool shard_ready(const struct shard_status *s)
 {
-    return s->leader != 0 && s->has_key && !s->installing;
+    return s->leader != 0 && s->has_key && !s->installing &&
+           s->amnesia == RAFT_AMNESIA_NONE;
 }
 
 static bool survey_ready(const struct survey *v)
@@ -79,16 +82,42 @@ static bool survey_ready(const struct survey *v)
     return true;
 }
 
+static const char *node_name(const struct config *c, uint32_t id)
+{
+    const struct config_node *n = config_find_node(c, id, NULL);
+    return n != NULL ? n->name : NULL;
+}
+
+#define ADMIN_REASON_MAX 160
+
+/* What a replica that is being rebuilt waits for. */
+static void rebuild_reason(const struct config *c, const struct shard_status *s,
+                           char out[ADMIN_REASON_MAX])
+{
+    const char *name = node_name(c, s->told_missing);
+    if (s->amnesia == RAFT_AMNESIA_ASKING)
+        snprintf(out, ADMIN_REASON_MAX,
+                 "rebuilding: shard %u waits for node %s to tell its term",
+                 s->id, name != NULL ? name : "?");
+    else
+        snprintf(out, ADMIN_REASON_MAX, "rebuilding: shard %u waits for %s",
+                 s->id, s->leader == 0 ? "a leader" : "its leader's log");
+}
+
 /* Why the node is not ready, one sentence each; empty when it is. */
 static void put_reasons(const struct survey *v, struct json_writer *out)
 {
-    char text[128];
+    char text[ADMIN_REASON_MAX];
     if (v->admin->worker->draining)
         json_write_str(out, "the node is stopping");
     if (!v->group_known)
         json_write_str(out, "the keys of group default are not known yet");
     for (uint32_t i = 0; i <= v->admin->worker->node->shard_count; i++) {
         const struct shard_status *s = &v->shards[i];
+        if (s->amnesia != RAFT_AMNESIA_NONE) {
+            rebuild_reason(v->admin->worker->node->config, s, text);
+            json_write_str(out, text);
+        }
         const char *why = s->leader == 0  ? "has no leader"
                           : s->installing ? "is receiving a snapshot"
                           : !s->has_key   ? "has no key yet"
@@ -118,12 +147,6 @@ static void answer_ready(struct survey *v)
     }
     json_write_object_end(&out);
     respond(v->request, ready ? 200 : 503, &body);
-}
-
-static const char *node_name(const struct config *c, uint32_t id)
-{
-    const struct config_node *n = config_find_node(c, id, NULL);
-    return n != NULL ? n->name : NULL;
 }
 
 static void put_number(struct json_writer *out, const char *key, uint64_t v)
@@ -156,6 +179,12 @@ static void put_shard(struct json_writer *out, const struct config *c,
     put_number(out, "memtable_bytes", s->memtable_bytes);
     put_number(out, "log_bytes_in_memory", s->entry_bytes);
     put_number(out, "waiting", s->waiting);
+    if (s->amnesia != RAFT_AMNESIA_NONE) {
+        char text[ADMIN_REASON_MAX];
+        rebuild_reason(c, s, text);
+        json_write_key(out, "rebuilding");
+        json_write_str(out, text);
+    }
     json_write_key(out, "writable");
     json_write_bool(out, !s->no_space && s->has_key);
     json_write_object_end(out);

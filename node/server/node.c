@@ -12,6 +12,7 @@
 #include "node/server/admin.h"
 #include "node/server/catalog_feed.h"
 #include "node/server/peers.h"
+#include "node/server/rebuild.h"
 #include "node/server/stand_in.h"
 #include "node/server/steward.h"
 #include "node/server/worker.h"
@@ -125,7 +126,7 @@ static int open_doors(struct node *n, struct err_msg *msg)
 }
 
 static int node_start(struct node *n, const struct config *config,
-                      struct err_msg *msg)
+                      const struct node_options *options, struct err_msg *msg)
 {
     n->config = config;
     n->shard_count = config->shards;
@@ -137,11 +138,17 @@ static int node_start(struct node *n, const struct config *config,
     if (err == ERR_OK)
         err = open_datadir(n, msg);
     if (err == ERR_OK)
+        err = rebuild_begin(n, options->rebuild, options->sure, msg);
+    if (err == ERR_OK) {
         err = create_workers(n, msg);
+        if (err == ERR_CORRUPT)
+            rebuild_advise(n, msg);
+    }
     if (err == ERR_OK)
         err = open_doors(n, msg);
     if (err != ERR_OK)
         return err;
+    datadir_note_damage(n->datadir, NULL);
     for (uint32_t i = 0; i < n->worker_count; i++)
         worker_start(&n->workers[i]);
     return ERR_OK;
@@ -188,7 +195,7 @@ static void node_stop(struct node *n)
     config_account_keys_wipe(&n->account_keys);
 }
 
-int node_run(const struct config *config)
+int node_run(const struct config *config, const struct node_options *options)
 {
     struct err_msg msg = {.text = ""};
     sigset_t signals;
@@ -198,7 +205,7 @@ int node_run(const struct config *config)
     sigaddset(&signals, SIGHUP);
     CHECK(pthread_sigmask(SIG_BLOCK, &signals, NULL) == 0);
     signal(SIGPIPE, SIG_IGN);
-    int err = node_start(&the_node, config, &msg);
+    int err = node_start(&the_node, config, options, &msg);
     if (err != ERR_OK) {
         log_error("the node cannot start", LOG_STR("reason", msg.text),
                   LOG_STR("error", err_text(err)));

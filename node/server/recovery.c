@@ -217,6 +217,7 @@ static int open_replica(struct replica *r, struct recovered *log,
     restored.base_lsn = engine_flushed_lsn(r->engine);
     restored.base_term = engine_flushed_term(r->engine);
     restored.commit_lsn = restored.base_lsn;
+    restored.amnesia = w->node->rebuilding;
     if (log->commit_lsn > restored.commit_lsn &&
         log->commit_lsn <= restored.base_lsn + log->count)
         restored.commit_lsn = log->commit_lsn;

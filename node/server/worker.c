@@ -10,6 +10,7 @@
 #include "node/server/admin.h"
 #include "node/server/catalog_feed.h"
 #include "node/server/peers.h"
+#include "node/server/rebuild.h"
 #include "node/server/recovery.h"
 #include "node/server/stand_in.h"
 #include "node/server/steward.h"
@@ -150,6 +151,7 @@ static void on_chores(struct ev_loop *loop, struct ev_timer *t, int events)
     transfers_tick(&w->transfers, now);
     steward_check(w->steward);
     stand_in_check(w);
+    rebuild_check(w);
     if (++w->chore_count % WORKER_MAINTAIN_EVERY == 0)
         worker_maintain_log(w);
 }

@@ -14,6 +14,7 @@
  *   router.h     operations to shards        peers.h      links (worker 0)
  *   flusher.h    memtable to LMDB            transfers.h  snapshots
  *   catalog_feed.h  committed catalog records to every worker
+ *   rebuild.h  replicas that lost their disk
  *   admin.h, stand_in.h (worker 0)
  */
 #ifndef BASTIDE_SERVER_WORKER_H
@@ -106,9 +107,11 @@ struct worker {
     struct admin *admin;
     struct stand_in *stand_in;
     struct steward *steward;
-    bool stopping; /* nothing new is begun */
+    uint32_t cured_workers; /* see rebuild.h */
+    bool stopping;          /* nothing new is begun */
     bool draining;
     struct worker_signal drained;
+    bool cured;       /* told worker 0 that its replicas are rebuilt */
     bool maintaining; /* wal_maintain is with the helper */
     uint32_t chore_count;
 };
@@ -129,6 +132,7 @@ struct node {
     usec_t started_wall_us;
     uint64_t incarnation;
     uint64_t wal_retry_ms;
+    bool rebuilding; /* replicas were opened as amnesiacs; see rebuild.h */
 };
 
 static inline struct worker *node_shard_worker(struct node *n, uint32_t shard)

@@ -42,7 +42,8 @@ static int restore_raft(struct shard *s, const struct shard_options *options,
                                          .base_config = &r->config,
                                          .entries = heads,
                                          .n_entries = r->n_entries,
-                                         .commit_lsn = r->commit_lsn};
+                                         .commit_lsn = r->commit_lsn,
+                                         .amnesia = r->amnesia};
         /* The shard's own bounds (shard.h) come first: it seals before it
          * proposes and cannot take a refusal. */
         struct raft_options raft = options->raft;
@@ -226,7 +227,9 @@ void shard_status(const struct shard *s, struct shard_status *status_out)
                               .waiting = s->waiting,
                               .has_key = s->has_key,
                               .no_space = s->no_space,
-                              .installing = s->installing};
+                              .installing = s->installing,
+                              .amnesia = raft_amnesiac(s->raft),
+                              .told_missing = raft_amnesia_waits_for(s->raft)};
 }
 
 int shard_open_value(struct shard *s, struct bytes key, struct bytes sealed,

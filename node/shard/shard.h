@@ -136,6 +136,7 @@ struct shard_restored {
     struct entry **entries;    /* base_lsn+1 ..; references are taken over */
     size_t n_entries;
     uint64_t commit_lsn;
+    bool amnesia;        /* see raft_restored */
     struct bytes dedupe; /* SHARD_INFO_DEDUPE of the flushed state; borrowed,
                           * may be empty */
 };
@@ -251,6 +252,8 @@ struct shard_status {
     size_t memtable_bytes, entry_bytes;
     uint32_t waiting;
     bool has_key, no_space, installing;
+    enum raft_amnesia amnesia;
+    raft_id told_missing; /* ASKING: whose answer is waited for */
 };
 void shard_status(const struct shard *s, struct shard_status *status_out);
 raft_id shard_leader(const struct shard *s);

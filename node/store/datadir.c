@@ -19,6 +19,8 @@
 #define IDENTITY_BYTES_MAX 1024
 #define DISCARDED_MAX 10000
 #define DISCARD_MARKER "discarding"
+#define REBUILD_MARKER "rebuilding"
+#define DAMAGE_NOTE "damaged"
 
 struct datadir {
     uint32_t magic;
@@ -307,6 +309,8 @@ static int finish_discard(struct datadir *d, const char *marker)
         code = put_away(d, "wal", away);
     if (code == ERR_OK)
         code = put_away(d, "shards", away);
+    if (code == ERR_OK)
+        code = put_away(d, DAMAGE_NOTE, away);
     if (code == ERR_OK && unlink(marker) != 0)
         code = err_from_errno(errno);
     return code == ERR_OK ? file_sync_folder(d->path) : code;
@@ -325,14 +329,71 @@ static int resume_discard(struct datadir *d, struct err_msg *msg)
     return ERR_OK;
 }
 
+/* A note whose being there says it all. */
+static int put_mark(struct datadir *d, const char *name, const char *text,
+                    struct err_msg *msg)
+{
+    char path[DATADIR_PATH_MAX];
+    int code = join(d, name, path);
+    return code == ERR_OK
+               ? file_replace(path, 0600, bytes_str(text), msg)
+               : err_set(msg, code, "the path %s is too long", d->path);
+}
+
+static int drop_mark(struct datadir *d, const char *name)
+{
+    char path[DATADIR_PATH_MAX];
+    int code = join(d, name, path);
+    if (code != ERR_OK)
+        return code;
+    if (unlink(path) != 0)
+        return errno == ENOENT ? ERR_OK : err_from_errno(errno);
+    return file_sync_folder(d->path);
+}
+
+static bool has_name(const struct datadir *d, const char *name)
+{
+    char path[DATADIR_PATH_MAX];
+    return join(d, name, path) == ERR_OK && exists(path);
+}
+
 int datadir_discard(struct datadir *d, struct err_msg *msg)
 {
     CHECK_OBJ(d, DATADIR_MAGIC);
-    char marker[DATADIR_PATH_MAX];
-    int code = join(d, DISCARD_MARKER, marker);
-    if (code == ERR_OK)
-        code = file_create(marker, 0600, bytes_str("discarding\n"), msg);
+    /* In this order: never an empty directory without the first mark. */
+    int code = put_mark(d, REBUILD_MARKER, "rebuilding\n", msg);
+    if (code == ERR_OK && datadir_has_data(d))
+        code = put_mark(d, DISCARD_MARKER, "discarding\n", msg);
     return code == ERR_OK ? resume_discard(d, msg) : code;
+}
+
+bool datadir_rebuilding(const struct datadir *d)
+{
+    return has_name(d, REBUILD_MARKER);
+}
+
+int datadir_rebuilt(struct datadir *d)
+{
+    CHECK_OBJ(d, DATADIR_MAGIC);
+    return drop_mark(d, REBUILD_MARKER);
+}
+
+bool datadir_has_data(const struct datadir *d)
+{
+    return has_name(d, "wal") || has_name(d, "shards");
+}
+
+void datadir_note_damage(struct datadir *d, const char *what)
+{
+    if (what != NULL)
+        (void)put_mark(d, DAMAGE_NOTE, what, NULL);
+    else
+        (void)drop_mark(d, DAMAGE_NOTE);
+}
+
+bool datadir_damaged(const struct datadir *d)
+{
+    return has_name(d, DAMAGE_NOTE);
 }
 
 /* -- opening -- */

@@ -6,6 +6,8 @@
  *     lock            0600, held by flock(2) while the node runs; its pid
  *     wal/<worker>/   the worker's log (wal.h)
  *     shards/<id>/    a shard's engine (engine.h)
+ *     damaged         text: why the last start was refused
+ *     rebuilding      there while the replicas here must not vote
  *     discarded-<n>/  what datadir_discard put away
  *
  * Made at first use. All functions block; call them at start.
@@ -13,6 +15,7 @@
 #ifndef BASTIDE_STORE_DATADIR_H
 #define BASTIDE_STORE_DATADIR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "node/base/err.h"
@@ -59,8 +62,20 @@ int datadir_shard_path(struct datadir *d, uint32_t shard,
 /* The operator's way on after ERR_CORRUPT: puts wal/ and shards/ away under
  * `discarded-<n>/` (crash-safe, nothing is deleted) so that the node starts
  * empty and is rebuilt from its peers. A voter that forgot its votes and log is
- * a danger to its quorum: the caller must let it rejoin as a learner (or
- * under a new replica id) and not vote until it has caught up. */
+ * a danger to its quorum: the directory is marked as rebuilding before, and
+ * stays so until datadir_rebuilt. */
 int datadir_discard(struct datadir *d, struct err_msg *msg);
+/* Whether replicas opened from here must be opened as amnesiacs (raft.h). */
+bool datadir_rebuilding(const struct datadir *d);
+/* All of them are cured, durably: drops the mark, durably. Any thread, as long
+ * as nothing else is called meanwhile. */
+int datadir_rebuilt(struct datadir *d);
+
+/* Whether there is a log or a store to be thrown away. */
+bool datadir_has_data(const struct datadir *d);
+/* Remembers that a start was refused because of damage, or (NULL) forgets it.
+ * Failure to do so is harmless and not told. */
+void datadir_note_damage(struct datadir *d, const char *what);
+bool datadir_damaged(const struct datadir *d);
 
 #endif

@@ -14,9 +14,9 @@ for program in "$@"; do
     COUNT_OLD_TERM) shape=3x1-storm limit=300 ;;
     MAJORITY_ONLY) shape=1x3+3 limit=100 ;;
     SKIP_JOINT) shape=5x1+1 limit=100 ;;
-    AMNESIAC_VOTES) shape=3x1-storm limit=200 ;;
-    AMNESIAC_ACKS) shape=3x1-storm limit=300 ;;
-    AMNESIA_ENDS_EARLY) shape=5x1+1 limit=700 ;;
+    AMNESIAC_VOTES) shape=3x1-loss limit=100 ;;
+    AMNESIAC_ACKS) shape=3x1-loss limit=1000 ;;
+    AMNESIA_ENDS_EARLY) shape=3x1-loss limit=500 ;;
     *) shape=3x1 limit=200 ;;
     esac
     out=$("$program" --canary $limit --shape $shape 2>&1)

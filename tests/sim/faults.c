@@ -31,8 +31,10 @@ static void choose_amnesia(struct world *w)
     s->amnesia = w->seed % 5 == 0 || w->shape.forgetful;
     if (s->amnesia)
         s->members = s->region_ack = s->rule = s->region_loss = false;
-    if (w->shape.forgetful)
+    if (w->shape.forgetful) {
         s->isolate_leader = true; /* who does not know it is deposed */
+        s->cut_link = s->crash = true;
+    }
 }
 
 void faults_choose(struct world *w)

@@ -1,0 +1,111 @@
+#include "node/server/rebuild.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "node/base/check.h"
+#include "node/base/log.h"
+#include "node/base/mem.h"
+#include "node/server/worker.h"
+
+static uint32_t node_count(const struct config *c)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < c->region_count; i++)
+        n += (uint32_t)c->regions[i].node_count;
+    return n;
+}
+
+static int check_wish(struct node *n, bool sure, struct err_msg *msg)
+{
+    if (node_count(n->config) < 2)
+        return err_set(msg, ERR_INVALID,
+                       "--rebuild: this is the cluster's only node, there is "
+                       "nobody to get the data from");
+    if (datadir_has_data(n->datadir) && !datadir_damaged(n->datadir) && !sure)
+        return err_set(msg, ERR_PRECONDITION,
+                       "--rebuild would put away the data in %s (into "
+                       "discarded-N beside it), in which no damage was found; "
+                       "start without --rebuild, or add --yes to do it",
+                       datadir_path(n->datadir));
+    return ERR_OK;
+}
+
+int rebuild_begin(struct node *n, bool wanted, bool sure, struct err_msg *msg)
+{
+    int err = wanted ? check_wish(n, sure, msg) : ERR_OK;
+    if (err == ERR_OK && wanted)
+        err = datadir_discard(n->datadir, msg);
+    if (err != ERR_OK)
+        return err;
+    n->rebuilding = datadir_rebuilding(n->datadir);
+    if (n->rebuilding)
+        log_warn("this node is being rebuilt from the others and does not vote "
+                 "until that is done",
+                 LOG_STR("data_dir", datadir_path(n->datadir)));
+    return ERR_OK;
+}
+
+void rebuild_advise(struct node *n, struct err_msg *msg)
+{
+    struct err_msg found = *msg;
+    datadir_note_damage(n->datadir, found.text);
+    const char *file = n->config->file != NULL ? n->config->file : "FILE";
+    err_set(msg, ERR_CORRUPT,
+            "%.300s. Nothing was changed. If the other nodes are well, rebuild "
+            "this one from them: bastide node --config %s --rebuild",
+            found.text, file);
+}
+
+/* ---- the end
+ * ------------------------------------------------------------------ */
+
+struct unmark_job {
+    struct helper_job job;
+    struct datadir *datadir;
+    int err;
+};
+
+static void unmark_run(struct helper_job *job)
+{
+    struct unmark_job *u = LIST_ENTRY(job, struct unmark_job, job);
+    u->err = datadir_rebuilt(u->datadir);
+}
+
+/* The mark may stay: the next start is then careful without need. */
+static void unmark_done(struct inbox_message *message, void *owner)
+{
+    (void)owner;
+    struct unmark_job *u = LIST_ENTRY(message, struct unmark_job, job.message);
+    if (u->err == ERR_OK)
+        log_info("this node is rebuilt and votes again");
+    else
+        log_warn("this node is rebuilt, but its directory is still marked",
+                 LOG_STR("error", err_text(u->err)));
+    mem_free(u);
+}
+
+static void worker_cured(struct worker *first, void *arg)
+{
+    (void)arg;
+    if (++first->cured_workers < first->node->worker_count)
+        return;
+    struct unmark_job *u = mem_zalloc(sizeof(*u));
+    u->datadir = first->node->datadir;
+    u->job.run = unmark_run;
+    u->job.message.deliver = unmark_done;
+    helper_submit(&first->helper, HELPER_UPKEEP, &u->job);
+}
+
+void rebuild_check(struct worker *w)
+{
+    if (!w->node->rebuilding || w->cured)
+        return;
+    for (uint32_t i = 0; i < w->replica_count; i++) {
+        if (raft_amnesiac(shard_raft(w->replicas[i].shard)) !=
+            RAFT_AMNESIA_NONE)
+            return;
+    }
+    w->cured = true;
+    worker_run(&w->node->workers[0], worker_cured, NULL);
+}
