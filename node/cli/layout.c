@@ -220,6 +220,16 @@ static void put_regions(struct buf *b, const struct layout *l)
     }
 }
 
+/* Nodes that share a host share its cores: more threads than cores would only
+ * make batches smaller. 0 lets a node use all of its machine. */
+static unsigned workers_per_node(const struct layout *l)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (!l->stand_in)
+        return 0;
+    return cores > (long)l->node_count ? (unsigned)(cores / l->node_count) : 1;
+}
+
 int layout_write_config(const struct layout *l, const struct layout_node *node,
                         const char *dir, struct err_msg *msg)
 {
@@ -235,10 +245,11 @@ int layout_write_config(const struct layout *l, const struct layout_node *node,
                      "# All settings: docs/configuration.md or `bastide node "
                      "--help`.\n"
                      "cluster: %s\nregion: %s\nnode: %s\nid: %u\n"
-                     "data_dir: data\nstand_in: %s\nshards: %u\nlisten:\n",
+                     "data_dir: data\nstand_in: %s\nshards: %u\nworkers: %u\n"
+                     "listen:\n",
                      l->cluster, l->cluster, l->regions[node->region].name,
                      node->name, node->id, l->stand_in ? "true" : "false",
-                     l->shards) == ERR_OK);
+                     l->shards, workers_per_node(l)) == ERR_OK);
     put_addr(&b, "  ", "account", l->listen, l->port);
     put_addr(&b, "  ", "region", l->listen, l->regions[node->region].port);
     put_addr(&b, "  ", "node", l->listen, node->port);
