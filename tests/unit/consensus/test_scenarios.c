@@ -19,6 +19,7 @@
  *   cut N.. | join N..    takes nodes off the network and back
  *   hold N | sync N       keeps its disk from syncing; syncs and releases it
  *   crash N | restart N   with what was synced
+ *   forget N              a crash that leaves nothing: amnesiac until cured
  *   propose N [COUNT]     read N ID     transfer N TO    epoch N E REGION
  *   members N ID[l]..     rule N REGION (0: commit)
  *   log N                 terms of its log    status
@@ -76,6 +77,7 @@ struct node {
     bool held;
     bool cut;
     bool founder;
+    bool amnesiac;
     usec_t deadline_us;
     enum raft_role role;
 };
@@ -173,6 +175,8 @@ static void carry_out(struct node *n, const struct raft_update *u)
     if (u->lost_leadership)
         say(n->world, "n%u lost leadership", id_of(n));
     n->seq = u->seq;
+    if (raft_amnesiac(n->raft) == RAFT_AMNESIA_NONE)
+        n->amnesiac = false;
     n->deadline_us = u->deadline_us;
     n->role = u->role;
 }
@@ -298,6 +302,7 @@ static void start(struct node *n)
         .base_config = n->founder ? &n->world->config : &none,
         .entries = n->now.log,
         .n_entries = n->now.n,
+        .amnesia = n->amnesiac,
     };
     struct raft_options o;
     raft_options_default(&o);
@@ -512,6 +517,10 @@ static bool node_command(struct world *w, char **words)
         sync_disk(n);
     } else if (strcmp(verb, "crash") == 0) {
         crash(n);
+    } else if (strcmp(verb, "forget") == 0) {
+        n->synced = (struct image){0};
+        n->amnesiac = true;
+        crash(n);
     } else if (strcmp(verb, "restart") == 0) {
         start(n);
     } else if (strcmp(verb, "propose") == 0) {
@@ -673,6 +682,9 @@ int main(void)
         SCENARIO("region_quorum.txt"),
         SCENARIO("forced_failover.txt"),
         SCENARIO("vote_survives_crash.txt"),
+        SCENARIO("amnesia.txt"),
+        SCENARIO("amnesia_stale_leader.txt"),
+        SCENARIO("amnesia_same_term.txt"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
