@@ -151,6 +151,51 @@ static void discarding_puts_the_data_away(void **state)
     assert_int_equal(mode_of("discarded-3/shards/1"), 0700);
 }
 
+static void a_rebuild_is_remembered_until_it_is_done(void **state)
+{
+    (void)state;
+    char path[DATADIR_PATH_MAX];
+    struct datadir *d = must_open();
+    assert_false(datadir_has_data(d));
+    assert_false(datadir_rebuilding(d));
+    /* An empty directory: there is nothing to put away, but much to fetch. */
+    assert_int_equal(datadir_discard(d, &msg), ERR_OK);
+    assert_true(datadir_rebuilding(d));
+    snprintf(path, sizeof(path), "%s/discarded-1", data);
+    assert_int_not_equal(access(path, F_OK), 0);
+    datadir_close(d);
+    d = must_open();
+    assert_true(datadir_rebuilding(d));
+    assert_int_equal(datadir_rebuilt(d), ERR_OK);
+    assert_false(datadir_rebuilding(d));
+    assert_int_equal(datadir_rebuilt(d), ERR_OK);
+    datadir_close(d);
+    d = must_open();
+    assert_false(datadir_rebuilding(d));
+    datadir_close(d);
+}
+
+static void damage_is_noted_and_goes_away_with_the_data(void **state)
+{
+    (void)state;
+    char path[DATADIR_PATH_MAX];
+    struct datadir *d = must_open();
+    assert_int_equal(datadir_wal_path(d, 0, path), ERR_OK);
+    assert_true(datadir_has_data(d));
+    assert_false(datadir_damaged(d));
+    datadir_note_damage(d, "a file, an offset");
+    datadir_note_damage(d, "again");
+    assert_true(datadir_damaged(d));
+    datadir_note_damage(d, NULL);
+    assert_false(datadir_damaged(d));
+    datadir_note_damage(d, "once more");
+    assert_int_equal(datadir_discard(d, &msg), ERR_OK);
+    assert_false(datadir_damaged(d));
+    assert_false(datadir_has_data(d));
+    assert_int_equal(mode_of("discarded-1/damaged"), 0600);
+    datadir_close(d);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -161,6 +206,8 @@ int main(void)
         TEST(a_second_process_is_told_who_is_there),
         TEST(open_modes_and_damage_are_refused),
         TEST(discarding_puts_the_data_away),
+        TEST(a_rebuild_is_remembered_until_it_is_done),
+        TEST(damage_is_noted_and_goes_away_with_the_data),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
