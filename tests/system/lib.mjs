@@ -1,0 +1,144 @@
+// What the tests with faulty nodes share: a node run outside the demo's
+// supervisor, so that it alone gets another environment; what nodes say about
+// themselves; and a load that remembers what was acknowledged.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import https from "node:https";
+import path from "node:path";
+import { isAlive, program, run, until } from "../sdk/lib.mjs";
+
+const running = new Set();
+/** Ends what startAlone started and nobody ended. */
+export const killAlone = () => Promise.all([...running].map((alone) => alone.kill()));
+
+/** A node that was killed, started with more in its environment. Resolves when
+ *  it is ready or has ended: { output(), ended(), code(), kill() }. */
+export async function startAlone(cluster, node, env = {}, { waitReady = true } = {}) {
+  // A process whose first thread is dead may still hold the lock of its folder.
+  await until(`${node.name} is gone`, () => !existsSync(`/proc/${node.pid}`));
+  const child = spawn("setpriv", ["--pdeathsig", "TERM", program, "node", "--config", path.join(node.dir, "node.yaml")], {
+    stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } });
+  let output = "", code;
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output += data));
+  child.once("close", (exit, signal) => (code = exit ?? signal));
+  const alone = {
+    pid: child.pid,
+    output: () => output,
+    ended: () => code !== undefined,
+    code: () => code,
+    kill: async (signal = "SIGKILL") => {
+      if (code === undefined) child.kill(signal);
+      await until(`${node.name} has ended`, () => code !== undefined && !isAlive(child.pid));
+    },
+  };
+  running.add(alone);
+  child.once("close", () => running.delete(alone));
+  if (waitReady)
+    await until(`${node.name} is ready or has ended`, async () => alone.ended() || (await isReady(cluster, node)));
+  return alone;
+}
+
+export async function isReady(cluster, node) {
+  try {
+    const { status } = await cluster.request({ endpoint: new URL(node.admin).origin, path: "/readyz", sign: false });
+    return status === 200;
+  } catch {
+    return false;
+  }
+}
+
+/** What `bastide status` says: node name -> status; dead nodes are missing. */
+export async function statusOf(cluster) {
+  const { stdout } = await run(["status", "--dir", cluster.dir, "-o", "json"]);
+  return new Map(JSON.parse(stdout).nodes.filter(({ reached }) => reached).map(({ name, status }) => [name, status]));
+}
+
+/** Makes `node` lead shard 1: whoever does now is asked to end in order, which
+ *  hands its leaderships over. */
+export async function makeLeader(cluster, node) {
+  for (let tries = 0; tries < 6; tries++) {
+    const leader = await until("shard 1 has a leader", async () =>
+      [...(await statusOf(cluster)).values()].find(({ shards }) => shards[1].role === "leader"));
+    if (leader.node === node.name) return;
+    const { pid } = cluster.reload().nodes.find(({ name }) => name === leader.node);
+    process.kill(pid, "SIGTERM");
+    await until(`${leader.node} has ended`, () => !isAlive(pid));
+    await cluster.restart(leader.node);
+  }
+  assert.fail(`${node.name} does not get to lead`);
+}
+
+/** The warnings and errors that a node has logged: parsed lines. */
+export function complaints(text) {
+  return text.split("\n").filter((line) => /"level":"(warn|error)"/.test(line)).map((line) => JSON.parse(line));
+}
+export const logOf = (node) => readFileSync(path.join(node.dir, "node.log"), "utf8");
+
+/** A container as raw requests see it. */
+export class Documents {
+  constructor(cluster, container) {
+    this.cluster = cluster;
+    this.path = `/dbs/${container.database.id}/colls/${container.id}/docs`;
+    this.acknowledged = new Map(); // id -> document
+    this.serial = 0;
+    this.agents = new Map();
+  }
+
+  agent(endpoint) {
+    if (!this.agents.has(endpoint))
+      this.agents.set(endpoint, new https.Agent({ ca: this.cluster.ca, keepAlive: true, maxSockets: 8 }));
+    return this.agents.get(endpoint);
+  }
+
+  close() {
+    for (const agent of this.agents.values()) agent.destroy();
+  }
+
+  request(method, id, pk, { endpoint = this.cluster.info.endpoint, body, reuse = false } = {}) {
+    return this.cluster.request({
+      method, path: id === undefined ? this.path : `${this.path}/${id}`, endpoint, body,
+      headers: { "x-ms-documentdb-partitionkey": JSON.stringify([pk]) },
+      agent: reuse ? this.agent(endpoint) : undefined });
+  }
+
+  /** Writers that create documents of about `bytes` until `enough`; answers
+   *  the ids acknowledged and every other answer. */
+  async write(enough, { bytes = 1000, writers = 6, endpoints } = {}) {
+    const ids = [], refused = [];
+    const writer = async () => {
+      while (!(await enough({ ids, refused }))) {
+        const n = this.serial++;
+        const document = { id: `d${n}`, pk: `p${n % 13}`, n, text: `${n} `.repeat(Math.ceil(bytes / `${n} `.length)) };
+        const targets = endpoints?.() ?? [this.cluster.info.endpoint];
+        try {
+          const answer = await this.request("POST", undefined, document.pk,
+            { body: JSON.stringify(document), endpoint: targets[n % targets.length] });
+          if (answer.status === 201) {
+            this.acknowledged.set(document.id, document);
+            ids.push(document.id);
+          } else refused.push(answer);
+        } catch {
+          // Cut off: not acknowledged.
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: writers }, writer));
+    return { ids, refused };
+  }
+
+  /** Every one of these documents is there, as it was acknowledged. */
+  async compare(endpoint, ids = [...this.acknowledged.keys()], what = endpoint) {
+    const queue = [...ids];
+    const reader = async () => {
+      for (let id; (id = queue.pop()) !== undefined; ) {
+        const expected = this.acknowledged.get(id);
+        const { status, json, text } = await this.request("GET", id, expected.pk, { endpoint, reuse: true });
+        assert.equal(status, 200, `${what}: ${id} was acknowledged: ${status} ${text.slice(0, 300)}`);
+        assert.equal(json.n, expected.n, `${what}: ${id}`);
+        assert.equal(json.text, expected.text, `${what}: ${id}`);
+      }
+    };
+    await Promise.all(Array.from({ length: 8 }, reader));
+  }
+}
