@@ -69,7 +69,9 @@ fuzz:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) CC=clang BUILD=build-fuzz SANITIZE=address,undefined \
 		CFLAGS=-fsanitize=fuzzer-no-link fuzz-programs
 	@for f in $(FUZZ_SRC:tests/fuzz/%.c=%); do \
-		echo "-- $$f"; mkdir -p build-fuzz/corpus/$$f; \
-		build-fuzz/tests/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=0 -verbosity=0 \
-			build-fuzz/corpus/$$f $$(ls -d tests/fuzz/corpus/$$f 2>/dev/null) || exit 1; \
+		mkdir -p build-fuzz/corpus/$$f; \
+		build-fuzz/tests/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
+			build-fuzz/corpus/$$f $$(ls -d tests/fuzz/corpus/$$f 2>/dev/null) >build-fuzz/$$f.log 2>&1 || \
+			{ tail -n 60 build-fuzz/$$f.log; echo "rerun: build-fuzz/tests/fuzz/$$f FILE"; exit 1; }; \
+		echo "$$f: $$(sed -n 's/^stat::number_of_executed_units: *//p' build-fuzz/$$f.log) inputs, no failure"; \
 	done
