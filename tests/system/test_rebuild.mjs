@@ -19,6 +19,14 @@ before(async () => {
   const made = await makeContainer(cluster.client());
   container = () => cluster.client().database(made.database.id).container(made.id);
   victim = cluster.nodes[1];
+  // More than leaders keep in memory, so that a rebuild takes a snapshot.
+  const pad = "x".repeat(64 * 1024);
+  for (let i = 0; i < 320; i += 16)
+    await Promise.all(Array.from({ length: 16 }, async (_, k) => {
+      const id = `big-${i + k}`;
+      await container().items.create({ id, pk: `p${k}`, value: i, pad });
+      acked.set(id, { pk: `p${k}`, value: i });
+    }));
 });
 after(async () => cluster?.stop());
 
@@ -58,7 +66,11 @@ const logFiles = (node) =>
 
 /** Turns a byte in the middle of what the fullest log file holds. */
 function damage(node) {
-  const used = (content) => content.length - [...content].reverse().findIndex((byte) => byte !== 0);
+  const used = (content) => {
+    let end = content.length;
+    while (end > 0 && content[end - 1] === 0) end--;
+    return end;
+  };
   const files = logFiles(node).map((file) => ({ file, content: readFileSync(file) }));
   const { file, content } = files.sort((a, b) => used(b.content) - used(a.content))[0];
   content[Math.floor(used(content) / 2)] ^= 0xff;
@@ -73,7 +85,7 @@ const statusOf = async (node) => {
 
 test("a damaged log is refused with file, offset and the way on", async () => {
   const writers = [1, 2].map(writer);
-  await until("there is something to lose", () => acked.size > 150);
+  await until("there is something to lose", () => acked.has("w1-150") && acked.has("w2-150"));
   await Promise.all(writers.map((w) => w.stop()));
   await cluster.kill(victim.name);
   const file = damage(victim);
@@ -96,6 +108,7 @@ test("it is rebuilt under load", async () => {
   await Promise.all(writers.map((w) => w.stop()));
   const status = await statusOf(victim);
   assert.deepEqual(status.shards.filter(({ rebuilding }) => rebuilding), []);
+  assert.match(readFileSync(path.join(victim.dir, "node.log"), "utf8"), /snapshot received/);
   await checkEverything("after the rebuild");
 });
 
