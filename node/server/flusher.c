@@ -195,11 +195,11 @@ static size_t flush_at(const struct flusher *f)
     return share / 4 < FLUSHER_BYTES ? share / 4 : FLUSHER_BYTES;
 }
 
-void flusher_check(struct flusher *f, usec_t now, bool force)
+void flusher_check(struct flusher *f, usec_t now)
 {
     if (f->running || f->flush != NULL || now < f->retry_us)
         return;
-    if (force || shard_dirty_bytes(f->replica->shard) >= flush_at(f) ||
+    if (shard_dirty_bytes(f->replica->shard) >= flush_at(f) ||
         now - f->flushed_us >= FLUSHER_INTERVAL_US)
         if (shard_flush_begin(f->replica->shard))
             worker_wake(f->replica->worker);

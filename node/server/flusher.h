@@ -49,8 +49,8 @@ void flusher_drop(struct flusher *f, uint32_t container);
 /* At start, when the catalog is read: drops what a container that was deleted
  * left behind because the process ended first. */
 int flusher_sweep(struct flusher *f);
-/* Begins a flush when one is due; `force` whenever there is anything. */
-void flusher_check(struct flusher *f, usec_t now, bool force);
+/* Begins a flush when one is due. */
+void flusher_check(struct flusher *f, usec_t now);
 /* Once a turn: hands a collected flush to the helper, frees memory. True when
  * there is more to do at once. */
 bool flusher_turn(struct flusher *f, usec_t now);

@@ -147,7 +147,7 @@ static void on_chores(struct ev_loop *loop, struct ev_timer *t, int events)
         return;
     usec_t now = clock_mono_us();
     for (uint32_t i = 0; i < w->replica_count; i++)
-        flusher_check(&w->replicas[i].flusher, now, false);
+        flusher_check(&w->replicas[i].flusher, now);
     transfers_tick(&w->transfers, now);
     steward_check(w->steward);
     stand_in_check(w);
