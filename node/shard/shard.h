@@ -79,7 +79,8 @@ struct shard_request {
     void (*done)(struct shard_request *req, struct op_result *result);
 
     struct list node;
-    uint64_t lsn;  /* write: its entry; read: serve once this is applied */
+    uint64_t lsn;  /* write: its entry, or the last one that its refusal rests
+                    * on; read: serve once this is applied */
     uint64_t read; /* read: number of the read-index round it waits for */
     bool repeated; /* write: answered from what an earlier attempt logged;
                     * its text is empty if the record was changed since */
@@ -120,8 +121,9 @@ struct shard_options {
     struct raft_options raft; /* complete, but for uncommitted_*_max: the
                                * shard's own bounds above take their place */
     size_t memtable_bytes;
-    struct sealer *sealer; /* borrowed; belongs to the worker */
-    struct kv kv;          /* flushed state, borrowed */
+    uint32_t retain_entries; /* 0: SHARD_RETAIN_ENTRIES */
+    struct sealer *sealer;   /* borrowed; belongs to the worker */
+    struct kv kv;            /* flushed state, borrowed */
     const struct shard_env *env;
     void *user; /* the owner's own, see shard_user */
 };
