@@ -35,6 +35,10 @@ bool shard_flush_begin(struct shard *s)
     uint64_t term;
     if (s->flushing || s->installing || lsn <= base)
         return false;
+    /* A node that was added does not know its members before the entry that
+     * names them: neither a restart nor a snapshot could go on from there. */
+    if (raft_config_at(s->raft, lsn)->n == 0)
+        return false;
     CHECK(raft_term_at(s->raft, lsn, &term) == ERR_OK);
     s->flush = flush_new(base, lsn, term);
     s->flushing = true;
@@ -67,7 +71,7 @@ static uint64_t compact_point(const struct shard *s, uint64_t flushed)
 {
     size_t bytes = 0;
     uint64_t lsn = flushed;
-    while (lsn >= s->entries.first && flushed - lsn < SHARD_RETAIN_ENTRIES) {
+    while (lsn >= s->entries.first && flushed - lsn < s->retain_entries) {
         bytes += entry_bytes(entries_at(&s->entries, lsn));
         if (bytes > SHARD_RETAIN_BYTES)
             break;
@@ -82,7 +86,8 @@ void shard_flushed(struct shard *s, usec_t now, const struct flush *f)
     CHECK(kv_flushed_lsn(s->kv) >= f->lsn);
     s->flushing = false;
     uint64_t lsn = compact_point(s, f->lsn);
-    if (s->installing || lsn <= raft_base_lsn(s->raft))
+    if (s->installing || lsn <= raft_base_lsn(s->raft) ||
+        raft_config_at(s->raft, lsn)->n == 0)
         return;
     struct raft_event event = {
         .type = RAFT_EV_COMPACT, .now_us = now, .compact = {.lsn = lsn}};

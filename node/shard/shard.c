@@ -94,6 +94,8 @@ int shard_open(const struct shard_options *options,
     s->env = options->env;
     s->sealer = options->sealer;
     s->kv = options->kv;
+    s->retain_entries = options->retain_entries > 0 ? options->retain_entries
+                                                    : SHARD_RETAIN_ENTRIES;
     s->commit_seen = restored->commit_lsn;
     entries_init(&s->entries, restored->base_lsn + 1);
     s->memtable = memtable_new(options->memtable_bytes);

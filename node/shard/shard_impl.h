@@ -68,6 +68,7 @@ struct shard {
     uint32_t held_count;
 
     uint32_t key_id;
+    uint32_t retain_entries;
     bool has_key;
     bool no_space;
     bool installing;
@@ -97,6 +98,8 @@ void shard_fail_all(struct shard *s, struct list *requests, int err);
 /* Answers the requests of a list whose deadline has passed. */
 void shard_expire(struct shard *s, usec_t now, struct list *requests, int err);
 
+/* Where the lease does not hold, refusals wait for a read-index round. */
+void shard_ask_refusals(struct shard *s, usec_t now);
 /* Serves what waited for an LSN that is applied by now. */
 void shard_serve_ready(struct shard *s);
 /* A read-index round came back. */
