@@ -624,6 +624,11 @@ bool raft_may_ack(const struct raft *r, usec_t now_us)
     return r->role == RAFT_LEADER && raft_lease_holds(r, now_us);
 }
 
+bool raft_may_read(const struct raft *r, usec_t now_us)
+{
+    return raft_may_ack(r, now_us) && !r->lease_given_up;
+}
+
 int raft_entry_at(const struct raft *r, uint64_t lsn,
                   struct raft_entry *entry_out)
 {

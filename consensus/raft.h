@@ -550,6 +550,10 @@ raft_id raft_transferring(const struct raft *r);
 /* Whether this node leads and a majority of all voters has answered it within
  * the lease: to be asked at the moment of acknowledging a write. */
 bool raft_may_ack(const struct raft *r, usec_t now_us);
+/* The same for answering from what this node holds: not in a term in which it
+ * asked another to take over, who may be elected while the lease lasts. Then
+ * RAFT_EV_READ tells when to answer. */
+bool raft_may_read(const struct raft *r, usec_t now_us);
 /* The head of an entry. ERR_NOT_FOUND outside (base_lsn, last_lsn]. */
 int raft_entry_at(const struct raft *r, uint64_t lsn,
                   struct raft_entry *entry_out);

@@ -58,7 +58,7 @@ static int64_t fresh_stamp(struct raft *r)
 
 static bool lease_serves(const struct raft *r)
 {
-    return !r->lease_given_up && raft_lease_holds(r, r->now_us);
+    return raft_may_read(r, r->now_us);
 }
 
 int raft_read(struct raft *r, const struct raft_event *ev)

@@ -3,13 +3,16 @@
  * A write that fails (there is such a record already, there is none, the tag is
  * another) has read something, and what it read may not be committed yet, or
  * may be what a deposed leader remembers. Such a refusal waits like a read:
- * until everything it rests on is acknowledged and the lease holds.
+ * until everything it rests on is acknowledged and the lease holds; or, where
+ * the lease does not hold, until a read-index round has shown that this replica
+ * still leads in the term in which it refused.
  */
 #include <string.h>
 
 #include "node/base/check.h"
 #include "node/base/mem.h"
 #include "node/catalog/rid.h"
+#include "node/shard/canary.h"
 #include "node/shard/evaluate.h"
 #include "node/shard/record.h"
 #include "node/shard/shard_impl.h"
@@ -118,6 +121,12 @@ static void serve(struct shard *s, struct shard_request *req)
         result->err = ERR_OK;
         shard_finish(s, req);
         return;
+    case OP_WRITE: /* a refusal */
+        if (raft_role(s->raft) != RAFT_LEADER ||
+            raft_term(s->raft) != req->refused_term)
+            result->err = ERR_NOT_LEADER;
+        shard_fail(s, req, result->err);
+        return;
     default:
         CHECK_UNREACHABLE();
     }
@@ -128,7 +137,7 @@ static void serve(struct shard *s, struct shard_request *req)
 static bool lease_holds(const struct shard *s, usec_t now)
 {
     uint64_t term;
-    return raft_role(s->raft) == RAFT_LEADER && raft_may_ack(s->raft, now) &&
+    return raft_may_read(s->raft, now) &&
            raft_term_at(s->raft, raft_commit_lsn(s->raft), &term) == ERR_OK &&
            term == raft_term(s->raft);
 }
@@ -147,6 +156,8 @@ static void submit_read(struct shard *s, usec_t now, struct shard_request *req)
     const struct op *op = req->op;
     if (op->kind == OP_BARRIER && op->min_lsn != 0)
         serve_at(s, req, op->min_lsn);
+    else if (SHARD_PLANTED(READ_ANYWHERE))
+        serve_at(s, req, s->commit_seen);
     else if (lease_holds(s, now))
         /* What is acknowledged may be above the commit point where the write
          * region acknowledges alone. */
@@ -170,20 +181,29 @@ void shard_serve_ready(struct shard *s)
         serve(s, request_of(list_pop_front(&ready)));
 }
 
+void shard_ask_refusals(struct shard *s, usec_t now)
+{
+    if (!list_empty(&s->refusals) && !lease_holds(s, now))
+        list_splice(&s->reads_new, &s->refusals);
+}
+
 /* Rounds end in the order in which they began, and so lie in reads_asked. */
 void shard_reads_done(struct shard *s, const struct raft_read_done *done)
 {
-    struct list over;
+    struct list over, unsure; /* reads, refusals */
     list_init(&over);
+    list_init(&unsure);
     while (!list_empty(&s->reads_asked)) {
         struct shard_request *req = request_of(s->reads_asked.next);
         if (req->read > done->id)
             break;
         list_remove(&req->node);
-        req->lsn = done->lsn;
-        list_push_back(done->result == ERR_OK ? &s->reads_lsn : &over,
+        req->lsn = done->lsn > req->lsn ? done->lsn : req->lsn;
+        struct list *lost = req->op->kind == OP_WRITE ? &unsure : &over;
+        list_push_back(done->result == ERR_OK ? &s->reads_lsn : lost,
                        &req->node);
     }
+    shard_fail_all(s, &unsure, ERR_NOT_LEADER);
     shard_fail_all(s, &over, ERR_NO_LEADER);
 }
 
@@ -253,7 +273,9 @@ void shard_answer_writes(struct shard *s, usec_t now)
     struct list acked, refused;
     list_init(&acked);
     list_init(&refused);
-    take_up_to(&s->writes, s->ack_seen, &acked);
+    take_up_to(&s->writes,
+               SHARD_PLANTED(ANSWER_EARLY) ? s->entries.next - 1 : s->ack_seen,
+               &acked);
     if (!list_empty(&s->refusals) && lease_holds(s, now))
         take_up_to(&s->refusals, s->ack_seen, &refused);
     while (!list_empty(&acked))
@@ -338,7 +360,8 @@ static int refuse_write(const struct shard *s, const struct op *op)
 static bool submit_repeated(struct shard *s, struct shard_request *req)
 {
     struct dedupe_found found;
-    if (!dedupe_find(&s->dedupe, req->op->id, &found))
+    if (SHARD_PLANTED(FORGET_OPS) ||
+        !dedupe_find(&s->dedupe, req->op->id, &found))
         return false;
     req->repeated = true;
     req->lsn = found.lsn;
@@ -367,7 +390,9 @@ static void submit_refused(struct shard *s, usec_t now,
                            struct shard_request *req, int err)
 {
     req->lsn = next_lsn(s) - 1;
-    if (is_refusal(err) && (req->lsn > s->ack_seen || !lease_holds(s, now))) {
+    req->refused_term = raft_term(s->raft);
+    if (is_refusal(err) && !SHARD_PLANTED(REFUSE_EARLY) &&
+        (req->lsn > s->ack_seen || !lease_holds(s, now))) {
         buf_free(&req->result.body);
         list_push_back(&s->refusals, &req->node);
     } else {

@@ -82,6 +82,7 @@ struct shard_request {
     uint64_t lsn;  /* write: its entry, or the last one that its refusal rests
                     * on; read: serve once this is applied */
     uint64_t read; /* read: number of the read-index round it waits for */
+    uint64_t refused_term; /* write: the term in which it was refused */
     bool repeated; /* write: answered from what an earlier attempt logged;
                     * its text is empty if the record was changed since */
     struct op_result result;

@@ -277,6 +277,7 @@ void shard_propose(struct shard *s, usec_t now)
 
 static void ask_reads(struct shard *s, usec_t now)
 {
+    shard_ask_refusals(s, now);
     if (list_empty(&s->reads_new))
         return;
     uint64_t round = ++s->read_round;

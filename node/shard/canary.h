@@ -1,0 +1,23 @@
+/* Planted bugs, for the simulator: `make canary` builds the shard once per name
+ * with -DSHARD_CANARY=SHARD_CANARY_<name> and requires that each is caught. In
+ * a normal build every SHARD_PLANTED() is the constant 0. See also
+ * consensus/canary.h. Internal to node/shard/.
+ */
+#ifndef BASTIDE_SHARD_CANARY_H
+#define BASTIDE_SHARD_CANARY_H
+
+enum shard_canary {
+    SHARD_CANARY_NONE,
+    SHARD_CANARY_FORGET_OPS,    /* does a repeated operation again */
+    SHARD_CANARY_READ_ANYWHERE, /* reads without asking the leader */
+    SHARD_CANARY_ANSWER_EARLY,  /* answers writes before they are committed */
+    SHARD_CANARY_REFUSE_EARLY,  /* refuses by what may still be lost */
+};
+
+#ifndef SHARD_CANARY
+#define SHARD_CANARY SHARD_CANARY_NONE
+#endif
+
+#define SHARD_PLANTED(name) (SHARD_CANARY == SHARD_CANARY_##name)
+
+#endif
