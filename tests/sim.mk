@@ -1,8 +1,9 @@
-# The simulator of the consensus core.
+# The simulator of the consensus core, and of whole shards.
 #
 #   make sim SEEDS=500           that many seeds over all shapes, as TAP
 #   make sim SEED=17 SHAPE=3x3   one seed again; V=1 prints the trace
 #   make sim FROM=1000           other seeds
+#   make sim REPLICA=shard       whole shards in place of the bare core
 #   make canary                  every planted bug must be caught
 #
 # A planted bug (consensus/canary.h) is compiled in with -DRAFT_CANARY=...,
@@ -15,14 +16,17 @@ SEEDS     ?= 100
 FROM      ?= 1
 SIM_ARGS   = $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --from $(FROM)) \
 	$(if $(SHAPE),--shape $(SHAPE)) $(if $(V),-v)
+SIM_USES   = node/shard $(USES_node/shard)
+SIM_LINK   = -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_node/shard)
 
-$(SIM_BIN): $(SIM_OBJ) $(call lib_of,consensus) $(call lib_of,node/base)
+$(SIM_BIN): $(SIM_OBJ) $(foreach m,$(SIM_USES),$(call lib_of,$(m)))
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(SIM_LINK)
 
 .PHONY: sim
 sim: $(SIM_BIN)
-	$(SIM_BIN) $(SIM_ARGS)
+	$(if $(filter shard,$(REPLICA)),,$(SIM_BIN) $(SIM_ARGS))
+	$(if $(filter raft,$(REPLICA)),,$(SIM_BIN) --replica shard $(SIM_ARGS))
 
 CANARIES   = VOTE_ANY_LOG FORGET_VOTE LONG_LEASE COUNT_OLD_TERM ACK_BEFORE_SYNC \
 	MAJORITY_ONLY READ_AT_ONCE SKIP_JOINT \
@@ -33,11 +37,25 @@ define canary_rules
 $(BUILD)/canary/$(1)/%.o: consensus/%.c
 	@mkdir -p $$(@D)
 	$$(CC) $$(ALL_CFLAGS) -DRAFT_CANARY=RAFT_CANARY_$(1) -MMD -MP -c $$< -o $$@
-$(BUILD)/tests/sim/canary_$(1): $(patsubst consensus/%.c,$(BUILD)/canary/$(1)/%.o,$(wildcard consensus/*.c)) $(SIM_OBJ) $(call lib_of,node/base)
+$(BUILD)/tests/sim/canary_$(1): $(patsubst consensus/%.c,$(BUILD)/canary/$(1)/%.o,$(wildcard consensus/*.c)) $(SIM_OBJ) $(foreach m,$(filter-out consensus,$(SIM_USES)),$(call lib_of,$(m)))
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^
+	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(SIM_LINK)
 endef
 $(foreach c,$(CANARIES),$(eval $(call canary_rules,$(c))))
+
+# The same for node/shard/canary.h, with -DSHARD_CANARY=...
+SHARD_CANARIES = FORGET_OPS READ_ANYWHERE ANSWER_EARLY REFUSE_EARLY
+CANARY_BIN += $(SHARD_CANARIES:%=$(BUILD)/tests/sim/canary_SHARD_%)
+
+define shard_canary_rules
+$(BUILD)/canary/SHARD_$(1)/%.o: node/shard/%.c
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL_CFLAGS) -DSHARD_CANARY=SHARD_CANARY_$(1) -MMD -MP -c $$< -o $$@
+$(BUILD)/tests/sim/canary_SHARD_$(1): $(patsubst node/shard/%.c,$(BUILD)/canary/SHARD_$(1)/%.o,$(wildcard node/shard/*.c)) $(SIM_OBJ) $(foreach m,$(filter-out node/shard,$(SIM_USES)),$(call lib_of,$(m)))
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(SIM_LINK)
+endef
+$(foreach c,$(SHARD_CANARIES),$(eval $(call shard_canary_rules,$(c))))
 
 .PHONY: canary
 canary: $(CANARY_BIN)

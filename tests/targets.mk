@@ -2,6 +2,7 @@
 
 JOBS       ?= $(shell nproc)
 CHECK_SEEDS ?= 500
+CHECK_SHARD_SEEDS ?= 1000
 DIR        ?= demo
 NODE       ?= $(firstword $(wildcard build-node/node_modules/node/bin/node) node)
 FUZZ_SECONDS ?= 20
@@ -14,7 +15,7 @@ help:
 	@echo '                   in ./demo until Ctrl-C   (DIR=folder, ARGS="--base-port 9000 ...")'
 	@echo 'make check         install what is missing, build, run every test'
 	@echo 'make unit          unit tests only'
-	@echo 'make sim           simulated clusters            (SEEDS=100)'
+	@echo 'make sim           simulated clusters            (SEEDS=100, REPLICA=raft or shard)'
 	@echo 'make system sdk    tests with real processes; sdk: with the official SDK'
 	@echo 'make asan          unit tests under address and undefined-behaviour sanitizers'
 	@echo 'make fuzz          every fuzzer for a while      (FUZZ_SECONDS=20)'
@@ -42,7 +43,8 @@ export NODE
 
 check: deps-test
 	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/bastide check-programs
-	@tests/run.sh $(UNIT_BIN) "$(SIM_BIN) --seeds $(CHECK_SEEDS)" "tests/sim/canary.sh $(CANARY_BIN)" \
+	@tests/run.sh $(UNIT_BIN) "$(SIM_BIN) --seeds $(CHECK_SEEDS)" \
+		"$(SIM_BIN) --replica shard --seeds $(CHECK_SHARD_SEEDS)" "tests/sim/canary.sh $(CANARY_BIN)" \
 		$(SYSTEM_TESTS) $(SDK_TESTS)
 
 .PHONY: check-programs

@@ -2,12 +2,14 @@
 # Runs simulators with planted bugs; each must find a violation within a stated
 # number of seeds. Speaks TAP.
 #
-#   tests/sim/canary.sh PROGRAM...     .../canary_<NAME>, see consensus/canary.h
+#   tests/sim/canary.sh PROGRAM...     .../canary_<NAME>, see consensus/canary.h,
+#                                      SHARD_<NAME>: node/shard/canary.h
 set -u
 nr=0 bad=0
 for program in "$@"; do
     nr=$((nr + 1))
     name=${program##*canary_}
+    replica=raft
     # Where it shows soonest, and how many seeds that may take.
     case $name in
     FORGET_VOTE) shape=3x1-storm limit=1000 ;;
@@ -17,9 +19,10 @@ for program in "$@"; do
     AMNESIAC_VOTES) shape=3x1-loss limit=100 ;;
     AMNESIAC_ACKS) shape=3x1-loss limit=1000 ;;
     AMNESIA_ENDS_EARLY) shape=3x1-loss limit=500 ;;
+    SHARD_*) shape=3x1 limit=200 replica=shard ;;
     *) shape=3x1 limit=200 ;;
     esac
-    out=$("$program" --canary $limit --shape $shape 2>&1)
+    out=$("$program" --canary $limit --shape $shape --replica $replica 2>&1)
     code=$?
     found=$(grep -m1 -E '^# (seed [0-9]+ of|a check)' <<<"$out")
     # 0: a checker of the simulator saw it; 3: a check inside the core did.

@@ -65,7 +65,8 @@ void faults_choose(struct world *w)
     s->prefer = toss(w);
     s->region_ack = regions && toss(w);
     s->rule = regions && prng_one_in(&w->prng, 3);
-    s->region_loss = regions && prng_one_in(&w->prng, 3);
+    s->region_loss =
+        regions && prng_one_in(&w->prng, 3) && w->ops->epoch != NULL;
     s->turbulent = prng_one_in(&w->prng, 8) || w->shape.turbulent;
     if (s->turbulent)
         make_turbulent(w);

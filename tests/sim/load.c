@@ -10,6 +10,10 @@ static struct node *any_node(struct world *w)
 
 void load_write(struct world *w)
 {
+    if (w->docs != NULL) {
+        docs_go(w->docs, true);
+        return;
+    }
     /* Now and then to somebody who led once and may still believe it. */
     for (raft_id i = 1; i <= w->n_nodes; i++) {
         struct node *n = &w->nodes[i];
@@ -32,6 +36,10 @@ static struct read_wait *free_slot(struct world *w)
 
 void load_read(struct world *w)
 {
+    if (w->docs != NULL) {
+        docs_go(w->docs, false);
+        return;
+    }
     struct node *n = any_node(w);
     struct read_wait *slot = free_slot(w);
     if (!node_up(n) || slot == NULL)

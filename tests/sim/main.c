@@ -2,6 +2,7 @@
  *
  *   sim [--seeds N] [--from S]      N seeds of each shape, from S on
  *   sim --seed S [--shape NAME]     one seed
+ *   sim --replica shard             whole shards in place of the bare core
  *   sim -v                          with the trace
  *   sim --canary N                  succeeds if a violation is found within N
  *                                   seeds of each shape (for planted bugs)
@@ -34,12 +35,13 @@ struct arguments {
     unsigned long long seeds;
     unsigned long long from;
     const char *shape;
+    const char *replica;
     bool one;
     bool verbose;
     bool canary;
 };
 
-static char running[128];
+static char running[160];
 
 /* A contract check in the code under test aborts: say which seed it was. */
 static void on_abort(int sig)
@@ -52,8 +54,9 @@ static void on_abort(int sig)
 
 static void usage(void)
 {
-    fprintf(stderr, "usage: sim [--seeds N] [--from S] [--seed S] "
-                    "[--shape NAME] [--canary N] [-v]\n");
+    fprintf(stderr,
+            "usage: sim [--seeds N] [--from S] [--seed S] "
+            "[--shape NAME] [--replica raft|shard] [--canary N] [-v]\n");
     exit(2);
 }
 
@@ -68,7 +71,7 @@ static unsigned long long number(const char *text)
 
 static struct arguments parse(int argc, char **argv)
 {
-    struct arguments a = {.seeds = 100, .from = 1};
+    struct arguments a = {.seeds = 100, .from = 1, .replica = "raft"};
     for (int i = 1; i < argc; i++) {
         const char *opt = argv[i];
         if (strcmp(opt, "-v") == 0) {
@@ -78,6 +81,9 @@ static struct arguments parse(int argc, char **argv)
         const char *value = i + 1 < argc ? argv[++i] : NULL;
         if (strcmp(opt, "--shape") == 0 && value != NULL)
             a.shape = value;
+        else if (strcmp(opt, "--replica") == 0 && value != NULL &&
+                 (strcmp(value, "raft") == 0 || strcmp(value, "shard") == 0))
+            a.replica = value;
         else if (strcmp(opt, "--seeds") == 0)
             a.seeds = number(value);
         else if (strcmp(opt, "--from") == 0)
@@ -95,23 +101,25 @@ static struct arguments parse(int argc, char **argv)
     return a;
 }
 
-static bool run_one(const struct sim_shape *shape, unsigned long long seed,
-                    bool verbose, struct sim_result *total)
+static bool run_one(const struct arguments *a, const struct sim_shape *shape,
+                    unsigned long long seed, struct sim_result *total)
 {
     struct sim_result r;
     snprintf(running, sizeof(running),
-             "# a check aborted; rerun: make sim SEED=%llu SHAPE=%s\n"
-             "not ok - aborted\n",
-             seed, shape->name);
-    sim_run(&sim_replica_raft, shape, seed, verbose, &r);
+             "# a check aborted; rerun: make sim SEED=%llu SHAPE=%s "
+             "REPLICA=%s V=1\nnot ok - aborted\n",
+             seed, shape->name, a->replica);
+    sim_run(strcmp(a->replica, "shard") == 0 ? &sim_replica_shard
+                                             : &sim_replica_raft,
+            shape, seed, a->verbose, &r);
     total->events += r.events;
     total->acked += r.acked;
     total->reads += r.reads;
     total->elections += r.elections;
     if (!r.ok)
         printf("# seed %llu of %s: %s\n# rerun: make sim SEED=%llu SHAPE=%s "
-               "V=1\n",
-               seed, shape->name, r.text, seed, shape->name);
+               "REPLICA=%s V=1\n",
+               seed, shape->name, r.text, seed, shape->name, a->replica);
     return r.ok;
 }
 
@@ -139,13 +147,13 @@ static unsigned run_shape(const struct arguments *a, size_t i, unsigned nr)
     unsigned long long done = 0;
     double start = seconds();
     for (; done < n && !(a->canary && bad > 0); done++)
-        bad += !run_one(shape, a->from + done, a->verbose, &total);
+        bad += !run_one(a, shape, a->from + done, &total);
     if (a->canary)
         return bad;
     double took = seconds() - start;
-    printf("%s %u - %s: seeds %llu to %llu (%llu events, %llu acks, %llu "
+    printf("%s %u - %s %s: seeds %llu to %llu (%llu events, %llu acks, %llu "
            "reads, %llu elections, %.0f seeds/s)\n",
-           bad == 0 ? "ok" : "not ok", nr, shape->name, a->from,
+           bad == 0 ? "ok" : "not ok", nr, a->replica, shape->name, a->from,
            a->from + n - 1, (unsigned long long)total.events,
            (unsigned long long)total.acked, (unsigned long long)total.reads,
            (unsigned long long)total.elections,

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "consensus/raft.h"
+#include "node/shard/op.h"
 
 /* Counted, because the network may deliver a message twice. */
 struct sim_blob {
@@ -52,6 +53,10 @@ struct sim_env {
     void (*acked)(void *ctx, uint64_t request, uint64_t lsn, uint64_t term,
                   uint64_t value, bool committed);
     void (*read_done)(void *ctx, uint64_t request, int result, uint64_t lsn);
+    /* Of a whole shard: the end of `submit`, and each operation that is
+     * committed (0: none). */
+    void (*answered)(void *ctx, uint64_t token, const struct op_result *result);
+    void (*effect)(void *ctx, uint64_t operation, uint64_t lsn);
     void (*trace)(void *ctx, const char *text);
 };
 
@@ -74,10 +79,15 @@ struct sim_replica_ops {
     int (*propose)(struct sim_replica *p, usec_t now_us, uint64_t request,
                    uint64_t value);
     int (*read)(struct sim_replica *p, usec_t now_us, uint64_t request);
+    /* In place of propose and read, where the replica is a whole shard: runs an
+     * operation, which is copied; `answered` is called once. */
+    void (*submit)(struct sim_replica *p, usec_t now_us, uint64_t token,
+                   const struct op *op, usec_t patience_us);
     int (*change)(struct sim_replica *p, usec_t now_us,
                   const struct raft_config *target);
     int (*transfer)(struct sim_replica *p, usec_t now_us, raft_id to);
     void (*campaign)(struct sim_replica *p, usec_t now_us);
+    /* NULL: not made for forced failovers. */
     void (*epoch)(struct sim_replica *p, usec_t now_us, uint32_t epoch,
                   raft_region region);
     /* Makes a snapshot and forgets the log, but for `keep` entries. */
@@ -91,11 +101,18 @@ struct sim_replica_ops {
                         bool *compacted_out);
     uint64_t (*applied_lsn)(const struct sim_replica *p);
     uint64_t (*state_hash)(const struct sim_replica *p);
+    /* Of a whole shard: all committed documents of a container. */
+    void (*documents)(const struct sim_replica *p, uint32_t container,
+                      void (*each)(void *user, uint64_t record,
+                                   struct bytes text),
+                      void *user);
     const struct raft_config *(*config)(const struct sim_replica *p);
     bool (*config_is_committed)(const struct sim_replica *p);
 };
 
 /* The bare core with a state machine that hashes what it applies. */
 extern const struct sim_replica_ops sim_replica_raft;
+/* A whole shard (node/shard), as it ships. */
+extern const struct sim_replica_ops sim_replica_shard;
 
 #endif

@@ -155,6 +155,19 @@ static void env_read_done(void *ctx, uint64_t request, int result, uint64_t lsn)
     load_read_done(ctx, request, result, lsn);
 }
 
+static void env_answered(void *ctx, uint64_t token,
+                         const struct op_result *result)
+{
+    struct node *n = ctx;
+    docs_answered(n->world->docs, n, token, result);
+}
+
+static void env_effect(void *ctx, uint64_t operation, uint64_t lsn)
+{
+    struct node *n = ctx;
+    docs_effect(n->world->docs, n, operation, lsn);
+}
+
 static void env_trace(void *ctx, const char *text)
 {
     struct node *n = ctx;
@@ -221,6 +234,8 @@ void node_start(struct node *n)
         .applied = env_applied,
         .acked = env_acked,
         .read_done = env_read_done,
+        .answered = env_answered,
+        .effect = env_effect,
         .trace = env_trace,
     };
     struct sim_blob **records =
@@ -389,13 +404,15 @@ static bool unsettled(struct world *w, char *why, size_t cap)
     if (missing != 0)
         return snprintf(why, cap, "acknowledged write lost: lsn %" PRIu64,
                         missing);
-    return false;
+    return w->docs != NULL && docs_unsettled(w->docs, why, cap);
 }
 
 /* Every so often once the load has stopped: all is well, or not yet. */
 static void judge(struct world *w)
 {
     char why[256];
+    if (w->docs != NULL)
+        docs_finish(w->docs);
     uint64_t elections = check_elections(w->check) - w->elections_at_heal;
     if (elections > HEALED_ELECTIONS_MAX) {
         snprintf(why, sizeof(why),
@@ -523,6 +540,7 @@ static void tear_down(struct world *w)
     }
     mem_free(w->heap);
     check_free(w->check);
+    docs_free(w->docs);
     mem_free(w);
 }
 
@@ -542,6 +560,8 @@ void sim_run(const struct sim_replica_ops *ops, const struct sim_shape *shape,
                             ((uint64_t)shape->per_region << 48));
     prng_seed(&w->prng, prng_u64(&w->prng));
     w->check = check_new(world_fail, w);
+    if (ops->submit != NULL)
+        w->docs = docs_new(w);
     faults_choose(w);
     if (verbose)
         faults_print(w);

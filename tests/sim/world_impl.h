@@ -5,6 +5,7 @@
 
 #include "node/base/prng.h"
 #include "tests/sim/check.h"
+#include "tests/sim/docs.h"
 #include "tests/sim/world.h"
 
 #define NODES_MAX 12
@@ -161,6 +162,7 @@ struct world {
     raft_region lost_region; /* crashed as a whole; 0: none */
     uint64_t request;
     struct read_wait reads[READS_MAX];
+    struct docs *docs; /* where replicas are whole shards, else NULL */
     uint64_t acked_at_heal;
     uint64_t elections_at_heal;
 };
