@@ -43,7 +43,8 @@ struct arguments {
 
 static char running[160];
 
-/* A contract check in the code under test aborts: say which seed it was. */
+/* A contract check in the code under test aborts, or worse: say which seed it
+ * was. */
 static void on_abort(int sig)
 {
     (void)sig;
@@ -166,6 +167,7 @@ int main(int argc, char **argv)
 {
     struct arguments a = parse(argc, argv);
     signal(SIGABRT, on_abort);
+    signal(SIGSEGV, on_abort);
     unsigned bad = 0;
     unsigned nr = 0;
     for (size_t i = 0; i < ARRAY_LEN(shapes); i++) {
