@@ -306,6 +306,39 @@ static void a_deposed_leader_refuses_nothing(void **state)
     story_end(&s);
 }
 
+/* Its lease lasts, but whom it asked to take over was elected meanwhile. */
+static void who_asked_another_to_lead_does_not_trust_its_lease(void **state)
+{
+    (void)state;
+    struct story s = story_of_three();
+    struct shard *old = cluster_shard(s.c, s.leader);
+    raft_id next = cluster_other(s.c, s.leader);
+    assert_int_equal(shard_transfer(old, cluster_now(s.c), next), ERR_OK);
+    for (raft_id id = 1; id <= 3; id++)
+        if (id != s.leader)
+            cluster_hold_link(s.c, id, s.leader, true);
+    for (int i = 0; i < 20; i++)
+        cluster_turn(s.c);
+    assert_int_equal(cluster_leader(s.c), next);
+    assert_int_equal(raft_role(shard_raft(old)), RAFT_LEADER);
+    assert_true(raft_may_ack(shard_raft(old), cluster_now(s.c)));
+    assert_false(raft_may_read(shard_raft(old), cluster_now(s.c)));
+    struct cluster_call create, read;
+    cluster_write(s.c, &create, OP_CREATE, cluster_at(1, 1), BODY);
+    assert_int_equal(cluster_do(s.c, next, &create), ERR_OK);
+    cluster_read(s.c, &read, cluster_at(1, 1));
+    cluster_submit(s.c, s.leader, &read);
+    cluster_turn(s.c);
+    assert_int_equal(read.done, 0);
+    for (raft_id id = 1; id <= 3; id++)
+        cluster_hold_link(s.c, id, s.leader, false);
+    int err = cluster_wait(s.c, &read);
+    assert_true(err == ERR_OK || err == ERR_NO_LEADER);
+    cluster_call_free(&create);
+    cluster_call_free(&read);
+    story_end(&s);
+}
+
 static void a_record_needs_its_parent(void **state)
 {
     (void)state;
@@ -548,6 +581,7 @@ int main(void)
         cmocka_unit_test(writes_of_one_turn_see_each_other),
         cmocka_unit_test(a_refusal_waits_for_what_it_rests_on),
         cmocka_unit_test(a_deposed_leader_refuses_nothing),
+        cmocka_unit_test(who_asked_another_to_lead_does_not_trust_its_lease),
         cmocka_unit_test(a_record_needs_its_parent),
         cmocka_unit_test(deleting_a_database_deletes_its_containers),
         cmocka_unit_test(documents_of_a_deleted_container_are_gone),
