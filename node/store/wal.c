@@ -507,10 +507,10 @@ static int delete_file(struct wal *w, uint64_t number)
     return code == ERR_OK ? file_sync_folder(w->dir) : code;
 }
 
-int wal_maintain(struct wal *w, const struct wal_keep *keep, size_t count)
+static int delete_unneeded(struct wal *w, const struct wal_keep *keep,
+                           size_t count)
 {
-    CHECK_OBJ(w, WAL_MAGIC);
-    int code = make_next(w);
+    int code = ERR_OK;
     while (code == ERR_OK) {
         pthread_mutex_lock(&w->lock);
         struct wal_segment *old = oldest_unneeded(w, keep, count);
@@ -525,6 +525,17 @@ int wal_maintain(struct wal *w, const struct wal_keep *keep, size_t count)
         wal_segment_free(old);
         pthread_mutex_unlock(&w->lock);
     }
+    return code;
+}
+
+int wal_maintain(struct wal *w, const struct wal_keep *keep, size_t count)
+{
+    CHECK_OBJ(w, WAL_MAGIC);
+    /* First what gives space back: on a full disk nothing else can. */
+    int deleted = delete_unneeded(w, keep, count);
+    int code = make_next(w);
+    if (code == ERR_OK)
+        code = deleted;
     return code == ERR_OK || code == ERR_NO_SPACE ? code : ERR_IO;
 }
 
