@@ -371,10 +371,15 @@ static int judge_one(struct recovery *r, size_t i, bool any_later)
     uint64_t expected = i > 0               ? r->looks[i - 1].last + 1
                         : look->number == 1 ? 1
                                             : look->first;
-    if (look->first != expected)
-        return damaged(r, look->number, WAL_SEGMENT_HEADER,
-                       "batches before this one are missing");
-    return ERR_OK;
+    if (look->first == expected)
+        return ERR_OK;
+    const struct look *before = i > 0 ? look - 1 : NULL;
+    if (before != NULL && !before->abandoned &&
+        (before->dirty || before->shortened))
+        return damaged(r, before->number, before->end,
+                       "bad batch, with good ones in the next file");
+    return damaged(r, look->number, WAL_SEGMENT_HEADER,
+                   "batches before this one are missing");
 }
 
 static int judge(struct recovery *r)
