@@ -171,12 +171,19 @@ static int open_engine(struct replica *r, const struct recovered *log,
     return engine_open(&options, msg, &r->engine);
 }
 
-/* Leaves only entries above the flushed LSN, and checks that they follow it. */
+/* Leaves only entries above the flushed LSN. Checks that they follow it, and
+ * that the log does not end before it. */
 static int trim_entries(struct replica *r, struct recovered *log,
                         struct err_msg *msg)
 {
     uint64_t flushed = engine_flushed_lsn(r->engine);
     size_t keep = 0;
+    /* Only what the log holds durably is flushed. */
+    if (log->count > 0 && log->entries[log->count - 1]->lsn < flushed)
+        return err_set(msg, ERR_CORRUPT,
+                       "%s: holds everything up to LSN %" PRIu64
+                       ", but the log ends at %" PRIu64 ": it lost its end",
+                       r->path, flushed, log->entries[log->count - 1]->lsn);
     for (size_t i = 0; i < log->count; i++) {
         if (log->entries[i]->lsn <= flushed)
             entry_unref(log->entries[i]);
