@@ -229,6 +229,14 @@ static bool worth_retrying(int err)
            err == ERR_UNAVAILABLE || err == ERR_TIMEOUT;
 }
 
+/* Whether an attempt's result is the operation's. A refusal says that this
+ * attempt wrote nothing, which does not answer for one before it. */
+static bool settles(const struct task *t, int err)
+{
+    bool refused = err == ERR_THROTTLED || err == ERR_NO_SPACE;
+    return !worth_retrying(err) && !(refused && t->in_doubt);
+}
+
 void router_on_response(struct worker *w, uint64_t id, int err,
                         struct bytes body)
 {
@@ -244,7 +252,7 @@ void router_on_response(struct worker *w, uint64_t id, int err,
         task_back(t);
         return;
     }
-    if (worth_retrying(result.err)) {
+    if (!settles(t, result.err)) {
         t->in_doubt |= task_writes(t) &&
                        (result.err == ERR_STALE || result.err == ERR_TIMEOUT);
         op_result_free(&result);
@@ -274,7 +282,7 @@ static void task_ran(struct shard_request *req, struct op_result *result)
     struct task *t = LIST_ENTRY(req, struct task, req);
     CHECK_OBJ(t, TASK_MAGIC);
     int err = result->err;
-    if (!worth_retrying(err) || t->foreign) {
+    if (settles(t, err) || t->foreign) {
         op_result_free(&t->result);
         op_result_move(&t->result, result);
         task_finish(t, t->owner);
