@@ -102,8 +102,8 @@
     X(UNAVAILABLE, 503, 0, "ServiceUnavailable",                               \
       "The service is unavailable at the moment; nothing was applied")         \
     X(NO_SPACE, 503, 0, "ServiceUnavailable",                                  \
-      "The disk is full: writes are refused until there is space, reads go "   \
-      "on; nothing was applied")
+      "The disk is full or cannot be written: writes are refused until it "    \
+      "can, reads go on; nothing was applied")
 
 enum cosmos_failure {
 #define COSMOS_FAILURE_ENUM(name, http, substatus, code, text) FAIL_##name,
