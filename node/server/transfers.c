@@ -371,12 +371,29 @@ static void incoming_run(struct helper_job *job)
     in->err = incoming_store(in);
 }
 
+/* A node that receives does not lead any more: what it still sends is given up.
+ * True while the helper reads for it, which keeps the old state open. */
+static bool still_sending(struct transfers *t, const struct replica *r)
+{
+    bool open = false;
+    LIST_EACH_SAFE(node, &t->outgoing)
+    {
+        struct outgoing *o = LIST_ENTRY(node, struct outgoing, node);
+        if (o->replica != r)
+            continue;
+        open |= o->reading;
+        if (!o->over)
+            outgoing_end(o, false);
+    }
+    return open;
+}
+
 /* Complete on disk: lets the shard decide. */
 static void incoming_install(struct incoming *in, usec_t now)
 {
     struct replica *r = in->replica;
     in->state = INCOMING_COMPLETE;
-    if (r->flusher.running)
+    if (r->flusher.running || still_sending(&r->worker->transfers, r))
         return; /* the tick asks again */
     int err = shard_installed(r->shard, now, in->from, in->lsn, in->term,
                               &in->config);
