@@ -130,7 +130,7 @@ test("on a full disk writes are refused with the reason, reads go on, and writes
       return answer.status >= 500 ? answer : undefined;
     });
     assert.ok([503, 507].includes(refused.status), `${refused.status} ${refused.text}`);
-    assert.match(refused.json.message, /space/i);
+    assert.match(refused.json.message, /disk is full/i);
     assert.equal((await target.item("before", "a").read()).resource.text, before.text);
     for (const { pid, name } of full.nodes) assert.ok(isAlive(pid), `${name} lives`);
     rmSync(filler);
