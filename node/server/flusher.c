@@ -180,13 +180,6 @@ void flusher_init(struct flusher *f, struct replica *r)
                           .drop_table = RECORD_TABLE_TEXT};
 }
 
-void flusher_free(struct flusher *f)
-{
-    CHECK(!f->running);
-    flush_free(TAKE(f->flush));
-    mem_free(TAKE(f->drops));
-}
-
 /* Early enough that writes go on while a flush runs, whatever the limit. */
 static size_t flush_at(const struct flusher *f)
 {

@@ -42,7 +42,6 @@ struct flusher {
 };
 
 void flusher_init(struct flusher *f, struct replica *r);
-void flusher_free(struct flusher *f);
 /* A container is gone for good: deletes its records in the background, from
  * memory, then from LMDB. */
 void flusher_drop(struct flusher *f, uint32_t container);

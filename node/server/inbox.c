@@ -39,14 +39,6 @@ void inbox_init(struct inbox *in, struct ev_loop *loop, void *owner)
     ev_async_start(loop, &in->wake);
 }
 
-void inbox_destroy(struct inbox *in)
-{
-    inbox_drain(in);
-    ev_async_stop(in->loop, &in->wake);
-    CHECK(list_empty(&in->queue));
-    pthread_mutex_destroy(&in->lock);
-}
-
 static int inbox_put(struct inbox *in, struct inbox_message *m, uint32_t max)
 {
     CHECK(m->deliver != NULL);

@@ -36,9 +36,6 @@ struct inbox {
 
 /* On the owner's thread, before its loop runs. */
 void inbox_init(struct inbox *in, struct ev_loop *loop, void *owner);
-/* After the loop has ended and no thread posts any more. Undelivered messages
- * are delivered first. */
-void inbox_destroy(struct inbox *in);
 
 /* Hands `m` over; it belongs to the inbox until delivered. ERR_FULL: it still
  * belongs to the caller. */

@@ -22,15 +22,6 @@ static struct log_batch *batch_new(struct log_pipe *p)
     return b;
 }
 
-static void batch_free(struct log_batch *b)
-{
-    if (b == NULL)
-        return;
-    wal_batch_free(b->records);
-    mem_free(b->written);
-    mem_free(b);
-}
-
 /* Notes which updates the batch completes. In the middle of an update,
  * shard_written is still the one before. */
 static void batch_close(struct log_batch *b)
@@ -83,7 +74,6 @@ static void batch_done(struct inbox_message *m, void *owner)
     if (p->failing)
         pipe_recovered(p);
     p->syncing = NULL;
-    p->appends++;
     usec_t now = clock_mono_us();
     for (uint32_t i = 0; i < w->replica_count; i++)
         shard_persisted(w->replicas[i].shard, now, b->written[i]);
@@ -115,21 +105,6 @@ void log_pipe_init(struct log_pipe *p, struct worker *w, struct wal *wal)
     p->filling = batch_new(p);
     ev_timer_init(&p->retry, pipe_retry, 0, 0);
     p->retry.data = p;
-}
-
-void log_pipe_destroy(struct log_pipe *p)
-{
-    if (p->worker == NULL)
-        return;
-    ev_timer_stop(p->worker->loop, &p->retry);
-    struct list *node;
-    while ((node = list_pop_front(&p->waiting)) != NULL)
-        batch_free(LIST_ENTRY(node, struct log_batch, node));
-    while ((node = list_pop_front(&p->spare)) != NULL)
-        batch_free(LIST_ENTRY(node, struct log_batch, node));
-    batch_free(TAKE(p->filling));
-    batch_free(TAKE(p->syncing));
-    wal_close(TAKE(p->wal));
 }
 
 /* The filling batch is full: the next record begins another. */

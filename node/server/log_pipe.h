@@ -50,12 +50,9 @@ struct log_pipe {
     struct ev_timer retry;
     usec_t syncing_since_us;
     bool failing;
-    uint64_t appends;
 };
 
 void log_pipe_init(struct log_pipe *p, struct worker *w, struct wal *wal);
-/* No append may be under way. */
-void log_pipe_destroy(struct log_pipe *p);
 
 /* For struct shard_env. */
 void log_pipe_entry(struct log_pipe *p, uint16_t shard, const struct entry *e);

@@ -20,7 +20,6 @@ struct awaited {
 struct peer_entry {
     uint32_t id;
     const char *name;
-    usec_t down_since_us; /* 0: up */
 };
 
 struct peers {
@@ -233,7 +232,6 @@ static void on_peer_up(void *user, links_peer peer,
     struct peer_entry *entry = peer_find(p, peer);
     log_info("peer connected", LOG_STR("peer", entry->name),
              LOG_UINT("incarnation", hello->incarnation));
-    entry->down_since_us = 0;
     tell_workers(p, peer, true);
     stand_in_check(p->worker);
 }
@@ -245,8 +243,6 @@ static void on_peer_down(void *user, links_peer peer, int err,
     struct peer_entry *entry = peer_find(p, peer);
     log_warn("peer lost", LOG_STR("peer", entry->name),
              LOG_STR("error", err_text(err)), LOG_STR("reason", reason));
-    if (entry->down_since_us == 0)
-        entry->down_since_us = clock_mono_us();
     tell_workers(p, peer, false);
     transfers_on_peer_down(p->worker, peer);
     stand_in_check(p->worker);
@@ -359,8 +355,8 @@ static int peers_add_all(struct peers *p, struct err_msg *msg)
                 links_add_peer(p->links, n->id, region->name, n->name, address);
             if (err != ERR_OK)
                 return err_set(msg, err, "peer %s: %s", n->name, err_text(err));
-            p->list[p->count++] = (struct peer_entry){
-                .id = n->id, .name = n->name, .down_since_us = clock_mono_us()};
+            p->list[p->count++] =
+                (struct peer_entry){.id = n->id, .name = n->name};
         }
     }
     return ERR_OK;
@@ -416,11 +412,4 @@ struct links *peers_links(struct peers *p)
 bool peers_up(const struct peers *p, uint32_t node_id)
 {
     return links_is_up(p->links, node_id);
-}
-
-usec_t peers_down_since(const struct peers *p, uint32_t node_id)
-{
-    const struct peer_entry *entry = peer_find(p, node_id);
-    CHECK(entry != NULL);
-    return entry->down_since_us;
 }

@@ -23,8 +23,6 @@ void peers_send_raft(struct worker *from, uint16_t shard,
 struct links *peers_links(struct peers *p);
 /* Whether the link to a node is up. */
 bool peers_up(const struct peers *p, uint32_t node_id);
-/* Since when it is down (monotonic), 0 while up. */
-usec_t peers_down_since(const struct peers *p, uint32_t node_id);
 /* An operation's encoded form to a node; see links_request. The task is found
  * again by the id. */
 struct task;

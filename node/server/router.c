@@ -437,15 +437,3 @@ void router_init(struct router *r, struct worker *w)
     ev_timer_init(&r->retry, on_retry, 0, 0);
     r->retry.data = r;
 }
-
-void router_destroy(struct router *r)
-{
-    if (r->worker == NULL)
-        return;
-    ev_timer_stop(r->worker->loop, &r->retry);
-    struct list *node;
-    while ((node = list_pop_front(&r->waiting)) != NULL) {
-        struct task *t = LIST_ENTRY(node, struct task, node);
-        task_fail(t, r->worker, task_give_up_err(t));
-    }
-}

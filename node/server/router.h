@@ -42,8 +42,6 @@ struct router {
 };
 
 void router_init(struct router *r, struct worker *w);
-/* Answers what waits (UNAVAILABLE, TIMEOUT). */
-void router_destroy(struct router *r);
 /* Tries again, next turn, what waits: a leader appeared. */
 void router_wake_soon(struct router *r);
 

@@ -74,11 +74,6 @@ struct stand_in *stand_in_new(struct worker *w)
     return s;
 }
 
-void stand_in_free(struct stand_in *s)
-{
-    mem_free(s);
-}
-
 void stand_in_check(struct worker *w)
 {
     struct stand_in *s = w->stand_in;

@@ -13,7 +13,6 @@ struct stand_in;
 
 /* Worker 0; NULL when the configuration has it off. */
 struct stand_in *stand_in_new(struct worker *w);
-void stand_in_free(struct stand_in *s);
 /* After a link came up or went down: opens and closes listeners. */
 void stand_in_check(struct worker *w);
 

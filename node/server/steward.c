@@ -26,14 +26,6 @@ struct steward *steward_new(struct worker *w)
     return s;
 }
 
-void steward_free(struct steward *s)
-{
-    if (s == NULL)
-        return;
-    buf_wipe(&s->body);
-    mem_free(s);
-}
-
 static void created(void *user, struct op_result *result)
 {
     struct steward *s = user;

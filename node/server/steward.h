@@ -10,7 +10,6 @@ struct steward;
 
 /* On the worker that owns the meta shard. */
 struct steward *steward_new(struct worker *w);
-void steward_free(struct steward *s);
 /* Does what is missing, if this node leads the meta shard. Call now and then.
  */
 void steward_check(struct steward *s);

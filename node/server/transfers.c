@@ -53,7 +53,6 @@ struct incoming {
     struct buf stream;     /* received, not yet a whole chunk */
     uint64_t seq;          /* of the frame being stored, or stored last */
     bool done;             /* that frame is the last one */
-    bool over;
     int err;
     uint64_t reset_update; /* durable: may be adopted */
     usec_t progress_us;
@@ -414,9 +413,7 @@ static void incoming_stored(struct inbox_message *m, void *owner)
     struct incoming *in = LIST_ENTRY(m, struct incoming, job.message);
     in->state = INCOMING_RECEIVING;
     in->progress_us = clock_mono_us();
-    if (in->over)
-        incoming_free(in);
-    else if (in->err != ERR_OK)
+    if (in->err != ERR_OK)
         incoming_end(in, in->err);
     else if (in->done)
         incoming_install(in, in->progress_us);
@@ -493,7 +490,7 @@ static void take_frame(struct transfers *t, links_peer from,
                               : incoming_find(t, (uint16_t)chunk->shard);
     bool expected = in != NULL && in->from == from &&
                     in->id == chunk->transfer &&
-                    in->state == INCOMING_RECEIVING && !in->over &&
+                    in->state == INCOMING_RECEIVING &&
                     (chunk->seq == 0 || chunk->seq == in->seq + 1);
     if (!expected ||
         buf_append(&in->stream, chunk->data.data, chunk->data.len) != ERR_OK) {
@@ -580,16 +577,6 @@ void transfers_init(struct transfers *t, struct worker *w)
     *t = (struct transfers){.worker = w};
     list_init(&t->outgoing);
     list_init(&t->incoming);
-}
-
-void transfers_destroy(struct transfers *t)
-{
-    if (t->worker == NULL)
-        return;
-    LIST_EACH_SAFE(node, &t->outgoing)
-    outgoing_free(LIST_ENTRY(node, struct outgoing, node));
-    LIST_EACH_SAFE(node, &t->incoming)
-    incoming_free(LIST_ENTRY(node, struct incoming, node));
 }
 
 void transfers_tick(struct transfers *t, usec_t now)

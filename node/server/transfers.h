@@ -35,8 +35,6 @@ struct transfers {
 };
 
 void transfers_init(struct transfers *t, struct worker *w);
-/* Gives up what is under way; no helper job may run any more. */
-void transfers_destroy(struct transfers *t);
 /* At the leader, on the shard's worker: raft asked for it. */
 void transfers_start(struct transfers *t, struct replica *r, raft_id to);
 /* Every second or so: gives up what stalls, continues what was refused. */

@@ -131,7 +131,6 @@ struct node {
     struct tls_ctx *tls_peer;
     usec_t started_wall_us;
     uint64_t incarnation;
-    uint64_t wal_retry_ms;
     bool rebuilding; /* replicas were opened as amnesiacs; see rebuild.h */
 };
 
