@@ -233,6 +233,25 @@ static int check_regions(const struct config *c, const char *where,
     return err;
 }
 
+/* Latencies name regions that exist. */
+static int check_latencies(const struct config *c, const char *where,
+                           struct err_msg *msg)
+{
+    for (size_t i = 0; i < c->latency.count; i++) {
+        const struct config_latency *l = &c->latency.list[i];
+        if (l->a[0] == '\0')
+            continue;
+        const char *unknown = config_find_region(c, l->a) == NULL   ? l->a
+                              : config_find_region(c, l->b) == NULL ? l->b
+                                                                    : NULL;
+        if (unknown != NULL)
+            return err_set(msg, ERR_INVALID,
+                           "%s: latency: there is no region \"%s\"", where,
+                           unknown);
+    }
+    return ERR_OK;
+}
+
 static int by_priority(const void *a, const void *b)
 {
     uint32_t x = ((const struct config_region *)a)->priority;
@@ -275,6 +294,8 @@ static int check_all(struct config *c, const bool *given, const char *where,
     err = check_self(c, where, msg);
     if (err == ERR_OK)
         err = check_listeners(c, where, msg);
+    if (err == ERR_OK)
+        err = check_latencies(c, where, msg);
     if (err == ERR_OK)
         err = check_timeouts(c, where, msg);
     return err;
@@ -391,6 +412,22 @@ const struct config_region *config_find_region(const struct config *config,
         if (strcmp(config->regions[i].name, name) == 0)
             return &config->regions[i];
     return NULL;
+}
+
+uint32_t config_rtt_us(const struct config *config, const char *a,
+                       const char *b)
+{
+    uint32_t rtt_us = 0;
+    for (size_t i = 0; i < config->latency.count; i++) {
+        const struct config_latency *l = &config->latency.list[i];
+        bool match = l->a[0] == '\0'
+                         ? strcmp(a, b) != 0
+                         : (strcmp(l->a, a) == 0 && strcmp(l->b, b) == 0) ||
+                               (strcmp(l->a, b) == 0 && strcmp(l->b, a) == 0);
+        if (match)
+            rtt_us = l->rtt_us;
+    }
+    return rtt_us;
 }
 
 enum log_format config_log_format(const struct config *config, int fd)

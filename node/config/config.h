@@ -36,6 +36,8 @@
 #define CONFIG_HOST_MAX 253        /* bytes of a host name */
 #define CONFIG_FILE_MAX (1 << 20)  /* bytes of a configuration file */
 #define CONFIG_WORKERS_MAX 64
+#define CONFIG_LATENCIES_MAX 528 /* pairs of CONFIG_REGIONS_MAX regions */
+#define CONFIG_RTT_MAX_US 10000000
 #define CONFIG_SHARDS_MAX 1024
 
 /* An address to listen on or to connect to. `host` is an IPv4 address, an
@@ -59,6 +61,37 @@ struct config_region {
     struct config_addr listen; /* what the region's nodes bind for it */
     struct config_node *nodes;
     size_t node_count; /* at least 1 */
+};
+
+/* The account's consistency level, strongest first: the order is that of
+ * catalog.h's levels. K and T matter to bounded staleness only. */
+enum config_level {
+    CONFIG_LEVEL_STRONG,
+    CONFIG_LEVEL_BOUNDED,
+    CONFIG_LEVEL_SESSION,
+    CONFIG_LEVEL_PREFIX,
+    CONFIG_LEVEL_EVENTUAL
+};
+#define CONFIG_STALENESS_PREFIX_DEFAULT 100000 /* K, entries */
+#define CONFIG_STALENESS_INTERVAL_DEFAULT 300  /* T, seconds */
+#define CONFIG_STALENESS_PREFIX_MAX 2147483647
+#define CONFIG_STALENESS_INTERVAL_MAX 86400
+struct config_consistency {
+    enum config_level level;
+    uint32_t max_staleness_prefix;   /* K, 1 or more */
+    uint32_t max_staleness_interval; /* T, 1 or more */
+};
+
+/* A round trip time to be imitated between two regions (or inside one). Empty
+ * names stand for every pair of different regions. */
+struct config_latency {
+    char a[CONFIG_NAME_MAX + 1];
+    char b[CONFIG_NAME_MAX + 1];
+    uint32_t rtt_us; /* at most CONFIG_RTT_MAX_US */
+};
+struct config_latencies {
+    struct config_latency *list; /* later ones win */
+    size_t count;
 };
 
 enum config_tls { CONFIG_TLS_1_2 = 12, CONFIG_TLS_1_3 = 13 };
@@ -100,6 +133,12 @@ struct config {
         char *cluster; /* wrapped data keys (crypt/keyring.h) */
         char *account; /* account master keys (config_account_keys_load) */
     } keys;
+
+    struct config_consistency consistency; /* consistency: of a new account; the
+                                            * account's record counts later */
+    struct config_latencies latency;       /* latency: for tests and demos */
+    bool fault_injection; /* fault_injection: administrators may cut links and
+                           * hang the disk (server/link_faults.h) */
 
     uint32_t shards; /* shards of group `default`; fixed for a cluster's life */
 
@@ -164,6 +203,11 @@ config_find_node(const struct config *config, uint32_t id,
 const struct config_region *config_find_region(const struct config *config,
                                                const char *name);
 
+/* The round trip time to imitate between a node of region `a` and one of
+ * region `b`, in either order; 0 = none. */
+uint32_t config_rtt_us(const struct config *config, const char *a,
+                       const char *b);
+
 /* What log.format means for descriptor `fd`. */
 enum log_format config_log_format(const struct config *config, int fd);
 
@@ -180,6 +224,23 @@ bool config_describe(size_t i, struct config_setting *setting_out);
 /* Parses "host:port" or "[v6]:port". ERR_INVALID with what was expected. */
 int config_parse_addr(const char *text, struct config_addr *addr_out,
                       struct err_msg *msg);
+/* Reads "strong", "bounded[,K=entries][,T=seconds]", "session", "prefix" or
+ * "eventual"; the names of the REST API ("BoundedStaleness") mean the same, in
+ * any case. ERR_INVALID with what was expected. */
+int config_parse_consistency(const char *text,
+                             struct config_consistency *consistency_out,
+                             struct err_msg *msg);
+/* "strong"; "bounded,K=10,T=5". */
+#define CONFIG_CONSISTENCY_TEXT_MAX 48
+void config_format_consistency(const struct config_consistency *consistency,
+                               char out[CONFIG_CONSISTENCY_TEXT_MAX]);
+/* Reads "eastus:westeurope=80ms,westeurope:westeurope=500us"; a time alone
+ * ("80ms") is that of every pair of different regions; "" is an empty list.
+ * Appends to `list`, which config_latencies_free ends. ERR_INVALID with what
+ * was expected; ERR_LIMIT beyond CONFIG_LATENCIES_MAX. */
+int config_parse_latencies(const char *text, struct config_latencies *list,
+                           struct err_msg *msg);
+void config_latencies_free(struct config_latencies *list);
 /* Whether a cluster, region or node name is legal: a-z, 0-9 and '-', begins
  * and ends with a letter or digit, at most CONFIG_NAME_MAX bytes. */
 bool config_name_ok(const char *name);

@@ -229,6 +229,25 @@ static int read_regions(const struct reader *r, const yaml_node_t *list)
 /* ---- scalar settings ------------------------------------------------------
  */
 
+/* `latency` may be given as a list of its parts. */
+static int read_latency_list(const struct reader *r, const yaml_node_t *list)
+{
+    for (const yaml_node_item_t *item = list->data.sequence.items.start;
+         item < list->data.sequence.items.top; item++) {
+        const yaml_node_t *v = node_at(r, *item);
+        const char *text = "";
+        struct err_msg why, place;
+        int err = scalar_text(r, v, "latency", &text);
+        if (err != ERR_OK)
+            return err;
+        if (config_parse_latencies(text, &r->config->latency, &why) == ERR_OK)
+            continue;
+        err_set(&place, ERR_INVALID, "latency: %.400s", why.text);
+        return refuse(r, v, place.text);
+    }
+    return ERR_OK;
+}
+
 static int read_setting(const struct reader *r, const char *name,
                         const yaml_node_t *k, const yaml_node_t *v)
 {
@@ -242,6 +261,11 @@ static int read_setting(const struct reader *r, const char *name,
     if (r->given[i]) {
         err_set(&why, ERR_INVALID, "duplicate key \"%s\"", name);
         return refuse(r, k, why.text);
+    }
+    if (settings[i].type == SETTING_LATENCIES &&
+        v->type == YAML_SEQUENCE_NODE) {
+        r->given[i] = true;
+        return read_latency_list(r, v);
     }
     const char *text = "";
     int err = scalar_text(r, v, name, &text);

@@ -67,6 +67,9 @@ const struct setting settings[] = {
     PATH("keys.cluster", keys.cluster, "the cluster's wrapped data keys"),
     PATH("keys.account", keys.account, "the account's master keys (mode 0600)"),
     U32("shards", shards, 1, 1024, "2", "shards of the group 'default'; fixed for the life of the cluster"),
+    {"consistency", SETTING_CONSISTENCY, AT(consistency), NULL, NULL, "strong, bounded[,K=entries][,T=seconds], session, prefix or eventual", "strong", "level of a new account; later `bastide consistency set` decides"},
+    {"latency", SETTING_LATENCIES, AT(latency), NULL, NULL, "round trips as region:region=80ms, or 80ms for all, up to 10s", "", "for tests and demos: delay what is sent to nodes of other regions"},
+    BOOL("fault_injection", fault_injection, "false", "for tests only: administrators may cut links and hang the disk"),
     SIZE("limits.memtable_bytes", SETTING_SIZE_U64, limits.memtable_bytes, "16MiB", "64GiB", "64MiB", "memory for writes not yet in the store, per worker; beyond it writes get 429"),
     U32("limits.connections", limits.connections, 16, 1000000, "10000", "client connections at once"),
     SIZE("limits.header_bytes", SETTING_SIZE_U32, limits.header_bytes, "16KiB", "1MiB", "32KiB", "request line and headers of a request"),
@@ -290,6 +293,11 @@ static bool read_value(const struct setting *s, const char *text, void *place)
         return true;
     case SETTING_LEVEL:
         return log_level_parse(text, place) == ERR_OK;
+    case SETTING_CONSISTENCY:
+        return config_parse_consistency(text, place, NULL) == ERR_OK;
+    case SETTING_LATENCIES:
+        config_latencies_free(place);
+        return config_parse_latencies(text, place, NULL) == ERR_OK;
     case SETTING_FORMAT:
         if (!read_choice(text, formats, ARRAY_LEN(formats), &choice))
             return false;
@@ -316,6 +324,7 @@ void settings_free(struct config *c)
     for (size_t i = 0; i < setting_count; i++)
         if (settings[i].type == SETTING_PATH || settings[i].type == SETTING_URL)
             mem_free(*(char **)((char *)c + settings[i].offset));
+    config_latencies_free(&c->latency);
 }
 
 char *setting_absolute(const char *base, char *path)

@@ -7,17 +7,19 @@
 #include "node/config/config.h"
 
 enum setting_type {
-    SETTING_NAME,     /* char[CONFIG_NAME_MAX + 1] */
-    SETTING_U32,      /* uint32_t, min..max */
-    SETTING_SIZE_U32, /* uint32_t, bytes, suffix KiB/MiB/GiB allowed */
-    SETTING_SIZE_U64, /* uint64_t, likewise */
-    SETTING_BOOL,     /* bool */
-    SETTING_ADDR,     /* struct config_addr */
-    SETTING_PATH,     /* char *, made absolute later */
-    SETTING_URL,      /* char * */
-    SETTING_TLS,      /* enum config_tls */
-    SETTING_LEVEL,    /* enum log_level */
-    SETTING_FORMAT,   /* enum config_log_format */
+    SETTING_NAME,        /* char[CONFIG_NAME_MAX + 1] */
+    SETTING_U32,         /* uint32_t, min..max */
+    SETTING_SIZE_U32,    /* uint32_t, bytes, suffix KiB/MiB/GiB allowed */
+    SETTING_SIZE_U64,    /* uint64_t, likewise */
+    SETTING_BOOL,        /* bool */
+    SETTING_ADDR,        /* struct config_addr */
+    SETTING_PATH,        /* char *, made absolute later */
+    SETTING_URL,         /* char * */
+    SETTING_TLS,         /* enum config_tls */
+    SETTING_LEVEL,       /* enum log_level */
+    SETTING_FORMAT,      /* enum config_log_format */
+    SETTING_CONSISTENCY, /* struct config_consistency */
+    SETTING_LATENCIES,   /* struct config_latencies; in the file also a list */
 };
 
 struct setting {

@@ -147,6 +147,15 @@ static const struct {
     {"limits: {memtable_bytes: 1mb}\n", "expected a size"},
     {"limits: {memtable_bytes: 99999999999999999999}\n", "expected a size"},
     {"log: {level: loud}\n", "expected debug, info, warn or error"},
+    {"consistency: eventually\n", "found \"eventually\", expected strong"},
+    {"consistency: session,K=3\n", "found \"session,K=3\""},
+    {"consistency: bounded,K=0\n", "found \"bounded,K=0\""},
+    {"consistency: 'bounded,'\n", "found \"bounded,\""},
+    {"latency: west:east=80\n", "found \"west:east=80\""},
+    {"latency: [west:east=80ms, west=1ms]\n", "found \"west=1ms\""},
+    {"latency: 11s\n", "found \"11s\""},
+    {WHO PLACES REGIONS "latency: west:north=80ms\n",
+     "latency: there is no region \"north\""},
     {"regions: [{name: a}]\n", "regions: \"priority\" is missing"},
     {"regions: [{name: a, colour: red}]\n", "unknown key \"colour\""},
     {"regions: [{nodes: [{id: x}]}]\n", "nodes.id: found \"x\""},
@@ -167,6 +176,60 @@ static void what_is_wrong_is_refused_with_its_place(void **state)
             fail_msg("%s: got \"%s\", expected \"%s\"", refused[i].text,
                      msg.text, refused[i].expected);
         assert_null(c);
+    }
+}
+
+static void latencies_are_found_by_pair(void **state)
+{
+    (void)state;
+    struct config *c;
+    struct err_msg msg;
+    assert_int_equal(load(WHO PLACES REGIONS, NULL, NULL, &c, &msg), ERR_OK);
+    assert_int_equal(config_rtt_us(c, "east", "west"), 0);
+    assert_false(c->fault_injection);
+    config_free(c);
+    assert_int_equal(load(WHO PLACES REGIONS
+                          "latency: [ 1s, \"west:east=80ms\", west:west=5us ]\n"
+                          "fault_injection: true\n",
+                          NULL, NULL, &c, &msg),
+                     ERR_OK);
+    assert_int_equal(config_rtt_us(c, "east", "west"), 80000);
+    assert_int_equal(config_rtt_us(c, "west", "east"), 80000);
+    assert_int_equal(config_rtt_us(c, "west", "west"), 5);
+    assert_int_equal(config_rtt_us(c, "east", "east"), 0);
+    assert_true(c->fault_injection);
+    config_free(c);
+    /* A flag replaces the file's whole list. */
+    assert_int_equal(load(WHO PLACES REGIONS "latency: west:west=5us\n", NULL,
+                          "latency=2ms,east:east=3ms", &c, &msg),
+                     ERR_OK);
+    assert_int_equal(config_rtt_us(c, "west", "west"), 0);
+    assert_int_equal(config_rtt_us(c, "east", "east"), 3000);
+    assert_int_equal(config_rtt_us(c, "east", "west"), 2000);
+    config_free(c);
+}
+
+static void levels_are_read_and_written(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *back;
+    } rows[] = {
+        {"strong", "strong"},
+        {"BoundedStaleness", "bounded,K=100000,T=300"},
+        {"bounded,K=1,T=1", "bounded,K=1,T=1"},
+        {"bounded,t=7", "bounded,K=100000,T=7"},
+        {"SESSION", "session"},
+        {"ConsistentPrefix", "prefix"},
+        {"eventual", "eventual"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct config_consistency c;
+        char text[CONFIG_CONSISTENCY_TEXT_MAX];
+        assert_int_equal(config_parse_consistency(rows[i].text, &c, NULL),
+                         ERR_OK);
+        config_format_consistency(&c, text);
+        assert_string_equal(text, rows[i].back);
     }
 }
 
@@ -319,6 +382,8 @@ int main(void)
         ON_DISK(a_missing_or_unreadable_file_is_named),
         ON_DISK(created_account_keys_load_and_differ),
         ON_DISK(bad_account_keys_are_refused_without_showing_them),
+        cmocka_unit_test(latencies_are_found_by_pair),
+        cmocka_unit_test(levels_are_read_and_written),
         cmocka_unit_test(every_setting_is_described),
     };
     return cmocka_run_group_tests_name("config", tests, NULL, NULL);
