@@ -382,7 +382,7 @@ int main(void)
         ON_DISK(a_missing_or_unreadable_file_is_named),
         ON_DISK(created_account_keys_load_and_differ),
         ON_DISK(bad_account_keys_are_refused_without_showing_them),
-        cmocka_unit_test(latencies_are_found_by_pair),
+        ON_DISK(latencies_are_found_by_pair),
         cmocka_unit_test(levels_are_read_and_written),
         cmocka_unit_test(every_setting_is_described),
     };
