@@ -63,11 +63,28 @@ struct consistency_policy {
     int32_t max_staleness_interval; /* seconds */
 };
 
-/* Record of CONTAINER_ACCOUNT. */
+/* Record of CONTAINER_ACCOUNT. The account's consistency is that of its group
+ * `default`. */
 #define CATALOG_NAME_MAX 63
 struct catalog_account {
     char id[CATALOG_NAME_MAX + 1];
+};
+
+/* Who acknowledges a group's writes, and by which rule (design section 3). One
+ * part of the group's record, so that it changes as a whole; every change of
+ * write region or rule is a new epoch (node/govern/govern.h). */
+struct group_decision {
+    uint32_t epoch;
+    char write_region[CATALOG_NAME_MAX + 1];
+    /* The write region of the epoch before, for reports. */
+    char from_region[CATALOG_NAME_MAX + 1];
     struct consistency_policy consistency;
+    bool forced;   /* the old write region was lost: elections go by this
+                    * decision at once. Else the leaders change over first */
+    bool settled;  /* every shard follows it */
+    bool manual;   /* an operator chose the region: no fail-back */
+    int64_t at_us; /* wall clock, when it was made */
+    char reason[160];
 };
 
 /* Record of CONTAINER_GROUPS. */
@@ -84,7 +101,14 @@ struct catalog_group {
     uint16_t index_key_len;
     uint8_t region_count; /* by priority, the preferred write region first */
     char regions[GROUP_REGIONS_MAX][CATALOG_NAME_MAX + 1];
+    bool down[GROUP_REGIONS_MAX]; /* declared down, by index into `regions` */
+    bool failback; /* go back to the preferred region when it has returned */
+    uint32_t recovered; /* times that survivors were made a cluster of their
+                         * own */
+    struct group_decision decision;
 };
+/* Index into `regions`; region_count when it is none of them. */
+size_t catalog_group_region(const struct catalog_group *g, const char *name);
 
 /* The records as JSON: what is stored, and the reverse (ERR_CORRUPT with a
  * message). Formatters append; errors of buf. */

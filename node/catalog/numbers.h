@@ -10,6 +10,7 @@ enum {
         2,                 /* partition key: database RID, id: container id */
     CONTAINER_ACCOUNT = 3, /* partition key: "", id: "account" */
     CONTAINER_GROUPS = 4,  /* partition key: "", id: group name */
+    CONTAINER_AUDIT = 5,   /* partition key: "", id: time and random bytes */
     CONTAINER_FIRST_USER = 16
 };
 

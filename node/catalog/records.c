@@ -181,14 +181,6 @@ int catalog_account_format(const struct catalog_account *a, struct buf *out)
     json_writer_init(&w, out);
     json_write_object_begin(&w);
     json_write_member_str(&w, "id", a->id);
-    json_write_key(&w, "consistency");
-    json_write_object_begin(&w);
-    json_write_member_str(&w, "level", consistency_name(a->consistency.level));
-    json_write_member_int64(&w, "maxStalenessPrefix",
-                            a->consistency.max_staleness_prefix);
-    json_write_member_int64(&w, "maxIntervalInSeconds",
-                            a->consistency.max_staleness_interval);
-    json_write_object_end(&w);
     json_write_object_end(&w);
     return json_writer_end(&w);
 }
@@ -196,19 +188,6 @@ int catalog_account_format(const struct catalog_account *a, struct buf *out)
 static void read_account(struct reader *r, struct catalog_account *a)
 {
     read_string(r, json_get_str(&r->json, 0, "id"), "id", a->id);
-    json_ref policy = json_get_str(&r->json, 0, "consistency");
-    char level[CATALOG_NAME_MAX + 1] = "";
-    if (policy == JSON_NONE) {
-        r->wrong = "consistency";
-        return;
-    }
-    read_string(r, json_get_str(&r->json, policy, "level"), "level", level);
-    if (consistency_parse(bytes_str(level), &a->consistency.level) != ERR_OK)
-        r->wrong = "level";
-    a->consistency.max_staleness_prefix =
-        (int32_t)read_integer(r, policy, "maxStalenessPrefix", 0, INT32_MAX);
-    a->consistency.max_staleness_interval =
-        (int32_t)read_integer(r, policy, "maxIntervalInSeconds", 0, INT32_MAX);
 }
 
 int catalog_account_parse(struct bytes json, struct catalog_account *a_out,
@@ -230,6 +209,46 @@ int catalog_account_parse(struct bytes json, struct catalog_account *a_out,
 
 /* -- groups -------------------------------------------------------------- */
 
+size_t catalog_group_region(const struct catalog_group *g, const char *name)
+{
+    size_t i = 0;
+    while (i < g->region_count && strcmp(g->regions[i], name) != 0)
+        i++;
+    return i;
+}
+
+static void write_decision(struct json_writer *w,
+                           const struct group_decision *d)
+{
+    json_write_key(w, "decision");
+    json_write_object_begin(w);
+    json_write_member_int64(w, "epoch", d->epoch);
+    json_write_member_str(w, "writeRegion", d->write_region);
+    json_write_member_str(w, "fromRegion", d->from_region);
+    json_write_member_str(w, "level", consistency_name(d->consistency.level));
+    json_write_member_int64(w, "maxStalenessPrefix",
+                            d->consistency.max_staleness_prefix);
+    json_write_member_int64(w, "maxIntervalInSeconds",
+                            d->consistency.max_staleness_interval);
+    json_write_member_bool(w, "forced", d->forced);
+    json_write_member_bool(w, "settled", d->settled);
+    json_write_member_bool(w, "manual", d->manual);
+    json_write_member_int64(w, "atMicroseconds", d->at_us);
+    json_write_member_str(w, "reason", d->reason);
+    json_write_object_end(w);
+}
+
+static void write_names(struct json_writer *w, const struct catalog_group *g,
+                        const char *key, bool down_only)
+{
+    json_write_key(w, key);
+    json_write_array_begin(w);
+    for (size_t i = 0; i < g->region_count; i++)
+        if (!down_only || g->down[i])
+            json_write_str(w, g->regions[i]);
+    json_write_array_end(w);
+}
+
 int catalog_group_format(const struct catalog_group *g, struct buf *out)
 {
     struct json_writer w;
@@ -241,27 +260,117 @@ int catalog_group_format(const struct catalog_group *g, struct buf *out)
     json_write_member_int64(&w, "shards", g->shard_count);
     write_key_bytes(&w, "dataKey", g->data_key, g->data_key_len);
     write_key_bytes(&w, "indexKey", g->index_key, g->index_key_len);
-    json_write_key(&w, "regions");
-    json_write_array_begin(&w);
-    for (size_t i = 0; i < g->region_count; i++)
-        json_write_str(&w, g->regions[i]);
-    json_write_array_end(&w);
+    write_names(&w, g, "regions", false);
+    write_names(&w, g, "down", true);
+    json_write_member_bool(&w, "failback", g->failback);
+    json_write_member_int64(&w, "recovered", g->recovered);
+    write_decision(&w, &g->decision);
     json_write_object_end(&w);
     return json_writer_end(&w);
 }
 
-static void read_regions(struct reader *r, struct catalog_group *g)
+/* An array of names, each given to `each`. */
+static void read_names(struct reader *r, struct catalog_group *g,
+                       const char *key, size_t least,
+                       void (*each)(struct reader *r, struct catalog_group *g,
+                                    const char *name))
 {
-    json_ref regions = json_get_str(&r->json, 0, "regions");
-    if (regions == JSON_NONE || json_type(&r->json, regions) != JSON_ARRAY ||
-        json_count(&r->json, regions) == 0 ||
-        json_count(&r->json, regions) > GROUP_REGIONS_MAX) {
+    json_ref names = json_get_str(&r->json, 0, key);
+    if (names == JSON_NONE || json_type(&r->json, names) != JSON_ARRAY ||
+        json_count(&r->json, names) < least ||
+        json_count(&r->json, names) > GROUP_REGIONS_MAX) {
+        r->wrong = key;
+        return;
+    }
+    for (json_ref v = json_first(&r->json, names); v != JSON_NONE;
+         v = json_next(&r->json, names, v)) {
+        char name[CATALOG_NAME_MAX + 1] = "";
+        read_string(r, v, key, name);
+        if (r->wrong == NULL)
+            each(r, g, name);
+    }
+}
+
+static void add_region(struct reader *r, struct catalog_group *g,
+                       const char *name)
+{
+    if (catalog_group_region(g, name) < g->region_count) {
         r->wrong = "regions";
         return;
     }
-    for (json_ref v = json_first(&r->json, regions); v != JSON_NONE;
-         v = json_next(&r->json, regions, v))
-        read_string(r, v, "regions", g->regions[g->region_count++]);
+    strcpy(g->regions[g->region_count++], name);
+}
+
+static void add_down(struct reader *r, struct catalog_group *g,
+                     const char *name)
+{
+    size_t i = catalog_group_region(g, name);
+    if (i == g->region_count)
+        r->wrong = "down";
+    else
+        g->down[i] = true;
+}
+
+static bool read_bool(struct reader *r, json_ref object, const char *name)
+{
+    bool value = false;
+    if (json_get_bool(&r->json, object, name, &value) != ERR_OK)
+        r->wrong = name;
+    return value;
+}
+
+static void read_reason(struct reader *r, json_ref d,
+                        struct group_decision *out)
+{
+    struct buf scratch;
+    struct bytes text;
+    buf_init(&scratch, JSON_TEXT_MAX);
+    if (json_get_string(&r->json, d, "reason", &scratch, &text) != ERR_OK ||
+        text.len >= sizeof(out->reason) ||
+        memchr(text.data, 0, text.len) != NULL)
+        r->wrong = "reason";
+    else
+        memcpy(out->reason, text.data, text.len);
+    buf_free(&scratch);
+}
+
+static void read_decision(struct reader *r, struct catalog_group *g)
+{
+    struct group_decision *d = &g->decision;
+    json_ref v = json_get_str(&r->json, 0, "decision");
+    if (v == JSON_NONE || json_type(&r->json, v) != JSON_OBJECT) {
+        r->wrong = "decision";
+        return;
+    }
+    char level[CATALOG_NAME_MAX + 1] = "";
+    d->epoch = (uint32_t)read_integer(r, v, "epoch", 0, UINT32_MAX);
+    read_string(r, json_get_str(&r->json, v, "writeRegion"), "writeRegion",
+                d->write_region);
+    read_string(r, json_get_str(&r->json, v, "fromRegion"), "fromRegion",
+                d->from_region);
+    read_string(r, json_get_str(&r->json, v, "level"), "level", level);
+    if (consistency_parse(bytes_str(level), &d->consistency.level) != ERR_OK)
+        r->wrong = "level";
+    d->consistency.max_staleness_prefix =
+        (int32_t)read_integer(r, v, "maxStalenessPrefix", 0, INT32_MAX);
+    d->consistency.max_staleness_interval =
+        (int32_t)read_integer(r, v, "maxIntervalInSeconds", 0, INT32_MAX);
+    d->forced = read_bool(r, v, "forced");
+    d->settled = read_bool(r, v, "settled");
+    d->manual = read_bool(r, v, "manual");
+    d->at_us = read_integer(r, v, "atMicroseconds", 0, INT64_MAX);
+    read_reason(r, v, d);
+    if (catalog_group_region(g, d->write_region) == g->region_count)
+        r->wrong = "writeRegion";
+}
+
+/* A record of before there were decisions: strong, as everything was then. */
+static void undecided(struct catalog_group *g)
+{
+    g->decision = (struct group_decision){
+        .consistency = {.level = CONSISTENCY_STRONG}, .settled = true};
+    strcpy(g->decision.write_region, g->regions[0]);
+    strcpy(g->decision.from_region, g->regions[0]);
 }
 
 static void read_group(struct reader *r, struct catalog_group *g)
@@ -274,7 +383,15 @@ static void read_group(struct reader *r, struct catalog_group *g)
                                             RID_SHARD_MAX + 1 - g->first_shard);
     g->data_key_len = read_key(r, "dataKey", g->data_key);
     g->index_key_len = read_key(r, "indexKey", g->index_key);
-    read_regions(r, g);
+    read_names(r, g, "regions", 1, add_region);
+    if (json_get_str(&r->json, 0, "decision") == JSON_NONE) {
+        undecided(g);
+        return;
+    }
+    read_names(r, g, "down", 0, add_down);
+    g->failback = read_bool(r, 0, "failback");
+    g->recovered = (uint32_t)read_integer(r, 0, "recovered", 0, UINT32_MAX);
+    read_decision(r, g);
 }
 
 int catalog_group_parse(struct bytes json, struct catalog_group *g_out,

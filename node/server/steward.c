@@ -59,7 +59,7 @@ static void create(struct steward *s, uint32_t container, const char *id)
 
 static void create_account(struct steward *s)
 {
-    struct catalog_account a = {.consistency = {.level = CONSISTENCY_STRONG}};
+    struct catalog_account a = {.id = ""};
     snprintf(a.id, sizeof(a.id), "%s", s->worker->node->config->cluster);
     CHECK(catalog_account_format(&a, &s->body) == ERR_OK);
     log_info("setting up the account", LOG_STR("account", a.id));
@@ -75,6 +75,24 @@ static void wrap_new_key(struct worker *w, const struct key_name *name,
     CHECK(key_wrap(&w->node->kek, name, key, wrapped) == ERR_OK);
     mem_wipe(key, sizeof(key));
     *len_out = KEY_WRAPPED_LEN;
+}
+
+/* The preferred region acknowledges, by the configured level. */
+static void first_decision(const struct config *c, struct catalog_group *g)
+{
+    const struct config_consistency *level = &c->consistency;
+    g->failback = true;
+    g->decision = (struct group_decision){
+        .epoch = 1,
+        .consistency = {.level = (enum consistency_level)level->level,
+                        .max_staleness_prefix =
+                            (int32_t)level->max_staleness_prefix,
+                        .max_staleness_interval =
+                            (int32_t)level->max_staleness_interval},
+        .at_us = clock_wall_us(),
+        .reason = "the group was created"};
+    strcpy(g->decision.write_region, g->regions[0]);
+    strcpy(g->decision.from_region, g->regions[0]);
 }
 
 static void create_group(struct steward *s)
@@ -96,6 +114,7 @@ static void create_group(struct steward *s)
     for (size_t i = 0; i < c->region_count; i++)
         snprintf(g.regions[g.region_count++], sizeof(g.regions[0]), "%s",
                  c->regions[i].name);
+    first_decision(c, &g);
     CHECK(catalog_group_format(&g, &s->body) == ERR_OK);
     log_info("creating placement group", LOG_STR("group", g.name),
              LOG_UINT("shards", g.shard_count));

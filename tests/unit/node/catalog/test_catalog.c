@@ -287,9 +287,8 @@ static void damaged_records_change_nothing(void **state)
         {CONTAINER_CONTAINERS, 2,
          "{\"id\":\"c\",\"partitionKey\":{\"paths\":[\"/pk\"]},\"_rid\":"
          "\"AAAAAIAAABI=\"}"},
-        {CONTAINER_ACCOUNT, 1, "{\"id\":\"a\"}"},
-        {CONTAINER_ACCOUNT, 1,
-         "{\"id\":\"a\",\"consistency\":{\"level\":\"Best\"}}"},
+        {CONTAINER_ACCOUNT, 1, "{}"},
+        {CONTAINER_ACCOUNT, 1, "{\"id\":5}"},
         {CONTAINER_GROUPS, 1, "{\"id\":\"default\"}"},
     };
     struct catalog *c = catalog_new();
@@ -323,8 +322,7 @@ static struct bytes formatted(int err)
 static void the_account_survives_its_record(void **state)
 {
     (void)state;
-    struct catalog_account a = {
-        .id = "demo", .consistency = {CONSISTENCY_BOUNDED, 100000, 300}};
+    struct catalog_account a = {.id = "demo"};
     buf_clear(&text);
     struct bytes json = formatted(catalog_account_format(&a, &text));
     struct catalog *c = catalog_new();
@@ -334,9 +332,6 @@ static void the_account_survives_its_record(void **state)
     const struct catalog_account *b = catalog_account(c);
     assert_non_null(b);
     assert_string_equal(b->id, "demo");
-    assert_int_equal(b->consistency.level, CONSISTENCY_BOUNDED);
-    assert_int_equal(b->consistency.max_staleness_prefix, 100000);
-    assert_int_equal(b->consistency.max_staleness_interval, 300);
     catalog_delete(c, CONTAINER_ACCOUNT, 7, 2);
     assert_null(catalog_account(c));
     catalog_free(c);
@@ -344,13 +339,25 @@ static void the_account_survives_its_record(void **state)
 
 static struct catalog_group sample_group(const char *name, uint16_t number)
 {
-    struct catalog_group g = {.number = number,
-                              .first_shard = 1,
-                              .shard_count = 2,
-                              .data_key_len = 60,
-                              .index_key_len = GROUP_WRAPPED_KEY_MAX,
-                              .region_count = 3,
-                              .regions = {"eastus", "westeurope", "japan"}};
+    struct catalog_group g = {
+        .number = number,
+        .first_shard = 1,
+        .shard_count = 2,
+        .data_key_len = 60,
+        .index_key_len = GROUP_WRAPPED_KEY_MAX,
+        .region_count = 3,
+        .regions = {"eastus", "westeurope", "japan"},
+        .down = {[1] = true},
+        .failback = true,
+        .recovered = 2,
+        .decision = {.epoch = 7,
+                     .write_region = "japan",
+                     .from_region = "westeurope",
+                     .consistency = {CONSISTENCY_BOUNDED, 100000, 300},
+                     .forced = true,
+                     .manual = true,
+                     .at_us = 1234567,
+                     .reason = "it \"burns\""}};
     snprintf(g.name, sizeof(g.name), "%s", name);
     memset(g.data_key, 0xa5, g.data_key_len);
     memset(g.index_key, 0x5a, g.index_key_len);
@@ -372,6 +379,13 @@ static void groups_survive_their_records(void **state)
         assert_non_null(b);
         assert_int_equal(b->number, n);
         assert_memory_equal(b->data_key, g.data_key, g.data_key_len);
+        assert_true(b->down[1] && !b->down[0] && !b->down[2]);
+        assert_int_equal(b->decision.epoch, 7);
+        assert_int_equal(b->decision.consistency.level, CONSISTENCY_BOUNDED);
+        assert_true(b->decision.forced && !b->decision.settled);
+        assert_string_equal(b->decision.reason, "it \"burns\"");
+        assert_int_equal(catalog_group_region(b, "japan"), 2);
+        assert_int_equal(catalog_group_region(b, "mars"), 3);
         struct buf again;
         buf_init(&again, 1 << 16);
         assert_int_equal(catalog_group_format(b, &again), ERR_OK);
@@ -424,6 +438,25 @@ static void impossible_groups_are_refused(void **state)
                       "\"regions\":[\"a\"]}"),
             &g, NULL),
         ERR_OK);
+    /* Of before there were decisions. */
+    assert_int_equal(g.decision.epoch, 0);
+    assert_string_equal(g.decision.write_region, "a");
+    assert_int_equal(g.decision.consistency.level, CONSISTENCY_STRONG);
+}
+
+static void impossible_decisions_are_refused(void **state)
+{
+    (void)state;
+    struct catalog_group g = sample_group("g", 1), back;
+    strcpy(g.decision.write_region, "mars");
+    buf_clear(&text);
+    struct bytes json = formatted(catalog_group_format(&g, &text));
+    assert_int_equal(catalog_group_parse(json, &back, NULL), ERR_CORRUPT);
+    g = sample_group("g", 1);
+    strcpy(g.regions[2], "eastus");
+    buf_clear(&text);
+    json = formatted(catalog_group_format(&g, &text));
+    assert_int_equal(catalog_group_parse(json, &back, NULL), ERR_CORRUPT);
 }
 
 static void consistency_levels_have_the_protocol_s_names(void **state)
@@ -562,6 +595,7 @@ int main(void)
         cmocka_unit_test(the_account_survives_its_record),
         cmocka_unit_test(groups_survive_their_records),
         cmocka_unit_test(impossible_groups_are_refused),
+        cmocka_unit_test(impossible_decisions_are_refused),
         cmocka_unit_test(consistency_levels_have_the_protocol_s_names),
         cmocka_unit_test(random_histories_agree_with_a_naive_model),
     };
