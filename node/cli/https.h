@@ -1,5 +1,5 @@
-/* One HTTPS GET, blocking with a deadline: how the command line asks a node's
- * admin listener. Not for a loop. */
+/* One HTTPS request, blocking with a deadline: how the command line asks a
+ * node's admin listener. Not for a loop. */
 #ifndef BASTIDE_CLI_HTTPS_H
 #define BASTIDE_CLI_HTTPS_H
 
@@ -26,5 +26,12 @@ void https_free(struct https *h); /* NULL is allowed */
 int https_get(struct https *h, const char *url, const char *path,
               usec_t timeout_us, int *status_out, struct buf *body,
               struct err_msg *msg);
+
+/* The same with any method; `request` is a JSON
+ * text of at most HTTPS_REQUEST_MAX bytes, sent unless NULL. */
+#define HTTPS_REQUEST_MAX (64 * 1024)
+int https_call(struct https *h, const char *method, const char *url,
+               const char *path, const char *request, usec_t timeout_us,
+               int *status_out, struct buf *body, struct err_msg *msg);
 
 #endif
