@@ -12,6 +12,7 @@
  *
  * Files, by what a client asks for: account.c, database.c, container.c,
  * document.c, feed.c, query.c; unsupported.c lists what is not there yet.
+ * Levels and sessions: level.c (which reads get what), session.c (tokens).
  * Shared: route.c (paths), headers.c (request headers), call.c (life of a
  * request), reply.c (responses), status.h (every refusal), continuation.c
  * (page tokens), charge.h (request units).
@@ -19,6 +20,7 @@
 #ifndef BASTIDE_COSMOS_COSMOS_H
 #define BASTIDE_COSMOS_COSMOS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +28,7 @@
 #include "node/base/clock.h"
 #include "node/base/err.h"
 #include "node/catalog/catalog.h"
+#include "node/cosmos/session.h"
 #include "node/crypt/seal.h"
 #include "node/http/http.h"
 #include "node/shard/backend.h"
@@ -42,6 +45,9 @@
 #define COSMOS_OP_TIMEOUT_US (10 * USEC_PER_SEC)
 /* A page of a feed or query is sent with what there is after this long. */
 #define COSMOS_PAGE_SLICE_US (5 * USEC_PER_SEC)
+/* The same limit for weak reads on an isolated node: long enough for a session
+ * read to wait for its token (SHARD_SESSION_WAIT). */
+#define COSMOS_ISOLATED_TIMEOUT_US (1 * USEC_PER_SEC)
 /* Rows of a page when the client does not say, and when it leaves it to us. */
 #define COSMOS_PAGE_ROWS_DEFAULT 100
 #define COSMOS_PAGE_ROWS_SERVER 1000
@@ -52,16 +58,47 @@ struct cosmos_region {
     const char *name;     /* "eastus", as clients see it */
     const char *endpoint; /* "https://127.0.0.1:8082/": absolute, with the
                              trailing slash; the same text every time */
+    bool down;            /* declared lost (the group record's `down`) */
 };
 
-/* What the account document says. */
+/* What this node knows of the account and of its own place in it: the account
+ * document, and what follows for requests.
+ *
+ * The document names as writable the write region alone, and as readable the
+ * write region, then the others by priority: a client without preferences uses
+ * the first of each list, and must find its writes where it reads. Regions that
+ * are down are in neither list, since SDKs do not leave a host that refuses
+ * connections by themselves. While the write region is down and no other has
+ * been decided on yet, the first region by priority that is not down stands in
+ * for it: its nodes answer, forward or say why they cannot. (Both lists must
+ * have an entry: were all regions down, the write region would stay.) */
 struct cosmos_account {
     const char *id;                      /* never "localhost" */
     const struct cosmos_region *regions; /* by priority, first is preferred */
     size_t region_count;                 /* 1..COSMOS_REGIONS_MAX */
     size_t write_region;                 /* index into regions */
     struct consistency_policy consistency;
+
+    /* This node's region, index into regions; not used when `removed`. */
+    size_t own_region;
+    /* This node's region is no longer one of the account's: everything but
+     * GET / is answered 403/1008, upon which SDKs read the account anew. */
+    bool removed;
+    /* forward_writes is off: outside the write region, writes are answered
+     * 403/3 and not forwarded. */
+    bool refuse_writes;
+    /* No contact with the meta shard's leader for some seconds: writes and
+     * strong reads are answered 503 at once, weaker reads are tried for
+     * COSMOS_ISOLATED_TIMEOUT_US, names that are not known are not looked for
+     * elsewhere. */
+    bool isolated;
+    /* Why service is limited, in words for whoever reads a 503; NULL or "":
+     * nothing to add. "regions westus and northeu are lost; writes stop because
+     * one region of three is no majority: see bastide region recover". */
+    const char *reason;
 };
+/* Longest `reason`; more is cut. */
+#define COSMOS_REASON_MAX 400
 
 /* All pointers are borrowed and must outlive the cosmos, but for `account`,
  * which is copied. */
@@ -80,6 +117,9 @@ struct cosmos_config {
     usec_t (*wall_us)(void *user);
     void *user;           /* for the three functions above */
     usec_t op_timeout_us; /* 0: COSMOS_OP_TIMEOUT_US */
+    /* The node's, shared by all workers (session.h). NULL: one of its own, for
+     * a node with one worker. */
+    struct session_floor *floor;
     struct cosmos_account account;
 };
 
@@ -91,11 +131,15 @@ int cosmos_new(const struct cosmos_config *config, struct cosmos **cosmos_out,
 /* No request may be running (cosmos_running is 0). NULL is allowed. */
 void cosmos_free(struct cosmos *c);
 
-/* Replaces what GET / answers from now on: call it when the write region or
- * the set of regions changes. ERR_INVALID with a message when the id is empty
- * or "localhost", there is no region or too many, the write region is none of
- * them, or an endpoint is no absolute https URL with a trailing slash; the old
- * account stays then. */
+/* Replaces what GET / answers and which levels and writes are accepted, for all
+ * requests that arrive from now on. Call it, on every worker, whenever any of
+ * these changes: the account record's consistency, the group record's regions,
+ * write_region or down, whether the node is isolated, the reason. Cheap enough
+ * for each of them (the document is made once, here).
+ * ERR_INVALID with a message when the id is empty or "localhost", there is no
+ * region or too many, the write region (or, unless removed, the own region) is
+ * none of them, or an endpoint is no absolute https URL with a trailing slash;
+ * the old account stays then. Everything is copied. */
 int cosmos_set_account(struct cosmos *c, const struct cosmos_account *account,
                        struct err_msg *msg);
 

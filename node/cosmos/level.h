@@ -1,0 +1,37 @@
+/* Which consistency a request gets, and whether this node may serve it.
+ *
+ * The account's level is the default; x-ms-consistency-level may relax it for a
+ * request and never strengthen it (400). Reads of documents (point reads,
+ * feeds, queries) carry the effective level to the shard; writes are
+ * acknowledged by the account's rule whatever a request says; databases and
+ * containers are always read as strongly as can be had.
+ */
+#ifndef BASTIDE_COSMOS_LEVEL_H
+#define BASTIDE_COSMOS_LEVEL_H
+
+#include <stdbool.h>
+
+#include "node/cosmos/call.h"
+
+/* Finds c->level and checks the session token's form. False after answering
+ * 400. */
+bool level_take(struct call *c);
+
+/* Whether this node serves the request at all, as far as the account says: a
+ * removed region (403/1008), writes in a region that may not take them (403/3),
+ * an isolated node (503). `writes`: the request changes something. False after
+ * answering. */
+bool level_admit(struct call *c, bool writes);
+
+/* Puts the effective level, and for the session level the state that must be
+ * shown at least, into c->op, a read of range `range`. */
+void level_op(struct call *c, uint32_t range);
+
+/* An operation of this call on range `range` brought a state to the client's
+ * knowledge: remembers it for clients without tokens. */
+void level_seen(struct call *c, uint32_t range, const struct op_result *result);
+
+/* How long an operation of this call may take. */
+usec_t level_timeout(const struct call *c);
+
+#endif
