@@ -1,0 +1,182 @@
+#include "node/govern/record.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "node/base/check.h"
+#include "node/base/err.h"
+
+enum raft_ack govern_ack(const struct govern_record *r)
+{
+    return r->consistency.level == CONSISTENCY_STRONG ? RAFT_ACK_COMMIT
+                                                      : RAFT_ACK_REGION;
+}
+
+uint32_t govern_rank(const struct govern_record *r, raft_region region)
+{
+    uint32_t rank = 0;
+    while (rank < r->n_regions && r->priority[rank] != region)
+        rank++;
+    return rank;
+}
+
+/* The write region's nodes campaign first, then the others in the list's
+ * order. */
+static uint8_t member_priority(const struct govern_record *r,
+                               raft_region region)
+{
+    uint32_t rank = govern_rank(r, region);
+    uint32_t write_rank = govern_rank(r, r->write_region);
+    if (region == r->write_region)
+        return 0;
+    return (uint8_t)(rank < write_rank ? rank + 1 : rank);
+}
+
+void govern_config(const struct govern_record *r, bool meta,
+                   const struct raft_config *now,
+                   struct raft_config *config_out)
+{
+    *config_out = *now;
+    for (uint32_t i = 0; i < config_out->n; i++)
+        config_out->members[i].priority =
+            member_priority(r, config_out->members[i].region);
+    if (meta)
+        return;
+    config_out->epoch = r->epoch;
+    config_out->ack = (uint8_t)govern_ack(r);
+    config_out->write_region =
+        config_out->ack == RAFT_ACK_REGION ? r->write_region : 0;
+}
+
+/* ---- one decision after the other ------------------------------------------
+ */
+
+static void new_epoch(struct govern_record *r, bool forced, int64_t at_us,
+                      const char *reason)
+{
+    CHECK(r->epoch < UINT32_MAX);
+    r->epoch++;
+    r->forced = forced && govern_ack(r) == RAFT_ACK_REGION;
+    r->settled = false;
+    r->at_us = at_us;
+    snprintf(r->reason, sizeof(r->reason), "%s", reason);
+}
+
+int govern_switch(const struct govern_record *now, raft_region to, bool forced,
+                  bool manual, int64_t at_us, const char *reason,
+                  struct govern_record *next_out)
+{
+    if (govern_rank(now, to) == now->n_regions)
+        return ERR_NOT_FOUND;
+    if (to == now->write_region)
+        return ERR_EXISTS;
+    struct govern_record next = *now;
+    next.from_region = now->write_region;
+    next.write_region = to;
+    next.manual = manual;
+    new_epoch(&next, forced, at_us, reason);
+    *next_out = next;
+    return ERR_OK;
+}
+
+static bool same_level(const struct consistency_policy *a,
+                       const struct consistency_policy *b)
+{
+    return a->level == b->level &&
+           (a->level != CONSISTENCY_BOUNDED ||
+            (a->max_staleness_prefix == b->max_staleness_prefix &&
+             a->max_staleness_interval == b->max_staleness_interval));
+}
+
+int govern_set_level(const struct govern_record *now,
+                     const struct consistency_policy *level, int64_t at_us,
+                     const char *reason, struct govern_record *next_out)
+{
+    if (level->level == CONSISTENCY_BOUNDED &&
+        (level->max_staleness_prefix < 1 || level->max_staleness_interval < 1))
+        return ERR_INVALID;
+    if (same_level(&now->consistency, level))
+        return ERR_EXISTS;
+    struct govern_record next = *now;
+    next.consistency = *level;
+    next.from_region = now->write_region;
+    new_epoch(&next, false, at_us, reason);
+    *next_out = next;
+    return ERR_OK;
+}
+
+static bool is_permutation(const struct govern_record *now,
+                           const raft_region *order, uint32_t n)
+{
+    govern_regions seen = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (govern_rank(now, order[i]) == now->n_regions)
+            return false;
+        seen |= govern_region_bit(order[i]);
+    }
+    return n == now->n_regions && (uint32_t)__builtin_popcount(seen) == n;
+}
+
+int govern_set_priority(const struct govern_record *now,
+                        const raft_region *order, uint32_t n, bool failback,
+                        bool move, int64_t at_us, const char *reason,
+                        struct govern_record *next_out)
+{
+    if (!is_permutation(now, order, n))
+        return ERR_INVALID;
+    struct govern_record next = *now;
+    memcpy(next.priority, order, n * sizeof(*order));
+    next.failback = failback;
+    next.manual = !move && order[0] != now->write_region;
+    next.from_region = now->write_region;
+    if (move && (now->down & govern_region_bit(order[0])) == 0)
+        next.write_region = order[0];
+    new_epoch(&next, false, at_us, reason);
+    *next_out = next;
+    return ERR_OK;
+}
+
+void govern_set_settled(const struct govern_record *now,
+                        struct govern_record *next_out)
+{
+    *next_out = *now;
+    next_out->settled = true;
+}
+
+void govern_set_down(const struct govern_record *now, govern_regions down,
+                     struct govern_record *next_out)
+{
+    *next_out = *now;
+    next_out->down = down;
+}
+
+void govern_escalate(const struct govern_record *now, int64_t at_us,
+                     const char *reason, struct govern_record *next_out)
+{
+    CHECK(!now->forced && !now->settled);
+    *next_out = *now;
+    new_epoch(next_out, true, at_us, reason);
+}
+
+void govern_recover(const struct govern_record *now, uint32_t epoch,
+                    govern_regions survivors, int64_t at_us, const char *reason,
+                    struct govern_record *next_out)
+{
+    CHECK(epoch > now->epoch);
+    struct govern_record next = *now;
+    next.from_region = now->write_region;
+    next.down = 0;
+    next.write_region = 0;
+    for (uint32_t i = 0; i < next.n_regions; i++) {
+        if ((survivors & govern_region_bit(next.priority[i])) == 0)
+            next.down |= govern_region_bit(next.priority[i]);
+        else if (next.write_region == 0)
+            next.write_region = next.priority[i];
+    }
+    CHECK(next.write_region != 0);
+    next.recovered++;
+    next.manual = false;
+    next.epoch = epoch - 1;
+    new_epoch(&next, true, at_us, reason);
+    *next_out = next;
+}

@@ -1,0 +1,105 @@
+/* A group's decision as plain numbers: which region acknowledges writes, by
+ * which rule, since which epoch; and how one decision becomes the next.
+ *
+ * The record lives in the meta shard (struct catalog_group holds the same with
+ * names). Whoever changes it reads the committed one, derives the next by a
+ * function below, and writes it on the condition that nobody else did: so
+ * decisions form one line, and an epoch is decided once.
+ *
+ *     settled  every shard's committed configuration is this decision, and its
+ *              leader is in the write region
+ *     forced   the old write region is lost. Every node tells its replicas at
+ *              once (RAFT_EV_EPOCH); elections go by it, and what only the lost
+ *              region had is overwritten
+ *     planned  (not forced) the leaders change over first: CHANGE, committed by
+ *              a majority of all voters, then the leadership moves. Nothing is
+ *              lost, whoever dies meanwhile
+ *
+ * Pure.
+ */
+#ifndef BASTIDE_GOVERN_RECORD_H
+#define BASTIDE_GOVERN_RECORD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "consensus/members.h"
+#include "node/catalog/catalog.h"
+
+#define GOVERN_REASON_MAX sizeof(((struct group_decision *)0)->reason)
+
+/* A set of regions: bit `region - 1`. */
+typedef uint32_t govern_regions;
+static inline govern_regions govern_region_bit(raft_region region)
+{
+    return (govern_regions)1 << (region - 1);
+}
+
+struct govern_record {
+    uint32_t epoch;
+    raft_region write_region;
+    raft_region from_region; /* the one before */
+    struct consistency_policy consistency;
+    bool forced;
+    bool settled;
+    bool manual;   /* an operator chose the region: no fail-back until the list
+                    * changes or the region is lost */
+    bool failback; /* automatic */
+    uint32_t recovered;
+    uint8_t n_regions;
+    raft_region priority[GROUP_REGIONS_MAX]; /* preferred first */
+    govern_regions down;                     /* declared down */
+    int64_t at_us;                           /* wall clock */
+    char reason[GOVERN_REASON_MAX];
+};
+
+/* How the level acknowledges (design section 3). */
+enum raft_ack govern_ack(const struct govern_record *r);
+/* Position in the list, preferred 0; n_regions when it is not there. */
+uint32_t govern_rank(const struct govern_record *r, raft_region region);
+
+/* What one shard's configuration should be: the members of `now` with the
+ * priorities of the list (the write region first), and, unless `meta`, the
+ * decision's rule and epoch. The meta shard is always strong and keeps its
+ * epoch. Membership is as in `now`. */
+void govern_config(const struct govern_record *r, bool meta,
+                   const struct raft_config *now,
+                   struct raft_config *config_out);
+
+/* Each fills `next_out` with the record that follows `now`, decided at `at_us`
+ * (wall clock) because of `reason` (cut when too long). `next_out` may be
+ * `now`. */
+
+/* ERR_EXISTS: `to` is the write region already; ERR_NOT_FOUND: none of the
+ * group's regions. Under the strong rule a switch is always planned. */
+int govern_switch(const struct govern_record *now, raft_region to, bool forced,
+                  bool manual, int64_t at_us, const char *reason,
+                  struct govern_record *next_out);
+/* ERR_INVALID: bounded staleness with a bound of 0. ERR_EXISTS: it is so
+ * already. */
+int govern_set_level(const struct govern_record *now,
+                     const struct consistency_policy *level, int64_t at_us,
+                     const char *reason, struct govern_record *next_out);
+/* ERR_INVALID: not the group's regions, each once. With `move` the first region
+ * of the list becomes the write region by a planned switch, unless it is
+ * declared down. */
+int govern_set_priority(const struct govern_record *now,
+                        const raft_region *order, uint32_t n, bool failback,
+                        bool move, int64_t at_us, const char *reason,
+                        struct govern_record *next_out);
+/* The same decision; not a new epoch. */
+void govern_set_settled(const struct govern_record *now,
+                        struct govern_record *next_out);
+void govern_set_down(const struct govern_record *now, govern_regions down,
+                     struct govern_record *next_out);
+/* A planned switch that does not settle becomes a forced one: a new epoch. */
+void govern_escalate(const struct govern_record *now, int64_t at_us,
+                     const char *reason, struct govern_record *next_out);
+/* The survivors were made a cluster of their own in `epoch` (raft.h,
+ * RAFT_EV_RECOVER): the first of them in the list writes, the others are
+ * down. CHECK: there is a survivor, and the epoch is newer. */
+void govern_recover(const struct govern_record *now, uint32_t epoch,
+                    govern_regions survivors, int64_t at_us, const char *reason,
+                    struct govern_record *next_out);
+
+#endif

@@ -1,0 +1,57 @@
+/* Makes the replicas of one node follow the group's decision (record.h), each
+ * through its own shard: called every STEER_EVERY_US, and at once when a new
+ * record was committed. Pure; the simulator runs the same.
+ *
+ *     what holds at a replica              what is done
+ *     ------------------------------------ ---------------------------------
+ *     a forced or settled decision is new  shard_decide (RAFT_EV_EPOCH)
+ *     level or regions down have changed   shard_set_policy
+ *     leads; its configuration is another  shard_change, until it is committed
+ *     leads outside the write region       hands over to a replica there that
+ *                                          has nearly everything
+ *     leads; its node is ill or stops      hands over, in the write region if
+ *                                          possible, else by priority
+ *     leads; a former voter follows again  makes it a voter
+ *
+ * A replica that does not lead only listens.
+ */
+#ifndef BASTIDE_GOVERN_STEER_H
+#define BASTIDE_GOVERN_STEER_H
+
+#include "node/govern/record.h"
+#include "node/shard/shard.h"
+
+#define STEER_EVERY_US (50 * USEC_PER_MS)
+/* A hand-over that failed is tried again after this. */
+#define STEER_TRANSFER_PAUSE_US (500 * USEC_PER_MS)
+/* Entries that the target of a hand-over may lack: they must cross while
+ * writes wait. */
+#define STEER_NEAR_ENTRIES 500
+/* Nodes that should not lead. */
+#define STEER_ILL_MAX RAFT_MEMBERS_MAX
+
+/* What the node knows of itself and its neighbours. */
+struct steer_health {
+    bool self_ill; /* own disk hangs or is full, or the node is stopping */
+    uint32_t n_ill;
+    raft_id ill[STEER_ILL_MAX]; /* others that say so of themselves */
+};
+
+/* Of one replica; zeroed at first. */
+struct steer {
+    uint32_t told;      /* epoch last told to the core, this life */
+    uint32_t policy_of; /* hash of what shard_set_policy was last given */
+    usec_t transfer_at; /* not before */
+    usec_t change_at;
+};
+
+/* One look at one replica. `self` is its member id. Not from inside a callback
+ * of the shard. */
+void steer_shard(struct steer *st, usec_t now, const struct govern_record *rec,
+                 const struct steer_health *health, raft_id self,
+                 struct shard *s);
+/* Whether, as far as this replica knows, its shard follows the decision: see
+ * `settled` in record.h. */
+bool steer_settled(const struct govern_record *rec, const struct shard *s);
+
+#endif
