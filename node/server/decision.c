@@ -1,0 +1,75 @@
+#include "node/server/decision.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "node/base/check.h"
+#include "node/base/err.h"
+
+raft_region decision_region(const struct config *c, const char *name)
+{
+    const struct config_region *r = config_find_region(c, name);
+    return r != NULL ? (raft_region)(r - c->regions + 1) : 0;
+}
+
+const char *decision_region_name(const struct config *c, raft_region region)
+{
+    CHECK(region >= 1 && region <= c->region_count);
+    return c->regions[region - 1].name;
+}
+
+int decision_of_group(const struct config *c, const struct catalog_group *g,
+                      struct govern_record *record_out)
+{
+    const struct group_decision *d = &g->decision;
+    struct govern_record r = {.epoch = d->epoch,
+                              .consistency = d->consistency,
+                              .forced = d->forced,
+                              .settled = d->settled,
+                              .manual = d->manual,
+                              .failback = g->failback,
+                              .recovered = g->recovered,
+                              .at_us = d->at_us};
+    r.write_region = decision_region(c, d->write_region);
+    r.from_region = decision_region(c, d->from_region);
+    for (size_t i = 0; i < g->region_count; i++) {
+        raft_region region = decision_region(c, g->regions[i]);
+        if (region == 0)
+            return ERR_NOT_FOUND;
+        r.priority[r.n_regions++] = region;
+        if (g->down[i])
+            r.down |= govern_region_bit(region);
+    }
+    if (r.write_region == 0 || r.from_region == 0)
+        return ERR_NOT_FOUND;
+    snprintf(r.reason, sizeof(r.reason), "%s", d->reason);
+    *record_out = r;
+    return ERR_OK;
+}
+
+static void copy_name(char to[CATALOG_NAME_MAX + 1], const char *from)
+{
+    CHECK(snprintf(to, CATALOG_NAME_MAX + 1, "%s", from) <= CATALOG_NAME_MAX);
+}
+
+void decision_to_group(const struct config *c, const struct govern_record *r,
+                       struct catalog_group *g)
+{
+    struct group_decision *d = &g->decision;
+    *d = (struct group_decision){.epoch = r->epoch,
+                                 .consistency = r->consistency,
+                                 .forced = r->forced,
+                                 .settled = r->settled,
+                                 .manual = r->manual,
+                                 .at_us = r->at_us};
+    copy_name(d->write_region, decision_region_name(c, r->write_region));
+    copy_name(d->from_region, decision_region_name(c, r->from_region));
+    snprintf(d->reason, sizeof(d->reason), "%s", r->reason);
+    g->failback = r->failback;
+    g->recovered = r->recovered;
+    g->region_count = r->n_regions;
+    for (size_t i = 0; i < r->n_regions; i++) {
+        copy_name(g->regions[i], decision_region_name(c, r->priority[i]));
+        g->down[i] = (r->down & govern_region_bit(r->priority[i])) != 0;
+    }
+}
