@@ -14,4 +14,11 @@ enum {
     CONTAINER_FIRST_USER = 16
 };
 
+/* The container of a user's container's conflicts (node/shard/conflict.h): its
+ * number with this bit, which no container of the catalog has. It comes and
+ * goes with the container. */
+#define CONTAINER_CONFLICTS 0x80000000u
+/* The catalog's number for a container that may be one of conflicts. */
+#define CONTAINER_BASE(container) ((container) & ~CONTAINER_CONFLICTS)
+
 #endif

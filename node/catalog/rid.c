@@ -8,6 +8,7 @@
 
 #define CONTAINER_BIT 0x80u
 #define TYPE_SHIFT 60
+#define TYPE_CONFLICT 4
 #define TYPE_PKRANGE 5
 
 static char swap(char c, char from, char to)
@@ -70,7 +71,7 @@ static enum rid_kind child_kind(const struct rid *rid)
         return RID_DOCUMENT;
     case 3:
         return RID_SYSTEM_DOCUMENT;
-    case 4:
+    case TYPE_CONFLICT:
         return RID_CONFLICT;
     case TYPE_PKRANGE:
         return RID_PKRANGE;
@@ -182,6 +183,13 @@ struct rid rid_document(const struct rid *container, uint64_t counter)
 {
     CHECK(counter >> TYPE_SHIFT == 0);
     return container_child(container, counter);
+}
+
+struct rid rid_conflict(const struct rid *container, uint64_t counter)
+{
+    CHECK(counter >> TYPE_SHIFT == 0);
+    return container_child(container,
+                           counter | (uint64_t)TYPE_CONFLICT << TYPE_SHIFT);
 }
 
 struct rid rid_pkrange(const struct rid *container, uint32_t index)

@@ -97,6 +97,8 @@ int rid_number(uint64_t counter, uint32_t *number_out);
 struct rid rid_database(uint32_t number);
 struct rid rid_container(uint32_t database, uint32_t number);
 struct rid rid_document(const struct rid *container, uint64_t counter);
+/* The RID of a conflict whose record has this counter. */
+struct rid rid_conflict(const struct rid *container, uint64_t counter);
 /* The RID of partition key range `index` (0-based) of a container. */
 struct rid rid_pkrange(const struct rid *container, uint32_t index);
 

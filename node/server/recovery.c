@@ -76,6 +76,9 @@ static int replay_record(void *ctx, const struct wal_record *record)
         if (record->lsn > r->commit_lsn)
             r->commit_lsn = record->lsn;
         return ERR_OK;
+    case WAL_SALVAGE:
+    case WAL_SALVAGED:
+        return ERR_OK;
     }
     return ERR_CORRUPT;
 }

@@ -12,6 +12,7 @@ enum shard_canary {
     SHARD_CANARY_READ_ANYWHERE, /* reads without asking the leader */
     SHARD_CANARY_ANSWER_EARLY,  /* answers writes before they are committed */
     SHARD_CANARY_REFUSE_EARLY,  /* refuses by what may still be lost */
+    SHARD_CANARY_SKIP_SALVAGE,  /* throws away what a failover overwrites */
 };
 
 #ifndef SHARD_CANARY

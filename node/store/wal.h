@@ -26,7 +26,7 @@
  *     u64 sequence      u32 bytes of records   u32 number of records
  *     records, each:  u8 type  u8 entry type  u16 flags  u32 shard
  *                     u64 lsn (vote in HARD_STATE)  u64 term
- *                     u32 payload length  u32 0  payload
+ *                     u32 payload length  u32 number  payload
  *                     zero padding to a multiple of 8
  *
  * Batch sequence numbers rise by one through all segments. The first batch in
@@ -83,6 +83,10 @@ enum wal_record_type {
     WAL_TRUNCATE = 3,   /* lsn: entries >= lsn are gone */
     WAL_RESET = 4,      /* lsn, term: a snapshot replaced all before */
     WAL_COMMIT = 5,     /* lsn: known committed (a hint) */
+    WAL_SALVAGE = 7,    /* lsn, term, entry_type, payload of an entry that a
+                         * following TRUNCATE or RESET drops; number,
+                         * acknowledged (node/shard/salvage.h) */
+    WAL_SALVAGED = 8,   /* number: SALVAGE records up to it are not needed */
 };
 
 struct wal_record {
@@ -91,8 +95,10 @@ struct wal_record {
     uint64_t lsn;
     uint64_t term;
     uint64_t vote;        /* WAL_HARD_STATE */
-    uint8_t entry_type;   /* WAL_ENTRY */
-    struct bytes payload; /* WAL_ENTRY; borrowed for the call */
+    uint8_t entry_type;   /* WAL_ENTRY, WAL_SALVAGE */
+    struct bytes payload; /* the same; borrowed for the call */
+    uint32_t number;      /* WAL_SALVAGE, WAL_SALVAGED; from 1 */
+    bool acknowledged;    /* WAL_SALVAGE */
 };
 
 /* -- a batch, filled on the loop thread -------------------------------------
@@ -119,6 +125,9 @@ int wal_batch_truncate(struct wal_batch *b, uint32_t shard, uint64_t from_lsn);
 int wal_batch_reset(struct wal_batch *b, uint32_t shard, uint64_t lsn,
                     uint64_t term);
 int wal_batch_commit(struct wal_batch *b, uint32_t shard, uint64_t lsn);
+int wal_batch_salvage(struct wal_batch *b, uint32_t shard, uint32_t number,
+                      bool acknowledged, const struct entry *e);
+int wal_batch_salvaged(struct wal_batch *b, uint32_t shard, uint32_t number);
 
 /* -- the log -- */
 
@@ -174,10 +183,12 @@ bool wal_wants_maintenance(struct wal *w);
 
 /* "Of this shard, entries with lsn < keep_from are not needed in the log": they
  * are in the engine (flushed) and no follower will be sent them from here.
- * UINT64_MAX once the shard is gone. */
+ * UINT64_MAX once the shard is gone. Of the SALVAGE records those with a number
+ * < salvage_from are not needed; a segment that holds others is kept. */
 struct wal_keep {
     uint32_t shard;
     uint64_t keep_from;
+    uint32_t salvage_from;
 };
 
 /* Housekeeping, to be called on a helper after each flush and, cheaply,

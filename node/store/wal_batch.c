@@ -98,6 +98,12 @@ void wal_touch_record(struct wal_touch *touch, const struct wal_record *r)
         state->has_commit = true;
         state->commit = r->lsn;
         return;
+    case WAL_SALVAGE:
+        if (r->number > touch->max_salvage)
+            touch->max_salvage = r->number;
+        return;
+    case WAL_SALVAGED:
+        return;
     }
     CHECK_UNREACHABLE();
 }

@@ -43,6 +43,7 @@ struct wal_touch {
     struct wal_shard state; /* only the fields it sets; hh unused */
     uint64_t max_lsn;       /* highest entry that remains; 0: none */
     uint64_t truncate_from; /* lowest; UINT64_MAX: none */
+    uint32_t max_salvage;   /* highest SALVAGE record; 0: none */
 };
 
 struct wal_batch {
