@@ -368,9 +368,9 @@ static bool check_key(struct docs *d, uint32_t key, uint64_t held)
                                   .called = d->moment + 1,
                                   .answered = d->moment + 2,
                                   .result = held == 0 ? ERR_NOT_FOUND : ERR_OK};
-    bool ok = linear_check(ops, n);
+    enum linear_verdict verdict = linear_check(ops, n, 0);
     mem_free(ops);
-    return ok;
+    return verdict != LINEAR_BAD;
 }
 
 bool docs_unsettled(struct docs *d, char *why, size_t cap)

@@ -12,6 +12,7 @@ struct search {
     uint64_t set;    /* the names of those done, combined */
     uint64_t *seen;  /* open addressing; 0: free */
     size_t n_seen, cap_seen;
+    bool full;
 };
 
 /* ---- the document -----------------------------------------------------------
@@ -46,10 +47,39 @@ static int outcome(const struct linear_op *op, uint64_t state)
     }
 }
 
+/* The document that the operation tells of, where nobody knew it before: a
+ * read or a condition that held names it. */
+static uint64_t reveal(const struct linear_op *op)
+{
+    if (op->answered == LINEAR_NEVER)
+        return LINEAR_ANY;
+    if (op->kind == LINEAR_READ)
+        return op->version;
+    if (op->conditional && op->result == ERR_OK)
+        return op->expected;
+    if (op->result == ERR_NOT_FOUND ||
+        (op->result == ERR_OK && (op->kind == LINEAR_CREATE ||
+                                  (op->kind == LINEAR_UPSERT && op->created))))
+        return 0;
+    return LINEAR_ANY;
+}
+
+/* Whether an operation may come to a document that nobody knows. */
+static bool may_come_to_any(const struct linear_op *op, uint64_t *state_out)
+{
+    bool done = op->answered == LINEAR_NEVER || op->result == ERR_OK;
+    *state_out = done && op->kind != LINEAR_READ ? effect(op, 0) : LINEAR_ANY;
+    return true;
+}
+
 /* Whether it may come now; then the state after it. */
 static bool may_come(const struct linear_op *op, uint64_t state,
                      uint64_t *state_out)
 {
+    if (state == LINEAR_ANY)
+        state = reveal(op);
+    if (state == LINEAR_ANY)
+        return may_come_to_any(op, state_out);
     int result = outcome(op, state);
     if (op->answered != LINEAR_NEVER) {
         if (result != op->result)
@@ -84,6 +114,10 @@ static bool visit(struct search *s, uint64_t state)
          i = (i + 1) & (s->cap_seen - 1))
         if (s->seen[i] == name)
             return false;
+    if (s->n_seen == LINEAR_SEEN_MAX) {
+        s->full = true;
+        return false;
+    }
     if (s->n_seen * 2 >= s->cap_seen) {
         size_t cap = s->cap_seen * 2;
         uint64_t *table = mem_zalloc(cap * sizeof(*table));
@@ -148,7 +182,8 @@ static bool search(struct search *s, size_t first, uint64_t state)
     return false;
 }
 
-bool linear_check(const struct linear_op *ops, size_t n)
+enum linear_verdict linear_check(const struct linear_op *ops, size_t n,
+                                 uint64_t initial)
 {
     struct search s = {.ops = ops, .n = n, .cap_seen = 1024};
     struct prng prng;
@@ -158,9 +193,11 @@ bool linear_check(const struct linear_op *ops, size_t n)
     for (size_t i = 0; i < n; i++)
         s.names[i] = prng_u64(&prng);
     s.seen = mem_zalloc(s.cap_seen * sizeof(*s.seen));
-    bool ok = search(&s, 0, 0);
+    bool ok = search(&s, 0, initial);
     mem_free(s.done);
     mem_free(s.names);
     mem_free(s.seen);
-    return ok;
+    if (ok)
+        return LINEAR_GOOD;
+    return s.full ? LINEAR_UNDECIDED : LINEAR_BAD;
 }

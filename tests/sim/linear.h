@@ -5,7 +5,10 @@
  * After Wing and Gong, with the memory of visited states that Lowe added:
  * Testing for linearizability (2017).
  *
- * A version is named by the number of the write that made it; 0 is none. */
+ * A version is named by the number of the write that made it; 0 is none.
+ *
+ * The search is exponential where many writes stay unanswered; what it may
+ * remember is bounded, and a history that needs more stays undecided. */
 #ifndef BASTIDE_SIM_LINEAR_H
 #define BASTIDE_SIM_LINEAR_H
 
@@ -14,6 +17,12 @@
 #include <stdint.h>
 
 #define LINEAR_NEVER UINT64_MAX
+/* As a version: the first document that `ops` tell of may be any. */
+#define LINEAR_ANY UINT64_MAX
+/* States remembered: 32 MiB. */
+#define LINEAR_SEEN_MAX ((size_t)1 << 21)
+
+enum linear_verdict { LINEAR_GOOD, LINEAR_BAD, LINEAR_UNDECIDED };
 
 enum linear_kind {
     LINEAR_READ,
@@ -34,7 +43,9 @@ struct linear_op {
     bool created;      /* UPSERT */
 };
 
-/* `ops` by ascending `called`. The document is missing at first. */
-bool linear_check(const struct linear_op *ops, size_t n);
+/* `ops` by ascending `called`. At first the document is version `initial`: 0 if
+ * it is missing, LINEAR_ANY if nobody knows. */
+enum linear_verdict linear_check(const struct linear_op *ops, size_t n,
+                                 uint64_t initial);
 
 #endif
