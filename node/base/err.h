@@ -31,6 +31,7 @@
     X(NO_LEADER, "no leader is known for this shard")                          \
     X(NO_QUORUM, "no quorum answers")                                          \
     X(STALE, "newer state exists")                                             \
+    X(BEHIND, "the state asked for has not arrived here yet")                  \
     X(TIMEOUT, "timed out, the outcome is unknown")                            \
     X(UNAVAILABLE, "unavailable, nothing was applied")                         \
     X(THROTTLED, "too many requests, retry later")                             \
@@ -50,7 +51,7 @@ enum err {
 #define ERR_ENUM(name, text) ERR_##name,
     ERR_LIST(ERR_ENUM)
 #undef ERR_ENUM
-    ERR_COUNT
+        ERR_COUNT
 };
 
 /* The code's name without the prefix ("NOT_FOUND"); "UNKNOWN" for others. */

@@ -280,7 +280,8 @@ static void worker_asked(struct worker *w, void *arg)
 {
     struct survey *v = arg;
     for (uint32_t i = 0; i < w->replica_count; i++)
-        shard_status(w->replicas[i].shard, &v->shards[w->replicas[i].id]);
+        shard_status(w->replicas[i].shard, clock_mono_us(),
+                     &v->shards[w->replicas[i].id]);
     if (w->group_hash == NULL)
         __atomic_store_n(&v->group_known, false, __ATOMIC_RELAXED);
     worker_run(v->admin->worker, worker_answered, v);

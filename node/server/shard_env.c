@@ -76,7 +76,7 @@ static void env_role(void *user, struct shard *s)
     (void)user;
     struct replica *r = replica_of(s);
     struct shard_status status;
-    shard_status(s, &status);
+    shard_status(s, clock_mono_us(), &status);
     if (status.role == RAFT_FOLLOWER || status.role == RAFT_LEADER)
         log_info("role changed", LOG_UINT("shard", status.id),
                  LOG_STR("role", role_name(status.role)),

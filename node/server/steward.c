@@ -126,7 +126,8 @@ void steward_check(struct steward *s)
     if (s == NULL || s->busy || s->worker->stopping)
         return;
     struct shard_status status;
-    shard_status(worker_replica(s->worker, SHARD_META)->shard, &status);
+    shard_status(worker_replica(s->worker, SHARD_META)->shard, clock_mono_us(),
+                 &status);
     if (status.role != RAFT_LEADER)
         return;
     buf_clear(&s->body);

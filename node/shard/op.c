@@ -8,7 +8,7 @@
 #include "node/base/text.h"
 #include "node/catalog/rid.h"
 
-#define OP_WIRE_VERSION 1
+#define OP_WIRE_VERSION 2
 
 /* ---- etag ---------------------------------------------------------------- */
 
@@ -281,6 +281,9 @@ int op_encode(const struct op *op, struct buf *out)
     enc_etag(&e, &op->etag);
     enc_u8(&e, op->etag_unknown);
     enc_u64(&e, op->min_lsn);
+    enc_u8(&e, op->level);
+    enc_u32(&e, op->session_epoch);
+    enc_u64(&e, op->session_lsn);
     if (op->kind == OP_WRITE)
         enc_write(&e, op);
     if (op->kind == OP_SCAN)
@@ -304,6 +307,9 @@ int op_decode(struct bytes in, struct op *op_out)
     dec_etag(&c, &op.etag);
     op.etag_unknown = dec_bool(&c);
     op.min_lsn = cursor_u64_le(&c);
+    op.level = dec_enum(&c, CONSISTENCY_COUNT);
+    op.session_epoch = cursor_u32_le(&c);
+    op.session_lsn = cursor_u64_le(&c);
     if (op.kind == OP_WRITE)
         dec_write(&c, &op);
     if (op.kind == OP_SCAN)

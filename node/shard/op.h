@@ -22,6 +22,7 @@
 #include "node/base/bytes.h"
 #include "node/base/clock.h"
 #include "node/base/err.h"
+#include "node/catalog/catalog.h"
 #include "node/catalog/numbers.h"
 
 /* The shard that holds the account itself: databases, containers, groups. */
@@ -71,6 +72,7 @@ enum op_resource {
     OP_RESOURCE_DATABASE,
     OP_RESOURCE_CONTAINER,
     OP_RESOURCE_INTERNAL, /* account and group records: no properties added */
+    OP_RESOURCE_CONFLICT, /* like a document; its parent is a container, too */
     OP_RESOURCE_COUNT
 };
 
@@ -81,6 +83,9 @@ enum op_condition {
     OP_COND_IF_NONE_MATCH, /* reads: ERR_NOT_MODIFIED when `etag` is current;
                               writes: ERR_PRECONDITION */
     OP_COND_IF_NONE_MATCH_ANY, /* "*": the record must not exist */
+    /* Writes: the entry that `etag` names (term and LSN) was overwritten by a
+     * forced failover, as far as this log tells; else ERR_PRECONDITION. */
+    OP_COND_IF_OVERWRITTEN,
     OP_COND_COUNT
 };
 
@@ -114,6 +119,15 @@ struct op {
     uint16_t shard;
     uint8_t id[OP_ID_LEN]; /* random; the same in every retry */
     struct op_address at;
+
+    /* OP_READ, OP_SCAN, OP_BARRIER with min_lsn 0: the enum consistency_level
+     * to read by; 0 is CONSISTENCY_STRONG. See shard.h for what each means. */
+    uint8_t level;
+    /* CONSISTENCY_SESSION: the client's token, 0/0 when it sent none. The
+     * answer reflects a state at or above it: one of a newer epoch, or of the
+     * same and at least this LSN. */
+    uint32_t session_epoch;
+    uint64_t session_lsn;
 
     /* OP_READ, OP_WRITE */
     enum op_condition condition;
@@ -165,15 +179,19 @@ struct op_result {
                           * NOT_FOUND, EXISTS, PRECONDITION, NOT_MODIFIED  as asked
                           * INVALID       the query failed; `message` says why
                           * LIMIT         the record would be too large
-                          * THROTTLED     memory is full; see retry_after_ms
+                          * THROTTLED     memory is full, or a region would fall
+                          *               too far behind; see retry_after_ms
                           * NO_SPACE      the disk is full; nothing was written
                           * UNAVAILABLE   no leader or quorum; nothing was written
+                          * BEHIND        the session's state is not here, and
+                          *               did not come within the time
                           * TIMEOUT       the outcome of a write is unknown
                           * CORRUPT       this replica's data is damaged */
     bool created;        /* OP_WRITE: there was no such record before */
     bool parent_missing; /* with NOT_FOUND: it is the parent that is missing */
     uint64_t lsn;        /* state the answer reflects, or the write's own */
-    uint64_t term;       /* of the leader that answered */
+    uint64_t term;       /* of the entry at `lsn`: RAFT_TERM_EPOCH(term) and
+                          * `lsn` are the session token */
     uint64_t record;     /* record number (the counter in a document's RID) */
     struct etag etag;    /* of the record read or written */
     struct buf body;     /* OP_READ, OP_WRITE: the stored JSON text.

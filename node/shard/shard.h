@@ -14,9 +14,26 @@
  * batch. The owner makes the batch durable elsewhere and reports it with
  * shard_persisted; only then do the messages that had to wait leave.
  *
- * Reads. At the leader, under its lease, at once. At other replicas after a
- * read-index round trip to the leader, one for all reads of a turn. A replica
- * that is reset by a snapshot answers nothing until the new state is in place.
+ * Reads, by op->level:
+ *   strong    At the leader, under its lease, at once. At other replicas after
+ * a read-index round trip to the leader, one for all reads of a turn. bounded
+ * At once, when this replica can prove that everything that was acknowledged
+ * anywhere SHARD_FRESH_US ago is visible here; which is less than any bound
+ * there is. Else NOT_LEADER: ask the leader; where there is none, ask again.
+ *   session   At once when the token is satisfied, else as soon as it is, for
+ * at most SHARD_SESSION_WAIT_US, then BEHIND: ask the leader. prefix, eventual
+ * At once. All but strong see the state at visible_lsn: the newest that is
+ * known here to be acknowledged (raft.h), which may be above the commit point
+ * where the write region acknowledges alone. It never falls but when a forced
+ * change of the write region loses entries, or a snapshot replaces the state: a
+ * long scan that saw more than is left ends with NO_LEADER. A replica that is
+ * reset by a snapshot, or is being rebuilt from nothing, answers nothing until
+ * the new state is in place: NO_LEADER.
+ *
+ * Writes are refused with THROTTLED, in an account of bounded staleness, when
+ * accepting them could leave a replica further behind than the bound
+ * (replication/staleness.h); and for a moment after a change of leaders, until
+ * the new one has learned how far everybody is, with UNAVAILABLE.
  *
  * Numbering. `update` numbers are raft's: everything up to shard_written() is
  * in the batches handed to the environment so far.
@@ -35,6 +52,7 @@
 #include "node/store/entry.h"
 #include "node/store/flush.h"
 #include "node/store/kv.h"
+#include "replication/staleness.h"
 
 struct shard;
 
@@ -56,6 +74,10 @@ struct shard;
 #define SHARD_RETAIN_ENTRIES 4096
 /* What a client is told to wait when a bound above or the memtable is full. */
 #define SHARD_RETRY_AFTER_MS 100
+/* How long a read waits for the state that its session token names. */
+#define SHARD_SESSION_WAIT_US (500 * USEC_PER_MS)
+/* A bounded read is served when the state is at most this old. */
+#define SHARD_FRESH_US STALENESS_FRESH_US
 
 /* An operation under way. The caller owns it, fills the first part, and keeps
  * it until `done` was called (exactly once, possibly from inside
@@ -65,11 +87,12 @@ struct shard_request {
     usec_t deadline_us; /* monotonic; then TIMEOUT (a write that was logged)
                          * or UNAVAILABLE; checked by shard_tick */
     /* Besides the errors of op_result: ERR_NOT_LEADER (a write came to a
-     * replica that does not lead, or stopped leading before it was logged:
-     * nothing happened, ask `shard_leader`), ERR_STALE (leadership was lost
-     * after the write was logged: ask again with the same operation id, at
-     * the new leader) and ERR_NO_LEADER (a read found nobody to ask, or this
-     * replica is being replaced by a snapshot: ask again).
+     * replica that does not lead, hands over, or stopped leading before it was
+     * logged: nothing happened, ask `shard_leader`; or a bounded read that
+     * this replica cannot prove fresh: ask the leader), ERR_STALE (leadership
+     * was lost after the write was logged: ask again with the same operation
+     * id, at the new leader) and ERR_NO_LEADER (a read found nobody to ask, or
+     * this replica is being replaced by a snapshot: ask again).
      *
      * EXISTS, NOT_FOUND and PRECONDITION of a write come when what they rest
      * on is acknowledged, never of a state that could still be lost.
@@ -83,6 +106,7 @@ struct shard_request {
                     * on; read: serve once this is applied */
     uint64_t read; /* read: number of the read-index round it waits for */
     uint64_t refused_term; /* write: the term in which it was refused */
+    usec_t wait_until_us;  /* session read: then BEHIND */
     bool repeated; /* write: answered from what an earlier attempt logged;
                     * its text is empty if the record was changed since */
     struct op_result result;
@@ -98,6 +122,17 @@ struct shard_env {
                            raft_id vote);
     void (*log_truncate)(void *user, struct shard *s, uint64_t from);
     void (*log_reset)(void *user, struct shard *s, uint64_t lsn, uint64_t term);
+    /* Before log_truncate or log_reset of this same step: an entry that goes,
+     * kept under a number that rises (salvage.h). And later: what was kept up
+     * to this number is not needed any more. Both NULL: nothing is salvaged. */
+    void (*log_salvage)(void *user, struct shard *s, uint32_t number,
+                        bool acknowledged, const struct entry *e);
+    void (*log_salvaged)(void *user, struct shard *s, uint32_t number);
+    /* The RID (8 bytes) of a user's container. ERR_NOT_FOUND: it was deleted;
+     * ERR_AGAIN: not known yet. May be NULL: then it is made of the number
+     * alone. */
+    int (*container_rid)(void *user, const struct shard *s, uint32_t container,
+                         uint8_t rid_out[8]);
     /* A message to m->to. For APPEND, `entries` holds its m->append.n entries
      * and `heads` their heads. Borrowed for the call. */
     void (*send)(void *user, struct shard *s, const struct raft_msg *m,
@@ -129,6 +164,13 @@ struct shard_options {
     void *user; /* the owner's own, see shard_user */
 };
 
+/* A SALVAGE record of the log that no SALVAGED record covers. */
+struct shard_salvage {
+    struct entry *entry;
+    uint32_t number;
+    bool acknowledged;
+};
+
 /* What recovery found in the engine and the log. */
 struct shard_restored {
     uint64_t term;
@@ -142,6 +184,11 @@ struct shard_restored {
     bool amnesia;        /* see raft_restored */
     struct bytes dedupe; /* SHARD_INFO_DEDUPE of the flushed state; borrowed,
                           * may be empty */
+    /* Pending salvage by rising number; its entries' references are taken over.
+     * And the highest number the log has seen, delivered or not; 0: none. */
+    const struct shard_salvage *salvage;
+    size_t n_salvage;
+    uint32_t salvage_number;
 };
 
 /* ERR_CORRUPT or ERR_INVALID of raft_open, an entry that is none, or a list of
@@ -177,9 +224,33 @@ void shard_peer(struct shard *s, usec_t now, raft_id id, bool reachable);
 void shard_tick(struct shard *s, usec_t now);
 /* First start: try to become leader without waiting for a timeout. */
 void shard_campaign(struct shard *s, usec_t now);
-/* ERR_NOT_LEADER, ERR_INVALID, ERR_AGAIN. */
+/* Hands the leadership to `to`; writes are answered NOT_LEADER until it has it,
+ * or the attempt failed. ERR_NOT_LEADER, ERR_INVALID, ERR_AGAIN. */
 int shard_transfer(struct shard *s, usec_t now, raft_id to);
 int shard_change(struct shard *s, usec_t now, const struct raft_config *target);
+/* The meta shard decided a forced change of the write region (RAFT_EV_EPOCH). A
+ * replica of the new region campaigns at once. Telling it again is harmless,
+ * and needed after a start. */
+void shard_decide(struct shard *s, usec_t now, uint32_t epoch,
+                  raft_region write_region, uint8_t ack);
+/* An operator declared the survivors of `config` the whole cluster
+ * (RAFT_EV_RECOVER). Errors of that event. */
+int shard_recover(struct shard *s, usec_t now,
+                  const struct raft_config *config);
+
+/* What the account asks of its writes. Before the first call: strong. */
+struct shard_policy {
+    uint8_t level; /* enum consistency_level of the account */
+    /* CONSISTENCY_BOUNDED: the bounds, at least 1 and 1 s. */
+    uint32_t max_lag_entries;
+    usec_t max_lag_us;
+    /* Regions declared down: their replicas stop mattering. */
+    uint32_t n_down;
+    raft_region down[RAFT_MEMBERS_MAX];
+};
+/* At every replica, whenever it changes; takes effect with the next write. */
+void shard_set_policy(struct shard *s, usec_t now,
+                      const struct shard_policy *policy);
 
 /* While `hold` is set, shard_flush lets writes gather instead of proposing them
  * turn by turn: for an owner whose log is busy and could not take them any
@@ -246,21 +317,60 @@ bool shard_installing(const struct shard *s);
 /* -- looking ------------------------------------------------------------------
  */
 
+/* By which rule a shard's log says to acknowledge. */
+struct shard_rule {
+    uint32_t epoch;
+    raft_region write_region; /* 0 unless ack is RAFT_ACK_REGION */
+    uint8_t ack;              /* enum raft_ack */
+};
+
 struct shard_status {
     uint16_t id;
     enum raft_role role;
     raft_id leader;
     uint64_t term;
     uint64_t last_lsn, commit_lsn, region_lsn, flushed_lsn, base_lsn;
+    uint64_t ack_lsn;     /* leader: acknowledged up to here; else 0 */
+    uint64_t visible_lsn; /* what weak reads see here */
+    /* Leader: acknowledged and not yet with a majority of all voters, so that
+     * the loss of the write region would lose them. */
+    uint64_t at_risk_entries;
+    usec_t at_risk_us; /* how long ago the oldest of them was logged */
+    /* Everything that was acknowledged anywhere this long ago is visible here;
+     * USEC_NEVER: cannot tell. */
+    usec_t fresh_us;
+    /* The newest rule in the log, and the newest committed one. */
+    struct shard_rule rule, rule_committed;
+    bool changing;       /* the newest configuration is joint or uncommitted */
+    bool overruled;      /* raft_overruled: this replica must be rebuilt */
+    raft_id transfer_to; /* leader: who is being handed the leadership, or 0 */
+    /* How long the last hand-over of the leadership from here kept writes
+     * waiting: from shard_transfer until a leader was known again. 0: none
+     * yet. */
+    usec_t handover_us;
+    /* Ever, in this life of the object. */
+    uint64_t throttled;       /* writes refused to keep the bound */
+    uint64_t session_waits;   /* reads that waited for their token's state */
+    uint64_t session_behind;  /* of them, in vain */
+    uint64_t bounded_refused; /* reads that could not be proved fresh */
     size_t memtable_bytes, entry_bytes;
     uint32_t waiting;
     bool has_key, no_space, installing;
     enum raft_amnesia amnesia;
-    raft_id told_missing; /* ASKING: whose answer is waited for */
+    raft_id told_missing;     /* ASKING: whose answer is waited for */
+    uint32_t salvage_pending; /* conflicts not yet delivered, salvage.h */
 };
-void shard_status(const struct shard *s, struct shard_status *status_out);
+void shard_status(const struct shard *s, usec_t now,
+                  struct shard_status *status_out);
 raft_id shard_leader(const struct shard *s);
 uint64_t shard_commit_lsn(const struct shard *s);
+uint64_t shard_visible_lsn(const struct shard *s);
+/* Whether a state at (epoch, lsn) satisfies a session token. */
+static inline bool shard_satisfies(uint32_t epoch, uint64_t lsn,
+                                   uint32_t token_epoch, uint64_t token_lsn)
+{
+    return epoch > token_epoch || (epoch == token_epoch && lsn >= token_lsn);
+}
 
 /* Walks the live records of a container at the commit point and gives each
  * opened text; for building the catalog. ERR_CORRUPT etc. of the store. */

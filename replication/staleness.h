@@ -1,0 +1,143 @@
+/* The staleness governor of a shard's leader: keeps every replica that may
+ * answer bounded reads within K entries and T of the newest acknowledged write,
+ * by refusing writes before the bound is broken. Pure; time comes in.
+ *
+ * ## The argument
+ *
+ * Words. `seen` of a node: a lower bound of its visible LSN (raft.h), taken
+ * from its newest reply. A node's state is *fresh* at some moment of its own
+ * clock if everything that was acknowledged anywhere STALENESS_FRESH_US before
+ * is visible there; a node serves a bounded read from its own state only while
+ * that holds. It concludes so from an *echo*: the leader returns, beside its
+ * ack LSN, the own-clock time at which the node made the newest reply that the
+ * leader got. When the node has that LSN, it has everything that was
+ * acknowledged before it made that reply (raft_fresh_since).
+ *
+ * K. Let L be the newest acknowledged LSN at the moment a node N serves, and V
+ * what N has visible. The leader *counts* N while N may be fresh: until
+ * STALENESS_LEASE_US of the leader's clock have passed since it received the
+ * reply that the last echo it let through to N may have named. N made that
+ * reply earlier than the leader received it, and is fresh for at most
+ * STALENESS_FRESH_US of its own clock after making it. The lease is longer than
+ * that by more than the clocks' drift (RAFT_DRIFT_PERCENT in rate; the clocks
+ * themselves are never compared), so a node that serves is counted. While N is
+ * counted the leader accepts an LSN only if LSN - seen(N) <= K, and seen(N) <=
+ * V, so L - V <= K.
+ *
+ * Not counted again by being heard alone: a node that was silent for long is
+ * far behind, and counting it would stop all writes until it has caught up. It
+ * is *trusted* again once it is nearly there; until then the leader lets no
+ * echo through to it (the shard sends it appends without), so it cannot become
+ * fresh.
+ *
+ * A new leader does not know what its predecessor let through. It counts every
+ * node as if it had been heard when the leadership began, and accepts nothing
+ * until it has heard from each, or the lease is over: *learning*. That is
+ * enough: a leader lets echoes through only while its own lease holds and it
+ * has not asked another to take over, so the replies that they name were made
+ * before the next leader was elected.
+ *
+ * T. For reads it follows from the freshness rule alone, since
+ * STALENESS_FRESH_US is less than the smallest T (1 s), by a margin for drift.
+ * The governor besides refuses writes while the oldest entry that a counted
+ * node has not seen is older than 0.8 T, so that a live region never lags so
+ * far that losing the write region would lose more than T. Times per LSN come
+ * from a ring of samples, a sixteenth of T apart or less; an age is never
+ * understated, except for entries older than the leadership, which count from
+ * its beginning.
+ *
+ * LSNs also count a leader's own entries (NOOP, CONFIG), which no client sees:
+ * the lag in writes is at most the lag in LSNs.
+ */
+#ifndef BASTIDE_REPLICATION_STALENESS_H
+#define BASTIDE_REPLICATION_STALENESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "consensus/raft.h"
+#include "node/base/clock.h"
+
+/* A state older than this answers no bounded read. */
+#define STALENESS_FRESH_US (750 * USEC_PER_MS)
+/* How long after its last reply a node counts: longer by the drift. */
+#define STALENESS_LEASE_US                                                     \
+    (STALENESS_FRESH_US * (100 + RAFT_DRIFT_PERCENT) / 90)
+/* A silent node is trusted again when the oldest entry it has not seen is
+ * younger than half of T, and younger than this if it lags more than K. */
+#define STALENESS_REJOIN_US USEC_PER_SEC
+/* Samples of (LSN, time): they reach back at least 2 T. */
+#define STALENESS_SAMPLES 64
+/* What a refused client is told to wait lies between these. */
+#define STALENESS_RETRY_MIN_MS 5
+#define STALENESS_RETRY_MAX_MS 2000
+
+struct staleness_bound {
+    bool on; /* off: everything is accepted and everybody trusted */
+    uint32_t entries;
+    usec_t lag_us;
+    uint32_t n_down; /* regions declared down */
+    raft_region down[RAFT_MEMBERS_MAX];
+};
+
+struct staleness_sample {
+    uint64_t lsn; /* the first one logged at... */
+    usec_t at_us;
+};
+
+struct staleness_node {
+    raft_id id;
+    raft_region region;
+    bool trusted;    /* echoes are let through */
+    bool known;      /* it answered this leadership */
+    uint64_t seen;   /* 0 until then */
+    usec_t lease_us; /* it counts until then at least */
+};
+
+/* Of one leadership, in the shard that leads. */
+struct staleness {
+    struct staleness_bound bound;
+    bool leading;
+    uint64_t last_lsn;
+    struct staleness_node nodes[RAFT_MEMBERS_MAX];
+    uint32_t n_nodes;
+    struct staleness_sample samples[STALENESS_SAMPLES];
+    uint32_t first_sample, n_samples;
+    /* Without looking further, LSNs up to `pass_lsn` are accepted until
+     * `pass_us`. */
+    uint64_t pass_lsn;
+    usec_t pass_us;
+};
+
+enum staleness_verdict {
+    STALENESS_ACCEPT,
+    STALENESS_REFUSE, /* some node would fall behind: THROTTLED */
+    STALENESS_LEARN,  /* some node's state is not known yet: UNAVAILABLE */
+};
+
+void staleness_init(struct staleness *g);
+/* The account's bound, at any time. */
+void staleness_set_bound(struct staleness *g, usec_t now,
+                         const struct staleness_bound *bound);
+/* This node began to lead: its log ends at `last_lsn`. Or it ceased to. */
+void staleness_lead(struct staleness *g, usec_t now, uint64_t last_lsn);
+void staleness_stop(struct staleness *g);
+/* The log's end, whenever it may have grown. */
+void staleness_logged(struct staleness *g, usec_t now, uint64_t last_lsn);
+/* The members other than the leader, whenever they may have changed. */
+void staleness_members(struct staleness *g, usec_t now, raft_id self,
+                       const struct raft_config *config);
+/* A node's newest reply came at `heard_us` and told `seen`. */
+void staleness_heard(struct staleness *g, usec_t now, raft_id id, uint64_t seen,
+                     usec_t heard_us);
+/* Whether the node's echo may go out with an append now. */
+bool staleness_trusts(struct staleness *g, usec_t now, raft_id id);
+/* Whether an entry with this LSN may be accepted; else when to try again. */
+enum staleness_verdict staleness_admit(struct staleness *g, usec_t now,
+                                       uint64_t lsn,
+                                       uint32_t *retry_after_ms_out);
+/* How long ago `lsn` was logged: never less, but for what was logged before the
+ * leadership began. 0 for an LSN that is not logged. */
+usec_t staleness_age(const struct staleness *g, usec_t now, uint64_t lsn);
+
+#endif
