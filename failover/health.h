@@ -19,7 +19,8 @@
  *    (R is split inside: no quorum).
  *  - R is *sick* if it is not lost, and too few of its voters to form a
  * majority can take writes: the others have a disk that stalls for `stall_us`
- * or is full, or drain, or are not reached by a majority of the cluster.
+ * or is full, or drain, or were not reached by a majority of the cluster for
+ *    `down_us`.
  *
  * So a region that one other region cannot reach is not lost, nor is a slow
  * one: a slow path brings proofs as often as a fast one.
@@ -123,8 +124,9 @@ struct failover_region_health {
     uint32_t voters;
     uint32_t able;       /* of them, can take writes */
     uint32_t reached_by; /* of the cluster's voters */
-    uint32_t failures;   /* lately: how often up_us was doubled, plus one */
-    char reason[FAILOVER_REASON_MAX];
+    bool split;          /* why it is lost: its nodes do not reach each other */
+    uint32_t failures;   /* lately; each doubles up_us but the first */
+    usec_t back_us;      /* when it last became UP again */
 };
 
 /* What is known of a node. */
@@ -133,6 +135,7 @@ struct failover_node_health {
     failover_region region;
     bool voter;
     bool heard;          /* its reports arrive here */
+    bool dead;           /* a majority has not reached it for down_us */
     uint32_t reached_by; /* of the cluster's voters */
     uint16_t age_ms;     /* our own proof; 0 for ourselves */
     uint16_t rtt_ms;
@@ -165,7 +168,8 @@ void failover_health_paused(struct failover_health *h, usec_t now);
 /* Judges. Call at least every 100 ms. */
 void failover_health_tick(struct failover_health *h, usec_t now);
 
-/* As of the last tick. Borrowed until the next call that is not const. */
+/* As of the last tick. Borrowed until the next call that is not const; NULL for
+ * a region that is not in the topology. */
 const struct failover_region_health *
 failover_health_region(const struct failover_health *h, failover_region r);
 /* The i-th node of the topology; false past the end. */
@@ -175,9 +179,12 @@ const struct failover_topology *
 failover_health_topology_of(const struct failover_health *h);
 const struct failover_timing *
 failover_health_timing(const struct failover_health *h);
-/* "region 3" when it has no name. */
+/* "?" for a region that is not in the topology. */
 const char *failover_health_name(const struct failover_health *h,
                                  failover_region r);
+/* Why the region is in its state, in words and figures. */
+void failover_health_reason(const struct failover_health *h, failover_region r,
+                            usec_t now, char out[FAILOVER_REASON_MAX]);
 
 /* How long a region must be well until it is UP again. */
 usec_t failover_health_up_us(const struct failover_health *h,
