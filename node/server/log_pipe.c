@@ -158,6 +158,31 @@ void log_pipe_reset(struct log_pipe *p, uint16_t shard, uint64_t lsn,
     CHECK(err == ERR_OK);
 }
 
+/* A batch that ends between a salvage and its truncation is harmless: then both
+ * the entry and its salvage are there. */
+void log_pipe_salvage(struct log_pipe *p, uint16_t shard, uint32_t number,
+                      bool acknowledged, const struct entry *e)
+{
+    int err =
+        wal_batch_salvage(p->filling->records, shard, number, acknowledged, e);
+    if (err == ERR_LIMIT) {
+        pipe_next_batch(p);
+        err = wal_batch_salvage(p->filling->records, shard, number,
+                                acknowledged, e);
+    }
+    CHECK(err == ERR_OK);
+}
+
+void log_pipe_salvaged(struct log_pipe *p, uint16_t shard, uint32_t number)
+{
+    int err = wal_batch_salvaged(p->filling->records, shard, number);
+    if (err == ERR_LIMIT) {
+        pipe_next_batch(p);
+        err = wal_batch_salvaged(p->filling->records, shard, number);
+    }
+    CHECK(err == ERR_OK);
+}
+
 void log_pipe_kick(struct log_pipe *p)
 {
     if (p->syncing != NULL)

@@ -61,6 +61,9 @@ void log_pipe_hard_state(struct log_pipe *p, uint16_t shard, uint64_t term,
 void log_pipe_truncate(struct log_pipe *p, uint16_t shard, uint64_t from);
 void log_pipe_reset(struct log_pipe *p, uint16_t shard, uint64_t lsn,
                     uint64_t term);
+void log_pipe_salvage(struct log_pipe *p, uint16_t shard, uint32_t number,
+                      bool acknowledged, const struct entry *e);
+void log_pipe_salvaged(struct log_pipe *p, uint16_t shard, uint32_t number);
 
 /* End of a turn: hands over what there is, if nothing is under way. */
 void log_pipe_kick(struct log_pipe *p);

@@ -455,24 +455,28 @@ static int make_next(struct wal *w)
     return code;
 }
 
-static uint64_t keep_from(const struct wal_keep *keep, size_t count,
-                          uint32_t shard)
+/* What a shard needs; one that is not named needs everything. */
+static struct wal_keep keep_of(const struct wal_keep *keep, size_t count,
+                               uint32_t shard)
 {
     for (size_t i = 0; i < count; i++) {
         if (keep[i].shard == shard)
-            return keep[i].keep_from;
+            return keep[i];
     }
-    return 0;
+    return (struct wal_keep){.shard = shard};
 }
 
-/* The shard entry that keeps a segment from being deleted; NULL: none. */
+/* The shard whose entries or SALVAGE records keep a segment from being deleted;
+ * NULL: none. */
 static const struct wal_high *pin_of(const struct wal_segment *s,
                                      const struct wal_keep *keep, size_t count)
 {
     for (size_t i = 0; i < s->high_count; i++) {
-        if (s->highs[i].lsn > 0 &&
-            s->highs[i].lsn >= keep_from(keep, count, s->highs[i].shard))
-            return &s->highs[i];
+        const struct wal_high *high = &s->highs[i];
+        struct wal_keep needs = keep_of(keep, count, high->shard);
+        if ((high->lsn > 0 && high->lsn >= needs.keep_from) ||
+            (high->salvage > 0 && high->salvage >= needs.salvage_from))
+            return high;
     }
     return NULL;
 }

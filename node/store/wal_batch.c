@@ -113,6 +113,8 @@ void wal_touch_record(struct wal_touch *touch, const struct wal_record *r)
 int wal_put_record(struct buf *out, const struct wal_record *r, uint16_t flags)
 {
     CHECK(r->payload.len <= ENTRY_MAX_BYTES);
+    if (r->acknowledged)
+        flags |= WAL_FLAG_ACKNOWLEDGED;
     size_t padding = (size_t)(-r->payload.len) % WAL_ALIGN;
     size_t len = WAL_RECORD_HEADER + r->payload.len + padding;
     uint8_t *p;
@@ -126,7 +128,7 @@ int wal_put_record(struct buf *out, const struct wal_record *r, uint16_t flags)
     put_u64_le(p + 8, r->type == WAL_HARD_STATE ? r->vote : r->lsn);
     put_u64_le(p + 16, r->term);
     put_u32_le(p + 24, (uint32_t)r->payload.len);
-    put_u32_le(p + 28, 0);
+    put_u32_le(p + 28, r->number);
     if (r->payload.len > 0)
         memcpy(p + WAL_RECORD_HEADER, r->payload.data, r->payload.len);
     memset(p + WAL_RECORD_HEADER + r->payload.len, 0, padding);
@@ -184,4 +186,25 @@ int wal_batch_commit(struct wal_batch *b, uint32_t shard, uint64_t lsn)
 {
     return add(b, &(struct wal_record){
                       .type = WAL_COMMIT, .shard = shard, .lsn = lsn});
+}
+
+int wal_batch_salvage(struct wal_batch *b, uint32_t shard, uint32_t number,
+                      bool acknowledged, const struct entry *e)
+{
+    CHECK_OBJ(e, ENTRY_MAGIC);
+    CHECK(number > 0);
+    return add(b, &(struct wal_record){.type = WAL_SALVAGE,
+                                       .shard = shard,
+                                       .lsn = e->lsn,
+                                       .term = e->term,
+                                       .entry_type = e->type,
+                                       .number = number,
+                                       .acknowledged = acknowledged,
+                                       .payload = entry_payload(e)});
+}
+
+int wal_batch_salvaged(struct wal_batch *b, uint32_t shard, uint32_t number)
+{
+    return add(b, &(struct wal_record){
+                      .type = WAL_SALVAGED, .shard = shard, .number = number});
 }

@@ -22,9 +22,12 @@
 
 /* Record flag: a copy of present state at the head of a segment. */
 #define WAL_FLAG_CARRIED 1
+/* Record flag of a SALVAGE: the entry is known to have been acknowledged. */
+#define WAL_FLAG_ACKNOWLEDGED 2
 /* Internal record type. lsn: number of the segment before this one, term: the
  * offset from which it holds nothing valid, because an append to it failed. */
 #define WAL_ABANDON 6
+#define WAL_TYPE_LAST WAL_SALVAGED
 
 /* -- shard state and what a batch does to it -- */
 
@@ -65,10 +68,11 @@ void wal_touch_record(struct wal_touch *touch, const struct wal_record *r);
 
 /* -- segments -- */
 
-/* The highest entry of a shard that a segment holds. */
+/* The highest entry and SALVAGE record of a shard that a segment holds. */
 struct wal_high {
     uint32_t shard;
     uint64_t lsn;
+    uint32_t salvage;
 };
 
 struct wal_segment {

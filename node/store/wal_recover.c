@@ -258,9 +258,10 @@ static void read_record(struct cursor *c, struct wal_record *record_out,
     record.lsn = cursor_u64_le(c);
     record.term = cursor_u64_le(c);
     uint32_t len = cursor_u32_le(c);
-    cursor_u32_le(c);
+    record.number = cursor_u32_le(c);
+    record.acknowledged = (*flags_out & WAL_FLAG_ACKNOWLEDGED) != 0;
     if (len > ENTRY_MAX_BYTES || record.type < WAL_ENTRY ||
-        (int)record.type > WAL_ABANDON)
+        record.type > WAL_TYPE_LAST)
         c->failed = true;
     record.payload = bytes_of(cursor_take(c, len), len);
     cursor_take(c, (size_t)(-len) % WAL_ALIGN);

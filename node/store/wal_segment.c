@@ -203,7 +203,7 @@ void wal_segment_touch_older(struct wal_segment *s,
 void wal_segment_touch(struct wal_segment *s, const struct wal_touch *touch)
 {
     wal_segment_touch_older(s, touch);
-    if (touch->max_lsn == 0)
+    if (touch->max_lsn == 0 && touch->max_salvage == 0)
         return;
     struct wal_high *high = find_high(s, touch->state.id);
     if (high == NULL) {
@@ -212,8 +212,10 @@ void wal_segment_touch(struct wal_segment *s, const struct wal_touch *touch)
             s->highs = mem_realloc(s->highs, s->high_cap * sizeof(*s->highs));
         }
         high = &s->highs[s->high_count++];
-        *high = (struct wal_high){touch->state.id, 0};
+        *high = (struct wal_high){.shard = touch->state.id};
     }
     if (touch->max_lsn > high->lsn)
         high->lsn = touch->max_lsn;
+    if (touch->max_salvage > high->salvage)
+        high->salvage = touch->max_salvage;
 }

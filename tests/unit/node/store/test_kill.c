@@ -1,6 +1,9 @@
 /* A process that logs, flushes and adopts snapshots is killed at every fault
  * point; what it had reported as durable must be there afterwards, whole.
  *
+ * Salvage is logged all the time, numbered from 1 and now and then marked as
+ * delivered: every number above the last mark must still be there.
+ *
  * The state is a function of the LSN: entry n puts "v<n>" under key n % 17, or
  * deletes it when n is a multiple of 5. So recovery is checked against a
  * computation, not against a record of what happened. */
@@ -64,6 +67,7 @@ struct node {
     uint64_t last; /* LSN */
     uint64_t reset_lsn, reset_term;
     uint64_t hard_term;
+    uint32_t salvage_first, salvage_last; /* not marked as delivered */
     struct entry **entries; /* replayed, not yet in the memtable */
     size_t entry_count;
 };
@@ -74,6 +78,19 @@ static int on_record(void *ctx, const struct wal_record *r)
     assert_int_equal(r->shard, SHARD);
     if (r->type == WAL_HARD_STATE)
         n->hard_term = r->term;
+    if (r->type == WAL_SALVAGED)
+        n->salvage_first = r->number + 1;
+    if (r->type == WAL_SALVAGE) {
+        char text[24];
+        snprintf(text, sizeof(text), "lost %u", r->number);
+        assert_true(bytes_equal(r->payload, bytes_str(text)));
+        assert_int_equal(r->acknowledged, r->number % 3 == 0);
+        if (n->salvage_first == 0)
+            n->salvage_first = r->number;
+        else
+            assert_int_equal(r->number, n->salvage_last + 1);
+        n->salvage_last = r->number;
+    }
     if (r->type == WAL_RESET) {
         for (size_t i = 0; i < n->entry_count; i++)
             entry_unref(n->entries[i]);
@@ -156,15 +173,44 @@ static void stop(struct node *n)
     wal_close(n->wal);
 }
 
+/* What the child says is durable. */
+struct durable {
+    uint64_t last;
+    uint32_t salvage_first, salvage_last;
+};
+
 static void report_durable(struct node *n, int fd)
 {
-    if (write(fd, &n->last, sizeof(n->last)) != sizeof(n->last))
+    struct durable d = {n->last, n->salvage_first, n->salvage_last};
+    if (write(fd, &d, sizeof(d)) != sizeof(d))
         _exit(3);
+}
+
+static void salvage_some(struct node *n)
+{
+    struct entry *e;
+    char text[24];
+    if (n->salvage_first == 0)
+        n->salvage_first = 1;
+    uint32_t number = ++n->salvage_last;
+    snprintf(text, sizeof(text), "lost %u", number);
+    assert_int_equal(entry_copy(n->last + 1, 3, 1, bytes_str(text), &e),
+                     ERR_OK);
+    assert_int_equal(
+        wal_batch_salvage(n->batch, SHARD, number, number % 3 == 0, e), ERR_OK);
+    assert_int_equal(wal_batch_truncate(n->batch, SHARD, n->last + 1), ERR_OK);
+    entry_unref(e);
+    if (number % 19 == 0) {
+        n->salvage_first = number - 5;
+        assert_int_equal(wal_batch_salvaged(n->batch, SHARD, number - 6),
+                         ERR_OK);
+    }
 }
 
 static void append_some(struct node *n, int fd)
 {
     wal_batch_clear(n->batch);
+    salvage_some(n);
     for (int i = 0; i < 3; i++) {
         struct entry *e = entry_at(++n->last);
         if (n->last == 1)
@@ -187,7 +233,7 @@ static void flush(struct node *n)
     engine_flush_done(n->engine, f);
     flush_free(f);
     memtable_trim(n->mem, n->last, SIZE_MAX);
-    struct wal_keep keep = {SHARD, n->last + 1};
+    struct wal_keep keep = {SHARD, n->last + 1, n->salvage_first};
     if (wal_maintain(n->wal, &keep, 1) != ERR_OK)
         _exit(6);
 }
@@ -259,11 +305,11 @@ static void work(const char *dir, const char *faults, int fd)
     _exit(0);
 }
 
-/* Runs the child; returns the last LSN that it reported, and how it ended. */
-static uint64_t run(const char *dir, const char *faults, int *status_out)
+/* Runs the child; returns what it reported last, and how it ended. */
+static struct durable run(const char *dir, const char *faults, int *status_out)
 {
     int fds[2];
-    uint64_t durable = 0, lsn;
+    struct durable durable = {0}, told;
     assert_int_equal(pipe(fds), 0);
     pid_t pid = fork();
     if (pid == 0) {
@@ -271,8 +317,8 @@ static uint64_t run(const char *dir, const char *faults, int *status_out)
         work(dir, faults, fds[1]);
     }
     close(fds[1]);
-    while (read(fds[0], &lsn, sizeof(lsn)) == sizeof(lsn))
-        durable = lsn;
+    while (read(fds[0], &told, sizeof(told)) == sizeof(told))
+        durable = told;
     close(fds[0]);
     assert_int_equal(waitpid(pid, status_out, 0), pid);
     return durable;
@@ -290,20 +336,28 @@ static void kill_at(const char *point, const char *action, unsigned hit)
     struct node n;
     scratch_make(dir);
     snprintf(faults, sizeof(faults), "%s=%s@%u", point, action, hit);
-    uint64_t durable = run(dir, faults, &status);
+    struct durable durable = run(dir, faults, &status);
     if (!was_killed(status))
         fail_msg("%s: not killed, status %x", faults, (unsigned)status);
     start(&n, dir);
-    if (n.last < durable)
+    if (n.last < durable.last)
         fail_msg("%s: %llu was durable, %llu is left", faults,
-                 (unsigned long long)durable, (unsigned long long)n.last);
+                 (unsigned long long)durable.last, (unsigned long long)n.last);
+    /* A mark may be found that the child did not live to report. */
+    bool newer = n.salvage_last > durable.salvage_last;
+    if (n.salvage_last < durable.salvage_last ||
+        (n.salvage_first > durable.salvage_first && !newer))
+        fail_msg("%s: salvage %u to %u was durable, %u to %u is left", faults,
+                 durable.salvage_first, durable.salvage_last, n.salvage_first,
+                 n.salvage_last);
     stop(&n);
     /* And it goes on from there as if nothing had happened. */
-    uint64_t later = run(dir, NULL, &status);
+    struct durable later = run(dir, NULL, &status);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    assert_true(later > durable);
+    assert_true(later.last > durable.last);
     start(&n, dir);
-    assert_true(n.last >= later);
+    assert_true(n.last >= later.last);
+    assert_int_equal(n.salvage_last, later.salvage_last);
     stop(&n);
     scratch_remove(dir);
 }

@@ -75,6 +75,9 @@ static void every_kind_of_record_comes_back_in_order(void **state)
         (struct flat){.type = WAL_RESET, .shard = 3, .lsn = 900, .term = 4});
     add_entry(b, &written, 3, 901, 4, 33);
     add_commit(b, &written, 3, 901);
+    add_salvage(b, &written, 2, 1, 1, 5, 1);
+    add_salvage(b, &written, 2, 2, 2, 5, 40);
+    add_salvaged(b, &written, 2, 1);
     must_append(w, b);
     wal_close(w);
     expect_written(&written, written.count);
@@ -568,7 +571,7 @@ static void old_segments_go_and_state_stays(void **state)
             add_entry(b, NULL, 2, 1, 1, 10);
         must_append(w, b);
     }
-    struct wal_keep keep[] = {{1, lsn}, {2, 1}};
+    struct wal_keep keep[] = {{1, lsn, 1}, {2, 1, 1}};
     assert_int_equal(wal_maintain(w, keep, 2), ERR_OK);
     wal_stats(w, &stats);
     assert_true(stats.oldest_pinned);
@@ -617,7 +620,7 @@ static void what_was_truncated_or_reset_pins_nothing(void **state)
     assert_int_equal(wal_batch_truncate(b, 1, 3), ERR_OK);
     assert_int_equal(wal_batch_reset(b, 2, 1000, 2), ERR_OK);
     must_append(w, b);
-    struct wal_keep keep[] = {{1, 3}, {2, 1001}};
+    struct wal_keep keep[] = {{1, 3, 1}, {2, 1001, 1}};
     assert_int_equal(wal_maintain(w, keep, 2), ERR_OK);
     wal_stats(w, &stats);
     assert_int_equal(stats.segments, 1);
@@ -625,6 +628,75 @@ static void what_was_truncated_or_reset_pins_nothing(void **state)
     wal_close(must_open(&found));
     wal_batch_free(b);
     flats_free(&found);
+}
+
+static void salvage_pins_its_segment_until_it_is_delivered(void **state)
+{
+    (void)state;
+    struct flats found = {0};
+    struct wal *w = must_open(&found);
+    struct wal_batch *b = wal_batch_new(1 << 20);
+    struct wal_stats stats;
+    for (uint64_t lsn = 1; count_segments(dir) < 4; lsn++) {
+        if (lsn == 1) /* its entry is gone in the same batch */
+            add_salvage(b, NULL, 2, 1, 77, 3, 500);
+        add_entry(b, NULL, 1, lsn, 1, 3000);
+        must_append(w, b);
+    }
+    assert_int_equal(wal_batch_reset(b, 2, 1000, 2), ERR_OK);
+    must_append(w, b);
+    struct wal_keep keep[] = {{1, 100000, 1}, {2, 1001, 1}};
+    assert_int_equal(wal_maintain(w, keep, 2), ERR_OK);
+    wal_stats(w, &stats);
+    assert_int_equal(stats.segments, 4);
+    assert_true(stats.oldest_pinned);
+    assert_int_equal(stats.oldest_pinned_shard, 2);
+    /* A restart knows it, too. */
+    wal_close(w);
+    w = must_open(&found);
+    assert_int_equal(wal_maintain(w, keep, 2), ERR_OK);
+    wal_stats(w, &stats);
+    assert_int_equal(stats.segments, 4);
+    add_salvaged(b, NULL, 2, 1);
+    must_append(w, b);
+    keep[1].salvage_from = 2;
+    assert_int_equal(wal_maintain(w, keep, 2), ERR_OK);
+    wal_stats(w, &stats);
+    assert_int_equal(stats.segments, 1);
+    wal_close(w);
+    wal_close(must_open(&found));
+    wal_batch_free(b);
+    flats_free(&found);
+}
+
+/* Salvage and truncation are one batch: a torn one leaves the entry in the log,
+ * and not the salvage. */
+static void a_torn_salvage_leaves_the_entries(void **state)
+{
+    (void)state;
+    struct flats found = {0}, written = {0};
+    struct wal *w = must_open(&found);
+    struct wal_batch *b = wal_batch_new(1 << 20);
+    add_entry(b, &written, 1, 1, 5, 700);
+    must_append(w, b);
+    add_salvage(b, NULL, 1, 1, 1, 5, 700);
+    assert_int_equal(wal_batch_truncate(b, 1, 1), ERR_OK);
+    add_entry(b, NULL, 1, 1, 6, 100);
+    must_append(w, b);
+    wal_close(w);
+    char path[128];
+    segment_path(dir, 1, path);
+    int fd = open(path, O_WRONLY);
+    static const uint8_t zeros[64];
+    /* Header, first batch, then somewhere in the second. */
+    off_t at = 4096 + 24 + 32 + 704 + 24 + 32 + 300;
+    assert_int_equal(pwrite(fd, zeros, sizeof(zeros), at), sizeof(zeros));
+    close(fd);
+    expect_written(&written, written.count);
+    assert_true(report.tail_cut);
+    wal_batch_free(b);
+    flats_free(&found);
+    flats_free(&written);
 }
 
 /* -- two threads -- */
@@ -639,7 +711,7 @@ static void *keep_house(void *arg)
 {
     struct keeper *k = arg;
     while (!atomic_load(&k->stop)) {
-        struct wal_keep keep = {1, atomic_load(&k->durable)};
+        struct wal_keep keep = {1, atomic_load(&k->durable), 1};
         if (wal_maintain(k->w, &keep, 1) != ERR_OK)
             break;
         usleep(500);
@@ -697,6 +769,8 @@ int main(void)
         TEST(no_room_for_a_segment_is_a_clean_error),
         TEST(old_segments_go_and_state_stays),
         TEST(what_was_truncated_or_reset_pins_nothing),
+        TEST(salvage_pins_its_segment_until_it_is_delivered),
+        TEST(a_torn_salvage_leaves_the_entries),
         TEST(maintenance_may_run_beside_appending),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

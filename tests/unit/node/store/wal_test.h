@@ -23,6 +23,8 @@ struct flat {
     uint8_t entry_type;
     size_t len;
     uint32_t crc; /* of the payload */
+    uint32_t number;
+    bool acknowledged;
 };
 
 struct flats {
@@ -50,7 +52,8 @@ static inline bool flat_equal(const struct flat *a, const struct flat *b)
     return a->type == b->type && a->shard == b->shard && a->lsn == b->lsn &&
            a->term == b->term && a->vote == b->vote &&
            a->entry_type == b->entry_type && a->len == b->len &&
-           a->crc == b->crc;
+           a->crc == b->crc && a->number == b->number &&
+           a->acknowledged == b->acknowledged;
 }
 
 static inline int flats_replay(void *ctx, const struct wal_record *r)
@@ -58,7 +61,8 @@ static inline int flats_replay(void *ctx, const struct wal_record *r)
     flats_add(ctx,
               (struct flat){r->type, r->shard, r->lsn, r->term, r->vote,
                             r->entry_type, r->payload.len,
-                            hash_crc32c(0, r->payload.data, r->payload.len)});
+                            hash_crc32c(0, r->payload.data, r->payload.len),
+                            r->number, r->acknowledged});
     return ERR_OK;
 }
 
@@ -81,9 +85,39 @@ static inline void add_entry(struct wal_batch *b, struct flats *written,
         e->data[i] = (uint8_t)(shard + lsn * 7 + term * 13 + i);
     assert_int_equal(wal_batch_entry(b, shard, e), ERR_OK);
     if (written != NULL)
-        flats_add(written, (struct flat){WAL_ENTRY, shard, lsn, term, 0, 3, len,
-                                         hash_crc32c(0, e->data, len)});
+        flats_add(written,
+                  (struct flat){WAL_ENTRY, shard, lsn, term, 0, 3, len,
+                                hash_crc32c(0, e->data, len), 0, false});
     entry_unref(e);
+}
+
+/* What an entry of add_entry with the same LSN and term was, salvaged. */
+static inline void add_salvage(struct wal_batch *b, struct flats *written,
+                               uint32_t shard, uint32_t number, uint64_t lsn,
+                               uint64_t term, size_t len)
+{
+    struct entry *e;
+    bool acknowledged = number % 2 == 0;
+    assert_int_equal(entry_new(lsn, term, 3, len, &e), 0);
+    for (size_t i = 0; i < len; i++)
+        e->data[i] = (uint8_t)(shard + lsn * 7 + term * 13 + i);
+    assert_int_equal(wal_batch_salvage(b, shard, number, acknowledged, e),
+                     ERR_OK);
+    if (written != NULL)
+        flats_add(written, (struct flat){WAL_SALVAGE, shard, lsn, term, 0, 3,
+                                         len, hash_crc32c(0, e->data, len),
+                                         number, acknowledged});
+    entry_unref(e);
+}
+
+static inline void add_salvaged(struct wal_batch *b, struct flats *written,
+                                uint32_t shard, uint32_t number)
+{
+    assert_int_equal(wal_batch_salvaged(b, shard, number), ERR_OK);
+    if (written != NULL)
+        flats_add(written, (struct flat){.type = WAL_SALVAGED,
+                                         .shard = shard,
+                                         .number = number});
 }
 
 static inline void add_hard_state(struct wal_batch *b, struct flats *written,
