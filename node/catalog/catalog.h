@@ -105,6 +105,7 @@ struct catalog_group {
     bool failback; /* go back to the preferred region when it has returned */
     uint32_t recovered; /* times that survivors were made a cluster of their
                          * own */
+    uint32_t recovered_epoch; /* in which it last happened */
     struct group_decision decision;
 };
 /* Index into `regions`; region_count when it is none of them. */

@@ -264,6 +264,7 @@ int catalog_group_format(const struct catalog_group *g, struct buf *out)
     write_names(&w, g, "down", true);
     json_write_member_bool(&w, "failback", g->failback);
     json_write_member_int64(&w, "recovered", g->recovered);
+    json_write_member_int64(&w, "recoveredEpoch", g->recovered_epoch);
     write_decision(&w, &g->decision);
     json_write_object_end(&w);
     return json_writer_end(&w);
@@ -391,6 +392,8 @@ static void read_group(struct reader *r, struct catalog_group *g)
     read_names(r, g, "down", 0, add_down);
     g->failback = read_bool(r, 0, "failback");
     g->recovered = (uint32_t)read_integer(r, 0, "recovered", 0, UINT32_MAX);
+    g->recovered_epoch =
+        (uint32_t)read_integer(r, 0, "recoveredEpoch", 0, UINT32_MAX);
     read_decision(r, g);
 }
 

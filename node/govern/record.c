@@ -175,6 +175,7 @@ void govern_recover(const struct govern_record *now, uint32_t epoch,
     }
     CHECK(next.write_region != 0);
     next.recovered++;
+    next.recovered_epoch = epoch;
     next.manual = false;
     next.epoch = epoch - 1;
     new_epoch(&next, true, at_us, reason);

@@ -45,7 +45,8 @@ struct govern_record {
     bool manual;   /* an operator chose the region: no fail-back until the list
                     * changes or the region is lost */
     bool failback; /* automatic */
-    uint32_t recovered;
+    uint32_t recovered; /* how often, and in which epoch last */
+    uint32_t recovered_epoch;
     uint8_t n_regions;
     raft_region priority[GROUP_REGIONS_MAX]; /* preferred first */
     govern_regions down;                     /* declared down */

@@ -40,7 +40,7 @@ struct steer_health {
 /* Of one replica; zeroed at first. */
 struct steer {
     uint32_t told;      /* epoch last told to the core, this life */
-    uint32_t policy_of; /* hash of what shard_set_policy was last given */
+    uint64_t policy;    /* names what shard_set_policy was last given */
     usec_t transfer_at; /* not before */
     usec_t change_at;
 };

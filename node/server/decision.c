@@ -29,6 +29,7 @@ int decision_of_group(const struct config *c, const struct catalog_group *g,
                               .manual = d->manual,
                               .failback = g->failback,
                               .recovered = g->recovered,
+                              .recovered_epoch = g->recovered_epoch,
                               .at_us = d->at_us};
     r.write_region = decision_region(c, d->write_region);
     r.from_region = decision_region(c, d->from_region);
@@ -67,6 +68,7 @@ void decision_to_group(const struct config *c, const struct govern_record *r,
     snprintf(d->reason, sizeof(d->reason), "%s", r->reason);
     g->failback = r->failback;
     g->recovered = r->recovered;
+    g->recovered_epoch = r->recovered_epoch;
     g->region_count = r->n_regions;
     for (size_t i = 0; i < r->n_regions; i++) {
         copy_name(g->regions[i], decision_region_name(c, r->priority[i]));

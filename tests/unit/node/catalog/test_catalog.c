@@ -350,6 +350,7 @@ static struct catalog_group sample_group(const char *name, uint16_t number)
         .down = {[1] = true},
         .failback = true,
         .recovered = 2,
+        .recovered_epoch = 6,
         .decision = {.epoch = 7,
                      .write_region = "japan",
                      .from_region = "westeurope",

@@ -1,0 +1,218 @@
+#include "node/govern/steer.h"
+
+#include <string.h>
+
+#include "node/base/check.h"
+#include "node/base/err.h"
+
+/* A peer whose answers are older does not get the leadership. */
+#define ANSWERS_US (500 * USEC_PER_MS)
+
+static bool is_meta(const struct shard *s)
+{
+    return shard_id(s) == SHARD_META;
+}
+
+/* ---- what the shard is told -------------------------------------------------
+ */
+
+/* A planned decision is told once every leader has it in its log: told earlier,
+ * it could elect a node that lacks what the old rule acknowledged. */
+static void tell_epoch(struct steer *st, usec_t now,
+                       const struct govern_record *rec, struct shard *s)
+{
+    if (is_meta(s) || st->told >= rec->epoch || !(rec->forced || rec->settled))
+        return;
+    st->told = rec->epoch;
+    enum raft_ack ack = govern_ack(rec);
+    shard_decide(s, now, rec->epoch,
+                 ack == RAFT_ACK_REGION ? rec->write_region : 0, (uint8_t)ack);
+}
+
+/* The decision's epoch does not change with `down`. */
+static uint64_t policy_stamp(const struct govern_record *rec)
+{
+    return ((uint64_t)rec->epoch << 32 | rec->down) + 1;
+}
+
+static void tell_policy(struct steer *st, usec_t now,
+                        const struct govern_record *rec, struct shard *s)
+{
+    if (is_meta(s) || st->policy == policy_stamp(rec))
+        return;
+    st->policy = policy_stamp(rec);
+    const struct consistency_policy *c = &rec->consistency;
+    struct shard_policy p = {.level = (uint8_t)c->level};
+    if (c->level == CONSISTENCY_BOUNDED) {
+        p.max_lag_entries = (uint32_t)c->max_staleness_prefix;
+        p.max_lag_us = (usec_t)c->max_staleness_interval * USEC_PER_SEC;
+    }
+    for (uint32_t i = 0; i < rec->n_regions; i++)
+        if ((rec->down & govern_region_bit(rec->priority[i])) != 0)
+            p.down[p.n_down++] = rec->priority[i];
+    shard_set_policy(s, now, &p);
+}
+
+/* ---- what a leader does -----------------------------------------------------
+ */
+
+static bool is_ill(const struct steer_health *health, raft_id node)
+{
+    for (uint32_t i = 0; i < health->n_ill; i++)
+        if (health->ill[i] == node)
+            return true;
+    return false;
+}
+
+/* Whether a peer answers and has nearly everything. */
+static bool is_near(const struct shard *s, usec_t now, raft_id node)
+{
+    struct raft_peer_info info;
+    const struct raft *r = shard_raft(s);
+    return raft_peer(r, node, &info) == ERR_OK && info.reachable &&
+           info.state == RAFT_PEER_REPLICATE && !info.forgot &&
+           now - info.heard_us <= ANSWERS_US &&
+           info.match_lsn + STEER_NEAR_ENTRIES >= raft_last_lsn(r);
+}
+
+static uint32_t voters_in(const struct raft_config *c, raft_region region)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < c->n; i++)
+        n += c->members[i].voter && c->members[i].region == region;
+    return n;
+}
+
+/* When survivors became a cluster of their own the others were made learners.
+ * They vote again once they follow, until each region has as many voters as the
+ * write region. One at a time, so that each change is small. */
+static void readmit(const struct shard *s, usec_t now,
+                    const struct govern_record *rec, struct raft_config *target)
+{
+    if (rec->recovered == 0)
+        return;
+    uint32_t wanted = voters_in(target, rec->write_region);
+    for (uint32_t i = 0; i < target->n; i++) {
+        struct raft_member *m = &target->members[i];
+        if (!m->voter && voters_in(target, m->region) < wanted &&
+            is_near(s, now, m->id)) {
+            m->voter = true;
+            return;
+        }
+    }
+}
+
+/* Works towards the configuration that the decision asks for. True while it is
+ * not committed. */
+static bool change_config(struct steer *st, usec_t now,
+                          const struct govern_record *rec, struct shard *s)
+{
+    const struct raft *r = shard_raft(s);
+    const struct raft_config *newest = raft_config(r);
+    if (newest->joint || !raft_config_equal(newest, raft_config_committed(r)))
+        return true;
+    struct raft_config target;
+    govern_config(rec, is_meta(s), newest, &target);
+    /* The core itself writes a forced decision into the log (raft.h, EPOCH); a
+     * leader that knows a newer one than we do is not held back. */
+    if (target.epoch < newest->epoch)
+        return false;
+    if (target.epoch > newest->epoch && rec->forced)
+        return true;
+    /* Voters and rule never change in one step. */
+    if (raft_config_equal(&target, newest))
+        readmit(s, now, rec, &target);
+    if (raft_config_equal(&target, newest))
+        return false;
+    if (now >= st->change_at) {
+        st->change_at = now + STEER_EVERY_US;
+        /* ERR_AGAIN, ERR_STALE: at a later look. */
+        (void)shard_change(s, now, &target);
+    }
+    return true;
+}
+
+static raft_region region_of(const struct raft_config *c, raft_id node)
+{
+    const struct raft_member *m = raft_config_find(c, node);
+    return m != NULL ? m->region : 0;
+}
+
+/* The best voter of `region` to lead: near, well, with the most of the log. */
+static raft_id best_in(const struct shard *s, usec_t now,
+                       const struct steer_health *health, raft_id self,
+                       raft_region region)
+{
+    const struct raft *r = shard_raft(s);
+    const struct raft_config *c = raft_config(r);
+    raft_id best = 0;
+    uint64_t best_match = 0;
+    for (uint32_t i = 0; i < c->n; i++) {
+        const struct raft_member *m = &c->members[i];
+        struct raft_peer_info info;
+        if (m->id == self || m->region != region || !m->voter ||
+            is_ill(health, m->id) || !is_near(s, now, m->id))
+            continue;
+        CHECK(raft_peer(r, m->id, &info) == ERR_OK);
+        if (best == 0 || info.match_lsn > best_match) {
+            best = m->id;
+            best_match = info.match_lsn;
+        }
+    }
+    return best;
+}
+
+static raft_id successor(const struct shard *s, usec_t now,
+                         const struct govern_record *rec,
+                         const struct steer_health *health, raft_id self)
+{
+    raft_region own = region_of(raft_config(shard_raft(s)), self);
+    if (own == rec->write_region && !health->self_ill)
+        return 0;
+    raft_id to = best_in(s, now, health, self, rec->write_region);
+    if (to != 0 || !health->self_ill)
+        return to;
+    for (uint32_t i = 0; i < rec->n_regions && to == 0; i++)
+        to = best_in(s, now, health, self, rec->priority[i]);
+    return to;
+}
+
+static void lead(struct steer *st, usec_t now, const struct govern_record *rec,
+                 const struct steer_health *health, raft_id self,
+                 struct shard *s)
+{
+    const struct raft *r = shard_raft(s);
+    if (raft_transferring(r) != 0)
+        return;
+    /* An ill node's shards move first: its own log may be what a change would
+     * wait for. */
+    if (change_config(st, now, rec, s) && !health->self_ill)
+        return;
+    if (now < st->transfer_at)
+        return;
+    raft_id to = successor(s, now, rec, health, self);
+    if (to == 0)
+        return;
+    st->transfer_at = now + STEER_TRANSFER_PAUSE_US;
+    (void)shard_transfer(s, now, to);
+}
+
+void steer_shard(struct steer *st, usec_t now, const struct govern_record *rec,
+                 const struct steer_health *health, raft_id self,
+                 struct shard *s)
+{
+    tell_policy(st, now, rec, s);
+    tell_epoch(st, now, rec, s);
+    if (raft_role(shard_raft(s)) == RAFT_LEADER && !shard_installing(s))
+        lead(st, now, rec, health, self, s);
+}
+
+bool steer_settled(const struct govern_record *rec, const struct shard *s)
+{
+    const struct raft *r = shard_raft(s);
+    const struct raft_config *c = raft_config_committed(r);
+    if (is_meta(s))
+        return true;
+    return !c->joint && c->epoch == rec->epoch && c->ack == govern_ack(rec) &&
+           region_of(c, raft_leader(r)) == rec->write_region;
+}
