@@ -14,7 +14,7 @@ static void start_sync(struct node *n)
         (usec_t)prng_range(&w->prng, (uint64_t)mean / 2, (uint64_t)mean * 2);
     n->syncing = n->n_records;
     world_schedule(w, w->now_us + latency,
-                   (struct world_event){
+                   (struct sim_event){
                        .type = EV_SYNCED, .node = n->id, .number = n->life});
 }
 

@@ -101,7 +101,7 @@ static raft_id any(struct world *w)
 }
 
 static void later(struct world *w, usec_t min_ms, usec_t max_ms,
-                  struct world_event ev)
+                  struct sim_event ev)
 {
     /* Where elections take a fifth of the time, so does everything. */
     if (w->swarm.turbulent && max_ms > 100)
@@ -121,7 +121,7 @@ static void crash(struct world *w, raft_id id)
     node_crash(n);
     /* Some supervisors are quick. */
     later(w, 1, toss(w) ? 4 : 2000,
-          (struct world_event){.type = EV_RESTART, .node = id});
+          (struct sim_event){.type = EV_RESTART, .node = id});
 }
 
 void faults_after_sync(struct world *w, raft_id id)
@@ -167,7 +167,7 @@ static void isolate(struct world *w, raft_id id)
         net_cut(w, id, i, true);
         net_cut(w, i, id, true);
     }
-    later(w, 100, 3000, (struct world_event){.type = EV_UNDO, .node = id});
+    later(w, 100, 3000, (struct sim_event){.type = EV_UNDO, .node = id});
 }
 
 /* In turbulent seeds many leaders fall within moments of their election, when
@@ -176,7 +176,7 @@ void faults_new_leader(struct world *w, raft_id id)
 {
     if (!w->healed && w->swarm.turbulent && world_chance(w, TOPPLE_PERMILLE))
         later(w, 0, toss(w) ? 30 : 300,
-              (struct world_event){.type = EV_TOPPLE, .node = id});
+              (struct sim_event){.type = EV_TOPPLE, .node = id});
 }
 
 void faults_topple(struct world *w, raft_id id)
@@ -196,7 +196,7 @@ static void one_way(struct world *w)
         if (toss(w))
             net_cut(w, from, to, true);
     }
-    later(w, 100, 2000, (struct world_event){.type = EV_UNDO, .node = from});
+    later(w, 100, 2000, (struct sim_event){.type = EV_UNDO, .node = from});
 }
 
 static void split(struct world *w)
@@ -208,7 +208,7 @@ static void split(struct world *w)
         for (raft_id b = 1; b <= w->n_nodes; b++)
             net_cut(w, a, b, side[a] != side[b]);
     }
-    later(w, 100, 2000, (struct world_event){.type = EV_UNDO});
+    later(w, 100, 2000, (struct sim_event){.type = EV_UNDO});
 }
 
 static void cut_link(struct world *w)
@@ -217,7 +217,7 @@ static void cut_link(struct world *w)
     raft_id b = any(w);
     net_cut(w, a, b, true);
     net_cut(w, b, a, true);
-    later(w, 100, 2000, (struct world_event){.type = EV_UNDO, .node = a});
+    later(w, 100, 2000, (struct sim_event){.type = EV_UNDO, .node = a});
 }
 
 static void slow_disk(struct world *w)
@@ -235,7 +235,7 @@ static void pause_node(struct world *w)
     n->paused = true;
     world_say(w, "pause n%u", n->id);
     later(w, 10, 1500,
-          (struct world_event){
+          (struct sim_event){
               .type = EV_RESUME, .node = n->id, .number = n->life});
 }
 
@@ -375,7 +375,7 @@ static void lose_region(struct world *w)
         if (w->nodes[i].region == w->lost_region)
             node_crash(&w->nodes[i]);
     }
-    later(w, 400, 1500, (struct world_event){.type = EV_DECIDE});
+    later(w, 400, 1500, (struct sim_event){.type = EV_DECIDE});
 }
 
 /* Whether every configuration around, which may become the next leader's, has
@@ -421,7 +421,7 @@ void faults_decide(struct world *w)
     for (raft_id i = 1; i <= w->n_nodes; i++) {
         if (w->nodes[i].region == w->lost_region)
             later(w, 500, 3000,
-                  (struct world_event){.type = EV_RESTART, .node = i});
+                  (struct sim_event){.type = EV_RESTART, .node = i});
     }
     w->lost_region = 0;
 }
@@ -489,11 +489,11 @@ void faults_strike(struct world *w)
     if (w->swarm.amnesia && prng_one_in(&w->prng, LOSE_DISK_ONE_IN))
         lose_disk(w);
     later(w, w->swarm.turbulent ? 2 : 10, w->swarm.fault_every_ms,
-          (struct world_event){.type = EV_FAULT});
+          (struct sim_event){.type = EV_FAULT});
 }
 
 /* Heals the links of one node, or of all. */
-void faults_undo(struct world *w, const struct world_event *ev)
+void faults_undo(struct world *w, const struct sim_event *ev)
 {
     for (raft_id i = 1; i <= w->n_nodes; i++) {
         if (ev->node == 0) {

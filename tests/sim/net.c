@@ -24,7 +24,7 @@ static void carry(struct world *w, raft_id from, raft_id to,
     }
     world_schedule(
         w, at,
-        (struct world_event){
+        (struct sim_event){
             .type = EV_DELIVER, .node = to, .from = from, .blob = msg});
 }
 

@@ -11,51 +11,10 @@
 #include "node/base/mem.h"
 #include "tests/sim/world_impl.h"
 
-/* ---- scheduler: a binary heap by time, then by order of scheduling
- * ------------ */
-
-static bool before(const struct world_event *a, const struct world_event *b)
-{
-    return a->at_us != b->at_us ? a->at_us < b->at_us : a->order < b->order;
-}
-
-void world_schedule(struct world *w, usec_t at_us, struct world_event ev)
+void world_schedule(struct world *w, usec_t at_us, struct sim_event ev)
 {
     CHECK(at_us >= w->now_us);
-    ev.at_us = at_us;
-    ev.order = ++w->order;
-    if (w->n_heap == w->cap_heap) {
-        w->cap_heap = w->cap_heap ? w->cap_heap * 2 : 256;
-        w->heap = mem_realloc(w->heap, w->cap_heap * sizeof(*w->heap));
-    }
-    size_t i = w->n_heap++;
-    while (i > 0 && before(&ev, &w->heap[(i - 1) / 2])) {
-        w->heap[i] = w->heap[(i - 1) / 2];
-        i = (i - 1) / 2;
-    }
-    w->heap[i] = ev;
-}
-
-static struct world_event take_first(struct world *w)
-{
-    CHECK(w->n_heap > 0);
-    struct world_event first = w->heap[0];
-    struct world_event last = w->heap[--w->n_heap];
-    size_t i = 0;
-    for (;;) {
-        size_t child = 2 * i + 1;
-        if (child >= w->n_heap)
-            break;
-        if (child + 1 < w->n_heap &&
-            before(&w->heap[child + 1], &w->heap[child]))
-            child++;
-        if (!before(&w->heap[child], &last))
-            break;
-        w->heap[i] = w->heap[child];
-        i = child;
-    }
-    w->heap[i] = last;
-    return first;
+    sim_queue_put(&w->queue, at_us, ev);
 }
 
 /* ---- saying and failing
@@ -209,9 +168,9 @@ void node_after_step(struct node *n)
     if (at >= n->tick_us)
         return;
     n->tick_us = at;
-    world_schedule(w, at,
-                   (struct world_event){
-                       .type = EV_TICK, .node = n->id, .number = n->life});
+    world_schedule(
+        w, at,
+        (struct sim_event){.type = EV_TICK, .node = n->id, .number = n->life});
 }
 
 void node_start(struct node *n)
@@ -288,7 +247,7 @@ void node_crash(struct node *n)
  * ----------------------------------------------------------------------------
  */
 
-static void put_off(struct node *n, const struct world_event *ev)
+static void put_off(struct node *n, const struct sim_event *ev)
 {
     if (n->n_backlog == n->cap_backlog) {
         n->cap_backlog = n->cap_backlog ? n->cap_backlog * 2 : 64;
@@ -298,8 +257,7 @@ static void put_off(struct node *n, const struct world_event *ev)
     n->backlog[n->n_backlog++] = *ev;
 }
 
-static void deliver(struct world *w, struct node *n,
-                    const struct world_event *ev)
+static void deliver(struct world *w, struct node *n, const struct sim_event *ev)
 {
     /* A cut also loses what is on its way. */
     if (n->replica != NULL && !w->cut[ev->from][n->id]) {
@@ -317,7 +275,7 @@ static void tick(struct world *w, struct node *n)
     node_after_step(n);
 }
 
-static void node_event(struct world *w, const struct world_event *ev)
+static void node_event(struct world *w, const struct sim_event *ev)
 {
     struct node *n = &w->nodes[ev->node];
     bool of_a_life = ev->type == EV_TICK || ev->type == EV_SYNCED;
@@ -337,7 +295,7 @@ static void node_event(struct world *w, const struct world_event *ev)
         faults_after_sync(w, n->id);
 }
 
-static void resume(struct world *w, const struct world_event *ev)
+static void resume(struct world *w, const struct sim_event *ev)
 {
     struct node *n = &w->nodes[ev->node];
     if (!n->paused || ev->number != n->life)
@@ -347,7 +305,7 @@ static void resume(struct world *w, const struct world_event *ev)
     if (w->epoch > 0)
         w->ops->epoch(n->replica, node_local_us(n), w->epoch,
                       w->decided_region);
-    struct world_event *backlog = n->backlog;
+    struct sim_event *backlog = n->backlog;
     size_t count = n->n_backlog;
     n->backlog = NULL;
     n->n_backlog = n->cap_backlog = 0;
@@ -356,7 +314,7 @@ static void resume(struct world *w, const struct world_event *ev)
     mem_free(backlog);
 }
 
-static void restart(struct world *w, const struct world_event *ev)
+static void restart(struct world *w, const struct sim_event *ev)
 {
     struct node *n = &w->nodes[ev->node];
     if (n->replica == NULL && (n->region != w->lost_region))
@@ -367,7 +325,7 @@ static void repeat(struct world *w, enum world_event_type type, usec_t mean_us)
 {
     usec_t wait = (usec_t)prng_range(&w->prng, (uint64_t)mean_us / 2,
                                      (uint64_t)mean_us * 3 / 2);
-    world_schedule(w, w->now_us + wait, (struct world_event){.type = type});
+    world_schedule(w, w->now_us + wait, (struct sim_event){.type = type});
 }
 
 /* ---- the end
@@ -425,7 +383,7 @@ static void judge(struct world *w)
         world_fail(w, why);
     } else {
         world_schedule(w, w->now_us + SETTLE_POLL_US,
-                       (struct world_event){.type = EV_JUDGE});
+                       (struct sim_event){.type = EV_JUDGE});
     }
 }
 
@@ -437,7 +395,7 @@ static void heal(struct world *w)
     w->elections_at_heal = check_elections(w->check);
 }
 
-static void world_event(struct world *w, const struct world_event *ev)
+static void world_event(struct world *w, const struct sim_event *ev)
 {
     switch (ev->type) {
     case EV_DELIVER:
@@ -534,11 +492,7 @@ static void tear_down(struct world *w)
         mem_free(n->held);
         mem_free(n->backlog);
     }
-    for (size_t i = 0; i < w->n_heap; i++) {
-        if (w->heap[i].blob != NULL)
-            sim_blob_release(w->heap[i].blob);
-    }
-    mem_free(w->heap);
+    sim_queue_free(&w->queue);
     check_free(w->check);
     docs_free(w->docs);
     mem_free(w);
@@ -571,11 +525,11 @@ void sim_run(const struct sim_replica_ops *ops, const struct sim_shape *shape,
     repeat(w, EV_WRITE, WRITE_EVERY_US);
     repeat(w, EV_READ, READ_EVERY_US);
     repeat(w, EV_FAULT, 500 * USEC_PER_MS);
-    world_schedule(w, SAFETY_US, (struct world_event){.type = EV_HEAL});
+    world_schedule(w, SAFETY_US, (struct sim_event){.type = EV_HEAL});
     world_schedule(w, SAFETY_US + HEAL_US,
-                   (struct world_event){.type = EV_SETTLE});
+                   (struct sim_event){.type = EV_SETTLE});
     while (!w->over) {
-        struct world_event ev = take_first(w);
+        struct sim_event ev = sim_queue_take(&w->queue);
         w->now_us = ev.at_us;
         result_out->events++;
         world_event(w, &ev);

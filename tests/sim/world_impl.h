@@ -6,6 +6,7 @@
 #include "node/base/prng.h"
 #include "tests/sim/check.h"
 #include "tests/sim/docs.h"
+#include "tests/sim/queue.h"
 #include "tests/sim/world.h"
 
 #define NODES_MAX 12
@@ -43,16 +44,6 @@ enum world_event_type {
     EV_HEAL,
     EV_SETTLE,
     EV_JUDGE,
-};
-
-struct world_event {
-    usec_t at_us;
-    uint64_t order; /* ties: first come, first served */
-    enum world_event_type type;
-    raft_id node;
-    raft_id from;
-    uint64_t number; /* life of the node, or of the fault */
-    struct sim_blob *blob;
 };
 
 struct record {
@@ -93,7 +84,7 @@ struct node {
     size_t n_held;
     size_t cap_held;
     /* What waited while it was paused. */
-    struct world_event *backlog;
+    struct sim_event *backlog;
     size_t n_backlog;
     size_t cap_backlog;
 };
@@ -145,10 +136,7 @@ struct world {
     struct sim_result *result;
     bool over;
     usec_t now_us;
-    struct world_event *heap;
-    size_t n_heap;
-    size_t cap_heap;
-    uint64_t order;
+    struct sim_queue queue;
     struct node nodes[NODES_MAX + 1]; /* by id */
     uint32_t n_nodes;
     bool cut[NODES_MAX + 1][NODES_MAX + 1];            /* [from][to] */
@@ -168,7 +156,7 @@ struct world {
 };
 
 /* world.c */
-void world_schedule(struct world *w, usec_t at_us, struct world_event ev);
+void world_schedule(struct world *w, usec_t at_us, struct sim_event ev);
 void world_fail(void *ctx, const char *text);
 void world_say(struct world *w, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -205,7 +193,7 @@ void faults_after_sync(struct world *w, raft_id id);
 void faults_new_leader(struct world *w, raft_id id);
 void faults_topple(struct world *w, raft_id id);
 void faults_strike(struct world *w);
-void faults_undo(struct world *w, const struct world_event *ev);
+void faults_undo(struct world *w, const struct sim_event *ev);
 void faults_decide(struct world *w);
 void faults_heal(struct world *w);
 
