@@ -63,16 +63,54 @@ int raft_change(struct raft *r, const struct raft_event *ev)
     return ERR_OK;
 }
 
+/* Leaves every leader and candidate of an older epoch behind, for good. */
+static void fence(struct raft *r, uint32_t epoch)
+{
+    uint64_t term = RAFT_TERM(epoch, 0);
+    if (r->term >= term)
+        return;
+    raft_note(r, RAFT_TRACE_FENCED, 0, 0, epoch);
+    raft_become_follower(r, term, 0);
+}
+
 int raft_epoch(struct raft *r, const struct raft_event *ev)
 {
     CHECK(ev->epoch.ack <= RAFT_ACK_REGION);
     CHECK((ev->epoch.ack == RAFT_ACK_REGION) == (ev->epoch.write_region != 0));
+    if (ev->epoch.recovered > r->recovered)
+        r->recovered = ev->epoch.recovered;
+    if (raft_electorate(r)->epoch < r->recovered)
+        fence(r, r->recovered);
     if (ev->epoch.epoch <= r->decided.epoch)
         return ERR_OK;
     r->decided = (struct rule){.epoch = ev->epoch.epoch,
                                .region = ev->epoch.write_region,
                                .ack = ev->epoch.ack};
     raft_note(r, RAFT_TRACE_EPOCH, 0, 0, r->decided.epoch);
+    return ERR_OK;
+}
+
+int raft_recover(struct raft *r, const struct raft_event *ev)
+{
+    const struct raft_config *c = ev->recover.config;
+    CHECK(c != NULL);
+    if (raft_config_check(c) != ERR_OK || c->joint)
+        return ERR_INVALID;
+    if (c->epoch <= trail_config(&r->trail)->epoch ||
+        c->epoch < r->decided.epoch || c->epoch < RAFT_TERM_EPOCH(r->term))
+        return ERR_STALE;
+    if (c->epoch == r->recovery.epoch)
+        return ERR_OK;
+    if (raft_hears_leader(r))
+        return ERR_AGAIN;
+    r->recovery = *c;
+    r->decided = (struct rule){c->epoch, c->write_region, c->ack};
+    if (c->epoch > r->recovered)
+        r->recovered = c->epoch;
+    raft_note(r, RAFT_TRACE_RECOVER, 0, 0, c->epoch);
+    fence(r, c->epoch);
+    if (r->role != RAFT_FOLLOWER)
+        raft_become_follower(r, r->term, 0);
     return ERR_OK;
 }
 

@@ -10,6 +10,12 @@
 #include "node/base/check.h"
 #include "node/base/err.h"
 
+const struct raft_config *raft_electorate(const struct raft *r)
+{
+    const struct raft_config *c = trail_config(&r->trail);
+    return r->recovery.epoch > c->epoch ? &r->recovery : c;
+}
+
 static usec_t random_timeout(struct raft *r)
 {
     /* Nobody has ever led here, so there is no leader to disturb. */
@@ -20,7 +26,7 @@ static usec_t random_timeout(struct raft *r)
         (usec_t)prng_range(&r->prng, (uint64_t)r->opt.election_min_us,
                            (uint64_t)r->opt.election_max_us);
     const struct raft_member *me =
-        raft_config_find(trail_config(&r->trail), r->opt.self);
+        raft_config_find(raft_electorate(r), r->opt.self);
     return timeout + (me != NULL ? me->priority * r->opt.priority_step_us : 0);
 }
 
@@ -99,14 +105,17 @@ static int64_t one(const void *ctx, raft_id id)
 static enum raft_no_campaign obstacle(const struct raft *r,
                                       const struct rule *rule)
 {
-    const struct raft_config *c = trail_config(&r->trail);
+    const struct raft_config *c = raft_electorate(r);
     /* A voter that leaves may still be needed until the configuration without
      * it is committed: the others may lack that entry, and not be electable
      * without its vote (thesis 4.2.2). Once committed, newest and committed
      * are the same. */
     if (!raft_config_is_voter(c, r->opt.self) &&
-        !raft_config_is_voter(raft_config_committed(r), r->opt.self))
+        (c == &r->recovery ||
+         !raft_config_is_voter(raft_config_committed(r), r->opt.self)))
         return RAFT_NO_CAMPAIGN_NOT_VOTER;
+    if (c->epoch < r->recovered)
+        return RAFT_NO_CAMPAIGN_RECOVERED;
     if (r->amnesia.state != RAFT_AMNESIA_NONE && !CANARY(AMNESIAC_VOTES))
         return RAFT_NO_CAMPAIGN_AMNESIAC;
     if (RAFT_TERM_EPOCH(r->term) > rule->epoch)
@@ -132,7 +141,7 @@ static uint64_t next_term(const struct raft *r)
 
 static void ask_for_votes(struct raft *r, bool pre, bool transfer)
 {
-    const struct raft_config *c = trail_config(&r->trail);
+    const struct raft_config *c = raft_electorate(r);
     for (uint32_t i = 0; i < c->n; i++) {
         const struct raft_member *m = &c->members[i];
         if (m->id == r->opt.self || !(m->voter || m->voter_old))
@@ -218,7 +227,7 @@ static enum quorum_vote vote_of(const void *ctx, raft_id id)
 void raft_record_vote(struct raft *r, raft_id from, bool granted)
 {
     CHECK(r->role == RAFT_PRE_CANDIDATE || r->role == RAFT_CANDIDATE);
-    if (!raft_config_is_voter(trail_config(&r->trail), from) ||
+    if (!raft_config_is_voter(raft_electorate(r), from) ||
         vote_of(r, from) != QUORUM_VOTE_MISSING)
         return;
     CHECK(r->n_votes < RAFT_MEMBERS_MAX);
@@ -246,10 +255,9 @@ static void become_leader(struct raft *r)
     raft_note(r, RAFT_TRACE_BECOME_LEADER, 0, r->first_lsn, 0);
     raft_sync_peers(r);
 
-    const struct raft_config *c = trail_config(&r->trail);
-    if (r->campaign_rule.epoch > c->epoch) {
+    if (r->campaign_rule.epoch > trail_config(&r->trail)->epoch) {
         /* Elected by a decision that no log holds: record it (design 3). */
-        struct raft_config decided = *c;
+        struct raft_config decided = *raft_electorate(r);
         decided.epoch = r->campaign_rule.epoch;
         decided.ack = r->campaign_rule.ack;
         decided.write_region = r->campaign_rule.region;
@@ -286,7 +294,7 @@ void raft_tally(struct raft *r)
     enum raft_ack ack = (enum raft_ack)r->campaign_rule.ack;
     if (CANARY(MAJORITY_ONLY))
         ack = RAFT_ACK_COMMIT;
-    struct raft_config c = *trail_config(&r->trail);
+    struct raft_config c = *raft_electorate(r);
     if (CANARY(SKIP_JOINT))
         c.joint = false;
     switch (quorum_votes(&c, ack, r->campaign_rule.region, vote_of, r)) {

@@ -38,7 +38,15 @@ struct progress {
     usec_t retry_us;
     /* When the newest append it answered was sent; -1 before the first. */
     int64_t answered_us;
-    uint64_t told; /* commit_lsn in the newest append */
+    uint64_t told; /* max(commit_lsn, ack_lsn) in the newest append */
+    /* From its newest reply of its newest life. */
+    usec_t heard_us;
+    uint64_t life;
+    int64_t own_us;
+    uint64_t seen;
+    /* No append sent until then vouches for `match`; see back_off. */
+    int64_t match_stamp;
+    bool forgot;
     /* REPLICATE: unanswered appends, oldest first, a ring. */
     struct inflight *ring;
     uint32_t ring_cap;

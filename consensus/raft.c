@@ -99,7 +99,7 @@ int raft_open(const struct raft_options *options,
     for (size_t i = 0; i < restored->n_entries; i++)
         trail_append(&r->trail, &restored->entries[i]);
     r->persisted_lsn = trail_last_lsn(&r->trail);
-    r->commit_lsn = restored->commit_lsn;
+    r->commit_lsn = r->visible_lsn = restored->commit_lsn;
     /* Before it stopped, this node may have answered a leader, and the leader
      * may count on that for its lease. */
     if (r->term > 0 || restored->amnesia)
@@ -170,6 +170,8 @@ void raft_set_hard_state(struct raft *r, uint64_t term, raft_id vote)
     CHECK(term >= r->term);
     /* One vote per term (paper 5.2). */
     CHECK(term > r->term || r->vote == 0 || r->vote == vote);
+    if (term > r->term)
+        raft_visible_new_term(r);
     r->term = term;
     r->vote = vote;
     r->out_hard_state = true;
@@ -222,6 +224,7 @@ void raft_log_truncate(struct raft *r, uint64_t from)
     bool config_goes = trail_config_lsn(&r->trail) >= from;
     trail_truncate(&r->trail, from);
     cap_persisted(r, from - 1);
+    raft_visible_cut(r, from - 1);
     r->out_truncate = true;
     r->out_truncate_lsn = from;
     raft_note(r, RAFT_TRACE_TRUNCATE, 0, from, 0);
@@ -237,6 +240,7 @@ void raft_log_reset(struct raft *r, uint64_t lsn, uint64_t term,
     /* The snapshot is durable, but until this update is too, a crash brings
      * the old log back, of which only the committed part is sure. */
     cap_persisted(r, r->commit_lsn);
+    raft_visible_cut(r, r->commit_lsn);
     r->out_reset = true;
     raft_config_applied(r);
 }
@@ -428,6 +432,8 @@ static int dispatch(struct raft *r, const struct raft_event *ev)
         return campaign_hint(r);
     case RAFT_EV_EPOCH:
         return raft_epoch(r, ev);
+    case RAFT_EV_RECOVER:
+        return raft_recover(r, ev);
     case RAFT_EV_PEER:
         return peer_link(r, ev);
     case RAFT_EV_INSTALLED:
@@ -508,6 +514,7 @@ static void fill(struct raft *r, struct raft_update *u)
         .messages = r->out_msgs,
         .n_messages = r->n_out_msgs,
         .commit_lsn = r->commit_lsn,
+        .visible_lsn = r->visible_lsn,
         .role = r->role,
         .leader = r->leader,
         .lost_leadership = r->out_lost_leadership,
@@ -545,6 +552,7 @@ int raft_step(struct raft *r, const struct raft_event *event,
         raft_transfer_progress(r);
         raft_replicate(r);
     }
+    raft_visible_advance(r);
     raft_reads_progress(r);
     raft_amnesia_progress(r);
     fill(r, update);
@@ -553,7 +561,8 @@ int raft_step(struct raft *r, const struct raft_event *event,
     update->config_changed =
         !raft_config_equal(&config, trail_config(&r->trail));
 
-    CHECK(r->commit_lsn <= trail_last_lsn(&r->trail));
+    CHECK(r->commit_lsn <= r->visible_lsn);
+    CHECK(r->visible_lsn <= trail_last_lsn(&r->trail));
     CHECK(r->persisted_lsn <= trail_last_lsn(&r->trail));
     CHECK_IMPLIES(r->role == RAFT_LEADER, r->leader == r->opt.self);
     CHECK_IMPLIES(r->role != RAFT_LEADER, r->leader != r->opt.self);
@@ -629,6 +638,11 @@ bool raft_may_read(const struct raft *r, usec_t now_us)
     return raft_may_ack(r, now_us) && !r->lease_given_up;
 }
 
+bool raft_overruled(const struct raft *r)
+{
+    return r->overruled;
+}
+
 int raft_entry_at(const struct raft *r, uint64_t lsn,
                   struct raft_entry *entry_out)
 {
@@ -675,7 +689,14 @@ int raft_peer(const struct raft *r, raft_id id, struct raft_peer_info *info_out)
         *info_out = (struct raft_peer_info){.state = p->state,
                                             .match_lsn = p->match,
                                             .answered_sent_us = p->answered_us,
-                                            .reachable = p->reachable};
+                                            .heard_us = p->heard_us,
+                                            .seen_lsn = p->seen,
+                                            .reachable = p->reachable,
+                                            .forgot = p->forgot};
+        const struct raft_member *m =
+            raft_config_find(trail_config(&r->trail), id);
+        CHECK(m != NULL);
+        info_out->region = m->region;
         return ERR_OK;
     }
     return ERR_NOT_FOUND;

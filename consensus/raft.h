@@ -128,6 +128,15 @@ struct raft_append {
     /* The leader's own clock when this was sent; the reply returns it. Means
      * nothing to anybody else. Never falls within a term. */
     int64_t sent_us;
+    /* The leader's ack_lsn, if its lease held when this was made and an entry
+     * of its own term is acknowledged; else 0. All that was acknowledged by
+     * anybody before this was made then lies at or below it. */
+    uint64_t ack_lsn;
+    /* The newest `own_us` that this leader has from the receiver in this term,
+     * and the life it belongs to; 0, 0: none, or ack_lsn is 0, or another node
+     * was asked to take over. See raft_fresh_since. */
+    int64_t echo_us;
+    uint64_t echo_life;
     uint32_t n;
     uint32_t bytes; /* sum of the payload sizes */
     /* Incoming: n heads, borrowed from the event. Outgoing: NULL; the shell
@@ -147,6 +156,11 @@ struct raft_append_reply {
     uint64_t hint_lsn;
     uint64_t hint_term;
     int64_t sent_us; /* from the append */
+    /* The replier's own clock when this was made. Means nothing to anybody
+     * else: the leader returns it (append.echo_us). */
+    int64_t own_us;
+    uint64_t life;     /* names one life of the replier, see raft_read_index */
+    uint64_t seen_lsn; /* the replier's visible_lsn */
 };
 
 struct raft_vote {
@@ -239,6 +253,7 @@ struct raft_msg {
     X(READ)                                                                    \
     X(CAMPAIGN)                                                                \
     X(EPOCH)                                                                   \
+    X(RECOVER)                                                                 \
     X(PEER)                                                                    \
     X(INSTALLED)                                                               \
     X(SNAPSHOT_SENT)                                                           \
@@ -253,7 +268,9 @@ enum raft_event_type {
 
 struct raft_event {
     enum raft_event_type type;
-    usec_t now_us; /* monotonic, same clock for all events of this object */
+    /* Monotonic, same clock for all events of this object. Of a MESSAGE: read
+     * after the message had arrived, not before. */
+    usec_t now_us;
     union {
         /* A message for this node. Any content is allowed; what makes no sense
          * is ignored (ERR_PROTOCOL). The shell has already checked that `from`
@@ -307,9 +324,11 @@ struct raft_event {
         } read;
 
         /* TICK, CAMPAIGN: no fields. CAMPAIGN: start a pre-vote now if this
-         * node is a voter and hears no leader; a hint, never unsafe. On a shard
-         * that never had a leader (term 0) the node also keeps trying quickly.
-         */
+         * node is a voter and hears no leader, and keep trying at short
+         * intervals for a while; a hint, never unsafe, and may be repeated at
+         * will. Meant for a shard that never had a leader, and for the voters
+         * of a new write region after EPOCH. Several may be told at once: who
+         * has just promised a vote to another holds back for a moment. */
 
         /* The meta shard decided a forced failover: from `epoch` on,
          * acknowledge by `ack` in `write_region`. A decision not newer than
@@ -321,12 +340,39 @@ struct raft_event {
          * write region had. The region must have voters here: as long as it has
          * none nobody can be elected, until a newer decision names one that
          * has. For a planned switch step CHANGE instead, and tell the decision
-         * when that is committed. */
+         * when that is committed.
+         *
+         * `recovered`: the newest epoch up to this one that began with RECOVER,
+         * 0 when none did. A node whose log is older than that, and which was
+         * not told RECOVER itself, may count voters that count no more: it does
+         * not campaign until a leader has brought it up to date. */
         struct {
             uint32_t epoch;
             raft_region write_region;
             uint8_t ack;
+            uint32_t recovered;
         } epoch;
+
+        /* An operator gives up a majority of the voters for lost: what the
+         * survivors have is from now on what counts. `config` (valid, not
+         * joint): a newer epoch; the survivors vote, all others are learners or
+         * no members. The node takes the epoch as its term at once, so it
+         * never again follows a leader, or votes for a candidate, of an older
+         * one; it campaigns by `config` alone; and the winner's first entry is
+         * that CONFIG. Tell the same to every survivor, and again after a
+         * restart until raft_config(r)->epoch has reached it; step CAMPAIGN to
+         * make haste. What only the lost ones had, acknowledged or not, is
+         * lost. They are fenced as soon as they hear of the new epoch: see
+         * EPOCH, `recovered`, and raft_overruled.
+         *
+         * ERR_OK: taken, or taken before. ERR_INVALID: not a valid
+         * configuration, or joint. ERR_STALE: the log's configuration, a
+         * decision or the term is of this epoch's time or newer: nothing to do
+         * (or the epoch is too low). ERR_AGAIN: this node hears a leader, so
+         * the voters are not lost; CHANGE is for that. */
+        struct {
+            const struct raft_config *config;
+        } recover;
 
         /* The link to `id` came up (in-flight messages are forgotten, the peer
          * is probed at once) or went down. */
@@ -416,6 +462,12 @@ struct raft_update {
      * now: commit_lsn or region_lsn by the committed rule, and only while the
      * lease holds. Never falls within a term. */
     uint64_t ack_lsn;
+    /* Entries up to here are known to be acknowledged, and equal here to those
+     * of the leader that acknowledged them: what reads of the weaker levels may
+     * see. At least commit_lsn; at the leader also at least ack_lsn. Falls only
+     * by `truncate` and `reset`. May run ahead of what is durable here. After a
+     * restart it begins at commit_lsn. */
+    uint64_t visible_lsn;
     enum raft_role role;
     raft_id leader;    /* 0: unknown */
     bool role_changed; /* role, leader or term differ from before the step */
@@ -521,6 +573,27 @@ raft_id raft_leader(const struct raft *r);
 uint64_t raft_term(const struct raft *r);
 uint64_t raft_last_lsn(const struct raft *r);
 uint64_t raft_commit_lsn(const struct raft *r);
+/* As in the newest update. */
+uint64_t raft_visible_lsn(const struct raft *r);
+/* The newest time S of this node's own clock for which it is known that
+ * everything acknowledged by anybody before S lies at or below visible_lsn
+ * here; 0: none is known. Never above `now_us` (that of the newest step, or
+ * later). Does not fall, except to 0 by truncation or reset.
+ *
+ * At a leader that may read by its lease: now. At a follower: the leader
+ * returns the follower's own clock (echo_us) together with its ack_lsn, and as
+ * soon as that LSN is visible here, everything acknowledged before the echoed
+ * reply was made is. Clocks of two nodes are never compared; only the lease
+ * trusts their rates (RAFT_DRIFT_PERCENT). Proof: docs/quorum.md.
+ *
+ * What a forced decision (EPOCH, RECOVER) dropped is not "acknowledged" in the
+ * sense of this promise any more, once its leader leads. */
+usec_t raft_fresh_since(const struct raft *r, usec_t now_us);
+/* The leader's log contradicts what this node knows to be committed: entries
+ * that a RECOVER elsewhere gave up. The node goes on refusing that leader's
+ * entries and can never catch up: it must be rebuilt (docs/rebuild.md), after
+ * whoever cares has saved what only it has. True until the object is freed. */
+bool raft_overruled(const struct raft *r);
 uint64_t raft_base_lsn(const struct raft *r);
 /* Committed and durable here: the most that the shell may apply to a store for
  * good, and COMPACT. */
@@ -575,7 +648,16 @@ struct raft_peer_info {
     enum raft_peer_state state;
     uint64_t match_lsn;      /* durable there and equal to ours */
     usec_t answered_sent_us; /* newest append it answered was sent then */
+    /* This node's clock when its newest reply arrived; before the first: when
+     * this leadership, or its membership, began. */
+    usec_t heard_us;
+    uint64_t seen_lsn; /* its visible_lsn, by its replies; 0: none yet */
+    raft_region region;
     bool reachable;
+    /* It denies having entries that it had acknowledged: its log lost its end,
+     * and it must be rebuilt (docs/rebuild.md). What it acknowledged goes on
+     * being counted: it was there. False again when it has everything. */
+    bool forgot;
 };
 /* What a leader knows of a member. ERR_NOT_LEADER, ERR_NOT_FOUND. */
 int raft_peer(const struct raft *r, raft_id id,

@@ -5,6 +5,7 @@
  *   replicate.c    appends, heartbeats, commit_lsn, region_lsn, lease
  *   change.c       proposals, membership, epoch, transfer
  *   read_index.c   linearizable reads
+ *   visible.c      what weaker reads may see, and how fresh it is
  *   amnesia.c      a replica that lost its disk
  *   recv_*.c       one message each
  *
@@ -25,6 +26,8 @@
 /* Read-index requests a follower keeps under way; later reads share the next.
  */
 #define READ_ROUNDS_MAX 4
+/* Pairs of (acknowledged LSN, own clock) that wait until the LSN is visible. */
+#define FRESH_PAIRS_MAX 16
 /* Core-made entries of one step: at most a NOOP or a CONFIG. */
 #define OWN_ENTRIES_MAX 2
 
@@ -37,6 +40,12 @@ struct pending_write {
 struct vote_slot {
     raft_id id;
     enum quorum_vote vote;
+};
+
+/* Everything acknowledged before `us` (own clock) is at or below `lsn`. */
+struct fresh_pair {
+    uint64_t lsn;
+    usec_t us;
 };
 
 /* A rule to elect by: the log's, or that of a decision. */
@@ -93,10 +102,20 @@ struct raft {
     uint64_t commit_lsn;
     uint64_t region_lsn;
     uint64_t ack_lsn;
+    uint64_t visible_lsn;
+    uint64_t verified_lsn;  /* here as at this term's leader; follower */
+    uint64_t announced_lsn; /* this term's leader's ack_lsn; follower */
+    usec_t fresh_us;        /* what was acknowledged before is visible */
+    struct fresh_pair fresh[FRESH_PAIRS_MAX];
+    size_t n_fresh;
+    bool overruled;
     usec_t election_us;      /* when the election timeout ends */
     usec_t promise_until_us; /* no votes before: a leader was heard */
     struct rule decided;     /* newest decision of the meta shard */
-    bool eager;              /* CAMPAIGN was asked for: retry fast at term 0 */
+    /* From RECOVER: counts until the log holds one of its epoch or newer. */
+    struct raft_config recovery;
+    uint32_t recovered; /* a log older than this epoch may not elect by it */
+    bool eager;         /* CAMPAIGN was asked for: retry fast at term 0 */
 
     struct amnesia amnesia;
 
@@ -182,6 +201,10 @@ void raft_report_read(struct raft *r, uint64_t id, int result, uint64_t lsn);
 /* ---- election.c ------------------------------------------------------------
  */
 
+/* Whom this node counts when it campaigns: the newest configuration of its
+ * log, or that of a RECOVER that the log does not hold yet. */
+const struct raft_config *raft_electorate(const struct raft *r);
+
 void raft_reset_election_timer(struct raft *r);
 /* Whether this node promised (by hearing, or by being, a leader) not to help
  * depose it. */
@@ -235,6 +258,7 @@ int raft_propose(struct raft *r, const struct raft_event *ev);
 int raft_change(struct raft *r, const struct raft_event *ev);
 int raft_transfer(struct raft *r, const struct raft_event *ev);
 int raft_epoch(struct raft *r, const struct raft_event *ev);
+int raft_recover(struct raft *r, const struct raft_event *ev);
 /* A leader that outlives a decision records it in the log. */
 void raft_adopt_decision(struct raft *r);
 /* Sends TIMEOUT_NOW if the target has caught up. */
@@ -253,6 +277,17 @@ void raft_reads_role_changed(struct raft *r, bool was_leader);
 /* The leader or the link to it changed: ask again. */
 void raft_reads_resend(struct raft *r);
 usec_t raft_reads_deadline(const struct raft *r);
+
+/* ---- visible.c -------------------------------------------------------------
+ */
+
+/* An append of this term's leader was accepted. */
+void raft_visible_hear(struct raft *r, const struct raft_append *a);
+/* Makes visible what may be; at the end of every step. */
+void raft_visible_advance(struct raft *r);
+void raft_visible_new_term(struct raft *r);
+/* The log now ends, or is known to agree with others, at `lsn`. */
+void raft_visible_cut(struct raft *r, uint64_t lsn);
 
 /* ---- amnesia.c -------------------------------------------------------------
  */

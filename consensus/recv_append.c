@@ -41,6 +41,9 @@ static void reject(struct raft *r, const struct raft_msg *m)
         .hint_lsn = hint,
         .hint_term = hint_term,
         .sent_us = a->sent_us,
+        .own_us = r->now_us,
+        .life = r->life,
+        .seen_lsn = r->visible_lsn,
     };
     reply->after_persist = !raft_hard_state_durable(r);
     raft_note(r, RAFT_TRACE_REJECT_APPEND, m->from, a->prev_lsn, hint);
@@ -60,31 +63,47 @@ static void accept(struct raft *r, const struct raft_msg *m)
     if (lsn < sure)
         lsn = sure;
     struct raft_msg *reply = raft_emit(r, RAFT_MSG_APPEND_REPLY, m->from);
-    reply->append_reply = (struct raft_append_reply){
-        .accepted = true, .lsn = lsn, .sent_us = a->sent_us};
+    reply->append_reply =
+        (struct raft_append_reply){.accepted = true,
+                                   .lsn = lsn,
+                                   .sent_us = a->sent_us,
+                                   .own_us = r->now_us,
+                                   .life = r->life,
+                                   .seen_lsn = r->visible_lsn};
     reply->after_persist =
         lsn > r->persisted_lsn || !raft_hard_state_durable(r);
     if (CANARY(ACK_BEFORE_SYNC))
         reply->after_persist = false;
 }
 
+/* The leader's log contradicts what is committed here: only a forced recovery
+ * can bring that about (or a damaged log). */
+static int overruled(struct raft *r, raft_id from, uint64_t lsn)
+{
+    if (!r->overruled)
+        raft_note(r, RAFT_TRACE_OVERRULED, from, lsn, r->commit_lsn);
+    r->overruled = true;
+    return ERR_PROTOCOL;
+}
+
 /* Adds what is new. An existing entry with another term goes, with all that
  * follows it; one with the same term is the same entry and stays, for the
  * message may be old and the log longer by now (paper figure 2, steps 3, 4). */
-static int merge(struct raft *r, const struct raft_append *a)
+static int merge(struct raft *r, const struct raft_msg *m)
 {
+    const struct raft_append *a = &m->append;
     uint32_t i = 0;
     for (; i < a->n; i++) {
         uint64_t lsn = a->prev_lsn + 1 + i;
         uint64_t term = 0;
-        if (lsn <= r->trail.base_lsn)
+        if (lsn < r->trail.base_lsn)
             continue; /* committed, and part of a snapshot */
         if (trail_term(&r->trail, lsn, &term) != ERR_OK)
             break;
         if (term == a->entries[i].term)
             continue;
         if (lsn <= r->commit_lsn)
-            return ERR_PROTOCOL;
+            return overruled(r, m->from, lsn);
         raft_log_truncate(r, lsn);
         break;
     }
@@ -113,11 +132,11 @@ int raft_recv_append(struct raft *r, const struct raft_msg *m)
                    term == a->prev_term);
     if (!agrees) {
         if (a->prev_lsn <= r->commit_lsn)
-            return ERR_PROTOCOL;
+            return overruled(r, m->from, a->prev_lsn);
         reject(r, m);
         return ERR_OK;
     }
-    rc = merge(r, a);
+    rc = merge(r, m);
     if (rc != ERR_OK)
         return rc;
     /* Only what this message vouches for: beyond it our log may still differ
@@ -125,6 +144,8 @@ int raft_recv_append(struct raft *r, const struct raft_msg *m)
     uint64_t vouched = a->prev_lsn + a->n;
     if (vouched >= r->trail.base_lsn)
         raft_commit_to(r, a->commit_lsn < vouched ? a->commit_lsn : vouched);
+    raft_visible_hear(r, a);
+    raft_visible_advance(r);
     accept(r, m);
     return ERR_OK;
 }

@@ -38,6 +38,20 @@ static void matched(struct raft *r, struct progress *p, uint64_t lsn)
         raft_advance(r);
 }
 
+/* Replies may overtake each other: within one life of the sender the greatest
+ * is the newest. */
+static void hear(const struct raft *r, struct progress *p,
+                 const struct raft_append_reply *a)
+{
+    p->heard_us = r->now_us;
+    bool same = p->life == a->life;
+    p->life = a->life;
+    if (!same || a->own_us > p->own_us)
+        p->own_us = a->own_us;
+    if (!same || a->seen_lsn > p->seen)
+        p->seen = a->seen_lsn;
+}
+
 int raft_recv_append_reply(struct raft *r, const struct raft_msg *m)
 {
     CHECK(m->term == r->term);
@@ -53,6 +67,7 @@ int raft_recv_append_reply(struct raft *r, const struct raft_msg *m)
     if (a->sent_us > p->answered_us)
         p->answered_us = a->sent_us;
     p->reachable = true;
+    hear(r, p, a);
     if (a->accepted)
         matched(r, p, a->lsn);
     else

@@ -51,6 +51,7 @@ void raft_sync_peers(struct raft *r)
         /* Optimistic: most followers have what this leader has (paper 5.3). */
         progress_init(&r->peers[r->n_peers], id, trail_last_lsn(&r->trail) + 1,
                       r->opt.inflight_messages_max);
+        r->peers[r->n_peers].heard_us = r->now_us;
         r->peer_since_us[r->n_peers++] = r->now_us;
     }
     if (r->transfer_to != 0 && !raft_config_is_voter(c, r->transfer_to))
@@ -59,6 +60,24 @@ void raft_sync_peers(struct raft *r)
 
 /* ---- sending ---------------------------------------------------------------
  */
+
+/* Tells what is acknowledged, as long as nobody else can have acknowledged
+ * more; and gives the follower its own clock back. Once another was asked to
+ * take over, the lease does not tell any more how things stand elsewhere. */
+static void announce(const struct raft *r, struct progress *p,
+                     struct raft_append *a)
+{
+    if (r->ack_lsn < r->first_lsn ||
+        !(raft_lease_holds(r, r->now_us) || CANARY(ANNOUNCE_NO_LEASE)))
+        return;
+    a->ack_lsn = r->ack_lsn;
+    if (p->told < a->ack_lsn)
+        p->told = a->ack_lsn;
+    if (r->lease_given_up)
+        return;
+    a->echo_us = p->own_us;
+    a->echo_life = p->life;
+}
 
 static struct raft_append *emit_append(struct raft *r, struct progress *p,
                                        uint64_t prev)
@@ -75,6 +94,7 @@ static struct raft_append *emit_append(struct raft *r, struct progress *p,
     };
     r->stamp_used = true;
     p->told = r->commit_lsn;
+    announce(r, p, &m->append);
     return &m->append;
 }
 
@@ -248,6 +268,15 @@ static uint64_t of_this_term(const struct raft *r, int64_t value)
     return term == r->term || CANARY(COUNT_OLD_TERM) ? (uint64_t)value : 0;
 }
 
+/* Under RAFT_ACK_REGION the followers hear of an acknowledgement at once, and
+ * of the commit that follows with the next append: the first is what readers
+ * wait for. */
+static void notify_soon(struct raft *r)
+{
+    if (r->notice_us == USEC_NEVER)
+        r->notice_us = r->now_us + r->opt.commit_notice_us;
+}
+
 static void advance_commit(struct raft *r)
 {
     struct raft_config c = *trail_config(&r->trail);
@@ -257,8 +286,7 @@ static void advance_commit(struct raft *r)
     if (lsn <= r->commit_lsn)
         return;
     raft_commit_to(r, lsn);
-    if (r->notice_us == USEC_NEVER)
-        r->notice_us = r->now_us + r->opt.commit_notice_us;
+    notify_soon(r);
 }
 
 /* Design section 3: what a majority of the write region has, by the rule that
@@ -272,7 +300,7 @@ static void advance_region(struct raft *r)
     uint64_t lsn =
         of_this_term(r, quorum_region_value(c, c->write_region, match_of, r));
     uint64_t cap = trail_next_config(&r->trail, r->commit_lsn);
-    if (cap != 0 && lsn >= cap)
+    if (cap != 0 && lsn >= cap && !CANARY(REGION_PAST_CONFIG))
         lsn = cap - 1 >= r->first_lsn ? cap - 1 : 0;
     if (lsn <= r->region_lsn)
         return;
@@ -338,16 +366,18 @@ void raft_advance_ack(struct raft *r)
         return;
     r->ack_lsn = lsn;
     raft_note(r, RAFT_TRACE_ACK, 0, lsn, 0);
+    if (lsn > r->commit_lsn)
+        notify_soon(r);
 }
 
 /* ---- timers ----------------------------------------------------------------
  */
 
-static void notify_commit(struct raft *r)
+static void notify(struct raft *r)
 {
+    uint64_t news = r->ack_lsn > r->commit_lsn ? r->ack_lsn : r->commit_lsn;
     for (size_t i = 0; i < r->n_peers; i++) {
-        if (r->peers[i].state == RAFT_PEER_REPLICATE &&
-            r->peers[i].told < r->commit_lsn)
+        if (r->peers[i].state == RAFT_PEER_REPLICATE && r->peers[i].told < news)
             raft_send_heartbeat(r, &r->peers[i]);
     }
     r->notice_us = USEC_NEVER;
@@ -367,7 +397,7 @@ void raft_leader_timers(struct raft *r)
     if (r->now_us >= r->heartbeat_us)
         raft_heartbeat(r);
     else if (r->now_us >= r->notice_us)
-        notify_commit(r);
+        notify(r);
 }
 
 static usec_t earlier(usec_t a, usec_t b)

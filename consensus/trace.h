@@ -36,6 +36,7 @@
     X(COMMIT, "lsn", "")                                                       \
     X(REGION, "lsn", "")                                                       \
     X(ACK, "lsn", "")                                                          \
+    X(VISIBLE, "lsn", "")                                                      \
     X(CONFIG, "lsn", "joint")                                                  \
     X(INSTALLED, "lsn", "reset")                                               \
     X(SNAPSHOT_DECLINED, "lsn", "")                                            \
@@ -48,11 +49,15 @@
     X(READ_REMOTE, "lsn", "seq")                                               \
     X(READ_FAILED, "", "id")                                                   \
     X(EPOCH, "", "epoch")                                                      \
+    X(RECOVER, "", "epoch")                                                    \
+    X(FENCED, "", "epoch")                                                     \
     X(THROTTLED, "last", "")                                                   \
     X(IGNORE_AMNESIAC, "", "message")                                          \
     X(AMNESIA_TOLD, "last", "term")                                            \
     X(AMNESIA_OVER, "lsn", "")                                                 \
-    X(PEER_FORGOT, "next", "")
+    X(PEER_FORGOT, "next", "")                                                 \
+    X(PEER_LOST_LOG, "lsn", "match")                                           \
+    X(OVERRULED, "lsn", "commit")
 
 enum raft_trace_type {
 #define RAFT_TRACE_ENUM(name, lsn, value) RAFT_TRACE_##name,
@@ -70,6 +75,8 @@ enum raft_no_campaign {
     RAFT_NO_CAMPAIGN_NO_REGION = 3,     /* the decided region has no voter */
     RAFT_NO_CAMPAIGN_AMNESIAC = 5,      /* may have forgotten what it must
                                            not */
+    RAFT_NO_CAMPAIGN_RECOVERED = 6,     /* the log's voters were given up for
+                                           lost; others count now */
 };
 
 struct raft_trace {

@@ -93,6 +93,9 @@ static int put_append(struct buf *out, Wire__Raft *head,
     m.prev_term = a->prev_term;
     m.commit_lsn = a->commit_lsn;
     m.sent_us = a->sent_us;
+    m.ack_lsn = a->ack_lsn;
+    m.echo_us = a->echo_us;
+    m.echo_life = a->echo_life;
     m.bytes = a->bytes;
     m.n_entry_term = m.n_entry_type = m.n_entry_size = a->n;
     m.entry_term = cols.term;
@@ -172,6 +175,9 @@ static int get_append(struct codec *c, const Wire__RaftAppend *m,
         .prev_term = m->prev_term,
         .commit_lsn = m->commit_lsn,
         .sent_us = m->sent_us,
+        .ack_lsn = m->ack_lsn,
+        .echo_us = m->echo_us,
+        .echo_life = m->echo_life,
         .n = (uint32_t)n,
         .bytes = m->bytes,
         .entries = n > 0 ? entries : NULL,
@@ -206,6 +212,9 @@ static void small_append_reply(union small *w, Wire__Raft *head,
     w->append_reply.hint_lsn = from->hint_lsn;
     w->append_reply.hint_term = from->hint_term;
     w->append_reply.sent_us = from->sent_us;
+    w->append_reply.own_us = from->own_us;
+    w->append_reply.life = from->life;
+    w->append_reply.seen_lsn = from->seen_lsn;
     head->body_case = WIRE__RAFT__BODY_APPEND_REPLY;
     head->append_reply = &w->append_reply;
 }
@@ -361,6 +370,9 @@ static int get_small(const Wire__Raft *m, struct raft_msg *msg)
             .hint_lsn = m->append_reply->hint_lsn,
             .hint_term = m->append_reply->hint_term,
             .sent_us = m->append_reply->sent_us,
+            .own_us = m->append_reply->own_us,
+            .life = m->append_reply->life,
+            .seen_lsn = m->append_reply->seen_lsn,
         };
         return ERR_OK;
     case WIRE__RAFT__BODY_VOTE:

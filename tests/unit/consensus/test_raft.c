@@ -276,12 +276,23 @@ static void garbage(struct prng *p, struct raft_msg *m,
         m->append.prev_term = prng_below(p, 40);
         m->append.commit_lsn = some(p);
         m->append.sent_us = (int64_t)some(p);
+        m->append.ack_lsn = some(p);
+        m->append.echo_us = (int64_t)some(p);
+        m->append.echo_life = some(p);
         m->append.n = (uint32_t)prng_below(p, GARBAGE_ENTRIES + 1);
         m->append.entries = prng_one_in(p, 20) ? NULL : entries;
         break;
     case RAFT_MSG_APPEND_REPLY:
         m->append_reply = (struct raft_append_reply){
-            prng_one_in(p, 2), some(p), some(p), some(p), (int64_t)some(p)};
+            .accepted = prng_one_in(p, 2),
+            .lsn = some(p),
+            .hint_lsn = some(p),
+            .hint_term = some(p),
+            .sent_us = (int64_t)some(p),
+            .own_us = (int64_t)some(p),
+            .life = some(p),
+            .seen_lsn = some(p),
+        };
         break;
     case RAFT_MSG_VOTE:
         m->vote = (struct raft_vote){prng_one_in(p, 2), prng_one_in(p, 2),

@@ -54,7 +54,10 @@ static inline void sample_append(struct prng *p, struct sample_raft *s)
     *a = (struct raft_append){.prev_lsn = sample_u64(p),
                               .prev_term = sample_u64(p),
                               .commit_lsn = sample_u64(p),
-                              .sent_us = (int64_t)sample_u64(p)};
+                              .sent_us = (int64_t)sample_u64(p),
+                              .ack_lsn = sample_u64(p),
+                              .echo_us = (int64_t)sample_u64(p),
+                              .echo_life = sample_u64(p)};
     a->n = (uint32_t)prng_below(p, SAMPLE_ENTRIES + 1);
     a->entries = a->n > 0 ? s->entries : NULL;
     for (uint32_t i = 0; i < a->n; i++) {
@@ -91,8 +94,16 @@ static inline void sample_raft(struct prng *p, enum raft_msg_type type,
         sample_append(p, s);
         return;
     case RAFT_MSG_APPEND_REPLY:
-        m->append_reply =
-            (struct raft_append_reply){yes, a, b, c, (int64_t)sample_u64(p)};
+        m->append_reply = (struct raft_append_reply){
+            .accepted = yes,
+            .lsn = a,
+            .hint_lsn = b,
+            .hint_term = c,
+            .sent_us = (int64_t)sample_u64(p),
+            .own_us = (int64_t)sample_u64(p),
+            .life = sample_u64(p),
+            .seen_lsn = sample_u64(p),
+        };
         return;
     case RAFT_MSG_VOTE:
         m->vote = (struct raft_vote){yes, also, a, b};

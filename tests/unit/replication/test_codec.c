@@ -103,6 +103,8 @@ static void assert_append_equal(const struct sample_raft *s,
     const struct raft_append *a = &s->msg.append, *b = &got->append;
     assert_true(a->prev_lsn == b->prev_lsn && a->prev_term == b->prev_term);
     assert_true(a->commit_lsn == b->commit_lsn && a->sent_us == b->sent_us);
+    assert_true(a->ack_lsn == b->ack_lsn && a->echo_us == b->echo_us &&
+                a->echo_life == b->echo_life);
     assert_true(a->n == b->n && a->bytes == b->bytes);
     for (uint32_t i = 0; i < a->n; i++) {
         const struct raft_entry *x = &a->entries[i], *y = &b->entries[i];
