@@ -17,6 +17,9 @@
 #include "consensus/raft.h"
 #include "node/shard/op.h"
 
+struct entry;
+struct shard;
+
 /* Counted, because the network may deliver a message twice. */
 struct sim_blob {
     int refs;
@@ -31,6 +34,10 @@ struct sim_env {
     raft_id self;
     uint64_t seed;
     bool verbose;
+    /* Of a whole shard: its number, and the core's options but for `self`,
+     * `seed` and `trace`; NULL: small ones, made from the seed. */
+    uint16_t shard;
+    const struct raft_options *raft;
     /* Options that make rare meetings frequent: candidates that time out
      * together, logs that catch up one entry at a time. */
     bool turbulent;
@@ -57,6 +64,11 @@ struct sim_env {
      * committed (0: none). */
     void (*answered)(void *ctx, uint64_t token, const struct op_result *result);
     void (*effect)(void *ctx, uint64_t operation, uint64_t lsn);
+    /* Likewise, and may be NULL: each entry that it logs, in place of
+     * `appended`; and each that is committed, NULL when all are to be read
+     * anew. */
+    void (*logged)(void *ctx, const struct entry *e, uint64_t prev_term);
+    void (*committed)(void *ctx, const struct entry *e);
     void (*trace)(void *ctx, const char *text);
 };
 
@@ -114,5 +126,10 @@ struct sim_replica_ops {
 extern const struct sim_replica_ops sim_replica_raft;
 /* A whole shard (node/shard), as it ships. */
 extern const struct sim_replica_ops sim_replica_shard;
+
+/* Of a replica that is a whole shard: the shard, for calls that the table has
+ * not; each must be followed by sim_shard_turn. */
+struct shard *sim_shard(const struct sim_replica *p);
+void sim_shard_turn(struct sim_replica *p, usec_t now_us);
 
 #endif

@@ -17,7 +17,6 @@
 #include "node/store/kv_mem.h"
 #include "tests/sim/replica.h"
 
-#define SHARD_ID 1
 #define KEY_ID KEY_ID_GROUP_FIRST
 #define MEMTABLE_BYTES ((size_t)16 << 20)
 #define WALL_SEC 1700000000
@@ -34,12 +33,16 @@ enum line_kind {
     LINE_HARD_STATE,
     LINE_TRUNCATE,
     LINE_RESET,
+    LINE_SALVAGE,
+    LINE_SALVAGED,
 };
 
 struct line {
     enum line_kind kind;
     uint64_t lsn, term;
     raft_id vote;
+    uint32_t number;     /* of a salvage */
+    bool acknowledged;   /* likewise */
     struct entry *entry; /* a copy of its own */
 };
 
@@ -169,16 +172,27 @@ static struct line *add_line(struct shard *s, enum line_kind kind)
     return &b->lines[b->n_lines++];
 }
 
+static struct entry *copy(const struct entry *e)
+{
+    struct entry *to;
+    CHECK(entry_copy(e->lsn, e->term, e->type, entry_payload(e), &to) ==
+          ERR_OK);
+    return to;
+}
+
 static void env_log_entry(void *user, struct shard *s, const struct entry *e)
 {
     (void)user;
     struct sim_replica *p = shard_user(s);
     struct line *l = add_line(s, LINE_ENTRY);
-    CHECK(entry_copy(e->lsn, e->term, e->type, entry_payload(e), &l->entry) ==
-          ERR_OK);
+    l->entry = copy(e);
     uint64_t hash[2], prev_term;
-    hash_murmur3_128(e->data, e->len, e->type, hash);
     CHECK(raft_term_at(shard_raft(s), e->lsn - 1, &prev_term) == ERR_OK);
+    if (p->env.logged != NULL) {
+        p->env.logged(p->env.ctx, e, prev_term);
+        return;
+    }
+    hash_murmur3_128(e->data, e->len, e->type, hash);
     p->env.appended(p->env.ctx, e->lsn, e->term, prev_term, hash[0]);
 }
 
@@ -204,6 +218,22 @@ static void env_log_reset(void *user, struct shard *s, uint64_t lsn,
     struct line *l = add_line(s, LINE_RESET);
     l->lsn = lsn;
     l->term = term;
+}
+
+static void env_log_salvage(void *user, struct shard *s, uint32_t number,
+                            bool acknowledged, const struct entry *e)
+{
+    (void)user;
+    struct line *l = add_line(s, LINE_SALVAGE);
+    l->number = number;
+    l->acknowledged = acknowledged;
+    l->entry = copy(e);
+}
+
+static void env_log_salvaged(void *user, struct shard *s, uint32_t number)
+{
+    (void)user;
+    add_line(s, LINE_SALVAGED)->number = number;
 }
 
 static void env_send(void *user, struct shard *s, const struct raft_msg *m,
@@ -240,13 +270,15 @@ static void env_committed(void *user, struct shard *s, const struct entry *e)
 {
     (void)user;
     struct sim_replica *p = shard_user(s);
+    if (p->env.committed != NULL)
+        p->env.committed(p->env.ctx, e);
     if (e == NULL)
         return;
     /* The term stands for the value: an LSN and a term name one entry. */
     p->env.applied(p->env.ctx, e->lsn, e->term, 0, raft_term(shard_raft(s)));
     struct effects_head head;
     struct effects_iter iter;
-    if (e->type != RAFT_ENTRY_DATA)
+    if (e->type != RAFT_ENTRY_DATA || p->env.effect == NULL)
         return;
     CHECK(effects_open(entry_payload(e), &head, &iter) == ERR_OK);
     p->env.effect(p->env.ctx, operation_number(head.op_id), e->lsn);
@@ -282,6 +314,8 @@ static const struct shard_env shard_env = {
     .log_hard_state = env_log_hard_state,
     .log_truncate = env_log_truncate,
     .log_reset = env_log_reset,
+    .log_salvage = env_log_salvage,
+    .log_salvaged = env_log_salvaged,
     .send = env_send,
     .on_committed = env_committed,
     .start_snapshot = env_start_snapshot,
@@ -410,11 +444,10 @@ static void trace(void *ctx, const struct raft_trace *t)
     p->env.trace(p->env.ctx, text);
 }
 
-static void raft_part(struct sim_replica *p, struct raft_options *o)
+/* Quick, so that much happens in a short time. */
+static void quick_options(const struct sim_replica *p, struct raft_options *o)
 {
     raft_options_default(o);
-    o->self = p->env.self;
-    o->seed = p->env.seed;
     o->heartbeat_us = 50 * USEC_PER_MS;
     o->election_min_us = 300 * USEC_PER_MS;
     o->election_max_us = 600 * USEC_PER_MS;
@@ -437,6 +470,16 @@ static void raft_part(struct sim_replica *p, struct raft_options *o)
         o->transfer_timeout_us = 100 * USEC_PER_MS;
         o->snapshot_retry_us = 100 * USEC_PER_MS;
     }
+}
+
+static void raft_part(struct sim_replica *p, struct raft_options *o)
+{
+    if (p->env.raft != NULL)
+        *o = *p->env.raft;
+    else
+        quick_options(p, o);
+    o->self = p->env.self;
+    o->seed = p->env.seed;
     if (p->env.verbose) {
         o->trace = trace;
         o->trace_ctx = p;
@@ -450,6 +493,9 @@ struct replay {
     uint64_t term;
     raft_id vote;
     const struct blob *incoming;
+    struct shard_salvage *salvage;
+    size_t n_salvage, cap_salvage;
+    uint32_t salvage_number;
 };
 
 static void replay_truncate(struct replay *r, uint64_t from)
@@ -464,8 +510,29 @@ static void replay_entry(struct replay *r, const struct entry *e)
         r->cap = r->cap ? r->cap * 2 : 64;
         r->entries = mem_realloc(r->entries, r->cap * sizeof(*r->entries));
     }
-    CHECK(entry_copy(e->lsn, e->term, e->type, entry_payload(e),
-                     &r->entries[r->n++]) == ERR_OK);
+    r->entries[r->n++] = copy(e);
+}
+
+static void replay_salvage(struct replay *r, const struct line *l)
+{
+    if (r->n_salvage == r->cap_salvage) {
+        r->cap_salvage = r->cap_salvage ? r->cap_salvage * 2 : 16;
+        r->salvage =
+            mem_realloc(r->salvage, r->cap_salvage * sizeof(*r->salvage));
+    }
+    r->salvage[r->n_salvage++] =
+        (struct shard_salvage){copy(l->entry), l->number, l->acknowledged};
+    r->salvage_number = l->number;
+}
+
+static void replay_salvaged(struct replay *r, uint32_t number)
+{
+    size_t done = 0;
+    while (done < r->n_salvage && r->salvage[done].number <= number)
+        entry_unref(r->salvage[done++].entry);
+    r->n_salvage -= done;
+    memmove(r->salvage, r->salvage + done,
+            r->n_salvage * sizeof(r->salvage[0]));
 }
 
 /* A reset whose snapshot was not adopted before the crash is adopted now. */
@@ -489,6 +556,10 @@ static void replay_turn(struct sim_replica *p, struct replay *r,
             replay_truncate(r, l->lsn);
         } else if (l->kind == LINE_RESET) {
             replay_reset(p, r, l->lsn);
+        } else if (l->kind == LINE_SALVAGE) {
+            replay_salvage(r, l);
+        } else if (l->kind == LINE_SALVAGED) {
+            replay_salvaged(r, l->number);
         } else {
             r->term = l->term;
             r->vote = l->vote;
@@ -530,7 +601,7 @@ static void replay_disk(struct sim_replica *p, struct replay *r,
 static void open_shard(struct sim_replica *p, const struct raft_config *config,
                        const struct replay *r, usec_t now_us)
 {
-    struct shard_options options = {.id = SHARD_ID,
+    struct shard_options options = {.id = p->env.shard,
                                     .memtable_bytes = MEMTABLE_BYTES,
                                     .retain_entries = RETAIN_ENTRIES,
                                     .sealer = p->sealer,
@@ -546,6 +617,9 @@ static void open_shard(struct sim_replica *p, const struct raft_config *config,
         .entries = r->entries,
         .n_entries = r->n,
         .amnesia = p->env.amnesiac,
+        .salvage = r->salvage,
+        .n_salvage = r->n_salvage,
+        .salvage_number = r->salvage_number,
     };
     restored.commit_lsn = restored.base_lsn;
     struct bytes blob;
@@ -576,6 +650,7 @@ static struct sim_replica *shard_replica_open(const struct sim_env *env,
     replay_disk(p, &r, records, n);
     open_shard(p, config, &r, now_us);
     mem_free(r.entries);
+    mem_free(r.salvage);
     p->flush_at = shard_commit_lsn(p->shard) + FLUSH_EVERY;
     shard_tick(p->shard, now_us);
     turn(p, now_us);
@@ -718,7 +793,7 @@ static void shard_replica_submit(struct sim_replica *p, usec_t now_us,
     c->replica = p;
     c->token = token;
     c->op = *op;
-    c->op.shard = SHARD_ID;
+    c->op.shard = p->env.shard;
     c->op.body = bytes_of(mem_dup(op->body.data, op->body.len), op->body.len);
     c->req.op = &c->op;
     c->req.deadline_us = now_us + patience_us;
@@ -729,6 +804,16 @@ static void shard_replica_submit(struct sim_replica *p, usec_t now_us,
 
 /* ---- questions --------------------------------------------------------------
  */
+
+struct shard *sim_shard(const struct sim_replica *p)
+{
+    return p->shard;
+}
+
+void sim_shard_turn(struct sim_replica *p, usec_t now_us)
+{
+    turn(p, now_us);
+}
 
 static usec_t shard_replica_deadline(const struct sim_replica *p)
 {

@@ -184,6 +184,7 @@ void node_start(struct node *n)
         .self = n->id,
         .seed = prng_u64(&w->prng),
         .verbose = w->verbose,
+        .shard = 1,
         .turbulent = w->swarm.turbulent,
         .amnesiac = n->amnesiac,
         .write = env_write,
