@@ -66,10 +66,8 @@ void failover_plan(const struct failover *f, const struct failover_group *g,
                    struct failover_plan *plan_out);
 
 /* Borrowed: for status, failover_rank and failover_check_switch. As of the last
- * tick; pass those failover_now as the time. */
+ * tick. */
 const struct failover_health *failover_health(const struct failover *f);
-/* The module's time of the last call. */
-usec_t failover_now(const struct failover *f);
 /* The module's time for a time of the shell's clock (in the past). */
 usec_t failover_time(const struct failover *f, usec_t shell_us);
 

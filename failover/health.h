@@ -184,7 +184,9 @@ const char *failover_health_name(const struct failover_health *h,
                                  failover_region r);
 /* Why the region is in its state, in words and figures. */
 void failover_health_reason(const struct failover_health *h, failover_region r,
-                            usec_t now, char out[FAILOVER_REASON_MAX]);
+                            char out[FAILOVER_REASON_MAX]);
+/* The time of the last tick; what every answer here refers to. */
+usec_t failover_health_now(const struct failover_health *h);
 
 /* How long a region must be well until it is UP again. */
 usec_t failover_health_up_us(const struct failover_health *h,

@@ -1,5 +1,6 @@
 /* What to do about it: from health and the group's record to a decision with
- * its reason. Functions of their arguments; nothing is remembered.
+ * its reason. Functions of their arguments; nothing is remembered. "Now" is the
+ * last tick of health.
  *
  * The caller runs this on the meta shard's leader, proposes what comes out as
  * a new group record that applies only if the epoch is still `expected_epoch`,
@@ -16,7 +17,8 @@
  *   BLIND    this node may not judge (health.h)
  *   LOST     the write region is DOWN and lost
  *   LEFT     PLANNED, and the region it comes from is DOWN and lost, or still
- *            ILL after `escalate_us`
+ *            ILL after `escalate_us`. Not under the rule "commit": there a
+ *            majority elects without that region
  *   SICK     the write region is ILL
  *   BETTER   fail-back is automatic, no operator has chosen otherwise, and a
  *            region before the write region on the list is UP, and well and
@@ -45,11 +47,14 @@
  * priority that passes all of:
  *   1. it is not the write region, and has voters;
  *   2. it is not DOWN, 3. not ILL, 4. not SUSPECT;
- *   5. planned switches and fail-back: it is caught up.
- * Three additions:
+ *   5. planned switches and fail-back: it is caught up (`caught_up_ms`);
+ *   6. fail-back: it is that since `failback_us`, as it is well.
+ * Four additions:
  *  - A forced switch waits for a SUSPECT region with higher priority to be one
  *    or the other, at most `down_us` from when the write region went DOWN: when
  *    several regions are lost at once, some are noticed a moment earlier.
+ *  - A move away from an ill region takes the first that passes 1 to 4 if none
+ *    is caught up: the switch itself waits until it is.
  *  - If none passes, a region in whose return we do not trust yet (DOWN or ILL,
  *    but well for `down_us`) is taken for a forced switch: better than none.
  *  - Without a majority of the group's voters alive no switch can succeed:
@@ -130,7 +135,7 @@ struct failover_ranking {
 /* Ranks all regions of the group. */
 void failover_rank(const struct failover_health *h,
                    const struct failover_group *g,
-                   enum failover_purpose purpose, usec_t now,
+                   enum failover_purpose purpose,
                    struct failover_ranking *ranking_out);
 
 /* Whether an operator's switch to `to` can succeed, for `bastide region
@@ -140,8 +145,7 @@ void failover_rank(const struct failover_health *h,
  * one that is not lost will do. */
 int failover_check_switch(const struct failover_health *h,
                           const struct failover_group *g, failover_region to,
-                          bool force, usec_t now,
-                          enum failover_verdict *verdict_out,
+                          bool force, enum failover_verdict *verdict_out,
                           char reason_out[FAILOVER_REASON_MAX]);
 
 enum failover_phase { FAILOVER_STEADY, FAILOVER_PLANNED, FAILOVER_FORCED };
@@ -185,7 +189,7 @@ struct failover_plan {
 
 /* Decides. */
 void failover_decide(const struct failover_health *h,
-                     const struct failover_group *g, usec_t now,
+                     const struct failover_group *g,
                      struct failover_plan *plan_out);
 
 #endif
