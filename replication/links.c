@@ -56,7 +56,10 @@ struct link {
     char *address;
     struct chan *chan; /* of the states dialing, proving, streaming */
     uint32_t session;  /* counts channels */
-    uint64_t written;  /* bytes queued on `chan` */
+    uint64_t written;  /* bytes queued on `chan` or waiting in `line` */
+    struct impairment out, in;
+    struct delay_line line; /* frames that wait for their time */
+    ev_timer impaired;      /* when the first of them is due */
     struct pending *pending;
     struct transfer *transfers;
     ev_timer timer;
@@ -154,6 +157,8 @@ static void link_leave(struct link *l)
     if (--l->busy > 0 || !l->removed)
         return;
     CHECK(l->chan == NULL && l->pending == NULL && l->transfers == NULL);
+    CHECK(delay_line_len(&l->line) == 0);
+    delay_line_free(&l->line);
     mem_free(l->address);
     mem_free(l->logged);
     l->magic = 0;
@@ -197,6 +202,62 @@ static void log_up(const struct link *l)
              LOG_UINT("version", l->peer.version));
 }
 
+/* -- impairments ------------------------------------------------------------
+ */
+
+static bool is_cut(const struct link *l)
+{
+    return l->out.cut || l->in.cut;
+}
+
+/* Wakes when the first waiting frame is due; while the way out is cut, none is.
+ */
+static void arm_impaired(struct link *l)
+{
+    struct ev_loop *ev = chan_loop_ev(l->links->cl);
+    if (ev_is_active(&l->impaired))
+        return; /* the first stays the first */
+    usec_t due = delay_line_next(&l->line);
+    if (due == USEC_NEVER || l->out.cut)
+        return;
+    usec_t wait = due - clock_mono_us();
+    double delay = wait > 0 ? (double)wait / 1e6 : 0.;
+    ev_timer_set(&l->impaired, delay + (ev_time() - ev_now(ev)), 0.);
+    ev_timer_start(ev, &l->impaired);
+}
+
+static void release(struct link *l, struct bytes frames)
+{
+    if (frames.len == 0)
+        return;
+    CHECK(l->chan != NULL);
+    /* It has room: the line and the channel together keep to its limit. A
+     * channel that is closed tells its handler soon. */
+    int err = chan_write(l->chan, frames.data, frames.len);
+    CHECK(err == ERR_OK || err == ERR_CLOSED);
+    delay_line_take(&l->line, frames.len);
+}
+
+static int put_delayed(struct link *l, const void *data, size_t len)
+{
+    usec_t due = impairment_due(&l->out, clock_mono_us(), &l->links->prng);
+    int err = delay_line_put(&l->line, due, data, len);
+    arm_impaired(l);
+    return err == ERR_LIMIT ? ERR_FULL : err;
+}
+
+static bool delays(const struct link *l)
+{
+    return l->out.delay_us > 0 || l->out.jitter_us > 0 || l->out.cut ||
+           delay_line_len(&l->line) > 0;
+}
+
+static size_t unsent(const struct link *l)
+{
+    return l->chan != NULL ? chan_output_len(l->chan) + delay_line_len(&l->line)
+                           : 0;
+}
+
 /* -- sending ----------------------------------------------------------------
  */
 
@@ -206,8 +267,9 @@ static int queue_frame(struct link *l, size_t max)
     struct buf *frame = &l->links->frame;
     size_t len = buf_len(frame);
     int err = ERR_FULL;
-    if (chan_output_len(l->chan) + len <= max)
-        err = chan_write(l->chan, buf_bytes(frame), len);
+    if (unsent(l) + len <= max)
+        err = delays(l) ? put_delayed(l, buf_bytes(frame), len)
+                        : chan_write(l->chan, buf_bytes(frame), len);
     buf_clear(frame);
     if (frame->cap > LINK_IDLE_KEEP)
         buf_free(frame);
@@ -266,8 +328,8 @@ static void forget_pending(struct link *l, struct pending *p)
  * is queued leaves before it. */
 static int outcome(const struct link *l, const struct pending *p, bool bye)
 {
-    bool unsent = !bye && (l->chan == NULL || p->end > chan_sent(l->chan));
-    return unsent ? ERR_UNAVAILABLE : ERR_TIMEOUT;
+    bool stays = !bye && (l->chan == NULL || p->end > chan_sent(l->chan));
+    return stays ? ERR_UNAVAILABLE : ERR_TIMEOUT;
 }
 
 static void fail_request(struct links *links, struct pending *p,
@@ -364,7 +426,7 @@ static void arm(struct link *l)
 
 static void adopt(struct link *l, struct chan *chan)
 {
-    CHECK(l->chan == NULL);
+    CHECK(l->chan == NULL && delay_line_len(&l->line) == 0);
     l->chan = chan;
     l->session++;
     l->written = 0;
@@ -377,8 +439,12 @@ static const struct chan_limits link_limits = {
     .idle_keep = LINK_IDLE_KEEP,
 };
 
+/* Where a cut lets nothing through, the attempt has no channel and ends by its
+ * deadline. */
 static void dial(struct link *l)
 {
+    if (is_cut(l))
+        return;
     struct chan_connect_options o = {
         .address = l->address,
         .tls = l->links->tls,
@@ -391,17 +457,26 @@ static void dial(struct link *l)
     adopt(l, chan);
 }
 
-static void close_chan(struct link *l, const struct peer_update *u)
+static void close_chan(struct link *l, bool bye, const struct peer_update *u)
 {
-    struct chan *chan = TAKE(l->chan);
-    if (chan == NULL)
+    if (l->chan == NULL)
         return;
-    if (u->bye && l->links->n_guests < LINKS_GUESTS_MAX) {
+    if (bye)
+        release(l, delay_line_all(&l->line));
+    delay_line_free(&l->line);
+    struct chan *chan = TAKE(l->chan);
+    if (bye) {
         guest_new(l->links, chan, &leaving_handler);
         send_bye_and_close(l->links, chan, u->err, u->reason);
     } else {
         chan_free(chan);
     }
+}
+
+static bool can_say_bye(const struct link *l, const struct peer_update *u)
+{
+    return u->bye && l->chan != NULL && !l->out.cut &&
+           l->links->n_guests < LINKS_GUESTS_MAX;
 }
 
 /* The link is over: everybody hears of it, then the channel goes. */
@@ -412,9 +487,10 @@ static void apply_close(struct link *l, const struct peer_update *u)
         snprintf(l->last_reason, sizeof(l->last_reason), "%s", u->reason);
         log_failure(l, u->err, u->reason);
     }
+    bool bye = can_say_bye(l, u);
     drop_transfers(l);
-    fail_requests(l, u->bye);
-    close_chan(l, u);
+    fail_requests(l, bye);
+    close_chan(l, bye, u);
     if (u->down && !l->removed && l->links->handler->on_peer_down != NULL)
         l->links->handler->on_peer_down(l->links->user, l->id, u->err,
                                         u->reason);
@@ -703,6 +779,8 @@ static void link_on_data(struct chan *c, void *user)
     struct link *l = user;
     CHECK_OBJ(l, LINK_MAGIC);
     CHECK(l->chan == c);
+    if (l->in.cut)
+        return; /* it waits in the channel */
     link_enter(l);
     /* Not through step(): the deadline only moves away, and the timer notices
      * when it fires. */
@@ -730,6 +808,23 @@ static const struct chan_handler link_handler = {
     .on_close = link_on_close,
 };
 
+/* What waited is due, or can be read again. */
+static void on_impaired(struct ev_loop *ev, ev_timer *w, int revents)
+{
+    (void)ev;
+    (void)revents;
+    struct link *l = w->data;
+    CHECK_OBJ(l, LINK_MAGIC);
+    ev_timer_stop(ev, w); /* fed by links_impair, it may still be active */
+    if (l->chan == NULL)
+        return;
+    if (!l->out.cut)
+        release(l, delay_line_due(&l->line, clock_mono_us()));
+    arm_impaired(l);
+    if (l->peer.state >= PEER_PROVING && buf_len(chan_input(l->chan)) > 0)
+        link_on_data(l->chan, l);
+}
+
 /* An accepted channel has shaken hands: whose is it? */
 static void guest_on_open(struct chan *c, void *user)
 {
@@ -745,6 +840,10 @@ static void guest_on_open(struct chan *c, void *user)
                  "the certificate names no node of a cluster");
     else if ((l = find_node(links, id.node)) == NULL)
         snprintf(u.reason, sizeof(u.reason), "node %s is not a peer", id.node);
+    if (l != NULL && is_cut(l)) {
+        guest_free(g);
+        return;
+    }
     if (l != NULL &&
         peer_uri_check(&l->peer.expected, uri, u.reason) == ERR_OK) {
         g->chan = NULL; /* step() hands it to the link, or leaves it to us */
@@ -873,11 +972,14 @@ static void default_timing(struct peer_timing *t)
     if (t->silence_us == 0)
         t->silence_us = d->silence_us;
     if (t->ping_us == 0)
-        t->ping_us = t->silence_us / 4;
+        t->ping_us =
+            d->ping_us < t->silence_us / 4 ? d->ping_us : t->silence_us / 4;
     if (t->backoff_min_us == 0)
         t->backoff_min_us = d->backoff_min_us;
     if (t->backoff_max_us == 0)
         t->backoff_max_us = d->backoff_max_us;
+    if (t->refused_us == 0)
+        t->refused_us = d->refused_us;
 }
 
 static int own_hello(const struct links_options *o, struct err_msg *msg,
@@ -980,8 +1082,9 @@ static void discard(struct link *l)
     struct peer_update u;
     peer_step(&l->peer, &stop, &u);
     drop_transfers(l);
-    close_chan(l, &u);
+    close_chan(l, can_say_bye(l, &u), &u);
     ev_timer_stop(chan_loop_ev(links->cl), &l->timer);
+    ev_timer_stop(chan_loop_ev(links->cl), &l->impaired);
     link_leave(l);
 }
 
@@ -1042,6 +1145,9 @@ int links_add_peer(struct links *links, links_peer peer, const char *region,
               prng_u64(&links->prng));
     ev_timer_init(&l->timer, on_timer, 0., 0.);
     l->timer.data = l;
+    ev_timer_init(&l->impaired, on_impaired, 0., 0.);
+    l->impaired.data = l;
+    delay_line_init(&l->line, LINKS_OUTPUT_MAX);
     links->peers[links->n_peers++] = l;
     step_plain(l, PEER_EVENT_START);
     return ERR_OK;
@@ -1081,10 +1187,21 @@ int links_send_raft(struct links *links, links_peer to, uint64_t shard,
     err = codec_put_raft(&links->frame, shard, message, payloads);
     if (err != ERR_OK)
         return err;
+    size_t len = buf_len(&links->frame);
+    if (impairment_loses(&l->out, &links->prng)) {
+        buf_clear(&links->frame);
+        l->stats.raft_dropped++;
+        return ERR_OK; /* as the network does it: nobody is told */
+    }
     err = queue_frame(l, LINKS_RAFT_QUEUE_MAX);
     if (err == ERR_FULL)
         l->stats.raft_dropped++;
-    return err;
+    if (err != ERR_OK)
+        return err;
+    l->stats.raft_bytes_out += len;
+    if (message->type == RAFT_MSG_APPEND)
+        l->stats.raft_entries_out += message->append.bytes;
+    return ERR_OK;
 }
 
 int links_request(struct links *links, links_peer to, uint32_t kind,
@@ -1193,6 +1310,34 @@ int links_snapshot_ack(struct links *links, links_peer to,
     return err == ERR_OK ? queue_frame(l, LINKS_OUTPUT_MAX) : err;
 }
 
+/* -- impairing ---------------------------------------------------------------
+ */
+
+int links_impair(struct links *links, links_peer peer,
+                 enum impair_direction direction,
+                 const struct impairment *impairment)
+{
+    struct link *l = find(links, peer);
+    if (l == NULL)
+        return ERR_NOT_FOUND;
+    if (!impairment_ok(direction, impairment))
+        return ERR_INVALID;
+    bool was_cut = is_cut(l);
+    *(direction == IMPAIR_OUT ? &l->out : &l->in) = *impairment;
+    /* The hello takes its time, too. */
+    l->peer.timing.connect_us =
+        links->timing.connect_us + 2 * (l->out.delay_us + l->out.jitter_us);
+    if (l->chan != NULL && l->in.cut)
+        chan_read_stop(l->chan);
+    else if (l->chan != NULL)
+        chan_read_start(l->chan);
+    else if (was_cut && l->peer.state == PEER_DIALING)
+        dial(l);
+    /* The rest may call back, so it is the loop's. */
+    ev_feed_event(chan_loop_ev(links->cl), &l->impaired, EV_TIMER);
+    return ERR_OK;
+}
+
 /* -- looking at it ----------------------------------------------------------
  */
 
@@ -1205,7 +1350,9 @@ int links_get_stats(const struct links *links, links_peer peer,
     struct links_stats s = l->stats;
     s.state = l->peer.state;
     s.heard_us = l->peer.heard_us;
-    s.output_bytes = l->chan != NULL ? chan_output_len(l->chan) : 0;
+    s.output_bytes = unsent(l);
+    s.out = l->out;
+    s.in = l->in;
     s.requests_open = HASH_COUNT(l->pending);
     s.attempts = l->peer.attempts;
     s.last_reason = l->last_reason;

@@ -18,6 +18,16 @@
  * before the loop sleeps. Order is kept per peer, across kinds; nothing is kept
  * across a reconnect.
  *
+ * Pings leave every `timing.ping_us` (200 ms unless told otherwise) and are
+ * answered at once. Both carry the users' gossip, so that a number which the
+ * peer's gossip echoes proves a round trip within one round trip and a ping.
+ *
+ * A direction of a link can be impaired on purpose (impair.h, links_impair).
+ * Frames that wait for their time count as unsent, so every class keeps its
+ * limit: Raft messages beyond it are dropped, requests and chunks refused.
+ * While either direction is cut, no connection is made and none is accepted;
+ * the attempt ends as one to a silent network does.
+ *
  * A `struct links` belongs to one loop and thread. Callbacks come from the
  * loop, never from inside a links_* call, except links_free, which calls
  * nobody. Peers are named by the number the caller gave them (the node's Raft
@@ -34,6 +44,7 @@
 #include "node/base/clock.h"
 #include "node/base/err.h"
 #include "replication/codec.h"
+#include "replication/impair.h"
 #include "replication/link/chan_tls.h"
 #include "replication/peer.h"
 
@@ -170,20 +181,32 @@ int links_send_snapshot(struct links *links, links_peer to,
 int links_snapshot_ack(struct links *links, links_peer to,
                        const struct snapshot_ack *ack);
 
+/* -- impairments ----------------------------------------------------------- */
+
+/* Replaces the impairment of one direction, from now on. What waits already
+ * keeps its time and its order; what a cut held back is due when it heals.
+ * ERR_INVALID: impairment_ok says no. ERR_NOT_FOUND. */
+int links_impair(struct links *links, links_peer peer,
+                 enum impair_direction direction,
+                 const struct impairment *impairment);
+
 /* -- looking at it --------------------------------------------------------- */
 
 struct links_stats {
     enum peer_state state;
     usec_t rtt_us;       /* of the last ping; 0 before the first */
     usec_t heard_us;     /* monotonic; 0 when never */
-    size_t output_bytes; /* unsent */
+    size_t output_bytes; /* unsent, those that wait for their time included */
+    struct impairment out, in;
     uint32_t requests_open;
     uint32_t attempts; /* failed ones in a row */
     uint64_t connects; /* times the link came up */
     uint64_t frames_in, frames_out;
     uint64_t bytes_in, bytes_out; /* payloads and frame headers */
-    uint64_t raft_dropped;
-    uint64_t requests_refused; /* ERR_FULL given to links_request */
+    uint64_t raft_bytes_out;      /* of that: frames of Raft messages */
+    uint64_t raft_entries_out;    /* bytes of entries' payloads in them */
+    uint64_t raft_dropped;        /* also by an impairment */
+    uint64_t requests_refused;    /* ERR_FULL given to links_request */
     uint64_t requests_failed;
     uint64_t late_responses; /* arrived after their deadline */
     int last_err;            /* why the link was last lost or refused */

@@ -7,11 +7,12 @@
 #include "node/base/err.h"
 
 const struct peer_timing peer_timing_default = {
-    .connect_us = 5 * USEC_PER_SEC,
-    .ping_us = 250 * USEC_PER_MS,
+    .connect_us = 1500 * USEC_PER_MS,
+    .ping_us = 200 * USEC_PER_MS,
     .silence_us = 1 * USEC_PER_SEC,
     .backoff_min_us = 50 * USEC_PER_MS,
-    .backoff_max_us = 2 * USEC_PER_SEC,
+    .backoff_max_us = 500 * USEC_PER_MS,
+    .refused_us = 2 * USEC_PER_SEC,
 };
 
 const char *peer_state_name(enum peer_state state)
@@ -153,7 +154,8 @@ void peer_init(struct peer *p, const struct peer_hello *own,
     CHECK(timing->connect_us > 0 && timing->ping_us > 0);
     CHECK(timing->silence_us > timing->ping_us);
     CHECK(timing->backoff_min_us > 0 &&
-          timing->backoff_min_us <= timing->backoff_max_us);
+          timing->backoff_min_us <= timing->backoff_max_us &&
+          timing->refused_us > 0);
     *p = (struct peer){
         .own = *own,
         .expected = *expected,
@@ -214,7 +216,7 @@ static void begin_streaming(struct peer *p, const struct peer_hello *hello,
 /* Rule 5: how long to wait before the next attempt. */
 static usec_t backoff(struct peer *p, int err)
 {
-    usec_t pause = p->timing.backoff_max_us;
+    usec_t pause = p->timing.refused_us;
     if (!is_refusal(err)) {
         pause = p->timing.backoff_min_us;
         for (uint32_t i = 1;

@@ -25,8 +25,9 @@
  *     so late that it says more about us than about the peer.
  *  5. Each failed attempt doubles the pause, up to `backoff_max_us`; the pause
  *     is drawn from its upper half. A link that streamed for longer than
- *     `backoff_max_us` begins anew. A refusal (our or theirs) pauses for the
- *     maximum at once: it needs a person.
+ *     `backoff_max_us` begins anew. The maximum is short, because it is what a
+ *     region that comes back waits for. A refusal (our or theirs) pauses for
+ *     `refused_us`: it needs a person.
  */
 #ifndef BASTIDE_REPLICATION_PEER_H
 #define BASTIDE_REPLICATION_PEER_H
@@ -81,6 +82,7 @@ struct peer_timing {
     usec_t silence_us;     /* without a byte for that long: lost */
     usec_t backoff_min_us; /* first pause */
     usec_t backoff_max_us;
+    usec_t refused_us; /* pause after a refusal */
 };
 extern const struct peer_timing peer_timing_default;
 

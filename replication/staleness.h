@@ -41,13 +41,14 @@
  * STALENESS_FRESH_US is less than the smallest T (1 s), by a margin for drift.
  * The governor besides refuses writes while the oldest entry that a counted
  * node has not seen is older than 0.8 T, so that a live region never lags so
- * far that losing the write region would lose more than T. Times per LSN come
- * from a ring of samples, a sixteenth of T apart or less; an age is never
- * understated, except for entries older than the leadership, which count from
- * its beginning.
+ * far that losing the write region would lose more than T. When an entry was
+ * logged is known from samples, closer together the younger they are: an age is
+ * never understated, and overstated by an eighth at most. What was logged
+ * before the leadership began counts as logged then.
  *
  * LSNs also count a leader's own entries (NOOP, CONFIG), which no client sees:
- * the lag in writes is at most the lag in LSNs.
+ * the lag in writes is at most the lag in LSNs. A leader's own entries are not
+ * asked for here.
  */
 #ifndef BASTIDE_REPLICATION_STALENESS_H
 #define BASTIDE_REPLICATION_STALENESS_H
@@ -66,8 +67,12 @@
 /* A silent node is trusted again when the oldest entry it has not seen is
  * younger than half of T, and younger than this if it lags more than K. */
 #define STALENESS_REJOIN_US USEC_PER_SEC
-/* Samples of (LSN, time): they reach back at least 2 T. */
-#define STALENESS_SAMPLES 64
+/* Samples of (LSN, time): enough for one every STALENESS_SAMPLE_US at first,
+ * and one for every eighth of an age, up to the longest T there is (a day). */
+#define STALENESS_SAMPLES 320
+#define STALENESS_SAMPLE_US (5 * USEC_PER_MS)
+/* Members, and those that left and may still be fresh. */
+#define STALENESS_NODES_MAX (2 * RAFT_MEMBERS_MAX)
 /* What a refused client is told to wait lies between these. */
 #define STALENESS_RETRY_MIN_MS 5
 #define STALENESS_RETRY_MAX_MS 2000
@@ -88,22 +93,23 @@ struct staleness_sample {
 struct staleness_node {
     raft_id id;
     raft_region region;
+    bool member;     /* else it left, and is forgotten when its lease is over */
     bool trusted;    /* echoes are let through */
     bool known;      /* it answered this leadership */
     uint64_t seen;   /* 0 until then */
     usec_t lease_us; /* it counts until then at least */
+    usec_t delay_us; /* how long after its logging `seen` was heard of */
 };
 
 /* Of one leadership, in the shard that leads. */
 struct staleness {
     struct staleness_bound bound;
-    bool leading;
     uint64_t last_lsn;
-    struct staleness_node nodes[RAFT_MEMBERS_MAX];
+    struct staleness_node nodes[STALENESS_NODES_MAX];
     uint32_t n_nodes;
-    struct staleness_sample samples[STALENESS_SAMPLES];
-    uint32_t first_sample, n_samples;
-    /* Without looking further, LSNs up to `pass_lsn` are accepted until
+    struct staleness_sample samples[STALENESS_SAMPLES]; /* ascending */
+    uint32_t n_samples;
+    /* Without looking further, LSNs up to `pass_lsn` are accepted before
      * `pass_us`. */
     uint64_t pass_lsn;
     usec_t pass_us;
@@ -115,29 +121,34 @@ enum staleness_verdict {
     STALENESS_LEARN,  /* some node's state is not known yet: UNAVAILABLE */
 };
 
+/* No bound. */
 void staleness_init(struct staleness *g);
-/* The account's bound, at any time. */
+/* The account's bound, at any time. Where there was none, members are to be
+ * told anew (staleness_member, staleness_heard). */
 void staleness_set_bound(struct staleness *g, usec_t now,
                          const struct staleness_bound *bound);
-/* This node began to lead: its log ends at `last_lsn`. Or it ceased to. */
+/* This node begins to lead, with a log that ends at `last_lsn`; the members
+ * follow. Nothing below is asked of a node that does not lead. */
 void staleness_lead(struct staleness *g, usec_t now, uint64_t last_lsn);
-void staleness_stop(struct staleness *g);
-/* The log's end, whenever it may have grown. */
+/* The log's end, whenever it has grown. */
 void staleness_logged(struct staleness *g, usec_t now, uint64_t last_lsn);
-/* The members other than the leader, whenever they may have changed. */
-void staleness_members(struct staleness *g, usec_t now, raft_id self,
-                       const struct raft_config *config);
-/* A node's newest reply came at `heard_us` and told `seen`. */
+/* Every member but the leader itself, at the beginning and whenever they
+ * change; who is not named again has left. `begins`: the leadership, or the
+ * bound, begins, so that the node may be fresh by what came before. */
+void staleness_members_begin(struct staleness *g);
+void staleness_member(struct staleness *g, usec_t now, raft_id id,
+                      raft_region region, bool begins);
+/* A node's newest reply of this leadership came at `heard_us` and told `seen`
+ * (above 0). Before the echo that names this reply goes out. */
 void staleness_heard(struct staleness *g, usec_t now, raft_id id, uint64_t seen,
                      usec_t heard_us);
 /* Whether the node's echo may go out with an append now. */
 bool staleness_trusts(struct staleness *g, usec_t now, raft_id id);
-/* Whether an entry with this LSN may be accepted; else when to try again. */
+/* Whether an entry with this LSN may be accepted. If not: when to try again. */
 enum staleness_verdict staleness_admit(struct staleness *g, usec_t now,
                                        uint64_t lsn,
                                        uint32_t *retry_after_ms_out);
-/* How long ago `lsn` was logged: never less, but for what was logged before the
- * leadership began. 0 for an LSN that is not logged. */
+/* How long ago `lsn` was logged; 0 for an LSN that is not. */
 usec_t staleness_age(const struct staleness *g, usec_t now, uint64_t lsn);
 
 #endif

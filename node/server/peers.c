@@ -339,6 +339,23 @@ static void format_address(const struct config_addr *a, char *out, size_t size)
     snprintf(out, size, form, a->host, a->port);
 }
 
+struct impairment peers_latency(const struct config *c, const char *region)
+{
+    /* Half of the round trip in each direction. */
+    return (struct impairment){.delay_us =
+                                   config_rtt_us(c, c->region, region) / 2};
+}
+
+static void peers_slow_down(struct peers *p, uint32_t id, const char *region)
+{
+    struct impairment i = peers_latency(p->worker->node->config, region);
+    CHECK(links_impair(p->links, id, IMPAIR_OUT, &i) == ERR_OK);
+    if (i.delay_us > 0)
+        log_warn("what is sent to this node is delayed, as configured",
+                 LOG_STR("peer", peer_find(p, id)->name),
+                 LOG_UINT("delay_us", i.delay_us));
+}
+
 static int peers_add_all(struct peers *p, struct err_msg *msg)
 {
     const struct config *c = p->worker->node->config;
@@ -357,6 +374,7 @@ static int peers_add_all(struct peers *p, struct err_msg *msg)
                 return err_set(msg, err, "peer %s: %s", n->name, err_text(err));
             p->list[p->count++] =
                 (struct peer_entry){.id = n->id, .name = n->name};
+            peers_slow_down(p, n->id, region->name);
         }
     }
     return ERR_OK;
@@ -382,6 +400,7 @@ int peers_create(struct worker *w, struct err_msg *msg,
                                     .user = p};
     options.timing.silence_us =
         (usec_t)c->timeouts.link_silence_ms * USEC_PER_MS;
+    options.timing.ping_us = 0; /* what goes with the silence */
     options.timing.connect_us = (usec_t)c->timeouts.connect_ms * USEC_PER_MS;
     int err = links_create(w->chans, &options, msg, &p->links);
     if (err == ERR_OK)

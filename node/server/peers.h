@@ -21,6 +21,8 @@ void peers_send_raft(struct worker *from, uint16_t shard,
 
 /* Worker 0 only. */
 struct links *peers_links(struct peers *p);
+/* What the setting `latency` does to frames for a node of that region. */
+struct impairment peers_latency(const struct config *c, const char *region);
 /* Whether the link to a node is up. */
 bool peers_up(const struct peers *p, uint32_t node_id);
 /* An operation's encoded form to a node; see links_request. The task is found

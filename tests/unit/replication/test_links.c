@@ -508,6 +508,183 @@ static void a_hung_peer_is_noticed_by_its_silence(void **state)
     world_close(&w);
 }
 
+/* -- tests: impairments -----------------------------------------------------
+ */
+
+static void impair(struct node *n, links_peer peer, enum impair_direction dir,
+                   struct impairment i)
+{
+    assert_int_equal(links_impair(n->links, peer, dir, &i), ERR_OK);
+}
+
+static void delayed_frames_arrive_later_and_in_order(void **state)
+{
+    (void)state;
+    struct world w = {.timing = {.silence_us = 2 * USEC_PER_SEC}};
+    world_up(&w);
+    struct impairment slow = {.delay_us = 40000, .jitter_us = 5000};
+    impair(&w.a, PEER_B, IMPAIR_OUT, slow);
+    impair(&w.b, PEER_A, IMPAIR_OUT, slow);
+    usec_t start = clock_mono_us();
+    for (uint64_t i = 0; i < ORDERED; i++)
+        send_append(&w.a, PEER_A, PEER_B, i, i % 9);
+    uint64_t id;
+    assert_int_equal(
+        links_request(w.a.links, PEER_B, 3, 4000, bytes_str("q"), &id), ERR_OK);
+    struct links_stats s;
+    assert_int_equal(links_get_stats(w.a.links, PEER_B, &s), ERR_OK);
+    assert_int_equal(s.out.delay_us, 40000);
+    assert_true(s.output_bytes > ORDERED);
+    assert_true(s.raft_bytes_out > s.raft_entries_out);
+    WAIT_FOR(&w, w.b.raft_next > 0);
+    assert_true(clock_mono_us() - start >= 40000);
+    WAIT_FOR(&w, w.b.raft_next == ORDERED);
+    WAIT_FOR(&w, w.a.responses == 1);
+    assert_true(clock_mono_us() - start >= 80000);
+    WAIT_FOR(&w, links_get_stats(w.a.links, PEER_B, &s) == ERR_OK &&
+                     s.rtt_us >= 80000);
+    assert_int_equal(w.a.downs + w.b.downs, 0);
+    /* Without impairment the link is fast again, and the order still holds. */
+    send_append(&w.a, PEER_A, PEER_B, ORDERED, 1);
+    impair(&w.a, PEER_B, IMPAIR_OUT, (struct impairment){.delay_us = 0});
+    send_append(&w.a, PEER_A, PEER_B, ORDERED + 1, 1);
+    WAIT_FOR(&w, w.b.raft_next == ORDERED + 2);
+    impair(&w.b, PEER_A, IMPAIR_OUT, (struct impairment){.delay_us = 0});
+    WAIT_FOR(&w, links_get_stats(w.a.links, PEER_B, &s) == ERR_OK &&
+                     s.rtt_us < 40000 && s.output_bytes == 0);
+    world_close(&w);
+}
+
+static const struct impairment cut = {.cut = true};
+static const struct impairment healthy = {.cut = false};
+
+/* Cut as `out` of a and/or of b say; each end knows both directions. */
+static void cut_both_ends(struct world *w, bool a_to_b, bool b_to_a)
+{
+    impair(&w->a, PEER_B, IMPAIR_OUT, a_to_b ? cut : healthy);
+    impair(&w->b, PEER_A, IMPAIR_IN, a_to_b ? cut : healthy);
+    impair(&w->b, PEER_A, IMPAIR_OUT, b_to_a ? cut : healthy);
+    impair(&w->a, PEER_B, IMPAIR_IN, b_to_a ? cut : healthy);
+}
+
+static void a_cut_is_noticed_by_silence_and_heals(void **state)
+{
+    (void)state;
+    static const struct {
+        bool a_to_b, b_to_a;
+    } cuts[] = {{true, true}, {true, false}, {false, true}};
+    for (size_t i = 0; i < ARRAY_LEN(cuts); i++) {
+        struct world w = {.timing = {.connect_us = 300 * USEC_PER_MS}};
+        world_up(&w);
+        cut_both_ends(&w, cuts[i].a_to_b, cuts[i].b_to_a);
+        usec_t start = clock_mono_us();
+        WAIT_FOR(&w, w.a.downs == 1 && w.b.downs == 1);
+        assert_true(clock_mono_us() - start >= 200 * USEC_PER_MS);
+        /* Whom nothing reaches any more notices the silence; with the
+         * connection it closes the other end, if not by its own silence. */
+        assert_true(w.a.down_err == ERR_TIMEOUT || w.b.down_err == ERR_TIMEOUT);
+        struct links_stats s = {0};
+        WAIT_FOR(&w,
+                 links_get_stats(w.a.links, PEER_B, &s) == ERR_OK &&
+                     strcmp(s.last_reason, "could not connect in time") == 0);
+        run_for(&w, 500 * USEC_PER_MS);
+        assert_int_equal(w.a.ups + w.b.ups, 2);
+        start = clock_mono_us();
+        cut_both_ends(&w, false, false);
+        WAIT_FOR(&w, w.a.ups == 2 && w.b.ups == 2);
+        assert_true(clock_mono_us() - start < USEC_PER_SEC);
+        world_close(&w);
+    }
+}
+
+static void a_short_cut_loses_nothing(void **state)
+{
+    (void)state;
+    struct world w = {.timing = {.silence_us = 2 * USEC_PER_SEC}};
+    world_up(&w);
+    for (uint64_t i = 0; i < 100; i++) {
+        /* Either side of the wire may be the one that knows of the cut. */
+        impair(&w.a, PEER_B, IMPAIR_OUT, i % 10 == 3 ? cut : healthy);
+        impair(&w.b, PEER_A, IMPAIR_IN, i % 10 == 7 ? cut : healthy);
+        send_append(&w.a, PEER_A, PEER_B, i, i % 9);
+        ev_run(w.ev, EVRUN_NOWAIT);
+    }
+    impair(&w.a, PEER_B, IMPAIR_OUT, cut);
+    send_append(&w.a, PEER_A, PEER_B, 100, 1);
+    run_for(&w, 50 * USEC_PER_MS);
+    assert_true(w.b.raft_next <= 100);
+    impair(&w.a, PEER_B, IMPAIR_OUT, healthy);
+    impair(&w.b, PEER_A, IMPAIR_IN, healthy);
+    WAIT_FOR(&w, w.b.raft_next == 101);
+    assert_int_equal(w.a.downs + w.b.downs, 0);
+    world_close(&w);
+}
+
+static void a_request_that_waits_when_the_link_ends_never_left(void **state)
+{
+    (void)state;
+    struct world w = {.timing = {.silence_us = 300 * USEC_PER_MS}};
+    world_up(&w);
+    uint64_t id;
+    impair(&w.a, PEER_B, IMPAIR_OUT, cut);
+    assert_int_equal(
+        links_request(w.a.links, PEER_B, 3, 9000, bytes_str("x"), &id), ERR_OK);
+    WAIT_FOR(&w, w.a.downs == 1);
+    assert_int_equal(w.a.unseen, 1);
+    assert_int_equal(w.b.requests, 0);
+    /* What waited does not leave by the next connection. */
+    impair(&w.a, PEER_B, IMPAIR_OUT, healthy);
+    WAIT_FOR(&w, w.a.ups == 2);
+    assert_int_equal(
+        links_request(w.a.links, PEER_B, 3, 9000, bytes_str("y"), &id), ERR_OK);
+    WAIT_FOR(&w, w.a.responses == 1);
+    assert_int_equal(w.b.requests, 1);
+    assert_string_equal(w.a.response, "y");
+    world_close(&w);
+}
+
+static void only_raft_messages_are_lost(void **state)
+{
+    (void)state;
+    struct world w = {.ev = NULL};
+    world_up(&w);
+    impair(&w.a, PEER_B, IMPAIR_OUT,
+           (struct impairment){.loss_permille = 1000});
+    for (uint64_t i = 0; i < 10; i++)
+        send_append(&w.a, PEER_A, PEER_B, i, 1);
+    uint64_t id;
+    assert_int_equal(
+        links_request(w.a.links, PEER_B, 3, 1000, bytes_str("q"), &id), ERR_OK);
+    WAIT_FOR(&w, w.a.responses == 1);
+    assert_int_equal(w.b.raft_got, 0);
+    struct links_stats s;
+    assert_int_equal(links_get_stats(w.a.links, PEER_B, &s), ERR_OK);
+    assert_int_equal(s.raft_dropped, 10);
+    struct impairment wrong = {.loss_permille = 1001};
+    assert_int_equal(links_impair(w.a.links, PEER_B, IMPAIR_OUT, &wrong),
+                     ERR_INVALID);
+    assert_int_equal(links_impair(w.a.links, 9, IMPAIR_OUT, &cut),
+                     ERR_NOT_FOUND);
+    world_close(&w);
+}
+
+/* A node stops, or a peer is removed, while frames wait. */
+static void what_waits_leaves_before_a_farewell(void **state)
+{
+    (void)state;
+    struct world w = {.ev = NULL};
+    world_up(&w);
+    impair(&w.a, PEER_B, IMPAIR_OUT,
+           (struct impairment){.delay_us = 5 * USEC_PER_SEC});
+    for (uint64_t i = 0; i < 10; i++)
+        send_append(&w.a, PEER_A, PEER_B, i, 1);
+    links_free(TAKE(w.a.links));
+    WAIT_FOR(&w, w.b.downs == 1);
+    assert_int_equal(w.b.raft_next, 10);
+    assert_int_equal(w.b.down_err, ERR_EOF);
+    world_close(&w);
+}
+
 /* -- tests: back-pressure ---------------------------------------------------
  */
 
@@ -998,6 +1175,12 @@ int main(void)
         cmocka_unit_test(a_dead_process_is_noticed_at_once),
         cmocka_unit_test(a_restarted_peer_is_found_again),
         cmocka_unit_test(a_hung_peer_is_noticed_by_its_silence),
+        cmocka_unit_test(delayed_frames_arrive_later_and_in_order),
+        cmocka_unit_test(a_cut_is_noticed_by_silence_and_heals),
+        cmocka_unit_test(a_short_cut_loses_nothing),
+        cmocka_unit_test(a_request_that_waits_when_the_link_ends_never_left),
+        cmocka_unit_test(only_raft_messages_are_lost),
+        cmocka_unit_test(what_waits_leaves_before_a_farewell),
         cmocka_unit_test(raft_messages_are_dropped_when_full),
         cmocka_unit_test(snapshots_keep_to_their_window),
         cmocka_unit_test(wrong_certificates_are_refused),

@@ -21,6 +21,7 @@ static const struct peer_timing timing = {
     .silence_us = 1000,
     .backoff_min_us = 50,
     .backoff_max_us = 800,
+    .refused_us = 2000,
 };
 
 static struct peer_hello hello_of(const char *region, const char *node)
@@ -214,7 +215,8 @@ static void a_wrong_certificate_is_refused(void **state)
     assert_string_equal(u.reason, "region is north, expected west");
     /* A refusal pauses for the upper half of the maximum at once. */
     assert_int_equal(p.state, PEER_BACKOFF);
-    assert_true(peer_deadline(&p) >= 1 + 400 && peer_deadline(&p) <= 1 + 800);
+    assert_true(peer_deadline(&p) >= 1 + timing.refused_us / 2 &&
+                peer_deadline(&p) <= 1 + timing.refused_us);
 }
 
 static void refused_hello(struct peer_hello h, int err, const char *reason)
