@@ -26,7 +26,8 @@ static void tell_epoch(struct steer *st, usec_t now,
     st->told = rec->epoch;
     enum raft_ack ack = govern_ack(rec);
     shard_decide(s, now, rec->epoch,
-                 ack == RAFT_ACK_REGION ? rec->write_region : 0, (uint8_t)ack);
+                 ack == RAFT_ACK_REGION ? rec->write_region : 0, (uint8_t)ack,
+                 rec->recovered_epoch);
 }
 
 /* The decision's epoch does not change with `down`. */

@@ -232,7 +232,7 @@ int shard_change(struct shard *s, usec_t now, const struct raft_config *target);
  * replica of the new region campaigns at once. Telling it again is harmless,
  * and needed after a start. */
 void shard_decide(struct shard *s, usec_t now, uint32_t epoch,
-                  raft_region write_region, uint8_t ack);
+                  raft_region write_region, uint8_t ack, uint32_t recovered);
 /* An operator declared the survivors of `config` the whole cluster
  * (RAFT_EV_RECOVER). Errors of that event. */
 int shard_recover(struct shard *s, usec_t now,
