@@ -71,6 +71,9 @@ int account_check(const struct cosmos_account *account, struct err_msg *msg)
     if (account->write_region >= account->region_count)
         return err_set(msg, ERR_INVALID,
                        "the write region is none of the account's regions");
+    if (!account->removed && account->own_region >= account->region_count)
+        return err_set(msg, ERR_INVALID,
+                       "the node's region is none of the account's regions");
     for (size_t i = 0; i < account->region_count; i++) {
         int err = region_check(&account->regions[i], msg);
         if (err != ERR_OK)
@@ -90,17 +93,34 @@ static void write_location(struct json_writer *w,
     json_write_object_end(w);
 }
 
+/* The region that is named as writable: cosmos.h says why it need not be the
+ * write region. */
+static size_t first_region(const struct cosmos_account *account)
+{
+    if (!account->regions[account->write_region].down)
+        return account->write_region;
+    for (size_t i = 0; i < account->region_count; i++) {
+        if (!account->regions[i].down)
+            return i;
+    }
+    return account->write_region;
+}
+
 static void write_locations(struct json_writer *w,
                             const struct cosmos_account *account)
 {
+    size_t first = first_region(account);
     json_write_key(w, "writableLocations");
     json_write_array_begin(w);
-    write_location(w, &account->regions[account->write_region]);
+    write_location(w, &account->regions[first]);
     json_write_array_end(w);
     json_write_key(w, "readableLocations");
     json_write_array_begin(w);
-    for (size_t i = 0; i < account->region_count; i++)
-        write_location(w, &account->regions[i]);
+    write_location(w, &account->regions[first]);
+    for (size_t i = 0; i < account->region_count; i++) {
+        if (i != first && !account->regions[i].down)
+            write_location(w, &account->regions[i]);
+    }
     json_write_array_end(w);
 }
 
@@ -170,6 +190,23 @@ int account_format(const struct cosmos_account *account, struct buf *out)
     return json_writer_end(&w);
 }
 
+static void set_place(struct cosmos_place *p,
+                      const struct cosmos_account *account)
+{
+    *p = (struct cosmos_place){
+        .level = account->consistency.level,
+        .removed = account->removed,
+        .refuse_writes = account->refuse_writes && !account->removed &&
+                         account->own_region != account->write_region,
+        .isolated = account->isolated,
+    };
+    snprintf(p->id, sizeof(p->id), "%s", account->id);
+    snprintf(p->write_region, sizeof(p->write_region), "%s",
+             account->regions[account->write_region].name);
+    if (account->reason != NULL)
+        snprintf(p->reason, sizeof(p->reason), "%s", account->reason);
+}
+
 int cosmos_set_account(struct cosmos *c, const struct cosmos_account *account,
                        struct err_msg *msg)
 {
@@ -188,7 +225,7 @@ int cosmos_set_account(struct cosmos *c, const struct cosmos_account *account,
     c->account_json =
         mem_strndup((const char *)buf_bytes(&json), buf_len(&json));
     buf_free(&json);
-    c->consistency = account->consistency.level;
+    set_place(&c->place, account);
     return ERR_OK;
 }
 

@@ -4,6 +4,7 @@
 
 #include "node/base/mem.h"
 #include "node/base/text.h"
+#include "node/cosmos/level.h"
 #include "node/cosmos/page.h"
 #include "node/cosmos/reply.h"
 
@@ -103,6 +104,7 @@ static void call_reset(struct call *c)
     c->attempts = 0;
     c->range = 0;
     c->lsn = c->term = 0;
+    c->behind = false;
 }
 
 void call_end(struct call *c)
@@ -174,8 +176,7 @@ void call_submit(struct call *c, call_done *done)
     do {
         turn = (struct call_turn){false, false};
         c->turn = &turn;
-        backend_submit(backend, &c->op, c->cosmos->config.op_timeout_us,
-                       on_op_done, c);
+        backend_submit(backend, &c->op, level_timeout(c), on_op_done, c);
     } while (!turn.ended && turn.again);
     if (!turn.ended)
         c->turn = NULL;
@@ -210,7 +211,10 @@ static void barrier(struct call *c, uint64_t lsn, call_step *then,
 void call_sync_catalog(struct call *c, uint64_t lsn, call_step *then)
 {
     c->looked_again = true;
-    barrier(c, lsn, then, on_synced);
+    if (c->cosmos->place.isolated)
+        then(c);
+    else
+        barrier(c, lsn, then, on_synced);
 }
 
 void call_await_catalog(struct call *c, uint64_t lsn, call_step *then)
@@ -279,6 +283,9 @@ static void resolve(struct call *c)
         found(c);
     } else if (!c->looked_again) {
         call_sync_catalog(c, 0, resolve);
+    } else if (c->cosmos->place.isolated) {
+        /* It may well exist: others may have made it since. */
+        reply_fail(c, FAIL_ISOLATED);
     } else {
         reply_fail(c, failure);
     }

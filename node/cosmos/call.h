@@ -51,12 +51,24 @@ struct call_turn {
     bool ended; /* the call is gone */
 };
 
+/* What of the account decides about requests (struct cosmos_account). */
+struct cosmos_place {
+    enum consistency_level level;
+    bool removed;
+    bool refuse_writes; /* and this is not the write region */
+    bool isolated;
+    char id[COSMOS_NAME_MAX + 1];
+    char write_region[COSMOS_NAME_MAX + 1];
+    char reason[COSMOS_REASON_MAX + 1];
+};
+
 struct cosmos {
     uint32_t magic;
     struct cosmos_config config; /* `account` not valid after start-up */
     char *account_json;
-    enum consistency_level consistency;
-    size_t read_regions;
+    struct cosmos_place place;
+    struct session_floor *floor;
+    bool owns_floor;
     struct json json;   /* the worker's parser */
     struct buf scratch; /* short texts, between two waits */
     struct prng prng;   /* activity and operation ids: unique, not secret */
@@ -75,6 +87,7 @@ struct call {
     char activity[RNG_UUID_LEN + 1];
     usec_t started_us;
     double charge;
+    enum consistency_level level; /* of its reads */
 
     /* What the path names, once call_resolve found it; counted references. */
     struct catalog_database *database;
@@ -102,6 +115,7 @@ struct call {
     bool item_level; /* responses carry range, session and paths */
     uint64_t lsn;
     uint64_t term;
+    bool behind; /* the answer is 404/1002: it repeats the client's token */
     bool by_rid; /* the path names the item by its RID */
 
     struct page *page; /* feeds and queries; owned, page_free */
@@ -140,7 +154,8 @@ struct op *call_op(struct call *c, enum op_kind kind, uint16_t shard);
  * that long chains of operations do not deepen the stack. */
 void call_submit(struct call *c, call_done *done);
 /* Waits until this node has `lsn` of the meta shard (0: everything acknowledged
- * so far), then goes on. Answers the request when that cannot be had. */
+ * so far), then goes on. Answers the request when that cannot be had; but on an
+ * isolated node goes on at once with what is known here. */
 void call_sync_catalog(struct call *c, uint64_t lsn, call_step *then);
 /* The same after a successful write at `lsn`, whose answer must not become a
  * failure any more: goes on in any case. */

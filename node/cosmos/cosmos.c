@@ -7,6 +7,7 @@
 #include "node/base/text.h"
 #include "node/cosmos/account.h"
 #include "node/cosmos/call.h"
+#include "node/cosmos/level.h"
 #include "node/cosmos/reply.h"
 
 /* Short texts of one request: ids, names. */
@@ -29,6 +30,8 @@ int cosmos_new(const struct cosmos_config *config, struct cosmos **cosmos_out,
     memset(&c->config.account, 0, sizeof(c->config.account));
     json_init(&c->json);
     buf_init(&c->scratch, COSMOS_SCRATCH_MAX);
+    c->owns_floor = config->floor == NULL;
+    c->floor = c->owns_floor ? session_floor_new(SHARD_MAX) : config->floor;
     prng_seed(&c->prng, rng_u64());
     int err = cosmos_set_account(c, &config->account, msg);
     if (err != ERR_OK) {
@@ -53,6 +56,8 @@ void cosmos_free(struct cosmos *c)
     json_free(&c->json);
     buf_free(&c->scratch);
     mem_free(c->account_json);
+    if (c->owns_floor)
+        session_floor_free(c->floor);
     c->magic = 0;
     mem_free(c);
 }
@@ -74,20 +79,27 @@ void cosmos_address(const struct keyed_hash *hash, uint32_t container,
 
 /* ---- authorization ------------------------------------------------------- */
 
-/* What a read-only key may not do: all but reading, queries and query plans;
- * and reading permissions, which hold tokens that may write. */
-static bool needs_write(const struct call *c)
+/* Whether a request changes something: all but reading, queries and query
+ * plans. */
+static bool writes(const struct call *c)
 {
-    static const char permissions[] = "permissions";
-    if (c->path.count >= 5 &&
-        bytes_equal(c->path.segments[4], bytes_str(permissions)))
-        return true;
     if (c->http->method == HTTP_METHOD_GET ||
         c->http->method == HTTP_METHOD_HEAD)
         return false;
     return c->http->method != HTTP_METHOD_POST ||
            !(cosmos_headers_query(&c->headers) ||
              cosmos_header_true(c->headers.is_query_plan));
+}
+
+/* What a read-only key may not do: changing something, and reading
+ * permissions, which hold tokens that may write. */
+static bool needs_write(const struct call *c)
+{
+    static const char permissions[] = "permissions";
+    if (c->path.count >= 5 &&
+        bytes_equal(c->path.segments[4], bytes_str(permissions)))
+        return true;
+    return writes(c);
 }
 
 static enum cosmos_failure auth_failure(enum auth_result result)
@@ -166,47 +178,6 @@ static void dispatch(struct call *c)
         handler(c);
 }
 
-/* Elements of a session token: `<range>:<state>`, joined by commas. Reads are
- * linearizable, so what the states say is not needed; only the form counts. */
-static bool session_valid(struct bytes token)
-{
-    bool colon = false;
-    size_t digits = 0;
-    for (size_t i = 0; i < token.len; i++) {
-        uint8_t b = token.data[i];
-        if (b == ',' && colon && digits > 0) {
-            colon = false;
-            digits = 0;
-        } else if (b == ':' && !colon && digits > 0) {
-            colon = true;
-            digits = 0;
-        } else if (b >= '0' && b <= '9') {
-            digits++;
-        } else if (!colon || (b != '#' && b != '=' && b != '-')) {
-            return false;
-        }
-    }
-    return token.len == 0 || (colon && digits > 0);
-}
-
-/* Headers that every request may carry; false after answering. */
-static bool common_headers_valid(struct call *c)
-{
-    const struct cosmos_headers *h = &c->headers;
-    enum consistency_level level;
-    if (h->consistency.len > 0 &&
-        (consistency_parse(h->consistency, &level) != ERR_OK ||
-         level < c->cosmos->consistency)) {
-        reply_fail(c, FAIL_CONSISTENCY);
-        return false;
-    }
-    if (!session_valid(h->session_token)) {
-        reply_fail(c, FAIL_SESSION_MALFORMED);
-        return false;
-    }
-    return true;
-}
-
 static void on_request(struct http_request *http, void *user)
 {
     struct cosmos *cosmos = user;
@@ -219,7 +190,7 @@ static void on_request(struct http_request *http, void *user)
     if (err == ERR_MALFORMED || err == ERR_LIMIT)
         reply_fail_text(c, FAIL_BAD_REQUEST,
                         "The request path is malformed or too long");
-    else if (!authorized(c) || !common_headers_valid(c))
+    else if (!authorized(c) || !level_take(c) || !level_admit(c, writes(c)))
         return;
     else if (err == ERR_NOT_FOUND)
         reply_fail(c, FAIL_ROUTE);

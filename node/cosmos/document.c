@@ -4,6 +4,7 @@
 
 #include "node/cosmos/charge.h"
 #include "node/cosmos/document.h"
+#include "node/cosmos/level.h"
 #include "node/cosmos/reply.h"
 
 /* Segments of a path that addresses a document. */
@@ -230,6 +231,7 @@ static void document_read_found(struct call *c)
     if (!header_key(c) || !document_op(c, OP_READ, path_id(c)))
         return;
     call_conditions(c, true);
+    level_op(c, c->range);
     call_submit(c, document_read_done);
 }
 

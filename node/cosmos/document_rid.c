@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "node/cosmos/level.h"
 #include "node/cosmos/reply.h"
 
 static const char rid_query[] = "SELECT VALUE c.id FROM c WHERE c._rid = @rid";
@@ -57,6 +58,10 @@ static void rid_scan(struct call *c, struct bytes after)
     op->max_bytes = OP_PAGE_MAX;
     op->query = bytes_str(rid_query);
     op->params = bytes_of(buf_bytes(&c->text), buf_len(&c->text));
+    /* A write must find what there is, wherever its client last was. */
+    if (c->http->method == HTTP_METHOD_GET ||
+        c->http->method == HTTP_METHOD_HEAD)
+        level_op(c, c->range);
     call_submit(c, rid_scanned);
 }
 

@@ -31,6 +31,7 @@
     X(continuation, "x-ms-continuation")                                       \
     X(session_token, "x-ms-session-token")                                     \
     X(consistency, "x-ms-consistency-level")                                   \
+    X(hub_only, "x-ms-cosmos-hub-region-processing-only")                      \
     X(is_upsert, "x-ms-documentdb-is-upsert")                                  \
     X(is_query, "x-ms-documentdb-isquery")                                     \
     X(is_query_plan, "x-ms-cosmos-is-query-plan-request")                      \

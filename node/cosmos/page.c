@@ -6,6 +6,7 @@
 #include "node/base/mem.h"
 #include "node/base/text.h"
 #include "node/cosmos/charge.h"
+#include "node/cosmos/level.h"
 #include "node/cosmos/reply.h"
 
 /* Room in the envelope's buffer beside the rows. */
@@ -38,6 +39,9 @@ struct page *page_new(struct call *c)
     buf_init(&p->merge_request, OP_MERGE_REQUEST_MAX);
     buf_init(&p->body, OP_PAGE_MAX + OP_BODY_MAX + PAGE_ENVELOPE_MAX);
     buf_init(&p->storage, CONTINUATION_TEXT_MAX);
+    size_t shown =
+        c->shard_count < PAGE_RANGES_SHOWN ? c->shard_count : PAGE_RANGES_SHOWN;
+    p->states = mem_zalloc(shown * sizeof(*p->states));
     c->page = p;
     return p;
 }
@@ -53,6 +57,7 @@ void page_free(struct page *p)
     buf_free(&p->merge_request);
     buf_free(&p->body);
     buf_free(&p->storage);
+    mem_free(p->states);
     p->magic = 0;
     mem_free(p);
 }
@@ -291,13 +296,13 @@ static int continuation_make(const struct call *c, struct bytes merge_token,
 
 bool page_session_write(const struct page *p, struct http_request *r)
 {
-    char text[PAGE_RANGES_SHOWN * (REPLY_SESSION_MAX + 1)];
+    char text[PAGE_SESSION_MAX + SESSION_ELEMENT_MAX + 1];
     size_t len = 0;
-    for (uint32_t i = 0; i < p->shown; i++) {
+    for (uint32_t i = 0; i < p->shown && len < PAGE_SESSION_MAX; i++) {
         const struct page_range_state *s = &p->states[i];
         if (i > 0)
             text[len++] = ',';
-        len += reply_session_format(text + len, s->range, s->term, s->lsn);
+        len += session_format(text + len, s->range, s->point);
     }
     if (len == 0)
         return false;
@@ -308,20 +313,32 @@ bool page_session_write(const struct page *p, struct http_request *r)
     return true;
 }
 
-/* Later steps on a range replace its state; ranges beyond the last that fits
- * are left out, which costs a client nothing but an older token. */
-static void remember_state(struct page *p, const struct op_result *result)
+/* Later steps on a range move its state on, never back: they may have been
+ * answered by another replica. A gathering query over more ranges than a token
+ * has room for tells of the first only; its client knows less of the others
+ * than it has seen. */
+static void remember_state(struct call *c, const struct op_result *result)
 {
+    struct page *p = c->page;
+    struct session_point point = session_point(result->term, result->lsn);
     if (result->lsn == 0)
         return;
-    uint32_t at = p->shown;
-    if (at > 0 && p->states[at - 1].range == p->range)
-        at--;
-    if (at >= PAGE_RANGES_SHOWN)
-        return;
-    p->states[at] =
-        (struct page_range_state){p->range, result->term, result->lsn};
-    p->shown = at + 1;
+    level_seen(c, p->range, result);
+    struct page_range_state *last =
+        p->shown > 0 ? &p->states[p->shown - 1] : NULL;
+    if (last != NULL && last->range == p->range) {
+        if (session_compare(last->point, point) < 0)
+            last->point = point;
+    } else if (p->shown < PAGE_RANGES_SHOWN) {
+        p->states[p->shown++] = (struct page_range_state){p->range, point};
+    }
+}
+
+/* Another range would not fit the session token. */
+static bool states_full(const struct page *p)
+{
+    return p->shown == PAGE_RANGES_SHOWN &&
+           p->states[p->shown - 1].range != p->range;
 }
 
 static void metrics_write(const struct call *c)
@@ -448,7 +465,7 @@ static bool stream_advance(struct page *p, const struct op_result *result)
 static bool page_worth_sending(const struct page *p, int err)
 {
     return p->count > 0 && (err == ERR_UNAVAILABLE || err == ERR_TIMEOUT ||
-                            err == ERR_THROTTLED);
+                            err == ERR_THROTTLED || err == ERR_BEHIND);
 }
 
 static void scan_failed(struct call *c, struct op_result *result)
@@ -471,7 +488,7 @@ static void on_stream_rows(struct call *c, struct op_result *result)
     }
     p->scanned = true;
     p->examined += result->examined;
-    remember_state(p, result);
+    remember_state(c, result);
     bool done;
     int err = stream_rows(c, result, &done);
     if (err != ERR_OK) {
@@ -494,7 +511,8 @@ static bool page_full(const struct call *c)
 {
     const struct page *p = c->page;
     if (p->range > p->last || p->count >= p->rows_max ||
-        buf_len(&p->body) + PAGE_BYTES_MIN > COSMOS_PAGE_BYTES)
+        buf_len(&p->body) + PAGE_BYTES_MIN > COSMOS_PAGE_BYTES ||
+        states_full(p))
         return true;
     return p->scanned && (call_now(c) - c->started_us > COSMOS_PAGE_SLICE_US ||
                           http_request_gone(c->http));
@@ -523,6 +541,7 @@ static struct op *scan_op(struct call *c)
     op->after = bytes_of(p->position, p->position_len);
     op->query = bytes_of(buf_bytes(&p->sql), buf_len(&p->sql));
     op->params = p->params;
+    level_op(c, p->range);
     return op;
 }
 
@@ -571,7 +590,7 @@ static void on_gathered(struct call *c, struct op_result *result)
         return;
     }
     p->examined += result->examined;
-    remember_state(p, result);
+    remember_state(c, result);
     int err = query_merge_add(
         p->merge, bytes_of(buf_bytes(&result->body), buf_len(&result->body)));
     if (err != ERR_OK) {

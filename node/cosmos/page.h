@@ -25,15 +25,18 @@
 #define PAGE_ROWS_MAX 10000
 /* Rows a single scan may be asked for (OFFSET skips rows here, too). */
 #define PAGE_SCAN_ROWS_MAX 10000
-/* Ranges whose state one response's session token tells. */
-#define PAGE_RANGES_SHOWN 64
+/* Ranges whose state one response's session token tells; a page that has seen
+ * so many is full. Some 30 bytes each: half of what a response's headers may
+ * have in all (16 KiB, section 0.1). */
+#define PAGE_RANGES_SHOWN 256
+/* Longest session token of a response. */
+#define PAGE_SESSION_MAX (8u * 1024)
 /* A gathering query must be done by then; clients give up after 60 s. */
 #define PAGE_GATHER_LIMIT_US (50 * USEC_PER_SEC)
 
 struct page_range_state {
     uint32_t range;
-    uint64_t term;
-    uint64_t lsn;
+    struct session_point point;
 };
 
 struct page {
@@ -71,7 +74,7 @@ struct page {
     uint64_t examined;
     struct buf storage; /* of a continuation that was read */
     uint32_t shown;
-    struct page_range_state states[PAGE_RANGES_SHOWN];
+    struct page_range_state *states; /* PAGE_RANGES_SHOWN of them; owned */
 };
 
 /* Makes the call's page. */

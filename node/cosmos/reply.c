@@ -5,6 +5,7 @@
 
 #include "node/base/check.h"
 #include "node/base/text.h"
+#include "node/cosmos/level.h"
 #include "node/cosmos/page.h"
 #include "node/json/json.h"
 
@@ -65,24 +66,19 @@ static size_t append_u64(char *out, size_t len, uint64_t value)
     return len;
 }
 
-size_t reply_session_format(char out[REPLY_SESSION_MAX], uint32_t range,
-                            uint64_t term, uint64_t lsn)
-{
-    size_t len = append_u64(out, 0, range);
-    out[len++] = ':';
-    len = append_u64(out, len, term >> 32);
-    out[len++] = '#';
-    return append_u64(out, len, lsn);
-}
-
 static void reply_session(struct call *c)
 {
+    if (c->behind) {
+        http_reply_header(c->http, "x-ms-session-token",
+                          c->headers.session_token);
+        return;
+    }
     if (c->page != NULL && page_session_write(c->page, c->http))
         return;
     if (c->lsn == 0)
         return;
-    char text[REPLY_SESSION_MAX];
-    size_t len = reply_session_format(text, c->range, c->term, c->lsn);
+    char text[SESSION_ELEMENT_MAX];
+    size_t len = session_format(text, c->range, session_point(c->term, c->lsn));
     http_reply_header(c->http, "x-ms-session-token", bytes_of(text, len));
     http_reply_header_u64(c->http, "x-ms-documentdb-partitionkeyrangeid",
                           c->range);
@@ -133,6 +129,8 @@ void reply_state(struct call *c, const struct op_result *result)
 {
     c->lsn = result->lsn;
     c->term = result->term;
+    if (c->item_level)
+        level_seen(c, c->range, result);
 }
 
 /* ---- success ------------------------------------------------------------- */
@@ -170,8 +168,10 @@ static void error_body(const char *code, struct bytes message, struct buf *out)
         buf_clear(out);
 }
 
+/* Answers with this body, whose storage it takes; empty: there was no memory
+ * for it. */
 static void respond_error(struct call *c, const struct cosmos_status *status,
-                          struct bytes message)
+                          struct buf *body)
 {
     static const char last_resort[] =
         "{\"code\":\"ServiceUnavailable\",\"message\":\"out of memory\"}";
@@ -180,15 +180,37 @@ static void respond_error(struct call *c, const struct cosmos_status *status,
     reply_common(c);
     if (status->substatus != 0)
         http_reply_header_u64(r, "x-ms-substatus", status->substatus);
-    struct buf body;
-    buf_init(&body, ERROR_TEXT_MAX * 2);
-    error_body(status->code, message, &body);
-    if (buf_len(&body) > 0)
-        http_respond_take(r, status->http, &body);
+    if (buf_len(body) > 0)
+        http_respond_take(r, status->http, body);
     else
         http_respond(r, status->http, bytes_str(last_resort));
-    buf_free(&body);
+    buf_free(body);
     call_end(c);
+}
+
+void reply_removed(struct call *c)
+{
+    const struct cosmos_status *status = cosmos_status(FAIL_REMOVED);
+    const char *id = c->cosmos->place.id;
+    struct err_msg msg;
+    err_set(&msg, ERR_FORBIDDEN,
+            "Database Account %s does not exist in this region: the region has "
+            "been removed from the account",
+            id);
+    struct buf body;
+    struct json_writer w;
+    buf_init(&body, ERROR_TEXT_MAX);
+    json_writer_init(&w, &body);
+    json_write_object_begin(&w);
+    json_write_member_str(&w, "code", status->code);
+    json_write_member_str(&w, "message", msg.text);
+    json_write_member_raw(&w, "writableLocations", bytes_str("[]"));
+    json_write_member_raw(&w, "readableLocations", bytes_str("[]"));
+    json_write_member_str(&w, "id", id);
+    json_write_object_end(&w);
+    if (json_writer_end(&w) != ERR_OK)
+        buf_clear(&body);
+    respond_error(c, status, &body);
 }
 
 /* The service wraps the texts of refused requests into a JSON object inside
@@ -213,8 +235,12 @@ static void fail_message(struct call *c, const struct cosmos_status *status,
     if (err == ERR_OK)
         err = buf_printf(&message, "\r\nActivityId: %s, Bastide", c->activity);
     struct bytes text = bytes_of(buf_bytes(&message), buf_len(&message));
-    respond_error(c, status, err == ERR_OK ? text : bytes_str(status->text));
+    struct buf body;
+    buf_init(&body, ERROR_TEXT_MAX * 2);
+    error_body(status->code, err == ERR_OK ? text : bytes_str(status->text),
+               &body);
     buf_free(&message);
+    respond_error(c, status, &body);
 }
 
 static void fail(struct call *c, const struct cosmos_status *status,
@@ -240,10 +266,24 @@ static void fail(struct call *c, const struct cosmos_status *status,
     buf_free(&inner);
 }
 
+/* Whether the account's reason explains this failure. */
+static bool explained(const struct call *c, enum cosmos_failure failure)
+{
+    return c->cosmos->place.reason[0] != '\0' &&
+           (failure == FAIL_UNAVAILABLE || failure == FAIL_ISOLATED);
+}
+
 void reply_fail(struct call *c, enum cosmos_failure failure)
 {
     const struct cosmos_status *status = cosmos_status(failure);
-    fail(c, status, bytes_str(status->text));
+    if (!explained(c, failure)) {
+        fail(c, status, bytes_str(status->text));
+        return;
+    }
+    char text[ERR_MSG_MAX + COSMOS_REASON_MAX];
+    snprintf(text, sizeof(text), "%s: %s", status->text,
+             c->cosmos->place.reason);
+    fail(c, status, bytes_str(text));
 }
 
 void reply_fail_text(struct call *c, enum cosmos_failure failure,
@@ -258,17 +298,28 @@ void reply_fail_json(struct call *c, enum cosmos_failure failure,
     fail_message(c, cosmos_status(failure), false, json);
 }
 
+/* A session read that no replica can serve. Without a token the client does not
+ * know of a session, and is told to come back. */
+static enum cosmos_failure session_failed(struct call *c)
+{
+    c->behind = c->headers.session_token.len > 0;
+    return c->behind ? FAIL_SESSION_BEHIND : FAIL_UNAVAILABLE;
+}
+
 void reply_op_failed(struct call *c, struct op_result *result)
 {
     enum cosmos_failure failure = cosmos_failure_of(result, c->item_level);
-    if (result->lsn != 0)
+    if (failure == FAIL_SESSION_BEHIND)
+        failure = session_failed(c);
+    else if (result->lsn != 0)
         reply_state(c, result);
     if (failure == FAIL_THROTTLED) {
         uint32_t wait = result->retry_after_ms;
         http_reply_header_u64(c->http, "x-ms-retry-after-ms",
                               wait != 0 ? wait : RETRY_AFTER_DEFAULT_MS);
     }
-    if (result->err == ERR_INVALID && result->message.text[0] != '\0') {
+    bool says_why = result->err == ERR_INVALID || result->err == ERR_THROTTLED;
+    if (says_why && result->message.text[0] != '\0') {
         /* The message of a query error is a JSON object already. */
         struct bytes text = bytes_str(result->message.text);
         if (text.data[0] == '{')

@@ -20,6 +20,8 @@ void reply_fail_text(struct call *c, enum cosmos_failure failure,
 /* A failure whose message holds a JSON object of its own (query errors). */
 void reply_fail_json(struct call *c, enum cosmos_failure failure,
                      struct bytes json);
+/* 403/1008, with the empty account that SDKs expect in its body. */
+void reply_removed(struct call *c);
 /* What an operation failed with (its `err` is neither OK nor NOT_MODIFIED). */
 void reply_op_failed(struct call *c, struct op_result *result);
 
@@ -32,15 +34,8 @@ void reply_empty(struct call *c, int status);
 /* Headers of one resource: its etag. Call before the reply. */
 void reply_etag(struct call *c, const struct etag *etag);
 void reply_etag_text(struct call *c, struct bytes etag);
-/* Remembers which state of a range the answer shows. */
+/* Remembers which state of the call's range the answer shows. */
 void reply_state(struct call *c, const struct op_result *result);
-
-/* One element of a session token: "<range>:<epoch>#<lsn>", with the epoch that
- * is the high half of the term (vector form, section 8.3). Returns its length;
- * writes no NUL. */
-#define REPLY_SESSION_MAX 64
-size_t reply_session_format(char out[REPLY_SESSION_MAX], uint32_t range,
-                            uint64_t term, uint64_t lsn);
 
 /* The error body for requests that the HTTP front refuses. */
 void reply_format_error(struct http_request *r, enum http_reject why,

@@ -51,6 +51,8 @@ enum cosmos_failure cosmos_failure_of(const struct op_result *result, bool item)
         return FAIL_PRECONDITION;
     case ERR_INVALID:
         return FAIL_BAD_REQUEST;
+    case ERR_BEHIND:
+        return FAIL_SESSION_BEHIND;
     case ERR_THROTTLED:
         return FAIL_THROTTLED;
     case ERR_NO_SPACE:

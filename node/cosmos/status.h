@@ -68,6 +68,9 @@
     X(AUTH_READ_ONLY, 403, 0, "Forbidden",                                     \
       "The given key has insufficient permissions: it is a read-only key and " \
       "this is a write")                                                       \
+    X(WRITE_REGION, 403, 3, "Forbidden",                                       \
+      "Write operations are not allowed on this region.")                      \
+    X(REMOVED, 403, 1008, "Forbidden", "Database Account does not exist")      \
     X(QUOTA, 403, 1005, "Forbidden",                                           \
       "The account has reached its maximum number of databases or "            \
       "containers")                                                            \
@@ -77,6 +80,8 @@
     X(ITEM_NOT_FOUND, 404, 0, "NotFound",                                      \
       "Entity with the specified id does not exist in the system.")            \
     X(ROUTE, 404, 0, "NotFound", "There is no such resource path")             \
+    X(SESSION_BEHIND, 404, 1002, "NotFound",                                   \
+      "The read session is not available for the input session token.")        \
     X(OWNER_NOT_FOUND, 404, 1003, "NotFound", "Owner resource does not exist") \
     X(METHOD, 405, 0, "MethodNotAllowed",                                      \
       "The requested verb is not supported on this resource")                  \
@@ -101,6 +106,11 @@
       "This operation is not supported yet")                                   \
     X(UNAVAILABLE, 503, 0, "ServiceUnavailable",                               \
       "The service is unavailable at the moment; nothing was applied")         \
+    X(ISOLATED, 503, 0, "ServiceUnavailable",                                  \
+      "This node has lost contact with the rest of the account: writes and "   \
+      "strong reads are refused until it is back, weaker reads go on; "        \
+      "nothing "                                                               \
+      "was applied")                                                           \
     X(NO_SPACE, 503, 0, "ServiceUnavailable",                                  \
       "The disk is full or cannot be written: writes are refused until it "    \
       "can, reads go on; nothing was applied")
@@ -134,7 +144,9 @@ const char *cosmos_status_code_name(int http);
  *   PRECONDITION 412
  *   INVALID      400 with the operation's own message
  *   LIMIT        413
- *   THROTTLED    429/3200 with x-ms-retry-after-ms
+ *   THROTTLED    429/3200 with x-ms-retry-after-ms: memory, or writes that
+ *                would break the account's bounded staleness
+ *   BEHIND       404/1002: no replica has what the session token names
  *   NO_SPACE     503, the reason in words
  *   UNAVAILABLE  503
  *   TIMEOUT      408

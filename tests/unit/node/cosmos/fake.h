@@ -174,7 +174,8 @@ struct world {
     /* Faults: the next operation of this kind fails so. */
     enum op_kind fail_kind;
     int fail_err;
-    unsigned fail_skip; /* operations of that kind to let through before */
+    const char *fail_text; /* NULL: no message */
+    unsigned fail_skip;    /* operations of that kind to let through before */
     /* The catalog learns of changes at barriers only. */
     bool lag;
     struct fake_change changes[64];
@@ -184,6 +185,13 @@ struct world {
     /* Counters. */
     unsigned ops[OP_KIND_COUNT];
     uint16_t last_shard;
+    usec_t last_timeout;
+    /* The level and token of the last read or scan, of each shard. */
+    uint8_t level[FAKE_SHARDS];
+    uint32_t session_epoch[FAKE_SHARDS];
+    uint64_t session_lsn[FAKE_SHARDS];
+    /* The term that answers name; FAKE_TERM at first. */
+    uint64_t term;
     /* Answers wait in here until world_deliver. */
     bool deferred;
     op_done_cb *waiting_done;
@@ -332,11 +340,11 @@ static int fake_condition(const struct op *op, const struct fake_record *r)
     }
 }
 
-static void fake_answer(struct op_result *out, struct fake_shard *s,
-                        const struct fake_record *r)
+static void fake_answer(struct world *w, struct op_result *out,
+                        struct fake_shard *s, const struct fake_record *r)
 {
     out->lsn = s->lsn;
-    out->term = FAKE_TERM;
+    out->term = w->term;
     if (r == NULL)
         return;
     out->record = r->record;
@@ -350,10 +358,10 @@ static void fake_read(struct world *w, const struct op *op,
 {
     struct fake_shard *s = &w->shards[op->shard];
     struct fake_record *r = fake_find(s, &op->at);
-    fake_answer(out, s, NULL);
+    fake_answer(w, out, s, NULL);
     out->err = r == NULL ? ERR_NOT_FOUND : fake_condition(op, r);
     if (out->err == ERR_OK)
-        fake_answer(out, s, r);
+        fake_answer(w, out, s, r);
     else if (r != NULL)
         out->etag = r->etag;
 }
@@ -375,9 +383,9 @@ static void fake_store(struct world *w, const struct op *op,
         out->created = true;
     }
     mem_free(r->json);
-    r->etag = (struct etag){FAKE_TERM, s->lsn, op->shard, 0};
+    r->etag = (struct etag){w->term, s->lsn, op->shard, 0};
     r->json = fake_complete(op, r);
-    fake_answer(out, s, r);
+    fake_answer(w, out, s, r);
     if (op->shard == 0)
         fake_change(w, false, r->at.container, r->record, s->lsn, r->json);
     qsort(s->records, s->count, sizeof(*r), fake_compare);
@@ -396,7 +404,7 @@ static void fake_erase(struct world *w, const struct op *op,
         else
             i++;
     }
-    fake_answer(out, s, NULL);
+    fake_answer(w, out, s, NULL);
 }
 
 static void fake_write(struct world *w, const struct op *op,
@@ -406,7 +414,7 @@ static void fake_write(struct world *w, const struct op *op,
     if (w->before_write != NULL && w->before_write(w, op))
         w->before_write = NULL;
     struct fake_record *r = fake_find(s, &op->at);
-    fake_answer(out, s, NULL);
+    fake_answer(w, out, s, NULL);
     if (op->has_parent) {
         struct fake_record *parent = fake_find(s, &op->parent);
         if (parent == NULL || parent->record != op->parent_record) {
@@ -457,7 +465,7 @@ static void fake_scan(struct world *w, const struct op *op,
     struct json j;
     uint64_t added;
     json_init(&j);
-    fake_answer(out, s, NULL);
+    fake_answer(w, out, s, NULL);
     if (op->query.len > 0) {
         assert_int_equal(query_compile(op->query, op->params, &q, &error),
                          ERR_OK);
@@ -521,10 +529,22 @@ static void fake_submit(struct backend *self, const struct op *op,
     op_result_init(&r);
     w->ops[op->kind]++;
     w->last_shard = op->shard;
+    w->last_timeout = timeout_us;
+    if (op->kind == OP_READ || op->kind == OP_SCAN) {
+        w->level[op->shard] = op->level;
+        w->session_epoch[op->shard] = op->session_epoch;
+        w->session_lsn[op->shard] = op->session_lsn;
+    } else {
+        assert_int_equal(op->level, CONSISTENCY_STRONG);
+        assert_int_equal(op->session_lsn, 0);
+    }
     bool faulty = w->fail_err != ERR_OK && w->fail_kind == op->kind;
     if (faulty && w->fail_skip == 0) {
         r.err = w->fail_err;
         r.retry_after_ms = 17;
+        if (w->fail_text != NULL)
+            snprintf(r.message.text, sizeof(r.message.text), "%s",
+                     w->fail_text);
         w->fail_err = ERR_OK;
     } else if (op->kind == OP_READ) {
         fake_read(w, op, &r);
@@ -570,9 +590,9 @@ static usec_t fake_wall(void *user)
 }
 
 static const struct cosmos_region fake_regions[] = {
-    {"eastus", "https://127.0.0.1:8082/"},
-    {"westus", "https://127.0.0.1:8083/"},
-    {"northeu", "https://127.0.0.1:8084/"},
+    {.name = "eastus", .endpoint = "https://127.0.0.1:8082/"},
+    {.name = "westus", .endpoint = "https://127.0.0.1:8083/"},
+    {.name = "northeu", .endpoint = "https://127.0.0.1:8084/"},
 };
 
 static void world_groups(struct world *w)
@@ -584,7 +604,10 @@ static void world_groups(struct world *w)
                               .data_key_len = 16,
                               .index_key_len = 16,
                               .region_count = 1,
-                              .regions = {"eastus"}};
+                              .regions = {"eastus"},
+                              .decision = {.epoch = 1,
+                                           .write_region = "eastus",
+                                           .from_region = "eastus"}};
     struct buf json;
     struct err_msg msg = {""};
     buf_init(&json, 65536);
@@ -605,6 +628,7 @@ static int world_new(void **state)
     memset(key, 0x5a, sizeof(key));
     memset(secret, 0x17, sizeof(secret));
     w->backend.submit = fake_submit;
+    w->term = FAKE_TERM;
     w->catalog = catalog_new();
     w->hash = keyed_hash_new(secret);
     op_result_init(&w->waiting_result);

@@ -88,8 +88,48 @@ static void regions_stand_in_order_of_priority(void **state)
     parse(SEND(w, "GET", "/", ""));
     expect_location(json_get_str(&doc, 0, "writableLocations"), 0, "northeu",
                     "https://127.0.0.1:8084/");
-    expect_location(json_get_str(&doc, 0, "readableLocations"), 0, "eastus",
-                    "https://127.0.0.1:8082/");
+    /* Who has no preference reads where it writes. */
+    readable = json_get_str(&doc, 0, "readableLocations");
+    expect_location(readable, 0, "northeu", "https://127.0.0.1:8084/");
+    expect_location(readable, 1, "eastus", "https://127.0.0.1:8082/");
+    expect_location(readable, 2, "westus", "https://127.0.0.1:8083/");
+    json_free(&doc);
+}
+
+static void lost_regions_are_not_advertised(void **state)
+{
+    struct world *w = *state;
+    struct cosmos_region regions[3] = {fake_regions[0], fake_regions[1],
+                                       fake_regions[2]};
+    struct cosmos_account a = {
+        .id = "acct", .regions = regions, .region_count = 3};
+    regions[1].down = true;
+    assert_int_equal(cosmos_set_account(w->cosmos, &a, NULL), ERR_OK);
+    parse(SEND(w, "GET", "/", ""));
+    json_ref readable = json_get_str(&doc, 0, "readableLocations");
+    assert_int_equal(json_count(&doc, readable), 2);
+    expect_location(readable, 0, "eastus", "https://127.0.0.1:8082/");
+    expect_location(readable, 1, "northeu", "https://127.0.0.1:8084/");
+    json_free(&doc);
+
+    /* The write region is lost and no other has been decided on. */
+    regions[0].down = true;
+    assert_int_equal(cosmos_set_account(w->cosmos, &a, NULL), ERR_OK);
+    parse(SEND(w, "GET", "/", ""));
+    readable = json_get_str(&doc, 0, "readableLocations");
+    assert_int_equal(json_count(&doc, readable), 1);
+    expect_location(readable, 0, "northeu", "https://127.0.0.1:8084/");
+    json_ref writable = json_get_str(&doc, 0, "writableLocations");
+    assert_int_equal(json_count(&doc, writable), 1);
+    expect_location(writable, 0, "northeu", "https://127.0.0.1:8084/");
+    json_free(&doc);
+
+    /* SDKs crash on empty lists. */
+    regions[2].down = true;
+    assert_int_equal(cosmos_set_account(w->cosmos, &a, NULL), ERR_OK);
+    parse(SEND(w, "GET", "/", ""));
+    writable = json_get_str(&doc, 0, "writableLocations");
+    expect_location(writable, 0, "eastus", "https://127.0.0.1:8082/");
     json_free(&doc);
 }
 
@@ -116,11 +156,14 @@ static void refuses_accounts_that_break_clients(void **state)
     a.write_region = 3;
     assert_int_equal(cosmos_set_account(w->cosmos, &a, &msg), ERR_INVALID);
     a.write_region = 0;
+    a.own_region = 3;
+    assert_int_equal(cosmos_set_account(w->cosmos, &a, &msg), ERR_INVALID);
+    a.own_region = 0;
     a.region_count = 0;
     assert_int_equal(cosmos_set_account(w->cosmos, &a, &msg), ERR_INVALID);
     static const char *const bad[] = {"http://a/", "https://a", "a", ""};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        struct cosmos_region region = {"r", bad[i]};
+        struct cosmos_region region = {.name = "r", .endpoint = bad[i]};
         a.regions = &region;
         a.region_count = 1;
         assert_int_equal(cosmos_set_account(w->cosmos, &a, &msg), ERR_INVALID);
@@ -308,9 +351,10 @@ static void session_tokens_and_levels_are_checked(void **state)
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
         expect_status(SEND(w, "GET", "/", "", good[i]), 200);
     static const char *const bad[] = {
-        "x-ms-session-token: zero",
-        "x-ms-session-token: 0:", "x-ms-session-token: 0:1#2,",
-        "x-ms-session-token: 0:1:2", "x-ms-consistency-level: Quorum"};
+        "x-ms-session-token: zero",   "x-ms-session-token: 0:1#NaN",
+        "x-ms-session-token: 0:1#2#", "x-ms-session-token: 0:1#2#3",
+        "x-ms-session-token: 0:",     "x-ms-session-token: 0:1#2,",
+        "x-ms-session-token: 0:1:2",  "x-ms-consistency-level: Quorum"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         expect_status(SEND(w, "GET", "/", "", bad[i]), 400);
     struct cosmos_account weaker = {.id = "acct",
@@ -348,6 +392,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(account_document_is_complete),
         TEST(regions_stand_in_order_of_priority),
+        TEST(lost_regions_are_not_advertised),
         TEST(account_document_is_the_same_every_time),
         TEST(refuses_accounts_that_break_clients),
         TEST(unsigned_requests_get_401_everywhere),

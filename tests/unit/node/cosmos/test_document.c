@@ -37,7 +37,7 @@ static void a_document_is_created_and_read(void **state)
     snprintf(body, sizeof(body), "%s", resp_body(r));
     snprintf(range, sizeof(range), "%s",
              resp_header(r, "x-ms-documentdb-partitionkeyrangeid"));
-    snprintf(session, sizeof(session), "%s:1#1", range);
+    snprintf(session, sizeof(session), "%s:1#1#1=1", range);
     expect_header(r, "x-ms-session-token", session);
     assert_int_equal(w->last_shard, 1 + atoi(range));
 

@@ -185,9 +185,9 @@ static void a_feed_tells_the_state_of_its_ranges(void **state)
     fill(w, 40);
     struct response *r = SEND(w, "GET", DOCS, "");
     char token[128];
-    snprintf(token, sizeof(token), "0:1#%llu,1:1#%llu",
-             (unsigned long long)w->shards[1].lsn,
-             (unsigned long long)w->shards[2].lsn);
+    unsigned long long first = w->shards[1].lsn, second = w->shards[2].lsn;
+    snprintf(token, sizeof(token), "0:1#%llu#1=%llu,1:1#%llu#1=%llu", first,
+             first, second, second);
     expect_header(r, "x-ms-session-token", token);
     expect_header(r, "x-ms-alt-content-path", "dbs/d/colls/c");
     assert_non_null(resp_header(r, "x-ms-content-path"));

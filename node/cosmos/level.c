@@ -1,0 +1,122 @@
+#include "node/cosmos/level.h"
+
+#include <stdio.h>
+
+#include "node/cosmos/reply.h"
+
+/* ---- which level --------------------------------------------------------- */
+
+static void refuse_level(struct call *c, const char *why)
+{
+    struct err_msg msg;
+    struct bytes asked = c->headers.consistency;
+    err_set(&msg, ERR_INVALID, "%s: x-ms-consistency-level is '%.*s', %s",
+            cosmos_status(FAIL_CONSISTENCY)->text, (int)asked.len,
+            (const char *)asked.data, why);
+    reply_fail_text(c, FAIL_CONSISTENCY, msg.text);
+}
+
+static void refuse_stronger(struct call *c)
+{
+    char why[128];
+    snprintf(why, sizeof(why),
+             "the account's level is %s, and a request may only relax it",
+             consistency_name(c->cosmos->place.level));
+    refuse_level(c, why);
+}
+
+bool level_take(struct call *c)
+{
+    const struct cosmos_headers *h = &c->headers;
+    struct session_point any;
+    c->level = c->cosmos->place.level;
+    if (h->consistency.len > 0) {
+        if (consistency_parse(h->consistency, &c->level) != ERR_OK) {
+            refuse_level(c, "which is none of Strong, BoundedStaleness, "
+                            "Session, ConsistentPrefix and Eventual");
+            return false;
+        }
+        if (c->level < c->cosmos->place.level) {
+            refuse_stronger(c);
+            return false;
+        }
+    }
+    if (session_find(h->session_token, 0, &any) != ERR_OK) {
+        reply_fail(c, FAIL_SESSION_MALFORMED);
+        return false;
+    }
+    /* .NET and Rust, after a 404/1002: what the write region would answer. */
+    if (cosmos_header_true(h->hub_only))
+        c->level = CONSISTENCY_STRONG;
+    return true;
+}
+
+/* ---- whether at all ------------------------------------------------------ */
+
+static void refuse_write(struct call *c)
+{
+    struct err_msg msg;
+    err_set(&msg, ERR_FORBIDDEN, "%s The account's write region is %s.",
+            cosmos_status(FAIL_WRITE_REGION)->text,
+            c->cosmos->place.write_region);
+    reply_fail_text(c, FAIL_WRITE_REGION, msg.text);
+}
+
+bool level_admit(struct call *c, bool writes)
+{
+    const struct cosmos_place *place = &c->cosmos->place;
+    bool account = c->path.count == 0; /* GET /: how a client finds the rest */
+    bool hub = writes || cosmos_header_true(c->headers.hub_only);
+    if (account)
+        return true;
+    if (place->removed)
+        reply_removed(c);
+    else if (hub && place->refuse_writes)
+        refuse_write(c);
+    else if (place->isolated && (writes || c->level == CONSISTENCY_STRONG))
+        reply_fail(c, FAIL_ISOLATED);
+    else
+        return true;
+    return false;
+}
+
+usec_t level_timeout(const struct call *c)
+{
+    usec_t timeout = c->cosmos->config.op_timeout_us;
+    if (c->cosmos->place.isolated && timeout > COSMOS_ISOLATED_TIMEOUT_US)
+        return COSMOS_ISOLATED_TIMEOUT_US;
+    return timeout;
+}
+
+/* ---- operations ---------------------------------------------------------- */
+
+void level_op(struct call *c, uint32_t range)
+{
+    struct op *op = &c->op;
+    struct bytes token = c->headers.session_token;
+    CHECK(op->kind == OP_READ || op->kind == OP_SCAN);
+    op->level = (uint8_t)c->level;
+    if (c->level != CONSISTENCY_SESSION)
+        return;
+    struct session_point point;
+    if (token.len == 0)
+        point = session_floor_get(c->cosmos->floor, call_shard(c, range));
+    else
+        CHECK(session_find(token, range, &point) == ERR_OK);
+    op->session_epoch = point.epoch;
+    op->session_lsn = point.lsn;
+}
+
+/* A client that sends tokens, or asks for a level, looks after itself; of the
+ * others, what they wrote counts, and what a session read showed, which may
+ * have come from a newer replica than the one here. */
+void level_seen(struct call *c, uint32_t range, const struct op_result *result)
+{
+    const struct cosmos_headers *h = &c->headers;
+    bool counts = c->op.kind == OP_WRITE || c->level == CONSISTENCY_SESSION;
+    if (!counts || result->lsn == 0 || h->session_token.len > 0 ||
+        h->consistency.len > 0)
+        return;
+    session_floor_raise(c->cosmos->floor, call_shard(c, range),
+                        session_point(result->term, result->lsn));
+}

@@ -1,0 +1,201 @@
+#include "node/cosmos/session.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "node/base/check.h"
+#include "node/base/mem.h"
+
+int session_compare(struct session_point a, struct session_point b)
+{
+    if (a.epoch != b.epoch)
+        return a.epoch < b.epoch ? -1 : 1;
+    return a.lsn < b.lsn ? -1 : a.lsn > b.lsn;
+}
+
+/* ---- writing ------------------------------------------------------------- */
+
+/* Appends a number in decimal; returns the new length. */
+static size_t append_u64(char *out, size_t len, uint64_t value)
+{
+    char digits[20];
+    size_t count = 0;
+    do {
+        digits[count++] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    while (count > 0)
+        out[len++] = digits[--count];
+    return len;
+}
+
+size_t session_format(char out[SESSION_ELEMENT_MAX], uint32_t range,
+                      struct session_point point)
+{
+    size_t len = append_u64(out, 0, range);
+    out[len++] = ':';
+    len = append_u64(out, len, point.epoch);
+    out[len++] = '#';
+    len = append_u64(out, len, point.lsn);
+    out[len++] = '#';
+    len = append_u64(out, len, point.epoch);
+    out[len++] = '=';
+    return append_u64(out, len, point.lsn);
+}
+
+/* ---- reading ------------------------------------------------------------- */
+
+static bool take_byte(struct bytes *in, uint8_t wanted)
+{
+    if (in->len == 0 || in->data[0] != wanted)
+        return false;
+    *in = bytes_of(in->data + 1, in->len - 1);
+    return true;
+}
+
+static bool take_number(struct bytes *in, uint64_t *value_out)
+{
+    uint64_t value = 0;
+    size_t used = 0;
+    for (; used < in->len; used++) {
+        uint8_t b = in->data[used];
+        if (b < '0' || b > '9')
+            break;
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, b - '0', &value))
+            return false;
+    }
+    *in = bytes_of(in->data + used, in->len - used);
+    *value_out = value;
+    return used > 0;
+}
+
+/* A progress below zero stands for none. */
+static bool take_progress(struct bytes *in, uint64_t *value_out)
+{
+    bool negative = take_byte(in, '-');
+    if (!take_number(in, value_out))
+        return false;
+    if (negative)
+        *value_out = 0;
+    return true;
+}
+
+/* What stands behind the colon. */
+static int state_parse(struct bytes in, struct session_point *point_out)
+{
+    uint64_t version, lsn;
+    bool known = in.len == 0 || in.data[0] != '-';
+    if (!take_progress(&in, &version) || version > UINT32_MAX)
+        return ERR_MALFORMED;
+    if (in.len == 0) { /* `r:lsn` */
+        *point_out = (struct session_point){0, version};
+        return ERR_OK;
+    }
+    if (!take_byte(&in, '#') || !take_progress(&in, &lsn))
+        return ERR_MALFORMED;
+    while (in.len > 0) {
+        uint64_t region, local;
+        if (!take_byte(&in, '#') || !take_number(&in, &region) ||
+            !take_byte(&in, '=') || !take_progress(&in, &local))
+            return ERR_MALFORMED;
+        if (known && region == version)
+            lsn = local;
+    }
+    *point_out = (struct session_point){(uint32_t)version, lsn};
+    return ERR_OK;
+}
+
+static int element_parse(struct bytes in, uint64_t *range_out,
+                         struct session_point *point_out)
+{
+    while (take_byte(&in, ' '))
+        ;
+    if (!take_number(&in, range_out) || !take_byte(&in, ':'))
+        return ERR_MALFORMED;
+    return state_parse(in, point_out);
+}
+
+int session_find(struct bytes token, uint32_t range,
+                 struct session_point *point_out)
+{
+    struct session_point found = {0, 0};
+    bool more = token.len > 0;
+    while (more) {
+        const uint8_t *comma = memchr(token.data, ',', token.len);
+        more = comma != NULL;
+        size_t len = more ? (size_t)(comma - token.data) : token.len;
+        struct session_point point;
+        uint64_t named;
+        int err = element_parse(bytes_of(token.data, len), &named, &point);
+        if (err != ERR_OK)
+            return err;
+        if (named == range && session_compare(point, found) > 0)
+            found = point;
+        if (more)
+            token = bytes_of(comma + 1, token.len - len - 1);
+    }
+    *point_out = found;
+    return ERR_OK;
+}
+
+/* ---- clients without tokens ---------------------------------------------- */
+
+#define FLOOR_MAGIC MAGIC('f', 'l', 'o', 'r')
+/* A point in one word, so that one instruction raises it: LSNs have 40 bits (as
+ * in RIDs), which leaves 24 for the epoch. */
+#define FLOOR_LSN_BITS 40
+
+struct session_floor {
+    uint32_t magic;
+    size_t count;
+    _Atomic uint64_t points[];
+};
+
+struct session_floor *session_floor_new(size_t shards)
+{
+    struct session_floor *f =
+        mem_zalloc(sizeof(*f) + shards * sizeof(f->points[0]));
+    f->magic = FLOOR_MAGIC;
+    f->count = shards;
+    return f;
+}
+
+void session_floor_free(struct session_floor *f)
+{
+    if (f == NULL)
+        return;
+    CHECK_OBJ(f, FLOOR_MAGIC);
+    f->magic = 0;
+    mem_free(f);
+}
+
+void session_floor_raise(struct session_floor *f, uint16_t shard,
+                         struct session_point point)
+{
+    CHECK_OBJ(f, FLOOR_MAGIC);
+    if (shard >= f->count || point.lsn >> FLOOR_LSN_BITS != 0 ||
+        point.epoch >> (64 - FLOOR_LSN_BITS) != 0)
+        return;
+    uint64_t value = (uint64_t)point.epoch << FLOOR_LSN_BITS | point.lsn;
+    uint64_t now =
+        atomic_load_explicit(&f->points[shard], memory_order_relaxed);
+    while (now < value && !atomic_compare_exchange_weak_explicit(
+                              &f->points[shard], &now, value,
+                              memory_order_relaxed, memory_order_relaxed))
+        ;
+}
+
+struct session_point session_floor_get(const struct session_floor *f,
+                                       uint16_t shard)
+{
+    CHECK_OBJ(f, FLOOR_MAGIC);
+    if (shard >= f->count)
+        return (struct session_point){0, 0};
+    uint64_t value =
+        atomic_load_explicit(&f->points[shard], memory_order_relaxed);
+    return (struct session_point){(uint32_t)(value >> FLOOR_LSN_BITS),
+                                  value &
+                                      ((UINT64_C(1) << FLOOR_LSN_BITS) - 1)};
+}
