@@ -25,6 +25,8 @@ enum fault_action {
     FAULT_NO_SPACE, /* fail with ERR_NO_SPACE */
     FAULT_SHORT,    /* do a part of it, then crash (torn write) */
     FAULT_DELAY,    /* never returned: the call sleeps 200 ms, then none */
+    FAULT_HANG,     /* never returned: the call sleeps until the point is
+                     * disarmed, then none */
 };
 
 extern bool fault_any_armed;
@@ -32,7 +34,8 @@ enum fault_action fault_hit_slow(const char *point);
 
 static inline enum fault_action fault_hit(const char *point)
 {
-    if (__builtin_expect(!fault_any_armed, 1))
+    if (__builtin_expect(!__atomic_load_n(&fault_any_armed, __ATOMIC_RELAXED),
+                         1))
         return FAULT_NONE;
     return fault_hit_slow(point);
 }
@@ -43,5 +46,11 @@ int fault_err(enum fault_action action);
 /* Parses and arms a list as above; replaces what was armed. NULL or "" disarms
  * everything. ERR_INVALID with a message that names the bad part. */
 int fault_arm(const char *spec, struct err_msg *msg);
+
+/* Arms every hit of one point, or disarms it (FAULT_NONE), while other threads
+ * may be at it; other points stay as they are. The point must exist. */
+void fault_set(const char *point, enum fault_action action);
+/* What a point is armed with. */
+enum fault_action fault_get(const char *point);
 
 #endif

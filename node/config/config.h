@@ -138,7 +138,7 @@ struct config {
                                             * account's record counts later */
     struct config_latencies latency;       /* latency: for tests and demos */
     bool fault_injection; /* fault_injection: administrators may cut links and
-                           * hang the disk (server/link_faults.h) */
+                           * hang the disk (server/faults.h) */
 
     uint32_t shards; /* shards of group `default`; fixed for a cluster's life */
 

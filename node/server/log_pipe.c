@@ -61,6 +61,11 @@ static void pipe_recovered(struct log_pipe *p)
         shard_set_no_space(w->replicas[i].shard, false);
 }
 
+static void set_busy(struct log_pipe *p, usec_t since_us)
+{
+    __atomic_store_n(&p->busy_since_us, since_us, __ATOMIC_RELAXED);
+}
+
 static void batch_done(struct inbox_message *m, void *owner)
 {
     struct worker *w = owner;
@@ -74,6 +79,7 @@ static void batch_done(struct inbox_message *m, void *owner)
     if (p->failing)
         pipe_recovered(p);
     p->syncing = NULL;
+    set_busy(p, 0);
     usec_t now = clock_mono_us();
     for (uint32_t i = 0; i < w->replica_count; i++)
         shard_persisted(w->replicas[i].shard, now, b->written[i]);
@@ -198,6 +204,7 @@ void log_pipe_kick(struct log_pipe *p)
         return;
     }
     p->syncing_since_us = clock_mono_us();
+    set_busy(p, p->syncing_since_us);
     p->syncing->job.run = batch_run;
     p->syncing->job.message.deliver = batch_done;
     pipe_submit(p);
@@ -210,4 +217,21 @@ bool log_pipe_gathers(const struct log_pipe *p, usec_t now, usec_t *until_out)
         return false;
     *until_out = until;
     return true;
+}
+
+usec_t log_pipe_stalled_us(const struct log_pipe *p, usec_t now)
+{
+    usec_t since = __atomic_load_n(&p->busy_since_us, __ATOMIC_RELAXED);
+    return since != 0 && now > since ? now - since : 0;
+}
+
+usec_t log_pipe_node_stalled_us(const struct node *n, usec_t now)
+{
+    usec_t longest = 0;
+    for (uint32_t i = 0; i < n->worker_count; i++) {
+        usec_t stalled = log_pipe_stalled_us(&n->workers[i].log, now);
+        if (stalled > longest)
+            longest = stalled;
+    }
+    return longest;
 }
