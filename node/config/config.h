@@ -136,7 +136,9 @@ struct config {
 
     struct config_consistency consistency; /* consistency: of a new account; the
                                             * account's record counts later */
-    struct config_latencies latency;       /* latency: for tests and demos */
+    bool forward_writes; /* forward_writes: outside the write region, pass
+                          * clients' writes on to it; else 403/3 */
+    struct config_latencies latency; /* latency: for tests and demos */
     bool fault_injection; /* fault_injection: administrators may cut links and
                            * hang the disk (server/faults.h) */
 

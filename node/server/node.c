@@ -96,6 +96,7 @@ static int sweep(struct node *n, struct err_msg *msg)
 
 static int create_workers(struct node *n, struct err_msg *msg)
 {
+    n->sessions = session_floor_new(n->shard_count + 1u);
     n->workers = mem_zalloc(n->worker_count * sizeof(*n->workers));
     for (uint32_t i = 0; i < n->worker_count; i++) {
         int err = worker_create(&n->workers[i], n, i, msg);
@@ -189,6 +190,7 @@ static void node_stop(struct node *n)
     for (uint32_t i = n->worker_count; i-- > 0;)
         worker_join(&n->workers[i]);
     links_free(peers_links(n->workers[0].peers));
+    session_floor_free(n->sessions);
     datadir_close(n->datadir);
     kek_wipe(&n->kek);
     cluster_keys_wipe(&n->cluster_keys);

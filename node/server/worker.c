@@ -188,12 +188,14 @@ static void fill_account(const struct config *c, size_t write_region,
     for (size_t i = 0; i < c->region_count; i++)
         regions[i] = (struct cosmos_region){.name = c->regions[i].name,
                                             .endpoint = c->regions[i].endpoint};
-    *account_out =
-        (struct cosmos_account){.id = c->cluster,
-                                .regions = regions,
-                                .region_count = c->region_count,
-                                .write_region = write_region,
-                                .consistency = {.level = CONSISTENCY_STRONG}};
+    *account_out = (struct cosmos_account){
+        .id = c->cluster,
+        .regions = regions,
+        .region_count = c->region_count,
+        .write_region = write_region,
+        .own_region = (size_t)(c->own_region - c->regions),
+        .refuse_writes = !c->forward_writes,
+        .consistency = {.level = CONSISTENCY_STRONG}};
 }
 
 static void set_write_region(struct worker *w, void *arg)
@@ -305,6 +307,7 @@ static int make_cosmos(struct worker *w, struct err_msg *msg)
         .mono_us = mono_us,
         .wall_us = wall_us,
         .user = w,
+        .floor = w->node->sessions,
         .op_timeout_us = w->node->config->timeouts.request_ms * USEC_PER_MS};
     fill_account(w->node->config, 0, regions, &config.account);
     return cosmos_new(&config, &w->cosmos, msg);

@@ -129,6 +129,7 @@ struct node {
     struct tls_ctx *tls_front;
     struct tls_ctx *tls_admin;
     struct tls_ctx *tls_peer;
+    struct session_floor *sessions; /* of clients without tokens */
     usec_t started_wall_us;
     uint64_t incarnation;
     bool rebuilding; /* replicas were opened as amnesiacs; see rebuild.h */

@@ -85,6 +85,7 @@ static void a_good_file_gives_a_complete_configuration(void **state)
     assert_int_equal(c->limits.memtable_bytes, 64 << 20);
     assert_int_equal(c->tls.min_version, CONFIG_TLS_1_3);
     assert_false(c->stand_in);
+    assert_true(c->forward_writes);
     /* Regions in the order of their priority. */
     assert_int_equal(c->region_count, 2);
     assert_string_equal(c->regions[0].name, "east");
