@@ -575,6 +575,9 @@ uint64_t raft_last_lsn(const struct raft *r);
 uint64_t raft_commit_lsn(const struct raft *r);
 /* As in the newest update. */
 uint64_t raft_visible_lsn(const struct raft *r);
+/* The newest LSN known here to be acknowledged, whether or not this log has it:
+ * at least visible_lsn. The difference is how many entries this node lacks. */
+uint64_t raft_known_lsn(const struct raft *r);
 /* The newest time S of this node's own clock for which it is known that
  * everything acknowledged by anybody before S lies at or below visible_lsn
  * here; 0: none is known. Never above `now_us` (that of the newest step, or

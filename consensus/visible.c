@@ -125,6 +125,13 @@ uint64_t raft_visible_lsn(const struct raft *r)
     return r->visible_lsn;
 }
 
+uint64_t raft_known_lsn(const struct raft *r)
+{
+    return r->role != RAFT_LEADER && r->announced_lsn > r->visible_lsn
+               ? r->announced_lsn
+               : r->visible_lsn;
+}
+
 usec_t raft_fresh_since(const struct raft *r, usec_t now_us)
 {
     CHECK(now_us >= r->now_us);
