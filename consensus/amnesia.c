@@ -106,6 +106,7 @@ static void forget_progress(struct raft *r, const struct raft_msg *m)
     if (p == NULL || m->ask.last_lsn >= p->match)
         return;
     p->match = 0;
+    p->forgot = false;
     if (p->state == RAFT_PEER_SNAPSHOT)
         p->next = 1;
     else

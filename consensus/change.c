@@ -87,6 +87,7 @@ int raft_epoch(struct raft *r, const struct raft_event *ev)
                                .region = ev->epoch.write_region,
                                .ack = ev->epoch.ack};
     raft_note(r, RAFT_TRACE_EPOCH, 0, 0, r->decided.epoch);
+    raft_let_others_go_first(r);
     return ERR_OK;
 }
 

@@ -16,18 +16,48 @@ const struct raft_config *raft_electorate(const struct raft *r)
     return r->recovery.epoch > c->epoch ? &r->recovery : c;
 }
 
+/* The newest rule this node knows: a decision, or its log's (design 3). */
+static struct rule current_rule(const struct raft *r)
+{
+    const struct raft_config *c = trail_config(&r->trail);
+    if (r->decided.epoch > c->epoch)
+        return r->decided;
+    return (struct rule){c->epoch, c->write_region, c->ack};
+}
+
+/* Smaller goes first. Where a region acknowledges, the leader belongs there: a
+ * forced decision says so before the priorities in the log do. */
+static uint32_t rank_of(const struct raft *r, const struct raft_member *m)
+{
+    struct rule rule = current_rule(r);
+    if (rule.ack != RAFT_ACK_REGION)
+        return m->priority;
+    if (m->region == rule.region)
+        return 0;
+    return m->priority > 0 ? m->priority : 1;
+}
+
+static usec_t random_between(struct raft *r, usec_t low, usec_t high)
+{
+    return (usec_t)prng_range(&r->prng, (uint64_t)low, (uint64_t)high);
+}
+
 static usec_t random_timeout(struct raft *r)
 {
     /* Nobody has ever led here, so there is no leader to disturb. */
     if (r->eager && r->term == 0)
-        return (usec_t)prng_range(&r->prng, (uint64_t)r->opt.heartbeat_us / 2,
-                                  (uint64_t)r->opt.heartbeat_us * 2);
+        return random_between(r, r->opt.heartbeat_us / 2,
+                              r->opt.heartbeat_us * 2);
+    /* Above the longest round trip: each phase gets that much time. */
+    if (r->now_us < r->hurry_until_us)
+        return random_between(r, r->opt.election_min_us / 4,
+                              r->opt.election_min_us / 2);
     usec_t timeout =
-        (usec_t)prng_range(&r->prng, (uint64_t)r->opt.election_min_us,
-                           (uint64_t)r->opt.election_max_us);
+        random_between(r, r->opt.election_min_us, r->opt.election_max_us);
     const struct raft_member *me =
         raft_config_find(raft_electorate(r), r->opt.self);
-    return timeout + (me != NULL ? me->priority * r->opt.priority_step_us : 0);
+    return timeout +
+           (me != NULL ? rank_of(r, me) * r->opt.priority_step_us : 0);
 }
 
 void raft_reset_election_timer(struct raft *r)
@@ -50,6 +80,7 @@ int raft_heard_leader(struct raft *r, raft_id from)
         raft_become_follower(r, r->term, from);
     r->promise_until_us = r->now_us + r->opt.election_min_us;
     r->yielded = false;
+    r->hurry_until_us = 0;
     raft_reset_election_timer(r);
     return ERR_OK;
 }
@@ -84,15 +115,6 @@ void raft_become_follower(struct raft *r, uint64_t term, raft_id leader)
 
 /* ---- campaigns -------------------------------------------------------------
  */
-
-/* The newest rule this node knows: a decision, or its log's (design 3). */
-static struct rule current_rule(const struct raft *r)
-{
-    const struct raft_config *c = trail_config(&r->trail);
-    if (r->decided.epoch > c->epoch)
-        return r->decided;
-    return (struct rule){c->epoch, c->write_region, c->ack};
-}
 
 static int64_t one(const void *ctx, raft_id id)
 {
@@ -211,6 +233,87 @@ void raft_election_timeout(struct raft *r)
     raft_start_pre_vote(r);
 }
 
+/* ---- turns -----------------------------------------------------------------
+ * Several nodes may be told to campaign at once. Votes would be split if they
+ * did; so whoever promises its vote to another gives it time to ask for it.
+ * All of this only moves timers.
+ */
+
+#define HOLD_HEARTBEATS 3
+
+static void fire_at(struct raft *r, usec_t at_us)
+{
+    if (at_us < r->hold_until_us)
+        at_us = r->hold_until_us;
+    if (at_us < r->election_us)
+        r->election_us = at_us;
+}
+
+void raft_hurry(struct raft *r)
+{
+    r->eager = true;
+    if (r->role == RAFT_LEADER || r->role == RAFT_CANDIDATE)
+        return;
+    if (raft_hears_leader(r)) {
+        /* Its next heartbeat, if there is one, takes this back. */
+        if (r->decided.epoch > trail_config(&r->trail)->epoch)
+            fire_at(r, r->promise_until_us +
+                           random_between(r, 0, r->opt.heartbeat_us));
+        return;
+    }
+    r->hurry_until_us = r->now_us + 2 * r->opt.election_max_us;
+    if (r->role == RAFT_PRE_CANDIDATE && r->aim_term == next_term(r))
+        return; /* at it */
+    if (r->now_us >= r->hold_until_us)
+        raft_start_pre_vote(r);
+    else
+        fire_at(r,
+                r->hold_until_us + random_between(r, 0, r->opt.heartbeat_us));
+}
+
+static bool ranks_before(const struct raft *r, raft_id peer)
+{
+    const struct raft_config *c = raft_electorate(r);
+    const struct raft_member *me = raft_config_find(c, r->opt.self);
+    const struct raft_member *other = raft_config_find(c, peer);
+    if (me == NULL || other == NULL)
+        return false;
+    uint32_t a = rank_of(r, other);
+    uint32_t b = rank_of(r, me);
+    return a < b || (a == b && peer < r->opt.self);
+}
+
+void raft_hold_back(struct raft *r, raft_id peer, bool longer)
+{
+    if (r->role == RAFT_PRE_CANDIDATE) {
+        if (!longer && !ranks_before(r, peer))
+            return;
+        raft_become_follower(r, r->term, 0);
+        r->election_us = r->now_us;
+    }
+    if (r->role != RAFT_FOLLOWER)
+        return;
+    r->hold_until_us = r->now_us + HOLD_HEARTBEATS * r->opt.heartbeat_us;
+    usec_t until = r->hold_until_us + random_between(r, 0, r->opt.heartbeat_us);
+    if (r->election_us < until)
+        r->election_us = until;
+}
+
+void raft_stand_soon(struct raft *r)
+{
+    if (r->role == RAFT_FOLLOWER)
+        fire_at(r, r->now_us + random_between(r, 0, r->opt.heartbeat_us));
+}
+
+void raft_let_others_go_first(struct raft *r)
+{
+    const struct raft_member *me =
+        raft_config_find(raft_electorate(r), r->opt.self);
+    if (me != NULL && rank_of(r, me) > 0 && r->role == RAFT_FOLLOWER &&
+        !raft_hears_leader(r))
+        raft_reset_election_timer(r);
+}
+
 /* ---- tallies ---------------------------------------------------------------
  */
 
@@ -243,6 +346,7 @@ static void become_leader(struct raft *r)
     r->leader = r->opt.self;
     r->n_votes = 0;
     r->eager = r->yielded = false;
+    r->hurry_until_us = 0;
     r->region_lsn = r->ack_lsn = 0;
     r->transfer_to = 0;
     r->lease_given_up = false;
@@ -282,7 +386,9 @@ static bool yield(struct raft *r)
     raft_note(r, RAFT_TRACE_YIELD_TO_LONGER_LOG, 0, trail_last_lsn(&r->trail),
               0);
     raft_become_follower(r, r->term, 0);
-    raft_reset_election_timer(r);
+    r->election_us =
+        r->now_us + random_between(r, r->opt.heartbeat_us * HOLD_HEARTBEATS,
+                                   r->opt.heartbeat_us * (HOLD_HEARTBEATS + 1));
     return true;
 }
 

@@ -44,9 +44,8 @@ struct progress {
     uint64_t life;
     int64_t own_us;
     uint64_t seen;
-    /* No append sent until then vouches for `match`; see back_off. */
-    int64_t match_stamp;
-    bool forgot;
+    int64_t match_stamp; /* the leader's stamp when `match` last rose */
+    bool forgot;         /* denies what it had acknowledged */
     /* REPLICATE: unanswered appends, oldest first, a ring. */
     struct inflight *ring;
     uint32_t ring_cap;

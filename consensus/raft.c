@@ -366,10 +366,7 @@ static int receive(struct raft *r, const struct raft_event *ev)
 
 static int campaign_hint(struct raft *r)
 {
-    r->eager = true;
-    if (r->role != RAFT_LEADER && r->role != RAFT_CANDIDATE &&
-        !raft_hears_leader(r))
-        raft_start_pre_vote(r);
+    raft_hurry(r);
     return ERR_OK;
 }
 

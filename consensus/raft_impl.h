@@ -114,8 +114,10 @@ struct raft {
     struct rule decided;     /* newest decision of the meta shard */
     /* From RECOVER: counts until the log holds one of its epoch or newer. */
     struct raft_config recovery;
-    uint32_t recovered; /* a log older than this epoch may not elect by it */
-    bool eager;         /* CAMPAIGN was asked for: retry fast at term 0 */
+    uint32_t recovered;    /* a log older than this epoch may not elect by it */
+    bool eager;            /* CAMPAIGN was asked for: retry fast at term 0 */
+    usec_t hurry_until_us; /* and for a while in any term */
+    usec_t hold_until_us;  /* another was promised a vote: let it try */
 
     struct amnesia amnesia;
 
@@ -214,6 +216,14 @@ bool raft_hears_leader(const struct raft *r);
 int raft_heard_leader(struct raft *r, raft_id from);
 void raft_become_follower(struct raft *r, uint64_t term, raft_id leader);
 void raft_start_pre_vote(struct raft *r);
+/* CAMPAIGN was asked for. */
+void raft_hurry(struct raft *r);
+/* `peer` was promised a vote; `longer`: its log is longer than ours. */
+void raft_hold_back(struct raft *r, raft_id peer, bool longer);
+/* A candidate was told that our log is longer: it may not be able to win. */
+void raft_stand_soon(struct raft *r);
+/* A decision came: those whom it names go first. */
+void raft_let_others_go_first(struct raft *r);
 /* A real election. `transfer`: at the old leader's wish. */
 void raft_campaign(struct raft *r, bool transfer);
 void raft_record_vote(struct raft *r, raft_id from, bool granted);

@@ -3,11 +3,24 @@
 #include "node/base/check.h"
 #include "node/base/err.h"
 
+/* A rejection of what it had acknowledged before the rejected append was even
+ * sent is not old news: the end of its log is gone. */
+static void note_loss(struct raft *r, struct progress *p,
+                      const struct raft_append_reply *a)
+{
+    if (a->lsn > p->match || a->sent_us <= p->match_stamp || p->forgot)
+        return;
+    p->forgot = true;
+    raft_note(r, RAFT_TRACE_PEER_LOST_LOG, p->id, a->lsn, p->match);
+}
+
 static void back_off(struct raft *r, struct progress *p,
                      const struct raft_append_reply *a)
 {
+    note_loss(r, p, a);
     /* Old news: a rejection from before the logs agreed, or of a probe that
-     * has been replaced. */
+     * has been replaced. And no cure for a log that lost its end: who forgot
+     * entries may have forgotten more. */
     if (p->state == RAFT_PEER_SNAPSHOT || a->lsn <= p->match ||
         (p->state == RAFT_PEER_PROBE && a->lsn != p->next - 1))
         return;
@@ -25,7 +38,11 @@ static void back_off(struct raft *r, struct progress *p,
 
 static void matched(struct raft *r, struct progress *p, uint64_t lsn)
 {
+    if (lsn >= p->match)
+        p->forgot = false;
     bool news = progress_matched(p, lsn);
+    if (news)
+        p->match_stamp = r->stamp;
     if (p->state == RAFT_PEER_PROBE && lsn + 1 >= p->next) {
         progress_replicate(p);
         raft_note(r, RAFT_TRACE_PEER_REPLICATE, p->id, p->next, 0);

@@ -37,6 +37,8 @@ int raft_recv_snap_status(struct raft *r, const struct raft_msg *m)
     if (m->snap_status.lsn > trail_last_lsn(&r->trail))
         return ERR_PROTOCOL;
     bool news = progress_matched(p, m->snap_status.lsn);
+    if (news)
+        p->match_stamp = r->stamp;
     if (p->state == RAFT_PEER_SNAPSHOT && p->match >= r->trail.base_lsn) {
         progress_probe(p, p->match + 1);
         raft_note(r, RAFT_TRACE_PEER_PROBE, p->id, p->next, 0);

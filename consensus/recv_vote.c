@@ -38,6 +38,12 @@ static enum raft_trace_type judge(const struct raft *r,
     return RAFT_TRACE_GRANT;
 }
 
+static bool is_longer(const struct raft *r, const struct raft_vote *v)
+{
+    return v->last_term > trail_last_term(&r->trail) ||
+           v->last_lsn > trail_last_lsn(&r->trail);
+}
+
 int raft_recv_vote(struct raft *r, const struct raft_msg *m)
 {
     const struct raft_vote *v = &m->vote;
@@ -63,6 +69,10 @@ int raft_recv_vote(struct raft *r, const struct raft_msg *m)
         r->vote = m->from;
         raft_reset_election_timer(r);
     }
+    if (granted && v->pre)
+        raft_hold_back(r, m->from, is_longer(r, v));
+    else if (v->pre && verdict == RAFT_TRACE_DENY_OLD_LOG)
+        raft_stand_soon(r);
     answer(r, m, granted);
     return ERR_OK;
 }
