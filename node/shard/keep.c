@@ -11,6 +11,61 @@ size_t shard_dirty_bytes(const struct shard *s)
     return memtable_bytes(s->memtable);
 }
 
+/* ---- history --------------------------------------------------------------
+ */
+
+#define HISTORY_VERSION 2
+#define HISTORY_VERSION_DEDUPE 1 /* a list of operations alone (dedupe.h) */
+
+int shard_history_encode(const struct shard *s, uint64_t upto, struct buf *out)
+{
+    struct buf operations;
+    buf_init(&operations, FLUSH_INFO_BYTES_MAX);
+    int err = dedupe_encode(&s->dedupe, upto, &operations);
+    if (err == ERR_OK)
+        err = buf_append_u8(out, HISTORY_VERSION);
+    if (err == ERR_OK)
+        err = buf_append_u32_le(out, (uint32_t)buf_len(&operations));
+    if (err == ERR_OK)
+        err = buf_append(out, buf_bytes(&operations), buf_len(&operations));
+    buf_free(&operations);
+    return err == ERR_OK ? terms_encode(&s->terms, upto, out) : err;
+}
+
+static int history_read(struct shard *s, struct bytes in)
+{
+    struct cursor c = cursor_of(in.data, in.len);
+    if (in.len == 0)
+        return ERR_OK;
+    uint8_t version = cursor_u8(&c);
+    if (version == HISTORY_VERSION_DEDUPE)
+        return dedupe_decode(&s->dedupe, in);
+    struct bytes operations = cursor_blob(&c, FLUSH_INFO_BYTES_MAX);
+    if (version != HISTORY_VERSION || !cursor_ok(&c))
+        return ERR_MALFORMED;
+    int err = dedupe_decode(&s->dedupe, operations);
+    size_t used = 1 + 4 + operations.len;
+    if (err == ERR_OK)
+        err = terms_decode(&s->terms, bytes_of(in.data + used, in.len - used));
+    return err;
+}
+
+int shard_history_decode(struct shard *s, struct bytes in, uint64_t lsn,
+                         uint64_t term)
+{
+    dedupe_truncate(&s->dedupe, 0);
+    terms_begin(&s->terms, lsn, term);
+    int err = history_read(s, in);
+    if (err != ERR_OK) {
+        dedupe_truncate(&s->dedupe, 0);
+        terms_begin(&s->terms, lsn, term);
+    }
+    return err;
+}
+
+/* ---- flushes --------------------------------------------------------------
+ */
+
 /* What goes into the store beside the records, as of `lsn`. */
 static void flush_infos(struct shard *s, struct flush *f)
 {
@@ -20,7 +75,7 @@ static void flush_infos(struct shard *s, struct flush *f)
     CHECK(flush_set_info(f, SHARD_INFO_CONFIG,
                          bytes_of(buf_bytes(&blob), buf_len(&blob))) == ERR_OK);
     buf_clear(&blob);
-    CHECK(dedupe_encode(&s->dedupe, f->lsn, &blob) == ERR_OK);
+    CHECK(shard_history_encode(s, f->lsn, &blob) == ERR_OK);
     CHECK(flush_set_info(f, SHARD_INFO_DEDUPE,
                          bytes_of(buf_bytes(&blob), buf_len(&blob))) == ERR_OK);
     buf_free(&blob);
@@ -142,6 +197,8 @@ int shard_installed(struct shard *s, usec_t now, raft_id from, uint64_t lsn,
     /* A flush still under way writes to the state that is replaced. */
     if (s->flushing || s->installing)
         return ERR_AGAIN;
+    if (salvage_full(s) && s->entries.next > s->commit_seen + 1)
+        return ERR_AGAIN;
     struct raft_event event = {
         .type = RAFT_EV_INSTALLED,
         .now_us = now,
@@ -156,15 +213,20 @@ int shard_installed(struct shard *s, usec_t now, raft_id from, uint64_t lsn,
     return ERR_OK;
 }
 
-/* What the adopted state remembers of operations, then what was logged since
- * the reset. A list that is none counts as empty: it came from outside. */
-static void adopt_dedupe(struct shard *s, struct bytes blob)
+/* What the adopted state remembers of its log, then what was logged since the
+ * reset. What makes no sense counts as nothing: it came from outside. */
+static void adopt_history(struct shard *s, struct bytes blob)
 {
-    dedupe_truncate(&s->dedupe, 0);
-    if (blob.len > 0 && dedupe_decode(&s->dedupe, blob) != ERR_OK)
-        dedupe_truncate(&s->dedupe, 0);
+    uint64_t base = s->entries.first - 1, term;
+    CHECK(terms_at(&s->terms, base, &term) == ERR_OK);
+    (void)shard_history_decode(s, blob, base, term);
+    uint64_t known;
+    if (terms_at(&s->terms, base, &known) != ERR_OK || known != term)
+        terms_begin(&s->terms, base, term);
+    terms_truncate(&s->terms, base + 1);
     for (uint64_t lsn = s->entries.first; lsn < s->entries.next; lsn++) {
         struct entry *e = entries_at(&s->entries, lsn);
+        terms_add(&s->terms, e->lsn, e->term);
         if (e->type == RAFT_ENTRY_DATA)
             dedupe_add(&s->dedupe, e);
     }
@@ -175,7 +237,7 @@ void shard_adopted(struct shard *s, usec_t now, struct bytes dedupe)
     CHECK(s->installing && !s->stepping);
     CHECK(kv_flushed_lsn(s->kv) <= s->commit_seen);
     s->installing = false;
-    adopt_dedupe(s, dedupe);
+    adopt_history(s, dedupe);
     s->env->on_committed(s->env->user, s, NULL);
     shard_serve_ready(s);
     shard_tick(s, now);

@@ -216,6 +216,7 @@ static bool parent_makes_sense(const struct op *op)
     struct rid parent = {.len = 0};
     switch (op->resource) {
     case OP_RESOURCE_DOCUMENT:
+    case OP_RESOURCE_CONFLICT:
         parent.len = 8;
         memcpy(parent.bytes, op->parent_rid, 8);
         return op->mode == OP_DELETE || rid_kind(&parent) == RID_CONTAINER;

@@ -94,15 +94,21 @@ static int record_links(const struct op *op, uint64_t record,
     int len = 0;
     switch (op->resource) {
     case OP_RESOURCE_DOCUMENT:
+    case OP_RESOURCE_CONFLICT:
         parent.len = 8;
         memcpy(parent.bytes, op->parent_rid, 8);
-        rid = rid_document(&parent, record);
+        rid = op->resource == OP_RESOURCE_DOCUMENT
+                  ? rid_document(&parent, record)
+                  : rid_conflict(&parent, record);
         rid_format(&rid, rid_text);
         rid_format(&parent, parent_text);
         parent = rid_parent(&parent);
         rid_format(&parent, database_text);
-        len = snprintf(self, self_max, "dbs/%s/colls/%s/docs/%s/",
-                       database_text, parent_text, rid_text);
+        len = snprintf(self, self_max, "dbs/%s/colls/%s/%s/%s/", database_text,
+                       parent_text,
+                       op->resource == OP_RESOURCE_DOCUMENT ? "docs"
+                                                            : "conflicts",
+                       rid_text);
         break;
     case OP_RESOURCE_DATABASE:
         if (rid_number(record, &number) != ERR_OK)
@@ -133,13 +139,15 @@ static const char *record_children(enum op_resource resource)
 {
     switch (resource) {
     case OP_RESOURCE_DOCUMENT:
-        return "\"_attachments\":\"attachments/\"";
+        return "\"_attachments\":\"attachments/\",";
     case OP_RESOURCE_DATABASE:
-        return "\"_colls\":\"colls/\",\"_users\":\"users/\"";
+        return "\"_colls\":\"colls/\",\"_users\":\"users/\",";
     case OP_RESOURCE_CONTAINER:
         return "\"_docs\":\"docs/\",\"_sprocs\":\"sprocs/\","
                "\"_triggers\":\"triggers/\",\"_udfs\":\"udfs/\","
-               "\"_conflicts\":\"conflicts/\"";
+               "\"_conflicts\":\"conflicts/\",";
+    case OP_RESOURCE_CONFLICT:
+        return "";
     default:
         CHECK_UNREACHABLE();
     }
@@ -165,7 +173,7 @@ int record_text(const struct op *op, uint64_t record, const struct etag *etag,
     /* The tag brings its own quotes; as JSON text they are escaped. */
     err = buf_printf(out,
                      "%s\"_rid\":\"%s\",\"_self\":\"%s\",\"_etag\":\"\\\"%.*s"
-                     "\\\"\",%s,\"_ts\":%lld}",
+                     "\\\"\",%s\"_ts\":%lld}",
                      empty ? "" : ",", rid_text, self, ETAG_TEXT_LEN - 2,
                      tag + 1, record_children(op->resource), (long long)ts);
     if (err != ERR_OK)

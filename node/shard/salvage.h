@@ -70,7 +70,8 @@ struct salvage_delivery {
 int shard_salvage_next(struct shard *s, usec_t now,
                        struct salvage_delivery *delivery_out);
 /* The answer to a delivery. Frees what `d` holds. Any result is allowed: one
- * that settles nothing makes the conflict due again. */
+ * that settles nothing makes the conflict due again. Allowed also from inside
+ * the shard, where requests are answered. */
 void shard_salvage_done(struct shard *s, usec_t now, struct salvage_delivery *d,
                         const struct op_result *result);
 /* The owner ends: frees what `d` holds; the shard may be gone already. */

@@ -58,12 +58,12 @@ static int restore_raft(struct shard *s, const struct shard_options *options,
     return err;
 }
 
-static int restore_dedupe(struct shard *s, const struct shard_restored *r)
+static int restore_history(struct shard *s, const struct shard_restored *r)
 {
-    if (r->dedupe.len == 0)
-        return ERR_OK;
-    return dedupe_decode(&s->dedupe, r->dedupe) == ERR_OK ? ERR_OK
-                                                          : ERR_CORRUPT;
+    return shard_history_decode(s, r->dedupe, r->base_lsn, r->base_term) ==
+                   ERR_OK
+               ? ERR_OK
+               : ERR_CORRUPT;
 }
 
 static int restore_entries(struct shard *s, const struct shard_restored *r)
@@ -73,6 +73,7 @@ static int restore_entries(struct shard *s, const struct shard_restored *r)
         bool data = e->type == RAFT_ENTRY_DATA;
         entries_push(&s->entries, e);
         s->appended_bytes += e->len;
+        terms_add(&s->terms, e->lsn, e->term);
         if (e->lsn <= r->commit_lsn)
             s->committed_bytes += e->len;
         if (data && memtable_apply(s->memtable, e) != ERR_OK)
@@ -100,6 +101,7 @@ int shard_open(const struct shard_options *options,
     entries_init(&s->entries, restored->base_lsn + 1);
     s->memtable = memtable_new(options->memtable_bytes);
     dedupe_init(&s->dedupe);
+    salvage_init(&s->salvage);
     list_init(&s->queued);
     list_init(&s->writes);
     list_init(&s->refusals);
@@ -112,7 +114,9 @@ int shard_open(const struct shard_options *options,
     s->heads_max = options->raft.append_entries_max;
     s->heads = mem_alloc(s->heads_max * sizeof(*s->heads));
     s->refs = mem_alloc(s->heads_max * sizeof(*s->refs));
-    int err = restore_dedupe(s, restored);
+    int err = salvage_restore(s, restored);
+    if (err == ERR_OK)
+        err = restore_history(s, restored);
     if (err == ERR_OK)
         err = restore_raft(s, options, restored, now_us);
     if (err == ERR_OK)
@@ -153,6 +157,8 @@ void shard_free(struct shard *s)
     flush_free(s->flush);
     json_free(&s->json);
     dedupe_free(&s->dedupe);
+    terms_free(&s->terms);
+    salvage_free(s);
     memtable_free(s->memtable);
     entries_free(&s->entries);
     raft_free(s->raft);
@@ -233,7 +239,8 @@ void shard_status(const struct shard *s, usec_t now,
                               .no_space = s->no_space,
                               .installing = s->installing,
                               .amnesia = raft_amnesiac(s->raft),
-                              .told_missing = raft_amnesia_waits_for(s->raft)};
+                              .told_missing = raft_amnesia_waits_for(s->raft),
+                              .salvage_pending = s->salvage.pending};
 }
 
 int shard_open_value(struct shard *s, struct bytes key, struct bytes sealed,

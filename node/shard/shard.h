@@ -15,20 +15,25 @@
  * shard_persisted; only then do the messages that had to wait leave.
  *
  * Reads, by op->level:
- *   strong    At the leader, under its lease, at once. At other replicas after
- * a read-index round trip to the leader, one for all reads of a turn. bounded
- * At once, when this replica can prove that everything that was acknowledged
- * anywhere SHARD_FRESH_US ago is visible here; which is less than any bound
- * there is. Else NOT_LEADER: ask the leader; where there is none, ask again.
- *   session   At once when the token is satisfied, else as soon as it is, for
- * at most SHARD_SESSION_WAIT_US, then BEHIND: ask the leader. prefix, eventual
- * At once. All but strong see the state at visible_lsn: the newest that is
- * known here to be acknowledged (raft.h), which may be above the commit point
- * where the write region acknowledges alone. It never falls but when a forced
- * change of the write region loses entries, or a snapshot replaces the state: a
- * long scan that saw more than is left ends with NO_LEADER. A replica that is
- * reset by a snapshot, or is being rebuilt from nothing, answers nothing until
- * the new state is in place: NO_LEADER.
+ *
+ * - strong: At the leader, under its lease, at once. At other replicas after a
+ *   read-index round trip to the leader, one for all reads of a turn.
+ * - bounded: At once, when this replica can prove that everything that was
+ *   acknowledged anywhere SHARD_FRESH_US ago is visible here, which is less
+ *   than any bound there is. Else NOT_LEADER: ask the leader; where there is
+ *   none, ask again.
+ * - session: At once when the token is satisfied, else as soon as it is, for at
+ *   most SHARD_SESSION_WAIT_US, then BEHIND: ask the leader.
+ * - prefix, eventual: At once.
+ *
+ * All but strong see the state at visible_lsn: the newest that is known here to
+ * be acknowledged (raft.h), which may be above the commit point where the write
+ * region acknowledges alone. It never falls but when a forced change of the
+ * write region loses entries, or a snapshot replaces the state: a long scan
+ * that saw more than is left ends with NO_LEADER. A replica that is being
+ * rebuilt from nothing, or is no member yet, reads strongly instead. One that
+ * is reset by a snapshot answers nothing until the new state is in place:
+ * NO_LEADER.
  *
  * Writes are refused with THROTTLED, in an account of bounded staleness, when
  * accepting them could leave a replica further behind than the bound
@@ -57,8 +62,8 @@
 struct shard;
 
 /* Names of what a flush stores beside the records: the configuration in force
- * at the flushed LSN (raft_config_encode), and the operations of the last
- * entries (dedupe.h). */
+ * at the flushed LSN (raft_config_encode), and what the shard remembers of its
+ * log: the operations of the last entries, and their terms. */
 #define SHARD_INFO_CONFIG "config"
 #define SHARD_INFO_DEDUPE "dedupe"
 
@@ -230,7 +235,8 @@ int shard_transfer(struct shard *s, usec_t now, raft_id to);
 int shard_change(struct shard *s, usec_t now, const struct raft_config *target);
 /* The meta shard decided a forced change of the write region (RAFT_EV_EPOCH). A
  * replica of the new region campaigns at once. Telling it again is harmless,
- * and needed after a start. */
+ * and needed after a start. Where `ack` is RAFT_ACK_COMMIT, the region only
+ * says who campaigns, and may be 0. */
 void shard_decide(struct shard *s, usec_t now, uint32_t epoch,
                   raft_region write_region, uint8_t ack, uint32_t recovered);
 /* An operator declared the survivors of `config` the whole cluster
@@ -248,7 +254,8 @@ struct shard_policy {
     uint32_t n_down;
     raft_region down[RAFT_MEMBERS_MAX];
 };
-/* At every replica, whenever it changes; takes effect with the next write. */
+/* At every replica, whenever it changes; takes effect with the next write. The
+ * meta shard is never throttled. */
 void shard_set_policy(struct shard *s, usec_t now,
                       const struct shard_policy *policy);
 

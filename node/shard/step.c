@@ -123,6 +123,7 @@ static void update_append(struct shard *s, const struct raft_update *u,
             dedupe_add(&s->dedupe, e);
         }
         s->appended_bytes += e->len;
+        terms_add(&s->terms, e->lsn, e->term);
         s->env->log_entry(s->env->user, s, e);
         entries_push(&s->entries, e);
     }
@@ -137,6 +138,7 @@ static void update_truncate(struct shard *s, uint64_t from)
     }
     memtable_truncate(s->memtable, from);
     dedupe_truncate(&s->dedupe, from);
+    terms_truncate(&s->terms, from);
     entries_truncate(&s->entries, from);
     s->env->log_truncate(s->env->user, s, from);
 }
@@ -146,6 +148,7 @@ static void update_reset(struct shard *s, const struct raft_update *u)
     s->installing = true;
     memtable_clear(s->memtable);
     dedupe_truncate(&s->dedupe, 0);
+    terms_begin(&s->terms, u->reset_lsn, u->reset_term);
     entries_reset(&s->entries, u->reset_lsn + 1);
     s->commit_seen = u->reset_lsn;
     s->appended_bytes = s->committed_bytes = 0;
@@ -153,8 +156,11 @@ static void update_reset(struct shard *s, const struct raft_update *u)
 }
 
 static void update_write(struct shard *s, const struct raft_update *u,
-                         const struct step_payloads *payloads)
+                         const struct step_payloads *payloads, uint64_t visible)
 {
+    if (u->reset || u->truncate)
+        salvage_cut(s, u->reset ? s->commit_seen + 1 : u->truncate_lsn, u->term,
+                    visible);
     if (u->reset)
         update_reset(s, u);
     if (u->truncate)
@@ -211,12 +217,13 @@ int shard_step(struct shard *s, const struct raft_event *event,
         payloads = &none;
     CHECK(!s->stepping);
     s->stepping = true;
+    uint64_t visible = raft_visible_lsn(s->raft);
     int err = raft_step(s->raft, event, &u);
     /* An entry of another took the LSN that the queue was made for. */
     bool foreign = u.n_entries > 0 && !own_entries(&u, payloads);
     if (u.role_changed || u.truncate || u.reset || foreign)
         shard_cancel_queue(s, &cancelled);
-    update_write(s, &u, payloads);
+    update_write(s, &u, payloads, visible);
     send_messages(s, &u);
     update_commit(s, &u);
     s->ack_seen = u.ack_lsn;
@@ -369,6 +376,17 @@ static int check_entries(const struct raft_append *append,
     return ERR_OK;
 }
 
+/* Whether an append replaces entries of this log. */
+static bool append_cuts(const struct shard *s, const struct raft_append *append)
+{
+    uint64_t term;
+    for (uint32_t i = 0; i < append->n; i++)
+        if (raft_term_at(s->raft, append->prev_lsn + 1 + i, &term) == ERR_OK &&
+            term != append->entries[i].term)
+            return true;
+    return false;
+}
+
 static int receive_append(struct shard *s, usec_t now, const struct raft_msg *m,
                           const struct bytes *payloads)
 {
@@ -378,6 +396,8 @@ static int receive_append(struct shard *s, usec_t now, const struct raft_msg *m,
         bytes += payloads[i].len;
     /* The leader sends it again; heartbeats pass. */
     if (!memtable_has_room(s->memtable, bytes))
+        return ERR_FULL;
+    if (salvage_full(s) && append_cuts(s, &m->append))
         return ERR_FULL;
     struct raft_entry *heads = mem_alloc(n * sizeof(*heads));
     struct raft_config **configs = mem_zalloc(n * sizeof(*configs));
