@@ -61,6 +61,7 @@ static void learn_group(struct worker *w, struct bytes json)
     int err = catalog_group_parse(json, &g, &msg);
     if (err != ERR_OK || strcmp(g.name, "default") != 0)
         return; /* catalog_put has complained */
+    steering_group(&w->steering, &g);
     if (w->group_hash != NULL)
         return;
     if (g.shard_count != w->node->shard_count) {

@@ -11,6 +11,7 @@
 #include "node/base/mem.h"
 #include "node/server/admin.h"
 #include "node/server/catalog_feed.h"
+#include "node/server/governor.h"
 #include "node/server/peers.h"
 #include "node/server/rebuild.h"
 #include "node/server/stand_in.h"
@@ -97,6 +98,7 @@ static int sweep(struct node *n, struct err_msg *msg)
 static int create_workers(struct node *n, struct err_msg *msg)
 {
     n->sessions = session_floor_new(n->shard_count + 1u);
+    n->board = mem_zalloc((n->shard_count + 1) * sizeof(*n->board));
     n->workers = mem_zalloc(n->worker_count * sizeof(*n->workers));
     for (uint32_t i = 0; i < n->worker_count; i++) {
         int err = worker_create(&n->workers[i], n, i, msg);
@@ -120,6 +122,9 @@ static int open_doors(struct node *n, struct err_msg *msg)
         err = worker_listen(&n->workers[i], msg);
     if (err != ERR_OK)
         return err;
+    first->governor = governor_new(first);
+    if (first->steering.known)
+        governor_record(first->governor, &first->steering.record);
     first->stand_in = stand_in_new(first);
     struct worker *meta = node_shard_worker(n, SHARD_META);
     meta->steward = steward_new(meta);

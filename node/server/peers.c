@@ -8,6 +8,7 @@
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/base/rng.h"
+#include "node/server/governor.h"
 #include "node/server/stand_in.h"
 
 /* A forwarded operation whose answer is awaited. */
@@ -322,7 +323,23 @@ static void on_snapshot_ack(void *user, links_peer from,
 /* ---- life
  * --------------------------------------------------------------------- */
 
+static void on_gossip(void *user, links_peer from, struct bytes gossip)
+{
+    struct worker *w = ((struct peers *)user)->worker;
+    if (w->governor != NULL && gossip.len > 0)
+        governor_heard(w->governor, from, gossip);
+}
+
+static struct bytes gossip(void *user, links_peer to)
+{
+    struct worker *w = ((struct peers *)user)->worker;
+    return w->governor != NULL ? governor_gossip(w->governor, to)
+                               : bytes_of(NULL, 0);
+}
+
 static const struct links_handler peers_handler = {
+    .on_gossip = on_gossip,
+    .gossip = gossip,
     .on_peer_up = on_peer_up,
     .on_peer_down = on_peer_down,
     .on_raft = on_raft,

@@ -86,7 +86,6 @@ static void env_role(void *user, struct shard *s)
         return;
     router_wake_soon(&r->worker->router);
     if (status.id == SHARD_META) {
-        worker_meta_leader(r->worker, status.leader);
         steward_check_soon(r->worker->steward);
     }
 }

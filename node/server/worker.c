@@ -73,6 +73,7 @@ static void on_turn(struct ev_loop *loop, struct ev_prepare *prepare,
         more |= shard_flush(r->shard, now);
         more |= flusher_turn(&r->flusher, now);
     }
+    steering_turn(&w->steering, now);
     transfers_turn(&w->transfers, now);
     log_pipe_kick(&w->log);
     ev_now_update(loop);
@@ -177,47 +178,6 @@ void worker_run(struct worker *w, void (*fn)(struct worker *w, void *arg),
     inbox_post_reserved(&w->inbox, &call->message);
 }
 
-/* ---- the account
- * ---------------------------------------------------------------
- */
-
-static void fill_account(const struct config *c, size_t write_region,
-                         struct cosmos_region *regions,
-                         struct cosmos_account *account_out)
-{
-    for (size_t i = 0; i < c->region_count; i++)
-        regions[i] = (struct cosmos_region){.name = c->regions[i].name,
-                                            .endpoint = c->regions[i].endpoint};
-    *account_out = (struct cosmos_account){
-        .id = c->cluster,
-        .regions = regions,
-        .region_count = c->region_count,
-        .write_region = write_region,
-        .own_region = (size_t)(c->own_region - c->regions),
-        .refuse_writes = !c->forward_writes,
-        .consistency = {.level = CONSISTENCY_STRONG}};
-}
-
-static void set_write_region(struct worker *w, void *arg)
-{
-    struct cosmos_region regions[COSMOS_REGIONS_MAX];
-    struct cosmos_account account;
-    struct err_msg msg;
-    fill_account(w->node->config, (size_t)(uintptr_t)arg, regions, &account);
-    CHECK(cosmos_set_account(w->cosmos, &account, &msg) == ERR_OK);
-}
-
-void worker_meta_leader(struct worker *meta, raft_id leader)
-{
-    const struct config *c = meta->node->config;
-    const struct config_region *region;
-    if (config_find_node(c, leader, &region) == NULL)
-        return;
-    uintptr_t index = (uintptr_t)(region - c->regions);
-    for (uint32_t i = 0; i < meta->node->worker_count; i++)
-        worker_run(&meta->node->workers[i], set_write_region, (void *)index);
-}
-
 /* ---- making one
  * ------------------------------------------------------------------
  */
@@ -309,7 +269,7 @@ static int make_cosmos(struct worker *w, struct err_msg *msg)
         .user = w,
         .floor = w->node->sessions,
         .op_timeout_us = w->node->config->timeouts.request_ms * USEC_PER_MS};
-    fill_account(w->node->config, 0, regions, &config.account);
+    steering_first_account(w, regions, &config.account);
     return cosmos_new(&config, &w->cosmos, msg);
 }
 
@@ -361,6 +321,7 @@ int worker_create(struct worker *w, struct node *node, uint32_t index,
     w->chans = chan_loop_new(w->loop);
     inbox_init(&w->inbox, w->loop, w);
     router_init(&w->router, w);
+    steering_init(&w->steering, w);
     transfers_init(&w->transfers, w);
     w->catalog = catalog_new();
     int err = make_keys(w, msg);

@@ -15,7 +15,8 @@
  *   flusher.h    memtable to LMDB            transfers.h  snapshots
  *   catalog_feed.h  committed catalog records to every worker
  *   rebuild.h  replicas that lost their disk
- *   admin.h, stand_in.h (worker 0)
+ *   steering.h  replicas and API follow the group's decision
+ *   governor.h, admin.h, stand_in.h (worker 0)
  */
 #ifndef BASTIDE_SERVER_WORKER_H
 #define BASTIDE_SERVER_WORKER_H
@@ -36,6 +37,7 @@
 #include "node/server/inbox.h"
 #include "node/server/log_pipe.h"
 #include "node/server/router.h"
+#include "node/server/steering.h"
 #include "node/server/transfers.h"
 #include "node/shard/shard.h"
 #include "node/store/datadir.h"
@@ -48,6 +50,7 @@ struct peers;
 struct admin;
 struct stand_in;
 struct steward;
+struct governor;
 
 #define WORKER_MAGIC MAGIC('w', 'o', 'r', 'k')
 #define REPLICA_MAGIC MAGIC('r', 'e', 'p', 'l')
@@ -60,6 +63,7 @@ struct replica {
     struct shard *shard;
     struct engine *engine;
     struct flusher flusher;
+    struct steer steer;
     char path[DATADIR_PATH_MAX];
 };
 
@@ -89,6 +93,7 @@ struct worker {
     struct log_pipe log;
     struct router router;
     struct transfers transfers;
+    struct steering steering;
 
     struct keyring *keyring;
     struct sealer *sealer;
@@ -107,6 +112,7 @@ struct worker {
     struct admin *admin;
     struct stand_in *stand_in;
     struct steward *steward;
+    struct governor *governor;
     uint32_t cured_workers; /* see rebuild.h */
     bool stopping;          /* nothing new is begun */
     bool draining;
@@ -132,6 +138,7 @@ struct node {
     struct session_floor *sessions; /* of clients without tokens */
     usec_t started_wall_us;
     uint64_t incarnation;
+    struct shard_board *board; /* by shard; written by their workers */
     bool rebuilding; /* replicas were opened as amnesiacs; see rebuild.h */
 };
 
@@ -170,10 +177,6 @@ void worker_run(struct worker *w, void (*fn)(struct worker *w, void *arg),
 /* Has the log's next segment made and old ones deleted, if that is not under
  * way. */
 void worker_maintain_log(struct worker *w);
-
-/* On the worker that owns the meta shard: its leader is now this node, so the
- * account names that node's region as the write region. */
-void worker_meta_leader(struct worker *meta, raft_id leader);
 
 /* A shard was touched outside the prepare hook: makes sure that the loop makes
  * a turn. */

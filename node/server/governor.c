@@ -1,0 +1,407 @@
+#include "node/server/governor.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "node/base/check.h"
+#include "node/base/log.h"
+#include "node/base/mem.h"
+#include "node/govern/decide.h"
+#include "node/server/decision.h"
+#include "node/server/steering.h"
+#include "node/server/worker.h"
+
+/* What goes before the controller's message in a node's gossip:
+ * version u8 (1) | epoch u32 | pause ms u32 | at risk entries u64, ms u32,
+ * little-endian. */
+#define EXTRA_VERSION 1
+#define EXTRA_LEN 21
+#define EDIT_TIMEOUT_US (3 * USEC_PER_SEC)
+
+struct extra {
+    uint32_t epoch;    /* of the record that the node knows */
+    uint32_t pause_ms; /* its longest hand-over in that epoch */
+    uint64_t at_risk_entries;
+    uint32_t at_risk_ms;
+};
+
+struct governor {
+    struct worker *worker;
+    struct failover *failover;
+    struct ev_timer timer;
+    struct buf gossip;
+    bool known;
+    struct govern_record record;
+    usec_t changed_us; /* when its epoch was learned */
+    usec_t contact_us; /* the meta shard's leader was last surely there */
+    bool editing;
+    struct extra own;
+    struct extra others[FAILOVER_NODES_MAX + 1]; /* by node */
+    struct steering_news news;                   /* last told */
+};
+
+/* ---- gossip
+ * ------------------------------------------------------------------
+ */
+
+static void put_extra(const struct extra *x, struct buf *out)
+{
+    uint8_t b[EXTRA_LEN] = {EXTRA_VERSION};
+    put_u32_le(b + 1, x->epoch);
+    put_u32_le(b + 5, x->pause_ms);
+    put_u64_le(b + 9, x->at_risk_entries);
+    put_u32_le(b + 17, x->at_risk_ms);
+    CHECK(buf_append(out, b, sizeof(b)) == ERR_OK);
+}
+
+struct bytes governor_gossip(struct governor *g, uint32_t peer)
+{
+    buf_clear(&g->gossip);
+    put_extra(&g->own, &g->gossip);
+    if (failover_gossip(g->failover, peer, clock_mono_us(), &g->gossip) !=
+        ERR_OK)
+        return bytes_of(NULL, 0);
+    return bytes_of(buf_bytes(&g->gossip), buf_len(&g->gossip));
+}
+
+void governor_heard(struct governor *g, uint32_t peer, struct bytes gossip)
+{
+    struct cursor c = cursor_of(gossip.data, gossip.len);
+    if (cursor_u8(&c) != EXTRA_VERSION || peer > FAILOVER_NODES_MAX)
+        return;
+    struct extra x = {.epoch = cursor_u32_le(&c)};
+    x.pause_ms = cursor_u32_le(&c);
+    x.at_risk_entries = cursor_u64_le(&c);
+    x.at_risk_ms = cursor_u32_le(&c);
+    if (!cursor_ok(&c))
+        return;
+    g->others[peer] = x;
+    size_t left = cursor_left(&c);
+    int err =
+        failover_heard(g->failover, peer, bytes_of(cursor_take(&c, left), left),
+                       clock_mono_us());
+    if (err != ERR_OK && err != ERR_STALE)
+        log_warn("gossip ignored", LOG_UINT("from", peer),
+                 LOG_STR("error", err_text(err)));
+}
+
+/* ---- what this node knows of itself
+ * -------------------------------------------
+ */
+
+static struct failover_self look_at_self(struct governor *g)
+{
+    const struct node *node = g->worker->node;
+    struct failover_self self = {.draining = g->worker->draining};
+    struct extra own = {.epoch = g->record.epoch};
+    for (uint32_t i = 0; i <= node->shard_count; i++) {
+        struct shard_board b = steering_board(g->worker, i);
+        if (b.behind_ms > self.behind_ms)
+            self.behind_ms = b.behind_ms;
+        self.behind_entries += b.behind_entries;
+        self.led += b.leads;
+        self.no_space |= b.no_space;
+        own.at_risk_entries += b.at_risk_entries;
+        if (b.at_risk_ms > own.at_risk_ms)
+            own.at_risk_ms = b.at_risk_ms;
+        if (b.config_epoch == g->record.epoch && b.handover_ms > own.pause_ms)
+            own.pause_ms = b.handover_ms;
+    }
+    self.disk_stall_ms =
+        (uint32_t)(log_pipe_node_stalled_us(node, clock_mono_us()) /
+                   USEC_PER_MS);
+    g->own = own;
+    return self;
+}
+
+static bool is_ill(const struct governor *g, const struct failover_self *self)
+{
+    const struct failover_timing *t =
+        failover_health_timing(failover_health(g->failover));
+    return self->draining || self->no_space ||
+           self->disk_stall_ms >= (uint32_t)(t->stall_us / USEC_PER_MS);
+}
+
+static void note_ill(const struct governor *g, const struct failover_self *self,
+                     struct steer_health *out)
+{
+    struct failover_node_health n;
+    const struct failover_health *h = failover_health(g->failover);
+    *out = (struct steer_health){.self_ill = is_ill(g, self)};
+    for (uint32_t i = 0; failover_health_node(h, i, &n); i++)
+        if (n.id != g->worker->node->config->id && n.heard &&
+            is_ill(g, &n.self) && out->n_ill < STEER_ILL_MAX)
+            out->ill[out->n_ill++] = n.id;
+}
+
+/* The meta shard's replica here knows when its leader was last surely there. */
+static bool is_isolated(struct governor *g, usec_t now)
+{
+    const struct raft *r =
+        shard_raft(worker_replica(g->worker, SHARD_META)->shard);
+    usec_t fresh = raft_fresh_since(r, now);
+    if (fresh > g->contact_us)
+        g->contact_us = fresh;
+    return now - g->contact_us > GOVERNOR_ISOLATED_US;
+}
+
+/* ---- telling the workers
+ * --------------------------------------------------------
+ */
+
+static void take_news(struct worker *w, void *arg)
+{
+    struct steering_news *news = arg;
+    steering_take_news(&w->steering, news);
+    mem_free(news);
+}
+
+static void tell_workers(struct governor *g, const struct steering_news *news)
+{
+    if (memcmp(news, &g->news, sizeof(*news)) == 0)
+        return;
+    if (news->isolated != g->news.isolated)
+        log_warn(news->isolated ? "isolated: the leader of the meta shard is "
+                                  "out of reach"
+                                : "no longer isolated");
+    g->news = *news;
+    struct node *node = g->worker->node;
+    for (uint32_t i = 0; i < node->worker_count; i++) {
+        struct steering_news *copy = mem_alloc(sizeof(*copy));
+        *copy = *news;
+        worker_run(&node->workers[i], take_news, copy);
+    }
+}
+
+static void make_news(struct governor *g, const struct failover_self *self,
+                      const struct failover_plan *plan, usec_t now)
+{
+    struct steering_news news;
+    memset(&news, 0, sizeof(news)); /* compared as bytes */
+    note_ill(g, self, &news.health);
+    news.isolated = is_isolated(g, now);
+    if (plan->unavailable[0] != '\0')
+        snprintf(news.reason, sizeof(news.reason), "%s", plan->unavailable);
+    else if (news.isolated)
+        snprintf(news.reason, sizeof(news.reason),
+                 "this node has lost contact with the rest of the cluster");
+    tell_workers(g, &news);
+}
+
+/* ---- deciding
+ * ---------------------------------------------------------------------
+ */
+
+static bool leads_meta(const struct governor *g)
+{
+    const struct raft *r =
+        shard_raft(worker_replica(g->worker, SHARD_META)->shard);
+    return raft_role(r) == RAFT_LEADER && raft_may_read(r, clock_mono_us());
+}
+
+static bool all_settled(const struct governor *g, uint32_t epoch)
+{
+    for (uint32_t i = 1; i <= g->worker->node->shard_count; i++)
+        if (steering_board(g->worker, i).settled_epoch != epoch)
+            return false;
+    return true;
+}
+
+static void plan_for(const struct governor *g, const struct govern_record *r,
+                     struct failover_plan *out)
+{
+    struct failover_group group;
+    govern_group(r, "default", g->changed_us, &group);
+    failover_plan(g->failover, &group, out);
+}
+
+/* The shards went on without this record: survivors were made a cluster of
+ * their own (the meta shard's configuration says so, and who votes). */
+static bool recovered(const struct governor *g, const struct govern_record *now,
+                      int64_t at_us, struct govern_record *next_out)
+{
+    const struct raft_config *c = raft_config_committed(
+        shard_raft(worker_replica(g->worker, SHARD_META)->shard));
+    if (c->epoch <= now->epoch)
+        return false;
+    govern_regions survivors = 0;
+    for (uint32_t i = 0; i < c->n; i++)
+        if (c->members[i].voter)
+            survivors |= govern_region_bit(c->members[i].region);
+    govern_recover(now, c->epoch, survivors, at_us,
+                   "the survivors were made a cluster of their own", next_out);
+    return true;
+}
+
+/* What should follow `now`, a record of the epoch that this node knows. */
+static bool derive(const struct governor *g, const struct govern_record *now,
+                   struct govern_record *next_out, const char **what_out)
+{
+    struct failover_plan plan;
+    int64_t at_us = clock_wall_us();
+    *what_out = "recover";
+    if (recovered(g, now, at_us, next_out))
+        return true;
+    plan_for(g, now, &plan);
+    *what_out = plan.action == FAILOVER_NONE
+                    ? "settled"
+                    : failover_action_name(plan.action);
+    return govern_decide(now, &plan, all_settled(g, now->epoch), at_us,
+                         next_out);
+}
+
+static int change(void *user, const struct govern_record *now,
+                  struct govern_record *next_out, struct err_msg *msg)
+{
+    struct governor *g = user;
+    const char *what;
+    if (now->epoch != g->record.epoch || !derive(g, now, next_out, &what))
+        return err_set(msg, ERR_STALE, "overtaken");
+    return ERR_OK;
+}
+
+static void changed(void *user, int err, const struct govern_record *record,
+                    const struct err_msg *msg)
+{
+    struct governor *g = user;
+    (void)record;
+    g->editing = false;
+    if (err != ERR_OK && err != ERR_STALE)
+        log_warn("a decision could not be recorded", LOG_STR("why", msg->text));
+}
+
+static void decide(struct governor *g)
+{
+    struct govern_record next;
+    const char *what;
+    if (!g->known || g->editing || g->worker->stopping || !leads_meta(g) ||
+        !derive(g, &g->record, &next, &what))
+        return;
+    const struct config *c = g->worker->node->config;
+    struct group_edit edit = {.change = change,
+                              .done = changed,
+                              .user = g,
+                              .timeout_us = EDIT_TIMEOUT_US,
+                              .quiet = next.epoch == g->record.epoch &&
+                                       next.down == g->record.down};
+    snprintf(edit.who, sizeof(edit.who), "failover controller on %s", c->node);
+    snprintf(edit.what, sizeof(edit.what), "%s", what);
+    log_info(
+        "decision", LOG_STR("what", what), LOG_UINT("epoch", next.epoch),
+        LOG_STR("write_region", decision_region_name(c, next.write_region)),
+        LOG_STR("reason", next.reason));
+    g->editing = true;
+    group_edit_begin(g->worker, &edit);
+}
+
+/* ---- the tick
+ * -----------------------------------------------------------------------
+ */
+
+static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)events;
+    struct governor *g = timer->data;
+    usec_t now = clock_mono_us();
+    struct failover_self self = look_at_self(g);
+    struct failover_plan plan = {.unavailable = ""};
+    failover_tick(g->failover, &self, now);
+    if (g->known)
+        governor_plan(g, &plan);
+    make_news(g, &self, &plan, now);
+    decide(g);
+}
+
+void governor_record(struct governor *g, const struct govern_record *r)
+{
+    if (!g->known || r->epoch != g->record.epoch)
+        g->changed_us = clock_mono_us();
+    g->record = *r;
+    g->known = true;
+}
+
+/* ---- for the administrator
+ * ------------------------------------------------------------
+ */
+
+const struct govern_record *governor_now(const struct governor *g)
+{
+    return g->known ? &g->record : NULL;
+}
+
+const struct failover_health *governor_health(const struct governor *g)
+{
+    return failover_health(g->failover);
+}
+
+void governor_group(const struct governor *g, struct failover_group *out)
+{
+    CHECK(g->known);
+    govern_group(&g->record, "default", g->changed_us, out);
+}
+
+void governor_plan(const struct governor *g, struct failover_plan *out)
+{
+    CHECK(g->known);
+    plan_for(g, &g->record, out);
+}
+
+static void add_totals(struct governor_totals *t, const struct extra *x,
+                       uint32_t epoch)
+{
+    t->at_risk_entries += x->at_risk_entries;
+    if (x->at_risk_ms > t->at_risk_ms)
+        t->at_risk_ms = x->at_risk_ms;
+    if (x->epoch == epoch && x->pause_ms > t->pause_ms)
+        t->pause_ms = x->pause_ms;
+}
+
+void governor_totals(const struct governor *g, struct governor_totals *out)
+{
+    *out = (struct governor_totals){.pause_ms = 0};
+    add_totals(out, &g->own, g->record.epoch);
+    for (uint32_t i = 1; i <= FAILOVER_NODES_MAX; i++)
+        add_totals(out, &g->others[i], g->record.epoch);
+}
+
+/* ---- life
+ * ------------------------------------------------------------------------------
+ */
+
+static void fill_topology(const struct config *c, struct failover_topology *t)
+{
+    memset(t, 0, sizeof(*t));
+    for (size_t i = 0; i < c->region_count; i++) {
+        const struct config_region *region = &c->regions[i];
+        t->regions[t->n_regions].number = (failover_region)(i + 1);
+        snprintf(t->regions[t->n_regions].name, FAILOVER_NAME_MAX + 1, "%s",
+                 region->name);
+        t->n_regions++;
+        for (size_t j = 0; j < region->node_count; j++)
+            t->nodes[t->n_nodes++] =
+                (struct failover_node){.id = region->nodes[j].id,
+                                       .region = (failover_region)(i + 1),
+                                       .voter = true};
+    }
+}
+
+struct governor *governor_new(struct worker *w)
+{
+    const struct node *node = w->node;
+    struct governor *g = mem_zalloc(sizeof(*g));
+    struct failover_topology *t = mem_alloc(sizeof(*t));
+    usec_t now = clock_mono_us();
+    g->worker = w;
+    g->contact_us = now;
+    buf_init(&g->gossip, EXTRA_LEN + FAILOVER_MESSAGE_MAX);
+    g->failover = failover_new(node->config->id, node->incarnation, NULL, now);
+    fill_topology(node->config, t);
+    CHECK(failover_set_topology(g->failover, t, now) == ERR_OK);
+    mem_free(t);
+    double every = (double)GOVERNOR_TICK_US / USEC_PER_SEC;
+    ev_timer_init(&g->timer, on_tick, every, every);
+    g->timer.data = g;
+    ev_timer_start(w->loop, &g->timer);
+    return g;
+}

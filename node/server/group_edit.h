@@ -1,0 +1,57 @@
+/* Changes a group's decision in the meta shard: reads the committed record,
+ * lets the caller derive the next, leaves an audit record, writes on the
+ * condition that nobody else did meanwhile. From any node: operations go to the
+ * meta shard's leader by themselves.
+ *
+ * The audit record comes first, so that no change is without one; an edit that
+ * then finds the record changed by another leaves a second one that says so. */
+#ifndef BASTIDE_SERVER_GROUP_EDIT_H
+#define BASTIDE_SERVER_GROUP_EDIT_H
+
+#include "node/base/clock.h"
+#include "node/base/err.h"
+#include "node/govern/record.h"
+
+struct worker;
+
+/* Who wants it, for the audit: an administrator's certificate, or the failover
+ * controller of a node. Longer is cut. */
+#define GROUP_EDIT_WHO_MAX 200
+#define GROUP_EDIT_WHAT_MAX 120
+
+struct group_edit {
+    /* Derives the next record from the committed one. ERR_OK; or why not, with
+     * a message for the caller: the edit then ends with that. Called again if
+     * another was faster. */
+    int (*change)(void *user, const struct govern_record *now,
+                  struct govern_record *next_out, struct err_msg *msg);
+    /* Exactly once, from the loop, unless the process ends before. ERR_OK: the
+     * record is written and `record` says what it is now; the errors of
+     * `change`; ERR_UNAVAILABLE: nothing was written; ERR_TIMEOUT: unknown;
+     * ERR_NOT_FOUND: there is no group yet; ERR_AGAIN: others were faster too
+     * often. */
+    void (*done)(void *user, int err, const struct govern_record *record,
+                 const struct err_msg *msg);
+    void *user;
+    char who[GROUP_EDIT_WHO_MAX];
+    char what[GROUP_EDIT_WHAT_MAX];
+    usec_t timeout_us; /* of each operation */
+    bool quiet;        /* no audit record: the same decision, only settled */
+};
+
+/* On worker 0. `edit` is copied. */
+void group_edit_begin(struct worker *w, const struct group_edit *edit);
+
+/* An audit record by itself. The texts are copied. */
+void group_edit_audit(struct worker *w, const char *who, const char *what,
+                      const char *before, const char *after,
+                      const char *reason);
+
+/* A decision in words, for audit records: "write region eastus, level Session,
+ * epoch 4". */
+#define GROUP_EDIT_TEXT_MAX 400
+struct config;
+void group_edit_describe(const struct config *c, const struct govern_record *r,
+                         char out[GROUP_EDIT_TEXT_MAX]);
+
+#endif

@@ -1,0 +1,67 @@
+/* A worker's part in where writes go: makes its replicas follow the group's
+ * decision (node/govern/steer.h), tells the rest of the node how they are, and
+ * the API what the account is now.
+ *
+ *   catalog_feed --group record--> steering of every worker
+ *   governor (worker 0) --health, isolation--> steering of every worker
+ *   steering --board--> governor: settled, lag, entries at risk
+ */
+#ifndef BASTIDE_SERVER_STEERING_H
+#define BASTIDE_SERVER_STEERING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node/catalog/catalog.h"
+#include "node/cosmos/cosmos.h"
+#include "node/govern/steer.h"
+
+struct worker;
+
+/* What a worker last saw of one of its shards, for other workers to read
+ * without asking. Written by the owner alone; each member by itself is whole,
+ * together they may be of two looks. */
+struct shard_board {
+    uint32_t settled_epoch; /* newest epoch that the shard follows wholly */
+    uint32_t config_epoch;  /* of its committed configuration */
+    uint32_t handover_ms;   /* its last hand-over from this node */
+    uint32_t behind_ms;     /* UINT32_MAX: cannot tell */
+    uint64_t behind_entries;
+    uint64_t at_risk_entries; /* led here, else 0 */
+    uint32_t at_risk_ms;
+    bool leads;
+    bool no_space;
+};
+
+/* What the node as a whole knows, made by the governor. */
+struct steering_news {
+    struct steer_health health;
+    bool isolated; /* no contact with the meta shard's leader */
+    char reason[COSMOS_REASON_MAX]; /* why service is limited, or "" */
+};
+
+struct steering {
+    struct worker *worker;
+    bool known; /* `record` is */
+    struct govern_record record;
+    struct steering_news news;
+    usec_t next_us;
+};
+
+void steering_init(struct steering *s, struct worker *w);
+/* A record of group default was put; from the catalog feed. */
+void steering_group(struct steering *s, const struct catalog_group *g);
+/* From the governor; `news` is copied. On the worker's own thread. */
+void steering_take_news(struct steering *s, const struct steering_news *news);
+/* Once a turn: looks at the replicas when that is due. */
+void steering_turn(struct steering *s, usec_t now);
+
+/* The account as a worker's API should show it before the group is known. */
+void steering_first_account(const struct worker *w,
+                            struct cosmos_region regions[COSMOS_REGIONS_MAX],
+                            struct cosmos_account *account_out);
+
+/* One look at another worker's shard. */
+struct shard_board steering_board(const struct worker *w, uint32_t shard);
+
+#endif
