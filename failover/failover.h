@@ -49,7 +49,8 @@ void failover_tick(struct failover *f, const struct failover_self *self,
 
 /* Appends the message for `peer` (a node of the topology, not this one), at
  * most FAILOVER_MESSAGE_MAX bytes. It must leave now, or be dropped: a message
- * that waits makes the way look slow. Errors of buf; ERR_NOT_FOUND. */
+ * that waits makes the way look slow. After the first tick. Errors of buf;
+ * ERR_NOT_FOUND: no such peer. */
 int failover_gossip(struct failover *f, uint32_t peer, usec_t now,
                     struct buf *out);
 

@@ -63,10 +63,10 @@
  * ## Declaring regions down
  *
  * Apart from that, the record lists the regions that do not take part: those
- * DOWN, and those ILL except the write region. A region leaves the list after
- * it was well for its up_us in this node's own eyes, so a new leader does not
- * take its word back at once. Changes go with a switch in the same record, or
- * alone.
+ * DOWN or ILL; the write region only while it is DOWN and lost. A region leaves
+ * the list after it was well for its up_us in this node's own eyes, so a new
+ * leader does not take the old one's word back at once. Changes go with a
+ * switch in the same record, or alone.
  */
 #ifndef BASTIDE_FAILOVER_PLAN_H
 #define BASTIDE_FAILOVER_PLAN_H
@@ -103,6 +103,7 @@ struct failover_group {
     X(BEHIND, "is not caught up")                                              \
     X(NEWLY_WELL, "is well again, but not for long enough")                    \
     X(NO_MAJORITY, "no majority of the group's voters is alive")               \
+    X(NOT_PREFERRED, "comes after the write region")                           \
     X(OUTSIDE, "is not a region of this group")
 
 enum failover_verdict {
@@ -176,12 +177,12 @@ struct failover_plan {
                               * A switch makes it one more, DECLARE keeps it */
     failover_region to;      /* switches; 0 otherwise */
     bool pinned;             /* for the new record: a switch of ours unpins */
-    uint32_t n_down;         /* the list for the new record, by number. Without
-                              * an action: as committed */
+    uint32_t n_down;         /* the list for the new record; without an action
+                              * it is the committed one, as a set */
     failover_region down[FAILOVER_REGIONS_MAX];
     char reason[FAILOVER_REASON_MAX]; /* for log, audit record and status */
-    struct failover_ranking ranking;  /* of a switch, also one not possible;
-                                       * n == 0: nothing was ranked */
+    struct failover_ranking ranking;  /* of a switch or fail-back, also one
+                                       * not possible; n == 0: none was due */
     char unavailable[FAILOVER_REASON_MAX]; /* "": writes are possible as far as
         this node can tell. Else why not and until when, for status and 503.
         Filled on every node, blind ones included */
