@@ -7,6 +7,7 @@
 #include "node/base/mem.h"
 #include "node/crypt/cert.h"
 #include "node/json/json.h"
+#include "node/server/faults.h"
 #include "node/server/node.h"
 #include "node/server/peers.h"
 #include "node/server/worker.h"
@@ -204,6 +205,8 @@ static void put_links(struct json_writer *out, const struct worker *w)
             json_write_object_begin(out);
             json_write_key(out, "node");
             json_write_str(out, n->name);
+            json_write_key(out, "region");
+            json_write_str(out, c->regions[i].name);
             json_write_key(out, "state");
             json_write_str(out, stats.state == PEER_STREAMING
                                     ? "up"
@@ -211,7 +214,10 @@ static void put_links(struct json_writer *out, const struct worker *w)
             put_number(out, "rtt_us", (uint64_t)stats.rtt_us);
             put_number(out, "bytes_in", stats.bytes_in);
             put_number(out, "bytes_out", stats.bytes_out);
+            put_number(out, "raft_bytes_out", stats.raft_bytes_out);
+            put_number(out, "raft_entries_out", stats.raft_entries_out);
             put_number(out, "dropped", stats.raft_dropped);
+            faults_put_link(out, &stats);
             json_write_object_end(out);
         }
     }
@@ -249,6 +255,10 @@ static void answer_status(struct survey *v)
     json_write_array_end(&out);
     json_write_key(&out, "links");
     put_links(&out, w);
+    json_write_key(&out, "faults_active");
+    json_write_bool(&out, faults_active(w));
+    put_number(&out, "disk_stalled_us",
+               (uint64_t)log_pipe_node_stalled_us(w->node, clock_mono_us()));
     json_write_object_end(&out);
     respond(v->request, 200, &body);
 }
@@ -316,10 +326,23 @@ static bool from_admin(const struct admin *a, const struct http_request *r)
     return r->peer_uri != NULL && strcmp(r->peer_uri, a->admin_uri) == 0;
 }
 
+static void answer_faults(struct admin *a, struct http_request *r)
+{
+    struct buf body;
+    buf_init(&body, ADMIN_BODY_MAX);
+    int status = faults_handle(a->worker, r->method, r->target, r->body, &body);
+    respond(r, status, &body);
+}
+
 static void on_request(struct http_request *r, void *user)
 {
     struct admin *a = user;
-    if (r->method != HTTP_METHOD_GET && r->method != HTTP_METHOD_HEAD)
+    if (faults_target(r->target) && !from_admin(a, r))
+        respond_text(r, 403, "Forbidden",
+                     "show the administrator's certificate (admin.pem)");
+    else if (faults_target(r->target))
+        answer_faults(a, r);
+    else if (r->method != HTTP_METHOD_GET && r->method != HTTP_METHOD_HEAD)
         respond_text(r, 405, "MethodNotAllowed", "only GET is understood here");
     else if (target_is(r, "/livez"))
         respond_text(r, 200, "Ok", "alive");
@@ -333,8 +356,9 @@ static void on_request(struct http_request *r, void *user)
     else if (target_is(r, "/status"))
         survey_begin(a, r, QUESTION_STATUS);
     else
-        respond_text(r, 404, "NotFound",
-                     "there is /livez, /readyz, /readyz?verbose and /status");
+        respond_text(
+            r, 404, "NotFound",
+            "there is /livez, /readyz, /readyz?verbose, /status and /faults");
 }
 
 static const struct http_handler admin_handler = {.on_request = on_request};

@@ -5,6 +5,8 @@
  *                            verbose says what it waits for (anonymous)
  *     GET /status            everything (certificate of an administrator,
  *                            spiffe://<cluster>/admin); shape in cli/status.h
+ *     /faults...             faults on request, for tests (administrators):
+ *                            see faults.h
  */
 #ifndef BASTIDE_SERVER_ADMIN_H
 #define BASTIDE_SERVER_ADMIN_H
