@@ -1,7 +1,6 @@
 /* bastide demo: a local cluster, one process per node. */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -63,8 +62,9 @@ static int check_flags(const struct demo_flags *f)
     return CMD_OK;
 }
 
-static bool read_base_port(const char *text, struct demo_flags *f)
+static bool read_base_port(const char *text, void *value)
 {
+    struct demo_flags *f = value;
     f->base_auto = strcmp(text, "auto") == 0;
     return f->base_auto ||
            options_number(text, 1, LAYOUT_BASE_PORT_MAX, &f->base_port);
@@ -72,77 +72,43 @@ static bool read_base_port(const char *text, struct demo_flags *f)
 
 static int parse_flags(int argc, char **argv, struct demo_flags *f)
 {
-    static const struct option options[] = {
-        {"dir", required_argument, NULL, 'd'},
-        {"regions", required_argument, NULL, 'r'},
-        {"nodes-per-region", required_argument, NULL, 'n'},
-        {"shards", required_argument, NULL, 's'},
-        {"base-port", required_argument, NULL, 'p'},
-        {"detach", no_argument, NULL, 'D'},
-        {"start", required_argument, NULL, 'S'},
-        {"stop", no_argument, NULL, 'x'},
-        {"rebuild", no_argument, NULL, 'R'},
-        {"latency", required_argument, NULL, 'L'},
-        {"consistency", required_argument, NULL, 'C'},
-        {"output", required_argument, NULL, 'o'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0}};
-    int c;
-    bool ok = true;
-    optind = 1;
-    while (ok && (c = getopt_long(argc, argv, "o:h", options, NULL)) != -1)
-        switch (c) {
-        case 'd':
-            f->dir = optarg;
-            break;
-        case 'r':
-            f->regions = optarg;
-            break;
-        case 'n':
-            ok = options_number(optarg, 1, LAYOUT_NODES_PER_REGION_MAX,
-                                &f->nodes_per_region);
-            break;
-        case 's':
-            ok = options_number(optarg, 1, CONFIG_SHARDS_MAX, &f->shards);
-            break;
-        case 'p':
-            ok = read_base_port(optarg, f);
-            break;
-        case 'D':
-            f->detach = true;
-            break;
-        case 'S':
-            f->start = optarg;
-            break;
-        case 'x':
-            f->stop = true;
-            break;
-        case 'R':
-            f->rebuild = true;
-            break;
-        case 'L':
-            return options_refuse("demo", "--latency does not work yet: "
-                                          "regions answer at the speed of this "
-                                          "machine");
-        case 'C':
-            return options_refuse("demo", "--consistency does not work yet: "
-                                          "every cluster is strongly "
-                                          "consistent");
-        case 'o':
-            ok = options_output(optarg, &f->json);
-            break;
-        case 'h':
-            f->help = true;
-            break;
-        default:
-            return options_refuse("demo", "unknown or incomplete flag");
-        }
-    if (!ok)
-        return options_refuse("demo", "\"%s\" is not a value that flag takes",
-                              optarg);
-    if (optind < argc)
-        return options_refuse("demo", "unexpected argument \"%s\"",
-                              argv[optind]);
+    const char *latency = NULL, *consistency = NULL;
+    const struct option_spec specs[] = {
+        {.name = "dir", .kind = OPTION_TEXT, .value = &f->dir},
+        {.name = "regions", .kind = OPTION_TEXT, .value = &f->regions},
+        {.name = "nodes-per-region",
+         .kind = OPTION_NUMBER,
+         .value = &f->nodes_per_region,
+         .min = 1,
+         .max = LAYOUT_NODES_PER_REGION_MAX},
+        {.name = "shards",
+         .kind = OPTION_NUMBER,
+         .value = &f->shards,
+         .min = 1,
+         .max = CONFIG_SHARDS_MAX},
+        {.name = "base-port",
+         .kind = OPTION_OTHER,
+         .value = f,
+         .read = read_base_port,
+         .expected = "a port with room above it, or auto"},
+        {.name = "detach", .kind = OPTION_FLAG, .value = &f->detach},
+        {.name = "start", .kind = OPTION_TEXT, .value = &f->start},
+        {.name = "stop", .kind = OPTION_FLAG, .value = &f->stop},
+        {.name = "rebuild", .kind = OPTION_FLAG, .value = &f->rebuild},
+        {.name = "latency", .kind = OPTION_TEXT, .value = &latency},
+        {.name = "consistency", .kind = OPTION_TEXT, .value = &consistency},
+        {.name = "output", .kind = OPTION_OUTPUT, .value = &f->json},
+        {.name = "help", .kind = OPTION_FLAG, .value = &f->help}};
+    int code = options_parse("demo", argc, argv, specs, ARRAY_LEN(specs), 0,
+                             NULL, NULL);
+    if (code != CMD_OK)
+        return code;
+    if (latency != NULL)
+        return options_refuse("demo", "--latency does not work yet: regions "
+                                      "answer at the speed of this machine");
+    if (consistency != NULL)
+        return options_refuse("demo", "--consistency does not work yet: every "
+                                      "cluster is strongly consistent");
     return check_flags(f);
 }
 

@@ -1,5 +1,4 @@
 /* bastide init: the folder of a new cluster. */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,66 +98,36 @@ struct init_flags {
 /* CMD_OK, or CMD_USAGE after having said why. */
 static int parse_flags(int argc, char **argv, struct init_flags *f)
 {
-    static const struct option options[] = {
-        {"dir", required_argument, NULL, 'd'},
-        {"cluster", required_argument, NULL, 'c'},
-        {"regions", required_argument, NULL, 'r'},
-        {"nodes-per-region", required_argument, NULL, 'n'},
-        {"shards", required_argument, NULL, 's'},
-        {"base-port", required_argument, NULL, 'p'},
-        {"host", required_argument, NULL, 'H'},
-        {"output", required_argument, NULL, 'o'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0}};
-    int c;
-    bool ok = true;
-    optind = 1;
-    while (ok && (c = getopt_long(argc, argv, "o:h", options, NULL)) != -1)
-        switch (c) {
-        case 'd':
-            f->dir = optarg;
-            break;
-        case 'c':
-            f->layout.cluster = optarg;
-            break;
-        case 'r':
-            f->layout.regions = optarg;
-            break;
-        case 'n':
-            ok = options_number(optarg, 1, LAYOUT_NODES_PER_REGION_MAX,
-                                &f->layout.nodes_per_region);
-            break;
-        case 's':
-            ok =
-                options_number(optarg, 1, CONFIG_SHARDS_MAX, &f->layout.shards);
-            break;
-        case 'p':
-            ok = options_number(optarg, 1, LAYOUT_BASE_PORT_MAX,
-                                &f->layout.base_port);
-            break;
-        case 'H':
-            f->layout.host = optarg;
-            break;
-        case 'o':
-            ok = options_output(optarg, &f->json);
-            break;
-        case 'h':
-            f->help = true;
-            break;
-        default:
-            return options_refuse("init", "unknown or incomplete flag");
-        }
-    if (!ok)
-        return options_refuse("init", "\"%s\" is not a value that flag takes",
-                              optarg);
-    if (optind < argc)
-        return options_refuse("init", "unexpected argument \"%s\"",
-                              argv[optind]);
-    if (!f->help && (f->dir == NULL || f->layout.cluster == NULL ||
-                     f->layout.regions == NULL))
-        return options_refuse("init",
-                              "--dir, --cluster and --regions are needed");
-    return CMD_OK;
+    const struct option_spec specs[] = {
+        {.name = "dir", .kind = OPTION_TEXT, .value = &f->dir},
+        {.name = "cluster", .kind = OPTION_TEXT, .value = &f->layout.cluster},
+        {.name = "regions", .kind = OPTION_TEXT, .value = &f->layout.regions},
+        {.name = "nodes-per-region",
+         .kind = OPTION_NUMBER,
+         .value = &f->layout.nodes_per_region,
+         .min = 1,
+         .max = LAYOUT_NODES_PER_REGION_MAX},
+        {.name = "shards",
+         .kind = OPTION_NUMBER,
+         .value = &f->layout.shards,
+         .min = 1,
+         .max = CONFIG_SHARDS_MAX},
+        {.name = "base-port",
+         .kind = OPTION_NUMBER,
+         .value = &f->layout.base_port,
+         .min = 1,
+         .max = LAYOUT_BASE_PORT_MAX},
+        {.name = "host", .kind = OPTION_TEXT, .value = &f->layout.host},
+        {.name = "output", .kind = OPTION_OUTPUT, .value = &f->json},
+        {.name = "help", .kind = OPTION_FLAG, .value = &f->help}};
+    int code = options_parse("init", argc, argv, specs, ARRAY_LEN(specs), 0,
+                             NULL, NULL);
+    if (code == CMD_OK && !f->help &&
+        (f->dir == NULL || f->layout.cluster == NULL ||
+         f->layout.regions == NULL))
+        code =
+            options_refuse("init", "--dir, --cluster and --regions are needed");
+    return code;
 }
 
 int cmd_init(int argc, char **argv)

@@ -1,6 +1,5 @@
 /* bastide node: one node, in the foreground. */
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,7 +12,8 @@
 #include "node/config/config.h"
 #include "node/server/node.h"
 
-#define SETS_MAX 64 /* --set flags on one command line */
+/* --set flags on one command line; the refusal names it. */
+#define SETS_MAX 64
 
 static const char help[] =
     "Usage: bastide node --config FILE [--check-config] [--rebuild [--yes]]\n"
@@ -65,52 +65,33 @@ struct node_flags {
     struct node_options run;
 };
 
+static bool add_set(const char *text, void *value)
+{
+    struct node_flags *f = value;
+    if (f->set_count == SETS_MAX)
+        return false;
+    f->sets[f->set_count++] = text;
+    return true;
+}
+
 static int parse_flags(int argc, char **argv, struct node_flags *f)
 {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"check-config", no_argument, NULL, 'k'},
-        {"set", required_argument, NULL, 's'},
-        {"rebuild", no_argument, NULL, 'r'},
-        {"yes", no_argument, NULL, 'y'},
-        {"output", required_argument, NULL, 'o'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0}};
-    int c;
-    optind = 1;
-    while ((c = getopt_long(argc, argv, "o:h", options, NULL)) != -1)
-        switch (c) {
-        case 'c':
-            f->file = optarg;
-            break;
-        case 'k':
-            f->check = true;
-            break;
-        case 's':
-            if (f->set_count == SETS_MAX)
-                return options_refuse("node", "more than %d --set", SETS_MAX);
-            f->sets[f->set_count++] = optarg;
-            break;
-        case 'r':
-            f->run.rebuild = true;
-            break;
-        case 'y':
-            f->run.sure = true;
-            break;
-        case 'o':
-            if (!options_output(optarg, &f->json))
-                return options_refuse("node", "-o %s: expected text or json",
-                                      optarg);
-            break;
-        case 'h':
-            f->help = true;
-            break;
-        default:
-            return options_refuse("node", "unknown or incomplete flag");
-        }
-    if (optind < argc)
-        return options_refuse("node", "unexpected argument \"%s\"",
-                              argv[optind]);
+    const struct option_spec specs[] = {
+        {.name = "config", .kind = OPTION_TEXT, .value = &f->file},
+        {.name = "check-config", .kind = OPTION_FLAG, .value = &f->check},
+        {.name = "set",
+         .kind = OPTION_OTHER,
+         .value = f,
+         .read = add_set,
+         .expected = "at most 64 of these"},
+        {.name = "rebuild", .kind = OPTION_FLAG, .value = &f->run.rebuild},
+        {.name = "yes", .kind = OPTION_FLAG, .value = &f->run.sure},
+        {.name = "output", .kind = OPTION_OUTPUT, .value = &f->json},
+        {.name = "help", .kind = OPTION_FLAG, .value = &f->help}};
+    int code = options_parse("node", argc, argv, specs, ARRAY_LEN(specs), 0,
+                             NULL, NULL);
+    if (code != CMD_OK)
+        return code;
     if (f->run.sure && !f->run.rebuild)
         return options_refuse("node", "--yes goes with --rebuild");
     if (!f->help && f->file == NULL)
