@@ -287,13 +287,34 @@ static int parse_url(struct exchange *x)
     return config_parse_addr(text, &x->addr, x->msg);
 }
 
-static int exchange_run(struct exchange *x, struct https *h, const char *path,
-                        int *status_out, struct buf *body)
+/* The head of a request, and its body if there is one. */
+static int put_request(const struct exchange *x, const char *method,
+                       const char *path, const char *body, struct buf *out)
+{
+    int err = buf_printf(out,
+                         "%s /%s HTTP/1.1\r\nHost: %s:%u\r\n"
+                         "Connection: close\r\n",
+                         method, path, x->addr.host, x->addr.port);
+    if (err == ERR_OK && body != NULL)
+        err = buf_printf(out,
+                         "Content-Type: application/json\r\n"
+                         "Content-Length: %zu\r\n",
+                         strlen(body));
+    if (err == ERR_OK)
+        err = buf_append_str(out, "\r\n");
+    if (err == ERR_OK && body != NULL)
+        err = buf_append_str(out, body);
+    return err;
+}
+
+static int exchange_run(struct exchange *x, struct https *h, const char *method,
+                        const char *path, const char *sent, int *status_out,
+                        struct buf *body)
 {
     struct buf request, answer;
     size_t head_len = 0, body_len = 0;
     int status = 0;
-    buf_init(&request, 4096);
+    buf_init(&request, HTTPS_REQUEST_MAX + 4096);
     buf_init(&answer, HTTPS_ANSWER_MAX);
     int err = parse_url(x);
     if (err == ERR_OK)
@@ -301,10 +322,7 @@ static int exchange_run(struct exchange *x, struct https *h, const char *path,
     if (err == ERR_OK)
         err = handshake(x, h);
     if (err == ERR_OK)
-        err = buf_printf(&request,
-                         "GET /%s HTTP/1.1\r\nHost: %s:%u\r\n"
-                         "Connection: close\r\n\r\n",
-                         path, x->addr.host, x->addr.port);
+        err = put_request(x, method, path, sent, &request);
     if (err == ERR_OK)
         err = write_all(x, &request);
     if (err == ERR_OK)
@@ -321,19 +339,27 @@ static int exchange_run(struct exchange *x, struct https *h, const char *path,
     return err;
 }
 
-int https_get(struct https *h, const char *url, const char *path,
-              usec_t timeout_us, int *status_out, struct buf *body,
-              struct err_msg *msg)
+int https_call(struct https *h, const char *method, const char *url,
+               const char *path, const char *request, usec_t timeout_us,
+               int *status_out, struct buf *body, struct err_msg *msg)
 {
     CHECK(h != NULL && url != NULL && path != NULL);
     struct exchange x = {.fd = -1,
                          .deadline_us = clock_mono_us() + timeout_us,
                          .url = url,
                          .msg = msg};
-    int err = exchange_run(&x, h, path, status_out, body);
+    int err = exchange_run(&x, h, method, path, request, status_out, body);
     SSL_free(x.ssl);
     if (x.fd >= 0)
         close(x.fd);
     ERR_clear_error();
     return err;
+}
+
+int https_get(struct https *h, const char *url, const char *path,
+              usec_t timeout_us, int *status_out, struct buf *body,
+              struct err_msg *msg)
+{
+    return https_call(h, "GET", url, path, NULL, timeout_us, status_out, body,
+                      msg);
 }

@@ -27,8 +27,8 @@ int https_get(struct https *h, const char *url, const char *path,
               usec_t timeout_us, int *status_out, struct buf *body,
               struct err_msg *msg);
 
-/* The same with any method; `request` is a JSON
- * text of at most HTTPS_REQUEST_MAX bytes, sent unless NULL. */
+/* The same with any method; `request` is a JSON text of at most
+ * HTTPS_REQUEST_MAX bytes, sent unless NULL. */
 #define HTTPS_REQUEST_MAX (64 * 1024)
 int https_call(struct https *h, const char *method, const char *url,
                const char *path, const char *request, usec_t timeout_us,

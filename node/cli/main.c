@@ -18,6 +18,9 @@ static const struct command {
     {"node", cmd_node, "run one node"},
     {"init", cmd_init, "make certificates, keys and settings of a new cluster"},
     {"status", cmd_status, "show regions, nodes, shards, leaders and lag"},
+    {"region", cmd_region, "see, switch, reorder and recover regions"},
+    {"consistency", cmd_consistency, "see or change the consistency level"},
+    {"audit", cmd_audit, "who changed what"},
     {"bench", cmd_bench, "generate load and measure"},
     {"version", cmd_version, "print the version"},
 };
@@ -29,7 +32,7 @@ static void print_help(FILE *out)
           "Usage: bastide COMMAND [flags]\n\n",
           out);
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].help);
+        fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].help);
     fputs("\nbastide COMMAND --help explains one command. Exit codes: 0 done, "
           "1 failed,\n2 wrong usage.\n\nStart here: bastide demo\n",
           out);

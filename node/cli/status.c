@@ -1,33 +1,25 @@
 /* bastide status: asks nodes about themselves. */
 #include "node/cli/status.h"
 
-#include <getopt.h>
-#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "node/base/check.h"
+#include "node/base/mem.h"
 #include "node/cli/cmd.h"
-#include "node/cli/https.h"
-#include "node/cli/layout.h"
 #include "node/cli/options.h"
-#include "node/cli/supervise.h"
-#include "node/json/json.h"
-
-#define REQUEST_TIMEOUT_US (3 * USEC_PER_SEC)
+#include "node/cli/reach.h"
 
 static const char help[] =
     "Usage: bastide status [--dir DIR] [options]\n"
     "       bastide status --admin URL --ca FILE --cert FILE --key FILE\n"
     "\n"
-    "Shows regions, nodes and shards: who leads, who lags, who cannot be\n"
-    "reached.\n"
-    "\n"
-    "  --dir DIR       a folder made by `bastide init` or `bastide demo`\n"
-    "                  (default ./demo): asks every node in it\n"
-    "  --admin URL     asks one node, for example https://10.0.0.7:9091/\n"
-    "  --ca, --cert, --key FILE\n"
-    "                  the cluster's CA certificate and the admin's own\n"
-    "                  certificate and key\n"
+    "Shows regions, nodes and shards: where writes go, what a lost region "
+    "would\n"
+    "cost, who leads, who lags, who cannot be reached, and why writes stop if "
+    "they\n"
+    "do. Every node of the folder is asked.\n"
+    "\n" REACH_HELP
     "  --ready         exit with 1 unless every node asked is ready\n"
     "  -o text|json    how to show it\n"
     "\n"
@@ -38,144 +30,77 @@ static const char help[] =
     "      --ca ca.pem --cert admin.pem --key admin.key\n";
 
 struct status_flags {
-    const char *dir, *admin, *ca, *cert, *key;
+    struct reach_flags reach;
     bool ready, json, help;
 };
 
-static int check_flags(const struct status_flags *f)
-{
-    bool files = f->ca != NULL || f->cert != NULL || f->key != NULL;
-    if (f->admin != NULL && f->dir != NULL)
-        return options_refuse("status", "--dir and --admin exclude each other");
-    if (f->admin == NULL && files)
-        return options_refuse("status", "--ca, --cert and --key belong to "
-                                        "--admin");
-    if (f->admin != NULL &&
-        (f->ca == NULL || f->cert == NULL || f->key == NULL))
-        return options_refuse("status", "--admin needs --ca, --cert and --key");
-    return CMD_OK;
-}
-
 static int parse_flags(int argc, char **argv, struct status_flags *f)
 {
-    static const struct option options[] = {
-        {"dir", required_argument, NULL, 'd'},
-        {"admin", required_argument, NULL, 'a'},
-        {"ca", required_argument, NULL, 'A'},
-        {"cert", required_argument, NULL, 'c'},
-        {"key", required_argument, NULL, 'k'},
-        {"ready", no_argument, NULL, 'r'},
-        {"output", required_argument, NULL, 'o'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0}};
-    int c;
-    optind = 1;
-    while ((c = getopt_long(argc, argv, "o:h", options, NULL)) != -1)
-        switch (c) {
-        case 'd':
-            f->dir = optarg;
-            break;
-        case 'a':
-            f->admin = optarg;
-            break;
-        case 'A':
-            f->ca = optarg;
-            break;
-        case 'c':
-            f->cert = optarg;
-            break;
-        case 'k':
-            f->key = optarg;
-            break;
-        case 'r':
-            f->ready = true;
-            break;
-        case 'o':
-            if (!options_output(optarg, &f->json))
-                return options_refuse("status", "-o %s: expected text or json",
-                                      optarg);
-            break;
-        case 'h':
-            f->help = true;
-            break;
-        default:
-            return options_refuse("status", "unknown or incomplete flag");
-        }
-    if (optind < argc)
-        return options_refuse("status", "unexpected argument \"%s\"",
-                              argv[optind]);
-    return check_flags(f);
+    const struct option_spec specs[] = {
+        REACH_OPTIONS(&f->reach),
+        {.name = "ready", .kind = OPTION_FLAG, .value = &f->ready},
+        {.name = "output", .kind = OPTION_OUTPUT, .value = &f->json},
+        {.name = "help", .kind = OPTION_FLAG, .value = &f->help}};
+    int code = options_parse("status", argc, argv, specs, ARRAY_LEN(specs), 0,
+                             NULL, NULL);
+    return code == CMD_OK ? reach_check_flags("status", &f->reach) : code;
 }
 
 /* ---- asking
  * ------------------------------------------------------------------
  */
 
-/* Keeps the answer if it is a JSON object, and what it says of readiness. */
-static int check_answer(struct status_node *n, int status)
+/* Keeps a node's answer, and what it says of readiness. */
+static void ask(struct reach *r, unsigned node, struct status_node *n)
 {
-    struct json j;
-    bool ready = false;
-    json_init(&j);
-    int err = ERR_OK;
-    if (status != 200)
-        err = err_set(&n->why, ERR_PROTOCOL,
-                      status == 401 || status == 403
-                          ? "it answered %d: not an administrator's certificate"
-                          : "it answered %d",
-                      status);
-    else if (json_parse(&j, bytes_of(buf_bytes(&n->body), buf_len(&n->body)),
-                        HTTPS_ANSWER_MAX, NULL) != ERR_OK ||
-             json_type(&j, 0) != JSON_OBJECT)
-        err = err_set(&n->why, ERR_PROTOCOL, "its answer is not JSON");
-    else if (json_get_bool(&j, 0, "ready", &ready) == ERR_OK)
-        n->ready = ready;
-    json_free(&j);
-    return err;
-}
-
-static void ask(struct https *https, struct status_node *n)
-{
-    int status = 0;
+    struct reach_answer a;
+    const struct reach_node *target = &r->nodes[node];
+    memcpy(n->region, target->region, sizeof(n->region));
+    memcpy(n->name, target->name, sizeof(n->name));
+    memcpy(n->admin, target->admin, sizeof(n->admin));
     buf_init(&n->body, HTTPS_ANSWER_MAX);
-    int err = https_get(https, n->admin, "status", REQUEST_TIMEOUT_US, &status,
-                        &n->body, &n->why);
-    if (err == ERR_OK)
-        err = check_answer(n, status);
-    n->reached = err == ERR_OK;
+    reach_answer_init(&a);
+    n->reached = reach_ask(r, node, "status", NULL, REACH_ASK_TIMEOUT_US, &a,
+                           &n->why) == ERR_OK;
+    if (n->reached) {
+        (void)json_get_bool(&a.json, 0, "ready", &n->ready);
+        CHECK(buf_append(&n->body, buf_bytes(&a.body), buf_len(&a.body)) ==
+              ERR_OK);
+        r->first = node; /* can be asked for the topology, too */
+    }
+    reach_answer_free(&a);
 }
 
-/* Fills in whom to ask; the array has room for LAYOUT_NODES_MAX. */
-static int find_nodes(const struct status_flags *f, struct status_node *nodes,
-                      unsigned *count_out, struct https **https_out,
-                      struct err_msg *msg)
+static int show(struct reach *r, const struct status_flags *f)
 {
-    if (f->admin != NULL) {
-        snprintf(nodes[0].admin, sizeof(nodes[0].admin), "%s", f->admin);
-        *count_out = 1;
-        return https_new(f->ca, f->cert, f->key, https_out, msg);
+    struct reach_answer topology;
+    struct status_view view = {.count = r->node_count,
+                               .colour = isatty(STDOUT_FILENO) == 1};
+    bool all_ready = true, any_reached = false;
+    view.nodes = mem_zalloc(r->node_count * sizeof(*view.nodes));
+    reach_answer_init(&topology);
+    for (unsigned i = 0; i < r->node_count; i++) {
+        struct status_node *n = &view.nodes[i];
+        ask(r, i, n);
+        all_ready = all_ready && n->reached && n->ready;
+        any_reached = any_reached || n->reached;
     }
-    struct layout l;
-    const char *dir = f->dir != NULL ? f->dir : "demo";
-    int err = layout_load(dir, &l, msg);
-    if (err != ERR_OK)
-        return err;
-    for (unsigned i = 0; i < l.node_count; i++) {
-        strcpy(nodes[i].region, l.regions[l.nodes[i].region].name);
-        strcpy(nodes[i].name, l.nodes[i].name);
-        layout_url(l.nodes[i].host, l.nodes[i].admin_port, nodes[i].admin);
-    }
-    *count_out = l.node_count;
-    return supervise_https(dir, https_out, msg);
+    if (any_reached && reach_any(r, "topology", NULL, REACH_ASK_TIMEOUT_US,
+                                 &topology, &view.topology_why) == ERR_OK)
+        view.topology = &topology.json;
+    (f->json ? status_print_json : status_print_text)(stdout, &view);
+    for (unsigned i = 0; i < r->node_count; i++)
+        buf_free(&view.nodes[i].body);
+    mem_free(view.nodes);
+    reach_answer_free(&topology);
+    return any_reached && (all_ready || !f->ready) ? CMD_OK : CMD_FAILED;
 }
 
 int cmd_status(int argc, char **argv)
 {
-    struct status_flags f = {.dir = NULL};
+    struct status_flags f = {.ready = false};
+    struct reach r = {.https = NULL};
     struct err_msg msg;
-    struct https *https = NULL;
-    unsigned count = 0;
-    bool all_ready = true, any_reached = false;
     int code = parse_flags(argc, argv, &f);
     if (code != CMD_OK)
         return code;
@@ -183,21 +108,9 @@ int cmd_status(int argc, char **argv)
         fputs(help, stdout);
         return CMD_OK;
     }
-    struct status_node *nodes = calloc(LAYOUT_NODES_MAX, sizeof(*nodes));
-    CHECK(nodes != NULL);
-    if (find_nodes(&f, nodes, &count, &https, &msg) != ERR_OK) {
-        free(nodes);
+    if (reach_open(&f.reach, &r, &msg) != ERR_OK)
         return options_failed("status", msg.text);
-    }
-    for (unsigned i = 0; i < count; i++) {
-        ask(https, &nodes[i]);
-        all_ready = all_ready && nodes[i].reached && nodes[i].ready;
-        any_reached = any_reached || nodes[i].reached;
-    }
-    (f.json ? status_print_json : status_print_text)(stdout, nodes, count);
-    for (unsigned i = 0; i < count; i++)
-        buf_free(&nodes[i].body);
-    free(nodes);
-    https_free(https);
-    return any_reached && (all_ready || !f.ready) ? CMD_OK : CMD_FAILED;
+    code = show(&r, &f);
+    reach_close(&r);
+    return code;
 }

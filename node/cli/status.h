@@ -6,12 +6,16 @@
  *       "shards": [ { "shard": 0, "group": "meta", "role": "leader",
  *                     "leader": "eastus-1", "term": 3, "lsn": 120,
  *                     "commit_lsn": 120, "applied_lsn": 120 } ],
- *       "links": [ { "node": "westeurope-1", "state": "up" } ] }
+ *       "links": [ { "node": "westeurope-1", "state": "up" } ],
+ *       "account": { "level": "Session", "epoch": 1, ... },
+ *       "faults": [ "link to westeurope-1: cut" ] }
  *
  * `role` is leader, follower, candidate or learner; `leader` is null while
  * none is known; `lsn` is the end of the node's own log. Readers ignore members
  * they do not know and show "-" for those that are missing. How far a replica
- * lags is the leader's commit_lsn minus its own applied_lsn.
+ * lags is the leader's commit_lsn minus its own applied_lsn. `faults` are those
+ * injected for tests. With the nodes' words goes one answer to GET /topology
+ * (node/cli/topology.h).
  */
 #ifndef BASTIDE_CLI_STATUS_H
 #define BASTIDE_CLI_STATUS_H
@@ -22,6 +26,7 @@
 #include "node/base/buf.h"
 #include "node/base/err.h"
 #include "node/config/config.h"
+#include "node/json/json.h"
 
 /* One node asked: its answer, or why there is none. */
 struct status_node {
@@ -34,10 +39,16 @@ struct status_node {
     struct buf body;    /* its JSON, checked */
 };
 
-/* Print what was gathered. */
-void status_print_text(FILE *out, const struct status_node *nodes,
-                       unsigned count);
-void status_print_json(FILE *out, const struct status_node *nodes,
-                       unsigned count);
+/* What was gathered. */
+struct status_view {
+    struct status_node *nodes;
+    unsigned count;
+    const struct json *topology; /* NULL: nobody could tell */
+    struct err_msg topology_why;
+    bool colour; /* warnings in red */
+};
+
+void status_print_text(FILE *out, const struct status_view *view);
+void status_print_json(FILE *out, const struct status_view *view);
 
 #endif

@@ -4,10 +4,12 @@
 
 #include "node/base/check.h"
 #include "node/cli/status.h"
+#include "node/cli/topology.h"
 #include "node/json/json.h"
 
 #define CELL_MAX 64
 #define OUTPUT_MAX (16 << 20)
+#define FAULT_MAX 256
 
 /* A member as text for a table: "-" when it is missing or null. */
 static const char *cell(const struct json *j, json_ref object, const char *key,
@@ -143,9 +145,54 @@ static void print_replicas(FILE *out, const struct replica *list, size_t count)
     }
 }
 
-void status_print_text(FILE *out, const struct status_node *nodes,
-                       unsigned count)
+/* ---- faults and the topology -----------------------------------------------
+ */
+
+static void print_faults(FILE *out, const struct status_view *view)
 {
+    struct json j;
+    char text[FAULT_MAX];
+    for (unsigned i = 0; i < view->count; i++) {
+        json_ref faults = JSON_NONE;
+        if (parse(&view->nodes[i], &j))
+            faults = json_get_str(&j, 0, "faults");
+        if (faults != JSON_NONE)
+            for (json_ref f = json_first(&j, faults); f != JSON_NONE;
+                 f = json_next(&j, faults, f)) {
+                /* As it was sent, in escapes: it cannot steer a terminal. */
+                struct bytes raw = json_raw(&j, f);
+                if (json_type(&j, f) == JSON_STRING)
+                    raw = bytes_of(raw.data + 1, raw.len - 2);
+                snprintf(text, sizeof(text), "%.*s", (int)raw.len,
+                         (const char *)raw.data);
+                fprintf(out, "%sFault injected at %s: %s%s\n",
+                        view->colour ? TOPOLOGY_RED : "", view->nodes[i].name,
+                        text, view->colour ? TOPOLOGY_PLAIN : "");
+            }
+        json_free(&j);
+    }
+}
+
+static void print_topology(FILE *out, const struct status_view *view)
+{
+    struct topology t;
+    struct err_msg why = view->topology_why;
+    if (view->topology != NULL &&
+        topology_parse(view->topology, &t, &why) == ERR_OK)
+        topology_print(out, &t, view->colour);
+    else if (why.text[0] != '\0')
+        fprintf(out, "Regions: nobody can tell: %s\n", why.text);
+    else
+        return;
+    print_faults(out, view);
+    fputc('\n', out);
+}
+
+void status_print_text(FILE *out, const struct status_view *view)
+{
+    const struct status_node *nodes = view->nodes;
+    unsigned count = view->count;
+    print_topology(out, view);
     struct replica *list = calloc(REPLICAS_MAX, sizeof(*list));
     CHECK(list != NULL);
     size_t replicas = 0;
@@ -162,8 +209,7 @@ void status_print_text(FILE *out, const struct status_node *nodes,
     free(list);
 }
 
-void status_print_json(FILE *out, const struct status_node *nodes,
-                       unsigned count)
+void status_print_json(FILE *out, const struct status_view *view)
 {
     struct buf b;
     struct json_writer w;
@@ -172,8 +218,8 @@ void status_print_json(FILE *out, const struct status_node *nodes,
     json_write_object_begin(&w);
     json_write_key(&w, "nodes");
     json_write_array_begin(&w);
-    for (unsigned i = 0; i < count; i++) {
-        const struct status_node *n = &nodes[i];
+    for (unsigned i = 0; i < view->count; i++) {
+        const struct status_node *n = &view->nodes[i];
         json_write_object_begin(&w);
         json_write_member_str(&w, "region", n->region);
         json_write_member_str(&w, "name", n->name);
@@ -188,6 +234,11 @@ void status_print_json(FILE *out, const struct status_node *nodes,
         json_write_object_end(&w);
     }
     json_write_array_end(&w);
+    json_write_key(&w, "topology");
+    if (view->topology != NULL)
+        json_write_raw(&w, json_raw(view->topology, 0));
+    else
+        json_write_null(&w);
     json_write_object_end(&w);
     if (json_writer_end(&w) == ERR_OK)
         fprintf(out, "%s\n", buf_cstr(&b));

@@ -13,6 +13,9 @@
 
 #define TOPOLOGY_TEXT_MAX 255
 #define TOPOLOGY_STATE_MAX 15
+/* Around a warning, on a terminal. */
+#define TOPOLOGY_RED "\033[1;31m"
+#define TOPOLOGY_PLAIN "\033[0m"
 #define TOPOLOGY_UNKNOWN (-1) /* a number that the node did not know */
 
 struct topology_node {

@@ -12,7 +12,8 @@ before(() => (folder = mkdtempSync(path.join(tmpdir(), "bastide-cli-"))));
 after(() => rmSync(folder, { recursive: true, force: true }));
 const at = (...parts) => path.join(folder, ...parts);
 
-const COMMANDS = ["demo", "node", "init", "status", "bench", "version"];
+const COMMANDS = ["demo", "node", "init", "status", "region", "consistency", "audit", "bench", "version"];
+const REGION_PARTS = ["switch", "priority", "recover"];
 
 test("help exists for every command, on stdout, with examples", async () => {
   const all = await run(["--help"]);
@@ -25,12 +26,23 @@ test("help exists for every command, on stdout, with examples", async () => {
     assert.match(stdout, /^Usage: bastide /);
     assert.match(stdout, /Example/);
   }
+  for (const part of REGION_PARTS) {
+    const { code, stdout } = await run(["region", part, "--help"]);
+    assert.equal(code, 0, part);
+    assert.match(stdout, new RegExp(`^Usage: bastide region ${part} [^]*Example`));
+  }
 });
 
 test("wrong usage exits with 2 and says where help is", async () => {
   for (const args of [[], ["unheard-of"], ["demo", "--nope"], ["demo", "stray"], ["init"], ["init", "--dir", at("x")],
     ["node"], ["status", "-o", "xml"], ["status", "--admin", "https://127.0.0.1:1/"], ["version", "x"],
     ["demo", "--base-port", "0"], ["demo", "--base-port", "65535"], ["demo", "--nodes-per-region", "x"],
+    ["consistency"], ["consistency", "reset"], ["consistency", "set"], ["consistency", "set", "weak"],
+    ["consistency", "show", "strong"], ["consistency", "set", "strong", "--max-staleness-entries", "5"],
+    ["consistency", "set", "bounded-staleness"], ["consistency", "set", "bounded", "--max-staleness-entries", "0"],
+    ["region"], ["region", "swap"], ["region", "show"], ["region", "switch"], ["region", "switch", "a", "b"],
+    ["region", "priority"], ["region", "priority", "a,,b"], ["region", "priority", "a,b", "--failback", "never"],
+    ["region", "recover"], ["region", "list", "--admin", "https://127.0.0.1:1/"], ["audit", "--max", "0"],
     ["demo", "--stop", "--detach"], ["demo", "--stop", "--start", "a"],
     ["init", "--dir", at("x"), "--cluster", "UPPER", "--regions", "a"],
     ["init", "--dir", at("x"), "--cluster", "c", "--regions", "a,a"]]) {
@@ -91,6 +103,19 @@ test("status of a cluster that is not running shows its nodes as unreachable", a
   const { code, stdout } = await run(["status", "--dir", at("idle")]);
   assert.equal(code, 1);
   assert.equal(stdout.match(/unreachable/g).length, 2);
+  for (const args of [["region", "list"], ["region", "switch", "b"], ["region", "priority", "b,a"], ["consistency", "show"],
+    ["consistency", "set", "session"], ["audit"]]) {
+    const { code: failed, stdout: nothing, stderr } = await run([...args, "--dir", at("idle")]);
+    assert.equal(failed, 1, args.join(" "));
+    assert.equal(nothing, "");
+    assert.match(stderr, /no node answers .* is the cluster running\?/);
+  }
+  const recover = await run(["region", "recover", "--survivors", "a", "--force", "--yes", "--dir", at("idle")]);
+  assert.equal(recover.code, 1);
+  assert.match(recover.stderr, /only 0 of the 1 nodes of a answer/);
+  const stranger = await run(["region", "recover", "--survivors", "a,x", "--dir", at("idle")]);
+  assert.equal(stranger.code, 2);
+  assert.match(stranger.stderr, /no region "x"/);
   const nowhere = await run(["status", "--dir", at("none")]);
   assert.equal(nowhere.code, 1);
   assert.match(nowhere.stderr, /no cluster in there/);

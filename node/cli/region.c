@@ -1,0 +1,341 @@
+/* bastide region: what the regions are, in which order, and which one takes
+ * writes. */
+#include "node/cli/region.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "node/base/check.h"
+#include "node/cli/cmd.h"
+#include "node/cli/options.h"
+#include "node/cli/topology.h"
+#include "node/cli/wait.h"
+
+#define MOVE_TIMEOUT_S 30
+
+static const char help[] =
+    "Usage: bastide region list\n"
+    "       bastide region show REGION\n"
+    "       bastide region switch REGION [--force] [--dry-run] [--yes]\n"
+    "       bastide region priority A,B,C [--failback automatic|manual] "
+    "[--no-move]\n"
+    "       bastide region recover --survivors A[,B] --force [--yes]\n"
+    "\n"
+    "All regions serve reads; one takes the writes. When it is lost, the "
+    "cluster\n"
+    "moves the writes to the next one on the priority list by itself. These\n"
+    "commands show that list and change it, move the writes on purpose, and "
+    "rescue\n"
+    "what is left when most regions are gone.\n"
+    "\n"
+    "  list        every region: state, what it serves, how far it is behind\n"
+    "  show        one region and its nodes\n"
+    "  switch      move the writes to a region\n"
+    "  priority    reorder the list; choose how the writes come back\n"
+    "  recover     make the survivors a cluster of their own\n"
+    "\n"
+    "bastide region switch --help explains one; so does every other. All "
+    "take\n" REACH_HELP "  -o text|json    how to show it\n"
+    "\n"
+    "Examples:\n"
+    "  bastide region list --dir demo\n"
+    "  bastide region switch westeurope --dir demo\n"
+    "  bastide region priority westeurope,eastus,southeastasia --failback "
+    "manual\n";
+
+/* ---- list and show ---------------------------------------------------------
+ */
+
+static int show(const char *command, struct reach *r, const char *name,
+                bool json)
+{
+    struct reach_answer a;
+    struct topology t;
+    struct err_msg msg;
+    const struct topology_region *region = NULL;
+    reach_answer_init(&a);
+    int err = reach_any(r, "topology", NULL, REACH_ASK_TIMEOUT_US, &a, &msg);
+    if (err == ERR_OK)
+        err = topology_parse(&a.json, &t, &msg);
+    if (err == ERR_OK && name != NULL) {
+        region = topology_find(&t, name);
+        if (region == NULL)
+            err = err_set(&msg, ERR_NOT_FOUND,
+                          "there is no region \"%s\"; bastide region list "
+                          "names them",
+                          name);
+    }
+    if (err == ERR_OK && json)
+        printf("%s\n", buf_cstr(&a.body));
+    else if (err == ERR_OK && region != NULL)
+        topology_print_region(stdout, &t, region);
+    else if (err == ERR_OK)
+        topology_print(stdout, &t, isatty(STDOUT_FILENO) == 1);
+    reach_answer_free(&a);
+    return err == ERR_OK ? CMD_OK : options_failed(command, msg.text);
+}
+
+static int list_or_show(int argc, char **argv, unsigned words_needed)
+{
+    struct reach_flags reach = {.dir = NULL};
+    bool json = false, want_help = false;
+    const struct option_spec specs[] = {
+        REACH_OPTIONS(&reach),
+        {.name = "output", .kind = OPTION_OUTPUT, .value = &json},
+        {.name = "help", .kind = OPTION_FLAG, .value = &want_help}};
+    const char *command = words_needed == 0 ? "region list" : "region show";
+    struct reach r = {.https = NULL};
+    struct err_msg msg;
+    char **words;
+    unsigned count;
+    int code = options_parse(command, argc, argv, specs, ARRAY_LEN(specs),
+                             words_needed, &words, &count);
+    if (code == CMD_OK && want_help) {
+        fputs(help, stdout);
+        return CMD_OK;
+    }
+    if (code == CMD_OK && count < words_needed)
+        code = options_refuse(command, "which region?");
+    if (code == CMD_OK)
+        code = reach_check_flags(command, &reach);
+    if (code != CMD_OK)
+        return code;
+    if (reach_open(&reach, &r, &msg) != ERR_OK)
+        return options_failed(command, msg.text);
+    code = show(command, &r, words_needed == 0 ? NULL : words[0], json);
+    reach_close(&r);
+    return code;
+}
+
+static int list(int argc, char **argv)
+{
+    return list_or_show(argc, argv, 0);
+}
+
+static int show_one(int argc, char **argv)
+{
+    return list_or_show(argc, argv, 1);
+}
+
+/* ---- priority --------------------------------------------------------------
+ */
+
+static const char priority_help[] =
+    "Usage: bastide region priority A,B,C [--failback automatic|manual] "
+    "[--no-move]\n"
+    "\n"
+    "Reorders the list of regions, first choice for writes first. When the "
+    "write\n"
+    "region is lost, the writes go to the first region of the list that is "
+    "up.\n"
+    "The writes move to the new first region at once, by a planned switch "
+    "that\n"
+    "loses nothing, unless --no-move is given.\n"
+    "\n"
+    "  --failback automatic   a better region that is back and has caught up "
+    "gets\n"
+    "                         the writes again, by a planned switch\n"
+    "  --failback manual      the writes stay where they are until somebody "
+    "moves\n"
+    "                         them\n"
+    "  --no-move              only reorder (with automatic fail-back, the "
+    "writes\n"
+    "                         move all the same a little later)\n"
+    "  --timeout SECONDS      how long to wait until it holds (default "
+    "30)\n" REACH_HELP "  -o text|json    how to say what was done\n"
+    "\n"
+    "Example:\n"
+    "  bastide region priority westeurope,eastus,southeastasia --dir demo\n";
+
+struct order {
+    const char *names[CONFIG_REGIONS_MAX];
+    size_t lengths[CONFIG_REGIONS_MAX];
+    unsigned count;
+};
+
+struct priority_wish {
+    struct order order;
+    const char *failback; /* NULL: as it is */
+    bool move;
+    int64_t epoch;
+};
+
+static int read_order(const char *text, struct order *o)
+{
+    for (const char *at = text;; at++) {
+        size_t len = strcspn(at, ",");
+        if (len == 0 || len > CONFIG_NAME_MAX || o->count == CONFIG_REGIONS_MAX)
+            return options_refuse("region priority",
+                                  "\"%s\": expected every region once, such "
+                                  "as eastus,westeurope",
+                                  text);
+        o->names[o->count] = at;
+        o->lengths[o->count++] = len;
+        at += len;
+        if (*at == '\0')
+            return CMD_OK;
+    }
+}
+
+static bool order_matches(const struct topology *t, const struct order *o)
+{
+    if (t->region_count != o->count)
+        return false;
+    for (unsigned i = 0; i < o->count; i++)
+        if (strlen(t->regions[i].name) != o->lengths[i] ||
+            memcmp(t->regions[i].name, o->names[i], o->lengths[i]) != 0)
+            return false;
+    return true;
+}
+
+/* The writes are at the first region that could take them. */
+static bool writes_at_best(const struct topology *t)
+{
+    for (unsigned i = 0; i < t->region_count; i++)
+        if (strcmp(t->regions[i].name, t->write_region) == 0)
+            return true;
+        else if (strcmp(t->regions[i].state, "up") == 0)
+            return false;
+    return false;
+}
+
+static bool priority_holds(const struct topology *t, void *user)
+{
+    const struct priority_wish *w = user;
+    bool failback_ok =
+        w->failback == NULL ||
+        t->failback_automatic == (strcmp(w->failback, "automatic") == 0);
+    return order_matches(t, &w->order) && failback_ok && t->settled &&
+           t->epoch >= w->epoch && (!w->move || writes_at_best(t));
+}
+
+static void write_priority(const struct priority_wish *w, struct buf *out)
+{
+    struct json_writer j;
+    json_writer_init(&j, out);
+    json_write_object_begin(&j);
+    json_write_key(&j, "order");
+    json_write_array_begin(&j);
+    for (unsigned i = 0; i < w->order.count; i++)
+        json_write_string(&j, bytes_of(w->order.names[i], w->order.lengths[i]));
+    json_write_array_end(&j);
+    if (w->failback != NULL)
+        json_write_member_str(&j, "failback", w->failback);
+    json_write_member_bool(&j, "move", w->move);
+    json_write_object_end(&j);
+    CHECK(json_writer_end(&j) == ERR_OK);
+}
+
+static int set_priority(struct reach *r, struct priority_wish *wish,
+                        unsigned timeout_s, bool json)
+{
+    struct reach_answer a;
+    struct topology t;
+    struct err_msg msg;
+    struct buf request;
+    struct wait wait = {.reach = r,
+                        .what = "the new order",
+                        .timeout_us = (usec_t)timeout_s * USEC_PER_SEC,
+                        .quiet = json,
+                        .done = priority_holds,
+                        .user = wish};
+    buf_init(&request, HTTPS_REQUEST_MAX);
+    reach_answer_init(&a);
+    write_priority(wish, &request);
+    int err = reach_any(r, "regions/priority", buf_cstr(&request),
+                        REACH_CHANGE_TIMEOUT_US, &a, &msg);
+    if (err == ERR_OK)
+        (void)json_get_int64(&a.json, 0, "epoch", &wish->epoch);
+    buf_free(&request);
+    reach_answer_free(&a);
+    if (err == ERR_OK)
+        err = wait_for_topology(&wait, &t, &msg);
+    if (err != ERR_OK)
+        return options_failed("region priority", msg.text);
+    if (json)
+        return show("region priority", r, NULL, true);
+    topology_print(stdout, &t, isatty(STDOUT_FILENO) == 1);
+    return CMD_OK;
+}
+
+static bool read_failback(const char *text, void *value)
+{
+    *(const char **)value = text;
+    return strcmp(text, "automatic") == 0 || strcmp(text, "manual") == 0;
+}
+
+static int priority(int argc, char **argv)
+{
+    struct reach_flags reach = {.dir = NULL};
+    struct priority_wish wish = {.failback = NULL};
+    unsigned timeout_s = MOVE_TIMEOUT_S, count;
+    bool json = false, want_help = false, no_move = false;
+    const struct option_spec specs[] = {
+        REACH_OPTIONS(&reach),
+        {.name = "failback",
+         .kind = OPTION_OTHER,
+         .value = &wish.failback,
+         .read = read_failback,
+         .expected = "automatic or manual"},
+        {.name = "no-move", .kind = OPTION_FLAG, .value = &no_move},
+        {.name = "timeout",
+         .kind = OPTION_NUMBER,
+         .value = &timeout_s,
+         .min = 1,
+         .max = 3600},
+        {.name = "output", .kind = OPTION_OUTPUT, .value = &json},
+        {.name = "help", .kind = OPTION_FLAG, .value = &want_help}};
+    struct reach r = {.https = NULL};
+    struct err_msg msg;
+    char **words;
+    int code = options_parse("region priority", argc, argv, specs,
+                             ARRAY_LEN(specs), 1, &words, &count);
+    if (code == CMD_OK && want_help) {
+        fputs(priority_help, stdout);
+        return CMD_OK;
+    }
+    if (code == CMD_OK && count == 0)
+        code = options_refuse("region priority", "in which order?");
+    if (code == CMD_OK)
+        code = read_order(words[0], &wish.order);
+    if (code == CMD_OK)
+        code = reach_check_flags("region priority", &reach);
+    if (code != CMD_OK)
+        return code;
+    wish.move = !no_move;
+    if (reach_open(&reach, &r, &msg) != ERR_OK)
+        return options_failed("region priority", msg.text);
+    code = set_priority(&r, &wish, timeout_s, json);
+    reach_close(&r);
+    return code;
+}
+
+/* ---- the command -----------------------------------------------------------
+ */
+
+int cmd_region(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*run)(int argc, char **argv);
+    } parts[] = {{"list", list},
+                 {"show", show_one},
+                 {"switch", region_switch},
+                 {"priority", priority},
+                 {"recover", region_recover}};
+    if (argc < 2)
+        return options_refuse("region", "expected list, show, switch, "
+                                        "priority or recover");
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        fputs(help, stdout);
+        return CMD_OK;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        if (strcmp(argv[1], parts[i].name) == 0)
+            return parts[i].run(argc - 1, argv + 1);
+    return options_refuse("region",
+                          "\"%s\": expected list, show, switch, priority or "
+                          "recover",
+                          argv[1]);
+}

@@ -1,0 +1,345 @@
+/* bastide region switch: moves the writes on purpose.
+ *
+ *     plan --shown--> asked (forced only) --yes--> requested --settled--> told
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "node/base/check.h"
+#include "node/cli/cmd.h"
+#include "node/cli/options.h"
+#include "node/cli/region.h"
+#include "node/cli/topology.h"
+#include "node/cli/wait.h"
+#include "node/json/json.h"
+
+#define COMMAND "region switch"
+#define SWITCH_TIMEOUT_S 30
+#define NAME_MAX_SHOWN 128
+
+static const char help[] =
+    "Usage: bastide region switch REGION [--dry-run]\n"
+    "       bastide region switch REGION --force [--yes]\n"
+    "\n"
+    "Moves the writes to REGION.\n"
+    "\n"
+    "Without --force it is a planned switch: REGION catches up first, new "
+    "writes\n"
+    "wait for a fraction of a second, no request fails and nothing is lost. "
+    "The\n"
+    "write region must be alive for that.\n"
+    "\n"
+    "With --force the write region is given up: for one that is lost. What it\n"
+    "acknowledged and REGION has not got is taken back; it is shown before, "
+    "and\n"
+    "comes to /conflicts of its container when the old region returns. "
+    "Usually the\n"
+    "cluster does this by itself within seconds.\n"
+    "\n"
+    "  --dry-run          only show the plan: what would be lost, which "
+    "regions\n"
+    "                     cannot take the writes and why\n"
+    "  --force            without the write region\n"
+    "  --yes              do not ask before a forced switch\n"
+    "  --timeout SECONDS  how long to wait until it is done (default "
+    "30)\n" REACH_HELP "  -o text|json    how to say what was done\n"
+    "\n"
+    "Examples:\n"
+    "  bastide region switch westeurope --dir demo --dry-run\n"
+    "  bastide region switch westeurope --dir demo\n"
+    "  bastide region switch southeastasia --force --yes\n";
+
+struct switch_flags {
+    struct reach_flags reach;
+    const char *to;
+    unsigned timeout_s;
+    bool force, yes, dry_run, json, help;
+};
+
+/* What the cluster says it would do. */
+struct plan {
+    char from[CONFIG_NAME_MAX + 1];
+    bool forced;
+};
+
+/* ---- the plan --------------------------------------------------------------
+ */
+
+static void get_name(const struct json *j, json_ref object, const char *key,
+                     char *out, size_t size)
+{
+    struct buf scratch;
+    struct bytes text = bytes_str("");
+    buf_init(&scratch, HTTPS_ANSWER_MAX);
+    (void)json_get_string(j, object, key, &scratch, &text);
+    snprintf(out, size, "%.*s", (int)text.len, (const char *)text.data);
+    buf_free(&scratch);
+}
+
+static void print_loss(const struct json *j, const struct plan *p)
+{
+    int64_t entries;
+    char database[NAME_MAX_SHOWN], container[NAME_MAX_SHOWN];
+    json_ref seconds = json_get_str(j, 0, "seconds");
+    json_ref list = json_get_str(j, 0, "would_lose");
+    if (json_get_int64(j, 0, "entries", &entries) != ERR_OK)
+        printf("  would lose: not known, %s does not answer\n", p->from);
+    else if (seconds != JSON_NONE && json_type(j, seconds) == JSON_NUMBER)
+        printf("  would lose: %lld entries, the last %.1f s of writes\n",
+               (long long)entries, json_number(j, seconds));
+    else
+        printf("  would lose: %lld entries\n", (long long)entries);
+    if (list == JSON_NONE)
+        return;
+    for (json_ref c = json_first(j, list); c != JSON_NONE;
+         c = json_next(j, list, c)) {
+        get_name(j, c, "database", database, sizeof(database));
+        get_name(j, c, "container", container, sizeof(container));
+        entries = 0;
+        (void)json_get_int64(j, c, "entries", &entries);
+        printf("    %s/%s: %lld entries\n", database, container,
+               (long long)entries);
+    }
+    printf("  What is lost comes to /conflicts of its container when %s is "
+           "back.\n",
+           p->from);
+}
+
+static void print_rejected(const struct json *j)
+{
+    char region[CONFIG_NAME_MAX + 1], reason[TOPOLOGY_TEXT_MAX + 1];
+    json_ref list = json_get_str(j, 0, "rejected");
+    if (list == JSON_NONE)
+        return;
+    for (json_ref r = json_first(j, list); r != JSON_NONE;
+         r = json_next(j, list, r)) {
+        get_name(j, r, "region", region, sizeof(region));
+        get_name(j, r, "reason", reason, sizeof(reason));
+        printf("  %s cannot take the writes: %s\n", region, reason);
+    }
+}
+
+static void print_plan(const struct json *j, const struct plan *p,
+                       const char *to)
+{
+    printf("Plan: %s switch of the writes from %s to %s\n",
+           p->forced ? "a forced" : "a planned", p->from, to);
+    if (p->forced)
+        print_loss(j, p);
+    else
+        printf("  loses nothing: %s catches up first, writes wait for a "
+               "moment\n",
+               to);
+    print_rejected(j);
+    fflush(stdout);
+}
+
+/* ---- requests --------------------------------------------------------------
+ */
+
+static int request(struct reach *r, const struct switch_flags *f, bool dry_run,
+                   struct reach_answer *a, struct err_msg *msg)
+{
+    struct buf b;
+    struct json_writer w;
+    buf_init(&b, HTTPS_REQUEST_MAX);
+    json_writer_init(&w, &b);
+    json_write_object_begin(&w);
+    json_write_member_str(&w, "to", f->to);
+    json_write_member_bool(&w, "force", f->force);
+    json_write_member_bool(&w, "dry_run", dry_run);
+    json_write_object_end(&w);
+    CHECK(json_writer_end(&w) == ERR_OK);
+    int err = reach_any(r, "regions/switch", buf_cstr(&b),
+                        REACH_CHANGE_TIMEOUT_US, a, msg);
+    buf_free(&b);
+    return err;
+}
+
+static int ask_plan(struct reach *r, const struct switch_flags *f,
+                    struct plan *p, struct err_msg *msg)
+{
+    char kind[16];
+    struct reach_answer a;
+    reach_answer_init(&a);
+    int err = request(r, f, true, &a, msg);
+    if (err == ERR_OK) {
+        get_name(&a.json, 0, "from", p->from, sizeof(p->from));
+        get_name(&a.json, 0, "kind", kind, sizeof(kind));
+        p->forced = strcmp(kind, "forced") == 0;
+        if (f->json && f->dry_run)
+            printf("%s\n", buf_cstr(&a.body));
+        else if (!f->json && strcmp(p->from, f->to) != 0)
+            print_plan(&a.json, p, f->to);
+    }
+    reach_answer_free(&a);
+    return err;
+}
+
+/* CMD_OK to go on. */
+static int confirm(const struct switch_flags *f, const struct plan *p)
+{
+    if (!p->forced || f->yes)
+        return CMD_OK;
+    if (!wait_can_ask())
+        return options_refuse(COMMAND,
+                              "a forced switch gives up what %s alone has, "
+                              "and nobody is there to be asked; add --yes, "
+                              "nothing was changed",
+                              p->from);
+    if (wait_confirm("Type yes to switch without the write region: ", "yes"))
+        return CMD_OK;
+    return options_failed(COMMAND, "not confirmed, nothing was changed");
+}
+
+/* ---- waiting and telling ---------------------------------------------------
+ */
+
+struct target {
+    const char *to;
+    int64_t epoch;
+};
+
+/* Also when a later decision has overtaken this one. */
+static bool is_settled(const struct topology *t, void *user)
+{
+    const struct target *w = user;
+    return t->settled && t->epoch >= w->epoch &&
+           (strcmp(t->write_region, w->to) == 0 || t->epoch > w->epoch);
+}
+
+static void put_known(struct json_writer *w, const char *key, int64_t value)
+{
+    if (value == TOPOLOGY_UNKNOWN)
+        json_write_member_raw(w, key, bytes_str("null"));
+    else
+        json_write_member_int64(w, key, value);
+}
+
+static void tell_json(const struct switch_flags *f, const struct plan *p,
+                      const struct topology *t)
+{
+    struct buf b;
+    struct json_writer w;
+    const struct topology_switch *s = &t->last_switch;
+    buf_init(&b, HTTPS_REQUEST_MAX);
+    json_writer_init(&w, &b);
+    json_write_object_begin(&w);
+    json_write_member_str(&w, "from", p->from);
+    json_write_member_str(&w, "to", f->to);
+    json_write_member_str(&w, "kind", p->forced ? "forced" : "planned");
+    json_write_member_int64(&w, "epoch", t->epoch);
+    put_known(&w, "pause_ms", s->known ? s->pause_ms : TOPOLOGY_UNKNOWN);
+    put_known(&w, "lost_entries",
+              s->known ? s->lost_entries : TOPOLOGY_UNKNOWN);
+    json_write_object_end(&w);
+    CHECK(json_writer_end(&w) == ERR_OK);
+    printf("%s\n", buf_cstr(&b));
+    buf_free(&b);
+}
+
+static void tell_text(const struct switch_flags *f, const struct topology *t)
+{
+    const struct topology_switch *s = &t->last_switch;
+    printf("Writes go to %s (epoch %lld).", f->to, (long long)t->epoch);
+    if (s->known && s->pause_ms != TOPOLOGY_UNKNOWN)
+        printf(" They paused for %lld ms.", (long long)s->pause_ms);
+    if (s->known && s->lost_entries > 0)
+        printf(" %lld entries were lost; see /conflicts when %s is back.",
+               (long long)s->lost_entries, s->from);
+    else if (s->known && s->lost_entries == 0)
+        printf(" Nothing was lost.");
+    putchar('\n');
+}
+
+static int carry_out(struct reach *r, const struct switch_flags *f,
+                     const struct plan *p, struct err_msg *msg)
+{
+    struct reach_answer a;
+    struct topology t;
+    char what[NAME_MAX_SHOWN];
+    struct target target = {.to = f->to};
+    struct wait wait = {.reach = r,
+                        .what = what,
+                        .timeout_us = (usec_t)f->timeout_s * USEC_PER_SEC,
+                        .quiet = f->json,
+                        .done = is_settled,
+                        .user = &target};
+    snprintf(what, sizeof(what), "the switch to %.63s", f->to);
+    reach_answer_init(&a);
+    int err = request(r, f, false, &a, msg);
+    if (err == ERR_OK)
+        (void)json_get_int64(&a.json, 0, "epoch", &target.epoch);
+    reach_answer_free(&a);
+    if (err == ERR_OK)
+        err = wait_for_topology(&wait, &t, msg);
+    if (err == ERR_OK && strcmp(t.write_region, f->to) != 0)
+        err = err_set(msg, ERR_CANCELLED,
+                      "a later decision has overtaken it: writes go to %s "
+                      "(epoch %lld); see bastide audit",
+                      t.write_region, (long long)t.epoch);
+    if (err != ERR_OK)
+        return err;
+    if (f->json)
+        tell_json(f, p, &t);
+    else
+        tell_text(f, &t);
+    return ERR_OK;
+}
+
+static int run(struct reach *r, const struct switch_flags *f)
+{
+    struct plan p = {.forced = false};
+    struct err_msg msg;
+    if (ask_plan(r, f, &p, &msg) != ERR_OK)
+        return options_failed(COMMAND, msg.text);
+    if (f->dry_run)
+        return CMD_OK;
+    if (strcmp(p.from, f->to) == 0 && !f->json) {
+        printf("Writes go to %s already.\n", f->to);
+        return CMD_OK;
+    }
+    int code = confirm(f, &p);
+    if (code == CMD_OK && carry_out(r, f, &p, &msg) != ERR_OK)
+        code = options_failed(COMMAND, msg.text);
+    return code;
+}
+
+int region_switch(int argc, char **argv)
+{
+    struct switch_flags f = {.timeout_s = SWITCH_TIMEOUT_S};
+    const struct option_spec specs[] = {
+        REACH_OPTIONS(&f.reach),
+        {.name = "force", .kind = OPTION_FLAG, .value = &f.force},
+        {.name = "yes", .kind = OPTION_FLAG, .value = &f.yes},
+        {.name = "dry-run", .kind = OPTION_FLAG, .value = &f.dry_run},
+        {.name = "timeout",
+         .kind = OPTION_NUMBER,
+         .value = &f.timeout_s,
+         .min = 1,
+         .max = 3600},
+        {.name = "output", .kind = OPTION_OUTPUT, .value = &f.json},
+        {.name = "help", .kind = OPTION_FLAG, .value = &f.help}};
+    struct reach r = {.https = NULL};
+    struct err_msg msg;
+    char **words;
+    unsigned count;
+    int code = options_parse(COMMAND, argc, argv, specs, ARRAY_LEN(specs), 1,
+                             &words, &count);
+    if (code == CMD_OK && f.help) {
+        fputs(help, stdout);
+        return CMD_OK;
+    }
+    if (code == CMD_OK && count == 0)
+        code = options_refuse(COMMAND, "to which region?");
+    if (code == CMD_OK)
+        code = reach_check_flags(COMMAND, &f.reach);
+    if (code != CMD_OK)
+        return code;
+    f.to = words[0];
+    if (reach_open(&f.reach, &r, &msg) != ERR_OK)
+        return options_failed(COMMAND, msg.text);
+    code = run(&r, &f);
+    reach_close(&r);
+    return code;
+}
