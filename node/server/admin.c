@@ -255,8 +255,8 @@ static void answer_status(struct survey *v)
     json_write_array_end(&out);
     json_write_key(&out, "links");
     put_links(&out, w);
-    json_write_key(&out, "faults_active");
-    json_write_bool(&out, faults_active(w));
+    json_write_key(&out, "faults");
+    faults_put_list(&out, w);
     put_number(&out, "disk_stalled_us",
                (uint64_t)log_pipe_node_stalled_us(w->node, clock_mono_us()));
     json_write_object_end(&out);

@@ -1,6 +1,8 @@
 #include "node/server/faults.h"
 
 #include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "node/base/check.h"
@@ -10,6 +12,7 @@
 #include "node/server/worker.h"
 
 #define BODY_MAX 4096
+#define SENTENCE_MAX 256
 
 /* Where a disk that hangs makes a call wait. */
 static const char *const disk_points[] = {
@@ -131,21 +134,57 @@ static bool same(const struct impairment *a, const struct impairment *b)
            a->loss_permille == b->loss_permille && a->cut == b->cut;
 }
 
-static void look_for_fault(struct worker *w, const struct config_region *region,
-                           const struct config_node *node, void *arg)
+/* Appends "sentence, " parts; the text is cut where it does not fit. */
+static void add_part(char *text, size_t size, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void add_part(char *text, size_t size, const char *format, ...)
+{
+    size_t len = strlen(text);
+    if (text[len - 1] != ':' && len + 1 < size)
+        text[len++] = ',';
+    if (len + 1 < size)
+        text[len++] = ' ';
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text + len, size - len, format, args);
+    va_end(args);
+}
+
+static void put_sentence(struct worker *w, const struct config_region *region,
+                         const struct config_node *node, void *arg)
 {
     struct links_stats s;
     struct impairment base = peers_latency(w->node->config, region->name);
-    if (link_of(w, node, &s) &&
-        (!same(&s.out, &base) || !impairment_none(&s.in)))
-        *(bool *)arg = true;
+    if (!link_of(w, node, &s) ||
+        (same(&s.out, &base) && impairment_none(&s.in)))
+        return;
+    char text[SENTENCE_MAX];
+    const struct impairment *out = &s.out;
+    snprintf(text, sizeof(text), "link to %s:", node->name);
+    if (out->cut || s.in.cut)
+        add_part(text, sizeof(text), "cut %s",
+                 !out->cut   ? "from there"
+                 : !s.in.cut ? "to there"
+                             : "both ways");
+    if (out->delay_us != base.delay_us)
+        add_part(text, sizeof(text), "delayed by %.1f ms",
+                 out->delay_us / 1000.0);
+    if (out->jitter_us > 0)
+        add_part(text, sizeof(text), "up to %.1f ms of jitter",
+                 out->jitter_us / 1000.0);
+    if (out->loss_permille > 0)
+        add_part(text, sizeof(text), "%u of 1000 Raft messages lost",
+                 out->loss_permille);
+    json_write_str(arg, text);
 }
 
-bool faults_active(const struct worker *w)
+void faults_put_list(struct json_writer *out, const struct worker *w)
 {
-    bool active = disk_hangs();
-    for_each_peer((struct worker *)w, look_for_fault, &active);
-    return active;
+    json_write_array_begin(out);
+    for_each_peer((struct worker *)w, put_sentence, out);
+    if (disk_hangs())
+        json_write_str(out, "the disk hangs");
+    json_write_array_end(out);
 }
 
 /* ---- links -----------------------------------------------------------------

@@ -44,8 +44,9 @@ bool faults_target(struct bytes target);
  * `body` with the JSON to send. */
 int faults_handle(struct worker *w, enum http_method method,
                   struct bytes target, struct bytes request, struct buf *body);
-/* Whether anything above is switched on, configured latency apart. */
-bool faults_active(const struct worker *w);
+/* What is switched on, configured latency apart, as an array of sentences:
+ * "link to westeurope-1: cut both ways". For /status. */
+void faults_put_list(struct json_writer *out, const struct worker *w);
 /* The two impairments of the link to a node as members "out" and "in" of an
  * open object, for /status; nothing where it is healthy. */
 struct links_stats;
