@@ -81,15 +81,15 @@ static void wait_by_lsn(struct list *waiting, struct shard_request *req)
 /* ---- reads -----------------------------------------------------------------
  */
 
-static int read_record(struct shard *s, const struct op *op,
+static int read_record(struct shard *s, const struct op *op, uint64_t lsn,
                        struct op_result *result)
 {
     struct bytes sealed;
     int err = kv_begin(s->kv);
     if (err != ERR_OK)
         return err;
-    err = evaluate_find(s->memtable, s->kv, &op->at, s->commit_seen,
-                        &result->record, &result->etag, &sealed);
+    err = evaluate_find(s->memtable, s->kv, &op->at, lsn, &result->record,
+                        &result->etag, &sealed);
     if (err == ERR_OK)
         err = evaluate_condition(op, &result->etag);
     if (err == ERR_OK) {
@@ -102,16 +102,28 @@ static int read_record(struct shard *s, const struct op *op,
     return err;
 }
 
+/* Strong reads, and whatever is no read, see what is committed here. */
+uint64_t shard_read_lsn(const struct shard *s, const struct op *op)
+{
+    return op->level == CONSISTENCY_STRONG ? s->commit_seen : s->visible_seen;
+}
+
+void shard_set_state(struct shard *s, struct op_result *result, uint64_t lsn)
+{
+    result->lsn = lsn;
+    CHECK(raft_term_at(s->raft, lsn, &result->term) == ERR_OK);
+}
+
 /* Answers a read whose LSN is applied. */
 static void serve(struct shard *s, struct shard_request *req)
 {
     struct op_result *result = &req->result;
-    CHECK(!s->installing && req->lsn <= s->commit_seen);
-    result->lsn = s->commit_seen;
-    result->term = raft_term(s->raft);
+    uint64_t lsn = shard_read_lsn(s, req->op);
+    CHECK(!s->installing && req->lsn <= lsn);
+    shard_set_state(s, result, lsn);
     switch (req->op->kind) {
     case OP_READ:
-        result->err = read_record(s, req->op, result);
+        result->err = read_record(s, req->op, lsn, result);
         shard_finish(s, req);
         return;
     case OP_SCAN:
@@ -151,12 +163,10 @@ static void serve_at(struct shard *s, struct shard_request *req, uint64_t lsn)
         list_push_back(&s->reads_lsn, &req->node);
 }
 
-static void submit_read(struct shard *s, usec_t now, struct shard_request *req)
+static void read_strongly(struct shard *s, usec_t now,
+                          struct shard_request *req)
 {
-    const struct op *op = req->op;
-    if (op->kind == OP_BARRIER && op->min_lsn != 0)
-        serve_at(s, req, op->min_lsn);
-    else if (SHARD_PLANTED(READ_ANYWHERE))
+    if (SHARD_PLANTED(READ_ANYWHERE))
         serve_at(s, req, s->commit_seen);
     else if (lease_holds(s, now))
         /* What is acknowledged may be above the commit point where the write
@@ -166,10 +176,111 @@ static void submit_read(struct shard *s, usec_t now, struct shard_request *req)
         list_push_back(&s->reads_new, &req->node);
 }
 
+/* ---- weak reads -------------------------------------------------------------
+ */
+
+/* Whether what is visible here is a state that anybody should see: not that of
+ * a replica that began from nothing a moment ago. */
+static bool has_state(const struct shard *s)
+{
+    return raft_amnesiac(s->raft) == RAFT_AMNESIA_NONE &&
+           raft_config_at(s->raft, s->visible_seen)->n > 0;
+}
+
+/* The newest time before which everything acknowledged is visible here. */
+static usec_t fresh_since(const struct shard *s, usec_t now)
+{
+    return SHARD_PLANTED(OWN_CLOCK_ONLY) ? s->append_us
+                                         : raft_fresh_since(s->raft, now);
+}
+
+static void read_bounded(struct shard *s, usec_t now, struct shard_request *req)
+{
+    usec_t since = fresh_since(s, now);
+    if (since > 0 && now - since <= SHARD_FRESH_US) {
+        serve(s, req);
+    } else if (raft_role(s->raft) == RAFT_LEADER) {
+        read_strongly(s, now, req);
+    } else {
+        s->bounded_refused++;
+        shard_fail(s, req, ERR_NOT_LEADER);
+    }
+}
+
+static bool token_satisfied(const struct shard *s, const struct op *op)
+{
+    uint32_t epoch = RAFT_TERM_EPOCH(s->visible_term);
+    if (SHARD_PLANTED(FORGET_TOKENS))
+        return true;
+    if (SHARD_PLANTED(TOKEN_WITHOUT_EPOCH))
+        return s->visible_seen >= op->session_lsn;
+    return shard_satisfies(epoch, s->visible_seen, op->session_epoch,
+                           op->session_lsn);
+}
+
+static void read_in_session(struct shard *s, usec_t now,
+                            struct shard_request *req)
+{
+    if (token_satisfied(s, req->op)) {
+        serve(s, req);
+        return;
+    }
+    s->session_waits++;
+    req->wait_until_us = now + SHARD_SESSION_WAIT_US;
+    list_push_back(&s->reads_token, &req->node);
+}
+
+static void serve_sessions(struct shard *s)
+{
+    struct list ready;
+    list_init(&ready);
+    LIST_EACH_SAFE(node, &s->reads_token)
+    {
+        if (token_satisfied(s, request_of(node)->op)) {
+            list_remove(node);
+            list_push_back(&ready, node);
+        }
+    }
+    while (!list_empty(&ready))
+        serve(s, request_of(list_pop_front(&ready)));
+}
+
+void shard_expire_sessions(struct shard *s, usec_t now)
+{
+    struct list over;
+    list_init(&over);
+    LIST_EACH_SAFE(node, &s->reads_token)
+    {
+        if (request_of(node)->wait_until_us <= now ||
+            request_of(node)->deadline_us <= now) {
+            list_remove(node);
+            list_push_back(&over, node);
+            s->session_behind++;
+        }
+    }
+    shard_fail_all(s, &over, ERR_BEHIND);
+}
+
+static void submit_read(struct shard *s, usec_t now, struct shard_request *req)
+{
+    const struct op *op = req->op;
+    if (op->kind == OP_BARRIER && op->min_lsn != 0)
+        serve_at(s, req, op->min_lsn);
+    else if (op->level == CONSISTENCY_STRONG || !has_state(s))
+        read_strongly(s, now, req);
+    else if (op->level == CONSISTENCY_BOUNDED)
+        read_bounded(s, now, req);
+    else if (op->level == CONSISTENCY_SESSION)
+        read_in_session(s, now, req);
+    else
+        serve(s, req);
+}
+
 void shard_serve_ready(struct shard *s)
 {
     struct list ready;
     list_init(&ready);
+    serve_sessions(s);
     LIST_EACH_SAFE(node, &s->reads_lsn)
     {
         if (request_of(node)->lsn <= s->commit_seen) {
@@ -245,7 +356,7 @@ static void recall_text(struct shard *s, struct shard_request *req)
                          .etag = result->etag};
     struct op_result current;
     op_result_init(&current);
-    if (read_record(s, &as_read, &current) == ERR_OK) {
+    if (read_record(s, &as_read, s->commit_seen, &current) == ERR_OK) {
         buf_free(&result->body);
         result->body = current.body;
     } else {
@@ -273,9 +384,12 @@ void shard_answer_writes(struct shard *s, usec_t now)
     struct list acked, refused;
     list_init(&acked);
     list_init(&refused);
-    take_up_to(&s->writes,
-               SHARD_PLANTED(ANSWER_EARLY) ? s->entries.next - 1 : s->ack_seen,
-               &acked);
+    uint64_t upto = s->ack_seen;
+    if (SHARD_PLANTED(ANSWER_EARLY))
+        upto = s->entries.next - 1;
+    else if (SHARD_PLANTED(ACK_ONE_EARLY) && upto > 0)
+        upto++;
+    take_up_to(&s->writes, upto, &acked);
     if (!list_empty(&s->refusals) && lease_holds(s, now))
         take_up_to(&s->refusals, s->ack_seen, &refused);
     while (!list_empty(&acked))
@@ -356,8 +470,18 @@ static int refuse_write(const struct shard *s, const struct op *op)
     return ERR_OK;
 }
 
+/* Up to where writes are acknowledged, now and not only when it was last said.
+ */
+static uint64_t acknowledged(const struct shard *s, usec_t now)
+{
+    return s->ack_seen > s->commit_seen && raft_may_ack(s->raft, now)
+               ? s->ack_seen
+               : s->commit_seen;
+}
+
 /* The operation was logged before: answers it, or waits for its entry. */
-static bool submit_repeated(struct shard *s, struct shard_request *req)
+static bool submit_repeated(struct shard *s, usec_t now,
+                            struct shard_request *req)
 {
     struct dedupe_found found;
     if (SHARD_PLANTED(FORGET_OPS) ||
@@ -371,7 +495,7 @@ static bool submit_repeated(struct shard *s, struct shard_request *req)
     req->result.created = found.created;
     req->result.etag = (struct etag){
         .term = found.term, .lsn = found.lsn, .shard = s->id, .position = 0};
-    if (found.lsn <= s->commit_seen)
+    if (found.lsn <= acknowledged(s, now))
         answer_write(s, req);
     else if (found.lsn <= raft_last_lsn(s->raft))
         wait_by_lsn(&s->writes, req);
@@ -391,6 +515,9 @@ static void submit_refused(struct shard *s, usec_t now,
 {
     req->lsn = next_lsn(s) - 1;
     req->refused_term = raft_term(s->raft);
+    req->result.lsn = req->lsn; /* what the refusal rests on */
+    if (raft_term_at(s->raft, req->lsn, &req->result.term) != ERR_OK)
+        req->result.term = req->refused_term; /* of this turn */
     if (is_refusal(err) && !SHARD_PLANTED(REFUSE_EARLY) &&
         (req->lsn > s->ack_seen || !lease_holds(s, now))) {
         buf_free(&req->result.body);
@@ -398,6 +525,14 @@ static void submit_refused(struct shard *s, usec_t now,
     } else {
         shard_fail(s, req, err);
     }
+}
+
+/* Whether an operation is about an entry that was not overwritten. */
+static bool op_survived(const struct shard *s, const struct op *op)
+{
+    return op->condition == OP_COND_IF_OVERWRITTEN &&
+           !terms_overwritten(&s->terms, raft_last_lsn(s->raft), op->etag.term,
+                              op->etag.lsn);
 }
 
 static void submit_write(struct shard *s, usec_t now, struct shard_request *req)
@@ -408,13 +543,19 @@ static void submit_write(struct shard *s, usec_t now, struct shard_request *req)
     }
     /* First of all: what was logged was not refused, however full the node is
      * by now. */
-    if (submit_repeated(s, req))
+    if (submit_repeated(s, now, req))
         return;
+    uint32_t retry_ms = SHARD_RETRY_AFTER_MS;
     int err = refuse_write(s, req->op);
+    if (err == ERR_OK)
+        err = shard_govern_write(s, now, next_lsn(s), &retry_ms);
     if (err != ERR_OK) {
-        req->result.retry_after_ms =
-            err == ERR_THROTTLED ? SHARD_RETRY_AFTER_MS : 0;
+        req->result.retry_after_ms = err == ERR_THROTTLED ? retry_ms : 0;
         shard_fail(s, req, err);
+        return;
+    }
+    if (op_survived(s, req->op)) {
+        submit_refused(s, now, req, ERR_PRECONDITION);
         return;
     }
     skip_sealed(s);
@@ -442,7 +583,8 @@ static bool container_deleted(const struct shard *s, uint32_t container)
 {
     return container >= CONTAINER_FIRST_USER &&
            s->env->container_deleted != NULL &&
-           s->env->container_deleted(s->env->user, s, container);
+           s->env->container_deleted(s->env->user, s,
+                                     CONTAINER_BASE(container));
 }
 
 void shard_submit(struct shard *s, usec_t now, struct shard_request *req)

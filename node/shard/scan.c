@@ -4,7 +4,7 @@
  * records and answers with its rows and a position to go on from. A gathering
  * query (ORDER BY, aggregates) must see all records: it runs in slices, one a
  * turn, so that other requests go on in between, and answers once. Every slice
- * reads at the commit point of its own turn.
+ * reads the newest state of its own turn (shard_read_lsn).
  */
 #include <string.h>
 
@@ -19,6 +19,7 @@ struct shard_scan {
     struct query *query;      /* NULL: every record as it is */
     struct query_scan *state; /* with a query */
     bool gathers;
+    uint64_t saw;         /* the newest state it looked at */
     struct record_key at; /* first key not yet looked at */
     struct record_key to;
     struct buf text; /* the opened record */
@@ -158,8 +159,9 @@ static int scan_some(struct shard *s, struct shard_request *req)
     struct shard_scan *scan = req->scan;
     struct view_iter it;
     struct bytes key, sealed;
+    scan->saw = shard_read_lsn(s, req->op);
     int err = view_iter_open(s->memtable, s->kv, record_key_bytes(&scan->at),
-                             record_key_bytes(&scan->to), s->commit_seen, &it);
+                             record_key_bytes(&scan->to), scan->saw, &it);
     if (err != ERR_OK)
         return err;
     for (uint32_t i = 0; i < OP_SCAN_EXAMINE_MAX && !page_full(req); i++) {
@@ -233,7 +235,7 @@ static void finish_gathering(struct shard *s, struct shard_request *req)
         shard_fail(s, req, err);
         return;
     }
-    req->result.lsn = s->commit_seen;
+    shard_set_state(s, &req->result, scan->saw);
     req->result.err = ERR_OK;
     shard_finish(s, req);
 }
@@ -264,6 +266,20 @@ void shard_scan_start(struct shard *s, struct shard_request *req)
         list_push_back(&s->scans, &req->node);
     else
         finish_page(s, req, scan_step(s, req));
+}
+
+void shard_scans_truncate(struct shard *s, uint64_t from)
+{
+    struct list lost;
+    list_init(&lost);
+    LIST_EACH_SAFE(node, &s->scans)
+    {
+        if (LIST_ENTRY(node, struct shard_request, node)->scan->saw >= from) {
+            list_remove(node);
+            list_push_back(&lost, node);
+        }
+    }
+    shard_fail_all(s, &lost, ERR_NO_LEADER);
 }
 
 bool shard_scan_slice(struct shard *s)

@@ -84,6 +84,12 @@ static int restore_entries(struct shard *s, const struct shard_restored *r)
     return ERR_OK;
 }
 
+static void restore_visible(struct shard *s)
+{
+    s->visible_seen = raft_visible_lsn(s->raft);
+    CHECK(raft_term_at(s->raft, s->visible_seen, &s->visible_term) == ERR_OK);
+}
+
 int shard_open(const struct shard_options *options,
                const struct shard_restored *restored, usec_t now_us,
                struct err_msg *msg, struct shard **shard_out)
@@ -91,6 +97,7 @@ int shard_open(const struct shard_options *options,
     struct shard *s = mem_zalloc(sizeof(*s));
     s->magic = SHARD_MAGIC;
     s->id = options->id;
+    s->self = options->raft.self;
     s->user = options->user;
     s->env = options->env;
     s->sealer = options->sealer;
@@ -108,6 +115,8 @@ int shard_open(const struct shard_options *options,
     list_init(&s->reads_new);
     list_init(&s->reads_asked);
     list_init(&s->reads_lsn);
+    list_init(&s->reads_token);
+    staleness_init(&s->governor);
     list_init(&s->scans);
     list_init(&s->held);
     json_init(&s->json);
@@ -121,6 +130,8 @@ int shard_open(const struct shard_options *options,
         err = restore_raft(s, options, restored, now_us);
     if (err == ERR_OK)
         err = restore_entries(s, restored);
+    if (err == ERR_OK)
+        restore_visible(s);
     if (err != ERR_OK) {
         for (size_t i = 0; i < restored->n_entries; i++)
             entry_unref(TAKE(restored->entries[i]));
@@ -149,6 +160,7 @@ void shard_free(struct shard *s)
     shard_fail_all(s, &s->reads_new, ERR_UNAVAILABLE);
     shard_fail_all(s, &s->reads_asked, ERR_UNAVAILABLE);
     shard_fail_all(s, &s->reads_lsn, ERR_UNAVAILABLE);
+    shard_fail_all(s, &s->reads_token, ERR_UNAVAILABLE);
     shard_fail_all(s, &s->scans, ERR_UNAVAILABLE);
     CHECK(s->waiting == 0);
     struct list *node;
@@ -218,29 +230,66 @@ uint64_t shard_commit_lsn(const struct shard *s)
     return raft_commit_lsn(s->raft);
 }
 
+uint64_t shard_visible_lsn(const struct shard *s)
+{
+    return s->visible_seen;
+}
+
+static struct shard_rule rule_of(const struct raft_config *c)
+{
+    return (struct shard_rule){
+        .epoch = c->epoch, .write_region = c->write_region, .ack = c->ack};
+}
+
+static void status_risk(const struct shard *s, usec_t now,
+                        struct shard_status *status)
+{
+    if (status->ack_lsn <= status->commit_lsn)
+        return;
+    status->at_risk_entries = status->ack_lsn - status->commit_lsn;
+    status->at_risk_us =
+        staleness_age(&s->governor, now, status->commit_lsn + 1);
+}
+
 void shard_status(const struct shard *s, usec_t now,
                   struct shard_status *status_out)
 {
-    (void)now;
-    *status_out =
-        (struct shard_status){.id = s->id,
-                              .role = raft_role(s->raft),
-                              .leader = raft_leader(s->raft),
-                              .term = raft_term(s->raft),
-                              .last_lsn = raft_last_lsn(s->raft),
-                              .commit_lsn = raft_commit_lsn(s->raft),
-                              .region_lsn = s->region_seen,
-                              .flushed_lsn = kv_flushed_lsn(s->kv),
-                              .base_lsn = raft_base_lsn(s->raft),
-                              .memtable_bytes = memtable_bytes(s->memtable),
-                              .entry_bytes = s->entries.bytes,
-                              .waiting = s->waiting,
-                              .has_key = s->has_key,
-                              .no_space = s->no_space,
-                              .installing = s->installing,
-                              .amnesia = raft_amnesiac(s->raft),
-                              .told_missing = raft_amnesia_waits_for(s->raft),
-                              .salvage_pending = s->salvage.pending};
+    usec_t fresh = raft_fresh_since(s->raft, now);
+    const struct raft_config *newest = raft_config(s->raft);
+    const struct raft_config *committed = raft_config_committed(s->raft);
+    *status_out = (struct shard_status){
+        .id = s->id,
+        .role = raft_role(s->raft),
+        .leader = raft_leader(s->raft),
+        .term = raft_term(s->raft),
+        .last_lsn = raft_last_lsn(s->raft),
+        .commit_lsn = raft_commit_lsn(s->raft),
+        .region_lsn = s->region_seen,
+        .ack_lsn = s->ack_seen,
+        .visible_lsn = s->visible_seen,
+        .fresh_us = fresh > 0 ? now - fresh : USEC_NEVER,
+        .rule = rule_of(newest),
+        .rule_committed = rule_of(committed),
+        .changing = newest->joint || !raft_config_equal(newest, committed),
+        .overruled = raft_overruled(s->raft),
+        .transfer_to = raft_transferring(s->raft),
+        .handover_us = s->handover_us,
+        .throttled = s->throttled,
+        .session_waits = s->session_waits,
+        .session_behind = s->session_behind,
+        .bounded_refused = s->bounded_refused,
+        .flushed_lsn = kv_flushed_lsn(s->kv),
+        .base_lsn = raft_base_lsn(s->raft),
+        .memtable_bytes = memtable_bytes(s->memtable),
+        .entry_bytes = s->entries.bytes,
+        .waiting = s->waiting,
+        .has_key = s->has_key,
+        .no_space = s->no_space,
+        .installing = s->installing,
+        .amnesia = raft_amnesiac(s->raft),
+        .told_missing = raft_amnesia_waits_for(s->raft),
+        .salvage_pending = s->salvage.pending};
+    status_risk(s, now, status_out);
 }
 
 int shard_open_value(struct shard *s, struct bytes key, struct bytes sealed,

@@ -6,6 +6,7 @@
 #include "node/shard/dedupe.h"
 #include "node/shard/entries.h"
 #include "node/shard/shard.h"
+#include "node/shard/terms.h"
 #include "node/store/memtable.h"
 
 #define SHARD_MAGIC MAGIC('s', 'h', 'r', 'd')
@@ -23,9 +24,20 @@ struct held_message {
     struct raft_msg msg;
 };
 
+/* See salvage.h. */
+struct salvage {
+    struct list parts; /* conflicts that are not final, oldest first */
+    uint32_t pending;  /* how many */
+    uint32_t inflight;
+    uint32_t last_number; /* the last SALVAGE record's */
+    uint32_t marked;      /* the last SALVAGED record's */
+    size_t bytes;         /* of their entries */
+};
+
 struct shard {
     uint32_t magic;
     uint16_t id;
+    raft_id self;
     void *user;
     const struct shard_env *env;
     struct raft *raft;
@@ -36,9 +48,13 @@ struct shard {
     struct entries entries;
     struct memtable *memtable;
     struct dedupe dedupe;
+    struct terms terms;
+    struct salvage salvage;
     uint64_t commit_seen;
     uint64_t ack_seen;        /* raft's ack_lsn; 0 unless leading */
     uint64_t region_seen;     /* raft's region_lsn; 0 unless leading */
+    uint64_t visible_seen;    /* raft's visible_lsn: what weak reads see... */
+    uint64_t visible_term;    /* ...and the term of its entry */
     uint64_t committed_bytes; /* of all entries up to commit_seen, ever */
     uint64_t appended_bytes;  /* of all entries up to the last, ever */
 
@@ -57,9 +73,19 @@ struct shard {
     struct list reads_new;   /* of this turn, need a read-index round */
     struct list reads_asked; /* in a round */
     struct list reads_lsn;   /* know their LSN, not applied yet */
+    struct list reads_token; /* wait for their session's state */
     struct list scans;       /* long scans under way */
     uint32_t waiting;        /* requests in all lists */
     uint64_t read_round;
+
+    /* The bound of the account, while leading; see govern.c. */
+    struct staleness governor;
+    uint64_t governed_term; /* the governor knows of this leadership */
+    usec_t transfer_us;     /* a transfer is under way since; 0: none is */
+    usec_t handover_us;
+    usec_t append_us; /* the newest append came */
+    usec_t step_us;   /* the newest step */
+    uint64_t throttled, session_waits, session_behind, bounded_refused;
 
     /* Durability. */
     uint64_t written; /* last update that wrote */
@@ -90,6 +116,10 @@ struct shard {
 /* ---- request.c --------------------------------------------------------------
  */
 
+/* The LSN at which a read sees the records: by its level. */
+uint64_t shard_read_lsn(const struct shard *s, const struct op *op);
+/* What the answer of a read reflects. */
+void shard_set_state(struct shard *s, struct op_result *result, uint64_t lsn);
 /* Ends a request: takes it out of its list, counts, calls done. */
 void shard_finish(struct shard *s, struct shard_request *req);
 void shard_fail(struct shard *s, struct shard_request *req, int err);
@@ -98,9 +128,12 @@ void shard_fail_all(struct shard *s, struct list *requests, int err);
 /* Answers the requests of a list whose deadline has passed. */
 void shard_expire(struct shard *s, usec_t now, struct list *requests, int err);
 
+/* Answers session reads that waited long enough. */
+void shard_expire_sessions(struct shard *s, usec_t now);
 /* Where the lease does not hold, refusals wait for a read-index round. */
 void shard_ask_refusals(struct shard *s, usec_t now);
-/* Serves what waited for an LSN that is applied by now. */
+/* Serves what waited for an LSN that is applied by now, or for a state that is
+ * visible by now. */
 void shard_serve_ready(struct shard *s);
 /* A read-index round came back. */
 void shard_reads_done(struct shard *s, const struct raft_read_done *done);
@@ -127,6 +160,50 @@ int shard_step(struct shard *s, const struct raft_event *event,
 /* Proposes the writes queued in this turn. */
 void shard_propose(struct shard *s, usec_t now);
 
+/* ---- govern.c
+ * ------------------------------------------------------------------
+ */
+
+/* Before the messages of a step leave: what it says about the other replicas.
+ */
+void shard_govern(struct shard *s, const struct raft_event *event,
+                  const struct raft_update *u);
+/* Whether the account's bound allows one more entry. ERR_OK; ERR_THROTTLED and
+ * ERR_UNAVAILABLE with *retry_after_ms_out. */
+int shard_govern_write(struct shard *s, usec_t now, uint64_t lsn,
+                       uint32_t *retry_after_ms_out);
+/* Whether a member may be told how fresh it is. */
+bool shard_trusts(struct shard *s, usec_t now, raft_id id);
+
+/* ---- salvage.c
+ * ------------------------------------------------------------------
+ */
+
+void salvage_init(struct salvage *v);
+void salvage_free(struct shard *s);
+/* Takes over the references of r->salvage. ERR_CORRUPT. */
+int salvage_restore(struct shard *s, const struct shard_restored *r);
+/* The entries from `from` on go, because of a leader of `term`: salvages those
+ * that it must. `visible` is raft's visible_lsn before that. */
+void salvage_cut(struct shard *s, uint64_t from, uint64_t term,
+                 uint64_t visible);
+/* Whether nothing more may be cut off for now. */
+bool salvage_full(const struct shard *s);
+
+/* ---- keep.c
+ * ------------------------------------------------------------------
+ */
+
+/* SHARD_INFO_DEDUPE: what the shard remembers of its log up to `upto`,
+ *     u8 version (2)  u32 length  the operations (dedupe.h)  the terms
+ * (terms.h) or, from before there was more to remember, the operations alone.
+ */
+int shard_history_encode(const struct shard *s, uint64_t upto, struct buf *out);
+/* Adds to a fresh history that knows `lsn` alone. ERR_MALFORMED: it is so
+ * again. */
+int shard_history_decode(struct shard *s, struct bytes in, uint64_t lsn,
+                         uint64_t term);
+
 /* ---- scan.c
  * ------------------------------------------------------------------
  */
@@ -135,6 +212,8 @@ void shard_propose(struct shard *s, usec_t now);
 void shard_scan_start(struct shard *s, struct shard_request *req);
 /* One slice of the oldest long scan; true when some are left. */
 bool shard_scan_slice(struct shard *s);
+/* Entries from this LSN on are gone: ends the long scans that saw them. */
+void shard_scans_truncate(struct shard *s, uint64_t from);
 void shard_scan_free(struct shard_request *req);
 
 #endif

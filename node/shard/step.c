@@ -26,6 +26,13 @@ static void send_append(struct shard *s, const struct raft_msg *m)
     CHECK(m->append.n <= s->heads_max);
     if (!append_is_current(s, m))
         return;
+    struct raft_msg plain;
+    if (m->append.echo_us != 0 && !shard_trusts(s, s->step_us, m->to)) {
+        plain = *m;
+        plain.append.echo_us = 0;
+        plain.append.echo_life = 0;
+        m = &plain;
+    }
     for (uint32_t i = 0; i < m->append.n; i++) {
         uint64_t lsn = m->append.prev_lsn + 1 + i;
         s->refs[i] = entries_at(&s->entries, lsn);
@@ -191,6 +198,24 @@ static bool own_entries(const struct raft_update *u,
     return payloads->entries != NULL && u->payload == RAFT_PAYLOAD_EVENT;
 }
 
+static void update_seen(struct shard *s, const struct raft_event *event,
+                        const struct raft_update *u)
+{
+    s->ack_seen = u->ack_lsn;
+    s->region_seen = u->region_lsn;
+    s->visible_seen = u->visible_lsn;
+    CHECK(s->visible_seen >= s->commit_seen);
+    CHECK(raft_term_at(s->raft, s->visible_seen, &s->visible_term) == ERR_OK);
+    if (event->type == RAFT_EV_MESSAGE &&
+        event->message->type == RAFT_MSG_APPEND)
+        s->append_us = event->now_us;
+    if (s->transfer_us != 0 && u->leader != 0 &&
+        raft_transferring(s->raft) == 0) {
+        s->handover_us = event->now_us - s->transfer_us;
+        s->transfer_us = 0;
+    }
+}
+
 /* Answers what the update decided. The shard is in order from here on, so that
  * callbacks may submit new operations. */
 static void update_answer(struct shard *s, const struct raft_update *u,
@@ -200,6 +225,8 @@ static void update_answer(struct shard *s, const struct raft_update *u,
     shard_answer_writes(s, now);
     if (u->lost_leadership)
         shard_fail_all(s, &s->writes, ERR_STALE);
+    if (u->truncate)
+        shard_scans_truncate(s, u->truncate_lsn);
     for (size_t i = 0; i < u->n_reads; i++)
         shard_reads_done(s, &u->reads[i]);
     if (!s->installing)
@@ -217,6 +244,7 @@ int shard_step(struct shard *s, const struct raft_event *event,
         payloads = &none;
     CHECK(!s->stepping);
     s->stepping = true;
+    s->step_us = event->now_us;
     uint64_t visible = raft_visible_lsn(s->raft);
     int err = raft_step(s->raft, event, &u);
     /* An entry of another took the LSN that the queue was made for. */
@@ -224,10 +252,10 @@ int shard_step(struct shard *s, const struct raft_event *event,
     if (u.role_changed || u.truncate || u.reset || foreign)
         shard_cancel_queue(s, &cancelled);
     update_write(s, &u, payloads, visible);
+    shard_govern(s, event, &u);
     send_messages(s, &u);
     update_commit(s, &u);
-    s->ack_seen = u.ack_lsn;
-    s->region_seen = u.region_lsn;
+    update_seen(s, event, &u);
     s->raft_deadline = u.deadline_us;
     for (size_t i = 0; i < u.n_snapshots; i++)
         s->env->start_snapshot(s->env->user, s, u.snapshots[i]);
@@ -445,6 +473,7 @@ void shard_tick(struct shard *s, usec_t now)
         shard_expire(s, now, &s->refusals, ERR_UNAVAILABLE);
         shard_expire(s, now, &s->reads_asked, ERR_UNAVAILABLE);
         shard_expire(s, now, &s->reads_lsn, ERR_UNAVAILABLE);
+        shard_expire_sessions(s, now);
         shard_expire(s, now, &s->scans, ERR_UNAVAILABLE);
     }
     if (now >= s->raft_deadline) {
@@ -470,7 +499,10 @@ int shard_transfer(struct shard *s, usec_t now, raft_id to)
     shard_propose(s, now); /* a transfer under way refuses proposals */
     struct raft_event event = {
         .type = RAFT_EV_TRANSFER, .now_us = now, .transfer = {.to = to}};
-    return shard_step(s, &event, NULL);
+    int err = shard_step(s, &event, NULL);
+    if (err == ERR_OK)
+        s->transfer_us = now;
+    return err;
 }
 
 int shard_change(struct shard *s, usec_t now, const struct raft_config *target)
@@ -478,5 +510,29 @@ int shard_change(struct shard *s, usec_t now, const struct raft_config *target)
     shard_propose(s, now); /* its entry must not take the queue's LSN */
     struct raft_event event = {
         .type = RAFT_EV_CHANGE, .now_us = now, .change = {.target = target}};
+    return shard_step(s, &event, NULL);
+}
+
+void shard_decide(struct shard *s, usec_t now, uint32_t epoch,
+                  raft_region write_region, uint8_t ack, uint32_t recovered)
+{
+    struct raft_event event = {
+        .type = RAFT_EV_EPOCH,
+        .now_us = now,
+        .epoch = {.epoch = epoch,
+                  .write_region = ack == RAFT_ACK_REGION ? write_region : 0,
+                  .ack = ack,
+                  .recovered = recovered}};
+    shard_step(s, &event, NULL);
+    const struct raft_member *self =
+        raft_config_find(raft_config(s->raft), s->self);
+    if (self != NULL && self->region == write_region)
+        shard_campaign(s, now);
+}
+
+int shard_recover(struct shard *s, usec_t now, const struct raft_config *config)
+{
+    struct raft_event event = {
+        .type = RAFT_EV_RECOVER, .now_us = now, .recover = {.config = config}};
     return shard_step(s, &event, NULL);
 }

@@ -1,0 +1,85 @@
+/* What a replica knows of the others, to keep the account's bound: feeds the
+ * governor (replication/staleness.h), which lives as long as the leadership. */
+#include "node/base/check.h"
+#include "node/shard/canary.h"
+#include "node/shard/shard_impl.h"
+
+static void hear(struct shard *s, usec_t now, raft_id id)
+{
+    struct raft_peer_info info;
+    if (raft_peer(s->raft, id, &info) == ERR_OK && info.seen_lsn > 0)
+        staleness_heard(&s->governor, now, id, info.seen_lsn, info.heard_us);
+}
+
+/* `begins`: the leadership, or the bound, does. */
+static void tell_members(struct shard *s, usec_t now, bool begins)
+{
+    const struct raft_config *c = raft_config(s->raft);
+    raft_id self = raft_leader(s->raft); /* this node */
+    staleness_members_begin(&s->governor);
+    for (uint32_t i = 0; i < c->n; i++) {
+        if (c->members[i].id == self)
+            continue;
+        staleness_member(&s->governor, now, c->members[i].id,
+                         c->members[i].region, begins);
+        hear(s, now, c->members[i].id);
+    }
+}
+
+void shard_govern(struct shard *s, const struct raft_event *event,
+                  const struct raft_update *u)
+{
+    if (u->role != RAFT_LEADER)
+        return;
+    usec_t now = event->now_us;
+    uint64_t last = raft_last_lsn(s->raft);
+    if (s->governed_term != u->term) {
+        s->governed_term = u->term;
+        staleness_lead(&s->governor, now, last);
+        tell_members(s, now, true);
+    } else if (u->config_changed) {
+        tell_members(s, now, false);
+    }
+    staleness_logged(&s->governor, now, last);
+    if (event->type == RAFT_EV_MESSAGE &&
+        event->message->type == RAFT_MSG_APPEND_REPLY)
+        hear(s, now, event->message->from);
+}
+
+int shard_govern_write(struct shard *s, usec_t now, uint64_t lsn,
+                       uint32_t *retry_after_ms_out)
+{
+    if (SHARD_PLANTED(UNGOVERNED))
+        return ERR_OK;
+    switch (staleness_admit(&s->governor, now, lsn, retry_after_ms_out)) {
+    case STALENESS_ACCEPT:
+        return ERR_OK;
+    case STALENESS_REFUSE:
+        s->throttled++;
+        return ERR_THROTTLED;
+    default:
+        return ERR_UNAVAILABLE;
+    }
+}
+
+bool shard_trusts(struct shard *s, usec_t now, raft_id id)
+{
+    return SHARD_PLANTED(UNGOVERNED) || staleness_trusts(&s->governor, now, id);
+}
+
+void shard_set_policy(struct shard *s, usec_t now,
+                      const struct shard_policy *policy)
+{
+    CHECK_OBJ(s, SHARD_MAGIC);
+    bool was_on = s->governor.bound.on;
+    struct staleness_bound bound = {
+        .on = policy->level == CONSISTENCY_BOUNDED && s->id != SHARD_META,
+        .entries = policy->max_lag_entries,
+        .lag_us = policy->max_lag_us,
+        .n_down = policy->n_down};
+    for (uint32_t i = 0; i < policy->n_down; i++)
+        bound.down[i] = policy->down[i];
+    staleness_set_bound(&s->governor, now, &bound);
+    if (bound.on && !was_on && raft_role(s->raft) == RAFT_LEADER)
+        tell_members(s, now, true);
+}
