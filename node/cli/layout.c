@@ -148,7 +148,9 @@ void layout_set_ports(struct layout *l, unsigned base)
 int layout_make(const struct layout_options *o, struct layout *layout_out,
                 struct err_msg *msg)
 {
-    struct layout l = {.shards = o->shards};
+    struct layout l = {.shards = o->shards,
+                       .consistency = o->consistency,
+                       .fault_injection = o->fault_injection};
     if (!config_name_ok(o->cluster))
         return err_set(msg, ERR_INVALID,
                        "cluster \"%.64s\": expected a name of a-z, 0-9 and "
@@ -176,6 +178,53 @@ int layout_make(const struct layout_options *o, struct layout *layout_out,
     layout_set_ports(&l, o->base_port);
     *layout_out = l;
     return ERR_OK;
+}
+
+/* ---- latency ---------------------------------------------------------------
+ */
+
+/* Usual round trips between the demo's default regions. */
+static const char world[] = "eastus:westeurope=80ms,eastus:southeastasia=220ms,"
+                            "westeurope:southeastasia=160ms";
+
+static bool has_region(const struct layout *l, const char *name)
+{
+    for (unsigned i = 0; i < l->region_count; i++)
+        if (strcmp(l->regions[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static int check_latencies(const struct layout *l,
+                           const struct config_latencies *list,
+                           struct err_msg *msg)
+{
+    if (list->count > LAYOUT_LATENCIES_MAX)
+        return err_set(msg, ERR_INVALID, "more than %d round trip times",
+                       LAYOUT_LATENCIES_MAX);
+    for (size_t i = 0; i < list->count; i++) {
+        const struct config_latency *t = &list->list[i];
+        if (t->a[0] != '\0' && (!has_region(l, t->a) || !has_region(l, t->b)))
+            return err_set(msg, ERR_INVALID, "there is no region \"%s\"",
+                           has_region(l, t->a) ? t->b : t->a);
+    }
+    return ERR_OK;
+}
+
+int layout_set_latency(struct layout *l, const char *text, struct err_msg *msg)
+{
+    struct config_latencies list = {.count = 0};
+    int err = config_parse_latencies(strcmp(text, "world") == 0 ? world : text,
+                                     &list, msg);
+    if (err == ERR_OK)
+        err = check_latencies(l, &list, msg);
+    if (err == ERR_OK) {
+        l->latency_count = (unsigned)list.count;
+        for (size_t i = 0; i < list.count; i++)
+            l->latencies[i] = list.list[i];
+    }
+    config_latencies_free(&list);
+    return err == ERR_OK ? ERR_OK : ERR_INVALID;
 }
 
 /* ---- node.yaml -------------------------------------------------------------
@@ -220,6 +269,27 @@ static void put_regions(struct buf *b, const struct layout *l)
     }
 }
 
+/* What only some clusters have: a level other than the default, slow links,
+ * faults on request. */
+static void put_character(struct buf *b, const struct layout *l)
+{
+    char level[CONFIG_CONSISTENCY_TEXT_MAX];
+    if (l->consistency.level != CONFIG_LEVEL_STRONG) {
+        config_format_consistency(&l->consistency, level);
+        CHECK(buf_printf(b, "consistency: \"%s\"\n", level) == ERR_OK);
+    }
+    if (l->latency_count > 0)
+        CHECK(buf_append_str(b, "latency:\n") == ERR_OK);
+    for (unsigned i = 0; i < l->latency_count; i++) {
+        const struct config_latency *t = &l->latencies[i];
+        CHECK(buf_printf(b, "  - \"%s%s%s%s%uus\"\n", t->a,
+                         t->a[0] != '\0' ? ":" : "", t->b,
+                         t->a[0] != '\0' ? "=" : "", t->rtt_us) == ERR_OK);
+    }
+    if (l->fault_injection)
+        CHECK(buf_append_str(b, "fault_injection: true\n") == ERR_OK);
+}
+
 /* Nodes that share a host share its cores: more threads than cores would only
  * make batches smaller. 0 lets a node use all of its machine. */
 static unsigned workers_per_node(const struct layout *l)
@@ -261,6 +331,7 @@ int layout_write_config(const struct layout *l, const struct layout_node *node,
                              "  key: node.key\n"
                              "keys:\n  kek: kek.key\n  cluster: cluster.keys\n"
                              "  account: account.keys\n") == ERR_OK);
+    put_character(&b, l);
     put_regions(&b, l);
     err = file_replace(path, 0644, bytes_of(buf_bytes(&b), buf_len(&b)), msg);
     buf_free(&b);
@@ -299,6 +370,10 @@ static void copy_topology(const struct config *c, struct layout *l)
     copy_url(c->account_endpoint, l->host, &l->port);
     l->stand_in = c->stand_in;
     l->shards = c->shards;
+    l->consistency = c->consistency;
+    l->fault_injection = c->fault_injection;
+    for (size_t i = 0; i < c->latency.count && i < LAYOUT_LATENCIES_MAX; i++)
+        l->latencies[l->latency_count++] = c->latency.list[i];
     l->region_count = (unsigned)c->region_count;
     for (unsigned i = 0; i < l->region_count; i++) {
         const struct config_region *r = &c->regions[i];

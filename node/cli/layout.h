@@ -27,6 +27,7 @@
 
 #define LAYOUT_REGIONS_MAX 9 /* ports P+1 to P+9 */
 #define LAYOUT_NODES_PER_REGION_MAX 9
+#define LAYOUT_LATENCIES_MAX 64 /* more than pairs of regions */
 #define LAYOUT_NODES_MAX (LAYOUT_REGIONS_MAX * LAYOUT_NODES_PER_REGION_MAX)
 #define LAYOUT_BASE_PORT 8081
 #define LAYOUT_BASE_PORT_MAX (65535 - 2010 - LAYOUT_NODES_MAX)
@@ -53,6 +54,10 @@ struct layout {
     uint16_t port;
     bool stand_in; /* one host: nodes can stand in for a lost region */
     unsigned shards;
+    struct config_consistency consistency; /* of the new account */
+    struct config_latency latencies[LAYOUT_LATENCIES_MAX];
+    unsigned latency_count;
+    bool fault_injection;
     struct layout_region regions[LAYOUT_REGIONS_MAX];
     unsigned region_count;
     struct layout_node nodes[LAYOUT_NODES_MAX];
@@ -66,6 +71,8 @@ struct layout_options {
     unsigned base_port;
     const char *host; /* a host, or a pattern with {node} */
     unsigned shards;
+    struct config_consistency consistency;
+    bool fault_injection; /* for demos and tests only */
 };
 
 /* ERR_INVALID with what is wrong: a name, a duplicate, a number. */
@@ -80,6 +87,12 @@ int layout_load(const char *dir, struct layout *layout_out,
 
 /* Gives all ports anew, from another base port. */
 void layout_set_ports(struct layout *layout, unsigned base_port);
+
+/* Sets the round trip times that nodes imitate: "a:b=80ms,...", a time alone
+ * for all pairs of regions, or "world" for what is usual between the demo's
+ * default regions; "" for none. ERR_INVALID with what is wrong. */
+int layout_set_latency(struct layout *layout, const char *text,
+                       struct err_msg *msg);
 
 /* Writes "<dir>/<node>/node.yaml", replacing one that is there. */
 int layout_write_config(const struct layout *layout,
