@@ -29,7 +29,7 @@
 #define POLL_US (20 * 1000)
 
 struct demo_flags {
-    const char *dir, *regions, *start;
+    const char *dir, *regions, *start, *latency, *consistency;
     unsigned nodes_per_region, shards, base_port; /* 0 = not given */
     bool base_auto, detach, stop, rebuild, json, help;
 };
@@ -51,7 +51,7 @@ static int check_flags(const struct demo_flags *f)
 {
     bool makes = f->regions != NULL || f->nodes_per_region != 0 ||
                  f->shards != 0 || f->base_port != 0 || f->base_auto ||
-                 f->detach;
+                 f->detach || f->latency != NULL || f->consistency != NULL;
     if (f->stop && f->start != NULL)
         return options_refuse("demo", "--stop and --start exclude each other");
     if (f->rebuild && f->start == NULL)
@@ -72,7 +72,6 @@ static bool read_base_port(const char *text, void *value)
 
 static int parse_flags(int argc, char **argv, struct demo_flags *f)
 {
-    const char *latency = NULL, *consistency = NULL;
     const struct option_spec specs[] = {
         {.name = "dir", .kind = OPTION_TEXT, .value = &f->dir},
         {.name = "regions", .kind = OPTION_TEXT, .value = &f->regions},
@@ -95,20 +94,14 @@ static int parse_flags(int argc, char **argv, struct demo_flags *f)
         {.name = "start", .kind = OPTION_TEXT, .value = &f->start},
         {.name = "stop", .kind = OPTION_FLAG, .value = &f->stop},
         {.name = "rebuild", .kind = OPTION_FLAG, .value = &f->rebuild},
-        {.name = "latency", .kind = OPTION_TEXT, .value = &latency},
-        {.name = "consistency", .kind = OPTION_TEXT, .value = &consistency},
+        {.name = "latency", .kind = OPTION_TEXT, .value = &f->latency},
+        {.name = "consistency", .kind = OPTION_TEXT, .value = &f->consistency},
         {.name = "output", .kind = OPTION_OUTPUT, .value = &f->json},
         {.name = "help", .kind = OPTION_FLAG, .value = &f->help}};
     int code = options_parse("demo", argc, argv, specs, ARRAY_LEN(specs), 0,
                              NULL, NULL);
     if (code != CMD_OK)
         return code;
-    if (latency != NULL)
-        return options_refuse("demo", "--latency does not work yet: regions "
-                                      "answer at the speed of this machine");
-    if (consistency != NULL)
-        return options_refuse("demo", "--consistency does not work yet: every "
-                                      "cluster is strongly consistent");
     return check_flags(f);
 }
 
@@ -129,14 +122,22 @@ static int open_folder(const char *dir, char out[PATH_MAX], struct err_msg *msg)
 static int make_cluster(struct demo *d, struct err_msg *msg)
 {
     const struct demo_flags *f = d->flags;
-    const struct layout_options options = {
+    struct layout_options options = {
         .cluster = CLUSTER_NAME,
         .regions = f->regions != NULL ? f->regions : DEFAULT_REGIONS,
         .nodes_per_region = f->nodes_per_region != 0 ? f->nodes_per_region : 1,
         .base_port = f->base_port != 0 ? f->base_port : LAYOUT_BASE_PORT,
         .host = "127.0.0.1",
-        .shards = f->shards != 0 ? f->shards : 2};
-    int err = layout_make(&options, &d->layout, msg);
+        .shards = f->shards != 0 ? f->shards : 2,
+        .fault_injection = true};
+    int err = ERR_OK;
+    if (f->consistency != NULL)
+        err =
+            config_parse_consistency(f->consistency, &options.consistency, msg);
+    if (err == ERR_OK)
+        err = layout_make(&options, &d->layout, msg);
+    if (err == ERR_OK && f->latency != NULL)
+        err = layout_set_latency(&d->layout, f->latency, msg);
     if (err == ERR_OK)
         err = create_discard_unfinished(d->dir, msg);
     if (err == ERR_OK)
@@ -167,15 +168,50 @@ static int compare_cluster(const struct demo *d, struct err_msg *msg)
                           d->dir, regions, per_region, l->shards);
 }
 
-static int set_base_port(struct demo *d, unsigned base, struct err_msg *msg)
+/* The level belongs to the account, which knows it better than the files. */
+static int compare_level(const struct demo *d, struct err_msg *msg)
+{
+    struct config_consistency level;
+    char asked[CONFIG_CONSISTENCY_TEXT_MAX], held[CONFIG_CONSISTENCY_TEXT_MAX];
+    if (d->flags->consistency == NULL)
+        return ERR_OK;
+    int err = config_parse_consistency(d->flags->consistency, &level, msg);
+    if (err != ERR_OK)
+        return err;
+    config_format_consistency(&level, asked);
+    config_format_consistency(&d->layout.consistency, held);
+    return strcmp(asked, held) == 0
+               ? ERR_OK
+               : err_set(msg, ERR_IDENTITY,
+                         "%.200s holds a cluster that was made with level %s; "
+                         "leave --consistency out, and set another level with "
+                         "`bastide consistency set` while it runs",
+                         d->dir, held);
+}
+
+static int write_configs(const struct demo *d, struct err_msg *msg)
 {
     int err = ERR_OK;
-    if (base == d->layout.port)
-        return ERR_OK;
-    layout_set_ports(&d->layout, base);
     for (unsigned i = 0; i < d->layout.node_count && err == ERR_OK; i++)
         err = layout_write_config(&d->layout, &d->layout.nodes[i], d->dir, msg);
     return err;
+}
+
+/* An existing cluster gets other latencies. */
+static int change_latency(struct demo *d, struct err_msg *msg)
+{
+    if (d->flags->latency == NULL)
+        return ERR_OK;
+    int err = layout_set_latency(&d->layout, d->flags->latency, msg);
+    return err == ERR_OK ? write_configs(d, msg) : err;
+}
+
+static int set_base_port(struct demo *d, unsigned base, struct err_msg *msg)
+{
+    if (base == d->layout.port)
+        return ERR_OK;
+    layout_set_ports(&d->layout, base);
+    return write_configs(d, msg);
 }
 
 static int settle_ports(struct demo *d, struct err_msg *msg)
@@ -213,6 +249,16 @@ static void end_leftovers(const struct layout *l, const char *dir)
     }
 }
 
+static int adopt_cluster(struct demo *d, struct err_msg *msg)
+{
+    int err = compare_cluster(d, msg);
+    if (err == ERR_OK)
+        err = compare_level(d, msg);
+    if (err == ERR_OK)
+        err = change_latency(d, msg);
+    return err;
+}
+
 static int prepare(struct demo *d, struct err_msg *msg)
 {
     char keys[PATH_MAX];
@@ -220,7 +266,7 @@ static int prepare(struct demo *d, struct err_msg *msg)
     if (err == ERR_NOT_FOUND)
         err = make_cluster(d, msg);
     else if (err == ERR_OK)
-        err = compare_cluster(d, msg);
+        err = adopt_cluster(d, msg);
     if (err != ERR_OK)
         return err;
     end_leftovers(&d->layout, d->dir);
