@@ -65,17 +65,6 @@ struct plan {
 /* ---- the plan --------------------------------------------------------------
  */
 
-static void get_name(const struct json *j, json_ref object, const char *key,
-                     char *out, size_t size)
-{
-    struct buf scratch;
-    struct bytes text = bytes_str("");
-    buf_init(&scratch, HTTPS_ANSWER_MAX);
-    (void)json_get_string(j, object, key, &scratch, &text);
-    snprintf(out, size, "%.*s", (int)text.len, (const char *)text.data);
-    buf_free(&scratch);
-}
-
 static void print_loss(const struct json *j, const struct plan *p)
 {
     int64_t entries;
@@ -93,8 +82,8 @@ static void print_loss(const struct json *j, const struct plan *p)
         return;
     for (json_ref c = json_first(j, list); c != JSON_NONE;
          c = json_next(j, list, c)) {
-        get_name(j, c, "database", database, sizeof(database));
-        get_name(j, c, "container", container, sizeof(container));
+        topology_get_text(j, c, "database", database, sizeof(database));
+        topology_get_text(j, c, "container", container, sizeof(container));
         entries = 0;
         (void)json_get_int64(j, c, "entries", &entries);
         printf("    %s/%s: %lld entries\n", database, container,
@@ -113,8 +102,8 @@ static void print_rejected(const struct json *j)
         return;
     for (json_ref r = json_first(j, list); r != JSON_NONE;
          r = json_next(j, list, r)) {
-        get_name(j, r, "region", region, sizeof(region));
-        get_name(j, r, "reason", reason, sizeof(reason));
+        topology_get_text(j, r, "region", region, sizeof(region));
+        topology_get_text(j, r, "reason", reason, sizeof(reason));
         printf("  %s cannot take the writes: %s\n", region, reason);
     }
 }
@@ -164,8 +153,8 @@ static int ask_plan(struct reach *r, const struct switch_flags *f,
     reach_answer_init(&a);
     int err = request(r, f, true, &a, msg);
     if (err == ERR_OK) {
-        get_name(&a.json, 0, "from", p->from, sizeof(p->from));
-        get_name(&a.json, 0, "kind", kind, sizeof(kind));
+        topology_get_text(&a.json, 0, "from", p->from, sizeof(p->from));
+        topology_get_text(&a.json, 0, "kind", kind, sizeof(kind));
         p->forced = strcmp(kind, "forced") == 0;
         if (f->json && f->dry_run)
             printf("%s\n", buf_cstr(&a.body));

@@ -8,10 +8,8 @@
 /* ---- members ---------------------------------------------------------------
  */
 
-/* Copies a string member, cut to the room; "" when missing or null. Control
- * characters become spaces: what a node says must not steer a terminal. */
-static void get_text(const struct json *j, json_ref object, const char *key,
-                     char *out, size_t size)
+void topology_get_text(const struct json *j, json_ref object, const char *key,
+                       char *out, size_t size)
 {
     struct buf scratch;
     struct bytes text;
@@ -66,9 +64,9 @@ static json_ref get_typed(const struct json *j, json_ref object,
 static void read_node(const struct json *j, json_ref object,
                       struct topology_node *n)
 {
-    get_text(j, object, "name", n->name, sizeof(n->name));
-    get_text(j, object, "state", n->state, sizeof(n->state));
-    get_text(j, object, "reason", n->reason, sizeof(n->reason));
+    topology_get_text(j, object, "name", n->name, sizeof(n->name));
+    topology_get_text(j, object, "state", n->state, sizeof(n->state));
+    topology_get_text(j, object, "reason", n->reason, sizeof(n->reason));
     n->behind_ms = get_number(j, object, "behind_ms");
     n->behind_entries = get_number(j, object, "behind_entries");
 }
@@ -76,9 +74,9 @@ static void read_node(const struct json *j, json_ref object,
 static void read_region(const struct json *j, json_ref object,
                         struct topology_region *r)
 {
-    get_text(j, object, "name", r->name, sizeof(r->name));
-    get_text(j, object, "state", r->state, sizeof(r->state));
-    get_text(j, object, "reason", r->reason, sizeof(r->reason));
+    topology_get_text(j, object, "name", r->name, sizeof(r->name));
+    topology_get_text(j, object, "state", r->state, sizeof(r->state));
+    topology_get_text(j, object, "reason", r->reason, sizeof(r->reason));
     r->priority = get_number(j, object, "priority");
     json_ref nodes = get_typed(j, object, "nodes", JSON_ARRAY);
     if (nodes == JSON_NONE)
@@ -95,10 +93,10 @@ static void read_switch(const struct json *j, struct topology_switch *s)
     if (object == JSON_NONE)
         return;
     s->known = true;
-    get_text(j, object, "from", s->from, sizeof(s->from));
-    get_text(j, object, "to", s->to, sizeof(s->to));
-    get_text(j, object, "kind", s->kind, sizeof(s->kind));
-    get_text(j, object, "at", s->at, sizeof(s->at));
+    topology_get_text(j, object, "from", s->from, sizeof(s->from));
+    topology_get_text(j, object, "to", s->to, sizeof(s->to));
+    topology_get_text(j, object, "kind", s->kind, sizeof(s->kind));
+    topology_get_text(j, object, "at", s->at, sizeof(s->at));
     s->pause_ms = get_number(j, object, "pause_ms");
     s->lost_entries = get_number(j, object, "lost_entries");
 }
@@ -106,11 +104,13 @@ static void read_switch(const struct json *j, struct topology_switch *s)
 static void read_rest(const struct json *j, struct topology *t)
 {
     char text[TOPOLOGY_STATE_MAX + 1];
-    get_text(j, 0, "cluster", t->cluster, sizeof(t->cluster));
-    get_text(j, 0, "from", t->from, sizeof(t->from));
-    get_text(j, 0, "write_region", t->write_region, sizeof(t->write_region));
-    get_text(j, 0, "unavailable", t->unavailable, sizeof(t->unavailable));
-    get_text(j, 0, "failback", text, sizeof(text));
+    topology_get_text(j, 0, "cluster", t->cluster, sizeof(t->cluster));
+    topology_get_text(j, 0, "from", t->from, sizeof(t->from));
+    topology_get_text(j, 0, "write_region", t->write_region,
+                      sizeof(t->write_region));
+    topology_get_text(j, 0, "unavailable", t->unavailable,
+                      sizeof(t->unavailable));
+    topology_get_text(j, 0, "failback", text, sizeof(text));
     t->failback_automatic = strcmp(text, "automatic") == 0;
     t->prefix = get_number(j, 0, "max_staleness_prefix");
     t->interval = get_number(j, 0, "max_staleness_interval");
@@ -134,7 +134,7 @@ int topology_parse(const struct json *j, struct topology *out,
     char level[TOPOLOGY_TEXT_MAX + 1];
     json_ref regions = get_typed(j, 0, "regions", JSON_ARRAY);
     memset(out, 0, sizeof(*out));
-    get_text(j, 0, "level", level, sizeof(level));
+    topology_get_text(j, 0, "level", level, sizeof(level));
     if (consistency_parse(bytes_str(level), &out->level) != ERR_OK)
         return err_set(msg, ERR_PROTOCOL,
                        "the node's topology has no level this program knows");

@@ -57,6 +57,11 @@ struct topology {
     struct topology_switch last_switch;
 };
 
+/* Copies a string member, cut to the room; "" when missing or null. Control
+ * characters become spaces: what a node says must not steer a terminal. */
+void topology_get_text(const struct json *j, json_ref object, const char *key,
+                       char *out, size_t size);
+
 /* Reads an answer. ERR_PROTOCOL when a member that must be there is not. */
 int topology_parse(const struct json *j, struct topology *out,
                    struct err_msg *msg);
