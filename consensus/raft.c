@@ -548,6 +548,7 @@ int raft_step(struct raft *r, const struct raft_event *event,
             raft_adopt_decision(r);
         raft_transfer_progress(r);
         raft_replicate(r);
+        raft_notify(r);
     }
     raft_visible_advance(r);
     raft_reads_progress(r);

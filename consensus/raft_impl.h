@@ -259,6 +259,9 @@ bool raft_lease_holds(const struct raft *r, usec_t now_us);
 /* The election rule's and check-quorum's view, with grace for new members. */
 bool raft_quorum_is_silent(const struct raft *r);
 void raft_leader_timers(struct raft *r);
+/* Tells what is newly acknowledged or committed, if it is time and nothing that
+ * was sent has taken the news along. */
+void raft_notify(struct raft *r);
 usec_t raft_leader_deadline(const struct raft *r);
 
 /* ---- change.c --------------------------------------------------------------

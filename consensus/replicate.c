@@ -373,8 +373,11 @@ void raft_advance_ack(struct raft *r)
 /* ---- timers ----------------------------------------------------------------
  */
 
-static void notify(struct raft *r)
+void raft_notify(struct raft *r)
 {
+    CHECK(r->role == RAFT_LEADER);
+    if (r->now_us < r->notice_us)
+        return;
     uint64_t news = r->ack_lsn > r->commit_lsn ? r->ack_lsn : r->commit_lsn;
     for (size_t i = 0; i < r->n_peers; i++) {
         if (r->peers[i].state == RAFT_PEER_REPLICATE && r->peers[i].told < news)
@@ -396,8 +399,6 @@ void raft_leader_timers(struct raft *r)
         raft_transfer_abort(r);
     if (r->now_us >= r->heartbeat_us)
         raft_heartbeat(r);
-    else if (r->now_us >= r->notice_us)
-        notify(r);
 }
 
 static usec_t earlier(usec_t a, usec_t b)

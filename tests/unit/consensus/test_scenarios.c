@@ -19,10 +19,15 @@
  *   cut N.. | join N..    takes nodes off the network and back
  *   hold N | sync N       keeps its disk from syncing; syncs and releases it
  *   crash N | restart N   with what was synced
+ *   wipe N LSN            a restart, with the log cut after LSN
  *   forget N              a crash that leaves nothing: amnesiac until cured
- *   propose N [COUNT]     read N ID     transfer N TO    epoch N E REGION
- *   members N ID[l]..     rule N REGION (0: commit)
+ *   propose N [COUNT]     read N ID     transfer N TO
+ *   members N ID[l]..     rule N REGION [EPOCH]   (REGION 0: commit)
+ *   epoch N E REGION [RECOVERED]        a forced decision
+ *   recover N E REGION ID[l]..          an operator's
  *   log N                 terms of its log    status
+ *   fresh N               how long ago everything acknowledged was visible
+ *   peer N ID             what leader N knows of ID
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -78,6 +83,7 @@ struct node {
     bool cut;
     bool founder;
     bool amnesiac;
+    uint32_t lives;
     usec_t deadline_us;
     enum raft_role role;
 };
@@ -307,7 +313,7 @@ static void start(struct node *n)
     struct raft_options o;
     raft_options_default(&o);
     o.self = id_of(n);
-    o.seed = id_of(n);
+    o.seed = id_of(n) + 100 * n->lives++;
     o.commit_notice_us = 0;
     if (n->world->batch > 0) {
         o.append_entries_max = n->world->batch;
@@ -410,7 +416,7 @@ static void say_error(struct node *n, int rc)
         say(n->world, "n%u: %s", id_of(n), err_name(rc));
 }
 
-static void do_members(struct node *n, char **words)
+static struct raft_config members_of(struct node *n, char **words)
 {
     struct raft_config target = *raft_config(n->raft);
     target.joint = false;
@@ -427,14 +433,22 @@ static void do_members(struct node *n, char **words)
             m.region = old->region;
         CHECK(raft_config_add(&target, m) == ERR_OK);
     }
+    return target;
+}
+
+static void do_members(struct node *n, char **words)
+{
+    struct raft_config target = members_of(n, words);
     struct raft_event ev = {.type = RAFT_EV_CHANGE};
     ev.change.target = &target;
     say_error(n, step(n, &ev));
 }
 
-static void do_rule(struct node *n, const char *region)
+static void do_rule(struct node *n, const char *region, const char *epoch)
 {
     struct raft_config target = *raft_config(n->raft);
+    if (epoch != NULL)
+        target.epoch = (uint32_t)atoi(epoch);
     target.write_region = (raft_region)atoi(region);
     target.ack = target.write_region != 0 ? RAFT_ACK_REGION : RAFT_ACK_COMMIT;
     struct raft_event ev = {.type = RAFT_EV_CHANGE};
@@ -442,12 +456,54 @@ static void do_rule(struct node *n, const char *region)
     say_error(n, step(n, &ev));
 }
 
-static void do_epoch(struct node *n, const char *epoch, const char *region)
+static void do_recover(struct node *n, char **words)
+{
+    struct raft_config target = members_of(n, words + 2);
+    target.epoch = (uint32_t)atoi(words[0]);
+    target.write_region = (raft_region)atoi(words[1]);
+    target.ack = target.write_region != 0 ? RAFT_ACK_REGION : RAFT_ACK_COMMIT;
+    struct raft_event ev = {.type = RAFT_EV_RECOVER};
+    ev.recover.config = &target;
+    say_error(n, step(n, &ev));
+}
+
+static void do_fresh(struct node *n)
+{
+    usec_t now = n->world->now_us;
+    usec_t since = raft_fresh_since(n->raft, now);
+    if (since == 0)
+        say(n->world, "n%u fresh: unknown", id_of(n));
+    else
+        say(n->world, "n%u fresh %" PRId64 " ms ago", id_of(n),
+            (now - since) / USEC_PER_MS);
+}
+
+static void do_peer(struct node *n, const char *word)
+{
+    raft_id id = (raft_id)atoi(word);
+    struct raft_peer_info info;
+    int rc = raft_peer(n->raft, id, &info);
+    if (rc != ERR_OK) {
+        say_error(n, rc);
+        return;
+    }
+    say(n->world,
+        "n%u peer=n%u region=%u match=%" PRIu64 " seen=%" PRIu64
+        " heard %" PRId64 " ms ago%s",
+        id_of(n), id, info.region, info.match_lsn, info.seen_lsn,
+        (n->world->now_us - info.heard_us) / USEC_PER_MS,
+        info.forgot ? " forgot" : "");
+}
+
+static void do_epoch(struct node *n, const char *epoch, const char *region,
+                     const char *recovered)
 {
     struct raft_event ev = {.type = RAFT_EV_EPOCH};
     ev.epoch.epoch = (uint32_t)atoi(epoch);
     ev.epoch.write_region = (raft_region)atoi(region);
     ev.epoch.ack = RAFT_ACK_REGION;
+    if (recovered != NULL)
+        ev.epoch.recovered = (uint32_t)atoi(recovered);
     say_error(n, step(n, &ev));
 }
 
@@ -479,10 +535,16 @@ static void do_status(struct world *w)
             continue;
         }
         uint64_t term = raft_term(n->raft);
-        say(w, "n%u %s t%u.%u leader=n%u last=%" PRIu64 " commit=%" PRIu64, i,
-            roles[raft_role(n->raft)], RAFT_TERM_EPOCH(term),
+        char visible[32] = "";
+        if (raft_visible_lsn(n->raft) != raft_commit_lsn(n->raft))
+            snprintf(visible, sizeof(visible), " visible=%" PRIu64,
+                     raft_visible_lsn(n->raft));
+        say(w,
+            "n%u %s t%u.%u leader=n%u last=%" PRIu64 " commit=%" PRIu64 "%s%s",
+            i, roles[raft_role(n->raft)], RAFT_TERM_EPOCH(term),
             RAFT_TERM_COUNTER(term), raft_leader(n->raft),
-            raft_last_lsn(n->raft), raft_commit_lsn(n->raft));
+            raft_last_lsn(n->raft), raft_commit_lsn(n->raft), visible,
+            raft_overruled(n->raft) ? " overruled" : "");
     }
 }
 
@@ -521,6 +583,10 @@ static bool node_command(struct world *w, char **words)
         n->synced = (struct image){0};
         n->amnesiac = true;
         crash(n);
+    } else if (strcmp(verb, "wipe") == 0) {
+        n->synced.n = (size_t)atoi(words[2]);
+        crash(n);
+        start(n);
     } else if (strcmp(verb, "restart") == 0) {
         start(n);
     } else if (strcmp(verb, "propose") == 0) {
@@ -534,11 +600,17 @@ static bool node_command(struct world *w, char **words)
         ev.transfer.to = (raft_id)atoi(words[2]);
         say_error(n, step(n, &ev));
     } else if (strcmp(verb, "epoch") == 0) {
-        do_epoch(n, words[2], words[3]);
+        do_epoch(n, words[2], words[3], words[4]);
+    } else if (strcmp(verb, "recover") == 0) {
+        do_recover(n, words + 2);
+    } else if (strcmp(verb, "fresh") == 0) {
+        do_fresh(n);
+    } else if (strcmp(verb, "peer") == 0) {
+        do_peer(n, words[2]);
     } else if (strcmp(verb, "members") == 0) {
         do_members(n, words + 2);
     } else if (strcmp(verb, "rule") == 0) {
-        do_rule(n, words[2]);
+        do_rule(n, words[2], words[3]);
     } else if (strcmp(verb, "log") == 0) {
         do_log(n);
     } else {
@@ -584,6 +656,7 @@ static void command(struct world *w, char *line)
 static void run_script(const char *text, struct buf *as_run)
 {
     struct world *w = mem_zalloc(sizeof(*w));
+    w->now_us = USEC_PER_SEC;
     w->letters = mem_alloc(MSGS_MAX * sizeof(struct letter *));
     buf_init(&w->out, OUT_MAX);
     bool expected = false; /* skipping the old trace */
@@ -685,6 +758,15 @@ int main(void)
         SCENARIO("amnesia.txt"),
         SCENARIO("amnesia_stale_leader.txt"),
         SCENARIO("amnesia_same_term.txt"),
+        SCENARIO("visible_prefix.txt"),
+        SCENARIO("freshness.txt"),
+        SCENARIO("forced_truncation.txt"),
+        SCENARIO("forced_longer_log.txt"),
+        SCENARIO("planned_switch.txt"),
+        SCENARIO("adopted_decision.txt"),
+        SCENARIO("recovery.txt"),
+        SCENARIO("overruled.txt"),
+        SCENARIO("lost_log_end.txt"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
