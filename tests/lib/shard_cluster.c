@@ -8,6 +8,7 @@
 #include "node/base/mem.h"
 #include "node/crypt/keyring.h"
 #include "node/shard/record.h"
+#include "node/shard/salvage.h"
 #include "node/store/view.h"
 
 #define COMMITS_MAX 200000
@@ -28,6 +29,8 @@ enum record_kind {
     LOG_HARD_STATE,
     LOG_TRUNCATE,
     LOG_RESET,
+    LOG_SALVAGE,
+    LOG_SALVAGED,
 };
 
 struct log_record {
@@ -35,6 +38,8 @@ struct log_record {
     struct entry *entry;
     uint64_t lsn, term;
     raft_id vote;
+    uint32_t number; /* of salvage */
+    bool acknowledged;
 };
 
 /* A snapshot on its way from one node to another. */
@@ -148,6 +153,23 @@ static void env_log_reset(void *user, struct shard *s, uint64_t lsn,
     r->term = term;
 }
 
+static void env_log_salvage(void *user, struct shard *s, uint32_t number,
+                            bool acknowledged, const struct entry *e)
+{
+    (void)user;
+    struct log_record *r = log_add(env_node(s), LOG_SALVAGE);
+    CHECK(entry_copy(e->lsn, e->term, e->type, entry_payload(e), &r->entry) ==
+          ERR_OK);
+    r->number = number;
+    r->acknowledged = acknowledged;
+}
+
+static void env_log_salvaged(void *user, struct shard *s, uint32_t number)
+{
+    (void)user;
+    log_add(env_node(s), LOG_SALVAGED)->number = number;
+}
+
 static struct packet *packet_new(const struct raft_msg *m,
                                  const struct raft_entry *heads,
                                  struct entry *const *entries)
@@ -247,6 +269,8 @@ static const struct shard_env cluster_env = {
     .log_reset = env_log_reset,
     .send = env_send,
     .on_committed = env_committed,
+    .log_salvage = env_log_salvage,
+    .log_salvaged = env_log_salvaged,
     .start_snapshot = env_start_snapshot,
     .container_deleted = env_container_deleted,
     .wall_sec = env_wall_sec,
@@ -316,7 +340,30 @@ struct replay {
     size_t n, cap;
     uint64_t term;
     raft_id vote;
+    struct shard_salvage *salvage; /* from salvage_first on: pending */
+    size_t n_salvage, salvage_first;
+    uint32_t salvage_number;
 };
+
+static void replay_salvage(struct replay *r, const struct log_record *rec)
+{
+    CHECK(rec->number > r->salvage_number);
+    r->salvage_number = rec->number;
+    r->salvage =
+        mem_realloc(r->salvage, (r->n_salvage + 1) * sizeof(*r->salvage));
+    r->salvage[r->n_salvage++] =
+        (struct shard_salvage){.entry = rec->entry,
+                               .number = rec->number,
+                               .acknowledged = rec->acknowledged};
+}
+
+static void replay_salvaged(struct replay *r, uint32_t number)
+{
+    CHECK(number <= r->salvage_number);
+    while (r->salvage_first < r->n_salvage &&
+           r->salvage[r->salvage_first].number <= number)
+        r->salvage_first++;
+}
 
 static void replay_truncate(struct replay *r, uint64_t from)
 {
@@ -339,6 +386,12 @@ static void replay_log(const struct cluster_node *n, struct replay *r)
             break;
         case LOG_RESET:
             replay_truncate(r, 0);
+            break;
+        case LOG_SALVAGE:
+            replay_salvage(r, rec);
+            break;
+        case LOG_SALVAGED:
+            replay_salvaged(r, rec->number);
             break;
         case LOG_ENTRY:
             if (rec->entry->lsn <= flushed)
@@ -385,7 +438,12 @@ void cluster_start(struct cluster *c, raft_id id)
         .config = c->config,
         .entries = replay.entries,
         .n_entries = replay.n,
+        .salvage = replay.salvage + replay.salvage_first,
+        .n_salvage = replay.n_salvage - replay.salvage_first,
+        .salvage_number = replay.salvage_number,
     };
+    for (size_t i = 0; i < restored.n_salvage; i++)
+        entry_ref(restored.salvage[i].entry);
     restored.commit_lsn = restored.base_lsn;
     struct bytes blob;
     if (kv_mem_info(n->store, SHARD_INFO_CONFIG, &blob) == ERR_OK)
@@ -394,6 +452,7 @@ void cluster_start(struct cluster *c, raft_id id)
     struct err_msg msg;
     CHECK(shard_open(&options, &restored, c->now, &msg, &n->shard) == ERR_OK);
     mem_free(replay.entries);
+    mem_free(replay.salvage);
     n->committed = restored.commit_lsn;
     n->synced = n->log_len;
     if (!c->no_key)
@@ -419,6 +478,10 @@ struct cluster *cluster_new(const struct cluster_options *options)
     prng_seed(&c->prng, options->seed);
     c->commits = mem_zalloc(COMMITS_MAX * sizeof(*c->commits));
     list_init(&c->snapshots);
+    if (options->regions != NULL) {
+        c->config.ack = RAFT_ACK_REGION;
+        c->config.write_region = 1;
+    }
     c->keys = keyring_new();
     uint8_t key[KEY_LEN];
     memset(key, 7, sizeof(key));
@@ -426,6 +489,8 @@ struct cluster *cluster_new(const struct cluster_options *options)
           ERR_OK);
     for (raft_id id = 1; id <= c->n; id++) {
         struct raft_member m = {.id = id, .region = 1, .voter = true};
+        if (options->regions != NULL)
+            m.region = options->regions[id - 1];
         CHECK(raft_config_add(&c->config, m) == ERR_OK);
         for (raft_id to = 1; to <= c->n; to++)
             list_init(&c->links[id][to]);
@@ -692,6 +757,13 @@ void cluster_transfer(struct cluster *c, raft_id to)
     CHECK_UNREACHABLE();
 }
 
+void cluster_decide(struct cluster *c, raft_id id, uint32_t epoch,
+                    raft_region region)
+{
+    shard_decide(node_of(c, id)->shard, c->now, epoch, region, RAFT_ACK_REGION,
+                 0);
+}
+
 /* -- faults -----------------------------------------------------------------
  */
 
@@ -907,6 +979,31 @@ int cluster_do(struct cluster *c, raft_id id, struct cluster_call *call)
 {
     cluster_submit(c, id, call);
     return cluster_wait(c, call);
+}
+
+unsigned cluster_salvaged(const struct cluster *c, raft_id id)
+{
+    const struct cluster_node *n = &c->nodes[id];
+    unsigned count = 0;
+    for (size_t i = 0; i < n->log_len; i++)
+        count += n->log[i].kind == LOG_SALVAGE;
+    return count;
+}
+
+unsigned cluster_deliver(struct cluster *c, raft_id id, unsigned max)
+{
+    struct shard *s = cluster_shard(c, id);
+    struct salvage_delivery d;
+    unsigned n = 0;
+    while (n < max && shard_salvage_next(s, c->now, &d) == ERR_OK) {
+        struct cluster_call call = {.op = d.op};
+        op_result_init(&call.result);
+        (void)cluster_do(c, cluster_elect(c), &call);
+        shard_salvage_done(s, c->now, &d, &call.result);
+        cluster_call_free(&call);
+        n++;
+    }
+    return n;
 }
 
 const char *cluster_text(struct cluster_call *call)

@@ -45,6 +45,9 @@ struct cluster_options {
     uint64_t seed;
     bool meta;   /* SHARD_META instead of CLUSTER_SHARD */
     bool no_key; /* nodes start without the data key */
+    /* The region of each node, from node 1 on; writes are then acknowledged by
+     * region 1. NULL: one region, and the majority acknowledges. */
+    const raft_region *regions;
 };
 
 struct cluster;
@@ -88,6 +91,10 @@ raft_id cluster_other(const struct cluster *c, raft_id id);
 /* Gives the leadership to `to` and turns until it has it. */
 void cluster_transfer(struct cluster *c, raft_id to);
 
+/* Tells a node that from `epoch` on `region` acknowledges (shard_decide). */
+void cluster_decide(struct cluster *c, raft_id id, uint32_t epoch,
+                    raft_region region);
+
 /* -- faults ------------------------------------------------------------------
  */
 
@@ -114,6 +121,12 @@ void cluster_delete_container(struct cluster *c, uint32_t container);
 bool cluster_flush(struct cluster *c, raft_id id, bool trim);
 /* Flushes and drops so much of the log that who lags needs a snapshot. */
 void cluster_compact(struct cluster *c, raft_id id);
+/* How many SALVAGE records a node's log has, in all. */
+unsigned cluster_salvaged(const struct cluster *c, raft_id id);
+/* Delivers what a node salvaged, to where the shard is led: asks it for
+ * conflicts and submits them, at most `max`, then turns until all are answered.
+ * Returns how many were submitted. */
+unsigned cluster_deliver(struct cluster *c, raft_id id, unsigned max);
 /* Snapshots that were installed (adopted), in all. */
 unsigned cluster_snapshots(const struct cluster *c);
 /* Flips a bit in the last byte of every flushed text of a node. */
