@@ -70,6 +70,25 @@ static bool read_base_port(const char *text, void *value)
            options_number(text, 1, LAYOUT_BASE_PORT_MAX, &f->base_port);
 }
 
+static bool read_latency(const char *text, void *value)
+{
+    struct demo_flags *f = value;
+    struct config_latencies list = {.count = 0};
+    f->latency = text;
+    bool ok = strcmp(text, LAYOUT_LATENCY_WORLD) == 0 ||
+              config_parse_latencies(text, &list, NULL) == ERR_OK;
+    config_latencies_free(&list);
+    return ok;
+}
+
+static bool read_consistency(const char *text, void *value)
+{
+    struct demo_flags *f = value;
+    struct config_consistency level;
+    f->consistency = text;
+    return config_parse_consistency(text, &level, NULL) == ERR_OK;
+}
+
 static int parse_flags(int argc, char **argv, struct demo_flags *f)
 {
     const struct option_spec specs[] = {
@@ -94,8 +113,18 @@ static int parse_flags(int argc, char **argv, struct demo_flags *f)
         {.name = "start", .kind = OPTION_TEXT, .value = &f->start},
         {.name = "stop", .kind = OPTION_FLAG, .value = &f->stop},
         {.name = "rebuild", .kind = OPTION_FLAG, .value = &f->rebuild},
-        {.name = "latency", .kind = OPTION_TEXT, .value = &f->latency},
-        {.name = "consistency", .kind = OPTION_TEXT, .value = &f->consistency},
+        {.name = "latency",
+         .kind = OPTION_OTHER,
+         .value = f,
+         .read = read_latency,
+         .expected = "round trip times as region:region=80ms,..., or 80ms for "
+                     "all, up to 10s, or world"},
+        {.name = "consistency",
+         .kind = OPTION_OTHER,
+         .value = f,
+         .read = read_consistency,
+         .expected = "strong, bounded[,K=entries][,T=seconds], session, prefix "
+                     "or eventual"},
         {.name = "output", .kind = OPTION_OUTPUT, .value = &f->json},
         {.name = "help", .kind = OPTION_FLAG, .value = &f->help}};
     int code = options_parse("demo", argc, argv, specs, ARRAY_LEN(specs), 0,

@@ -214,8 +214,8 @@ static int check_latencies(const struct layout *l,
 int layout_set_latency(struct layout *l, const char *text, struct err_msg *msg)
 {
     struct config_latencies list = {.count = 0};
-    int err = config_parse_latencies(strcmp(text, "world") == 0 ? world : text,
-                                     &list, msg);
+    int err = config_parse_latencies(
+        strcmp(text, LAYOUT_LATENCY_WORLD) == 0 ? world : text, &list, msg);
     if (err == ERR_OK)
         err = check_latencies(l, &list, msg);
     if (err == ERR_OK) {
