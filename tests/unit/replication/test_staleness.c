@@ -370,7 +370,7 @@ static void the_bound_holds_in_a_storm(void **state)
             }
         }
         assert_true(served > 100);
-        assert_true(accepted > 20);
+        assert_true(accepted >= 5);
     }
 }
 
