@@ -7,6 +7,7 @@
 #include "node/base/mem.h"
 #include "node/crypt/cert.h"
 #include "node/json/json.h"
+#include "node/server/control.h"
 #include "node/server/faults.h"
 #include "node/server/node.h"
 #include "node/server/peers.h"
@@ -342,6 +343,11 @@ static void on_request(struct http_request *r, void *user)
                      "show the administrator's certificate (admin.pem)");
     else if (faults_target(r->target))
         answer_faults(a, r);
+    else if (control_target(r->target) && !from_admin(a, r))
+        respond_text(r, 403, "Forbidden",
+                     "show the administrator's certificate (admin.pem)");
+    else if (control_target(r->target))
+        control_handle(a->worker, r);
     else if (r->method != HTTP_METHOD_GET && r->method != HTTP_METHOD_HEAD)
         respond_text(r, 405, "MethodNotAllowed", "only GET is understood here");
     else if (target_is(r, "/livez"))
@@ -358,7 +364,8 @@ static void on_request(struct http_request *r, void *user)
     else
         respond_text(
             r, 404, "NotFound",
-            "there is /livez, /readyz, /readyz?verbose, /status and /faults");
+            "there is /livez, /readyz, /readyz?verbose, /status, /topology, "
+            "/consistency, /regions, /audit and /faults");
 }
 
 static const struct http_handler admin_handler = {.on_request = on_request};

@@ -379,6 +379,12 @@ static inline bool shard_satisfies(uint32_t epoch, uint64_t lsn,
     return epoch > token_epoch || (epoch == token_epoch && lsn >= token_lsn);
 }
 
+/* The document writes that are acknowledged here and not with a majority of all
+ * voters: what losing this replica's region would lose. For the leader; others
+ * know only a part. */
+void shard_each_at_risk(const struct shard *s,
+                        void (*each)(void *user, uint32_t container),
+                        void *user);
 /* Walks the live records of a container at the commit point and gives each
  * opened text; for building the catalog. ERR_CORRUPT etc. of the store. */
 int shard_each_record(struct shard *s, uint32_t container,

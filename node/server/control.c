@@ -1,0 +1,981 @@
+#include "node/server/control.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "node/base/check.h"
+#include "node/base/log.h"
+#include "node/base/mem.h"
+#include "node/base/rng.h"
+#include "node/base/text.h"
+#include "node/json/json.h"
+#include "node/server/decision.h"
+#include "node/server/governor.h"
+#include "node/server/group_edit.h"
+#include "node/server/peers.h"
+#include "node/server/worker.h"
+
+#define CONTROL_BODY_MAX (64u * 1024)
+#define CONTROL_ANSWER_MAX (4u << 20)
+#define CONTROL_TIMEOUT_US (5 * USEC_PER_SEC)
+#define AUDIT_DEFAULT 50
+#define AUDIT_MAX 1000
+
+/* ---- answers
+ * -----------------------------------------------------------------
+ */
+
+static void respond(struct http_request *r, int status, struct buf *body)
+{
+    http_reply_header_str(r, "Content-Type", "application/json");
+    http_respond_take(r, status, body);
+    buf_free(body);
+}
+
+static void refuse(struct http_request *r, int status, const char *code,
+                   const char *message)
+{
+    struct buf body;
+    struct json_writer w;
+    buf_init(&body, CONTROL_ANSWER_MAX);
+    json_writer_init(&w, &body);
+    json_write_object_begin(&w);
+    json_write_member_str(&w, "code", code);
+    json_write_member_str(&w, "message", message);
+    json_write_object_end(&w);
+    respond(r, status, &body);
+}
+
+static void refuse_err(struct http_request *r, int err, const char *message)
+{
+    switch (err) {
+    case ERR_INVALID:
+    case ERR_MALFORMED:
+        refuse(r, 400, "BadRequest", message);
+        break;
+    case ERR_NOT_FOUND:
+        refuse(r, 404, "NotFound", message);
+        break;
+    case ERR_EXISTS:
+    case ERR_STALE:
+    case ERR_BUSY:
+        refuse(r, 409, "Conflict", message);
+        break;
+    default:
+        refuse(r, 503, "ServiceUnavailable", message);
+    }
+}
+
+/* ---- what is asked
+ * -------------------------------------------------------------
+ */
+
+/* One request that changes the decision. */
+struct order {
+    struct worker *worker;
+    struct http_request *request;
+    struct consistency_policy level;
+    raft_region to;
+    bool force;
+    uint32_t n_order;
+    raft_region order[GROUP_REGIONS_MAX];
+    bool failback, failback_given, move;
+};
+
+static struct order *order_new(struct worker *w, struct http_request *r)
+{
+    struct order *o = mem_zalloc(sizeof(*o));
+    o->worker = w;
+    o->request = r;
+    return o;
+}
+
+static void ordered(void *user, int err, const struct govern_record *record,
+                    const struct err_msg *msg)
+{
+    struct order *o = user;
+    if (err != ERR_OK) {
+        refuse_err(o->request, err, msg->text);
+    } else {
+        struct buf body;
+        struct json_writer w;
+        buf_init(&body, CONTROL_ANSWER_MAX);
+        json_writer_init(&w, &body);
+        json_write_object_begin(&w);
+        json_write_member_int64(&w, "epoch", record->epoch);
+        json_write_object_end(&w);
+        respond(o->request, 202, &body);
+    }
+    mem_free(o);
+}
+
+static void
+order_begin(struct order *o, const char *what,
+            int (*change)(void *user, const struct govern_record *now,
+                          struct govern_record *next_out, struct err_msg *msg))
+{
+    struct group_edit edit = {.change = change,
+                              .done = ordered,
+                              .user = o,
+                              .timeout_us = CONTROL_TIMEOUT_US};
+    snprintf(edit.who, sizeof(edit.who), "%s",
+             o->request->peer_uri != NULL ? o->request->peer_uri : "?");
+    snprintf(edit.what, sizeof(edit.what), "%s", what);
+    group_edit_begin(o->worker, &edit);
+}
+
+/* The member `key`, a region's name. ERR_OK, ERR_NOT_FOUND (absent),
+ * ERR_INVALID. */
+static int get_region(const struct worker *w, const struct json *j,
+                      json_ref value, raft_region *region_out)
+{
+    char name[CONFIG_NAME_MAX + 1];
+    char storage[CONFIG_NAME_MAX * 6 + 2];
+    struct buf scratch = buf_over(storage, sizeof(storage));
+    struct bytes text;
+    if (value == JSON_NONE)
+        return ERR_NOT_FOUND;
+    if (json_type(j, value) != JSON_STRING ||
+        json_string(j, value, &scratch, &text) != ERR_OK ||
+        text.len > CONFIG_NAME_MAX)
+        return ERR_INVALID;
+    memcpy(name, text.data, text.len);
+    name[text.len] = '\0';
+    *region_out = decision_region(w->node->config, name);
+    return *region_out != 0 ? ERR_OK : ERR_INVALID;
+}
+
+static bool flag(const struct json *j, const char *key)
+{
+    bool value = false;
+    return json_get_bool(j, 0, key, &value) == ERR_OK && value;
+}
+
+/* ---- consistency
+ * ---------------------------------------------------------------
+ */
+
+static int change_level(void *user, const struct govern_record *now,
+                        struct govern_record *next_out, struct err_msg *msg)
+{
+    struct order *o = user;
+    /* Bounds that are not given stay. */
+    if (o->level.max_staleness_prefix == 0)
+        o->level.max_staleness_prefix = now->consistency.max_staleness_prefix;
+    if (o->level.max_staleness_interval == 0)
+        o->level.max_staleness_interval =
+            now->consistency.max_staleness_interval;
+    int err = govern_set_level(now, &o->level, clock_wall_us(),
+                               "an administrator set the level", next_out);
+    if (err == ERR_EXISTS) { /* asked for twice is made once */
+        *next_out = *now;
+        return ERR_OK;
+    }
+    return err == ERR_OK ? ERR_OK
+                         : err_set(msg, err,
+                                   "bounded staleness needs "
+                                   "max_staleness_prefix and "
+                                   "max_staleness_interval of at least 1");
+}
+
+static int parse_bound(const struct json *j, const char *key, int64_t max,
+                       int32_t *out)
+{
+    int64_t v = 0;
+    int err = json_get_int64(j, 0, key, &v);
+    if (err == ERR_NOT_FOUND)
+        return ERR_OK;
+    if (err != ERR_OK || v < 1 || v > max)
+        return ERR_INVALID;
+    *out = (int32_t)v;
+    return ERR_OK;
+}
+
+static void post_consistency(struct worker *w, struct http_request *r,
+                             const struct json *j)
+{
+    char storage[128];
+    struct buf scratch = buf_over(storage, sizeof(storage));
+    struct bytes text;
+    struct order *o = order_new(w, r);
+    if (json_get_string(j, 0, "level", &scratch, &text) != ERR_OK ||
+        consistency_parse(text, &o->level.level) != ERR_OK) {
+        refuse(r, 400, "BadRequest",
+               "level must be Strong, BoundedStaleness, Session, "
+               "ConsistentPrefix or Eventual");
+        mem_free(o);
+        return;
+    }
+    if (parse_bound(j, "max_staleness_prefix", CONFIG_STALENESS_PREFIX_MAX,
+                    &o->level.max_staleness_prefix) != ERR_OK ||
+        parse_bound(j, "max_staleness_interval", CONFIG_STALENESS_INTERVAL_MAX,
+                    &o->level.max_staleness_interval) != ERR_OK) {
+        refuse(r, 400, "BadRequest",
+               "max_staleness_prefix must be 1 to 2147483647 entries, "
+               "max_staleness_interval 1 to 86400 seconds");
+        mem_free(o);
+        return;
+    }
+    order_begin(o, "set consistency", change_level);
+}
+
+/* ---- priority
+ * ------------------------------------------------------------------
+ */
+
+static int change_priority(void *user, const struct govern_record *now,
+                           struct govern_record *next_out, struct err_msg *msg)
+{
+    const struct order *o = user;
+    bool failback = o->failback_given ? o->failback : now->failback;
+    int err = govern_set_priority(
+        now, o->order, o->n_order, failback, o->move, clock_wall_us(),
+        "an administrator set the priority list", next_out);
+    return err == ERR_OK
+               ? ERR_OK
+               : err_set(msg, err,
+                         "order must name each of the %u regions once",
+                         now->n_regions);
+}
+
+static bool parse_failback(const struct json *j, struct order *o)
+{
+    char storage[64];
+    struct buf scratch = buf_over(storage, sizeof(storage));
+    struct bytes text;
+    int err = json_get_string(j, 0, "failback", &scratch, &text);
+    if (err == ERR_NOT_FOUND)
+        return true;
+    o->failback_given = true;
+    o->failback = err == ERR_OK && bytes_equal(text, bytes_str("automatic"));
+    return o->failback ||
+           (err == ERR_OK && bytes_equal(text, bytes_str("manual")));
+}
+
+static void post_priority(struct worker *w, struct http_request *r,
+                          const struct json *j)
+{
+    struct order *o = order_new(w, r);
+    json_ref list = json_get_str(j, 0, "order");
+    bool legal = list != JSON_NONE && json_type(j, list) == JSON_ARRAY &&
+                 json_count(j, list) <= GROUP_REGIONS_MAX;
+    if (legal)
+        for (json_ref v = json_first(j, list); v != JSON_NONE && legal;
+             v = json_next(j, list, v))
+            legal = get_region(w, j, v, &o->order[o->n_order++]) == ERR_OK;
+    if (!legal || !parse_failback(j, o)) {
+        refuse(r, 400, "BadRequest",
+               "order must be the regions' names, each once; failback "
+               "\"automatic\" or \"manual\"");
+        mem_free(o);
+        return;
+    }
+    o->move = flag(j, "move");
+    order_begin(o, "set priority", change_priority);
+}
+
+/* ---- switch
+ * --------------------------------------------------------------------
+ */
+
+/* Whether, and as what, a switch can be made now. */
+static int check_switch(const struct order *o, struct err_msg *msg)
+{
+    const struct governor *g = o->worker->governor;
+    struct failover_group group;
+    enum failover_verdict verdict;
+    char why[FAILOVER_REASON_MAX];
+    governor_group(g, &group);
+    const struct failover_region_health *now =
+        failover_health_region(governor_health(g), group.write_region);
+    if (now->lost && !o->force && !group.commit_rule)
+        return err_set(
+            msg, ERR_BUSY,
+            "%s does not answer, so a planned switch is "
+            "impossible: use force, which may lose what it alone "
+            "has acknowledged",
+            decision_region_name(o->worker->node->config, group.write_region));
+    if (!now->lost && o->force)
+        return err_set(
+            msg, ERR_BUSY,
+            "%s is heard by a majority: a planned switch (without "
+            "force) loses nothing",
+            decision_region_name(o->worker->node->config, group.write_region));
+    int err = failover_check_switch(governor_health(g), &group, o->to, o->force,
+                                    &verdict, why);
+    return err == ERR_OK || err == ERR_EXISTS
+               ? ERR_OK
+               : err_set(msg, err == ERR_NOT_FOUND ? err : ERR_BUSY, "%s %s",
+                         decision_region_name(o->worker->node->config, o->to),
+                         why);
+}
+
+static int change_region(void *user, const struct govern_record *now,
+                         struct govern_record *next_out, struct err_msg *msg)
+{
+    const struct order *o = user;
+    int err = govern_switch(now, o->to, o->force, true, clock_wall_us(),
+                            "an administrator switched", next_out);
+    if (err == ERR_EXISTS) {
+        *next_out = *now;
+        return ERR_OK;
+    }
+    return err == ERR_OK
+               ? ERR_OK
+               : err_set(msg, err, "no region of the group has that name");
+}
+
+/* What a forced switch would lose, as the shards' leaders on this node know. */
+struct loss {
+    struct order *order;
+    uint32_t missing; /* workers that have not answered */
+    uint32_t led;     /* document shards led here */
+    usec_t oldest_us;
+    struct loss_entry {
+        uint32_t container;
+        uint64_t entries;
+    } * list;
+    size_t n;
+};
+
+static void count_loss(void *user, uint32_t container)
+{
+    struct loss *l = user;
+    for (size_t i = 0; i < l->n; i++)
+        if (l->list[i].container == container) {
+            l->list[i].entries++;
+            return;
+        }
+    l->list = mem_realloc(l->list, (l->n + 1) * sizeof(*l->list));
+    l->list[l->n++] = (struct loss_entry){container, 1};
+}
+
+static void put_rejected(struct json_writer *out, struct worker *w)
+{
+    struct failover_group group;
+    struct failover_ranking ranking;
+    governor_group(w->governor, &group);
+    failover_rank(governor_health(w->governor), &group, FAILOVER_FOR_FORCED,
+                  &ranking);
+    json_write_key(out, "rejected");
+    json_write_array_begin(out);
+    for (uint32_t i = 0; i < ranking.n; i++) {
+        if (ranking.regions[i].region == group.write_region ||
+            ranking.regions[i].reason[0] == '\0' ||
+            ranking.regions[i].region == ranking.chosen)
+            continue;
+        json_write_object_begin(out);
+        json_write_member_str(
+            out, "region",
+            decision_region_name(w->node->config, ranking.regions[i].region));
+        json_write_member_str(out, "reason", ranking.regions[i].reason);
+        json_write_object_end(out);
+    }
+    json_write_array_end(out);
+}
+
+static void put_losses(struct json_writer *out, const struct loss *l,
+                       uint64_t *entries_out)
+{
+    const struct catalog *catalog = l->order->worker->catalog;
+    *entries_out = 0;
+    json_write_key(out, "would_lose");
+    json_write_array_begin(out);
+    for (size_t i = 0; i < l->n; i++) {
+        const struct container_def *c =
+            catalog_container_number(catalog, l->list[i].container);
+        *entries_out += l->list[i].entries;
+        struct catalog_database *db;
+        if (c == NULL ||
+            catalog_list_databases(catalog, c->database - 1, &db, 1) != 1 ||
+            db->number != c->database)
+            continue; /* deleted meanwhile */
+        json_write_object_begin(out);
+        json_write_member_string(out, "database", db->name);
+        json_write_member_string(out, "container", c->name);
+        json_write_member_int64(out, "entries", (int64_t)l->list[i].entries);
+        json_write_object_end(out);
+    }
+    json_write_array_end(out);
+}
+
+static void answer_loss(struct loss *l)
+{
+    struct order *o = l->order;
+    struct worker *w = o->worker;
+    const struct govern_record *now = governor_now(w->governor);
+    struct governor_totals totals;
+    struct buf body;
+    struct json_writer out;
+    uint64_t entries;
+    governor_totals(w->governor, &totals);
+    buf_init(&body, CONTROL_ANSWER_MAX);
+    json_writer_init(&out, &body);
+    json_write_object_begin(&out);
+    json_write_member_str(
+        &out, "from", decision_region_name(w->node->config, now->write_region));
+    json_write_member_str(&out, "to",
+                          decision_region_name(w->node->config, o->to));
+    json_write_member_str(&out, "kind", o->force ? "forced" : "planned");
+    put_losses(&out, l, &entries);
+    json_write_key(&out, "entries");
+    if (!o->force)
+        json_write_uint64(&out, 0);
+    else if (l->led == w->node->shard_count)
+        json_write_uint64(&out, entries);
+    else
+        json_write_null(&out); /* the write region's own nodes know */
+    json_write_key(&out, "seconds");
+    json_write_number(&out, o->force ? totals.at_risk_ms / 1000.0 : 0);
+    put_rejected(&out, w);
+    json_write_object_end(&out);
+    respond(o->request, 200, &body);
+    mem_free(l->list);
+    mem_free(l);
+    mem_free(o);
+}
+
+static void loss_counted(struct worker *w, void *arg)
+{
+    (void)w;
+    struct loss *l = arg;
+    if (--l->missing == 0)
+        answer_loss(l);
+}
+
+/* One worker after the other, so that no two touch `l`. */
+static void loss_asked(struct worker *w, void *arg)
+{
+    struct loss *l = arg;
+    for (uint32_t i = 0; i < w->replica_count && l->order->force; i++) {
+        struct shard *s = w->replicas[i].shard;
+        if (shard_id(s) == SHARD_META ||
+            raft_role(shard_raft(s)) != RAFT_LEADER)
+            continue;
+        l->led++;
+        shard_each_at_risk(s, count_loss, l);
+    }
+    struct node *node = w->node;
+    if (w->index + 1 < node->worker_count)
+        worker_run(&node->workers[w->index + 1], loss_asked, l);
+    else
+        worker_run(&node->workers[0], loss_counted, l);
+}
+
+static void post_switch(struct worker *w, struct http_request *r,
+                        const struct json *j)
+{
+    struct err_msg msg = {.text = ""};
+    struct order *o = order_new(w, r);
+    o->force = flag(j, "force");
+    int err = get_region(w, j, json_get_str(j, 0, "to"), &o->to);
+    if (err != ERR_OK) {
+        err = err_set(&msg, err == ERR_NOT_FOUND ? ERR_INVALID : ERR_NOT_FOUND,
+                      "to must name one of the cluster's regions");
+    } else if (governor_now(w->governor) == NULL) {
+        err = err_set(&msg, ERR_UNAVAILABLE,
+                      "this node does not know the group yet: try again");
+    } else {
+        err = check_switch(o, &msg);
+    }
+    if (err != ERR_OK) {
+        refuse_err(r, err, msg.text);
+        mem_free(o);
+    } else if (flag(j, "dry_run")) {
+        struct loss *l = mem_zalloc(sizeof(*l));
+        l->order = o;
+        l->missing = 1;
+        loss_asked(w, l);
+    } else {
+        order_begin(o, o->force ? "forced switch" : "switch", change_region);
+    }
+}
+
+/* ---- recover
+ * -------------------------------------------------------------------
+ */
+
+struct recovery {
+    struct worker *worker;
+    struct http_request *request;
+    uint32_t epoch;
+    govern_regions survivors;
+    uint32_t missing;
+    uint32_t shards;
+    int err;
+};
+
+/* The survivors vote, by the group's rule; the others only follow. */
+static void survivors_config(const struct recovery *v,
+                             const struct govern_record *next, bool meta,
+                             const struct raft_config *now,
+                             struct raft_config *out)
+{
+    *out = *now;
+    out->joint = false;
+    out->n = 0;
+    for (uint32_t i = 0; i < now->n; i++) {
+        struct raft_member m = now->members[i];
+        m.voter = (v->survivors & govern_region_bit(m.region)) != 0;
+        m.voter_old = m.leaving = false;
+        out->members[out->n++] = m;
+    }
+    struct raft_config members = *out;
+    govern_config(next, meta, &members, out);
+    out->epoch = v->epoch;
+}
+
+static void recover_answer(struct worker *w, void *arg)
+{
+    struct recovery *v = arg;
+    if (v->err != ERR_OK) {
+        refuse(v->request, 409, "Conflict",
+               v->err == ERR_STALE
+                   ? "the epoch is not newer than what this node knows"
+               : v->err == ERR_AGAIN
+                   ? "this node hears a leader: the others are not lost"
+                   : err_text(v->err));
+    } else {
+        struct buf body;
+        struct json_writer out;
+        buf_init(&body, CONTROL_ANSWER_MAX);
+        json_writer_init(&out, &body);
+        json_write_object_begin(&out);
+        json_write_member_str(&out, "node", w->node->config->node);
+        json_write_member_int64(&out, "shards", v->shards);
+        json_write_object_end(&out);
+        respond(v->request, 200, &body);
+    }
+    mem_free(v);
+}
+
+/* One worker after the other. */
+static void recover_asked(struct worker *w, void *arg)
+{
+    struct recovery *v = arg;
+    struct govern_record next;
+    usec_t now = clock_mono_us();
+    if (!w->steering.known || v->epoch <= w->steering.record.epoch) {
+        v->err = ERR_STALE;
+    } else {
+        govern_recover(&w->steering.record, v->epoch, v->survivors,
+                       clock_wall_us(), "", &next);
+        for (uint32_t i = 0; i < w->replica_count; i++) {
+            struct shard *s = w->replicas[i].shard;
+            struct raft_config config;
+            survivors_config(v, &next, shard_id(s) == SHARD_META,
+                             raft_config(shard_raft(s)), &config);
+            int err = shard_recover(s, now, &config);
+            if (err == ERR_OK)
+                v->shards++;
+            else
+                v->err = err;
+        }
+    }
+    worker_wake(w);
+    struct node *node = w->node;
+    if (w->index + 1 < node->worker_count)
+        worker_run(&node->workers[w->index + 1], recover_asked, v);
+    else
+        worker_run(&node->workers[0], recover_answer, v);
+}
+
+static int parse_recover(struct worker *w, const struct json *j,
+                         struct recovery *v, struct err_msg *msg)
+{
+    const struct config *c = w->node->config;
+    char storage[CONFIG_NAME_MAX * 6 + 2];
+    struct buf scratch = buf_over(storage, sizeof(storage));
+    struct bytes confirm;
+    int64_t epoch = 0;
+    json_ref list = json_get_str(j, 0, "survivors");
+    if (json_get_string(j, 0, "confirm", &scratch, &confirm) != ERR_OK ||
+        !bytes_equal(confirm, bytes_str(c->cluster)))
+        return err_set(msg, ERR_INVALID, "confirm must be the cluster's name");
+    if (json_get_int64(j, 0, "epoch", &epoch) != ERR_OK || epoch < 1 ||
+        epoch > UINT32_MAX)
+        return err_set(msg, ERR_INVALID,
+                       "epoch must be newer than any that the survivors know "
+                       "(GET /topology), the same for all of them");
+    if (list == JSON_NONE || json_type(j, list) != JSON_ARRAY ||
+        json_count(j, list) == 0)
+        return err_set(msg, ERR_INVALID,
+                       "survivors must be the names of the regions left");
+    v->epoch = (uint32_t)epoch;
+    for (json_ref e = json_first(j, list); e != JSON_NONE;
+         e = json_next(j, list, e)) {
+        raft_region region;
+        if (get_region(w, j, e, &region) != ERR_OK)
+            return err_set(msg, ERR_INVALID,
+                           "survivors names a region that is none");
+        v->survivors |= govern_region_bit(region);
+    }
+    if ((v->survivors & govern_region_bit(decision_region(c, c->region))) == 0)
+        return err_set(msg, ERR_BUSY,
+                       "this node is in %s, which is no survivor", c->region);
+    if (failover_health_sees(governor_health(w->governor), NULL))
+        return err_set(msg, ERR_BUSY,
+                       "this node reaches a majority of all nodes: nothing is "
+                       "to be recovered; writes go on after a failover");
+    return ERR_OK;
+}
+
+static void post_recover(struct worker *w, struct http_request *r,
+                         const struct json *j)
+{
+    struct err_msg msg = {.text = ""};
+    struct recovery *v = mem_zalloc(sizeof(*v));
+    v->worker = w;
+    v->request = r;
+    int err = parse_recover(w, j, v, &msg);
+    if (err != ERR_OK) {
+        refuse_err(r, err, msg.text);
+        mem_free(v);
+        return;
+    }
+    log_warn("RECOVERY BY FORCE: the survivors become a cluster of their own; "
+             "what only the lost regions had is lost",
+             LOG_UINT("epoch", v->epoch),
+             LOG_STR("by", r->peer_uri != NULL ? r->peer_uri : "?"));
+    recover_asked(w, v);
+}
+
+/* ---- topology
+ * ------------------------------------------------------------------
+ */
+
+static void put_node(struct json_writer *out, const struct config *c,
+                     const struct failover_node_health *n)
+{
+    const struct config_node *node = config_find_node(c, n->id, NULL);
+    bool self = n->id == c->id;
+    json_write_object_begin(out);
+    json_write_member_str(out, "name", node != NULL ? node->name : "?");
+    json_write_member_str(out, "state",
+                          !n->heard && !self             ? "down"
+                          : n->self.draining             ? "stopping"
+                          : n->self.no_space             ? "ill"
+                          : n->self.disk_stall_ms > 1500 ? "ill"
+                                                         : "up");
+    json_write_member_str(out, "reason",
+                          !n->heard && !self ? "this node does not hear it"
+                          : n->self.draining ? "it is stopping"
+                          : n->self.no_space ? "its disk is full"
+                          : n->self.disk_stall_ms > 1500
+                              ? "its disk does not finish writes"
+                              : "");
+    json_write_key(out, "behind_ms");
+    if ((!n->heard && !self) || n->self.behind_ms == UINT32_MAX)
+        json_write_null(out);
+    else
+        json_write_uint64(out, n->self.behind_ms);
+    json_write_key(out, "behind_entries");
+    if (!n->heard && !self)
+        json_write_null(out);
+    else
+        json_write_uint64(out, n->self.behind_entries);
+    json_write_object_end(out);
+}
+
+static void put_region(struct json_writer *out, struct worker *w,
+                       const struct govern_record *rec, uint32_t rank)
+{
+    const struct config *c = w->node->config;
+    const struct failover_health *h = governor_health(w->governor);
+    raft_region region = rec->priority[rank];
+    const struct failover_region_health *health =
+        failover_health_region(h, region);
+    struct failover_node_health n;
+    char reason[FAILOVER_REASON_MAX];
+    json_write_object_begin(out);
+    json_write_member_str(out, "name", decision_region_name(c, region));
+    json_write_member_int64(out, "priority", rank);
+    json_write_member_str(out, "state", failover_state_name(health->state));
+    failover_health_reason(h, region, reason);
+    json_write_member_str(out, "reason",
+                          health->state == FAILOVER_UP ? "" : reason);
+    json_write_member_bool(out, "declared_down",
+                           (rec->down & govern_region_bit(region)) != 0);
+    json_write_key(out, "nodes");
+    json_write_array_begin(out);
+    for (uint32_t i = 0; failover_health_node(h, i, &n); i++)
+        if (n.region == region)
+            put_node(out, c, &n);
+    json_write_array_end(out);
+    json_write_object_end(out);
+}
+
+static void put_last_switch(struct json_writer *out, const struct config *c,
+                            const struct govern_record *rec,
+                            const struct governor_totals *totals)
+{
+    char at[CLOCK_ISO_LEN + 1];
+    json_write_key(out, "last_switch");
+    if (!rec->settled || rec->from_region == rec->write_region) {
+        json_write_null(out);
+        return;
+    }
+    clock_iso(rec->at_us, at);
+    json_write_object_begin(out);
+    json_write_member_str(out, "from",
+                          decision_region_name(c, rec->from_region));
+    json_write_member_str(out, "to",
+                          decision_region_name(c, rec->write_region));
+    json_write_member_str(out, "kind", rec->forced ? "forced" : "planned");
+    json_write_key(out, "pause_ms");
+    if (rec->forced || totals->pause_ms == 0)
+        json_write_null(out);
+    else
+        json_write_uint64(out, totals->pause_ms);
+    json_write_key(out, "lost_entries");
+    if (rec->forced)
+        json_write_null(out);
+    else
+        json_write_uint64(out, 0);
+    json_write_member_str(out, "at", at);
+    json_write_member_str(out, "reason", rec->reason);
+    json_write_object_end(out);
+}
+
+static void put_decision(struct json_writer *out, struct worker *w,
+                         const struct govern_record *rec)
+{
+    const struct config *c = w->node->config;
+    json_write_member_str(out, "level",
+                          consistency_name(rec->consistency.level));
+    json_write_member_int64(out, "max_staleness_prefix",
+                            rec->consistency.max_staleness_prefix);
+    json_write_member_int64(out, "max_staleness_interval",
+                            rec->consistency.max_staleness_interval);
+    json_write_member_int64(out, "epoch", rec->epoch);
+    json_write_member_str(out, "write_region",
+                          decision_region_name(c, rec->write_region));
+    json_write_member_bool(out, "settled", rec->settled);
+    json_write_member_bool(out, "forced", rec->forced);
+    json_write_member_str(out, "failback",
+                          rec->failback ? "automatic" : "manual");
+    json_write_member_bool(out, "pinned", rec->manual);
+    json_write_member_int64(out, "recovered", rec->recovered);
+    json_write_key(out, "regions");
+    json_write_array_begin(out);
+    for (uint32_t i = 0; i < rec->n_regions; i++)
+        put_region(out, w, rec, i);
+    json_write_array_end(out);
+}
+
+static void get_topology(struct worker *w, struct http_request *r)
+{
+    const struct config *c = w->node->config;
+    const struct govern_record *rec = governor_now(w->governor);
+    struct governor_totals totals;
+    struct failover_plan plan;
+    struct buf body;
+    struct json_writer out;
+    if (rec == NULL) {
+        refuse(r, 503, "ServiceUnavailable",
+               "this node does not know the account yet: see /readyz?verbose");
+        return;
+    }
+    governor_totals(w->governor, &totals);
+    governor_plan(w->governor, &plan);
+    buf_init(&body, CONTROL_ANSWER_MAX);
+    json_writer_init(&out, &body);
+    json_write_object_begin(&out);
+    json_write_member_str(&out, "cluster", c->cluster);
+    json_write_member_str(&out, "node", c->node);
+    json_write_member_str(&out, "from", c->node);
+    put_decision(&out, w, rec);
+    json_write_key(&out, "at_risk");
+    json_write_object_begin(&out);
+    json_write_member_int64(&out, "entries", (int64_t)totals.at_risk_entries);
+    json_write_key(&out, "seconds");
+    json_write_number(&out, totals.at_risk_ms / 1000.0);
+    json_write_object_end(&out);
+    json_write_key(&out, "unavailable");
+    if (plan.unavailable[0] != '\0')
+        json_write_str(&out, plan.unavailable);
+    else
+        json_write_null(&out);
+    put_last_switch(&out, c, rec, &totals);
+    json_write_object_end(&out);
+    respond(r, 200, &body);
+}
+
+/* ---- audit
+ * ---------------------------------------------------------------------
+ */
+
+struct audit_read {
+    struct worker *worker;
+    struct http_request *request;
+    uint32_t max;
+    struct op op;
+    uint8_t after[OP_KEY_MAX];
+    struct buf *rows; /* a ring of the newest */
+    uint64_t count;
+};
+
+static void audit_answer(struct audit_read *a)
+{
+    struct buf body;
+    struct json_writer out;
+    buf_init(&body, CONTROL_ANSWER_MAX);
+    json_writer_init(&out, &body);
+    json_write_object_begin(&out);
+    json_write_key(&out, "records");
+    json_write_array_begin(&out);
+    uint64_t n = a->count < a->max ? a->count : a->max;
+    for (uint64_t i = 1; i <= n; i++) {
+        const struct buf *row = &a->rows[(a->count - i) % a->max];
+        json_write_raw(&out, bytes_of(buf_bytes(row), buf_len(row)));
+    }
+    json_write_array_end(&out);
+    json_write_object_end(&out);
+    respond(a->request, 200, &body);
+}
+
+static void audit_end(struct audit_read *a)
+{
+    for (uint32_t i = 0; i < a->max; i++)
+        buf_free(&a->rows[i]);
+    mem_free(a->rows);
+    mem_free(a);
+}
+
+static void audit_page(struct audit_read *a, struct bytes after);
+
+static void audit_scanned(void *user, struct op_result *result)
+{
+    struct audit_read *a = user;
+    size_t offset = 0;
+    struct bytes row;
+    if (result->err != ERR_OK) {
+        refuse_err(a->request, result->err, err_text(result->err));
+        audit_end(a);
+        return;
+    }
+    while (op_result_next_row(result, &offset, &row)) {
+        struct buf *slot = &a->rows[a->count++ % a->max];
+        buf_clear(slot);
+        CHECK(buf_append(slot, row.data, row.len) == ERR_OK);
+    }
+    if (result->more) {
+        memcpy(a->after, result->next, result->next_len);
+        audit_page(a, bytes_of(a->after, result->next_len));
+        return;
+    }
+    audit_answer(a);
+    audit_end(a);
+}
+
+static void audit_page(struct audit_read *a, struct bytes after)
+{
+    a->op = (struct op){.kind = OP_SCAN,
+                        .shard = SHARD_META,
+                        .after = after,
+                        .max_items = AUDIT_MAX,
+                        .max_bytes = OP_PAGE_MAX};
+    rng_fill(a->op.id, OP_ID_LEN);
+    a->op.at.container = CONTAINER_AUDIT;
+    backend_submit(&a->worker->router.backend, &a->op, CONTROL_TIMEOUT_US,
+                   audit_scanned, a);
+}
+
+static void get_audit(struct worker *w, struct http_request *r,
+                      struct bytes query)
+{
+    uint64_t max = AUDIT_DEFAULT;
+    struct bytes key = bytes_str("max=");
+    if (query.len > key.len && memcmp(query.data, key.data, key.len) == 0)
+        if (text_parse_u64(bytes_of(query.data + key.len, query.len - key.len),
+                           AUDIT_MAX, &max) != ERR_OK ||
+            max < 1) {
+            refuse(r, 400, "BadRequest", "max must be 1 to 1000");
+            return;
+        }
+    struct audit_read *a = mem_zalloc(sizeof(*a));
+    a->worker = w;
+    a->request = r;
+    a->max = (uint32_t)max;
+    a->rows = mem_alloc(a->max * sizeof(*a->rows));
+    for (uint32_t i = 0; i < a->max; i++)
+        buf_init(&a->rows[i], OP_BODY_MAX);
+    audit_page(a, bytes_of(NULL, 0));
+}
+
+/* ---- routes
+ * --------------------------------------------------------------------
+ */
+
+struct route {
+    const char *path;
+    void (*get)(struct worker *w, struct http_request *r, struct bytes query);
+    void (*post)(struct worker *w, struct http_request *r,
+                 const struct json *body);
+};
+
+static void get_topology_route(struct worker *w, struct http_request *r,
+                               struct bytes query)
+{
+    (void)query;
+    get_topology(w, r);
+}
+
+static const struct route routes[] = {
+    {"/topology", get_topology_route, NULL},
+    {"/audit", get_audit, NULL},
+    {"/consistency", NULL, post_consistency},
+    {"/regions/switch", NULL, post_switch},
+    {"/regions/priority", NULL, post_priority},
+    {"/regions/recover", NULL, post_recover},
+};
+
+static const struct route *find_route(struct bytes target,
+                                      struct bytes *query_out)
+{
+    const uint8_t *at =
+        target.len > 0 ? memchr(target.data, '?', target.len) : NULL;
+    size_t len = at != NULL ? (size_t)(at - target.data) : target.len;
+    struct bytes path = bytes_of(target.data, len);
+    *query_out =
+        at != NULL ? bytes_of(at + 1, target.len - len - 1) : bytes_of(NULL, 0);
+    for (size_t i = 0; i < ARRAY_LEN(routes); i++)
+        if (bytes_equal(path, bytes_str(routes[i].path)))
+            return &routes[i];
+    return NULL;
+}
+
+bool control_target(struct bytes target)
+{
+    struct bytes query;
+    return find_route(target, &query) != NULL;
+}
+
+static void handle_post(struct worker *w, struct http_request *r,
+                        const struct route *route)
+{
+    struct json j;
+    json_init(&j);
+    if (r->body.len > CONTROL_BODY_MAX ||
+        json_parse(&j, r->body, CONTROL_BODY_MAX, NULL) != ERR_OK ||
+        json_type(&j, 0) != JSON_OBJECT)
+        refuse(r, 400, "BadRequest", "the body must be a JSON object");
+    else
+        route->post(w, r, &j);
+    json_free(&j);
+}
+
+void control_handle(struct worker *w, struct http_request *r)
+{
+    struct bytes query;
+    const struct route *route = find_route(r->target, &query);
+    CHECK(route != NULL);
+    if (route->get != NULL && r->method == HTTP_METHOD_GET)
+        route->get(w, r, query);
+    else if (route->post != NULL && r->method == HTTP_METHOD_POST)
+        handle_post(w, r, route);
+    else
+        refuse(r, 405, "MethodNotAllowed",
+               route->get != NULL ? "only GET is understood here"
+                                  : "only POST is understood here");
+}
