@@ -22,8 +22,10 @@ struct task {
     struct worker *owner; /* of the shard */
     usec_t deadline_us;
     usec_t retry_us;
-    bool in_doubt; /* a write that an earlier attempt may have logged */
-    bool foreign;  /* came from a peer: not passed on */
+    usec_t pause_us; /* before the next attempt */
+    bool in_doubt;   /* a write that an earlier attempt may have logged */
+    bool behind;     /* a read whose last attempt ended in ERR_BEHIND */
+    bool foreign;    /* came from a peer: not passed on */
     raft_id target;
     struct op_result result;
     op_done_cb *done;
@@ -86,6 +88,8 @@ static void task_fail(struct task *t, struct worker *here, int err)
 /* Time is over: what may the client believe? */
 static int task_give_up_err(const struct task *t)
 {
+    if (t->behind)
+        return ERR_BEHIND;
     return t->in_doubt ? ERR_TIMEOUT : ERR_UNAVAILABLE;
 }
 
@@ -107,7 +111,9 @@ static void task_wait(struct task *t)
         return;
     }
     r->retried++;
-    t->retry_us = now + ROUTER_RETRY_US;
+    t->retry_us = now + t->pause_us;
+    if (t->pause_us < ROUTER_RETRY_MAX_US)
+        t->pause_us *= 2;
     list_push_back(&r->waiting, &t->node);
     router_arm(r);
 }
@@ -141,6 +147,8 @@ static void on_retry(struct ev_loop *loop, struct ev_timer *timer, int events)
 static void wake(struct worker *w, void *arg)
 {
     (void)arg;
+    LIST_EACH(node, &w->router.waiting)
+    LIST_ENTRY(node, struct task, node)->pause_us = ROUTER_RETRY_US;
     router_retry(&w->router, USEC_NEVER - 1);
 }
 
@@ -214,6 +222,7 @@ static void task_forward(struct task *t, raft_id leader)
     struct worker *first = &t->owner->node->workers[0];
     t->target = leader;
     t->owner->router.forwarded++;
+    t->owner->router.reads_forwarded += !task_writes(t);
     if (t->owner == first) {
         task_send(t);
         return;
@@ -222,7 +231,8 @@ static void task_forward(struct task *t, raft_id leader)
     inbox_post_reserved(&first->inbox, &t->message);
 }
 
-/* Whether another attempt may succeed where this one failed. */
+/* Whether another attempt may succeed where this one failed; ERR_BEHIND: at the
+ * leader. */
 static bool worth_retrying(int err)
 {
     return err == ERR_NOT_LEADER || err == ERR_STALE || err == ERR_NO_LEADER ||
@@ -247,8 +257,9 @@ void router_on_response(struct worker *w, uint64_t id, int err,
     if (err == ERR_OK)
         err = op_result_decode(body, &result);
     if (err != ERR_OK) {
-        /* The peer could not even say what happened. */
-        t->in_doubt |= task_writes(t);
+        /* Unless it had no room for the request, the peer could not even say
+         * what happened. */
+        t->in_doubt |= task_writes(t) && err != ERR_FULL;
         task_back(t);
         return;
     }
@@ -282,7 +293,12 @@ static void task_ran(struct shard_request *req, struct op_result *result)
     struct task *t = LIST_ENTRY(req, struct task, req);
     CHECK_OBJ(t, TASK_MAGIC);
     int err = result->err;
-    if (settles(t, err) || t->foreign) {
+    struct replica *r = worker_replica(t->owner, t->op->shard);
+    raft_id leader = shard_leader(r->shard);
+    t->behind = err == ERR_BEHIND;
+    bool leads = leader == t->owner->node->config->id;
+    if ((settles(t, err) && (!t->behind || leads)) || t->foreign) {
+        t->owner->router.reads_local += !task_writes(t) && !t->foreign;
         op_result_free(&t->result);
         op_result_move(&t->result, result);
         task_finish(t, t->owner);
@@ -290,11 +306,9 @@ static void task_ran(struct shard_request *req, struct op_result *result)
     }
     op_result_free(result);
     t->in_doubt |= task_writes(t) && (err == ERR_STALE || err == ERR_TIMEOUT);
-    struct replica *r = worker_replica(t->owner, t->op->shard);
-    raft_id leader = shard_leader(r->shard);
     /* A read that failed here may succeed at the leader too. */
-    if (leader != 0 && leader != t->owner->node->config->id &&
-        t->op->kind != OP_BARRIER && clock_mono_us() < t->deadline_us)
+    if (leader != 0 && !leads && t->op->kind != OP_BARRIER &&
+        clock_mono_us() < t->deadline_us)
         task_forward(t, leader);
     else
         task_wait(t);
@@ -361,6 +375,7 @@ static struct task *task_new(struct worker *home, const struct op *op,
     t->home = home;
     t->owner = node_shard_worker(home->node, op->shard);
     t->deadline_us = clock_mono_us() + timeout_us;
+    t->pause_us = ROUTER_RETRY_US;
     list_init(&t->node);
     op_result_init(&t->result);
     return t;

@@ -11,6 +11,17 @@
  * Only then the caller hears: UNAVAILABLE when nothing can have been written,
  * TIMEOUT when a write may have been.
  *
+ * Reads of the weaker levels are answered by this node's own replica as long as
+ * it serves. They go to the leader when it does not (it is being replaced),
+ * when it cannot prove a bounded read fresh, or when it has not got a session's
+ * state in time; and ERR_BEHIND reaches the caller when the leader has not
+ * either.
+ *
+ * While the leadership is handed over, writes wait here; they are tried again
+ * as soon as a leader is known. Until then, and where a peer refuses, after a
+ * pause that doubles up to ROUTER_RETRY_MAX_US, so that what waits does not
+ * keep the nodes busy that it waits for.
+ *
  * Requests that come from peers are served here or answered ERR_NOT_LEADER;
  * they are never passed on a second time, so no request can go in circles.
  */
@@ -27,6 +38,7 @@ struct worker;
 
 /* The pause before an operation is tried again. */
 #define ROUTER_RETRY_US (10 * USEC_PER_MS)
+#define ROUTER_RETRY_MAX_US (80 * USEC_PER_MS)
 /* Operations of peers under way on this node; beyond it THROTTLED. */
 #define ROUTER_FOREIGN_MAX 8192
 /* Kind of links_request that carries an operation. */
@@ -39,6 +51,9 @@ struct router {
     struct ev_timer retry;
     uint32_t foreign; /* worker 0 */
     uint64_t forwarded, retried;
+    /* Of clients of this worker's shards: reads that this node's replica
+     * answered, and attempts that went to the leader instead. */
+    uint64_t reads_local, reads_forwarded;
 };
 
 void router_init(struct router *r, struct worker *w);
