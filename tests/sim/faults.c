@@ -400,6 +400,7 @@ static void decide(struct world *w, raft_region region)
     w->decided_region = region;
     w->epoch++;
     check_forced(w->check, w->epoch);
+    shown_forced(w->shown, w->epoch);
     world_say(w, "epoch %u: region %u", w->epoch, w->decided_region);
     for (raft_id i = 1; i <= w->n_nodes; i++) {
         struct node *n = &w->nodes[i];

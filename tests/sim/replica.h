@@ -60,6 +60,11 @@ struct sim_env {
     void (*acked)(void *ctx, uint64_t request, uint64_t lsn, uint64_t term,
                   uint64_t value, bool committed);
     void (*read_done)(void *ctx, uint64_t request, int result, uint64_t lsn);
+    /* Each entry that has become visible to readers of the weaker levels, and,
+     * after that, since when (own clock) all that is acknowledged is. May be
+     * NULL. */
+    void (*shown)(void *ctx, uint64_t lsn, uint64_t term, bool leads);
+    void (*fresh)(void *ctx, uint64_t lsn, usec_t since_us);
     /* Of a whole shard: the end of `submit`, and each operation that is
      * committed (0: none). */
     void (*answered)(void *ctx, uint64_t token, const struct op_result *result);

@@ -79,6 +79,8 @@ struct sim_replica {
     uint64_t last_seq;
     uint64_t hard_term;
     raft_id hard_vote;
+    uint64_t shown_lsn; /* reported as visible */
+    bool led;           /* before the step under way */
 };
 
 void sim_blob_release(struct sim_blob *b)
@@ -170,6 +172,29 @@ static void settle_acks(struct sim_replica *p, const struct raft_update *u)
     p->n_pending -= done;
     if (u->lost_leadership)
         p->n_pending = 0; /* their outcome is unknown */
+}
+
+/* ---- what readers may see ---------------------------------------------------
+ */
+
+static void show(struct sim_replica *p, const struct raft_update *u,
+                 usec_t now_us)
+{
+    if (p->env.shown == NULL)
+        return;
+    if (p->shown_lsn > u->visible_lsn)
+        p->shown_lsn = u->visible_lsn;
+    /* A leader may commit and leave in one step. */
+    bool leads = p->led || u->role == RAFT_LEADER;
+    p->led = u->role == RAFT_LEADER;
+    while (p->shown_lsn < u->visible_lsn) {
+        uint64_t term = 0;
+        if (raft_term_at(p->raft, ++p->shown_lsn, &term) == ERR_OK)
+            p->env.shown(p->env.ctx, p->shown_lsn, term, leads);
+    }
+    usec_t since = raft_fresh_since(p->raft, now_us);
+    if (since > 0)
+        p->env.fresh(p->env.ctx, u->visible_lsn, since);
 }
 
 /* ---- carrying out updates ---------------------------------------------------
@@ -315,6 +340,7 @@ static int step(struct sim_replica *p, struct raft_event *ev,
     if (n > 0)
         memcpy(snapshots, u.snapshots, n * sizeof(snapshots[0]));
     carry_out(p, &u, values);
+    show(p, &u, ev->now_us);
     for (size_t i = 0; i < n; i++) {
         send_snapshot(p, snapshots[i]);
         struct raft_event sent = {.type = RAFT_EV_SNAPSHOT_SENT,

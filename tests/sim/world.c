@@ -107,6 +107,21 @@ static void env_acked(void *ctx, uint64_t request, uint64_t lsn, uint64_t term,
     world_say(n->world, "n%u acks request %" PRIu64 " lsn %" PRIu64 "%s", n->id,
               request, lsn, committed ? "" : " (region)");
     check_acked(n->world->check, lsn, term, value, committed);
+    shown_acked(n->world->shown, n->world->now_us, lsn, term);
+}
+
+static void env_shown(void *ctx, uint64_t lsn, uint64_t term, bool leads)
+{
+    struct node *n = ctx;
+    shown_entry(n->world->shown, n->id, lsn, term, leads);
+}
+
+static void env_fresh(void *ctx, uint64_t lsn, usec_t since_us)
+{
+    struct node *n = ctx;
+    /* Rounded down, which claims less. */
+    usec_t real = node_real_us(n, since_us) - 2;
+    shown_fresh(n->world->shown, n->id, lsn, real);
 }
 
 static void env_read_done(void *ctx, uint64_t request, int result, uint64_t lsn)
@@ -194,6 +209,8 @@ void node_start(struct node *n)
         .applied = env_applied,
         .acked = env_acked,
         .read_done = env_read_done,
+        .shown = env_shown,
+        .fresh = env_fresh,
         .answered = env_answered,
         .effect = env_effect,
         .trace = env_trace,
@@ -495,6 +512,7 @@ static void tear_down(struct world *w)
     }
     sim_queue_free(&w->queue);
     check_free(w->check);
+    shown_free(w->shown);
     docs_free(w->docs);
     mem_free(w);
 }
@@ -515,6 +533,7 @@ void sim_run(const struct sim_replica_ops *ops, const struct sim_shape *shape,
                             ((uint64_t)shape->per_region << 48));
     prng_seed(&w->prng, prng_u64(&w->prng));
     w->check = check_new(world_fail, w);
+    w->shown = shown_new(world_fail, w);
     if (ops->submit != NULL)
         w->docs = docs_new(w);
     faults_choose(w);

@@ -7,6 +7,7 @@
 #include "tests/sim/check.h"
 #include "tests/sim/docs.h"
 #include "tests/sim/queue.h"
+#include "tests/sim/shown.h"
 #include "tests/sim/world.h"
 
 #define NODES_MAX 12
@@ -133,6 +134,7 @@ struct world {
     struct prng prng;
     struct swarm swarm;
     struct check *check;
+    struct shown *shown;
     struct sim_result *result;
     bool over;
     usec_t now_us;
