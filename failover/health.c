@@ -158,39 +158,65 @@ int failover_health_report(struct failover_health *h,
     return ERR_OK;
 }
 
+static bool *cell(const struct failover_health *h, uint32_t from, uint32_t to)
+{
+    return &h->reach[(size_t)from * h->topology.n_nodes + to];
+}
+
 /* Fills the observer's row of `reach`. */
 static void read_report(struct failover_health *h, uint32_t observer)
 {
     struct watched *w = &h->of[observer];
-    bool *row = &h->reach[(size_t)observer * h->topology.n_nodes];
     usec_t elapsed = h->now - w->arrived_us;
     w->heard = w->report.incarnation != 0 && elapsed <= h->timing.reach_us;
+    w->vouched_for = false;
     if (!w->heard)
         return;
-    row[observer] = true;
+    *cell(h, observer, observer) = true;
     for (uint32_t i = 0; i < w->report.n; i++) {
         const struct failover_way *way = &w->report.ways[i];
         int to = h->index[way->node];
         if (to >= 0 && way->age_ms != FAILOVER_NEVER_MS)
-            row[to] = way->age_ms * USEC_PER_MS + elapsed <= h->timing.reach_us;
+            *cell(h, observer, (uint32_t)to) =
+                way->age_ms * USEC_PER_MS + elapsed <= h->timing.reach_us;
     }
+}
+
+/* The rows of those who are not heard, but reached by others. */
+static void vouch(struct failover_health *h)
+{
+    const struct failover_topology *t = &h->topology;
+    for (uint32_t to = 0; to < t->n_nodes; to++)
+        for (uint32_t from = 0; from < t->n_nodes && !h->of[to].heard; from++)
+            if (h->of[from].heard && *cell(h, from, to))
+                h->of[to].vouched_for = *cell(h, to, from) = true;
+    for (uint32_t i = 0; i < t->n_nodes; i++)
+        for (uint32_t j = 0; j < t->n_nodes && h->of[i].vouched_for; j++)
+            if (h->of[j].vouched_for &&
+                t->nodes[i].region == t->nodes[j].region)
+                *cell(h, i, j) = true;
+}
+
+static void count_reached(struct failover_health *h, uint32_t to)
+{
+    const struct failover_topology *t = &h->topology;
+    struct watched *w = &h->of[to];
+    w->reached_by = 0;
+    for (uint32_t from = 0; from < t->n_nodes; from++)
+        w->reached_by += t->nodes[from].voter && *cell(h, from, to);
+    if (w->reached_by >= health_majority(h->cluster))
+        w->reached_us = h->now;
 }
 
 static void read_reports(struct failover_health *h)
 {
-    const struct failover_topology *t = &h->topology;
-    memset(h->reach, 0, (size_t)t->n_nodes * t->n_nodes * sizeof(bool));
-    for (uint32_t i = 0; i < t->n_nodes; i++)
+    uint32_t n = h->topology.n_nodes;
+    memset(h->reach, 0, (size_t)n * n * sizeof(bool));
+    for (uint32_t i = 0; i < n; i++)
         read_report(h, i);
-    for (uint32_t to = 0; to < t->n_nodes; to++) {
-        struct watched *w = &h->of[to];
-        w->reached_by = 0;
-        for (uint32_t from = 0; from < t->n_nodes; from++)
-            w->reached_by += t->nodes[from].voter &&
-                             h->reach[(size_t)from * t->n_nodes + to];
-        if (w->reached_by >= health_majority(h->cluster))
-            w->reached_us = h->now;
-    }
+    vouch(h);
+    for (uint32_t i = 0; i < n; i++)
+        count_reached(h, i);
 }
 
 /* -- this node's own sight ------------------------------------------------- */
@@ -223,7 +249,7 @@ static void look_at_self(struct failover_health *h)
         if (!t->nodes[i].voter)
             continue;
         h->hears += h->of[i].heard;
-        h->reaches += h->reach[(size_t)self * t->n_nodes + i];
+        h->reaches += *cell(h, (uint32_t)self, i);
     }
     bool seeing = h->reaches >= health_majority(h->cluster) &&
                   h->hears >= health_majority(h->cluster);
@@ -253,7 +279,7 @@ static uint32_t reached_in(const struct failover_health *h, uint32_t observer,
     uint32_t n = 0;
     for (uint32_t i = 0; i < t->n_nodes; i++)
         n += t->nodes[i].voter && t->nodes[i].region == region &&
-             h->reach[(size_t)observer * t->n_nodes + i];
+             *cell(h, observer, i);
     return n;
 }
 
@@ -478,6 +504,5 @@ bool failover_health_alive(const struct failover_health *h, uint32_t id)
         return false;
     if (h->seeing)
         return h->of[i].reached_by >= health_majority(h->cluster);
-    return self >= 0 &&
-           h->reach[(size_t)self * h->topology.n_nodes + (uint32_t)i];
+    return self >= 0 && *cell(h, (uint32_t)self, (uint32_t)i);
 }

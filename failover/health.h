@@ -11,8 +11,11 @@
  *
  *  - Node i reaches node j if i's proof of a round trip (report.h) is at most
  *    `reach_us` old: its age when it was reported plus the time since that
- *    report arrived here. A node reaches itself while its reports arrive. Who
- *    is silent reaches nobody.
+ *    report arrived here. A node reaches itself while its reports arrive.
+ *  - A node whose reports do not arrive here is silent and reaches nobody;
+ *    unless a node that is heard reaches it. Then it runs, and only we cannot
+ *    hear it: it reaches whoever reaches it, since round trips have two ends,
+ *    and, as far as we can know, the others of its region in that position.
  *  - Node i reaches region R if it reaches a majority of R.
  *  - R is *lost* if less than a majority of the cluster reaches it, or if no
  *    heard node of R reaches a majority of R although enough of them are heard
@@ -65,6 +68,7 @@ struct failover_node {
     uint32_t id;
     failover_region region;
     bool voter;
+    char name[FAILOVER_NAME_MAX + 1]; /* for texts; "": its id will do */
 };
 
 /* The cluster as the configuration has it. */

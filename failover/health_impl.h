@@ -10,6 +10,7 @@ struct watched {
     struct failover_report report; /* newest; incarnation 0: none yet */
     usec_t arrived_us;             /* when; meaningful after the first */
     bool heard;                    /* it is recent */
+    bool vouched_for;              /* it is not, but who is heard reaches it */
     uint32_t reached_by;           /* voters */
     usec_t reached_us;             /* when a majority last did */
 };

@@ -71,17 +71,22 @@ static void say_node(const struct failover_health *h, uint32_t i,
                      struct words *w)
 {
     const struct watched *of = &h->of[i];
-    uint32_t id = h->topology.nodes[i].id;
-    if (health_dead(h, of))
-        say(w, "; node %u is not reached", id);
-    else if (!health_troubled(h, of))
+    const struct failover_node *node = &h->topology.nodes[i];
+    char name[FAILOVER_NAME_MAX + 1];
+    if (!health_dead(h, of) && !health_troubled(h, of))
         return;
-    else if (of->report.self.no_space)
-        say(w, "; the disk of node %u is full", id);
-    else if (of->report.self.draining)
-        say(w, "; node %u is stopping", id);
+    if (node->name[0] != 0)
+        snprintf(name, sizeof(name), "%s", node->name);
     else
-        say(w, "; the disk of node %u has not answered for " SECONDS, id,
+        snprintf(name, sizeof(name), "node %u", node->id);
+    if (health_dead(h, of))
+        say(w, "; %s is not reached", name);
+    else if (of->report.self.no_space)
+        say(w, "; the disk of %s is full", name);
+    else if (of->report.self.draining)
+        say(w, "; %s is stopping", name);
+    else
+        say(w, "; the disk of %s has not answered for " SECONDS, name,
             seconds(of->report.self.disk_stall_ms * USEC_PER_MS));
 }
 

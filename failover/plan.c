@@ -272,9 +272,9 @@ static void declare(struct deciding *d)
 
 /* -- why writes stop ------------------------------------------------------- */
 
-/* ", lost: eastus, westus" */
-static size_t say_missing(const struct deciding *d, size_t len,
-                          char out[FAILOVER_REASON_MAX])
+/* "; lost: eastus, westus" */
+static void say_missing(const struct deciding *d, size_t len,
+                        char out[FAILOVER_REASON_MAX])
 {
     const struct failover_topology *t = failover_health_topology_of(d->h);
     const char *before = "; lost: ";
@@ -291,11 +291,10 @@ static size_t say_missing(const struct deciding *d, size_t len,
         int n = snprintf(out + len, FAILOVER_REASON_MAX - len, "%s%s", before,
                          name_of(d, region));
         if (n < 0 || (size_t)n >= FAILOVER_REASON_MAX - len)
-            return FAILOVER_REASON_MAX - 1;
+            return; /* cut */
         len += (size_t)n;
         before = ", ";
     }
-    return len;
 }
 
 static void say_no_majority(const struct deciding *d, struct plan_voters v,
@@ -314,21 +313,20 @@ static void say_no_majority(const struct deciding *d, struct plan_voters v,
 static void explain_unavailable(const struct deciding *d)
 {
     struct plan_voters v = plan_count_voters(d->h, d->g);
-    char *out = d->plan->unavailable;
-    char why[FAILOVER_REASON_MAX];
+    char *out = d->plan->unavailable, why[FAILOVER_REASON_MAX];
     if (!plan_has_majority(v)) {
         say_no_majority(d, v, out);
         return;
     }
     /* With the rule "commit" any majority will do. */
     if (d->g->commit_rule || d->write == NULL ||
-        (!d->write->lost && !d->write->sick))
+        (!d->write->lost && !is_ill(d->write)))
         return;
     failover_health_reason(d->h, d->g->write_region, why);
-    const char *then = d->plan->to != 0 ? name_of(d, d->plan->to) : "not yet";
-    SAY(out, "writes stop: %s %s (%.100s); takes over: %s",
-        name_of(d, d->g->write_region), d->write->lost ? "is lost" : "is ill",
-        why, then);
+    SAY(out, "writes %s: %s is %s (%.100s); who takes over: %s",
+        d->write->state == FAILOVER_SUSPECT ? "may stop" : "stop",
+        name_of(d, d->g->write_region), failover_state_name(d->write->state),
+        why, d->plan->to != 0 ? name_of(d, d->plan->to) : "nobody yet");
 }
 
 void failover_decide(const struct failover_health *h,
