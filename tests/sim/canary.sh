@@ -19,6 +19,9 @@ for program in "$@"; do
     AMNESIAC_VOTES) shape=3x1-loss limit=100 ;;
     AMNESIAC_ACKS) shape=3x1-loss limit=1000 ;;
     AMNESIA_ENDS_EARLY) shape=3x1-loss limit=500 ;;
+    VISIBLE_UNVERIFIED) shape=5x1+1 limit=100 ;;
+    ANNOUNCE_NO_LEASE) shape=5x1+1 limit=300 ;;
+    REGION_PAST_CONFIG) shape=1x3+3 limit=1000 ;;
     SHARD_*) shape=3x1 limit=200 replica=shard ;;
     *) shape=3x1 limit=200 ;;
     esac
