@@ -8,7 +8,9 @@
 #include "node/crypt/cert.h"
 #include "node/json/json.h"
 #include "node/server/control.h"
+#include "node/server/decision.h"
 #include "node/server/faults.h"
+#include "node/server/governor.h"
 #include "node/server/node.h"
 #include "node/server/peers.h"
 #include "node/server/worker.h"
@@ -225,6 +227,29 @@ static void put_links(struct json_writer *out, const struct worker *w)
     json_write_array_end(out);
 }
 
+/* What this node applies; null before it knows. */
+static void put_account(struct json_writer *out, const struct worker *w)
+{
+    const struct govern_record *rec = governor_now(w->governor);
+    json_write_key(out, "account");
+    if (rec == NULL) {
+        json_write_null(out);
+        return;
+    }
+    json_write_object_begin(out);
+    json_write_member_str(out, "level",
+                          consistency_name(rec->consistency.level));
+    put_number(out, "max_staleness_prefix",
+               (uint64_t)rec->consistency.max_staleness_prefix);
+    put_number(out, "max_staleness_interval",
+               (uint64_t)rec->consistency.max_staleness_interval);
+    put_number(out, "epoch", rec->epoch);
+    json_write_member_str(
+        out, "write_region",
+        decision_region_name(w->node->config, rec->write_region));
+    json_write_object_end(out);
+}
+
 static void answer_status(struct survey *v)
 {
     const struct worker *w = v->admin->worker;
@@ -249,6 +274,7 @@ static void answer_status(struct survey *v)
                (uint64_t)((clock_wall_us() - w->node->started_wall_us) /
                           USEC_PER_SEC));
     put_number(&out, "workers", w->node->worker_count);
+    put_account(&out, w);
     json_write_key(&out, "shards");
     json_write_array_begin(&out);
     for (uint32_t i = 0; i <= w->node->shard_count; i++)
@@ -256,6 +282,7 @@ static void answer_status(struct survey *v)
     json_write_array_end(&out);
     json_write_key(&out, "links");
     put_links(&out, w);
+    put_account(&out, w);
     json_write_key(&out, "faults");
     faults_put_list(&out, w);
     put_number(&out, "disk_stalled_us",

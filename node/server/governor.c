@@ -399,6 +399,9 @@ struct governor *governor_new(struct worker *w)
     fill_topology(node->config, t);
     CHECK(failover_set_topology(g->failover, t, now) == ERR_OK);
     mem_free(t);
+    /* Peers may ask for gossip before the first tick. */
+    struct failover_self self = {.behind_ms = UINT32_MAX};
+    failover_tick(g->failover, &self, now);
     double every = (double)GOVERNOR_TICK_US / USEC_PER_SEC;
     ev_timer_init(&g->timer, on_tick, every, every);
     g->timer.data = g;
