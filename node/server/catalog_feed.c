@@ -90,8 +90,10 @@ static void forget_container(struct worker *w, uint64_t record)
     if (rid_number(record, &number) != ERR_OK)
         return;
     for (uint32_t i = 0; i < w->replica_count; i++)
-        if (w->replicas[i].id != SHARD_META)
+        if (w->replicas[i].id != SHARD_META) {
             flusher_drop(&w->replicas[i].flusher, number);
+            flusher_drop(&w->replicas[i].flusher, number | CONTAINER_CONFLICTS);
+        }
 }
 
 static void apply(struct worker *w, const struct catalog_change *c)

@@ -123,7 +123,8 @@ int flusher_sweep(struct flusher *f)
     while ((err = next_container(kv, container, &container)) == ERR_OK) {
         if (server_container_deleted(f->replica->worker, container))
             flusher_drop(f, container);
-        container++;
+        if (++container == 0)
+            return ERR_OK;
     }
     return err == ERR_EOF ? ERR_OK : err;
 }

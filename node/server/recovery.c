@@ -49,6 +49,45 @@ static int replay_entry(struct recovered *r, const struct wal_record *record)
     return err;
 }
 
+static void salvage_seen(struct recovered *r, uint32_t number)
+{
+    if (number > r->salvage_number)
+        r->salvage_number = number;
+}
+
+static int replay_salvage(struct recovered *r, const struct wal_record *record)
+{
+    if (r->n_salvage > 0 &&
+        r->salvage[r->n_salvage - 1].number >= record->number)
+        return ERR_CORRUPT;
+    if (r->n_salvage == r->salvage_cap) {
+        r->salvage_cap = r->salvage_cap > 0 ? r->salvage_cap * 2 : 64;
+        r->salvage =
+            mem_realloc(r->salvage, r->salvage_cap * sizeof(*r->salvage));
+    }
+    struct shard_salvage *one = &r->salvage[r->n_salvage];
+    *one = (struct shard_salvage){.number = record->number,
+                                  .acknowledged = record->acknowledged};
+    int err = entry_copy(record->lsn, record->term, record->entry_type,
+                         record->payload, &one->entry);
+    if (err == ERR_OK)
+        r->n_salvage++;
+    salvage_seen(r, record->number);
+    return err;
+}
+
+/* Drops what was delivered: everything up to this number. */
+static void drop_salvage(struct recovered *r, uint32_t number)
+{
+    size_t done = 0;
+    while (done < r->n_salvage && r->salvage[done].number <= number)
+        entry_unref(r->salvage[done++].entry);
+    r->n_salvage -= done;
+    if (done > 0)
+        memmove(r->salvage, r->salvage + done,
+                r->n_salvage * sizeof(*r->salvage));
+}
+
 static int replay_record(void *ctx, const struct wal_record *record)
 {
     struct recovered *r = find(ctx, record->shard);
@@ -77,7 +116,10 @@ static int replay_record(void *ctx, const struct wal_record *record)
             r->commit_lsn = record->lsn;
         return ERR_OK;
     case WAL_SALVAGE:
+        return replay_salvage(r, record);
     case WAL_SALVAGED:
+        drop_salvage(r, record->number);
+        salvage_seen(r, record->number);
         return ERR_OK;
     }
     return ERR_CORRUPT;
@@ -212,7 +254,10 @@ static int open_replica(struct replica *r, struct recovered *log,
     struct shard_restored restored = {.term = log->term,
                                       .vote = log->vote,
                                       .entries = log->entries,
-                                      .n_entries = log->count};
+                                      .n_entries = log->count,
+                                      .salvage = log->salvage,
+                                      .n_salvage = log->n_salvage,
+                                      .salvage_number = log->salvage_number};
     struct buf dedupe;
     buf_init(&dedupe, FLUSH_INFO_BYTES_MAX);
     if (err == ERR_OK)
@@ -242,10 +287,11 @@ static int open_replica(struct replica *r, struct recovered *log,
     server_raft_options(w->node->config, &options.raft);
     log_info("replica opened", LOG_UINT("shard", r->id),
              LOG_UINT("flushed", restored.base_lsn),
-             LOG_UINT("replayed", log->count), LOG_UINT("term", log->term));
+             LOG_UINT("replayed", log->count), LOG_UINT("term", log->term),
+             LOG_UINT("salvaged", log->n_salvage));
     err = shard_open(&options, &restored, clock_mono_us(), msg, &r->shard);
     buf_free(&dedupe);
-    log->count = 0; /* the shard has them */
+    log->count = log->n_salvage = 0; /* the shard has them */
     if (err == ERR_OK && r->id == SHARD_META)
         shard_set_key(r->shard, KEY_ID_CLUSTER_DATA);
     return err;
@@ -264,6 +310,8 @@ int recovery_run(struct worker *w, struct err_msg *msg)
     for (uint32_t i = 0; i < w->replica_count; i++) {
         drop_from(&replay.list[i], 0);
         mem_free(replay.list[i].entries);
+        drop_salvage(&replay.list[i], UINT32_MAX);
+        mem_free(replay.list[i].salvage);
     }
     mem_free(replay.list);
     return err;

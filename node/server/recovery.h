@@ -19,6 +19,9 @@ struct recovered {
     uint64_t reset_lsn, reset_term; /* last snapshot adopted by the log */
     struct entry **entries;         /* without gaps, ascending */
     size_t count, cap;
+    struct shard_salvage *salvage; /* not delivered, by rising number */
+    size_t n_salvage, salvage_cap;
+    uint32_t salvage_number; /* the highest the log has seen */
 };
 
 /* Opens the worker's log, replays it, then opens the engine and the shard of

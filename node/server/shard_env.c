@@ -1,5 +1,7 @@
 #include "node/server/shard_env.h"
 
+#include <string.h>
+
 #include "consensus/trace.h"
 #include "node/base/log.h"
 #include "node/base/rng.h"
@@ -40,6 +42,20 @@ static void env_log_reset(void *user, struct shard *s, uint64_t lsn,
 {
     (void)user;
     log_pipe_reset(&replica_of(s)->worker->log, shard_id(s), lsn, term);
+}
+
+static void env_log_salvage(void *user, struct shard *s, uint32_t number,
+                            bool acknowledged, const struct entry *e)
+{
+    (void)user;
+    log_pipe_salvage(&replica_of(s)->worker->log, shard_id(s), number,
+                     acknowledged, e);
+}
+
+static void env_log_salvaged(void *user, struct shard *s, uint32_t number)
+{
+    (void)user;
+    log_pipe_salvaged(&replica_of(s)->worker->log, shard_id(s), number);
 }
 
 static void env_send(void *user, struct shard *s, const struct raft_msg *m,
@@ -85,6 +101,7 @@ static void env_role(void *user, struct shard *s)
     if (status.leader == 0)
         return;
     router_wake_soon(&r->worker->router);
+    r->worker->salvage_due = true;
     if (status.id == SHARD_META) {
         steward_check_soon(r->worker->steward);
     }
@@ -92,6 +109,7 @@ static void env_role(void *user, struct shard *s)
 
 bool server_container_deleted(const struct worker *w, uint32_t container)
 {
+    container = CONTAINER_BASE(container);
     return catalog_lsn(w->catalog) + RID_NUMBER_FIRST >= container &&
            catalog_container_number(w->catalog, container) == NULL;
 }
@@ -101,6 +119,21 @@ static bool env_container_deleted(void *user, const struct shard *s,
 {
     (void)user;
     return server_container_deleted(replica_of(s)->worker, container);
+}
+
+static int env_container_rid(void *user, const struct shard *s,
+                             uint32_t container, uint8_t rid_out[8])
+{
+    (void)user;
+    const struct worker *w = replica_of(s)->worker;
+    const struct container_def *def =
+        catalog_container_number(w->catalog, container);
+    if (def == NULL)
+        return server_container_deleted(w, container) ? ERR_NOT_FOUND
+                                                      : ERR_AGAIN;
+    CHECK(def->rid.len == 8);
+    memcpy(rid_out, def->rid.bytes, def->rid.len);
+    return ERR_OK;
 }
 
 static int64_t env_wall_sec(void *user)
@@ -114,6 +147,9 @@ const struct shard_env server_shard_env = {
     .log_hard_state = env_log_hard_state,
     .log_truncate = env_log_truncate,
     .log_reset = env_log_reset,
+    .log_salvage = env_log_salvage,
+    .log_salvaged = env_log_salvaged,
+    .container_rid = env_container_rid,
     .send = env_send,
     .on_committed = env_committed,
     .start_snapshot = env_start_snapshot,

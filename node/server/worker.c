@@ -12,8 +12,10 @@
 #include "node/server/peers.h"
 #include "node/server/rebuild.h"
 #include "node/server/recovery.h"
+#include "node/server/salvager.h"
 #include "node/server/stand_in.h"
 #include "node/server/steward.h"
+#include "node/shard/salvage.h"
 
 /* How often flushes, the log's upkeep and stalled transfers are looked at. */
 #define WORKER_CHORES_MS 250
@@ -67,6 +69,7 @@ static void on_turn(struct ev_loop *loop, struct ev_prepare *prepare,
     usec_t again = USEC_NEVER;
     bool gather = log_pipe_gathers(&w->log, now, &again);
     bool more = false;
+    salvager_turn(w);
     for (uint32_t i = 0; i < w->replica_count; i++) {
         struct replica *r = &w->replicas[i];
         shard_hold(r->shard, gather);
@@ -132,7 +135,8 @@ void worker_maintain_log(struct worker *w)
     for (uint32_t i = 0; i < w->replica_count; i++)
         m->keep[i] = (struct wal_keep){
             .shard = w->replicas[i].id,
-            .keep_from = shard_keep_from(w->replicas[i].shard)};
+            .keep_from = shard_keep_from(w->replicas[i].shard),
+            .salvage_from = shard_salvage_keep(w->replicas[i].shard)};
     m->job.run = maintain_run;
     m->job.message.deliver = maintain_done;
     w->maintaining = true;
@@ -153,6 +157,7 @@ static void on_chores(struct ev_loop *loop, struct ev_timer *t, int events)
     steward_check(w->steward);
     stand_in_check(w);
     rebuild_check(w);
+    salvager_check(w);
     if (++w->chore_count % WORKER_MAINTAIN_EVERY == 0)
         worker_maintain_log(w);
 }

@@ -15,6 +15,7 @@
  *   flusher.h    memtable to LMDB            transfers.h  snapshots
  *   catalog_feed.h  committed catalog records to every worker
  *   rebuild.h  replicas that lost their disk
+ *   salvager.h  what a forced failover overwrote, to /conflicts
  *   steering.h  replicas and API follow the group's decision
  *   governor.h, admin.h, stand_in.h (worker 0)
  */
@@ -119,6 +120,7 @@ struct worker {
     struct worker_signal drained;
     bool cured;       /* told worker 0 that its replicas are rebuilt */
     bool maintaining; /* wal_maintain is with the helper */
+    bool salvage_due; /* see salvager.h */
     uint32_t chore_count;
 };
 
