@@ -1,4 +1,5 @@
 /* The topology as text. */
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -36,9 +37,10 @@ static unsigned nodes_up(const struct topology_region *r)
 }
 
 /* A sentence that must not be overlooked. */
-static void warn(FILE *out, bool colour, const char *what, const char *text)
+static void warn(FILE *out, bool colour, const char *text)
 {
-    fprintf(out, "%s%s: %s%s\n", colour ? TOPOLOGY_RED : "", what, text,
+    fprintf(out, "%s%c%s%s\n", colour ? TOPOLOGY_RED : "",
+            toupper((unsigned char)text[0]), text + 1,
             colour ? TOPOLOGY_PLAIN : "");
 }
 
@@ -84,13 +86,15 @@ static void print_risk(FILE *out, const struct topology *t)
 
 static void print_switch(FILE *out, const struct topology_switch *s)
 {
-    char a[CELL_MAX], b[CELL_MAX];
-    if (s->known)
-        fprintf(out,
-                "Last switch: %s to %s, %s, %s; writes paused %s ms, %s "
-                "entries lost\n",
-                s->from, s->to, s->kind, s->at, number_cell(s->pause_ms, a),
-                number_cell(s->lost_entries, b));
+    if (!s->known)
+        return;
+    fprintf(out, "Last switch: %s to %s, %s, at %s", s->from, s->to, s->kind,
+            s->at);
+    if (s->pause_ms != TOPOLOGY_UNKNOWN)
+        fprintf(out, ", writes paused %lld ms", (long long)s->pause_ms);
+    if (s->lost_entries != TOPOLOGY_UNKNOWN)
+        fprintf(out, ", %lld entries lost", (long long)s->lost_entries);
+    fputc('\n', out);
 }
 
 void topology_print(FILE *out, const struct topology *t, bool colour)
@@ -103,7 +107,7 @@ void topology_print(FILE *out, const struct topology *t, bool colour)
     print_risk(out, t);
     print_switch(out, &t->last_switch);
     if (t->unavailable[0] != '\0')
-        warn(out, colour, "Writes stop", t->unavailable);
+        warn(out, colour, t->unavailable);
 }
 
 void topology_print_region(FILE *out, const struct topology *t,

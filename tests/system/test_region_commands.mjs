@@ -75,7 +75,7 @@ const command = (...args) => run([...args, "--dir", dir]);
 const posts = () => requests.filter(({ method }) => method === "POST");
 
 test("list and show say what a region does, and what its loss would cost", async () => {
-  reply = () => [200, topology({ unavailable: "no majority answers", epoch: 7, forced: true })];
+  reply = () => [200, topology({ unavailable: "writes stop: no majority answers", epoch: 7, forced: true })];
   const list = await command("region", "list");
   assert.equal(list.code, 0, list.stderr);
   assert.match(list.stdout, /^Cluster town: consistency session, fail-back manual\nWrites go to a \(epoch 7, forced\)/);
