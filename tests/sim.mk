@@ -9,15 +9,15 @@
 # A planted bug (consensus/canary.h) is compiled in with -DRAFT_CANARY=...,
 # from the same sources.
 
-SIM_SRC    = $(wildcard tests/sim/*.c)
+SIM_SRC    = $(wildcard tests/sim/*.c tests/sim/site/*.c)
 SIM_OBJ    = $(SIM_SRC:%.c=$(BUILD)/obj/%.o)
 SIM_BIN    = $(BUILD)/tests/sim/sim
 SEEDS     ?= 100
 FROM      ?= 1
 SIM_ARGS   = $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --from $(FROM)) \
 	$(if $(SHAPE),--shape $(SHAPE)) $(if $(V),-v)
-SIM_USES   = node/shard $(USES_node/shard)
-SIM_LINK   = -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_node/shard)
+SIM_USES   = node/govern $(USES_node/govern)
+SIM_LINK   = -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_node/shard) $(LIBS_replication)
 
 $(SIM_BIN): $(SIM_OBJ) $(foreach m,$(SIM_USES),$(call lib_of,$(m)))
 	@mkdir -p $(@D)

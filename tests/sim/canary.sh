@@ -12,18 +12,18 @@ for program in "$@"; do
     replica=raft
     # Where it shows soonest, and how many seeds that may take.
     case $name in
-    FORGET_VOTE) shape=3x1-storm limit=1000 ;;
-    COUNT_OLD_TERM) shape=3x1-storm limit=300 ;;
-    MAJORITY_ONLY) shape=1x3+3 limit=100 ;;
-    SKIP_JOINT) shape=5x1+1 limit=100 ;;
-    AMNESIAC_VOTES) shape=3x1-loss limit=100 ;;
-    AMNESIAC_ACKS) shape=3x1-loss limit=1000 ;;
-    AMNESIA_ENDS_EARLY) shape=3x1-loss limit=500 ;;
-    VISIBLE_UNVERIFIED) shape=5x1+1 limit=100 ;;
-    ANNOUNCE_NO_LEASE) shape=5x1+1 limit=300 ;;
-    REGION_PAST_CONFIG) shape=1x3+3 limit=1000 ;;
-    SHARD_*) shape=3x1 limit=200 replica=shard ;;
-    *) shape=3x1 limit=200 ;;
+    FORGET_VOTE) shape=1x3-storm limit=1000 ;;
+    COUNT_OLD_TERM) shape=1x3-storm limit=300 ;;
+    MAJORITY_ONLY) shape=3x1+3 limit=100 ;;
+    SKIP_JOINT) shape=1x5+1 limit=100 ;;
+    AMNESIAC_VOTES) shape=1x3-loss limit=100 ;;
+    AMNESIAC_ACKS) shape=1x3-loss limit=1000 ;;
+    AMNESIA_ENDS_EARLY) shape=1x3-loss limit=500 ;;
+    VISIBLE_UNVERIFIED) shape=1x5+1 limit=100 ;;
+    ANNOUNCE_NO_LEASE) shape=1x5+1 limit=300 ;;
+    REGION_PAST_CONFIG) shape=3x1+3 limit=1000 ;;
+    SHARD_*) shape=1x3 limit=200 replica=shard ;;
+    *) shape=1x3 limit=200 ;;
     esac
     out=$("$program" --canary $limit --shape $shape --replica $replica 2>&1)
     code=$?

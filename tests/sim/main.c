@@ -2,8 +2,9 @@
  *
  *   sim [--seeds N] [--from S]      N seeds of each shape, from S on
  *   sim --seed S [--shape NAME]     one seed
- *   sim --replica shard             whole shards in place of the bare core
- *   sim -v                          with the trace
+ *   sim --replica raft|shard|site   the bare core; whole shards; whole sites
+ *   sim --jobs N                    that many processes share the seeds
+ *   sim -v, -vv                     with the story; with every decision
  *   sim --canary N                  succeeds if a violation is found within N
  *                                   seeds of each shape (for planted bugs)
  */
@@ -11,33 +12,56 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "node/base/check.h"
+#include "tests/sim/site/site.h"
 #include "tests/sim/world.h"
 
-static const struct sim_shape shapes[] = {
-    {.name = "3x1", .regions = 1, .per_region = 3},
-    {.name = "3x1-storm", .regions = 1, .per_region = 3, .turbulent = true},
-    {.name = "3x1-loss", .regions = 1, .per_region = 3, .forgetful = true},
-    {.name = "3x1+2", .regions = 1, .per_region = 3, .spare = 2},
-    {.name = "5x1+1", .regions = 1, .per_region = 5, .spare = 1},
-    {.name = "1x3+3", .regions = 3, .per_region = 1, .spare = 3},
-    {.name = "3x3", .regions = 3, .per_region = 3},
-    {.name = "3x3+3", .regions = 3, .per_region = 3, .spare = 3},
+/* A shape's name is regions x voters in each; + spare nodes, or learners. */
+struct shape {
+    const char *name;
+    unsigned share; /* how many of 100 seeds it gets: small ones are quick */
+    struct sim_shape group;
+    struct site_shape site;
 };
 
-/* How many of 100 seeds each shape gets: small ones are quick. */
-static const unsigned share[ARRAY_LEN(shapes)] = {20, 18, 12, 12, 12, 10, 8, 8};
+#define GROUP(text, percent, ...)                                              \
+    {                                                                          \
+        .name = text, .share = percent, .group = {.name = text, __VA_ARGS__ }  \
+    }
+static const struct shape group_shapes[] = {
+    GROUP("1x3", 20, .regions = 1, .per_region = 3),
+    GROUP("1x3-storm", 18, .regions = 1, .per_region = 3, .turbulent = true),
+    GROUP("1x3-loss", 12, .regions = 1, .per_region = 3, .forgetful = true),
+    GROUP("1x3+2", 12, .regions = 1, .per_region = 3, .spare = 2),
+    GROUP("1x5+1", 12, .regions = 1, .per_region = 5, .spare = 1),
+    GROUP("3x1+3", 10, .regions = 3, .per_region = 1, .spare = 3),
+    GROUP("3x3", 8, .regions = 3, .per_region = 3),
+    GROUP("3x3+3", 8, .regions = 3, .per_region = 3, .spare = 3),
+};
+
+#define SITE(text, percent, ...)                                               \
+    {                                                                          \
+        .name = text, .share = percent, .site = {.name = text, __VA_ARGS__ }   \
+    }
+static const struct shape site_shapes[] = {
+    SITE("3x1", 60, .regions = 3, .voters = 1),
+    SITE("5x1", 16, .regions = 5, .voters = 1),
+    SITE("3x3", 12, .regions = 3, .voters = 3),
+    SITE("2x3+2", 12, .regions = 2, .voters = 3, .learners = 1),
+};
 
 struct arguments {
     unsigned long long seeds;
     unsigned long long from;
     const char *shape;
     const char *replica;
+    unsigned jobs;
     bool one;
-    bool verbose;
+    int loud;
     bool canary;
 };
 
@@ -56,8 +80,8 @@ static void on_abort(int sig)
 static void usage(void)
 {
     fprintf(stderr,
-            "usage: sim [--seeds N] [--from S] [--seed S] "
-            "[--shape NAME] [--replica raft|shard] [--canary N] [-v]\n");
+            "usage: sim [--seeds N] [--from S] [--seed S] [--shape NAME] "
+            "[--replica raft|shard|site] [--jobs N] [--canary N] [-v|-vv]\n");
     exit(2);
 }
 
@@ -70,25 +94,39 @@ static unsigned long long number(const char *text)
     return v;
 }
 
+static bool is_site(const struct arguments *a)
+{
+    return strcmp(a->replica, "site") == 0;
+}
+
+static void check_replica(const char *name)
+{
+    if (strcmp(name, "raft") != 0 && strcmp(name, "shard") != 0 &&
+        strcmp(name, "site") != 0)
+        usage();
+}
+
 static struct arguments parse(int argc, char **argv)
 {
-    struct arguments a = {.seeds = 100, .from = 1, .replica = "raft"};
+    struct arguments a = {
+        .seeds = 100, .from = 1, .replica = "raft", .jobs = 1};
     for (int i = 1; i < argc; i++) {
         const char *opt = argv[i];
-        if (strcmp(opt, "-v") == 0) {
-            a.verbose = true;
+        if (strcmp(opt, "-v") == 0 || strcmp(opt, "-vv") == 0) {
+            a.loud = opt[2] == 'v' ? 2 : 1;
             continue;
         }
         const char *value = i + 1 < argc ? argv[++i] : NULL;
         if (strcmp(opt, "--shape") == 0 && value != NULL)
             a.shape = value;
-        else if (strcmp(opt, "--replica") == 0 && value != NULL &&
-                 (strcmp(value, "raft") == 0 || strcmp(value, "shard") == 0))
+        else if (strcmp(opt, "--replica") == 0 && value != NULL)
             a.replica = value;
         else if (strcmp(opt, "--seeds") == 0)
             a.seeds = number(value);
         else if (strcmp(opt, "--from") == 0)
             a.from = number(value);
+        else if (strcmp(opt, "--jobs") == 0)
+            a.jobs = (unsigned)number(value);
         else if (strcmp(opt, "--seed") == 0) {
             a.from = number(value);
             a.seeds = 1;
@@ -99,29 +137,105 @@ static struct arguments parse(int argc, char **argv)
         } else
             usage();
     }
+    check_replica(a.replica);
+    if (a.jobs == 0 || a.jobs > 256)
+        usage();
     return a;
 }
 
-static bool run_one(const struct arguments *a, const struct sim_shape *shape,
-                    unsigned long long seed, struct sim_result *total)
+/* ---- running ----------------------------------------------------------------
+ */
+
+struct total {
+    unsigned long long bad, events, acked, reads, elections, conflicts;
+    long long failover_us; /* the longest */
+};
+
+static void add(struct total *t, const struct total *more)
+{
+    t->bad += more->bad;
+    t->events += more->events;
+    t->acked += more->acked;
+    t->reads += more->reads;
+    t->elections += more->elections;
+    t->conflicts += more->conflicts;
+    if (more->failover_us > t->failover_us)
+        t->failover_us = more->failover_us;
+}
+
+static void run_one(const struct arguments *a, const struct shape *shape,
+                    unsigned long long seed, struct total *total)
 {
     struct sim_result r;
     snprintf(running, sizeof(running),
              "# a check aborted; rerun: make sim SEED=%llu SHAPE=%s "
              "REPLICA=%s V=1\nnot ok - aborted\n",
              seed, shape->name, a->replica);
-    sim_run(strcmp(a->replica, "shard") == 0 ? &sim_replica_shard
-                                             : &sim_replica_raft,
-            shape, seed, a->verbose, &r);
-    total->events += r.events;
-    total->acked += r.acked;
-    total->reads += r.reads;
-    total->elections += r.elections;
+    if (is_site(a))
+        site_run(&shape->site, seed, a->loud, &r);
+    else
+        sim_run(strcmp(a->replica, "shard") == 0 ? &sim_replica_shard
+                                                 : &sim_replica_raft,
+                &shape->group, seed, a->loud > 0, &r);
+    add(total, &(struct total){.bad = !r.ok,
+                               .events = r.events,
+                               .acked = r.acked,
+                               .reads = r.reads,
+                               .elections = r.elections,
+                               .conflicts = r.conflicts,
+                               .failover_us = r.failover_us});
     if (!r.ok)
         printf("# seed %llu of %s: %s\n# rerun: make sim SEED=%llu SHAPE=%s "
                "REPLICA=%s V=1\n",
                seed, shape->name, r.text, seed, shape->name, a->replica);
-    return r.ok;
+}
+
+/* Every `jobs`-th seed. */
+static struct total run_part(const struct arguments *a,
+                             const struct shape *shape, unsigned long long n,
+                             unsigned part)
+{
+    struct total t = {0};
+    for (unsigned long long i = part; i < n; i += a->jobs) {
+        run_one(a, shape, a->from + i, &t);
+        if (a->canary && t.bad > 0)
+            break;
+    }
+    return t;
+}
+
+/* A process for each part; their totals come through pipes. One that ends
+ * without has said why. */
+static struct total run_parts(const struct arguments *a,
+                              const struct shape *shape, unsigned long long n)
+{
+    int pipes[256];
+    pid_t children[256];
+    fflush(stdout);
+    for (unsigned i = 0; i < a->jobs; i++) {
+        int ends[2];
+        CHECK(pipe(ends) == 0);
+        children[i] = fork();
+        CHECK(children[i] >= 0);
+        if (children[i] == 0) {
+            struct total t = run_part(a, shape, n, i);
+            fflush(stdout);
+            _exit(write(ends[1], &t, sizeof(t)) == sizeof(t) ? 0 : 1);
+        }
+        close(ends[1]);
+        pipes[i] = ends[0];
+    }
+    struct total all = {0};
+    for (unsigned i = 0; i < a->jobs; i++) {
+        struct total t;
+        if (read(pipes[i], &t, sizeof(t)) == sizeof(t))
+            add(&all, &t);
+        else
+            all.bad++;
+        close(pipes[i]);
+        waitpid(children[i], NULL, 0);
+    }
+    return all;
 }
 
 static double seconds(void)
@@ -131,36 +245,35 @@ static double seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static unsigned long long seeds_of(const struct arguments *a, size_t shape)
+static unsigned long long seeds_of(const struct arguments *a,
+                                   const struct shape *shape)
 {
     if (a->one || a->shape != NULL || a->canary)
         return a->seeds;
-    return (a->seeds * share[shape] + 99) / 100;
+    return (a->seeds * shape->share + 99) / 100;
 }
 
 /* Runs the shape's seeds; the number of violations. */
-static unsigned run_shape(const struct arguments *a, size_t i, unsigned nr)
+static unsigned long long run_shape(const struct arguments *a,
+                                    const struct shape *shape, unsigned nr)
 {
-    const struct sim_shape *shape = &shapes[i];
-    struct sim_result total = {.ok = true};
-    unsigned bad = 0;
-    unsigned long long n = seeds_of(a, i);
-    unsigned long long done = 0;
+    unsigned long long n = seeds_of(a, shape);
     double start = seconds();
-    for (; done < n && !(a->canary && bad > 0); done++)
-        bad += !run_one(a, shape, a->from + done, &total);
+    struct total t =
+        a->jobs == 1 ? run_part(a, shape, n, 0) : run_parts(a, shape, n);
     if (a->canary)
-        return bad;
+        return t.bad;
     double took = seconds() - start;
     printf("%s %u - %s %s: seeds %llu to %llu (%llu events, %llu acks, %llu "
-           "reads, %llu elections, %.0f seeds/s)\n",
-           bad == 0 ? "ok" : "not ok", nr, a->replica, shape->name, a->from,
-           a->from + n - 1, (unsigned long long)total.events,
-           (unsigned long long)total.acked, (unsigned long long)total.reads,
-           (unsigned long long)total.elections,
-           took > 0 ? (double)n / took : 0.0);
+           "reads, %llu elections",
+           t.bad == 0 ? "ok" : "not ok", nr, a->replica, shape->name, a->from,
+           a->from + n - 1, t.events, t.acked, t.reads, t.elections);
+    if (is_site(a))
+        printf(", %llu conflicts, longest failover %.2f s", t.conflicts,
+               (double)t.failover_us / 1e6);
+    printf(", %.0f seeds/s)\n", took > 0 ? (double)n / took : 0.0);
     fflush(stdout);
-    return bad;
+    return t.bad;
 }
 
 int main(int argc, char **argv)
@@ -168,12 +281,14 @@ int main(int argc, char **argv)
     struct arguments a = parse(argc, argv);
     signal(SIGABRT, on_abort);
     signal(SIGSEGV, on_abort);
-    unsigned bad = 0;
+    const struct shape *shapes = is_site(&a) ? site_shapes : group_shapes;
+    size_t n = is_site(&a) ? ARRAY_LEN(site_shapes) : ARRAY_LEN(group_shapes);
+    unsigned long long bad = 0;
     unsigned nr = 0;
-    for (size_t i = 0; i < ARRAY_LEN(shapes); i++) {
+    for (size_t i = 0; i < n; i++) {
         if (a.shape != NULL && strcmp(a.shape, shapes[i].name) != 0)
             continue;
-        bad += run_shape(&a, i, ++nr);
+        bad += run_shape(&a, &shapes[i], ++nr);
         if (a.canary && bad > 0)
             return 0;
     }

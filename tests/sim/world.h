@@ -31,6 +31,8 @@ struct sim_result {
     uint64_t acked;
     uint64_t reads;
     uint64_t elections;
+    uint64_t conflicts; /* sites: entries of the conflict feed */
+    usec_t failover_us; /* sites: the longest, or 0 */
 };
 
 void sim_run(const struct sim_replica_ops *ops, const struct sim_shape *shape,

@@ -73,9 +73,8 @@ struct hist_ack {
 /* An entry of a conflict feed, as it is read in the end. */
 struct hist_conflict {
     uint16_t shard;
-    uint32_t epoch; /* of the entry that was lost, and its LSN */
-    uint64_t lsn;
-    uint64_t op; /* the write it holds */
+    struct hist_place at; /* of the entry that was lost */
+    uint64_t version;     /* the write whose text it holds; 0: a delete */
 };
 
 /* What the account promises from `from_us` on: the weakest of what was in force

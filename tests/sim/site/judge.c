@@ -64,28 +64,35 @@ bool judge_survival(const struct history *h, char why[JUDGE_TEXT_MAX])
     return true;
 }
 
-/* The entry that a conflict tells of: the one that its operation left at that
- * LSN in that epoch. */
-static const struct hist_entry *conflict_entry(const struct history *h,
-                                               const struct hist_conflict *c)
-{
-    for (size_t i = 0; i < h->n_entries; i++) {
-        const struct hist_entry *e = &h->entries[i];
-        if (e->shard == c->shard && e->at.lsn == c->lsn && e->op == c->op &&
-            RAFT_TERM_EPOCH(e->at.term) == c->epoch && !e->delivery)
-            return e;
-    }
-    return NULL;
-}
-
 static bool in_feed(const struct history *h, const struct hist_entry *e)
 {
     for (size_t i = 0; i < h->n_conflicts; i++) {
         const struct hist_conflict *c = &h->conflicts[i];
-        if (c->shard == e->shard && c->lsn == e->at.lsn && c->op == e->op &&
-            c->epoch == RAFT_TERM_EPOCH(e->at.term))
+        if (c->shard == e->shard && c->at.lsn == e->at.lsn &&
+            c->at.term == e->at.term)
             return true;
     }
+    return false;
+}
+
+/* What it holds is what that entry wrote. */
+static bool tells_of(const struct history *h, const struct hist_conflict *c,
+                     const struct hist_entry *e)
+{
+    if (e == NULL || !e->data || e->delivery || e->op == 0)
+        return false;
+    bool deletes = h->ops[e->op - 1].kind == LINEAR_DELETE;
+    return c->version == (deletes ? 0 : e->op);
+}
+
+static bool is_twice(const struct history *h, size_t i)
+{
+    const struct hist_conflict *c = &h->conflicts[i];
+    for (size_t k = 0; k < i; k++)
+        if (h->conflicts[k].shard == c->shard &&
+            h->conflicts[k].at.lsn == c->at.lsn &&
+            h->conflicts[k].at.term == c->at.term)
+            return true;
     return false;
 }
 
@@ -93,26 +100,18 @@ static bool feed_is_true(const struct history *h, char why[JUDGE_TEXT_MAX])
 {
     for (size_t i = 0; i < h->n_conflicts; i++) {
         const struct hist_conflict *c = &h->conflicts[i];
-        const struct hist_entry *e = conflict_entry(h, c);
-        if (e == NULL)
+        const char *wrong = NULL;
+        if (!tells_of(h, c, history_at(h, c->shard, c->at)))
+            wrong = "was never logged";
+        else if (history_survived(h, c->shard, c->at))
+            wrong = "was not lost";
+        else if (is_twice(h, i))
+            wrong = "is there twice";
+        if (wrong != NULL)
             return bad(why,
                        "conflict feed: operation %" PRIu64 " at %u/%" PRIu64
-                       " of epoch %u was never logged",
-                       c->op, c->shard, c->lsn, c->epoch);
-        if (history_survived(h, e->shard, e->at))
-            return bad(why,
-                       "conflict feed: operation %" PRIu64 " at %u/%" PRIu64
-                       " of epoch %u was not lost",
-                       c->op, c->shard, c->lsn, c->epoch);
-        for (size_t k = 0; k < i; k++) {
-            const struct hist_conflict *d = &h->conflicts[k];
-            if (d->shard == c->shard && d->lsn == c->lsn &&
-                d->epoch == c->epoch && d->op == c->op)
-                return bad(why,
-                           "conflict feed: operation %" PRIu64 " at %u/%" PRIu64
-                           " of epoch %u is there twice",
-                           c->op, c->shard, c->lsn, c->epoch);
-        }
+                       " of term %" PRIx64 " %s",
+                       c->version, c->shard, c->at.lsn, c->at.term, wrong);
     }
     return true;
 }
@@ -336,6 +335,12 @@ static bool session_write(const struct history *h, const struct hist_op *op,
     return true;
 }
 
+/* A bounded read need not have what its session saw. */
+static bool keeps_session(enum consistency_level level)
+{
+    return level == CONSISTENCY_STRONG || level == CONSISTENCY_SESSION;
+}
+
 /* A session is one call after the other, so that the order of its calls is the
  * order of its answers. */
 bool judge_sessions(const struct history *h, char why[JUDGE_TEXT_MAX])
@@ -350,8 +355,7 @@ bool judge_sessions(const struct history *h, char why[JUDGE_TEXT_MAX])
             ok = session_write(h, op, m, why);
             m->wrote = op->at;
             m->wrote_op = i + 1;
-        } else if (is_read(op) && level_of(h, op) <= CONSISTENCY_SESSION &&
-                   op->level != CONSISTENCY_BOUNDED) {
+        } else if (is_read(op) && keeps_session(level_of(h, op))) {
             ok = session_read(h, op, m, why);
             m->read = op->at;
             m->read_op = i + 1;

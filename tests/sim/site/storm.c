@@ -1,0 +1,349 @@
+/* Which faults a seed has, when they strike, and how they end. */
+#include <stdio.h>
+
+#include "node/base/check.h"
+#include "node/base/err.h"
+#include "tests/sim/site/site_impl.h"
+
+/* Each fault is in about half of the seeds, so that seeds differ in kind. */
+static bool toss(struct site *s)
+{
+    return prng_one_in(&s->prng, 2);
+}
+
+static void choose_regions(struct site *s)
+{
+    struct site_swarm *w = &s->swarm;
+    w->region_kill = toss(s);
+    w->region_pause = prng_one_in(&s->prng, 3);
+    w->region_cut = toss(s);
+    w->region_one_way = prng_one_in(&s->prng, 3);
+    w->region_slow = toss(s);
+    w->quick_return = prng_one_in(&s->prng, 3);
+    w->failback = toss(s);
+}
+
+void site_swarm_choose(struct site *s)
+{
+    struct site_swarm *w = &s->swarm;
+    w->loss_permille = toss(s) ? (uint32_t)prng_below(&s->prng, 80) : 0;
+    w->dup_permille = toss(s) ? (uint32_t)prng_below(&s->prng, 100) : 0;
+    w->reorder = toss(s);
+    w->jitter_us = (usec_t)prng_range(&s->prng, 100,
+                                      prng_one_in(&s->prng, 6) ? 100000 : 5000);
+    w->fault_every_ms = (uint32_t)prng_range(&s->prng, 300, 2500);
+    w->crash = toss(s);
+    w->pause = toss(s);
+    w->isolate = toss(s);
+    w->one_way = toss(s);
+    w->cut_link = toss(s);
+    w->slow_disk = toss(s);
+    w->hang_disk = prng_one_in(&s->prng, 3);
+    w->transfer = prng_one_in(&s->prng, 4);
+    w->flush = toss(s);
+    w->drift = toss(s);
+    w->set_level = prng_one_in(&s->prng, 3);
+    w->set_priority = prng_one_in(&s->prng, 3);
+    w->move = toss(s);
+    choose_regions(s);
+    for (uint32_t a = 1; a <= s->shape.regions; a++)
+        for (uint32_t b = 1; b < a; b++)
+            s->wan_us[a][b] = s->wan_us[b][a] =
+                (usec_t)prng_range(&s->prng, 1000, 60000);
+}
+
+void site_swarm_print(const struct site *s)
+{
+    const struct site_swarm *w = &s->swarm;
+    printf("# seed %llu %s: loss=%u dup=%u reorder=%d jitter=%lldus every=%ums "
+           "crash=%d pause=%d isolate=%d one-way=%d link=%d slow-disk=%d "
+           "hang=%d region-kill=%d region-pause=%d region-cut=%d "
+           "region-one-way=%d region-slow=%d transfer=%d flush=%d drift=%d "
+           "levels=%d priority=%d move=%d failback=%d quick=%d drill=%s\n",
+           (unsigned long long)s->seed, s->shape.name, w->loss_permille,
+           w->dup_permille, w->reorder, (long long)w->jitter_us,
+           w->fault_every_ms, w->crash, w->pause, w->isolate, w->one_way,
+           w->cut_link, w->slow_disk, w->hang_disk, w->region_kill,
+           w->region_pause, w->region_cut, w->region_one_way, w->region_slow,
+           w->transfer, w->flush, w->drift, w->set_level, w->set_priority,
+           w->move, w->failback, w->quick_return,
+           site_drill_name(s->drill.kind));
+}
+
+/* ---- how faults end ---------------------------------------------------------
+ */
+
+enum undo { UNDO_NODE, UNDO_REGION, UNDO_WIRE, UNDO_SLOW, UNDO_DISK };
+
+static void later(struct site *s, uint64_t min_ms, uint64_t max_ms,
+                  struct sim_event ev)
+{
+    usec_t wait = (usec_t)prng_range(&s->prng, min_ms * 1000, max_ms * 1000);
+    site_schedule(s, s->now_us + wait, ev);
+}
+
+static void undo_later(struct site *s, enum undo what, raft_id who,
+                       uint64_t min_ms, uint64_t max_ms)
+{
+    later(s, min_ms, max_ms,
+          (struct sim_event){.type = SITE_UNDO, .from = what, .node = who});
+}
+
+static void undo_region(struct site *s, raft_region region)
+{
+    if (s->lost == region)
+        s->lost = 0;
+    for (raft_id i = 1; i <= s->n_nodes; i++) {
+        struct site_node *n = &s->nodes[i];
+        if (n->region != region)
+            continue;
+        if (!n->up)
+            site_node_start(n);
+        else
+            site_node_resume(n);
+    }
+    site_cut_region(s, region, true, true, false);
+    site_say(s, "region %u is back", region);
+}
+
+void site_storm_undo(struct site *s, const struct sim_event *ev)
+{
+    if (s->healed)
+        return; /* healed as a whole; what the drill does is its own */
+    struct site_node *n = &s->nodes[ev->node];
+    switch ((enum undo)ev->from) {
+    case UNDO_NODE:
+        if (s->lost == n->region)
+            break;
+        if (!n->up)
+            site_node_start(n);
+        else
+            site_node_resume(n);
+        break;
+    case UNDO_REGION:
+        undo_region(s, (raft_region)ev->node);
+        break;
+    case UNDO_WIRE:
+        if (s->lost == 0)
+            site_heal_wire(s);
+        break;
+    case UNDO_SLOW:
+        s->slow_us[ev->node] = 0;
+        break;
+    case UNDO_DISK:
+        site_drive_hang(n, false);
+        break;
+    }
+}
+
+/* ---- single faults ----------------------------------------------------------
+ */
+
+static raft_id any(struct site *s)
+{
+    return (raft_id)(1 + prng_below(&s->prng, s->n_nodes));
+}
+
+static void crash(struct site *s)
+{
+    raft_id id = any(s);
+    site_node_crash(&s->nodes[id]);
+    undo_later(s, UNDO_NODE, id, 1, toss(s) ? 30 : 3000);
+}
+
+static void pause_node(struct site *s)
+{
+    raft_id id = any(s);
+    site_node_pause(&s->nodes[id]);
+    undo_later(s, UNDO_NODE, id, 10, 2500);
+}
+
+static void isolate(struct site *s)
+{
+    raft_id id = any(s);
+    site_say(s, "n%u is cut off", id);
+    for (raft_id i = 1; i <= s->n_nodes; i++) {
+        site_cut(s, id, i, true);
+        site_cut(s, i, id, true);
+    }
+    undo_later(s, UNDO_WIRE, 0, 100, 3000);
+}
+
+static void one_way(struct site *s)
+{
+    raft_id from = any(s);
+    site_say(s, "n%u is not heard by some", from);
+    for (raft_id to = 1; to <= s->n_nodes; to++)
+        if (toss(s))
+            site_cut(s, from, to, true);
+    undo_later(s, UNDO_WIRE, 0, 100, 3000);
+}
+
+static void cut_link(struct site *s)
+{
+    raft_id a = any(s), b = any(s);
+    site_say(s, "no link between n%u and n%u", a, b);
+    site_cut(s, a, b, true);
+    site_cut(s, b, a, true);
+    undo_later(s, UNDO_WIRE, 0, 100, 3000);
+}
+
+static void slow_disk(struct site *s)
+{
+    struct site_drive *d = &s->nodes[any(s)].drive;
+    d->mean_us = (usec_t)prng_range(&s->prng, 100, toss(s) ? 3000 : 100000);
+}
+
+static void hang_disk(struct site *s)
+{
+    raft_id id = any(s);
+    site_drive_hang(&s->nodes[id], true);
+    undo_later(s, UNDO_DISK, id, 100, 5000);
+}
+
+static void transfer(struct site *s)
+{
+    uint16_t shard = (uint16_t)prng_below(&s->prng, s->n_shards);
+    raft_id leader = site_leader(s, shard);
+    raft_id to = any(s);
+    if (leader == 0 || to == leader)
+        return;
+    struct site_node *n = &s->nodes[leader];
+    site_say(s, "shard %u: n%u hands over to n%u", shard, leader, to);
+    (void)sim_replica_shard.transfer(n->replicas[shard].replica,
+                                     site_local_us(n), to);
+    site_node_after(n, shard);
+}
+
+static void flush(struct site *s)
+{
+    struct site_node *n = &s->nodes[any(s)];
+    uint16_t shard = (uint16_t)prng_below(&s->prng, s->n_shards);
+    if (!site_node_up(n))
+        return;
+    sim_replica_shard.compact(n->replicas[shard].replica, site_local_us(n), 0);
+    site_node_after(n, shard);
+}
+
+/* ---- regions ----------------------------------------------------------------
+ */
+
+/* The write region more often than another. */
+static raft_region any_region(struct site *s)
+{
+    raft_id leader = site_leader(s, 1);
+    if (leader != 0 && toss(s))
+        return s->nodes[leader].region;
+    return (raft_region)(1 + prng_below(&s->prng, s->shape.regions));
+}
+
+static bool lose_region(struct site *s, raft_region *region_out,
+                        const char *how)
+{
+    if (s->lost != 0)
+        return false;
+    *region_out = s->lost = any_region(s);
+    site_say(s, "region %u %s", s->lost, how);
+    undo_later(s, UNDO_REGION, s->lost, 300,
+               s->swarm.quick_return ? 1500 : 6000);
+    return true;
+}
+
+static void region_kill(struct site *s)
+{
+    raft_region r;
+    if (!lose_region(s, &r, "is killed"))
+        return;
+    for (raft_id i = 1; i <= s->n_nodes; i++)
+        if (s->nodes[i].region == r)
+            site_node_crash(&s->nodes[i]);
+}
+
+static void region_pause(struct site *s)
+{
+    raft_region r;
+    if (!lose_region(s, &r, "stands still"))
+        return;
+    for (raft_id i = 1; i <= s->n_nodes; i++)
+        if (s->nodes[i].region == r)
+            site_node_pause(&s->nodes[i]);
+}
+
+static void region_cut(struct site *s)
+{
+    raft_region r;
+    if (lose_region(s, &r, "is cut off"))
+        site_cut_region(s, r, true, true, true);
+}
+
+static void region_one_way(struct site *s)
+{
+    raft_region r;
+    bool out = toss(s);
+    if (lose_region(s, &r, out ? "is not heard" : "hears nobody"))
+        site_cut_region(s, r, out, !out, true);
+}
+
+static void region_slow(struct site *s)
+{
+    raft_region r = any_region(s);
+    s->slow_us[r] = (usec_t)prng_range(&s->prng, 10000, 150000);
+    site_say(s, "region %u is slow", r);
+    undo_later(s, UNDO_SLOW, r, 500, 6000);
+}
+
+/* ---- the schedule -----------------------------------------------------------
+ */
+
+void site_storm_strike(struct site *s)
+{
+    const struct site_swarm *w = &s->swarm;
+    const struct {
+        bool on;
+        void (*strike)(struct site *s);
+    } faults[] = {
+        {w->crash, crash},
+        {w->pause, pause_node},
+        {w->isolate, isolate},
+        {w->one_way, one_way},
+        {w->cut_link, cut_link},
+        {w->slow_disk, slow_disk},
+        {w->hang_disk, hang_disk},
+        {w->transfer, transfer},
+        {w->flush, flush},
+        {w->region_kill, region_kill},
+        {w->region_pause, region_pause},
+        {w->region_cut, region_cut},
+        {w->region_one_way, region_one_way},
+        {w->region_slow, region_slow},
+    };
+    if (s->healed)
+        return;
+    size_t i = (size_t)prng_below(&s->prng, ARRAY_LEN(faults));
+    if (faults[i].on)
+        faults[i].strike(s);
+    later(s, 10, w->fault_every_ms, (struct sim_event){.type = SITE_FAULT});
+}
+
+void site_storm_heal(struct site *s)
+{
+    site_say(s, "all is healed");
+    s->healed = true;
+    s->lost = 0;
+    s->swarm.reorder = false;
+    if (s->swarm.jitter_us > 5 * USEC_PER_MS)
+        s->swarm.jitter_us = 5 * USEC_PER_MS;
+    site_heal_wire(s);
+    for (uint32_t r = 1; r <= s->shape.regions; r++)
+        s->slow_us[r] = 0;
+    for (raft_id i = 1; i <= s->n_nodes; i++) {
+        struct site_node *n = &s->nodes[i];
+        if (n->drive.mean_us > 3 * USEC_PER_MS)
+            n->drive.mean_us = 3 * USEC_PER_MS;
+        site_drive_hang(n, false);
+        if (!n->up)
+            site_node_start(n);
+        else
+            site_node_resume(n);
+    }
+}
