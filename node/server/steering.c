@@ -129,10 +129,9 @@ void steering_group(struct steering *s, const struct catalog_group *g)
     }
     s->record = r;
     s->known = true;
-    s->next_us = 0;
     if (s->worker->cosmos != NULL)
         show_account(s);
-    worker_wake(s->worker);
+    steering_soon(s);
     if (s->worker->governor != NULL)
         governor_record(s->worker->governor, &r);
 }
@@ -142,9 +141,15 @@ void steering_take_news(struct steering *s, const struct steering_news *news)
     bool shown = news->isolated != s->news.isolated ||
                  strcmp(news->reason, s->news.reason) != 0;
     s->news = *news;
-    s->next_us = 0;
+    steering_soon(s);
     if (shown)
         show_account(s);
+}
+
+void steering_soon(struct steering *s)
+{
+    s->next_us = 0;
+    worker_wake(s->worker);
 }
 
 void steering_turn(struct steering *s, usec_t now)
@@ -153,10 +158,12 @@ void steering_turn(struct steering *s, usec_t now)
         return;
     s->next_us = now + STEER_EVERY_US;
     struct worker *w = s->worker;
+    struct steer_health health = s->news.health;
+    health.self_ill |= w->draining;
     for (uint32_t i = 0; i < w->replica_count; i++) {
         struct replica *r = &w->replicas[i];
         if (s->known)
-            steer_shard(&r->steer, now, &s->record, &s->news.health,
+            steer_shard(&r->steer, now, &s->record, &health,
                         w->node->config->id, r->shard);
         post(s, r, now);
     }

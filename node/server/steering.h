@@ -53,6 +53,8 @@ void steering_init(struct steering *s, struct worker *w);
 void steering_group(struct steering *s, const struct catalog_group *g);
 /* From the governor; `news` is copied. On the worker's own thread. */
 void steering_take_news(struct steering *s, const struct steering_news *news);
+/* At the end of this turn, whether or not it is due. */
+void steering_soon(struct steering *s);
 /* Once a turn: looks at the replicas when that is due. */
 void steering_turn(struct steering *s, usec_t now);
 

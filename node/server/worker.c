@@ -397,38 +397,11 @@ static void on_drained(struct http_front *f, void *user)
     signal_set(&((struct worker *)user)->drained);
 }
 
-/* Gives a led shard to the voter that is best placed: reachable, and with the
- * most of the log. */
-static void hand_over(struct replica *r)
-{
-    const struct raft *raft = shard_raft(r->shard);
-    if (raft_role(raft) != RAFT_LEADER)
-        return;
-    const struct raft_config *c = raft_config(raft);
-    raft_id best = 0;
-    uint64_t best_match = 0;
-    for (uint32_t i = 0; i < c->n; i++) {
-        struct raft_peer_info info;
-        if (c->members[i].id == r->worker->node->config->id ||
-            !c->members[i].voter ||
-            raft_peer(raft, c->members[i].id, &info) != ERR_OK ||
-            !info.reachable)
-            continue;
-        if (best == 0 || info.match_lsn > best_match) {
-            best = c->members[i].id;
-            best_match = info.match_lsn;
-        }
-    }
-    if (best != 0)
-        (void)shard_transfer(r->shard, clock_mono_us(), best);
-}
-
 static void drain(struct worker *w, void *arg)
 {
     (void)arg;
     w->draining = true;
-    for (uint32_t i = 0; i < w->replica_count; i++)
-        hand_over(&w->replicas[i]);
+    steering_soon(&w->steering); /* hands over what it leads */
     http_front_drain(w->front,
                      (usec_t)w->node->config->timeouts.drain_ms * USEC_PER_MS,
                      on_drained, w);
