@@ -48,6 +48,36 @@ export async function isReady(cluster, node) {
   }
 }
 
+/** A request to a node's admin listener, with the administrator's certificate:
+ *  { status, json }. */
+export function admin(cluster, node, method, target, body) {
+  const url = new URL(node.admin);
+  const secret = (name) => readFileSync(path.join(cluster.dir, name));
+  return new Promise((resolve, reject) => {
+    const request = https.request(
+      { host: url.hostname, port: url.port, method, path: target, ca: cluster.ca, cert: secret("admin.pem"),
+        key: secret("admin.key"), agent: false, timeout: 10_000 },
+      (response) => {
+        let text = "";
+        response.on("data", (part) => (text += part));
+        response.on("error", reject);
+        response.on("end", () => resolve({ status: response.statusCode, json: text === "" ? undefined : JSON.parse(text) }));
+      });
+    request.on("timeout", () => request.destroy(new Error(`${node.name}: no answer to ${method} ${target}`)));
+    request.on("error", reject);
+    request.end(body === undefined ? undefined : JSON.stringify(body));
+  });
+}
+
+/** Impairs links: tells every node, each applies what concerns its ends. */
+export async function impair(cluster, fault) {
+  const answers = await Promise.all(cluster.nodes.map((node) => admin(cluster, node, "POST", "/faults/links", fault)));
+  for (const { status, json } of answers) assert.equal(status, 200, JSON.stringify(json));
+  return answers.reduce((sum, { json }) => sum + json.applied, 0);
+}
+export const heal = (cluster) =>
+  Promise.all(cluster.nodes.map((node) => admin(cluster, node, "DELETE", "/faults/links")));
+
 /** What `bastide status` says: node name -> status; dead nodes are missing. */
 export async function statusOf(cluster) {
   const { stdout } = await run(["status", "--dir", cluster.dir, "-o", "json"]);
