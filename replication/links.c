@@ -7,8 +7,11 @@
  */
 #include "replication/links.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 #include <uthash.h>
 
 #include "node/base/check.h"
@@ -59,7 +62,9 @@ struct link {
     uint64_t written;  /* bytes queued on `chan` or waiting in `line` */
     struct impairment out, in;
     struct delay_line line; /* frames that wait for their time */
-    ev_timer impaired;      /* when the first of them is due */
+    int alarm_fd;           /* a timer of the kernel's; -1 until needed */
+    usec_t alarm_us;        /* what it is set to */
+    ev_io alarm;            /* the first of them is due */
     struct pending *pending;
     struct transfer *transfers;
     ev_timer timer;
@@ -210,20 +215,44 @@ static bool is_cut(const struct link *l)
     return l->out.cut || l->in.cut;
 }
 
+/* Distances are imitated to a fraction of a millisecond, which the loop's own
+ * timers are too coarse for. */
+static int alarm_open(struct link *l)
+{
+    if (l->alarm_fd >= 0)
+        return ERR_OK;
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (fd < 0)
+        return err_from_errno(errno);
+    l->alarm_fd = fd;
+    l->alarm_us = USEC_NEVER;
+    ev_io_set(&l->alarm, fd, EV_READ);
+    ev_io_start(chan_loop_ev(l->links->cl), &l->alarm);
+    return ERR_OK;
+}
+
+static void alarm_close(struct link *l)
+{
+    ev_io_stop(chan_loop_ev(l->links->cl), &l->alarm);
+    if (l->alarm_fd >= 0)
+        close(l->alarm_fd);
+    l->alarm_fd = -1;
+}
+
 /* Wakes when the first waiting frame is due; while the way out is cut, none is.
  */
-static void arm_impaired(struct link *l)
+static void alarm_set(struct link *l)
 {
-    struct ev_loop *ev = chan_loop_ev(l->links->cl);
-    if (ev_is_active(&l->impaired))
-        return; /* the first stays the first */
-    usec_t due = delay_line_next(&l->line);
-    if (due == USEC_NEVER || l->out.cut)
+    usec_t due = l->out.cut ? USEC_NEVER : delay_line_next(&l->line);
+    if (l->alarm_fd < 0 || due == l->alarm_us)
         return;
-    usec_t wait = due - clock_mono_us();
-    double delay = wait > 0 ? (double)wait / 1e6 : 0.;
-    ev_timer_set(&l->impaired, delay + (ev_time() - ev_now(ev)), 0.);
-    ev_timer_start(ev, &l->impaired);
+    struct itimerspec spec = {.it_value = {0, 0}};
+    if (due != USEC_NEVER) {
+        spec.it_value.tv_sec = due / USEC_PER_SEC;
+        spec.it_value.tv_nsec = due % USEC_PER_SEC * 1000;
+    }
+    CHECK(timerfd_settime(l->alarm_fd, TFD_TIMER_ABSTIME, &spec, NULL) == 0);
+    l->alarm_us = due;
 }
 
 static void release(struct link *l, struct bytes frames)
@@ -242,7 +271,7 @@ static int put_delayed(struct link *l, const void *data, size_t len)
 {
     usec_t due = impairment_due(&l->out, clock_mono_us(), &l->links->prng);
     int err = delay_line_put(&l->line, due, data, len);
-    arm_impaired(l);
+    alarm_set(l);
     return err == ERR_LIMIT ? ERR_FULL : err;
 }
 
@@ -809,18 +838,20 @@ static const struct chan_handler link_handler = {
 };
 
 /* What waited is due, or can be read again. */
-static void on_impaired(struct ev_loop *ev, ev_timer *w, int revents)
+static void on_alarm(struct ev_loop *ev, ev_io *w, int revents)
 {
     (void)ev;
-    (void)revents;
     struct link *l = w->data;
     CHECK_OBJ(l, LINK_MAGIC);
-    ev_timer_stop(ev, w); /* fed by links_impair, it may still be active */
+    uint64_t count;
+    if ((revents & EV_READ) != 0 &&
+        read(l->alarm_fd, &count, sizeof(count)) == sizeof(count))
+        l->alarm_us = USEC_NEVER;
     if (l->chan == NULL)
         return;
     if (!l->out.cut)
         release(l, delay_line_due(&l->line, clock_mono_us()));
-    arm_impaired(l);
+    alarm_set(l);
     if (l->peer.state >= PEER_PROVING && buf_len(chan_input(l->chan)) > 0)
         link_on_data(l->chan, l);
 }
@@ -1084,7 +1115,7 @@ static void discard(struct link *l)
     drop_transfers(l);
     close_chan(l, can_say_bye(l, &u), &u);
     ev_timer_stop(chan_loop_ev(links->cl), &l->timer);
-    ev_timer_stop(chan_loop_ev(links->cl), &l->impaired);
+    alarm_close(l);
     link_leave(l);
 }
 
@@ -1145,8 +1176,9 @@ int links_add_peer(struct links *links, links_peer peer, const char *region,
               prng_u64(&links->prng));
     ev_timer_init(&l->timer, on_timer, 0., 0.);
     l->timer.data = l;
-    ev_timer_init(&l->impaired, on_impaired, 0., 0.);
-    l->impaired.data = l;
+    l->alarm_fd = -1;
+    ev_io_init(&l->alarm, on_alarm, -1, EV_READ);
+    l->alarm.data = l;
     delay_line_init(&l->line, LINKS_OUTPUT_MAX);
     links->peers[links->n_peers++] = l;
     step_plain(l, PEER_EVENT_START);
@@ -1322,6 +1354,9 @@ int links_impair(struct links *links, links_peer peer,
         return ERR_NOT_FOUND;
     if (!impairment_ok(direction, impairment))
         return ERR_INVALID;
+    int err = impairment_none(impairment) ? ERR_OK : alarm_open(l);
+    if (err != ERR_OK)
+        return err;
     bool was_cut = is_cut(l);
     *(direction == IMPAIR_OUT ? &l->out : &l->in) = *impairment;
     /* The hello takes its time, too. */
@@ -1334,7 +1369,7 @@ int links_impair(struct links *links, links_peer peer,
     else if (was_cut && l->peer.state == PEER_DIALING)
         dial(l);
     /* The rest may call back, so it is the loop's. */
-    ev_feed_event(chan_loop_ev(links->cl), &l->impaired, EV_TIMER);
+    ev_feed_event(chan_loop_ev(links->cl), &l->alarm, EV_CUSTOM);
     return ERR_OK;
 }
 

@@ -185,7 +185,8 @@ int links_snapshot_ack(struct links *links, links_peer to,
 
 /* Replaces the impairment of one direction, from now on. What waits already
  * keeps its time and its order; what a cut held back is due when it heals.
- * ERR_INVALID: impairment_ok says no. ERR_NOT_FOUND. */
+ * ERR_INVALID: impairment_ok says no. ERR_NOT_FOUND. ERR_IO: no descriptor for
+ * a timer. */
 int links_impair(struct links *links, links_peer peer,
                  enum impair_direction direction,
                  const struct impairment *impairment);
