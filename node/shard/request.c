@@ -515,6 +515,7 @@ static void submit_refused(struct shard *s, usec_t now,
 {
     req->lsn = next_lsn(s) - 1;
     req->refused_term = raft_term(s->raft);
+    req->result.err = err;
     req->result.lsn = req->lsn; /* what the refusal rests on */
     if (raft_term_at(s->raft, req->lsn, &req->result.term) != ERR_OK)
         req->result.term = req->refused_term; /* of this turn */
