@@ -67,7 +67,8 @@ struct hist_ack {
     uint16_t shard;
     struct hist_place at;
     uint32_t node;
-    uint32_t region;
+    uint32_t region; /* on whose word; 0: a majority of all voters has it */
+    uint32_t epoch;  /* of the rule by which it was */
 };
 
 /* An entry of a conflict feed, as it is read in the end. */

@@ -46,8 +46,28 @@ static enum consistency_level write_level(const struct history *h,
 /* ---- what is kept -----------------------------------------------------------
  */
 
+/* Whoever is told that nothing was done can count on it. */
+static bool refusals_hold(const struct history *h, char why[JUDGE_TEXT_MAX])
+{
+    for (size_t i = 0; i < h->n_entries; i++) {
+        const struct hist_entry *e = &h->entries[i];
+        if (e->op == 0 || e->delivery || !history_survived(h, e->shard, e->at))
+            continue;
+        const struct hist_op *op = &h->ops[e->op - 1];
+        if (op->answered_us != HIST_NEVER && op->result != ERR_OK)
+            return bad(why,
+                       "operation %" PRIu64 " took effect at %u/%" PRIu64
+                       " of term %" PRIx64 ", though it was answered %s",
+                       e->op, e->shard, e->at.lsn, e->at.term,
+                       err_name(op->result));
+    }
+    return true;
+}
+
 bool judge_survival(const struct history *h, char why[JUDGE_TEXT_MAX])
 {
+    if (!refusals_hold(h, why))
+        return false;
     for (size_t i = 0; i < h->n_ops; i++) {
         const struct hist_op *op = &h->ops[i];
         if (!history_is_write(op) || !history_done(op) ||
@@ -181,6 +201,14 @@ static bool next_strong(const struct history *h, size_t *at,
     return false;
 }
 
+/* Refused: nothing was done, which judge_survival checks. */
+static bool is_refused(const struct hist_op *op)
+{
+    return op->answered_us != HIST_NEVER && op->result != ERR_OK &&
+           op->result != ERR_EXISTS && op->result != ERR_NOT_FOUND &&
+           op->result != ERR_PRECONDITION;
+}
+
 /* What a time saw of a document. Writes that reach over its edges may have come
  * at any moment of it, or not; reads that do say nothing. */
 static size_t collect(const struct history *h, uint16_t shard, uint32_t key,
@@ -189,7 +217,8 @@ static size_t collect(const struct history *h, uint16_t shard, uint32_t key,
     size_t n = 0;
     for (size_t i = 0; i < h->n_ops; i++) {
         const struct hist_op *op = &h->ops[i];
-        if (op->shard != shard || op->key != key || op->called_us >= t->to_us)
+        if (op->shard != shard || op->key != key || op->called_us >= t->to_us ||
+            is_refused(op))
             continue;
         if (op->answered_us != HIST_NEVER && op->answered_us < t->from_us)
             continue; /* in the first state, or not */
@@ -368,6 +397,8 @@ bool judge_sessions(const struct history *h, char why[JUDGE_TEXT_MAX])
 /* ---- bounded staleness ------------------------------------------------------
  */
 
+#define LEAST_BOUND_US USEC_PER_SEC
+
 static int by_answer(const void *a, const void *b)
 {
     const struct hist_op *x = *(const struct hist_op *const *)a;
@@ -396,6 +427,11 @@ static bool fresh(const struct history *h, const struct hist_op *read,
 {
     struct hist_promise p =
         history_promised(h, read->called_us, read->answered_us);
+    /* Of another account one may ask for it, too: by the least bound. */
+    if (p.level != CONSISTENCY_BOUNDED)
+        p.max_entries = UINT64_MAX;
+    if (p.max_us < LEAST_BOUND_US)
+        p.max_us = LEAST_BOUND_US;
     struct hist_place at = history_branch(h, read->shard, read->at);
     uint64_t lacks = 0;
     for (size_t i = 0; i < n && writes[i]->answered < read->called; i++) {
@@ -440,31 +476,19 @@ bool judge_staleness(const struct history *h, char why[JUDGE_TEXT_MAX])
 
 bool judge_one_region(const struct history *h, char why[JUDGE_TEXT_MAX])
 {
-    struct {
-        uint32_t epoch, region;
-    } seen[HIST_SHARDS_MAX] = {0};
-    /* Epochs come in order almost always, but acks of an old leader may be
-     * late: compare each with all before it. */
     for (size_t i = 0; i < h->n_acks; i++) {
         const struct hist_ack *a = &h->acks[i];
-        uint32_t epoch = RAFT_TERM_EPOCH(a->at.term);
-        if (history_promised(h, a->us, a->us).level == CONSISTENCY_STRONG)
-            continue;
-        if (seen[a->shard].region == a->region && seen[a->shard].epoch == epoch)
-            continue;
-        for (size_t k = 0; k < i; k++) {
+        for (size_t k = 0; a->region != 0 && k < i; k++) {
             const struct hist_ack *b = &h->acks[k];
-            if (b->shard == a->shard && b->region != a->region &&
-                RAFT_TERM_EPOCH(b->at.term) == epoch &&
-                history_promised(h, b->us, b->us).level != CONSISTENCY_STRONG)
+            if (b->shard == a->shard && b->region != 0 &&
+                b->region != a->region && b->epoch == a->epoch)
                 return bad(why,
                            "two regions acknowledge in epoch %u of shard %u: "
-                           "n%u at %" PRIu64 " and n%u at %" PRIu64,
-                           epoch, a->shard, b->node, b->at.lsn, a->node,
-                           a->at.lsn);
+                           "%u (n%u at %" PRIu64 ") and %u (n%u at %" PRIu64
+                           ")",
+                           a->epoch, a->shard, b->region, b->node, b->at.lsn,
+                           a->region, a->node, a->at.lsn);
         }
-        seen[a->shard].epoch = epoch;
-        seen[a->shard].region = a->region;
     }
     return true;
 }

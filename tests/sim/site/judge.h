@@ -3,7 +3,8 @@
  * the history alone; tests/sim/selftest gives them good and bad ones by hand.
  *
  *   survival       an acknowledged write is in the committed branch; at a
- *                  weaker level than strong a forced switch may have lost it
+ *                  weaker level than strong a forced switch may have lost it.
+ *                  One that was refused is not
  *   conflicts      what a forced switch lost is in the conflict feed; and the
  *                  feed holds nothing else: only what was logged, did not
  *                  survive, and each once
@@ -14,7 +15,8 @@
  *                  go back, and its writes are in the order it made them
  *   staleness      a bounded read lacks at most K entries, and none that was
  *                  acknowledged T before it was asked for, on the true clock
- *   one_region     at weaker levels one region acknowledges in an epoch
+ *   one_region     in an epoch, what no majority of all has yet is
+ *                  acknowledged on one region's word
  *
  * Answers: true if all is well; else false, with the reason. */
 #ifndef BASTIDE_SIM_SITE_JUDGE_H

@@ -122,15 +122,19 @@ static void env_acked(void *ctx, uint64_t request, uint64_t lsn, uint64_t term,
 {
     (void)request;
     (void)value;
-    (void)committed;
     struct site_replica *r = ctx;
-    if (r->shard != SHARD_META)
-        history_acked(r->node->site->history,
-                      &(struct hist_ack){.us = r->node->site->now_us,
-                                         .shard = r->shard,
-                                         .at = {lsn, term},
-                                         .node = r->node->id,
-                                         .region = r->node->region});
+    if (r->shard == SHARD_META)
+        return;
+    const struct raft *raft = shard_raft(sim_shard(r->replica));
+    struct hist_ack ack = {.us = r->node->site->now_us,
+                           .shard = r->shard,
+                           .at = {lsn, term},
+                           .node = r->node->id};
+    if (!committed) {
+        ack.region = raft_config_committed(raft)->write_region;
+        ack.epoch = raft_config_committed(raft)->epoch;
+    }
+    history_acked(r->node->site->history, &ack);
 }
 
 static void env_answered(void *ctx, uint64_t token,

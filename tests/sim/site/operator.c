@@ -79,11 +79,14 @@ bool site_order_level(struct site *s, const struct consistency_policy *level)
     if (!order(s, n, err, &next))
         return false;
     s->ordered = *level;
+    s->ordered_epoch = next.epoch;
     promise_less(s, level);
     return true;
 }
 
-/* All nodes have the same record and it is settled. Whoever is down or cut off
+/* All nodes have the same record and it is settled. It is the one that was
+ * ordered or came in its place: an order whose outcome is not known may still
+ * be carried out, until its epoch is decided. Whoever is down or cut off
  * still goes by the old one. */
 void site_promise_watch(struct site *s)
 {
@@ -93,7 +96,7 @@ void site_promise_watch(struct site *s)
     for (raft_id i = 1; i <= s->n_nodes; i++) {
         const struct site_node *n = &s->nodes[i];
         if (!site_node_up(n) || !n->has_record || n->proposing ||
-            !n->record.settled ||
+            !n->record.settled || n->record.epoch < s->ordered_epoch ||
             memcmp(&n->record, &first->record, sizeof(n->record)) != 0)
             return;
     }

@@ -91,6 +91,9 @@ static bool node_unwell(struct site *s, const struct site_node *n, char *why,
         return snprintf(why, cap, "epoch %u is not settled", r->epoch);
     if (r->down != 0)
         return snprintf(why, cap, "regions %#x are declared down", r->down);
+    if (r->failback && !r->manual && r->write_region != r->priority[0])
+        return snprintf(why, cap, "region %u has not got its writes back",
+                        r->priority[0]);
     return false;
 }
 

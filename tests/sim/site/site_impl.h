@@ -42,8 +42,9 @@
 /* Changes of leaders in a calm cluster, per shard and run. */
 #define SITE_CALM_ELECTIONS_MAX 4
 
-#define SITE_LEVEL_ACCOUNT CONSISTENCY_STRONG /* a client that does not relax  \
-                                               */
+#define SITE_LEVEL_ACCOUNT                                                     \
+    CONSISTENCY_STRONG /* a client that does not relax                         \
+                        */
 
 enum site_event {
     SITE_DELIVER,
@@ -271,8 +272,8 @@ struct site {
     struct site_version *versions; /* by operation */
     /* The account as it was ordered. */
     struct consistency_policy ordered;
+    uint32_t ordered_epoch;
     bool promise_due;
-    uint32_t settled_epoch;
     uint64_t elections[SITE_SHARDS_MAX];
     uint64_t elections_at[SITE_SHARDS_MAX];
     uint64_t acked, reads;
