@@ -90,7 +90,7 @@ static int state_parse(struct bytes in, struct session_point *point_out)
     if (!take_progress(&in, &version) || version > UINT32_MAX)
         return ERR_MALFORMED;
     if (in.len == 0) { /* `r:lsn` */
-        *point_out = (struct session_point){0, version};
+        *point_out = (struct session_point){0, 0};
         return ERR_OK;
     }
     if (!take_byte(&in, '#') || !take_progress(&in, &lsn))
@@ -100,10 +100,11 @@ static int state_parse(struct bytes in, struct session_point *point_out)
         if (!take_byte(&in, '#') || !take_number(&in, &region) ||
             !take_byte(&in, '=') || !take_progress(&in, &local))
             return ERR_MALFORMED;
-        if (known && region == version)
+        if (region == version)
             lsn = local;
     }
-    *point_out = (struct session_point){(uint32_t)version, lsn};
+    *point_out = known ? (struct session_point){(uint32_t)version, lsn}
+                       : (struct session_point){0, 0};
     return ERR_OK;
 }
 

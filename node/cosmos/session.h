@@ -17,9 +17,10 @@
  * with the SDK's own code; @azure/cosmos 4.10.1, session/VectorSessionToken.)
  *
  * Requests are read leniently: ranges that are not concerned, more regions than
- * we name, the forms of older services (`r:lsn`, `r:-1#lsn`, which count as
- * epoch 0 and so are satisfied by any state). Where an element names its own
- * version as a region, that LSN counts, otherwise the one behind the version.
+ * we name, the forms of other services without a version (`r:lsn`,
+ * `r:-1#lsn`), which say nothing about states of ours. Where an element names
+ * its own version as a region, that LSN counts, otherwise the one behind the
+ * version.
  *
  * A state (epoch, lsn) satisfies a token whose (epoch, lsn) is not larger, the
  * epoch first (protocol section 8.3): a token of a lost epoch never waits.
