@@ -19,6 +19,7 @@
 
 struct packet {
     struct list node;
+    usec_t due_us;
     struct raft_msg msg;
     struct raft_entry *heads;
     struct bytes *payloads; /* owned copies */
@@ -72,9 +73,11 @@ struct cluster {
     uint16_t shard;
     bool no_key;
     size_t memtable_bytes;
-    usec_t now;
+    usec_t now, wan_us;
     struct prng prng;
     struct raft_config config;
+    struct shard_policy policy;
+    bool has_policy;
     struct keyring *keys;
     struct cluster_node nodes[CLUSTER_NODES_MAX + 1];
     struct list links[CLUSTER_NODES_MAX + 1][CLUSTER_NODES_MAX + 1];
@@ -202,6 +205,11 @@ static void packet_free(struct packet *p)
     mem_free(p);
 }
 
+static raft_region region_of(const struct cluster *c, raft_id id)
+{
+    return raft_config_find(&c->config, id)->region;
+}
+
 static void env_send(void *user, struct shard *s, const struct raft_msg *m,
                      const struct raft_entry *heads,
                      struct entry *const *entries)
@@ -214,8 +222,10 @@ static void env_send(void *user, struct shard *s, const struct raft_msg *m,
                   shard_durable(s) <= shard_written(s));
     if (c->cut[m->from][m->to] || c->nodes[m->to].shard == NULL)
         return;
-    list_push_back(&c->links[m->from][m->to],
-                   &packet_new(m, heads, entries)->node);
+    struct packet *p = packet_new(m, heads, entries);
+    p->due_us =
+        c->now + (region_of(c, m->from) != region_of(c, m->to) ? c->wan_us : 0);
+    list_push_back(&c->links[m->from][m->to], &p->node);
 }
 
 static void env_committed(void *user, struct shard *s, const struct entry *e)
@@ -457,6 +467,8 @@ void cluster_start(struct cluster *c, raft_id id)
     n->synced = n->log_len;
     if (!c->no_key)
         shard_set_key(n->shard, CLUSTER_KEY_ID);
+    if (c->has_policy)
+        shard_set_policy(n->shard, c->now, &c->policy);
     for (raft_id other = 1; other <= c->n; other++) {
         if (other == id || c->cut[id][other] || c->nodes[other].shard == NULL)
             continue;
@@ -478,7 +490,8 @@ struct cluster *cluster_new(const struct cluster_options *options)
     prng_seed(&c->prng, options->seed);
     c->commits = mem_zalloc(COMMITS_MAX * sizeof(*c->commits));
     list_init(&c->snapshots);
-    if (options->regions != NULL) {
+    c->wan_us = options->wan_us;
+    if (options->regions != NULL && !options->by_majority) {
         c->config.ack = RAFT_ACK_REGION;
         c->config.write_region = 1;
     }
@@ -531,7 +544,10 @@ static bool deliver_link(struct cluster *c, raft_id from, raft_id to)
     list_init(&batch);
     if (c->held[from][to])
         return false;
-    list_splice(&batch, &c->links[from][to]);
+    struct list *link = &c->links[from][to];
+    while (!list_empty(link) &&
+           LIST_ENTRY(link->next, struct packet, node)->due_us <= c->now)
+        list_push_back(&batch, list_pop_front(link));
     bool any = !list_empty(&batch);
     struct list *node;
     while ((node = list_pop_front(&batch)) != NULL) {
@@ -764,6 +780,15 @@ void cluster_decide(struct cluster *c, raft_id id, uint32_t epoch,
                  0);
 }
 
+void cluster_set_policy(struct cluster *c, const struct shard_policy *policy)
+{
+    c->policy = *policy;
+    c->has_policy = true;
+    for (raft_id id = 1; id <= c->n; id++)
+        if (c->nodes[id].shard != NULL)
+            shard_set_policy(c->nodes[id].shard, c->now, policy);
+}
+
 /* -- faults -----------------------------------------------------------------
  */
 
@@ -794,6 +819,14 @@ void cluster_isolate(struct cluster *c, raft_id id)
 {
     for (raft_id other = 1; other <= c->n; other++)
         link_set(c, id, other, false);
+}
+
+void cluster_cut_region(struct cluster *c, raft_region region)
+{
+    for (raft_id a = 1; a <= c->n; a++)
+        for (raft_id b = 1; b <= c->n; b++)
+            if (region_of(c, a) == region && region_of(c, b) != region)
+                link_set(c, a, b, false);
 }
 
 void cluster_heal(struct cluster *c)

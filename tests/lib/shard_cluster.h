@@ -48,6 +48,8 @@ struct cluster_options {
     /* The region of each node, from node 1 on; writes are then acknowledged by
      * region 1. NULL: one region, and the majority acknowledges. */
     const raft_region *regions;
+    bool by_majority; /* with regions: the majority acknowledges all the same */
+    usec_t wan_us;    /* from a node to one of another region */
 };
 
 struct cluster;
@@ -95,6 +97,9 @@ void cluster_transfer(struct cluster *c, raft_id to);
 void cluster_decide(struct cluster *c, raft_id id, uint32_t epoch,
                     raft_region region);
 
+/* shard_set_policy at every node, now and whenever one starts. */
+void cluster_set_policy(struct cluster *c, const struct shard_policy *policy);
+
 /* -- faults ------------------------------------------------------------------
  */
 
@@ -103,6 +108,8 @@ void cluster_cut(struct cluster *c, raft_id a, raft_id b);
 void cluster_join(struct cluster *c, raft_id a, raft_id b);
 /* From and to everybody. */
 void cluster_isolate(struct cluster *c, raft_id id);
+/* The nodes of a region from all others. */
+void cluster_cut_region(struct cluster *c, raft_region region);
 void cluster_heal(struct cluster *c);
 /* Messages from a to b pile up, in order, until released. */
 void cluster_hold_link(struct cluster *c, raft_id from, raft_id to, bool hold);
