@@ -97,7 +97,8 @@ struct auth_target {
  * separator). Leading and trailing slashes do not count. A path of
  * an odd number of segments is a feed (signed with its parent's link), an even
  * number addresses a resource; offers are signed by their bare RID;
- * operations/partitionkeydelete is signed as its container.
+ * operations/partitionkeydelete is signed as its container, and a conflict's
+ * path may end in another "/conflicts", which is signed as a user.
  * ERR_MALFORMED for a bad percent escape or an empty segment in the middle,
  * ERR_LIMIT when longer than AUTH_LINK_MAX. */
 int auth_target_parse(struct bytes path, struct auth_target *target_out);

@@ -117,6 +117,11 @@ int auth_target_parse(struct bytes path, struct auth_target *target_out)
         t->type = s.at[2];
         t->alt_type = bytes_str("partitionkey");
         id_count = 2;
+    } else if (s.count == 7 && bytes_equal(s.at[4], bytes_str("conflicts"))) {
+        /* The JavaScript SDK reads a conflict as ".../conflicts/c/conflicts"
+         * and signs the type of users. */
+        t->type = s.at[4];
+        t->alt_type = bytes_str("users");
     } else {
         t->type = s.at[s.count % 2 != 0 ? s.count - 1 : s.count - 2];
     }

@@ -37,6 +37,13 @@ void handle_documents_post(struct call *c);
 
 /* query.c */
 void handle_document_query(struct call *c);
+void handle_conflict_query(struct call *c);
+
+/* conflict.c */
+void handle_conflicts_get(struct call *c);
+void handle_conflicts_post(struct call *c); /* query */
+void handle_conflict_read(struct call *c);
+void handle_conflict_delete(struct call *c);
 
 /* unsupported.c */
 void handle_empty_feed(struct call *c);

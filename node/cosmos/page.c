@@ -25,7 +25,7 @@ static int envelope_begin(struct page *p, const struct rid *rid)
 {
     char text[RID_TEXT_MAX];
     rid_format(rid, text);
-    return buf_printf(&p->body, "{\"_rid\":\"%s\",\"Documents\":[", text);
+    return buf_printf(&p->body, "{\"_rid\":\"%s\",\"%s\":[", text, p->property);
 }
 
 struct page *page_new(struct call *c)
@@ -33,6 +33,8 @@ struct page *page_new(struct call *c)
     CHECK(c->page == NULL && c->container != NULL);
     struct page *p = mem_zalloc(sizeof(*p));
     p->magic = PAGE_MAGIC;
+    p->number = c->container->number;
+    p->property = "Documents";
     p->rows_max = COSMOS_PAGE_ROWS_DEFAULT;
     p->last = c->shard_count - 1u;
     buf_init(&p->sql, OP_QUERY_MAX);
@@ -44,6 +46,20 @@ struct page *page_new(struct call *c)
     p->states = mem_zalloc(shown * sizeof(*p->states));
     c->page = p;
     return p;
+}
+
+void page_of_conflicts(struct call *c)
+{
+    struct page *p = c->page;
+    p->number = c->container->number | CONTAINER_CONFLICTS;
+    p->property = "Conflicts";
+    c->headers.partition_key = bytes_of(NULL, 0);
+    c->headers.start_epk = c->headers.end_epk = bytes_of(NULL, 0);
+}
+
+bool page_shows_conflicts(const struct page *p)
+{
+    return (p->number & CONTAINER_CONFLICTS) != 0;
 }
 
 void page_free(struct page *p)
@@ -204,6 +220,8 @@ bool page_scope(struct call *c)
         return false;
     }
     scope_mix(p, bytes_of(c->container->rid.bytes, c->container->rid.len));
+    if (page_shows_conflicts(p))
+        scope_mix(p, bytes_str(p->property));
     scope_mix(p, h->partition_key);
     scope_mix(p, h->range_id);
     scope_mix(p, h->start_epk);
@@ -535,7 +553,7 @@ static struct op *scan_op(struct call *c)
 {
     struct page *p = c->page;
     struct op *op = call_op(c, OP_SCAN, call_shard(c, p->range));
-    op->at.container = c->container->number;
+    op->at.container = p->number;
     op->one_partition = p->one_partition;
     memcpy(op->at.pk_hash, p->pk_hash, sizeof(op->at.pk_hash));
     op->after = bytes_of(p->position, p->position_len);

@@ -43,6 +43,8 @@ struct page {
     uint32_t magic;
 
     /* Scope: what it is a page of. */
+    uint32_t number;      /* of the container whose records it shows */
+    const char *property; /* of the envelope, that holds the rows */
     uint32_t rows_max;
     bool one_partition;
     uint8_t pk_hash[OP_HASH_LEN];
@@ -79,6 +81,10 @@ struct page {
 
 /* Makes the call's page. */
 struct page *page_new(struct call *c);
+/* Makes it a page of the container's conflicts: over all ranges, or the one
+ * that is named, whatever the partition key. */
+void page_of_conflicts(struct call *c);
+bool page_shows_conflicts(const struct page *p);
 /* NULL is allowed. */
 void page_free(struct page *p);
 

@@ -79,6 +79,8 @@ static bool query_scope(struct call *c)
     struct page *p = c->page;
     if (!page_scope(c))
         return false;
+    if (page_shows_conflicts(p))
+        return true;
     if (!scoped(c) && !route_by_filter(c))
         return false;
     if (!scoped(c) && !p->one_partition &&
@@ -99,10 +101,10 @@ static bool query_scope(struct call *c)
     return true;
 }
 
-static void query_found(struct call *c)
+static void query_page(struct call *c)
 {
+    struct page *p = c->page;
     c->item_level = true;
-    struct page *p = page_new(c);
     if (!query_body_compile(c, &p->sql, &p->params, &p->query))
         return;
     p->shape = query_shape(p->query);
@@ -112,6 +114,24 @@ static void query_found(struct call *c)
         query_constant(c);
     else
         page_run(c);
+}
+
+static void query_found(struct call *c)
+{
+    page_new(c);
+    query_page(c);
+}
+
+static void conflict_query_found(struct call *c)
+{
+    page_new(c);
+    page_of_conflicts(c);
+    query_page(c);
+}
+
+void handle_conflict_query(struct call *c)
+{
+    call_with_container(c, conflict_query_found);
 }
 
 void handle_document_query(struct call *c)

@@ -106,7 +106,6 @@ int route_path_parse(struct bytes target, struct route_path *path_out)
  *   clientencryptionkeys          client-side encryption
  *   offers                        throughput; the feed is empty, so that
  *                                 SDKs report "no offer"
- *   conflicts                     none: an account has one write region
  *   attachments                   deprecated by the service itself         */
 #define FEED(name)                                                             \
     {                                                                          \
@@ -147,8 +146,11 @@ static const struct route routes[] = {
     LEAF("dbs/*/colls/*/triggers/*"),
     FEED("dbs/*/colls/*/udfs"),
     LEAF("dbs/*/colls/*/udfs/*"),
-    FEED("dbs/*/colls/*/conflicts"),
-    LEAF("dbs/*/colls/*/conflicts/*"),
+    {"dbs/*/colls/*/conflicts", {handle_conflicts_get, handle_conflicts_post}},
+    {"dbs/*/colls/*/conflicts/*",
+     {handle_conflict_read, NULL, NULL, NULL, handle_conflict_delete}},
+    /* How the JavaScript SDK reads one (section 1.1). */
+    {"dbs/*/colls/*/conflicts/*/conflicts", {handle_conflict_read}},
     FEED("dbs/*/users"),
     LEAF("dbs/*/users/*"),
     FEED("dbs/*/users/*/permissions"),

@@ -15,7 +15,6 @@ static const struct {
     {"sprocs", "StoredProcedures"},
     {"triggers", "Triggers"},
     {"udfs", "UserDefinedFunctions"},
-    {"conflicts", "Conflicts"},
     {"users", "Users"},
     {"permissions", "Permissions"},
     {"clientencryptionkeys", "ClientEncryptionKeys"},

@@ -1,0 +1,200 @@
+/* Conflicts of a container: documents' versions that a forced failover
+ * overwrote (node/shard/salvage.h). They can be listed, queried, read and
+ * deleted; only shards make them. One is found by its name alone, so a
+ * partition key, which SDKs send or do not send, says nothing here. */
+#include "node/shard/conflict.h"
+
+#include <string.h>
+
+#include "node/cosmos/charge.h"
+#include "node/cosmos/handlers.h"
+#include "node/cosmos/level.h"
+#include "node/cosmos/page.h"
+#include "node/cosmos/reply.h"
+
+static const char rid_query[] = "SELECT VALUE c.id FROM c WHERE c._rid = @rid";
+
+/* ---- feed and query -------------------------------------------------------
+ */
+
+static void conflicts_found(struct call *c)
+{
+    c->item_level = true;
+    page_new(c);
+    page_of_conflicts(c);
+    if (page_scope(c) && page_continue(c))
+        page_run(c);
+}
+
+void handle_conflicts_get(struct call *c)
+{
+    call_with_container(c, conflicts_found);
+}
+
+void handle_conflicts_post(struct call *c)
+{
+    if (cosmos_header_true(c->headers.is_query_plan))
+        handle_query_plan(c);
+    else if (cosmos_headers_query(&c->headers))
+        handle_conflict_query(c);
+    else
+        handle_unsupported(c);
+}
+
+/* ---- address --------------------------------------------------------------
+ */
+
+/* Which range of the container a shard is; false: none. */
+static bool range_of_shard(const struct call *c, uint32_t shard,
+                           uint32_t *range_out)
+{
+    if (shard < c->first_shard || shard - c->first_shard >= c->shard_count)
+        return false;
+    *range_out = shard - c->first_shard;
+    return true;
+}
+
+/* Fills c->op for the conflict that the path names. False after answering. */
+static bool conflict_op(struct call *c, enum op_kind kind)
+{
+    struct conflict_id id;
+    if (conflict_id_parse(c->path.segments[5], &id) != ERR_OK ||
+        !range_of_shard(c, id.shard, &c->range)) {
+        reply_fail(c, FAIL_ITEM_NOT_FOUND);
+        return false;
+    }
+    struct op *op = call_op(c, kind, id.shard);
+    op->resource = OP_RESOURCE_CONFLICT;
+    conflict_address(&id, c->container->number, &op->at);
+    CHECK(c->container->rid.len == sizeof(op->parent_rid));
+    memcpy(op->parent_rid, c->container->rid.bytes, sizeof(op->parent_rid));
+    call_conditions(c, true);
+    return true;
+}
+
+/* ---- by RID ---------------------------------------------------------------
+ */
+
+static void rid_scanned(struct call *c, struct op_result *result);
+
+static void rid_scan(struct call *c, struct bytes after)
+{
+    struct op *op = call_op(c, OP_SCAN, call_shard(c, c->range));
+    op->at.container = c->container->number | CONTAINER_CONFLICTS;
+    op->after = after;
+    op->max_items = 1;
+    op->max_bytes = OP_PAGE_MAX;
+    op->query = bytes_str(rid_query);
+    op->params = bytes_of(buf_bytes(&c->text), buf_len(&c->text));
+    call_submit(c, rid_scanned);
+}
+
+/* The name takes the RID's place in the path. */
+static void rid_resolved(struct call *c, struct bytes quoted)
+{
+    CHECK(quoted.len > 2 && quoted.len - 2 < CONFLICT_ID_MAX);
+    memcpy(c->path.text, quoted.data + 1, quoted.len - 2);
+    c->path.segments[5] = bytes_of(c->path.text, quoted.len - 2);
+    call_step *found = TAKE(c->found);
+    found(c);
+}
+
+static void rid_scanned(struct call *c, struct op_result *result)
+{
+    struct bytes row;
+    size_t offset = 0;
+    if (result->err != ERR_OK) {
+        reply_op_failed(c, result);
+    } else if (op_result_next_row(result, &offset, &row)) {
+        rid_resolved(c, row);
+    } else if (result->more) {
+        op_result_move(&c->held, result);
+        rid_scan(c, bytes_of(c->held.next, c->held.next_len));
+    } else {
+        reply_state(c, result);
+        reply_fail(c, FAIL_ITEM_NOT_FOUND);
+    }
+}
+
+/* When the path's last id is a RID of one of the container's conflicts: looks
+ * its name up and goes on with `then`; true. The RID tells the shard. */
+static bool conflict_by_rid(struct call *c, call_step *then)
+{
+    struct rid rid;
+    if (c->by_rid || rid_parse(c->path.segments[5], &rid) != ERR_OK ||
+        rid_kind(&rid) != RID_CONFLICT ||
+        memcmp(rid.bytes, c->container->rid.bytes, c->container->rid.len) != 0)
+        return false;
+    uint32_t shard = rid_counter_shard(rid_child_counter(&rid));
+    c->by_rid = true;
+    if (!range_of_shard(c, shard, &c->range))
+        return false;
+    buf_clear(&c->text);
+    int err = buf_printf(&c->text, "[{\"name\":\"@rid\",\"value\":\"%.*s\"}]",
+                         (int)c->path.segments[5].len,
+                         (const char *)c->path.segments[5].data);
+    if (err != ERR_OK) {
+        reply_fail(c, cosmos_failure_local(err));
+        return true;
+    }
+    c->found = then;
+    rid_scan(c, bytes_of(NULL, 0));
+    return true;
+}
+
+/* ---- one of them ----------------------------------------------------------
+ */
+
+static void conflict_read_done(struct call *c, struct op_result *result)
+{
+    if (result->err != ERR_OK && result->err != ERR_NOT_MODIFIED) {
+        reply_op_failed(c, result);
+        return;
+    }
+    reply_state(c, result);
+    reply_etag(c, &result->etag);
+    c->charge = charge_read(buf_len(&result->body));
+    if (result->err == ERR_NOT_MODIFIED)
+        reply_empty(c, 304);
+    else
+        reply_json(c, 200, &result->body);
+}
+
+static void conflict_read_found(struct call *c)
+{
+    c->item_level = true;
+    if (conflict_by_rid(c, conflict_read_found) || !conflict_op(c, OP_READ))
+        return;
+    level_op(c, c->range);
+    call_submit(c, conflict_read_done);
+}
+
+void handle_conflict_read(struct call *c)
+{
+    call_with_container(c, conflict_read_found);
+}
+
+static void conflict_deleted(struct call *c, struct op_result *result)
+{
+    if (result->err != ERR_OK) {
+        reply_op_failed(c, result);
+        return;
+    }
+    reply_state(c, result);
+    c->charge = charge_delete();
+    reply_empty(c, 204);
+}
+
+static void conflict_delete_found(struct call *c)
+{
+    c->item_level = true;
+    if (conflict_by_rid(c, conflict_delete_found) || !conflict_op(c, OP_WRITE))
+        return;
+    c->op.mode = OP_DELETE;
+    call_submit(c, conflict_deleted);
+}
+
+void handle_conflict_delete(struct call *c)
+{
+    call_with_container(c, conflict_delete_found);
+}
