@@ -250,6 +250,33 @@ static void put_account(struct json_writer *out, const struct worker *w)
     json_write_object_end(out);
 }
 
+/* What this node has sent to the nodes of each region. */
+static void put_traffic(struct json_writer *out, const struct worker *w)
+{
+    const struct config *c = w->node->config;
+    json_write_array_begin(out);
+    for (size_t i = 0; i < c->region_count; i++) {
+        uint64_t bytes = 0, raft = 0, entries = 0;
+        for (size_t j = 0; j < c->regions[i].node_count; j++) {
+            struct links_stats s;
+            if (links_get_stats(peers_links(w->peers),
+                                c->regions[i].nodes[j].id, &s) != ERR_OK)
+                continue; /* itself */
+            bytes += s.bytes_out;
+            raft += s.raft_bytes_out;
+            entries += s.raft_entries_out;
+        }
+        json_write_object_begin(out);
+        json_write_key(out, "region");
+        json_write_str(out, c->regions[i].name);
+        put_number(out, "bytes_out", bytes);
+        put_number(out, "raft_bytes_out", raft);
+        put_number(out, "raft_entries_out", entries);
+        json_write_object_end(out);
+    }
+    json_write_array_end(out);
+}
+
 static void answer_status(struct survey *v)
 {
     const struct worker *w = v->admin->worker;
@@ -282,7 +309,8 @@ static void answer_status(struct survey *v)
     json_write_array_end(&out);
     json_write_key(&out, "links");
     put_links(&out, w);
-    put_account(&out, w);
+    json_write_key(&out, "traffic");
+    put_traffic(&out, w);
     json_write_key(&out, "faults");
     faults_put_list(&out, w);
     put_number(&out, "disk_stalled_us",
