@@ -13,7 +13,8 @@ enum shard_canary {
     SHARD_CANARY_ANSWER_EARLY,  /* answers writes before they are committed */
     SHARD_CANARY_REFUSE_EARLY,  /* refuses by what may still be lost */
     SHARD_CANARY_SKIP_SALVAGE,  /* throws away what a failover overwrites */
-    SHARD_CANARY_ACK_ONE_EARLY, /* answers a write one LSN too early */
+    SHARD_CANARY_ACK_ONE_EARLY, /* answers what the leader alone has: one
+                                 * replica too early, where two are needed */
     SHARD_CANARY_FORGET_TOKENS, /* session reads wait for nothing */
     SHARD_CANARY_TOKEN_WITHOUT_EPOCH, /* compares tokens by LSN alone */
     SHARD_CANARY_OWN_CLOCK_ONLY,      /* fresh is who heard the leader lately */

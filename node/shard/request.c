@@ -190,8 +190,9 @@ static bool has_state(const struct shard *s)
 /* The newest time before which everything acknowledged is visible here. */
 static usec_t fresh_since(const struct shard *s, usec_t now)
 {
-    return SHARD_PLANTED(OWN_CLOCK_ONLY) ? s->append_us
-                                         : raft_fresh_since(s->raft, now);
+    if (SHARD_PLANTED(OWN_CLOCK_ONLY) && raft_role(s->raft) != RAFT_LEADER)
+        return s->append_us;
+    return raft_fresh_since(s->raft, now);
 }
 
 static void read_bounded(struct shard *s, usec_t now, struct shard_request *req)
@@ -387,8 +388,8 @@ void shard_answer_writes(struct shard *s, usec_t now)
     uint64_t upto = s->ack_seen;
     if (SHARD_PLANTED(ANSWER_EARLY))
         upto = s->entries.next - 1;
-    else if (SHARD_PLANTED(ACK_ONE_EARLY) && upto > 0)
-        upto++;
+    else if (SHARD_PLANTED(ACK_ONE_EARLY) && s->durable == s->written)
+        upto = s->entries.next - 1;
     take_up_to(&s->writes, upto, &acked);
     if (!list_empty(&s->refusals) && lease_holds(s, now))
         take_up_to(&s->refusals, s->ack_seen, &refused);
