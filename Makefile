@@ -109,6 +109,7 @@ UNIT_BIN = $(UNIT_SRC:%.c=$(BUILD)/%)
 unit_module = $(patsubst tests/unit/%/,%,$(dir $(1)))
 # What the tests of a module share beyond headers: tests/lib/*.c.
 TESTLIB_node/shard = tests/lib/shard_cluster.c
+TESTLIB_node/govern = tests/lib/shard_cluster.c
 define unit_rules
 $(BUILD)/$(1:%.c=%): $(BUILD)/obj/$(1:%.c=%.o) $(patsubst %.c,$(BUILD)/obj/%.o,$(TESTLIB_$(call unit_module,$(1)))) $(foreach m,$(call unit_module,$(1)) $(USES_$(call unit_module,$(1))),$(call lib_of,$(m)))
 	@mkdir -p $$(@D)

@@ -163,12 +163,32 @@ static raft_id best_in(const struct shard *s, usec_t now,
     return best;
 }
 
+/* Whether another can be elected, and acknowledge, without this node: where the
+ * write region acknowledges, a majority of its voters must be well. Otherwise
+ * the controller's decision for another region comes first. */
+static bool dispensable(const struct shard *s,
+                        const struct steer_health *health, raft_id self)
+{
+    const struct raft_config *c = raft_config(shard_raft(s));
+    if (c->ack != RAFT_ACK_REGION)
+        return true;
+    uint32_t well = 0;
+    for (uint32_t i = 0; i < c->n; i++) {
+        const struct raft_member *m = &c->members[i];
+        well += m->voter && m->region == c->write_region && m->id != self &&
+                !is_ill(health, m->id);
+    }
+    return well > voters_in(c, c->write_region) / 2;
+}
+
 static raft_id successor(const struct shard *s, usec_t now,
                          const struct govern_record *rec,
                          const struct steer_health *health, raft_id self)
 {
     raft_region own = region_of(raft_config(shard_raft(s)), self);
     if (own == rec->write_region && !health->self_ill)
+        return 0;
+    if (health->self_ill && !dispensable(s, health, self))
         return 0;
     raft_id to = best_in(s, now, health, self, rec->write_region);
     if (to != 0 || !health->self_ill)
@@ -185,9 +205,8 @@ static void lead(struct steer *st, usec_t now, const struct govern_record *rec,
     const struct raft *r = shard_raft(s);
     if (raft_transferring(r) != 0)
         return;
-    /* An ill node's shards move first: its own log may be what a change would
-     * wait for. */
-    if (change_config(st, now, rec, s) && !health->self_ill)
+    /* Commits without this node's own log, if that is what is ill. */
+    if (change_config(st, now, rec, s))
         return;
     if (now < st->transfer_at)
         return;

@@ -168,3 +168,38 @@ void steering_turn(struct steering *s, usec_t now)
         post(s, r, now);
     }
 }
+
+/* ---- before the end
+ * ------------------------------------------------------------
+ */
+
+static bool is_ill(const struct steering *s, raft_id node)
+{
+    for (uint32_t i = 0; i < s->news.health.n_ill; i++)
+        if (s->news.health.ill[i] == node)
+            return true;
+    return false;
+}
+
+static bool has_heir(const struct steering *s, const struct raft *r)
+{
+    const struct raft_config *c = raft_config(r);
+    for (uint32_t i = 0; i < c->n; i++) {
+        struct raft_peer_info info;
+        if (c->members[i].voter && !is_ill(s, c->members[i].id) &&
+            raft_peer(r, c->members[i].id, &info) == ERR_OK && info.reachable)
+            return true;
+    }
+    return false;
+}
+
+bool steering_can_hand_over(const struct steering *s)
+{
+    const struct worker *w = s->worker;
+    for (uint32_t i = 0; i < w->replica_count; i++) {
+        const struct raft *r = shard_raft(w->replicas[i].shard);
+        if (raft_role(r) == RAFT_LEADER && has_heir(s, r))
+            return true;
+    }
+    return false;
+}

@@ -58,6 +58,9 @@ void steering_soon(struct steering *s);
 /* Once a turn: looks at the replicas when that is due. */
 void steering_turn(struct steering *s, usec_t now);
 
+/* Whether this worker leads a shard that some other node could lead. */
+bool steering_can_hand_over(const struct steering *s);
+
 /* The account as a worker's API should show it before the group is known. */
 void steering_first_account(const struct worker *w,
                             struct cosmos_region regions[COSMOS_REGIONS_MAX],

@@ -19,6 +19,9 @@
 
 /* How often flushes, the log's upkeep and stalled transfers are looked at. */
 #define WORKER_CHORES_MS 250
+/* What a stopping node waits for others to take over what it leads: long enough
+ * for the controller to move the write region. */
+#define WORKER_HAND_OVER_US (2 * USEC_PER_SEC)
 #define WORKER_MAINTAIN_EVERY 4
 
 /* ---- the turn --------------------------------------------------------------
@@ -60,6 +63,8 @@ static void set_ticker(struct worker *w, usec_t now, usec_t deadline)
     ev_timer_start(w->loop, &w->ticker);
 }
 
+static void check_drained(struct worker *w, usec_t now);
+
 static void on_turn(struct ev_loop *loop, struct ev_prepare *prepare,
                     int events)
 {
@@ -77,6 +82,8 @@ static void on_turn(struct ev_loop *loop, struct ev_prepare *prepare,
         more |= flusher_turn(&r->flusher, now);
     }
     steering_turn(&w->steering, now);
+    if (w->draining)
+        check_drained(w, now);
     transfers_turn(&w->transfers, now);
     log_pipe_kick(&w->log);
     ev_now_update(loop);
@@ -394,13 +401,27 @@ static void signal_set(struct worker_signal *s)
 static void on_drained(struct http_front *f, void *user)
 {
     (void)f;
-    signal_set(&((struct worker *)user)->drained);
+    struct worker *w = user;
+    w->front_drained = true;
+    worker_wake(w);
+}
+
+/* Drained is who has answered its clients and leads nothing any more, unless
+ * nobody could take that over. */
+static void check_drained(struct worker *w, usec_t now)
+{
+    if (w->front_drained && !w->drained_told &&
+        (now >= w->hand_over_until || !steering_can_hand_over(&w->steering))) {
+        w->drained_told = true;
+        signal_set(&w->drained);
+    }
 }
 
 static void drain(struct worker *w, void *arg)
 {
     (void)arg;
     w->draining = true;
+    w->hand_over_until = clock_mono_us() + WORKER_HAND_OVER_US;
     steering_soon(&w->steering); /* hands over what it leads */
     http_front_drain(w->front,
                      (usec_t)w->node->config->timeouts.drain_ms * USEC_PER_MS,

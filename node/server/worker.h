@@ -117,6 +117,8 @@ struct worker {
     uint32_t cured_workers; /* see rebuild.h */
     bool stopping;          /* nothing new is begun */
     bool draining;
+    bool front_drained, drained_told;
+    usec_t hand_over_until;
     struct worker_signal drained;
     bool cured;       /* told worker 0 that its replicas are rebuilt */
     bool maintaining; /* wal_maintain is with the helper */
