@@ -14,6 +14,9 @@
 
 #define COMMAND "region recover"
 #define RECOVER_TIMEOUT_S 60
+/* Regions that are lost to us may live and have decided epochs that nobody here
+ * has heard of; ours must be higher. */
+#define EPOCH_GAP 1000
 
 static const char help[] =
     "Usage: bastide region recover --survivors A[,B] --force [--yes]\n"
@@ -64,6 +67,7 @@ struct scene {
     struct reach *reach;
     struct witness nodes[LAYOUT_NODES_MAX];
     unsigned answering, survivors, survivors_answering;
+    int64_t epoch;            /* the newest that anybody who answers knows */
     struct topology topology; /* as a surviving node sees it */
 };
 
@@ -106,6 +110,7 @@ static int check_names(const struct reach *r, const char *list)
 static int look(struct scene *s, struct err_msg *msg)
 {
     struct reach_answer a;
+    int64_t epoch;
     bool seen = false;
     int err = ERR_OK;
     reach_answer_init(&a);
@@ -117,6 +122,10 @@ static int look(struct scene *s, struct err_msg *msg)
         s->answering += w->answers;
         s->survivors += w->survivor;
         s->survivors_answering += w->survivor && w->answers;
+        if (w->answers &&
+            json_get_int64(&a.json, 0, "epoch", &epoch) == ERR_OK &&
+            epoch > s->epoch)
+            s->epoch = epoch;
         if (w->survivor && w->answers && !seen) {
             err = topology_parse(&a.json, &s->topology, msg);
             s->reach->first = i;
@@ -221,6 +230,7 @@ static void write_request(const struct scene *s, struct buf *out)
     }
     json_write_array_end(&w);
     json_write_member_str(&w, "confirm", s->topology.cluster);
+    json_write_member_int64(&w, "epoch", s->epoch + EPOCH_GAP);
     json_write_object_end(&w);
     CHECK(json_writer_end(&w) == ERR_OK);
 }

@@ -327,9 +327,11 @@ static int change_region(void *user, const struct govern_record *now,
 
 /* What a forced switch would lose, as the shards' leaders on this node know. */
 struct loss {
-    struct order *order;
-    uint32_t missing; /* workers that have not answered */
-    uint32_t led;     /* document shards led here */
+    struct worker *worker;
+    struct http_request *request;
+    struct order *order; /* the switch that is asked about; NULL: none */
+    uint32_t missing;    /* workers that have not answered */
+    uint32_t led;        /* document shards led here */
     usec_t oldest_us;
     struct loss_entry {
         uint32_t container;
@@ -374,12 +376,12 @@ static void put_rejected(struct json_writer *out, struct worker *w)
     json_write_array_end(out);
 }
 
-static void put_losses(struct json_writer *out, const struct loss *l,
-                       uint64_t *entries_out)
+static void put_losses(struct json_writer *out, const char *key,
+                       const struct loss *l, uint64_t *entries_out)
 {
-    const struct catalog *catalog = l->order->worker->catalog;
+    const struct catalog *catalog = l->worker->catalog;
     *entries_out = 0;
-    json_write_key(out, "would_lose");
+    json_write_key(out, key);
     json_write_array_begin(out);
     for (size_t i = 0; i < l->n; i++) {
         const struct container_def *c =
@@ -397,6 +399,29 @@ static void put_losses(struct json_writer *out, const struct loss *l,
         json_write_object_end(out);
     }
     json_write_array_end(out);
+}
+
+/* GET /regions/at-risk: the shards that this node leads. */
+static void answer_at_risk(struct loss *l)
+{
+    struct worker *w = l->worker;
+    struct governor_totals totals;
+    struct buf body;
+    struct json_writer out;
+    uint64_t entries;
+    governor_totals(w->governor, &totals);
+    buf_init(&body, CONTROL_ANSWER_MAX);
+    json_writer_init(&out, &body);
+    json_write_object_begin(&out);
+    json_write_member_str(&out, "node", w->node->config->node);
+    json_write_member_int64(&out, "shards", w->node->shard_count);
+    json_write_member_int64(&out, "led", l->led);
+    put_losses(&out, "containers", l, &entries);
+    json_write_member_int64(&out, "entries", (int64_t)entries);
+    json_write_key(&out, "seconds");
+    json_write_number(&out, totals.at_risk_ms / 1000.0);
+    json_write_object_end(&out);
+    respond(l->request, 200, &body);
 }
 
 static void answer_loss(struct loss *l)
@@ -417,7 +442,7 @@ static void answer_loss(struct loss *l)
     json_write_member_str(&out, "to",
                           decision_region_name(w->node->config, o->to));
     json_write_member_str(&out, "kind", o->force ? "forced" : "planned");
-    put_losses(&out, l, &entries);
+    put_losses(&out, "would_lose", l, &entries);
     json_write_key(&out, "entries");
     if (!o->force)
         json_write_uint64(&out, 0);
@@ -430,24 +455,29 @@ static void answer_loss(struct loss *l)
     put_rejected(&out, w);
     json_write_object_end(&out);
     respond(o->request, 200, &body);
-    mem_free(l->list);
-    mem_free(l);
-    mem_free(o);
 }
 
 static void loss_counted(struct worker *w, void *arg)
 {
     (void)w;
     struct loss *l = arg;
-    if (--l->missing == 0)
+    if (--l->missing > 0)
+        return;
+    if (l->order != NULL)
         answer_loss(l);
+    else
+        answer_at_risk(l);
+    mem_free(l->list);
+    mem_free(l->order);
+    mem_free(l);
 }
 
 /* One worker after the other, so that no two touch `l`. */
 static void loss_asked(struct worker *w, void *arg)
 {
     struct loss *l = arg;
-    for (uint32_t i = 0; i < w->replica_count && l->order->force; i++) {
+    bool wanted = l->order == NULL || l->order->force;
+    for (uint32_t i = 0; i < w->replica_count && wanted; i++) {
         struct shard *s = w->replicas[i].shard;
         if (shard_id(s) == SHARD_META ||
             raft_role(shard_raft(s)) != RAFT_LEADER)
@@ -460,6 +490,21 @@ static void loss_asked(struct worker *w, void *arg)
         worker_run(&node->workers[w->index + 1], loss_asked, l);
     else
         worker_run(&node->workers[0], loss_counted, l);
+}
+
+static void loss_begin(struct worker *w, struct http_request *r,
+                       struct order *o)
+{
+    struct loss *l = mem_zalloc(sizeof(*l));
+    *l = (struct loss){.worker = w, .request = r, .order = o, .missing = 1};
+    loss_asked(w, l);
+}
+
+static void get_at_risk(struct worker *w, struct http_request *r,
+                        struct bytes query)
+{
+    (void)query;
+    loss_begin(w, r, NULL);
 }
 
 static void post_switch(struct worker *w, struct http_request *r,
@@ -482,10 +527,7 @@ static void post_switch(struct worker *w, struct http_request *r,
         refuse_err(r, err, msg.text);
         mem_free(o);
     } else if (flag(j, "dry_run")) {
-        struct loss *l = mem_zalloc(sizeof(*l));
-        l->order = o;
-        l->missing = 1;
-        loss_asked(w, l);
+        loss_begin(w, r, o);
     } else {
         order_begin(o, o->force ? "forced switch" : "switch", change_region);
     }
@@ -924,6 +966,7 @@ static void get_topology_route(struct worker *w, struct http_request *r,
 static const struct route routes[] = {
     {"/topology", get_topology_route, NULL},
     {"/audit", get_audit, NULL},
+    {"/regions/at-risk", get_at_risk, NULL},
     {"/consistency", NULL, post_consistency},
     {"/regions/switch", NULL, post_switch},
     {"/regions/priority", NULL, post_priority},

@@ -231,7 +231,7 @@ test("recover tells every survivor and waits until it is so", async () => {
   const done = await command("region", "recover", "--survivors", "a", "--force", "--yes");
   assert.equal(done.code, 0, done.stderr);
   assert.match(done.stdout, /a-1 has taken it\nWrites go to a \(epoch 5\)\. The cluster is a alone now\./);
-  assert.deepEqual(posts().map(({ path: at, body }) => [at, body]), [["/regions/recover", { survivors: ["a"], confirm: "town" }]]);
+  assert.deepEqual(posts().map(({ path: at, body }) => [at, body]), [["/regions/recover", { survivors: ["a"], confirm: "town", epoch: 1004 }]]);
   told = false;
   reply = ({ method }) => method === "POST" ? [409, { code: "Conflict", message: "this node hears a majority" }] : [200, topology()];
   const refused = await command("region", "recover", "--survivors", "a", "--force", "--yes");
