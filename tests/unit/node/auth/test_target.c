@@ -79,6 +79,18 @@ static void deleting_by_partition_key_concerns_the_container(void **state)
     expect(target.link, "dbs/d/colls/c");
 }
 
+static void a_conflict_is_read_with_the_type_of_users(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        auth_target_parse(bytes_str("/dbs/d/colls/c/conflicts/x/conflicts"),
+                          &target),
+        ERR_OK);
+    expect(target.type, "conflicts");
+    expect(target.alt_type, "users");
+    expect(target.link, "dbs/d/colls/c/conflicts/x");
+}
+
 static void broken_paths_are_malformed(void **state)
 {
     (void)state;
@@ -123,6 +135,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_route_has_the_type_and_link_of_the_protocol),
         cmocka_unit_test(deleting_by_partition_key_concerns_the_container),
+        cmocka_unit_test(a_conflict_is_read_with_the_type_of_users),
         cmocka_unit_test(broken_paths_are_malformed),
         cmocka_unit_test(
             the_longest_legal_link_fits_and_longer_ones_are_refused),

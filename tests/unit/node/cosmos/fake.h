@@ -293,9 +293,12 @@ static char *fake_complete(const struct op *op, const struct fake_record *r)
                 "\"";
         break;
     case OP_RESOURCE_DOCUMENT:
+    case OP_RESOURCE_CONFLICT:
         parent.len = 8;
         memcpy(parent.bytes, op->parent_rid, 8);
-        own = rid_document(&parent, r->record);
+        own = op->resource == OP_RESOURCE_DOCUMENT
+                  ? rid_document(&parent, r->record)
+                  : rid_conflict(&parent, r->record);
         rid_format(&own, rid);
         rid_format(&parent, up);
         parent = rid_parent(&parent);
