@@ -13,6 +13,11 @@ bench:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/bastide $(ETCD_LOAD)
 	@$(NODE) tests/bench/bench.mjs $(abspath $(BENCH_DIR) $(BUILD)/bastide $(ETCD_LOAD))
 
+# What a committed byte costs between regions, with one and three nodes in each.
+.PHONY: wan
+wan: $(BUILD)/bastide
+	@$(NODE) tests/bench/wan.mjs $(abspath $(BENCH_DIR) $(BUILD)/bastide)
+
 # Debian's packages of the client, no download.
 $(ETCD_LOAD): tests/bench/etcd-load/main.go
 	@mkdir -p $(@D)
