@@ -279,6 +279,7 @@ static unsigned long long run_shape(const struct arguments *a,
 int main(int argc, char **argv)
 {
     struct arguments a = parse(argc, argv);
+    setvbuf(stdout, NULL, _IOLBF, 0);
     signal(SIGABRT, on_abort);
     signal(SIGSEGV, on_abort);
     const struct shape *shapes = is_site(&a) ? site_shapes : group_shapes;

@@ -372,6 +372,7 @@ static void options(struct sim_replica *p, struct raft_options *o)
     o->election_min_us = 300 * USEC_PER_MS;
     o->election_max_us = 600 * USEC_PER_MS;
     o->priority_step_us = 100 * USEC_PER_MS;
+    o->vote_grace_us = 100 * USEC_PER_MS;
     o->lease_us = 270 * USEC_PER_MS;
     o->transfer_timeout_us = 400 * USEC_PER_MS;
     o->read_timeout_us = 1500 * USEC_PER_MS;
@@ -388,6 +389,7 @@ static void options(struct sim_replica *p, struct raft_options *o)
         o->election_min_us = 80 * USEC_PER_MS;
         o->election_max_us = 90 * USEC_PER_MS;
         o->priority_step_us = 5 * USEC_PER_MS;
+        o->vote_grace_us = 0;
         o->lease_us = 72 * USEC_PER_MS;
         o->transfer_timeout_us = 100 * USEC_PER_MS;
         o->snapshot_retry_us = 100 * USEC_PER_MS;

@@ -173,15 +173,15 @@ void site_drill_begin(struct site *s)
 /* ---- what is seen -----------------------------------------------------------
  */
 
-void site_drill_heard(struct site *s, const struct site_client *c,
-                      const struct hist_op *op)
+void site_drill_heard(struct site *s, const struct hist_op *op)
 {
     struct site_drill *d = &s->drill;
     if (s->phase != SITE_DRILL || op->called_us < d->began_us)
         return;
     bool answered = op->answered_us != HIST_NEVER;
     if (answered && history_is_write(op) && op->result == ERR_OK &&
-        !is_lost(s, c->region) && op->answered_us < d->written_us[op->shard])
+        !is_lost(s, s->nodes[op->node].region) &&
+        op->answered_us < d->written_us[op->shard])
         d->written_us[op->shard] = op->answered_us;
     bool done =
         answered &&

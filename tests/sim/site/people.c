@@ -151,17 +151,17 @@ static void lose(struct site *s, struct site_client *c, const char *why)
     const struct hist_op *op = &s->history->ops[c->operation - 1];
     site_say(s, "client %u: operation %" PRIu64 ": %s", c->number, c->operation,
              why);
-    site_drill_heard(s, c, op);
-    c->avoid_us = s->now_us + AVOID_US;
+    site_drill_heard(s, op);
     rest(s, c);
 }
 
 void site_client_wake(struct site *s, uint32_t client, uint64_t operation)
 {
     struct site_client *c = &s->clients[client];
-    if (operation != 0 && c->operation == operation)
+    if (operation != 0 && c->operation == operation) {
+        c->avoid_us = s->now_us + AVOID_US;
         lose(s, c, "no answer at all");
-    else if (operation == 0 && c->operation == 0 && !s->resting)
+    } else if (operation == 0 && c->operation == 0 && !s->resting)
         begin(s, c);
 }
 
@@ -345,6 +345,6 @@ void site_client_answer(struct site *s, struct site_node *n, uint64_t operation,
     note(s, c, &op, result);
     history_answered(s->history, operation, &op);
     say_answer(s, c, n, &op);
-    site_drill_heard(s, c, &s->history->ops[operation - 1]);
+    site_drill_heard(s, &s->history->ops[operation - 1]);
     rest(s, c);
 }

@@ -99,6 +99,7 @@ static void give_up(struct site_node *n, struct site_call *c)
 static void later(struct site_node *n, struct site_call *c)
 {
     c->retry_us = site_local_us(n) + RETRY_US;
+    c->attempt_us = c->retry_us;
     site_schedule(n->site, n->site->now_us + RETRY_US,
                   (struct sim_event){
                       .type = SITE_RETRY, .node = n->id, .number = n->life});
@@ -149,20 +150,30 @@ void site_call_run(struct site_node *n, struct site_call *c)
         forward(n, c, leader);
 }
 
+/* Whether it is the operation's result. A refusal says that this attempt wrote
+ * nothing, which does not answer for one before it. */
+static bool settles(const struct site_call *c, int err)
+{
+    bool again = err == ERR_NOT_LEADER || err == ERR_STALE ||
+                 err == ERR_NO_LEADER || err == ERR_UNAVAILABLE ||
+                 err == ERR_TIMEOUT;
+    return !again && !(err == ERR_THROTTLED && c->may_be_done);
+}
+
 /* An attempt ended: with an answer for the asker, or with a reason to try
  * again. */
 static void attempted(struct site_node *n, struct site_call *c,
                       const struct op_result *result, bool by_leader)
 {
-    bool again = result->err == ERR_NOT_LEADER ||
-                 result->err == ERR_NO_LEADER || result->err == ERR_STALE;
-    bool behind = result->err == ERR_BEHIND && !by_leader;
-    if (c->asker == SITE_ASKER_NODE || !(again || behind)) {
+    int err = result->err;
+    bool behind = err == ERR_BEHIND && !by_leader;
+    if (c->asker == SITE_ASKER_NODE || (settles(c, err) && !behind)) {
         finish(n, c, result);
         return;
     }
-    c->may_be_done |= result->err == ERR_STALE && c->op.kind == OP_WRITE;
-    c->to_leader |= behind || result->err == ERR_NOT_LEADER;
+    c->may_be_done |=
+        c->op.kind == OP_WRITE && (err == ERR_STALE || err == ERR_TIMEOUT);
+    c->to_leader |= !by_leader;
     later(n, c);
 }
 

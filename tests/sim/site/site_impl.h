@@ -371,8 +371,7 @@ void site_storm_heal(struct site *s);
 /* drill.c */
 void site_drill_begin(struct site *s);
 /* Of a call that ended. */
-void site_drill_heard(struct site *s, const struct site_client *c,
-                      const struct hist_op *op);
+void site_drill_heard(struct site *s, const struct hist_op *op);
 void site_drill_watch(struct site *s);
 void site_drill_end(struct site *s);
 const char *site_drill_name(enum site_drill_kind kind);
