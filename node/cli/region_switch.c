@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "node/base/check.h"
+#include "node/base/mem.h"
 #include "node/cli/cmd.h"
 #include "node/cli/options.h"
 #include "node/cli/region.h"
@@ -16,6 +17,7 @@
 #define COMMAND "region switch"
 #define SWITCH_TIMEOUT_S 30
 #define NAME_MAX_SHOWN 128
+#define CONTAINERS_MAX 1000 /* shown; the others are left out */
 
 static const char help[] =
     "Usage: bastide region switch REGION [--dry-run]\n"
@@ -56,43 +58,102 @@ struct switch_flags {
     bool force, yes, dry_run, json, help;
 };
 
-/* What the cluster says it would do. */
+struct loss {
+    char database[NAME_MAX_SHOWN], container[NAME_MAX_SHOWN];
+    int64_t entries;
+};
+
+/* What the cluster says it would do, and what the leaders of shards say would
+ * be lost. */
 struct plan {
     char from[CONFIG_NAME_MAX + 1];
     bool forced;
+    int64_t shards, led; /* how many there are; whose leaders answered */
+    double seconds;      /* the longest that anybody says */
+    struct loss list[CONTAINERS_MAX];
+    unsigned count;
 };
+
+/* ---- the loss --------------------------------------------------------------
+ */
+
+static void add_loss(struct plan *p, const struct json *j, json_ref object)
+{
+    struct loss l = {.entries = 0};
+    topology_get_text(j, object, "database", l.database, sizeof(l.database));
+    topology_get_text(j, object, "container", l.container, sizeof(l.container));
+    (void)json_get_int64(j, object, "entries", &l.entries);
+    for (unsigned i = 0; i < p->count; i++)
+        if (strcmp(p->list[i].database, l.database) == 0 &&
+            strcmp(p->list[i].container, l.container) == 0) {
+            p->list[i].entries += l.entries;
+            return;
+        }
+    if (p->count < CONTAINERS_MAX)
+        p->list[p->count++] = l;
+}
+
+/* Every node knows it of the shards it leads. */
+static void ask_loss(struct reach *r, struct plan *p)
+{
+    struct reach_answer a;
+    int64_t led;
+    reach_answer_init(&a);
+    for (unsigned i = 0; i < r->node_count; i++) {
+        if (reach_ask(r, i, "regions/at-risk", NULL, REACH_ASK_TIMEOUT_US, &a,
+                      NULL) != ERR_OK)
+            continue;
+        json_ref list = json_get_str(&a.json, 0, "containers");
+        json_ref seconds = json_get_str(&a.json, 0, "seconds");
+        (void)json_get_int64(&a.json, 0, "shards", &p->shards);
+        if (json_get_int64(&a.json, 0, "led", &led) == ERR_OK)
+            p->led += led;
+        if (seconds != JSON_NONE &&
+            json_type(&a.json, seconds) == JSON_NUMBER &&
+            json_number(&a.json, seconds) > p->seconds)
+            p->seconds = json_number(&a.json, seconds);
+        if (list == JSON_NONE)
+            continue;
+        for (json_ref c = json_first(&a.json, list); c != JSON_NONE;
+             c = json_next(&a.json, list, c))
+            add_loss(p, &a.json, c);
+    }
+    reach_answer_free(&a);
+}
+
+static bool loss_is_known(const struct plan *p)
+{
+    return p->shards > 0 && p->led >= p->shards;
+}
+
+static int64_t loss_entries(const struct plan *p)
+{
+    int64_t sum = 0;
+    for (unsigned i = 0; i < p->count; i++)
+        sum += p->list[i].entries;
+    return sum;
+}
+
+static void print_loss(const struct plan *p)
+{
+    if (loss_is_known(p))
+        printf("  would lose: %lld entries, the last %.1f s of writes\n",
+               (long long)loss_entries(p), p->seconds);
+    else
+        printf("  would lose: not known exactly, the leaders of %lld of %lld "
+               "shards do not answer;\n"
+               "    at last word %.1f s of writes\n",
+               (long long)(p->shards - p->led), (long long)p->shards,
+               p->seconds);
+    for (unsigned i = 0; i < p->count; i++)
+        printf("    %s/%s: %lld entries\n", p->list[i].database,
+               p->list[i].container, (long long)p->list[i].entries);
+    puts("  What is lost comes to /conflicts of its container when the old "
+         "region is back.");
+}
 
 /* ---- the plan --------------------------------------------------------------
  */
-
-static void print_loss(const struct json *j, const struct plan *p)
-{
-    int64_t entries;
-    char database[NAME_MAX_SHOWN], container[NAME_MAX_SHOWN];
-    json_ref seconds = json_get_str(j, 0, "seconds");
-    json_ref list = json_get_str(j, 0, "would_lose");
-    if (json_get_int64(j, 0, "entries", &entries) != ERR_OK)
-        printf("  would lose: not known, %s does not answer\n", p->from);
-    else if (seconds != JSON_NONE && json_type(j, seconds) == JSON_NUMBER)
-        printf("  would lose: %lld entries, the last %.1f s of writes\n",
-               (long long)entries, json_number(j, seconds));
-    else
-        printf("  would lose: %lld entries\n", (long long)entries);
-    if (list == JSON_NONE)
-        return;
-    for (json_ref c = json_first(j, list); c != JSON_NONE;
-         c = json_next(j, list, c)) {
-        topology_get_text(j, c, "database", database, sizeof(database));
-        topology_get_text(j, c, "container", container, sizeof(container));
-        entries = 0;
-        (void)json_get_int64(j, c, "entries", &entries);
-        printf("    %s/%s: %lld entries\n", database, container,
-               (long long)entries);
-    }
-    printf("  What is lost comes to /conflicts of its container when %s is "
-           "back.\n",
-           p->from);
-}
 
 static void print_rejected(const struct json *j)
 {
@@ -104,7 +165,7 @@ static void print_rejected(const struct json *j)
          r = json_next(j, list, r)) {
         topology_get_text(j, r, "region", region, sizeof(region));
         topology_get_text(j, r, "reason", reason, sizeof(reason));
-        printf("  %s cannot take the writes: %s\n", region, reason);
+        printf("  not %s: %s\n", region, reason);
     }
 }
 
@@ -114,13 +175,48 @@ static void print_plan(const struct json *j, const struct plan *p,
     printf("Plan: %s switch of the writes from %s to %s\n",
            p->forced ? "a forced" : "a planned", p->from, to);
     if (p->forced)
-        print_loss(j, p);
+        print_loss(p);
     else
         printf("  loses nothing: %s catches up first, writes wait for a "
                "moment\n",
                to);
     print_rejected(j);
     fflush(stdout);
+}
+
+static void print_plan_json(const struct json *j, const struct plan *p,
+                            const char *to)
+{
+    struct buf b;
+    struct json_writer w;
+    json_ref rejected = json_get_str(j, 0, "rejected");
+    buf_init(&b, HTTPS_ANSWER_MAX);
+    json_writer_init(&w, &b);
+    json_write_object_begin(&w);
+    json_write_member_str(&w, "from", p->from);
+    json_write_member_str(&w, "to", to);
+    json_write_member_str(&w, "kind", p->forced ? "forced" : "planned");
+    json_write_member_int64(&w, "entries", p->forced ? loss_entries(p) : 0);
+    json_write_key(&w, "seconds");
+    json_write_number(&w, p->forced ? p->seconds : 0);
+    json_write_member_bool(&w, "known", !p->forced || loss_is_known(p));
+    json_write_key(&w, "would_lose");
+    json_write_array_begin(&w);
+    for (unsigned i = 0; i < p->count && p->forced; i++) {
+        json_write_object_begin(&w);
+        json_write_member_str(&w, "database", p->list[i].database);
+        json_write_member_str(&w, "container", p->list[i].container);
+        json_write_member_int64(&w, "entries", p->list[i].entries);
+        json_write_object_end(&w);
+    }
+    json_write_array_end(&w);
+    json_write_member_raw(&w, "rejected",
+                          rejected == JSON_NONE ? bytes_str("[]")
+                                                : json_raw(j, rejected));
+    json_write_object_end(&w);
+    CHECK(json_writer_end(&w) == ERR_OK);
+    printf("%s\n", buf_cstr(&b));
+    buf_free(&b);
 }
 
 /* ---- requests --------------------------------------------------------------
@@ -151,15 +247,21 @@ static int ask_plan(struct reach *r, const struct switch_flags *f,
     char kind[16];
     struct reach_answer a;
     reach_answer_init(&a);
+    if (f->force)
+        ask_loss(r, p);
     int err = request(r, f, true, &a, msg);
     if (err == ERR_OK) {
         topology_get_text(&a.json, 0, "from", p->from, sizeof(p->from));
         topology_get_text(&a.json, 0, "kind", kind, sizeof(kind));
         p->forced = strcmp(kind, "forced") == 0;
         if (f->json && f->dry_run)
-            printf("%s\n", buf_cstr(&a.body));
+            print_plan_json(&a.json, p, f->to);
         else if (!f->json && strcmp(p->from, f->to) != 0)
             print_plan(&a.json, p, f->to);
+    } else if (err == ERR_PRECONDITION && f->force && !f->json) {
+        puts("A forced switch now");
+        print_loss(p);
+        fflush(stdout);
     }
     reach_answer_free(&a);
     return err;
@@ -278,20 +380,18 @@ static int carry_out(struct reach *r, const struct switch_flags *f,
 
 static int run(struct reach *r, const struct switch_flags *f)
 {
-    struct plan p = {.forced = false};
+    struct plan *p = mem_zalloc(sizeof(*p));
     struct err_msg msg;
-    if (ask_plan(r, f, &p, &msg) != ERR_OK)
-        return options_failed(COMMAND, msg.text);
-    if (f->dry_run)
-        return CMD_OK;
-    if (strcmp(p.from, f->to) == 0 && !f->json) {
-        printf("Writes go to %s already.\n", f->to);
-        return CMD_OK;
+    int code = CMD_OK, err = ask_plan(r, f, p, &msg);
+    if (err == ERR_OK && !f->dry_run) {
+        code = confirm(f, p);
+        if (code == CMD_OK && strcmp(p->from, f->to) == 0 && !f->json)
+            printf("Writes go to %s already.\n", f->to);
+        else if (code == CMD_OK)
+            err = carry_out(r, f, p, &msg);
     }
-    int code = confirm(f, &p);
-    if (code == CMD_OK && carry_out(r, f, &p, &msg) != ERR_OK)
-        code = options_failed(COMMAND, msg.text);
-    return code;
+    mem_free(p);
+    return err == ERR_OK ? code : options_failed(COMMAND, msg.text);
 }
 
 int region_switch(int argc, char **argv)

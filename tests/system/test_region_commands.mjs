@@ -68,9 +68,10 @@ const topology = (more = {}) => ({
   regions: REGIONS.map((name, priority) => ({ name, priority, state: "up", reason: "", nodes: [node(`${name}-1`)] })),
   at_risk: { entries: 12, seconds: 0.5 }, unavailable: null, last_switch: null, ...more });
 const plan = (more = {}) => ({ from: "a", to: "b", kind: "planned", would_lose: [], entries: 0, seconds: 0, rejected: [], ...more });
-const forced = plan({ kind: "forced", entries: 12, seconds: 0.5,
-  would_lose: [{ database: "shop", container: "orders", entries: 12 }],
-  rejected: [{ region: "c", reason: "it has been out of reach for 7 s" }] });
+const forced = plan({ kind: "forced", rejected: [{ region: "c", reason: "it has been out of reach for 7 s" }] });
+// Each node knows the shards it leads: a-1 all three, or a-1 and b-1 some of them.
+const atRisk = (led, list) => ({ node: "a-1", shards: 3, led, entries: 0, seconds: led / 10,
+  containers: list.map(([container, entries]) => ({ database: "shop", container, entries })) });
 const command = (...args) => run([...args, "--dir", dir]);
 const posts = () => requests.filter(({ method }) => method === "POST");
 
@@ -124,20 +125,29 @@ test("a planned switch needs no answer, waits, and tells the pause", async () =>
 });
 
 test("a forced switch shows what it loses, per container, and wants a yes", async () => {
-  reply = ({ method, body }) => method === "GET" ? [200, topology({ epoch: 5, write_region: "b", forced: true })]
-    : body.dry_run ? [200, forced] : [202, { epoch: 5 }];
+  const risks = { "a-1": atRisk(2, [["orders", 7], ["carts", 1]]), "b-1": atRisk(1, [["orders", 5]]), "c-1": atRisk(0, []) };
+  reply = ({ method, body, path: at, node: name }) =>
+    at === "/regions/at-risk" ? [200, risks[name]]
+      : method === "GET" ? [200, topology({ epoch: 5, write_region: "b", forced: true })]
+      : body.dry_run ? [200, forced] : [202, { epoch: 5 }];
   const unasked = await command("region", "switch", "b", "--force");
   assert.equal(unasked.code, 2);
   assert.match(unasked.stderr, /add --yes, nothing was changed/);
-  assert.match(unasked.stdout, /would lose: 12 entries, the last 0\.5 s of writes\n +shop\/orders: 12 entries/);
-  assert.match(unasked.stdout, /c cannot take the writes: it has been out of reach for 7 s/);
+  assert.match(unasked.stdout, /would lose: 13 entries, the last 0\.2 s of writes\n +shop\/orders: 12 entries\n +shop\/carts: 1 entries/);
+  assert.match(unasked.stdout, /not c: it has been out of reach for 7 s/);
   assert.deepEqual(posts().map(({ body }) => body.dry_run), [true]);
   const dry = await command("region", "switch", "b", "--force", "--dry-run", "-o", "json");
-  assert.deepEqual([dry.code, JSON.parse(dry.stdout)], [0, forced]);
+  assert.equal(dry.code, 0);
+  assert.deepEqual(JSON.parse(dry.stdout), { from: "a", to: "b", kind: "forced", entries: 13, seconds: 0.2, known: true,
+    would_lose: [{ database: "shop", container: "orders", entries: 12 }, { database: "shop", container: "carts", entries: 1 }],
+    rejected: forced.rejected });
   assert.ok(posts().every(({ body }) => body.dry_run));
   const sure = await command("region", "switch", "b", "--force", "--yes");
   assert.equal(sure.code, 0, sure.stderr);
   assert.match(sure.stdout, /Writes go to b \(epoch 5\)/);
+  await close(0);
+  assert.match((await command("region", "switch", "b", "--force", "--dry-run")).stdout,
+    /not known exactly, the leaders of 2 of 3 shards do not answer;\n +at last word 0\.1 s/);
 });
 
 test("a switch that is refused, overtaken or slow says so", async () => {
@@ -145,6 +155,12 @@ test("a switch that is refused, overtaken or slow says so", async () => {
   const refused = await command("region", "switch", "b");
   assert.deepEqual([refused.code, refused.stdout], [1, ""]);
   assert.match(refused.stderr, /bastide region switch: a does not answer; add --force/);
+  reply = ({ path: at }) => at === "/regions/at-risk" ? [200, atRisk(3, [["orders", 2]])]
+    : [409, { code: "Conflict", message: "a is heard by a majority" }];
+  const needless = await command("region", "switch", "b", "--force", "--yes");
+  assert.equal(needless.code, 1);
+  assert.match(needless.stdout, /^A forced switch now\n +would lose: 6 entries/);
+  assert.match(needless.stderr, /heard by a majority/);
   reply = ({ method, body }) => method === "GET" ? [200, topology({ epoch: 6, write_region: "c" })]
     : body.dry_run ? [200, plan()] : [202, { epoch: 5 }];
   assert.match((await command("region", "switch", "b")).stderr, /a later decision has overtaken it: writes go to c/);
