@@ -41,7 +41,9 @@ const query = (node, container, text, headers = {}) => ask(node, {
 
 const policyOf = async (node) => (await ask(node, {})).json.userConsistencyPolicy;
 
+const BOUNDS = ["--max-staleness-entries", "1000", "--max-staleness-seconds", "10"];
 async function setLevel(name, ...options) {
+  if (name === "BoundedStaleness" && options.length === 0) options = BOUNDS;
   const { code, stderr } = await run(["consistency", "set", WORDS[LEVELS.indexOf(name)], ...options, "--dir", cluster.dir]);
   assert.equal(code, 0, stderr);
   await until(`every node says ${name}`, async () =>
