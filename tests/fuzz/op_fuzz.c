@@ -22,6 +22,7 @@ static void try_op(struct bytes in, struct buf *again)
     if (op_decode(in, &op) != ERR_OK)
         return;
     CHECK(op.kind > 0 && op.kind < OP_KIND_COUNT && op.shard < SHARD_MAX);
+    CHECK(op.level < CONSISTENCY_COUNT);
     CHECK(op.body.len <= OP_BODY_MAX && op.after.len <= OP_KEY_MAX);
     CHECK_IMPLIES(op.kind == OP_SCAN,
                   op.max_items > 0 && op.max_bytes <= OP_PAGE_MAX);

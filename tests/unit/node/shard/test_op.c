@@ -94,6 +94,9 @@ static struct op random_op(struct buf blobs[BLOBS])
     op.etag = random_etag();
     op.etag_unknown = prng_one_in(&prng, 2);
     op.min_lsn = prng_u64(&prng);
+    op.level = (uint8_t)prng_below(&prng, CONSISTENCY_COUNT);
+    op.session_epoch = (uint32_t)prng_u64(&prng);
+    op.session_lsn = prng_u64(&prng);
     if (op.kind == OP_WRITE)
         random_write(&op, blobs);
     if (op.kind == OP_SCAN)
@@ -130,6 +133,9 @@ static void assert_op_equal(const struct op *a, const struct op *b)
     assert_true(etag_equal(&a->etag, &b->etag));
     assert_int_equal(a->etag_unknown, b->etag_unknown);
     assert_int_equal(a->min_lsn, b->min_lsn);
+    assert_int_equal(a->level, b->level);
+    assert_int_equal(a->session_epoch, b->session_epoch);
+    assert_int_equal(a->session_lsn, b->session_lsn);
     assert_int_equal(a->mode, b->mode);
     assert_int_equal(a->resource, b->resource);
     assert_bytes_equal(a->body, b->body);
