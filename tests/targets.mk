@@ -45,10 +45,11 @@ check: deps-test
 	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/bastide check-programs
 	@tests/run.sh $(UNIT_BIN) "$(SIM_BIN) --seeds $(CHECK_SEEDS)" \
 		"$(SIM_BIN) --replica shard --seeds $(CHECK_SHARD_SEEDS)" "tests/sim/canary.sh $(CANARY_BIN)" \
+		"tests/failover-canary.sh $(BUILD)/tests/failover" \
 		$(SYSTEM_TESTS) $(SDK_TESTS)
 
 .PHONY: check-programs
-check-programs: $(UNIT_BIN) $(SIM_BIN) $(CANARY_BIN)
+check-programs: $(UNIT_BIN) $(SIM_BIN) $(CANARY_BIN) $(FAILOVER_CANARY_BIN)
 
 system: $(BUILD)/bastide
 	@tests/run.sh $(SYSTEM_TESTS)
