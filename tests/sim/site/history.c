@@ -236,6 +236,7 @@ void history_promise(struct history *h, const struct hist_promise *p)
 {
     MORE(h->promises, h->n_promises, h->cap_promises);
     h->promises[h->n_promises - 1] = *p;
+    h->promises[h->n_promises - 1].levels |= 1u << p->level;
 }
 
 void history_switch(struct history *h, const struct hist_switch *s)
@@ -258,6 +259,7 @@ bool history_may_be_lost(const struct history *h, struct hist_place at)
 
 static void weaken(struct hist_promise *p, const struct hist_promise *by)
 {
+    p->levels |= by->levels;
     if (by->level > p->level)
         p->level = by->level;
     if (by->max_entries > p->max_entries)

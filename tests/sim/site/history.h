@@ -83,6 +83,9 @@ struct hist_conflict {
 struct hist_promise {
     usec_t from_us;
     enum consistency_level level;
+    /* All that may be in force, as bits: bounded staleness is stronger than
+     * session, and yet keeps no session. */
+    uint32_t levels;
     uint64_t max_entries; /* bounded staleness */
     usec_t max_us;
 };
@@ -136,7 +139,7 @@ void history_committed(struct history *h, uint32_t node, uint16_t shard,
                        struct hist_place at);
 void history_acked(struct history *h, const struct hist_ack *a);
 void history_conflict(struct history *h, const struct hist_conflict *c);
-/* By ascending time. */
+/* By ascending time. `levels` always has `level`, and may be 0 before. */
 void history_promise(struct history *h, const struct hist_promise *p);
 void history_switch(struct history *h, const struct hist_switch *s);
 

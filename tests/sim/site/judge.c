@@ -364,10 +364,20 @@ static bool session_write(const struct history *h, const struct hist_op *op,
     return true;
 }
 
-/* A bounded read need not have what its session saw. */
-static bool keeps_session(enum consistency_level level)
+/* Whether the read was done by strong or session rules, whichever of the
+ * levels that may have been in force was: a bounded one need not have what its
+ * session saw. */
+static bool keeps_session(const struct history *h, const struct hist_op *op)
 {
-    return level == CONSISTENCY_STRONG || level == CONSISTENCY_SESSION;
+    uint32_t levels =
+        history_promised(h, op->called_us, op->answered_us).levels;
+    for (enum consistency_level l = 0; l < CONSISTENCY_COUNT; l++) {
+        enum consistency_level by = op->level > l ? op->level : l;
+        if ((levels & 1u << l) != 0 && by != CONSISTENCY_STRONG &&
+            by != CONSISTENCY_SESSION)
+            return false;
+    }
+    return true;
 }
 
 /* A session is one call after the other, so that the order of its calls is the
@@ -384,7 +394,7 @@ bool judge_sessions(const struct history *h, char why[JUDGE_TEXT_MAX])
             ok = session_write(h, op, m, why);
             m->wrote = op->at;
             m->wrote_op = i + 1;
-        } else if (is_read(op) && keeps_session(level_of(h, op))) {
+        } else if (is_read(op) && keeps_session(h, op)) {
             ok = session_read(h, op, m, why);
             m->read = op->at;
             m->read_op = i + 1;

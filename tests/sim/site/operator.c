@@ -55,6 +55,7 @@ static void promise_less(struct site *s, const struct consistency_policy *p)
     struct hist_promise now =
         history_promised(s->history, s->now_us, s->now_us);
     struct hist_promise next = promise_of(s, p);
+    next.levels = now.levels | 1u << p->level;
     if (next.level < now.level)
         next.level = now.level;
     if (next.max_entries < now.max_entries)
