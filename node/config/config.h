@@ -163,6 +163,8 @@ struct config {
         uint32_t election_ms;     /* shortest; the longest is twice that */
         uint32_t lease_ms;        /* leader lease, < election_ms */
         uint32_t link_silence_ms; /* a peer link without bytes is broken */
+        uint32_t region_down_ms;  /* out of reach for that long is lost */
+        uint32_t region_up_ms;    /* well for that long is up again */
         uint32_t connect_ms;      /* TCP and TLS to a peer */
         uint32_t request_ms;      /* one operation on a shard, then 408/503 */
         uint32_t handshake_ms;    /* TLS handshake of a client */

@@ -395,7 +395,12 @@ struct governor *governor_new(struct worker *w)
     g->worker = w;
     g->contact_us = now;
     buf_init(&g->gossip, EXTRA_LEN + FAILOVER_MESSAGE_MAX);
-    g->failover = failover_new(node->config->id, node->incarnation, NULL, now);
+    struct failover_timing timing = failover_timing_default;
+    timing.down_us =
+        (usec_t)node->config->timeouts.region_down_ms * USEC_PER_MS;
+    timing.up_us = (usec_t)node->config->timeouts.region_up_ms * USEC_PER_MS;
+    g->failover =
+        failover_new(node->config->id, node->incarnation, &timing, now);
     fill_topology(node->config, t);
     CHECK(failover_set_topology(g->failover, t, now) == ERR_OK);
     mem_free(t);
