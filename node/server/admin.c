@@ -8,11 +8,10 @@
 #include "node/crypt/cert.h"
 #include "node/json/json.h"
 #include "node/server/control.h"
-#include "node/server/decision.h"
 #include "node/server/faults.h"
-#include "node/server/governor.h"
+#include "node/server/metrics.h"
 #include "node/server/node.h"
-#include "node/server/peers.h"
+#include "node/server/status.h"
 #include "node/server/worker.h"
 
 #define ADMIN_BODY_MAX (4u << 20)
@@ -25,7 +24,12 @@ struct admin {
 };
 
 /* A question that every worker answers about its shards. */
-enum question { QUESTION_READY, QUESTION_READY_VERBOSE, QUESTION_STATUS };
+enum question {
+    QUESTION_READY,
+    QUESTION_READY_VERBOSE,
+    QUESTION_STATUS,
+    QUESTION_METRICS
+};
 
 struct survey {
     struct admin *admin;
@@ -56,20 +60,6 @@ static void respond_text(struct http_request *r, int status, const char *code,
     respond(r, status, &body);
 }
 
-static const char *status_role(const struct shard_status *s)
-{
-    if (s->amnesia != RAFT_AMNESIA_NONE)
-        return "rebuilding";
-    switch (s->role) {
-    case RAFT_LEADER:
-        return "leader";
-    case RAFT_FOLLOWER:
-        return "follower";
-    default:
-        return "candidate";
-    }
-}
-
 static bool shard_ready(const struct shard_status *s)
 {
     return s->leader != 0 && s->has_key && !s->installing &&
@@ -86,32 +76,10 @@ static bool survey_ready(const struct survey *v)
     return true;
 }
 
-static const char *node_name(const struct config *c, uint32_t id)
-{
-    const struct config_node *n = config_find_node(c, id, NULL);
-    return n != NULL ? n->name : NULL;
-}
-
-#define ADMIN_REASON_MAX 160
-
-/* What a replica that is being rebuilt waits for. */
-static void rebuild_reason(const struct config *c, const struct shard_status *s,
-                           char out[ADMIN_REASON_MAX])
-{
-    const char *name = node_name(c, s->told_missing);
-    if (s->amnesia == RAFT_AMNESIA_ASKING)
-        snprintf(out, ADMIN_REASON_MAX,
-                 "rebuilding: shard %u waits for node %s to tell its term",
-                 s->id, name != NULL ? name : "?");
-    else
-        snprintf(out, ADMIN_REASON_MAX, "rebuilding: shard %u waits for %s",
-                 s->id, s->leader == 0 ? "a leader" : "its leader's log");
-}
-
 /* Why the node is not ready, one sentence each; empty when it is. */
 static void put_reasons(const struct survey *v, struct json_writer *out)
 {
-    char text[ADMIN_REASON_MAX];
+    char text[STATUS_REASON_MAX];
     if (v->admin->worker->draining)
         json_write_str(out, "the node is stopping");
     if (!v->group_known)
@@ -119,7 +87,7 @@ static void put_reasons(const struct survey *v, struct json_writer *out)
     for (uint32_t i = 0; i <= v->admin->worker->node->shard_count; i++) {
         const struct shard_status *s = &v->shards[i];
         if (s->amnesia != RAFT_AMNESIA_NONE) {
-            rebuild_reason(v->admin->worker->node->config, s, text);
+            status_rebuild_reason(v->admin->worker->node->config, s, text);
             json_write_str(out, text);
         }
         const char *why = s->leader == 0  ? "has no leader"
@@ -153,170 +121,23 @@ static void answer_ready(struct survey *v)
     respond(v->request, ready ? 200 : 503, &body);
 }
 
-static void put_number(struct json_writer *out, const char *key, uint64_t v)
-{
-    json_write_key(out, key);
-    json_write_uint64(out, v);
-}
-
-static void put_shard(struct json_writer *out, const struct config *c,
-                      const struct shard_status *s)
-{
-    const char *leader = node_name(c, s->leader);
-    json_write_object_begin(out);
-    put_number(out, "shard", s->id);
-    json_write_key(out, "group");
-    json_write_str(out, s->id == SHARD_META ? "meta" : "default");
-    json_write_key(out, "role");
-    json_write_str(out, status_role(s));
-    json_write_key(out, "leader");
-    if (leader != NULL)
-        json_write_str(out, leader);
-    else
-        json_write_null(out);
-    put_number(out, "term", s->term);
-    put_number(out, "lsn", s->last_lsn);
-    put_number(out, "commit_lsn", s->commit_lsn);
-    put_number(out, "applied_lsn", s->installing ? 0 : s->commit_lsn);
-    put_number(out, "flushed_lsn", s->flushed_lsn);
-    put_number(out, "base_lsn", s->base_lsn);
-    put_number(out, "memtable_bytes", s->memtable_bytes);
-    put_number(out, "log_bytes_in_memory", s->entry_bytes);
-    put_number(out, "waiting", s->waiting);
-    if (s->amnesia != RAFT_AMNESIA_NONE) {
-        char text[ADMIN_REASON_MAX];
-        rebuild_reason(c, s, text);
-        json_write_key(out, "rebuilding");
-        json_write_str(out, text);
-    }
-    json_write_key(out, "writable");
-    json_write_bool(out, !s->no_space && s->has_key);
-    json_write_object_end(out);
-}
-
-static void put_links(struct json_writer *out, const struct worker *w)
-{
-    const struct config *c = w->node->config;
-    json_write_array_begin(out);
-    for (size_t i = 0; i < c->region_count; i++) {
-        for (size_t j = 0; j < c->regions[i].node_count; j++) {
-            const struct config_node *n = &c->regions[i].nodes[j];
-            struct links_stats stats;
-            if (n->id == c->id ||
-                links_get_stats(peers_links(w->peers), n->id, &stats) != ERR_OK)
-                continue;
-            json_write_object_begin(out);
-            json_write_key(out, "node");
-            json_write_str(out, n->name);
-            json_write_key(out, "region");
-            json_write_str(out, c->regions[i].name);
-            json_write_key(out, "state");
-            json_write_str(out, stats.state == PEER_STREAMING
-                                    ? "up"
-                                    : peer_state_name(stats.state));
-            put_number(out, "rtt_us", (uint64_t)stats.rtt_us);
-            put_number(out, "bytes_in", stats.bytes_in);
-            put_number(out, "bytes_out", stats.bytes_out);
-            put_number(out, "raft_bytes_out", stats.raft_bytes_out);
-            put_number(out, "raft_entries_out", stats.raft_entries_out);
-            put_number(out, "dropped", stats.raft_dropped);
-            faults_put_link(out, &stats);
-            json_write_object_end(out);
-        }
-    }
-    json_write_array_end(out);
-}
-
-/* What this node applies; null before it knows. */
-static void put_account(struct json_writer *out, const struct worker *w)
-{
-    const struct govern_record *rec = governor_now(w->governor);
-    json_write_key(out, "account");
-    if (rec == NULL) {
-        json_write_null(out);
-        return;
-    }
-    json_write_object_begin(out);
-    json_write_member_str(out, "level",
-                          consistency_name(rec->consistency.level));
-    put_number(out, "max_staleness_prefix",
-               (uint64_t)rec->consistency.max_staleness_prefix);
-    put_number(out, "max_staleness_interval",
-               (uint64_t)rec->consistency.max_staleness_interval);
-    put_number(out, "epoch", rec->epoch);
-    json_write_member_str(
-        out, "write_region",
-        decision_region_name(w->node->config, rec->write_region));
-    json_write_object_end(out);
-}
-
-/* What this node has sent to the nodes of each region. */
-static void put_traffic(struct json_writer *out, const struct worker *w)
-{
-    const struct config *c = w->node->config;
-    json_write_array_begin(out);
-    for (size_t i = 0; i < c->region_count; i++) {
-        uint64_t bytes = 0, raft = 0, entries = 0;
-        for (size_t j = 0; j < c->regions[i].node_count; j++) {
-            struct links_stats s;
-            if (links_get_stats(peers_links(w->peers),
-                                c->regions[i].nodes[j].id, &s) != ERR_OK)
-                continue; /* itself */
-            bytes += s.bytes_out;
-            raft += s.raft_bytes_out;
-            entries += s.raft_entries_out;
-        }
-        json_write_object_begin(out);
-        json_write_key(out, "region");
-        json_write_str(out, c->regions[i].name);
-        put_number(out, "bytes_out", bytes);
-        put_number(out, "raft_bytes_out", raft);
-        put_number(out, "raft_entries_out", entries);
-        json_write_object_end(out);
-    }
-    json_write_array_end(out);
-}
-
 static void answer_status(struct survey *v)
 {
-    const struct worker *w = v->admin->worker;
-    const struct config *c = w->node->config;
     struct buf body;
-    struct json_writer out;
     buf_init(&body, ADMIN_BODY_MAX);
-    json_writer_init(&out, &body);
-    json_write_object_begin(&out);
-    json_write_key(&out, "cluster");
-    json_write_str(&out, c->cluster);
-    json_write_key(&out, "region");
-    json_write_str(&out, c->region);
-    json_write_key(&out, "node");
-    json_write_str(&out, c->node);
-    put_number(&out, "id", c->id);
-    json_write_key(&out, "version");
-    json_write_str(&out, NODE_VERSION);
-    json_write_key(&out, "ready");
-    json_write_bool(&out, survey_ready(v));
-    put_number(&out, "uptime_s",
-               (uint64_t)((clock_wall_us() - w->node->started_wall_us) /
-                          USEC_PER_SEC));
-    put_number(&out, "workers", w->node->worker_count);
-    put_account(&out, w);
-    json_write_key(&out, "shards");
-    json_write_array_begin(&out);
-    for (uint32_t i = 0; i <= w->node->shard_count; i++)
-        put_shard(&out, c, &v->shards[i]);
-    json_write_array_end(&out);
-    json_write_key(&out, "links");
-    put_links(&out, w);
-    json_write_key(&out, "traffic");
-    put_traffic(&out, w);
-    json_write_key(&out, "faults");
-    faults_put_list(&out, w);
-    put_number(&out, "disk_stalled_us",
-               (uint64_t)log_pipe_node_stalled_us(w->node, clock_mono_us()));
-    json_write_object_end(&out);
+    status_write(v->admin->worker, v->shards, survey_ready(v), &body);
     respond(v->request, 200, &body);
+}
+
+static void answer_metrics(struct survey *v)
+{
+    struct buf body;
+    buf_init(&body, ADMIN_BODY_MAX);
+    metrics_write(v->admin->worker, v->shards, &body);
+    http_reply_header_str(v->request, "Content-Type",
+                          "text/plain; version=0.0.4");
+    http_respond_take(v->request, 200, &body);
+    buf_free(&body);
 }
 
 /* ---- asking the workers
@@ -327,6 +148,8 @@ static void survey_finish(struct survey *v)
 {
     if (v->question == QUESTION_STATUS)
         answer_status(v);
+    else if (v->question == QUESTION_METRICS)
+        answer_metrics(v);
     else
         answer_ready(v);
     mem_free(v->shards);
@@ -411,16 +234,18 @@ static void on_request(struct http_request *r, void *user)
         survey_begin(a, r, QUESTION_READY);
     else if (target_is(r, "/readyz?verbose"))
         survey_begin(a, r, QUESTION_READY_VERBOSE);
+    else if (target_is(r, "/metrics"))
+        survey_begin(a, r, QUESTION_METRICS);
     else if (target_is(r, "/status") && !from_admin(a, r))
         respond_text(r, 403, "Forbidden",
                      "show the administrator's certificate (admin.pem)");
     else if (target_is(r, "/status"))
         survey_begin(a, r, QUESTION_STATUS);
     else
-        respond_text(
-            r, 404, "NotFound",
-            "there is /livez, /readyz, /readyz?verbose, /status, /topology, "
-            "/consistency, /regions, /audit and /faults");
+        respond_text(r, 404, "NotFound",
+                     "there is /livez, /readyz, /readyz?verbose, /metrics, "
+                     "/status, /topology, "
+                     "/consistency, /regions, /audit and /faults");
 }
 
 static const struct http_handler admin_handler = {.on_request = on_request};

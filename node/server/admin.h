@@ -3,6 +3,7 @@
  *     GET /livez             the process runs its loop (anonymous)
  *     GET /readyz[?verbose]  200 when the node can serve every shard, else 503;
  *                            verbose says what it waits for (anonymous)
+ *     GET /metrics           Prometheus (anonymous)
  *     GET /status            everything (certificate of an administrator,
  *                            spiffe://<cluster>/admin); shape in cli/status.h
  *     /faults...             faults on request, for tests (administrators):
