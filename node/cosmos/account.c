@@ -193,11 +193,13 @@ int account_format(const struct cosmos_account *account, struct buf *out)
 static void set_place(struct cosmos_place *p,
                       const struct cosmos_account *account)
 {
+    bool here =
+        !account->removed && account->own_region == account->write_region;
     *p = (struct cosmos_place){
         .level = account->consistency.level,
         .removed = account->removed,
-        .refuse_writes = account->refuse_writes && !account->removed &&
-                         account->own_region != account->write_region,
+        .writes_here = here,
+        .refuse_writes = account->refuse_writes && !here,
         .isolated = account->isolated,
     };
     snprintf(p->id, sizeof(p->id), "%s", account->id);

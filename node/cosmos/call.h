@@ -55,6 +55,7 @@ struct call_turn {
 struct cosmos_place {
     enum consistency_level level;
     bool removed;
+    bool writes_here;   /* this is the write region */
     bool refuse_writes; /* and this is not the write region */
     bool isolated;
     char id[COSMOS_NAME_MAX + 1];

@@ -45,9 +45,6 @@ bool level_take(struct call *c)
         reply_fail(c, FAIL_SESSION_MALFORMED);
         return false;
     }
-    /* .NET and Rust, after a 404/1002: what the write region would answer. */
-    if (cosmos_header_true(h->hub_only))
-        c->level = CONSISTENCY_STRONG;
     return true;
 }
 
@@ -90,12 +87,25 @@ usec_t level_timeout(const struct call *c)
 
 /* ---- operations ---------------------------------------------------------- */
 
+/* Who sends no token and reads where writes are acknowledged finds them all at
+ * the leader, whichever of the region's nodes took them, and it is near. */
+static bool prefers_leader(const struct call *c)
+{
+    const struct cosmos_place *place = &c->cosmos->place;
+    if (cosmos_header_true(c->headers.hub_only))
+        return true;
+    return c->level == CONSISTENCY_SESSION &&
+           c->headers.session_token.len == 0 && place->writes_here &&
+           !place->isolated;
+}
+
 void level_op(struct call *c, uint32_t range)
 {
     struct op *op = &c->op;
     struct bytes token = c->headers.session_token;
     CHECK(op->kind == OP_READ || op->kind == OP_SCAN);
     op->level = (uint8_t)c->level;
+    op->at_leader = prefers_leader(c);
     if (c->level != CONSISTENCY_SESSION)
         return;
     struct session_point point;

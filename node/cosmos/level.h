@@ -24,7 +24,10 @@ bool level_take(struct call *c);
 bool level_admit(struct call *c, bool writes);
 
 /* Puts the effective level, and for the session level the state that must be
- * shown at least, into c->op, a read of range `range`. */
+ * shown at least, into c->op, a read of range `range`. Reads that ask for the
+ * hub (x-ms-cosmos-hub-region-processing-only: .NET and Rust, after a 404/1002)
+ * prefer the leader, and so do session reads without a token in the write
+ * region (session.h). */
 void level_op(struct call *c, uint32_t range);
 
 /* An operation of this call on range `range` brought a state to the client's

@@ -67,7 +67,9 @@ int session_find(struct bytes token, uint32_t range,
  * the node they wrote through: it remembers, per shard, the furthest state that
  * it told anybody of, and has session reads without a token wait for that.
  * Writes that are forwarded to another region's leader need it: their entries
- * come back by replication a moment after their answer.
+ * come back by replication a moment after their answer. In the write region
+ * itself such reads go to the leader (level.c), so that there it does not even
+ * matter which node was written through.
  *
  * One for the whole node, used by all its workers: plain maxima, atomic, of
  * which nothing else depends. Lost when the process ends, as its connections

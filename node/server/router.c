@@ -26,6 +26,7 @@ struct task {
     bool in_doubt;   /* a write that an earlier attempt may have logged */
     bool behind;     /* a read whose last attempt ended in ERR_BEHIND */
     bool foreign;    /* came from a peer: not passed on */
+    bool leader_asked;
     raft_id target;
     struct op_result result;
     op_done_cb *done;
@@ -328,10 +329,12 @@ static void task_run(struct task *t)
         return;
     }
     /* The leader is known and is another node: a write need not be refused
-     * here first. */
+     * here first. A read that only prefers the leader asks it once. */
     raft_id leader = shard_leader(r->shard);
-    if (!t->foreign && task_writes(t) && leader != 0 &&
+    bool to_leader = task_writes(t) || (t->op->at_leader && !t->leader_asked);
+    if (!t->foreign && to_leader && leader != 0 &&
         leader != t->owner->node->config->id) {
+        t->leader_asked = true;
         task_forward(t, leader);
         return;
     }

@@ -128,6 +128,9 @@ struct op {
      * same and at least this LSN. */
     uint32_t session_epoch;
     uint64_t session_lsn;
+    /* A read: ask the leader first, if it answers. A wish of the node in front,
+     * which stays there: not part of the encoding. */
+    bool at_leader;
 
     /* OP_READ, OP_WRITE */
     enum op_condition condition;

@@ -190,6 +190,7 @@ struct world {
     uint8_t level[FAKE_SHARDS];
     uint32_t session_epoch[FAKE_SHARDS];
     uint64_t session_lsn[FAKE_SHARDS];
+    bool at_leader[FAKE_SHARDS];
     /* The term that answers name; FAKE_TERM at first. */
     uint64_t term;
     /* Answers wait in here until world_deliver. */
@@ -537,9 +538,11 @@ static void fake_submit(struct backend *self, const struct op *op,
         w->level[op->shard] = op->level;
         w->session_epoch[op->shard] = op->session_epoch;
         w->session_lsn[op->shard] = op->session_lsn;
+        w->at_leader[op->shard] = op->at_leader;
     } else {
         assert_int_equal(op->level, CONSISTENCY_STRONG);
         assert_int_equal(op->session_lsn, 0);
+        assert_false(op->at_leader);
     }
     bool faulty = w->fail_err != ERR_OK && w->fail_kind == op->kind;
     if (faulty && w->fail_skip == 0) {

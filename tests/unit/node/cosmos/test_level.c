@@ -144,13 +144,15 @@ static void a_look_up_for_a_write_is_strong(void **state)
 
 static void the_hub_may_be_asked_for(void **state)
 {
+    static const char hub[] = "x-ms-cosmos-hub-region-processing-only: True";
     struct world *w = *state;
     uint16_t shard = world_document(w);
     set_level(w, CONSISTENCY_EVENTUAL);
-    expect_status(SEND(w, "GET", DOCS "/1", "", PK_A,
-                       "x-ms-cosmos-hub-region-processing-only: True"),
-                  200);
-    assert_int_equal(w->level[shard], CONSISTENCY_STRONG);
+    expect_status(SEND(w, "GET", DOCS "/1", "", PK_A, hub), 200);
+    assert_true(w->at_leader[shard]);
+    assert_int_equal(w->level[shard], CONSISTENCY_EVENTUAL);
+    expect_status(SEND(w, "GET", DOCS "/1", "", PK_A), 200);
+    assert_false(w->at_leader[shard]);
 }
 
 static void bounded_staleness_names_its_bounds(void **state)
@@ -330,6 +332,33 @@ static void a_client_without_tokens_reads_its_own_writes(void **state)
     expect_session(w, shard, 1, lsn + 2);
 }
 
+/* Any node of the write region may have taken what another one is asked for. */
+static void without_tokens_the_write_region_reads_at_its_leader(void **state)
+{
+    struct world *w = *state;
+    uint16_t shard = world_document(w);
+    struct cosmos_account a = account(CONSISTENCY_SESSION);
+    set_account(w, &a);
+    expect_status(SEND(w, "GET", DOCS "/1", "", PK_A), 200);
+    assert_true(w->at_leader[shard]);
+    expect_status(SEND(w, "GET", DOCS, ""), 200);
+    assert_true(w->at_leader[1] && w->at_leader[2]);
+    expect_status(
+        SEND(w, "GET", DOCS "/1", "", PK_A, token_line(shard, "1#1#1=1")), 200);
+    assert_false(w->at_leader[shard]);
+    expect_status(SEND(w, "GET", DOCS "/1", "", PK_A, LEVEL "Eventual"), 200);
+    assert_false(w->at_leader[shard]);
+    a.own_region = 1;
+    set_account(w, &a);
+    expect_status(SEND(w, "GET", DOCS "/1", "", PK_A), 200);
+    assert_false(w->at_leader[shard]);
+    a.own_region = 0;
+    a.isolated = true;
+    set_account(w, &a);
+    expect_status(SEND(w, "GET", DOCS "/1", "", PK_A), 200);
+    assert_false(w->at_leader[shard]);
+}
+
 static void what_a_session_read_showed_stays(void **state)
 {
     struct world *w = *state;
@@ -497,6 +526,7 @@ int main(void)
         TEST(a_session_that_nobody_has_is_404_1002),
         TEST(rows_before_a_session_miss_are_sent),
         TEST(a_client_without_tokens_reads_its_own_writes),
+        TEST(without_tokens_the_write_region_reads_at_its_leader),
         TEST(what_a_session_read_showed_stays),
         TEST(clients_with_tokens_leave_no_trace),
         TEST(writes_may_be_refused_outside_the_write_region),
