@@ -239,8 +239,6 @@ void raft_election_timeout(struct raft *r)
  * All of this only moves timers.
  */
 
-#define HOLD_HEARTBEATS 3
-
 static void fire_at(struct raft *r, usec_t at_us)
 {
     if (at_us < r->hold_until_us)
@@ -285,6 +283,8 @@ static bool ranks_before(const struct raft *r, raft_id peer)
 
 void raft_hold_back(struct raft *r, raft_id peer, bool longer)
 {
+    if (r->opt.vote_grace_us == 0)
+        return;
     if (r->role == RAFT_PRE_CANDIDATE) {
         if (!longer && !ranks_before(r, peer))
             return;
@@ -293,7 +293,7 @@ void raft_hold_back(struct raft *r, raft_id peer, bool longer)
     }
     if (r->role != RAFT_FOLLOWER)
         return;
-    r->hold_until_us = r->now_us + HOLD_HEARTBEATS * r->opt.heartbeat_us;
+    r->hold_until_us = r->now_us + r->opt.vote_grace_us;
     usec_t until = r->hold_until_us + random_between(r, 0, r->opt.heartbeat_us);
     if (r->election_us < until)
         r->election_us = until;
@@ -387,8 +387,8 @@ static bool yield(struct raft *r)
               0);
     raft_become_follower(r, r->term, 0);
     r->election_us =
-        r->now_us + random_between(r, r->opt.heartbeat_us * HOLD_HEARTBEATS,
-                                   r->opt.heartbeat_us * (HOLD_HEARTBEATS + 1));
+        r->now_us + r->opt.vote_grace_us +
+        random_between(r, r->opt.heartbeat_us, r->opt.heartbeat_us * 2);
     return true;
 }
 

@@ -502,6 +502,10 @@ struct raft_options {
     usec_t election_min_us; /* timeouts are drawn from [min, max] */
     usec_t election_max_us;
     usec_t priority_step_us;
+    /* Who promises its vote to another holds its own campaign back that long,
+     * so that votes are not split when several campaign at once: two round
+     * trips and a sync, at best. 0: not at all. */
+    usec_t vote_grace_us;
     usec_t lease_us; /* at most election_min less RAFT_DRIFT_PERCENT */
     usec_t transfer_timeout_us;
     usec_t read_timeout_us;

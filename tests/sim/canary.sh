@@ -15,7 +15,7 @@ for program in "$@"; do
     FORGET_VOTE) shape=1x3-storm limit=1000 ;;
     COUNT_OLD_TERM) shape=1x3-storm limit=300 ;;
     MAJORITY_ONLY) shape=3x1+3 limit=100 ;;
-    SKIP_JOINT) shape=1x5+1 limit=100 ;;
+    SKIP_JOINT) shape=1x5+1 limit=1000 ;;
     AMNESIAC_VOTES) shape=1x3-loss limit=100 ;;
     AMNESIAC_ACKS) shape=1x3-loss limit=1000 ;;
     AMNESIA_ENDS_EARLY) shape=1x3-loss limit=500 ;;
