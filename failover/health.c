@@ -102,10 +102,14 @@ static void carry_regions(struct failover_health *h,
     for (uint32_t i = 0; i < t->n_regions; i++) {
         int old = health_region_index(&h->topology, t->regions[i].number);
         next[i] = old >= 0 ? h->regions[old] : fresh_region(t, i, now);
-        next[i].voters = 0;
+        next[i].voters = next[i].members = 0;
         for (uint32_t j = 0; j < t->n_nodes; j++)
-            next[i].voters +=
-                t->nodes[j].voter && t->nodes[j].region == next[i].region;
+            if (t->nodes[j].region == next[i].region) {
+                next[i].voters += t->nodes[j].voter;
+                next[i].members++;
+            }
+        if (next[i].voters > 0)
+            next[i].members = next[i].voters;
     }
     memcpy(h->regions, next, t->n_regions * sizeof(next[0]));
 }
@@ -124,6 +128,8 @@ void failover_health_topology(struct failover_health *h,
         else
             of[i].reached_us = now;
         h->cluster += t->nodes[i].voter;
+        int region = health_region_index(t, t->nodes[i].region);
+        of[i].counts = t->nodes[i].voter || h->regions[region].voters == 0;
     }
     memset(h->index, 0xff, sizeof(h->index));
     for (uint32_t i = 0; i < t->n_nodes; i++)
@@ -271,14 +277,14 @@ void failover_health_paused(struct failover_health *h, usec_t now)
 
 /* -- regions --------------------------------------------------------------- */
 
-/* How many voters of the region the observer reaches. */
+/* How many members of the region the observer reaches. */
 static uint32_t reached_in(const struct failover_health *h, uint32_t observer,
                            failover_region region)
 {
     const struct failover_topology *t = &h->topology;
     uint32_t n = 0;
     for (uint32_t i = 0; i < t->n_nodes; i++)
-        n += t->nodes[i].voter && t->nodes[i].region == region &&
+        n += h->of[i].counts && t->nodes[i].region == region &&
              *cell(h, observer, i);
     return n;
 }
@@ -288,9 +294,9 @@ static bool is_split(const struct failover_health *h,
                      const struct failover_region_health *r)
 {
     const struct failover_topology *t = &h->topology;
-    uint32_t majority = health_majority(r->voters), heard = 0;
+    uint32_t majority = health_majority(r->members), heard = 0;
     for (uint32_t i = 0; i < t->n_nodes; i++) {
-        if (!t->nodes[i].voter || t->nodes[i].region != r->region ||
+        if (!h->of[i].counts || t->nodes[i].region != r->region ||
             !h->of[i].heard)
             continue;
         heard++;
@@ -303,7 +309,7 @@ static bool is_split(const struct failover_health *h,
 static bool is_lost(struct failover_health *h, struct failover_region_health *r)
 {
     const struct failover_topology *t = &h->topology;
-    uint32_t majority = health_majority(r->voters);
+    uint32_t majority = health_majority(r->members);
     r->reached_by = 0;
     for (uint32_t i = 0; i < t->n_nodes; i++)
         r->reached_by +=
@@ -319,12 +325,12 @@ static uint32_t count_able(const struct failover_health *h, failover_region r)
     const struct failover_topology *t = &h->topology;
     uint32_t able = 0;
     for (uint32_t i = 0; i < t->n_nodes; i++)
-        able += t->nodes[i].voter && t->nodes[i].region == r &&
+        able += h->of[i].counts && t->nodes[i].region == r &&
                 !health_dead(h, &h->of[i]) && !health_troubled(h, &h->of[i]);
     return able;
 }
 
-/* What a majority of the region lacks no more than: of its voters' values the
+/* What a majority of the region lacks no more than: of its members' values the
  * one at place majority, in ascending order. */
 static uint32_t majority_behind(const struct failover_health *h,
                                 const struct failover_region_health *r)
@@ -332,7 +338,7 @@ static uint32_t majority_behind(const struct failover_health *h,
     const struct failover_topology *t = &h->topology;
     uint32_t sorted[FAILOVER_NODES_MAX], n = 0;
     for (uint32_t i = 0; i < t->n_nodes; i++) {
-        if (!t->nodes[i].voter || t->nodes[i].region != r->region)
+        if (!h->of[i].counts || t->nodes[i].region != r->region)
             continue;
         uint32_t behind =
             h->of[i].heard ? h->of[i].report.self.behind_ms : UINT32_MAX;
@@ -350,7 +356,7 @@ static void observe(struct failover_health *h, struct failover_region_health *r)
     bool was_lost = r->lost, was_sick = r->sick;
     r->lost = is_lost(h, r);
     r->able = count_able(h, r->region);
-    r->sick = !r->lost && r->able < health_majority(r->voters);
+    r->sick = !r->lost && r->able < health_majority(r->members);
     if (r->lost && !was_lost)
         r->lost_since_us = h->now;
     if (r->sick && !was_sick)
@@ -431,8 +437,8 @@ void failover_health_tick(struct failover_health *h, usec_t now)
     look_at_self(h);
     for (uint32_t i = 0; i < h->topology.n_regions; i++) {
         struct failover_region_health *r = &h->regions[i];
-        if (r->voters == 0)
-            continue; /* cannot be judged, nor chosen */
+        if (r->members == 0)
+            continue; /* nothing to be judged */
         observe(h, r);
         enum failover_state next = next_state(h, r);
         if (next != r->state)

@@ -6,8 +6,9 @@
  *
  * ## What counts
  *
- * Only voters count, as observers and as observed; learners are shown, no more.
- * n(X) is the number of voters of X, and a majority of X is n(X)/2 + 1 of them.
+ * The members of the cluster are its voters, and so are those of a region; of
+ * one without a voter they are its nodes. Others are shown, no more. A majority
+ * of n is n/2 + 1.
  *
  *  - Node i reaches node j if i's proof of a round trip (report.h) is at most
  *    `reach_us` old: its age when it was reported plus the time since that
@@ -20,10 +21,9 @@
  *  - R is *lost* if less than a majority of the cluster reaches it, or if no
  *    heard node of R reaches a majority of R although enough of them are heard
  *    (R is split inside: no quorum).
- *  - R is *sick* if it is not lost, and too few of its voters to form a
- * majority can take writes: the others have a disk that stalls for `stall_us`
- * or is full, or drain, or were not reached by a majority of the cluster for
- *    `down_us`.
+ *  - R is *sick* if it is not lost, and too few of its members for a majority
+ *    can take writes: the others have a disk that stalls for `stall_us` or is
+ *    full, or drain, or no majority of the cluster reached them for `down_us`.
  *
  * So a region that one other region cannot reach is not lost, nor is a slow
  * one: a slow path brings proofs as often as a fast one.
@@ -126,6 +126,7 @@ struct failover_region_health {
     uint32_t behind_ms;        /* the majority of it that is least behind, or
                                 * UINT32_MAX: not known */
     uint32_t voters;
+    uint32_t members;    /* voters or, if there are none, nodes */
     uint32_t able;       /* of them, can take writes */
     uint32_t reached_by; /* of the cluster's voters */
     bool split;          /* why it is lost: its nodes do not reach each other */

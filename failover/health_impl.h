@@ -7,6 +7,7 @@
 
 /* What is known of one node. */
 struct watched {
+    bool counts;                   /* a member of its region, see health.h */
     struct failover_report report; /* newest; incarnation 0: none yet */
     usec_t arrived_us;             /* when; meaningful after the first */
     bool heard;                    /* it is recent */

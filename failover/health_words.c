@@ -90,14 +90,19 @@ static void say_node(const struct failover_health *h, uint32_t i,
             seconds(of->report.self.disk_stall_ms * USEC_PER_MS));
 }
 
+static const char *members_of(const struct failover_region_health *r)
+{
+    return r->voters > 0 ? "voters" : "nodes";
+}
+
 static void say_sick(const struct failover_health *h,
                      const struct failover_region_health *r, struct words *w)
 {
     const struct failover_topology *t = &h->topology;
-    say(w, "%u of its %u voters can take writes, for " SECONDS, r->able,
-        r->voters, seconds(h->now - r->sick_since_us));
+    say(w, "%u of its %u %s can take writes, for " SECONDS, r->able, r->members,
+        members_of(r), seconds(h->now - r->sick_since_us));
     for (uint32_t i = 0; i < t->n_nodes; i++)
-        if (t->nodes[i].voter && t->nodes[i].region == r->region)
+        if (h->of[i].counts && t->nodes[i].region == r->region)
             say_node(h, i, w);
 }
 
@@ -123,8 +128,8 @@ void failover_health_reason(const struct failover_health *h, failover_region r,
         return;
     }
     const struct failover_region_health *of = &h->regions[i];
-    if (of->voters == 0)
-        say(&w, "has no voter");
+    if (of->members == 0)
+        say(&w, "has no node");
     else if (of->lost)
         say_lost(h, of, &w);
     else if (of->sick)
@@ -132,9 +137,8 @@ void failover_health_reason(const struct failover_health *h, failover_region r,
     else if (of->state != FAILOVER_UP)
         say_returning(h, of, &w);
     else
-        say(&w,
-            "reached by %u of %u voters, %u of its %u voters can take writes",
-            of->reached_by, h->cluster, of->able, of->voters);
+        say(&w, "reached by %u of %u voters, %u of its %u %s can take writes",
+            of->reached_by, h->cluster, of->able, of->members, members_of(of));
     if (!h->seeing)
         say(&w, "; as far as this node can tell");
 }

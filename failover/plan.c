@@ -231,7 +231,7 @@ static bool belongs_on_list(const struct deciding *d, failover_region region,
         failover_health_region(d->h, region);
     if (region == writer)
         return is_gone(r);
-    if (r == NULL || r->voters == 0)
+    if (r == NULL || r->members == 0)
         return is_declared(d->g, region); /* nothing is known: leave it */
     if (r->state == FAILOVER_DOWN || r->state == FAILOVER_ILL)
         return true;

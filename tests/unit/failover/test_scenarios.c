@@ -17,6 +17,7 @@
  *   observe N                 default: the first node of the second region
  *   priority c a b            as an operator changes it
  *   group rule=commit failback=yes pinned=yes settle=MS|never obey=no
+ *   voters X..                who votes from now on
  *   switch R [force]          as an operator does it, if it is possible
  *   run SECONDS
  *   kill X.. | start X..      X: a node, or all of a region
@@ -406,6 +407,22 @@ static void do_group(struct world *w, char **words)
     }
 }
 
+static void do_voters(struct world *w, char **words)
+{
+    for (uint32_t i = 0; i < w->n; i++) {
+        bool votes = false;
+        for (char **word = words; *word != NULL; word++)
+            votes |= is_named(w, &w->nodes[i], *word);
+        w->topology.nodes[i].voter = votes;
+    }
+    for (uint32_t i = 0; i < w->n; i++)
+        if (w->nodes[i].f != NULL)
+            assert_int_equal(
+                failover_set_topology(w->nodes[i].f, &w->topology,
+                                      w->now_us + w->nodes[i].skew_us),
+                ERR_OK);
+}
+
 static void do_switch(struct world *w, char **words)
 {
     enum failover_verdict verdict;
@@ -604,14 +621,14 @@ static const struct {
     const char *name;
     command_fn *fn;
 } commands[] = {
-    {"cluster", do_cluster}, {"cold", do_cold},         {"observe", do_observe},
-    {"group", do_group},     {"priority", do_priority}, {"switch", do_switch},
-    {"run", do_run},         {"kill", do_kill},         {"start", do_start},
-    {"pause", do_pause},     {"resume", do_resume},     {"cut", do_cut},
-    {"oneway", do_oneway},   {"slow", do_slow},         {"heal", do_heal},
-    {"stall", do_stall},     {"full", do_full},         {"drain", do_drain},
-    {"behind", do_behind},   {"well", do_well},         {"status", do_status},
-    {"ways", do_ways},       {"rank", do_rank},
+    {"cluster", do_cluster}, {"voters", do_voters}, {"cold", do_cold},
+    {"observe", do_observe}, {"group", do_group},   {"priority", do_priority},
+    {"switch", do_switch},   {"run", do_run},       {"kill", do_kill},
+    {"start", do_start},     {"pause", do_pause},   {"resume", do_resume},
+    {"cut", do_cut},         {"oneway", do_oneway}, {"slow", do_slow},
+    {"heal", do_heal},       {"stall", do_stall},   {"full", do_full},
+    {"drain", do_drain},     {"behind", do_behind}, {"well", do_well},
+    {"status", do_status},   {"ways", do_ways},     {"rank", do_rank},
 };
 
 static void do_line(struct world *w, const char *line)
@@ -737,6 +754,7 @@ int main(void)
         SCENARIO("learners.txt"),
         SCENARIO("two_regions.txt"),
         SCENARIO("fence.txt"),
+        SCENARIO("recovered.txt"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
