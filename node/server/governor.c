@@ -294,6 +294,31 @@ static void decide(struct governor *g)
     group_edit_begin(g->worker, &edit);
 }
 
+/* ---- who votes
+ * ---------------------------------------------------------------------
+ */
+
+/* Majorities are of the meta shard's voters: fewer than all nodes after
+ * survivors were made a cluster of their own. */
+static void follow_voters(struct governor *g, usec_t now)
+{
+    const struct failover_topology *known =
+        failover_health_topology_of(failover_health(g->failover));
+    const struct raft_config *c = raft_config_committed(
+        shard_raft(worker_replica(g->worker, SHARD_META)->shard));
+    struct failover_topology *next = mem_dup(known, sizeof(*known));
+    bool changed = false;
+    for (uint32_t i = 0; i < next->n_nodes && c->n > 0; i++) {
+        const struct raft_member *m = raft_config_find(c, next->nodes[i].id);
+        bool votes = m != NULL && m->voter;
+        changed |= votes != next->nodes[i].voter;
+        next->nodes[i].voter = votes;
+    }
+    if (changed)
+        CHECK(failover_set_topology(g->failover, next, now) == ERR_OK);
+    mem_free(next);
+}
+
 /* ---- the tick
  * -----------------------------------------------------------------------
  */
@@ -306,6 +331,7 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
     usec_t now = clock_mono_us();
     struct failover_self self = look_at_self(g);
     struct failover_plan plan = {.unavailable = ""};
+    follow_voters(g, now);
     failover_tick(g->failover, &self, now);
     if (g->known)
         governor_plan(g, &plan);
@@ -378,11 +404,13 @@ static void fill_topology(const struct config *c, struct failover_topology *t)
         snprintf(t->regions[t->n_regions].name, FAILOVER_NAME_MAX + 1, "%s",
                  region->name);
         t->n_regions++;
-        for (size_t j = 0; j < region->node_count; j++)
-            t->nodes[t->n_nodes++] =
-                (struct failover_node){.id = region->nodes[j].id,
-                                       .region = (failover_region)(i + 1),
-                                       .voter = true};
+        for (size_t j = 0; j < region->node_count; j++) {
+            struct failover_node *n = &t->nodes[t->n_nodes++];
+            n->id = region->nodes[j].id;
+            n->region = (failover_region)(i + 1);
+            n->voter = true;
+            snprintf(n->name, sizeof(n->name), "%s", region->nodes[j].name);
+        }
     }
 }
 
