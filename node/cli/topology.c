@@ -118,6 +118,7 @@ static void read_rest(const struct json *j, struct topology *t)
     t->recovered = get_number(j, 0, "recovered");
     t->settled = get_bool(j, 0, "settled");
     t->forced = get_bool(j, 0, "forced");
+    t->pinned = get_bool(j, 0, "pinned");
     json_ref risk = get_typed(j, 0, "at_risk", JSON_OBJECT);
     t->risk_entries = TOPOLOGY_UNKNOWN;
     t->risk_seconds = TOPOLOGY_UNKNOWN;

@@ -49,6 +49,7 @@ struct topology {
     int64_t epoch, recovered;
     char write_region[CONFIG_NAME_MAX + 1]; /* "": not known */
     bool settled, forced, failback_automatic;
+    bool pinned; /* an operator chose the write region: no fail-back */
     struct topology_region regions[CONFIG_REGIONS_MAX]; /* by priority */
     unsigned region_count;
     int64_t risk_entries;

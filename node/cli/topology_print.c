@@ -50,9 +50,10 @@ static void print_decision(FILE *out, const struct topology *t)
     topology_policy_text(t->level, t->prefix, t->interval, policy);
     fprintf(out, "Cluster %s: consistency %s, fail-back %s\n", t->cluster,
             policy, t->failback_automatic ? "automatic" : "manual");
-    fprintf(out, "Writes go to %s (epoch %lld%s%s)\n",
+    fprintf(out, "Writes go to %s (epoch %lld%s%s%s)\n",
             t->write_region[0] != '\0' ? t->write_region : "?",
             (long long)t->epoch, t->forced ? ", forced" : "",
+            t->pinned ? ", chosen by an operator" : "",
             t->settled ? "" : ", not settled yet");
     if (t->recovered > 0)
         fprintf(out, "Recovered from the loss of a majority %lld time(s)\n",

@@ -82,7 +82,7 @@ const struct setting settings[] = {
     U32("timeouts.lease_ms", timeouts.lease_ms, 20, 600000, "600", "how long a leader may rely on its last majority; below election_ms"),
     U32("timeouts.link_silence_ms", timeouts.link_silence_ms, 50, 600000, "1000", "a link to a node without a byte for this long is broken"),
     U32("timeouts.region_down_ms", timeouts.region_down_ms, 200, 600000, "1000", "a region that a majority does not reach for this long is lost: the next takes the writes"),
-    U32("timeouts.region_up_ms", timeouts.region_up_ms, 200, 300000, "10000", "a region is up again when it has been well for this long; doubled each time it fails again"),
+    U32("timeouts.region_up_ms", timeouts.region_up_ms, 200, 300000, "10000", "a region is up again when it has been well for this long, doubled each time it fails again; and gets the writes back when it has caught up for this long"),
     U32("timeouts.connect_ms", timeouts.connect_ms, 50, 600000, "1500", "time to connect to another node; more than three round trips"),
     U32("timeouts.request_ms", timeouts.request_ms, 100, 55000, "10000", "an operation on a shard, then 408 or 503; clients give up after 60 s"),
     U32("timeouts.handshake_ms", timeouts.handshake_ms, 100, 600000, "10000", "TLS handshake of a client"),

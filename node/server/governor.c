@@ -427,6 +427,7 @@ struct governor *governor_new(struct worker *w)
     timing.down_us =
         (usec_t)node->config->timeouts.region_down_ms * USEC_PER_MS;
     timing.up_us = (usec_t)node->config->timeouts.region_up_ms * USEC_PER_MS;
+    timing.failback_us = timing.up_us;
     g->failover =
         failover_new(node->config->id, node->incarnation, &timing, now);
     fill_topology(node->config, t);

@@ -172,3 +172,17 @@ export class Documents {
     await Promise.all(Array.from({ length: 8 }, reader));
   }
 }
+
+/** A command about this cluster; never throws. */
+export const command = (cluster, ...args) => run([...args, "--dir", cluster.dir]);
+/** What `bastide region list` says; undefined while nobody answers. */
+export async function topologyOf(cluster) {
+  const { code, stdout } = await command(cluster, "region", "list", "-o", "json");
+  return code === 0 ? JSON.parse(stdout) : undefined;
+}
+/** Waits for a topology that is as it should be. */
+export const untilTopology = (cluster, what, condition, limitMs) =>
+  until(what, async () => {
+    const topology = await topologyOf(cluster);
+    return topology && condition(topology) ? topology : undefined;
+  }, limitMs);
