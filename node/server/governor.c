@@ -28,7 +28,6 @@ struct extra {
 struct governor {
     struct worker *worker;
     struct failover *failover;
-    struct raft_config members; /* of the meta shard, as the topology has it */
     struct ev_timer timer;
     struct buf gossip;
     bool known;
@@ -320,46 +319,6 @@ static void follow_voters(struct governor *g, usec_t now)
     mem_free(next);
 }
 
-/* ---- who there is
- * --------------------------------------------------------------
- */
-
-/* Who votes is what the meta shard's members say: after a recovery the lost
- * nodes do not. */
-static void fill_topology(const struct config *c,
-                          const struct raft_config *members,
-                          struct failover_topology *t)
-{
-    memset(t, 0, sizeof(*t));
-    for (size_t i = 0; i < c->region_count; i++) {
-        const struct config_region *region = &c->regions[i];
-        t->regions[t->n_regions].number = (failover_region)(i + 1);
-        snprintf(t->regions[t->n_regions].name, FAILOVER_NAME_MAX + 1, "%s",
-                 region->name);
-        t->n_regions++;
-        for (size_t j = 0; j < region->node_count; j++) {
-            struct failover_node *n = &t->nodes[t->n_nodes++];
-            n->id = region->nodes[j].id;
-            n->region = (failover_region)(i + 1);
-            n->voter = true;
-            snprintf(n->name, sizeof(n->name), "%s", region->nodes[j].name);
-        }
-    }
-}
-
-static void follow_members(struct governor *g, usec_t now)
-{
-    const struct raft_config *members = raft_config_committed(
-        shard_raft(worker_replica(g->worker, SHARD_META)->shard));
-    if (members->n == 0 || raft_config_equal(members, &g->members))
-        return;
-    g->members = *members;
-    struct failover_topology *t = mem_alloc(sizeof(*t));
-    fill_topology(g->worker->node->config, members, t);
-    CHECK(failover_set_topology(g->failover, t, now) == ERR_OK);
-    mem_free(t);
-}
-
 /* ---- the tick
  * -----------------------------------------------------------------------
  */
@@ -371,7 +330,6 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
     struct governor *g = timer->data;
     usec_t now = clock_mono_us();
     struct failover_self self = look_at_self(g);
-    follow_members(g, now);
     struct failover_plan plan = {.unavailable = ""};
     follow_voters(g, now);
     failover_tick(g->failover, &self, now);
@@ -437,10 +395,30 @@ void governor_totals(const struct governor *g, struct governor_totals *out)
  * ------------------------------------------------------------------------------
  */
 
+static void fill_topology(const struct config *c, struct failover_topology *t)
+{
+    memset(t, 0, sizeof(*t));
+    for (size_t i = 0; i < c->region_count; i++) {
+        const struct config_region *region = &c->regions[i];
+        t->regions[t->n_regions].number = (failover_region)(i + 1);
+        snprintf(t->regions[t->n_regions].name, FAILOVER_NAME_MAX + 1, "%s",
+                 region->name);
+        t->n_regions++;
+        for (size_t j = 0; j < region->node_count; j++) {
+            struct failover_node *n = &t->nodes[t->n_nodes++];
+            n->id = region->nodes[j].id;
+            n->region = (failover_region)(i + 1);
+            n->voter = true;
+            snprintf(n->name, sizeof(n->name), "%s", region->nodes[j].name);
+        }
+    }
+}
+
 struct governor *governor_new(struct worker *w)
 {
     const struct node *node = w->node;
     struct governor *g = mem_zalloc(sizeof(*g));
+    struct failover_topology *t = mem_alloc(sizeof(*t));
     usec_t now = clock_mono_us();
     g->worker = w;
     g->contact_us = now;
@@ -452,7 +430,9 @@ struct governor *governor_new(struct worker *w)
     timing.failback_us = timing.up_us;
     g->failover =
         failover_new(node->config->id, node->incarnation, &timing, now);
-    follow_members(g, now);
+    fill_topology(node->config, t);
+    CHECK(failover_set_topology(g->failover, t, now) == ERR_OK);
+    mem_free(t);
     /* Peers may ask for gossip before the first tick. */
     struct failover_self self = {.behind_ms = UINT32_MAX};
     failover_tick(g->failover, &self, now);
