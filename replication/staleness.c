@@ -122,19 +122,19 @@ static struct staleness_node *add_node(struct staleness *g, usec_t now,
 }
 
 void staleness_member(struct staleness *g, usec_t now, raft_id id,
-                      raft_region region, bool begins)
+                      raft_region region, usec_t since_us)
 {
     struct staleness_node *n = find(g, id);
     if (n == NULL)
         n = add_node(g, now, id);
     n->member = true;
     n->region = region;
-    if (!begins)
+    if (since_us == 0)
         return;
     n->trusted = !is_down(g, region);
     n->known = false;
     n->seen = 0;
-    n->lease_us = now + STALENESS_LEASE_US;
+    n->lease_us = since_us + STALENESS_LEASE_US;
     g->pass_lsn = 0;
 }
 
@@ -198,6 +198,13 @@ void staleness_heard(struct staleness *g, usec_t now, raft_id id, uint64_t seen,
     usec_t lease = heard_us + STALENESS_LEASE_US;
     if (n->trusted && lease > n->lease_us)
         n->lease_us = lease;
+}
+
+void staleness_lost(struct staleness *g, raft_id id)
+{
+    struct staleness_node *n = find(g, id);
+    if (n != NULL)
+        n->trusted = false;
 }
 
 bool staleness_trusts(struct staleness *g, usec_t now, raft_id id)

@@ -133,15 +133,20 @@ void staleness_lead(struct staleness *g, usec_t now, uint64_t last_lsn);
 /* The log's end, whenever it has grown. */
 void staleness_logged(struct staleness *g, usec_t now, uint64_t last_lsn);
 /* Every member but the leader itself, at the beginning and whenever they
- * change; who is not named again has left. `begins`: the leadership, or the
- * bound, begins, so that the node may be fresh by what came before. */
+ * change; who is not named again has left. `since_us`: when the leadership, or
+ * the bound, begins: the time of the newest reply that the node may have been
+ * told of, as this leader knows it; at the least when the leadership began. 0
+ * for who joins later, and where neither begins. */
 void staleness_members_begin(struct staleness *g);
 void staleness_member(struct staleness *g, usec_t now, raft_id id,
-                      raft_region region, bool begins);
+                      raft_region region, usec_t since_us);
 /* A node's newest reply of this leadership came at `heard_us` and told `seen`
  * (above 0). Before the echo that names this reply goes out. */
 void staleness_heard(struct staleness *g, usec_t now, raft_id id, uint64_t seen,
                      usec_t heard_us);
+/* It is too far behind to be counted: it needs a snapshot. Its lease runs out.
+ */
+void staleness_lost(struct staleness *g, raft_id id);
 /* Whether the node's echo may go out with an append now. */
 bool staleness_trusts(struct staleness *g, usec_t now, raft_id id);
 /* Whether an entry with this LSN may be accepted. If not: when to try again. */

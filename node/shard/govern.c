@@ -7,7 +7,11 @@
 static void hear(struct shard *s, usec_t now, raft_id id)
 {
     struct raft_peer_info info;
-    if (raft_peer(s->raft, id, &info) == ERR_OK && info.seen_lsn > 0)
+    if (raft_peer(s->raft, id, &info) != ERR_OK)
+        return;
+    if (info.state == RAFT_PEER_SNAPSHOT)
+        staleness_lost(&s->governor, id);
+    else if (info.seen_lsn > 0)
         staleness_heard(&s->governor, now, id, info.seen_lsn, info.heard_us);
 }
 
@@ -18,11 +22,13 @@ static void tell_members(struct shard *s, usec_t now, bool begins)
     raft_id self = raft_leader(s->raft); /* this node */
     staleness_members_begin(&s->governor);
     for (uint32_t i = 0; i < c->n; i++) {
-        if (c->members[i].id == self)
+        const struct raft_member *m = &c->members[i];
+        struct raft_peer_info info;
+        if (m->id == self || raft_peer(s->raft, m->id, &info) != ERR_OK)
             continue;
-        staleness_member(&s->governor, now, c->members[i].id,
-                         c->members[i].region, begins);
-        hear(s, now, c->members[i].id);
+        staleness_member(&s->governor, now, m->id, m->region,
+                         begins ? info.heard_us : 0);
+        hear(s, now, m->id);
     }
 }
 
@@ -41,7 +47,7 @@ void shard_govern(struct shard *s, const struct raft_event *event,
         tell_members(s, now, false);
     }
     staleness_logged(&s->governor, now, last);
-    if (event->type == RAFT_EV_MESSAGE &&
+    if (s->governor.bound.on && event->type == RAFT_EV_MESSAGE &&
         event->message->type == RAFT_MSG_APPEND_REPLY)
         hear(s, now, event->message->from);
 }

@@ -33,8 +33,8 @@ static void lead(struct scene *s)
 {
     staleness_lead(&s->g, s->now, s->last);
     staleness_members_begin(&s->g);
-    staleness_member(&s->g, s->now, 2, 2, true);
-    staleness_member(&s->g, s->now, 3, 3, true);
+    staleness_member(&s->g, s->now, 2, 2, s->now);
+    staleness_member(&s->g, s->now, 3, 3, s->now);
 }
 
 static struct scene scene_of(uint32_t k, usec_t t)
@@ -263,8 +263,8 @@ static void members_come_and_go(void **state)
     usec_t heard = s.now;
     /* 3 leaves and 4 comes, with nothing: it does not stop writes. */
     staleness_members_begin(&s.g);
-    staleness_member(&s.g, s.now, 2, 2, false);
-    staleness_member(&s.g, s.now, 4, 3, false);
+    staleness_member(&s.g, s.now, 2, 2, 0);
+    staleness_member(&s.g, s.now, 4, 3, 0);
     assert_false(staleness_trusts(&s.g, s.now, 4));
     assert_int_equal(put(&s), STALENESS_ACCEPT);
     assert_int_equal(put(&s), STALENESS_ACCEPT);
@@ -288,13 +288,52 @@ static void a_bound_that_is_switched_on_learns_first(void **state)
     assert_int_equal(put(&s), STALENESS_ACCEPT);
     set_bound(&s, 1, USEC_PER_SEC, 0);
     staleness_members_begin(&s.g);
-    staleness_member(&s.g, s.now, 2, 2, true);
-    staleness_member(&s.g, s.now, 3, 3, true);
+    staleness_member(&s.g, s.now, 2, 2, s.now);
+    staleness_member(&s.g, s.now, 3, 3, s.now);
     hear(&s, 3, s.last);
     assert_int_equal(put(&s), STALENESS_LEARN);
     hear(&s, 2, s.last);
     assert_int_equal(put(&s), STALENESS_ACCEPT);
     set_bound(&s, 1000, 60 * USEC_PER_SEC, 0); /* loosened: at once */
+    assert_int_equal(put(&s), STALENESS_ACCEPT);
+}
+
+/* It answers, and is an hour behind: a snapshot is on its way. */
+static void who_needs_a_snapshot_stops_mattering(void **state)
+{
+    (void)state;
+    struct scene s = scene_of(10, USEC_PER_SEC);
+    s.last = 100000;
+    lead(&s);
+    for (int ms = 0; ms < 3000; ms += 10) {
+        hear(&s, 2, s.last);
+        if (ms < 500)
+            hear(&s, 3, 10);
+        else
+            staleness_lost(&s.g, 3);
+        bool over = ms > 490 + STALENESS_LEASE_US / MS;
+        assert_int_equal(put(&s), over ? STALENESS_ACCEPT : STALENESS_REFUSE);
+        assert_int_equal(staleness_trusts(&s.g, s.now, 3), ms < 500);
+        s.now += 10 * MS;
+    }
+    hear(&s, 3, s.last - 1);
+    assert_true(staleness_trusts(&s.g, s.now, 3));
+}
+
+/* The bound begins in the middle of a leadership: the long dead stay so. */
+static void who_was_silent_before_the_bound_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct scene s = {.now = START, .last = 10};
+    staleness_init(&s.g);
+    lead(&s);
+    s.now += 10 * USEC_PER_SEC;
+    set_bound(&s, 1, USEC_PER_SEC, 0);
+    staleness_members_begin(&s.g);
+    staleness_member(&s.g, s.now, 2, 2, s.now - 10 * MS);
+    staleness_member(&s.g, s.now, 3, 3, START);
+    assert_int_equal(put(&s), STALENESS_LEARN);
+    hear(&s, 2, s.last);
     assert_int_equal(put(&s), STALENESS_ACCEPT);
 }
 
@@ -390,6 +429,8 @@ int main(void)
         cmocka_unit_test(a_region_declared_down_counts_until_its_lease_is_over),
         cmocka_unit_test(members_come_and_go),
         cmocka_unit_test(a_bound_that_is_switched_on_learns_first),
+        cmocka_unit_test(who_needs_a_snapshot_stops_mattering),
+        cmocka_unit_test(who_was_silent_before_the_bound_is_not_waited_for),
         cmocka_unit_test(ages_are_about_right),
         cmocka_unit_test(the_bound_holds_in_a_storm),
     };

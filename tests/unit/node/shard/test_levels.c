@@ -605,6 +605,38 @@ static void the_dead_stop_mattering_when_their_lease_is_over(void **state)
     cluster_free(c);
 }
 
+/* However long that takes, and whoever leads meanwhile. */
+static void who_needs_a_snapshot_stops_mattering(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_new(
+        &(struct cluster_options){.nodes = 3, .regions = three_regions});
+    if (cluster_elect(c) != 1)
+        cluster_transfer(c, 1);
+    cluster_crash(c, 3);
+    cluster_compact(c, 1);
+    set_bound(c, 50, USEC_PER_SEC, 0);
+    cluster_hold_adoption(c, 3, true);
+    cluster_start(c, 3);
+    cluster_turns(c, 300);
+    unsigned n = 0;
+    for (int i = 0; i < 100; i++) {
+        assert_true(put_until_accepted(c, 1, ++n) <= 2 * MS);
+        cluster_turns(c, 20);
+    }
+    cluster_transfer(c, 2);
+    assert_true(put_until_accepted(c, 2, ++n) <= STALENESS_LEASE_US + 10 * MS);
+    for (int i = 0; i < 200; i++) {
+        assert_true(put_until_accepted(c, 2, ++n) <= 2 * MS);
+        cluster_turns(c, 20);
+    }
+    assert_true(shard_installing(cluster_shard(c, 3)));
+    cluster_hold_adoption(c, 3, false);
+    cluster_turns(c, 500);
+    expect_now(c, 3, CONSISTENCY_BOUNDED, n);
+    cluster_free(c);
+}
+
 static void a_region_declared_down_stops_mattering(void **state)
 {
     (void)state;
@@ -718,6 +750,7 @@ int main(void)
         cmocka_unit_test(with_k_of_one_each_write_is_seen_before_the_next),
         cmocka_unit_test(who_keeps_up_costs_nothing),
         cmocka_unit_test(the_dead_stop_mattering_when_their_lease_is_over),
+        cmocka_unit_test(who_needs_a_snapshot_stops_mattering),
         cmocka_unit_test(a_region_declared_down_stops_mattering),
         cmocka_unit_test(a_new_leader_learns_before_it_writes),
         cmocka_unit_test(the_meta_shard_is_never_throttled),
