@@ -13,6 +13,29 @@ static bool is_meta(const struct shard *s)
     return shard_id(s) == SHARD_META;
 }
 
+/* ---- who should lead --------------------------------------------------------
+ */
+
+static bool unfit(const struct failover_self *of, usec_t stall_us)
+{
+    return of->draining || of->no_space ||
+           of->disk_stall_ms >= (uint32_t)(stall_us / USEC_PER_MS);
+}
+
+void steer_health_of(const struct failover_health *h, raft_id self,
+                     const struct failover_self *own,
+                     struct steer_health *health_out)
+{
+    struct failover_node_health n;
+    *health_out = (struct steer_health){
+        .self_ill = unfit(own, failover_health_timing(h)->stall_us)};
+    for (uint32_t i = 0; failover_health_node(h, i, &n); i++)
+        if (n.id != self && n.heard &&
+            unfit(&n.self, STEER_SLOW_MS * USEC_PER_MS) &&
+            health_out->n_ill < STEER_ILL_MAX)
+            health_out->ill[health_out->n_ill++] = n.id;
+}
+
 /* ---- what the shard is told -------------------------------------------------
  */
 

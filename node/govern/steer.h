@@ -18,6 +18,7 @@
 #ifndef BASTIDE_GOVERN_STEER_H
 #define BASTIDE_GOVERN_STEER_H
 
+#include "failover/health.h"
 #include "node/govern/record.h"
 #include "node/shard/shard.h"
 
@@ -30,12 +31,21 @@
 /* Nodes that should not lead. */
 #define STEER_ILL_MAX RAFT_MEMBERS_MAX
 
+/* A disk whose writes take so long makes a poor leader, long before its node is
+ * called ill. */
+#define STEER_SLOW_MS 300
+
 /* What the node knows of itself and its neighbours. */
 struct steer_health {
     bool self_ill; /* own disk hangs or is full, or the node is stopping */
     uint32_t n_ill;
-    raft_id ill[STEER_ILL_MAX]; /* others that say so of themselves */
+    raft_id ill[STEER_ILL_MAX]; /* others that should not be given a
+                                 * leadership */
 };
+/* Filled from what all nodes say of themselves; `own` is of node `self`. */
+void steer_health_of(const struct failover_health *h, raft_id self,
+                     const struct failover_self *own,
+                     struct steer_health *health_out);
 
 /* Of one replica; zeroed at first. */
 struct steer {

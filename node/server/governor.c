@@ -114,26 +114,6 @@ static struct failover_self look_at_self(struct governor *g)
     return self;
 }
 
-static bool is_ill(const struct governor *g, const struct failover_self *self)
-{
-    const struct failover_timing *t =
-        failover_health_timing(failover_health(g->failover));
-    return self->draining || self->no_space ||
-           self->disk_stall_ms >= (uint32_t)(t->stall_us / USEC_PER_MS);
-}
-
-static void note_ill(const struct governor *g, const struct failover_self *self,
-                     struct steer_health *out)
-{
-    struct failover_node_health n;
-    const struct failover_health *h = failover_health(g->failover);
-    *out = (struct steer_health){.self_ill = is_ill(g, self)};
-    for (uint32_t i = 0; failover_health_node(h, i, &n); i++)
-        if (n.id != g->worker->node->config->id && n.heard &&
-            is_ill(g, &n.self) && out->n_ill < STEER_ILL_MAX)
-            out->ill[out->n_ill++] = n.id;
-}
-
 /* The meta shard's replica here knows when its leader was last surely there. */
 static bool is_isolated(struct governor *g, usec_t now)
 {
@@ -178,7 +158,8 @@ static void make_news(struct governor *g, const struct failover_self *self,
 {
     struct steering_news news;
     memset(&news, 0, sizeof(news)); /* compared as bytes */
-    note_ill(g, self, &news.health);
+    steer_health_of(failover_health(g->failover), g->worker->node->config->id,
+                    self, &news.health);
     news.isolated = is_isolated(g, now);
     if (plan->unavailable[0] != '\0')
         snprintf(news.reason, sizeof(news.reason), "%s", plan->unavailable);
