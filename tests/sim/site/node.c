@@ -212,7 +212,7 @@ static void learn_record(struct site_node *n)
     struct govern_record before = n->record;
     CHECK(shard_each_record(meta, CONTAINER_GROUPS, learn, n) == ERR_OK);
     if (memcmp(&before, &n->record, sizeof(before)) != 0)
-        steer(n, &self);
+        steer(n);
 }
 
 static struct op write_op(struct site_node *n, enum op_write_mode mode,
@@ -371,194 +371,13 @@ static void gossip(struct site_node *n)
     }
 }
 
-static void steer(struct site_node *n);
-
-static void learn_record(struct site_node *n)
-{
-    struct shard *meta = sim_shard(n->replicas[SHARD_META].replica);
-    if (!n->record_stale || shard_installing(meta))
-        return;
-    n->record_stale = false;
-    struct govern_record before = n->record;
-    CHECK(shard_each_record(meta, CONTAINER_GROUPS, learn, n) == ERR_OK);
-    if (memcmp(&before, &n->record, sizeof(before)) != 0)
-        steer(n, &self);
-}
-
-static struct op write_op(struct site_node *n, enum op_write_mode mode,
-                          const struct govern_record *r)
-{
-    struct op op = record_op(OP_WRITE);
-    op.mode = mode;
-    op.resource = OP_RESOURCE_INTERNAL;
-    op.body = bytes_of((const uint8_t *)r, sizeof(*r));
-    uint64_t id[2] = {prng_u64(&n->site->prng), 0};
-    memcpy(op.id, id, sizeof(op.id));
-    return op;
-}
-
-static void proposed(struct site_node *n, struct site_call *c,
-                     const struct op_result *result)
-{
-    (void)c;
-    n->proposing = false;
-    site_say(n->site, "n%u proposed epoch %u: %s", n->id, n->proposal.epoch,
-             err_name(result->err));
-}
-
-/* The record was read; it is what the proposal was made for, or not. */
-static void compared(struct site_node *n, struct site_call *c,
-                     const struct op_result *result)
-{
-    (void)c;
-    n->proposing = false;
-    if (result->err != ERR_OK ||
-        buf_len(&result->body) != sizeof(n->proposal_of) ||
-        memcmp(buf_bytes(&result->body), &n->proposal_of,
-               sizeof(n->proposal_of)) != 0)
-        return;
-    struct op op = write_op(n, OP_REPLACE, &n->proposal);
-    op.condition = OP_COND_IF_MATCH;
-    op.etag = result->etag;
-    struct site_call *w = site_call_new(n, &op, 2 * USEC_PER_SEC);
-    if (w == NULL)
-        return;
-    w->asker = SITE_ASKER_SELF;
-    w->done = proposed;
-    n->proposing = true;
-    site_call_run(n, w);
-}
-
-int site_node_propose(struct site_node *n, const struct govern_record *next)
-{
-    if (n->proposing)
-        return ERR_AGAIN;
-    struct op op = record_op(OP_READ);
-    struct site_call *c = site_call_new(n, &op, 2 * USEC_PER_SEC);
-    if (c == NULL)
-        return ERR_AGAIN;
-    c->asker = SITE_ASKER_SELF;
-    c->done = compared;
-    n->proposing = true;
-    n->proposal_of = n->record;
-    n->proposal = *next;
-    site_call_run(n, c);
-    return ERR_OK;
-}
-
-/* ---- the chores of a meta leader --------------------------------------------
- */
-
-static bool leads(const struct site_node *n, uint16_t shard)
-{
-    return sim_replica_shard.leads(n->replicas[shard].replica);
-}
-
-static void create_record(struct site_node *n)
-{
-    struct site *s = n->site;
-    struct govern_record r;
-    memset(&r, 0, sizeof(r));
-    r.epoch = 1;
-    r.write_region = r.from_region = 1;
-    r.consistency = s->ordered;
-    r.failback = s->swarm.failback;
-    r.n_regions = (uint8_t)s->shape.regions;
-    for (uint32_t i = 0; i < s->shape.regions; i++)
-        r.priority[i] = (raft_region)(i + 1);
-    r.at_us = site_wall_us(s);
-    struct op op = write_op(n, OP_CREATE, &r);
-    struct site_call *c = site_call_new(n, &op, USEC_PER_SEC);
-    if (c == NULL)
-        return;
-    c->asker = SITE_ASKER_SELF;
-    c->done = proposed;
-    n->proposing = true;
-    n->proposal = r;
-    site_call_run(n, c);
-}
-
-static bool all_settled(const struct site_node *n)
-{
-    for (uint16_t i = 1; i < n->site->n_shards; i++)
-        if (!steer_settled(&n->record, sim_shard(n->replicas[i].replica)))
-            return false;
-    return true;
-}
-
-static void decide(struct site_node *n)
-{
-    struct failover_group group;
-    struct failover_plan plan;
-    struct govern_record next;
-    if (n->proposing || !leads(n, SHARD_META))
-        return;
-    if (!n->has_record) {
-        create_record(n);
-        return;
-    }
-    govern_group(&n->record, "default", n->changed_us, &group);
-    failover_plan(n->failover, &group, &plan);
-    if (!govern_decide(&n->record, &plan, all_settled(n), site_wall_us(n->site),
-                       &next))
-        return;
-    if (plan.action != FAILOVER_NONE)
-        site_say(n->site, "n%u decides %s (%s) to region %u: %s", n->id,
-                 failover_action_name(plan.action),
-                 failover_situation_name(plan.situation), plan.to, plan.reason);
-    (void)site_node_propose(n, &next);
-}
-
-/* ---- the chores of every node -----------------------------------------------
- */
-
-static struct failover_self self_report(const struct site_node *n)
-{
-    struct failover_self self = {
-        .disk_stall_ms = (uint32_t)(site_drive_stall_us(n) / USEC_PER_MS)};
-    for (uint16_t i = 0; i < n->site->n_shards; i++) {
-        struct shard_status status;
-        shard_status(sim_shard(n->replicas[i].replica), site_local_us(n),
-                     &status);
-        uint32_t behind = status.fresh_us == USEC_NEVER
-                              ? UINT32_MAX
-                              : (uint32_t)(status.fresh_us / USEC_PER_MS);
-        self.behind_ms = behind > self.behind_ms ? behind : self.behind_ms;
-        self.led += status.role == RAFT_LEADER;
-    }
-    return self;
-}
-
-static void gossip(struct site_node *n)
-{
-    for (raft_id to = 1; to <= n->site->n_nodes; to++) {
-        if (to == n->id)
-            continue;
-        struct site_msg *m = site_msg_new(SITE_MSG_GOSSIP);
-        CHECK(failover_gossip(n->failover, to, site_local_us(n), &m->gossip) ==
-              ERR_OK);
-        site_send(n, to, m);
-    }
-}
-
-static struct steer_health health_of(const struct site_node *n)
-{
-    struct steer_health h = {.self_ill = site_drive_stall_us(n) > ILL_STALL_US};
-    struct failover_node_health other;
-    for (uint32_t i = 0;
-         failover_health_node(failover_health(n->failover), i, &other); i++)
-        if (other.id != n->id &&
-            other.self.disk_stall_ms > ILL_STALL_US / USEC_PER_MS)
-            h.ill[h.n_ill++] = other.id;
-    return h;
-}
-
-static void steer(struct site_node *n, const struct failover_self *self)
+static void steer(struct site_node *n)
 {
     if (!n->has_record)
         return;
+    struct failover_self self = self_report(n);
     struct steer_health health;
-    steer_health_of(failover_health(n->failover), n->id, self, &health);
+    steer_health_of(failover_health(n->failover), n->id, &self, &health);
     for (uint16_t i = 0; i < n->site->n_shards; i++) {
         struct site_replica *r = &n->replicas[i];
         steer_shard(&r->steer, site_local_us(n), &n->record, &health, n->id,
@@ -620,7 +439,7 @@ static void chore(struct site_node *n)
     if (n->chores++ % GOSSIP_CHORES == 0)
         gossip(n);
     learn_record(n);
-    steer(n, &self);
+    steer(n);
     decide(n);
     for (uint16_t i = 1; i < n->site->n_shards; i++)
         if (shard_salvage_pending(sim_shard(n->replicas[i].replica)) > 0)
