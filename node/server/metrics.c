@@ -119,6 +119,27 @@ static void put_shards(const struct worker *w,
     }
 }
 
+/* ---- per node
+ * ----------------------------------------------------------------
+ */
+
+static void put_reads(const struct worker *w, struct buf *out)
+{
+    uint64_t local = 0, forwarded = 0;
+    for (uint32_t i = 0; i < w->node->worker_count; i++) {
+        const struct router *r = &w->node->workers[i].router;
+        local += __atomic_load_n(&r->reads_local, __ATOMIC_RELAXED);
+        forwarded += __atomic_load_n(&r->reads_forwarded, __ATOMIC_RELAXED);
+    }
+    head(out, "bastide_reads_local_total", "counter",
+         "Operations that read and were answered by this node's replica");
+    (void)buf_printf(out, "bastide_reads_local_total %" PRIu64 "\n", local);
+    head(out, "bastide_reads_forwarded_total", "counter",
+         "Operations that read and were sent to the shard's leader");
+    (void)buf_printf(out, "bastide_reads_forwarded_total %" PRIu64 "\n",
+                     forwarded);
+}
+
 /* ---- per region
  * ----------------------------------------------------------------
  */
@@ -178,6 +199,7 @@ void metrics_write(struct worker *w, const struct shard_status *shards,
                    struct buf *out)
 {
     put_shards(w, shards, out);
+    put_reads(w, out);
     put_regions(w, out);
     put_lag(w, out);
     head(out, "bastide_isolated", "gauge",

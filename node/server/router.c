@@ -182,6 +182,12 @@ static void task_back(struct task *t)
     inbox_post_reserved(&t->owner->inbox, &t->message);
 }
 
+/* One writer, and others that look. */
+static void count(uint64_t *counter)
+{
+    __atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
+}
+
 static bool task_writes(const struct task *t)
 {
     return t->op->kind == OP_WRITE;
@@ -223,7 +229,8 @@ static void task_forward(struct task *t, raft_id leader)
     struct worker *first = &t->owner->node->workers[0];
     t->target = leader;
     t->owner->router.forwarded++;
-    t->owner->router.reads_forwarded += !task_writes(t);
+    if (!task_writes(t))
+        count(&t->owner->router.reads_forwarded);
     if (t->owner == first) {
         task_send(t);
         return;
@@ -299,7 +306,8 @@ static void task_ran(struct shard_request *req, struct op_result *result)
     t->behind = err == ERR_BEHIND;
     bool leads = leader == t->owner->node->config->id;
     if ((settles(t, err) && (!t->behind || leads)) || t->foreign) {
-        t->owner->router.reads_local += !task_writes(t) && !t->foreign;
+        if (!task_writes(t) && !t->foreign)
+            count(&t->owner->router.reads_local);
         op_result_free(&t->result);
         op_result_move(&t->result, result);
         task_finish(t, t->owner);

@@ -51,8 +51,9 @@ struct router {
     struct ev_timer retry;
     uint32_t foreign; /* worker 0 */
     uint64_t forwarded, retried;
-    /* Of clients of this worker's shards: reads that this node's replica
-     * answered, and attempts that went to the leader instead. */
+    /* Reads of clients in this worker's shards: those that this node's replica
+     * answered, and attempts that went to the leader instead. Others may load
+     * them (atomically). */
     uint64_t reads_local, reads_forwarded;
 };
 
