@@ -1,21 +1,24 @@
-# The simulator of the consensus core, and of whole shards.
+# The simulator: of the consensus core, of whole shards, of whole sites.
 #
-#   make sim SEEDS=500           that many seeds over all shapes, as TAP
-#   make sim SEED=17 SHAPE=3x3   one seed again; V=1 prints the trace
-#   make sim FROM=1000           other seeds
-#   make sim REPLICA=shard       whole shards in place of the bare core
-#   make canary                  every planted bug must be caught
+#   make sim SEEDS=500                that many seeds over all shapes, as TAP, on all cores
+#   make sim REPLICA=site             only sites (raft: the bare core; shard: one shard)
+#   make sim REPLICA=site SEED=17 SHAPE=3x3 V=1
+#                                     one seed again, with its story; V=2 with every decision
+#   make sim FROM=1000                other seeds
+#   make canary                       every planted bug must be caught
+#   make sim-selftest                 the checkers, with histories made by hand
 #
-# A planted bug (consensus/canary.h) is compiled in with -DRAFT_CANARY=...,
-# from the same sources.
+# How many seeds a commit has survived is kept in build/sim-ledger, and printed.
 
-SIM_SRC    = $(wildcard tests/sim/*.c tests/sim/site/*.c)
+SIM_SRC    = $(filter-out tests/sim/plant.c,$(wildcard tests/sim/*.c tests/sim/site/*.c))
 SIM_OBJ    = $(SIM_SRC:%.c=$(BUILD)/obj/%.o)
 SIM_BIN    = $(BUILD)/tests/sim/sim
+SIM_LEDGER = $(BUILD)/sim-ledger
 SEEDS     ?= 100
 FROM      ?= 1
-SIM_ARGS   = $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --from $(FROM)) \
-	$(if $(SHAPE),--shape $(SHAPE)) $(if $(V),-v)
+REPLICA   ?= raft shard site
+SIM_ARGS   = $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --from $(FROM) --jobs $(JOBS)) \
+	$(if $(SHAPE),--shape $(SHAPE)) $(if $(V),$(if $(filter 2,$(V)),-vv,-v))
 SIM_USES   = node/govern $(USES_node/govern)
 SIM_LINK   = -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_node/shard) $(LIBS_replication)
 
@@ -25,41 +28,52 @@ $(SIM_BIN): $(SIM_OBJ) $(foreach m,$(SIM_USES),$(call lib_of,$(m)))
 
 .PHONY: sim
 sim: $(SIM_BIN)
-	$(if $(filter shard,$(REPLICA)),,$(SIM_BIN) $(SIM_ARGS))
-	$(if $(filter raft,$(REPLICA)),,$(SIM_BIN) --replica shard $(SIM_ARGS))
+	@tests/sim/run.sh $(SIM_LEDGER) "$(REPLICA)" $(SIM_BIN) $(SIM_ARGS)
 
-CANARIES   = VOTE_ANY_LOG FORGET_VOTE LONG_LEASE COUNT_OLD_TERM ACK_BEFORE_SYNC \
-	MAJORITY_ONLY READ_AT_ONCE SKIP_JOINT \
-	AMNESIAC_VOTES AMNESIAC_ACKS AMNESIA_ENDS_EARLY \
-	VISIBLE_UNVERIFIED ANNOUNCE_NO_LEASE REGION_PAST_CONFIG
-CANARY_BIN = $(CANARIES:%=$(BUILD)/tests/sim/canary_%)
+# -- planted bugs: the modules that have some are built once more, with all of
+# them; which one is chosen when the program runs (plant.h).
+CANARY_BIN    = $(BUILD)/tests/sim/sim-canary
+CANARY_SRC    = $(wildcard consensus/*.c node/shard/*.c failover/*.c)
+CANARY_FLAGS  = -DSIM_PLANTS -include tests/sim/plant.h -I$(BUILD)/canary
+CANARY_LIBS   = $(foreach m,$(filter-out consensus node/shard failover,$(SIM_USES)),$(call lib_of,$(m)))
+CANARY_OBJ    = $(patsubst %.c,$(BUILD)/canary/%.o,$(CANARY_SRC) tests/sim/plant.c tests/sim/main.c) \
+	$(filter-out %/sim/main.o,$(SIM_OBJ))
+CANARY_HEADERS = consensus/canary.h node/shard/canary.h failover/canary.h
 
-define canary_rules
-$(BUILD)/canary/$(1)/%.o: consensus/%.c
-	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_CFLAGS) -DRAFT_CANARY=RAFT_CANARY_$(1) -MMD -MP -c $$< -o $$@
-$(BUILD)/tests/sim/canary_$(1): $(patsubst consensus/%.c,$(BUILD)/canary/$(1)/%.o,$(wildcard consensus/*.c)) $(SIM_OBJ) $(foreach m,$(filter-out consensus,$(SIM_USES)),$(call lib_of,$(m)))
-	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(SIM_LINK)
-endef
-$(foreach c,$(CANARIES),$(eval $(call canary_rules,$(c))))
+$(BUILD)/canary/tests/sim/plants.inc: $(CANARY_HEADERS)
+	@mkdir -p $(@D)
+	@for m in RAFT:consensus SHARD:node/shard FAILOVER:failover; do \
+		p=$${m%%:*} n=0; \
+		for c in $$(sed -n "s/^ *$${p}_CANARY_\([A-Z_]*\),.*/\1/p" $${m#*:}/canary.h); do \
+			[ $$c = NONE ] || echo "{\"$${p}_$$c\", &sim_planted_$$(echo $$p | tr A-Z a-z), $$n},"; \
+			n=$$((n + 1)); \
+		done; \
+	done > $@
 
-# The same for node/shard/canary.h, with -DSHARD_CANARY=...
-SHARD_CANARIES = FORGET_OPS READ_ANYWHERE ANSWER_EARLY REFUSE_EARLY
-CANARY_BIN += $(SHARD_CANARIES:%=$(BUILD)/tests/sim/canary_SHARD_%)
+$(BUILD)/canary/%.o: %.c $(BUILD)/canary/tests/sim/plants.inc | $(PROTO_H)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(CANARY_FLAGS) -MMD -MP -c $< -o $@
 
-define shard_canary_rules
-$(BUILD)/canary/SHARD_$(1)/%.o: node/shard/%.c
-	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_CFLAGS) -DSHARD_CANARY=SHARD_CANARY_$(1) -MMD -MP -c $$< -o $$@
-$(BUILD)/tests/sim/canary_SHARD_$(1): $(patsubst node/shard/%.c,$(BUILD)/canary/SHARD_$(1)/%.o,$(wildcard node/shard/*.c)) $(SIM_OBJ) $(foreach m,$(filter-out node/shard,$(SIM_USES)),$(call lib_of,$(m)))
-	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(SIM_LINK)
-endef
-$(foreach c,$(SHARD_CANARIES),$(eval $(call shard_canary_rules,$(c))))
+$(CANARY_BIN): $(CANARY_OBJ) $(CANARY_LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(SIM_LINK)
 
 .PHONY: canary
 canary: $(CANARY_BIN)
 	tests/sim/canary.sh $(CANARY_BIN)
+
+# -- the checkers themselves
+SELFTEST_SRC = $(wildcard tests/sim/selftest/test_*.c)
+SELFTEST_BIN = $(SELFTEST_SRC:%.c=$(BUILD)/%)
+$(BUILD)/tests/sim/selftest/%: $(BUILD)/obj/tests/sim/selftest/%.o \
+		$(BUILD)/obj/tests/sim/linear.o $(BUILD)/obj/tests/sim/site/history.o $(BUILD)/obj/tests/sim/site/judge.o \
+		$(foreach m,node/catalog $(USES_node/catalog),$(call lib_of,$(m)))
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
+		$(LIBS_node/catalog) $(LIBS_node/crypt) -lcmocka
+
+.PHONY: sim-selftest
+sim-selftest: $(SELFTEST_BIN)
+	@tests/run.sh $(SELFTEST_BIN)
 
 -include $(shell [ -d $(BUILD)/canary ] && find $(BUILD)/canary -name '*.d')

@@ -2,7 +2,8 @@
 
 JOBS       ?= $(shell nproc)
 CHECK_SEEDS ?= 500
-CHECK_SHARD_SEEDS ?= 1000
+CHECK_SHARD_SEEDS ?= 500
+CHECK_SITE_SEEDS ?= 1000
 DIR        ?= demo
 NODE       ?= $(firstword $(wildcard build-node/node_modules/node/bin/node) node)
 FUZZ_SECONDS ?= 20
@@ -15,7 +16,7 @@ help:
 	@echo '                   in ./demo until Ctrl-C   (DIR=folder, ARGS="--base-port 9000 ...")'
 	@echo 'make check         install what is missing, build, run every test'
 	@echo 'make unit          unit tests only'
-	@echo 'make sim           simulated clusters            (SEEDS=100, REPLICA=raft or shard)'
+	@echo 'make sim           simulated clusters            (SEEDS=100, REPLICA=raft, shard or site)'
 	@echo 'make system sdk    tests with real processes; sdk: with the official SDK'
 	@echo 'make asan          unit tests under address and undefined-behaviour sanitizers'
 	@echo 'make fuzz          every fuzzer for a while      (FUZZ_SECONDS=20)'
@@ -43,13 +44,15 @@ export NODE
 
 check: deps-test
 	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/bastide check-programs
-	@tests/run.sh $(UNIT_BIN) "$(SIM_BIN) --seeds $(CHECK_SEEDS)" \
-		"$(SIM_BIN) --replica shard --seeds $(CHECK_SHARD_SEEDS)" "tests/sim/canary.sh $(CANARY_BIN)" \
+	@tests/run.sh $(UNIT_BIN) $(SELFTEST_BIN) "$(SIM_BIN) --jobs $(JOBS) --seeds $(CHECK_SEEDS)" \
+		"$(SIM_BIN) --jobs $(JOBS) --replica shard --seeds $(CHECK_SHARD_SEEDS)" \
+		"$(SIM_BIN) --jobs $(JOBS) --replica site --seeds $(CHECK_SITE_SEEDS)" \
+		"tests/sim/canary.sh $(CANARY_BIN)" \
 		"tests/failover-canary.sh $(BUILD)/tests/failover" \
 		$(SYSTEM_TESTS) $(SDK_TESTS)
 
 .PHONY: check-programs
-check-programs: $(UNIT_BIN) $(SIM_BIN) $(CANARY_BIN) $(FAILOVER_CANARY_BIN)
+check-programs: $(UNIT_BIN) $(SIM_BIN) $(CANARY_BIN) $(SELFTEST_BIN) $(FAILOVER_CANARY_BIN)
 
 system: $(BUILD)/bastide
 	@tests/run.sh $(SYSTEM_TESTS)

@@ -1,40 +1,46 @@
 #!/usr/bin/env bash
-# Runs simulators with planted bugs; each must find a violation within a stated
-# number of seeds. Speaks TAP.
+# Plants one bug after the other; each must be found within a stated number of
+# seeds. Speaks TAP.
 #
-#   tests/sim/canary.sh PROGRAM...     .../canary_<NAME>, see consensus/canary.h,
-#                                      SHARD_<NAME>: node/shard/canary.h
+#   tests/sim/canary.sh PROGRAM [NAME...]
 set -u
-nr=0 bad=0
-for program in "$@"; do
-    nr=$((nr + 1))
-    name=${program##*canary_}
-    replica=raft
-    # Where it shows soonest, and how many seeds that may take.
+program=$1
+shift
+[ $# -gt 0 ] || set -- $("$program" --plants)
+
+# Where a bug shows soonest, and how many seeds that may take.
+try() {
+    local name=$1 replica=site shape=3x1 limit=200
     case $name in
-    FORGET_VOTE) shape=1x3-storm limit=1000 ;;
-    COUNT_OLD_TERM) shape=1x3-storm limit=300 ;;
-    MAJORITY_ONLY) shape=3x1+3 limit=100 ;;
-    SKIP_JOINT) shape=1x5+1 limit=1000 ;;
-    AMNESIAC_VOTES) shape=1x3-loss limit=100 ;;
-    AMNESIAC_ACKS) shape=1x3-loss limit=1000 ;;
-    AMNESIA_ENDS_EARLY) shape=1x3-loss limit=500 ;;
-    VISIBLE_UNVERIFIED) shape=1x5+1 limit=100 ;;
-    ANNOUNCE_NO_LEASE) shape=1x5+1 limit=300 ;;
-    REGION_PAST_CONFIG) shape=3x1+3 limit=1000 ;;
-    SHARD_*) shape=1x3 limit=200 replica=shard ;;
-    *) shape=1x3 limit=200 ;;
+    RAFT_VOTE_ANY_LOG | RAFT_LONG_LEASE | RAFT_ACK_BEFORE_SYNC | RAFT_READ_AT_ONCE)
+        replica=raft shape=1x3 ;;
+    RAFT_FORGET_VOTE) replica=raft shape=1x3-storm limit=1000 ;;
+    RAFT_COUNT_OLD_TERM) replica=raft shape=1x3-storm limit=300 ;;
+    RAFT_MAJORITY_ONLY) replica=raft shape=3x1+3 limit=100 ;;
+    RAFT_SKIP_JOINT) replica=raft shape=1x5+1 limit=100 ;;
+    RAFT_AMNESIAC_VOTES) replica=raft shape=1x3-loss limit=100 ;;
+    RAFT_AMNESIAC_ACKS) replica=raft shape=1x3-loss limit=1000 ;;
+    RAFT_AMNESIA_ENDS_EARLY) replica=raft shape=1x3-loss limit=500 ;;
+    RAFT_VISIBLE_UNVERIFIED) replica=raft shape=1x5+1 limit=100 ;;
+    RAFT_ANNOUNCE_NO_LEASE) replica=raft shape=1x5+1 limit=300 ;;
+    RAFT_REGION_PAST_CONFIG) replica=raft shape=3x1+3 limit=1000 ;;
+    SHARD_FORGET_OPS | SHARD_READ_ANYWHERE | SHARD_ANSWER_EARLY | SHARD_REFUSE_EARLY)
+        replica=shard shape=1x3 ;;
     esac
-    out=$("$program" --canary $limit --shape $shape --replica $replica 2>&1)
+    local out code found
+    out=$("$program" --plant "$name" --canary $limit --shape $shape --replica $replica 2>&1)
     code=$?
     found=$(grep -m1 -E '^# (seed [0-9]+ of|a check)' <<<"$out")
     # 0: a checker of the simulator saw it; 3: a check inside the core did.
     if [ $code -eq 0 ] || [ $code -eq 3 ]; then
-        echo "ok $nr - $name is caught within $limit seeds: ${found#\# }"
+        echo "ok - $name is caught within $limit seeds of $replica $shape: ${found#\# }"
     else
-        echo "not ok $nr - $name is not caught within $limit seeds of $shape"
-        bad=1
+        echo "not ok - $name is not caught within $limit seeds of $replica $shape"
     fi
-done
-echo "1..$nr"
-exit $bad
+}
+export program
+export -f try
+
+printf '%s\n' "$@" | xargs -P "$(nproc)" -I{} bash -c 'try {}' |
+    awk '{ n++; sub(/ok -/, "ok " n " -"); print; bad += /^not/; fflush() }
+         END { print "1.." n; exit bad > 0 || n == 0 }'

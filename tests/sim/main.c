@@ -5,8 +5,11 @@
  *   sim --replica raft|shard|site   the bare core; whole shards; whole sites
  *   sim --jobs N                    that many processes share the seeds
  *   sim -v, -vv                     with the story; with every decision
- *   sim --canary N                  succeeds if a violation is found within N
- *                                   seeds of each shape (for planted bugs)
+ *
+ * Where it is built with planted bugs (plant.h):
+ *   sim --plants                    names them
+ *   sim --plant NAME --canary N     with that bug; succeeds if a violation is
+ *                                   found within N seeds of each shape
  */
 #include <signal.h>
 #include <stdio.h>
@@ -17,6 +20,7 @@
 #include <unistd.h>
 
 #include "node/base/check.h"
+#include "tests/sim/main.h"
 #include "tests/sim/site/site.h"
 #include "tests/sim/world.h"
 
@@ -99,6 +103,18 @@ static bool is_site(const struct arguments *a)
     return strcmp(a->replica, "site") == 0;
 }
 
+#ifndef SIM_PLANTS
+bool sim_plant(const char *name)
+{
+    (void)name;
+    return false;
+}
+
+void sim_print_plants(void)
+{
+}
+#endif
+
 static void check_replica(const char *name)
 {
     if (strcmp(name, "raft") != 0 && strcmp(name, "shard") != 0 &&
@@ -116,11 +132,18 @@ static struct arguments parse(int argc, char **argv)
             a.loud = opt[2] == 'v' ? 2 : 1;
             continue;
         }
+        if (strcmp(opt, "--plants") == 0) {
+            sim_print_plants();
+            exit(0);
+        }
         const char *value = i + 1 < argc ? argv[++i] : NULL;
         if (strcmp(opt, "--shape") == 0 && value != NULL)
             a.shape = value;
         else if (strcmp(opt, "--replica") == 0 && value != NULL)
             a.replica = value;
+        else if (strcmp(opt, "--plant") == 0 && value != NULL &&
+                 sim_plant(value))
+            continue;
         else if (strcmp(opt, "--seeds") == 0)
             a.seeds = number(value);
         else if (strcmp(opt, "--from") == 0)

@@ -71,6 +71,7 @@ static void finish(struct site_node *n, struct site_call *c,
         struct site_msg *m = site_msg_new(SITE_MSG_ANSWER);
         m->life = done.from_life;
         m->call = done.from_call;
+        m->attempt = done.from_attempt;
         site_copy_result(&m->result, result);
         site_send(n, done.from, m);
     } else {
@@ -120,6 +121,7 @@ static void forward(struct site_node *n, struct site_call *c, raft_id to)
     struct site_msg *m = site_msg_new(SITE_MSG_CALL);
     m->life = n->life;
     m->call = c->number;
+    m->attempt = c->attempt;
     m->op = c->op;
     CHECK(buf_append(&m->body, c->op.body.data, c->op.body.len) == ERR_OK);
     m->op.body = bytes_of(buf_bytes(&m->body), buf_len(&m->body));
@@ -136,6 +138,7 @@ void site_call_run(struct site_node *n, struct site_call *c)
         return;
     }
     c->retry_us = 0;
+    c->attempt++;
     const struct sim_replica *r = n->replicas[c->op.shard].replica;
     bool read_here = c->op.kind != OP_WRITE && !c->to_leader;
     if (c->asker == SITE_ASKER_NODE || read_here ||
@@ -197,14 +200,15 @@ void site_call_foreign(struct site_node *n, raft_id from,
     c->from = from;
     c->from_life = m->life;
     c->from_call = m->call;
+    c->from_attempt = m->attempt;
     site_call_run(n, c);
 }
 
 void site_call_answered(struct site_node *n, const struct site_msg *m)
 {
     struct site_call *c = m->life == n->life ? find(n, m->call) : NULL;
-    if (c == NULL || c->retry_us != 0)
-        return; /* it was given up, or is about to be tried again */
+    if (c == NULL || c->retry_us != 0 || c->attempt != m->attempt)
+        return; /* it was given up, or is about to be tried again, or was */
     attempted(n, c, &m->result, true);
 }
 

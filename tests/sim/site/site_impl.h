@@ -83,6 +83,7 @@ struct site_msg {
     struct buf gossip;
     uint64_t life; /* of the node that asked, and the number of its call */
     uint64_t call;
+    uint32_t attempt;
     struct op op;
     struct buf body;
     usec_t patience_us;
@@ -120,11 +121,13 @@ struct site_call {
     uint64_t operation; /* CLIENT */
     raft_id from;       /* NODE: who asked, in which life, by which number */
     uint64_t from_life, from_call;
+    uint32_t from_attempt;
     struct op op;
     struct buf body;
     usec_t deadline_us; /* local */
     usec_t retry_us;    /* local; 0: an attempt is under way */
     usec_t attempt_us;  /* local: when the attempt under way is given up */
+    uint32_t attempt;   /* an answer to an earlier one is none to this */
     bool to_leader;     /* a read that this node could not serve */
     bool may_be_done;   /* a write whose answer was lost */
     /* SELF */
