@@ -27,6 +27,14 @@ const char *frame_type_name(int type)
         return "snapshot";
     case FRAME_SNAPSHOT_ACK:
         return "snapshot ack";
+    case FRAME_RAFT_SHARED:
+        return "shared raft";
+    case FRAME_RAFT_BARE:
+        return "bare raft";
+    case FRAME_PASSED:
+        return "passed entries";
+    case FRAME_MISSED:
+        return "missed entries";
     default:
         return "unknown";
     }

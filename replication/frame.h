@@ -36,6 +36,10 @@ enum frame_type {
     FRAME_RESPONSE = 7,
     FRAME_SNAPSHOT = 8,
     FRAME_SNAPSHOT_ACK = 9,
+    FRAME_RAFT_SHARED = 10, /* relay.h */
+    FRAME_RAFT_BARE = 11,
+    FRAME_PASSED = 12, /* entries, on behalf of a leader */
+    FRAME_MISSED = 13, /* entries did not come; no payload */
     FRAME_TYPE_END
 };
 

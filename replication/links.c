@@ -12,16 +12,10 @@
 #include <string.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
-#include <uthash.h>
 
-#include "node/base/check.h"
-#include "node/base/list.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
-
-#define LINKS_MAGIC MAGIC('l', 'n', 'k', 's')
-#define LINK_MAGIC MAGIC('l', 'i', 'n', 'k')
-#define GUEST_MAGIC MAGIC('g', 's', 't', ' ')
+#include "replication/links_impl.h"
 
 /* Largest frame before the peer has said who it is. */
 #define HELLO_FRAME_MAX 4096
@@ -30,82 +24,6 @@
 /* Frames come in bursts; keep the room for the next. */
 #define LINK_IDLE_KEEP (256 * 1024)
 
-/* A request of ours without an answer. */
-struct pending {
-    uint64_t id;
-    uint64_t end; /* of its frame, in bytes ever queued on the channel */
-    usec_t deadline_us;
-    links_peer peer;   /* that was asked */
-    int err;           /* once it has failed */
-    struct list node;  /* in links->orphans, or among those failing now */
-    UT_hash_handle hh; /* in link->pending */
-};
-
-/* A snapshot that we send. */
-struct transfer {
-    uint64_t shard;
-    uint64_t id;
-    uint64_t next;  /* seq of the next chunk */
-    uint64_t acked; /* chunks below this are acknowledged */
-    bool done;      /* the last one was sent */
-    UT_hash_handle hh;
-};
-
-struct link {
-    uint32_t magic;
-    struct links *links;
-    links_peer id;
-    struct peer peer;
-    char *address;
-    struct chan *chan; /* of the states dialing, proving, streaming */
-    uint32_t session;  /* counts channels */
-    uint64_t written;  /* bytes queued on `chan` or waiting in `line` */
-    struct impairment out, in;
-    struct delay_line line; /* frames that wait for their time */
-    int alarm_fd;           /* a timer of the kernel's; -1 until needed */
-    usec_t alarm_us;        /* what it is set to */
-    ev_io alarm;            /* the first of them is due */
-    struct pending *pending;
-    struct transfer *transfers;
-    ev_timer timer;
-    unsigned busy;
-    bool removed;
-    char *logged; /* the failure that was logged last, NULL after success */
-    char last_reason[PEER_REASON_MAX];
-    struct links_stats stats; /* the counters; the rest is filled on demand */
-};
-
-/* A channel that belongs to no peer: not proved yet, or on its way out. */
-struct guest {
-    uint32_t magic;
-    struct links *links;
-    struct chan *chan;
-    struct list node;
-};
-
-struct links {
-    uint32_t magic;
-    struct chan_loop *cl;
-    struct tls_ctx *tls;
-    struct peer_hello own;
-    struct peer_timing timing;
-    struct prng prng;
-    const struct links_handler *handler;
-    void *user;
-    struct chan_listener *listener;
-    struct link *peers[LINKS_PEERS_MAX];
-    size_t n_peers;
-    struct list guests;
-    size_t n_guests;
-    char *logged_guest; /* last refusal of a guest that was logged */
-    struct codec *codec;
-    struct buf frame; /* the frame being encoded */
-    uint64_t next_request;
-    size_t open_requests;
-    struct list orphans; /* requests of removed peers, to be reported */
-    ev_timer expiry;
-};
-
 static const struct chan_handler link_handler;
 static const struct chan_handler guest_handler;
 static const struct chan_handler leaving_handler;
@@ -113,7 +31,7 @@ static const struct chan_handler leaving_handler;
 /* -- finding links ----------------------------------------------------------
  */
 
-static struct link *find(const struct links *links, links_peer id)
+struct link *link_find(const struct links *links, links_peer id)
 {
     CHECK_OBJ(links, LINKS_MAGIC);
     for (size_t i = 0; i < links->n_peers; i++) {
@@ -132,7 +50,7 @@ static struct link *find_node(const struct links *links, const char *node)
     return NULL;
 }
 
-static bool streaming(const struct link *l)
+bool link_streaming(const struct link *l)
 {
     return l->peer.state == PEER_STREAMING && l->chan != NULL;
 }
@@ -141,22 +59,22 @@ static bool streaming(const struct link *l)
 static int find_up(const struct links *links, links_peer id,
                    struct link **link_out)
 {
-    struct link *l = find(links, id);
+    struct link *l = link_find(links, id);
     if (l == NULL)
         return ERR_NOT_FOUND;
-    if (!streaming(l))
+    if (!link_streaming(l))
         return ERR_UNAVAILABLE;
     *link_out = l;
     return ERR_OK;
 }
 
-static void link_enter(struct link *l)
+void link_enter(struct link *l)
 {
     CHECK_OBJ(l, LINK_MAGIC);
     l->busy++;
 }
 
-static void link_leave(struct link *l)
+void link_leave(struct link *l)
 {
     CHECK(l->busy > 0);
     if (--l->busy > 0 || !l->removed)
@@ -290,8 +208,7 @@ static size_t unsent(const struct link *l)
 /* -- sending ----------------------------------------------------------------
  */
 
-/* Queues the frame in links->frame, if that leaves at most `max` unsent. */
-static int queue_frame(struct link *l, size_t max)
+int link_queue(struct link *l, size_t max)
 {
     struct buf *frame = &l->links->frame;
     size_t len = buf_len(frame);
@@ -317,7 +234,7 @@ static int queue_frame(struct link *l, size_t max)
  * end the link. */
 static void queue_control(struct link *l)
 {
-    queue_frame(l, LINKS_OUTPUT_MAX);
+    link_queue(l, LINKS_OUTPUT_MAX);
 }
 
 static void send_hello(struct link *l)
@@ -518,6 +435,7 @@ static void apply_close(struct link *l, const struct peer_update *u)
     }
     bool bye = can_say_bye(l, u);
     drop_transfers(l);
+    links_relay_close(l);
     fail_requests(l, bye);
     close_chan(l, bye, u);
     if (u->down && !l->removed && l->links->handler->on_peer_down != NULL)
@@ -551,7 +469,7 @@ static bool step(struct link *l, const struct peer_event *event,
         send_hello(l);
     if (u->up && !l->removed)
         apply_up(l, event->hello);
-    if (u->ping && !l->removed && streaming(l))
+    if (u->ping && !l->removed && link_streaming(l))
         send_ping(l);
     bool alive = !l->removed;
     if (alive)
@@ -635,7 +553,7 @@ static int frame_ping(struct link *l, enum frame_type type,
     return ERR_OK;
 }
 
-static int frame_raft(struct link *l, struct bytes payload)
+int link_raft(struct link *l, struct bytes payload)
 {
     struct raft_msg msg;
     const struct bytes *payloads;
@@ -735,7 +653,11 @@ static int handle_frame(struct link *l, const struct frame *f)
     case FRAME_PONG:
         return frame_ping(l, f->type, f->payload);
     case FRAME_RAFT:
-        return frame_raft(l, f->payload);
+    case FRAME_RAFT_SHARED:
+    case FRAME_RAFT_BARE:
+    case FRAME_PASSED:
+    case FRAME_MISSED:
+        return links_relay_frame(l, f);
     case FRAME_REQUEST:
         return frame_request(l, f->payload);
     case FRAME_RESPONSE:
@@ -752,7 +674,7 @@ static int handle_frame(struct link *l, const struct frame *f)
     CHECK_UNREACHABLE();
 }
 
-static void violation(struct link *l, int err, const char *frame)
+void link_violation(struct link *l, int err, const char *frame)
 {
     char reason[PEER_REASON_MAX];
     snprintf(reason, sizeof(reason), "broke the protocol: %s frame: %s", frame,
@@ -767,12 +689,12 @@ static bool next_frame(struct link *l, struct chan *c)
     struct buf *in = chan_input(c);
     struct frame f;
     size_t size;
-    size_t max = streaming(l) ? FRAME_MAX : HELLO_FRAME_MAX;
+    size_t max = link_streaming(l) ? FRAME_MAX : HELLO_FRAME_MAX;
     int err = frame_read(in, max, &f, &size);
     if (err == ERR_AGAIN)
         return false;
     if (err != ERR_OK) {
-        violation(l, err, "a");
+        link_violation(l, err, "a");
         return false;
     }
     l->stats.frames_in++;
@@ -781,7 +703,7 @@ static bool next_frame(struct link *l, struct chan *c)
     if (l->removed || l->chan != c)
         return false;
     if (err != ERR_OK) {
-        violation(l, err, frame_type_name(f.type));
+        link_violation(l, err, frame_type_name(f.type));
         return false;
     }
     buf_consume(in, size);
@@ -1072,6 +994,7 @@ int links_create(struct chan_loop *cl, const struct links_options *options,
     links->user = options->user;
     list_init(&links->guests);
     list_init(&links->orphans);
+    links_relay_init(links);
     links->codec = codec_new();
     buf_init(&links->frame, FRAME_BUF_MAX);
     links->next_request = 1;
@@ -1113,6 +1036,7 @@ static void discard(struct link *l)
     struct peer_update u;
     peer_step(&l->peer, &stop, &u);
     drop_transfers(l);
+    links_relay_close(l);
     close_chan(l, can_say_bye(l, &u), &u);
     ev_timer_stop(chan_loop_ev(links->cl), &l->timer);
     alarm_close(l);
@@ -1139,6 +1063,7 @@ void links_free(struct links *links)
     ev_timer_stop(chan_loop_ev(links->cl), &links->expiry);
     codec_free(links->codec);
     buf_free(&links->frame);
+    links_relay_free(links);
     mem_free(links->logged_guest);
     tls_ctx_unref(links->tls);
     links->magic = 0;
@@ -1163,7 +1088,7 @@ int links_add_peer(struct links *links, links_peer peer, const char *region,
         strcmp(node, links->own.id.node) == 0 ||
         chan_split_address(address, host, &port) != ERR_OK || host[0] == '\0')
         return ERR_INVALID;
-    if (find(links, peer) != NULL || find_node(links, node) != NULL)
+    if (link_find(links, peer) != NULL || find_node(links, node) != NULL)
         return ERR_EXISTS;
     if (links->n_peers == LINKS_PEERS_MAX)
         return ERR_FULL;
@@ -1180,6 +1105,7 @@ int links_add_peer(struct links *links, links_peer peer, const char *region,
     ev_io_init(&l->alarm, on_alarm, -1, EV_READ);
     l->alarm.data = l;
     delay_line_init(&l->line, LINKS_OUTPUT_MAX);
+    list_init(&l->held);
     links->peers[links->n_peers++] = l;
     step_plain(l, PEER_EVENT_START);
     return ERR_OK;
@@ -1187,7 +1113,7 @@ int links_add_peer(struct links *links, links_peer peer, const char *region,
 
 int links_remove_peer(struct links *links, links_peer peer)
 {
-    struct link *l = find(links, peer);
+    struct link *l = link_find(links, peer);
     if (l == NULL)
         return ERR_NOT_FOUND;
     struct pending *p, *next;
@@ -1219,19 +1145,21 @@ int links_send_raft(struct links *links, links_peer to, uint64_t shard,
     err = codec_put_raft(&links->frame, shard, message, payloads);
     if (err != ERR_OK)
         return err;
+    struct relay_sending sending = links_relay_outgoing(l, shard, message);
     size_t len = buf_len(&links->frame);
     if (impairment_loses(&l->out, &links->prng)) {
         buf_clear(&links->frame);
         l->stats.raft_dropped++;
         return ERR_OK; /* as the network does it: nobody is told */
     }
-    err = queue_frame(l, LINKS_RAFT_QUEUE_MAX);
+    err = link_queue(l, LINKS_RAFT_QUEUE_MAX);
+    links_relay_sent(l, &sending, err);
     if (err == ERR_FULL)
         l->stats.raft_dropped++;
     if (err != ERR_OK)
         return err;
     l->stats.raft_bytes_out += len;
-    if (message->type == RAFT_MSG_APPEND)
+    if (message->type == RAFT_MSG_APPEND && !sending.bare)
         l->stats.raft_entries_out += message->append.bytes;
     return ERR_OK;
 }
@@ -1252,7 +1180,7 @@ int links_request(struct links *links, links_peer to, uint32_t kind,
     err = codec_put_request(&links->frame, &r);
     if (err != ERR_OK)
         return err;
-    err = queue_frame(l, LINKS_REQUEST_QUEUE_MAX);
+    err = link_queue(l, LINKS_REQUEST_QUEUE_MAX);
     if (err == ERR_FULL)
         l->stats.requests_refused++;
     if (err != ERR_OK)
@@ -1278,7 +1206,7 @@ int links_reply(struct links *links, struct links_call call, int err,
         return ERR_CLOSED;
     struct response r = {call.id, err, body};
     int rc = codec_put_response(&links->frame, &r);
-    return rc == ERR_OK ? queue_frame(l, LINKS_OUTPUT_MAX) : rc;
+    return rc == ERR_OK ? link_queue(l, LINKS_OUTPUT_MAX) : rc;
 }
 
 /* The transfer a chunk belongs to, begun by its chunk 0. */
@@ -1323,7 +1251,7 @@ int links_send_snapshot(struct links *links, links_peer to,
     err = codec_put_snapshot(&links->frame, chunk);
     if (err != ERR_OK)
         return err;
-    err = queue_frame(l, LINKS_SNAPSHOT_QUEUE_MAX);
+    err = link_queue(l, LINKS_SNAPSHOT_QUEUE_MAX);
     if (err != ERR_OK)
         return err == ERR_FULL ? ERR_AGAIN : err;
     t->next++;
@@ -1339,7 +1267,7 @@ int links_snapshot_ack(struct links *links, links_peer to,
     if (err != ERR_OK)
         return err;
     err = codec_put_snapshot_ack(&links->frame, ack);
-    return err == ERR_OK ? queue_frame(l, LINKS_OUTPUT_MAX) : err;
+    return err == ERR_OK ? link_queue(l, LINKS_OUTPUT_MAX) : err;
 }
 
 /* -- impairing ---------------------------------------------------------------
@@ -1349,7 +1277,7 @@ int links_impair(struct links *links, links_peer peer,
                  enum impair_direction direction,
                  const struct impairment *impairment)
 {
-    struct link *l = find(links, peer);
+    struct link *l = link_find(links, peer);
     if (l == NULL)
         return ERR_NOT_FOUND;
     if (!impairment_ok(direction, impairment))
@@ -1379,7 +1307,7 @@ int links_impair(struct links *links, links_peer peer,
 int links_get_stats(const struct links *links, links_peer peer,
                     struct links_stats *stats_out)
 {
-    const struct link *l = find(links, peer);
+    const struct link *l = link_find(links, peer);
     if (l == NULL)
         return ERR_NOT_FOUND;
     struct links_stats s = l->stats;
@@ -1397,12 +1325,12 @@ int links_get_stats(const struct links *links, links_peer peer,
 
 bool links_is_up(const struct links *links, links_peer peer)
 {
-    const struct link *l = find(links, peer);
-    return l != NULL && streaming(l);
+    const struct link *l = link_find(links, peer);
+    return l != NULL && link_streaming(l);
 }
 
 const char *links_proved_region(const struct links *links, links_peer peer)
 {
-    const struct link *l = find(links, peer);
-    return l != NULL && streaming(l) ? l->peer.expected.region : NULL;
+    const struct link *l = link_find(links, peer);
+    return l != NULL && link_streaming(l) ? l->peer.expected.region : NULL;
 }

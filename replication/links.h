@@ -22,6 +22,10 @@
  * answered at once. Both carry the users' gossip, so that a number which the
  * peer's gossip echoes proves a round trip within one round trip and a ping.
  *
+ * Entries for several nodes of another region cross to it once, where both ends
+ * have LINKS_FEATURE_RELAY in their feature level (relay.h): one node passes
+ * them on to its neighbours. Users see no difference.
+ *
  * A direction of a link can be impaired on purpose (impair.h, links_impair).
  * Frames that wait for their time count as unsent, so every class keeps its
  * limit: Raft messages beyond it are dropped, requests and chunks refused.
@@ -64,6 +68,9 @@
 #define LINKS_TRANSFERS_MAX 256
 /* Accepted channels that have not proved who they are, or are being closed. */
 #define LINKS_GUESTS_MAX 64
+
+/* What `feature_level` of a HELLO can say: this level and every lower one. */
+#define LINKS_FEATURE_RELAY 1
 
 struct links;
 typedef uint32_t links_peer; /* never 0 */
@@ -207,7 +214,11 @@ struct links_stats {
     uint64_t raft_bytes_out;      /* of that: frames of Raft messages */
     uint64_t raft_entries_out;    /* bytes of entries' payloads in them */
     uint64_t raft_dropped;        /* also by an impairment */
-    uint64_t requests_refused;    /* ERR_FULL given to links_request */
+    uint64_t shared_out;          /* appends whose entries the peer passed on */
+    uint64_t bare_out;         /* appends whose entries a neighbour passed on */
+    uint64_t passed_out;       /* bytes of entries passed on to the peer */
+    uint64_t missed;           /* times the peer said that they did not come */
+    uint64_t requests_refused; /* ERR_FULL given to links_request */
     uint64_t requests_failed;
     uint64_t late_responses; /* arrived after their deadline */
     int last_err;            /* why the link was last lost or refused */

@@ -147,6 +147,10 @@ static void put_links(struct json_writer *out, const struct worker *w)
             put_number(out, "bytes_out", stats.bytes_out);
             put_number(out, "raft_bytes_out", stats.raft_bytes_out);
             put_number(out, "raft_entries_out", stats.raft_entries_out);
+            put_number(out, "appends_shared", stats.shared_out);
+            put_number(out, "appends_bare", stats.bare_out);
+            put_number(out, "entries_passed_on", stats.passed_out);
+            put_number(out, "entries_missed", stats.missed);
             put_number(out, "dropped", stats.raft_dropped);
             faults_put_link(out, &stats);
             json_write_object_end(out);

@@ -8,6 +8,7 @@
 #include "node/base/err.h"
 #include "node/base/prng.h"
 #include "replication/codec.h"
+#include "replication/relay.h"
 
 #define SAMPLE_ENTRIES 40
 #define SAMPLE_BYTES 600
@@ -139,6 +140,26 @@ static inline void sample_raft(struct prng *p, enum raft_msg_type type,
     CHECK_UNREACHABLE();
 }
 
+/* An append as relay.h sends it to a relay or past it. */
+static inline void sample_relayed(struct prng *p, enum frame_type type,
+                                  struct sample_raft *s, struct buf *out)
+{
+    static const uint32_t neighbours[] = {2, 3, 7};
+    uint8_t digest[RELAY_DIGEST_LEN];
+    struct buf plain;
+    buf_init(&plain, FRAME_BUF_MAX);
+    sample_raft(p, RAFT_MSG_APPEND, s);
+    CHECK(codec_put_raft(&plain, s->shard, &s->msg, s->payloads) == ERR_OK);
+    struct bytes raft = bytes_of(buf_bytes(&plain) + FRAME_HEADER,
+                                 buf_len(&plain) - FRAME_HEADER);
+    relay_digest(relay_entries(raft), digest);
+    CHECK((type == FRAME_RAFT_BARE
+               ? relay_put_bare(out, digest, raft)
+               : relay_put_shared(out, neighbours, 1 + prng_below(p, 3),
+                                  raft)) == ERR_OK);
+    buf_free(&plain);
+}
+
 /* Appends a random frame of that type to `out`. */
 static inline void sample_frame(struct prng *p, enum frame_type type,
                                 struct sample_raft *s, struct buf *out)
@@ -184,6 +205,14 @@ static inline void sample_frame(struct prng *p, enum frame_type type,
         err = codec_put_snapshot_ack(
             out, &(struct snapshot_ack){sample_u64(p), sample_u64(p),
                                         sample_u64(p), ERR_IO});
+        break;
+    case FRAME_RAFT_SHARED:
+    case FRAME_RAFT_BARE:
+        sample_relayed(p, type, s, out);
+        break;
+    case FRAME_PASSED:
+    case FRAME_MISSED:
+        err = frame_append(out, type, some);
         break;
     case FRAME_TYPE_END:
         CHECK_UNREACHABLE();
@@ -262,6 +291,29 @@ static inline int sample_decode(struct codec *c, enum frame_type type,
         }
         break;
     }
+    case FRAME_RAFT_SHARED: {
+        struct relay_shared shared;
+        err = relay_get_shared(payload, &shared);
+        if (err == ERR_OK) {
+            got = relay_entries(shared.raft);
+            err = sample_decode(c, FRAME_RAFT, shared.raft);
+        }
+        break;
+    }
+    case FRAME_RAFT_BARE: {
+        struct relay_bare bare;
+        err = relay_get_bare(payload, &bare);
+        if (err == ERR_OK) {
+            got = bytes_of(bare.digest, RELAY_DIGEST_LEN);
+            more = bare.head;
+        }
+        break;
+    }
+    case FRAME_PASSED:
+        got = payload;
+        break;
+    case FRAME_MISSED:
+        break;
     case FRAME_TYPE_END:
         CHECK_UNREACHABLE();
     }

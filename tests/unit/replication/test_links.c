@@ -1038,6 +1038,17 @@ static void malformed_frames_end_the_link(void **state)
     assert_int_equal(frame_append(&f, FRAME_HELLO, bytes_of("\0\0\0\0", 4)),
                      ERR_OK);
     breaks(true, buf_bytes(&f), buf_len(&f), "hello frame: malformed bytes");
+    buf_clear(&f);
+    /* Entries are taken from neighbours, not from other regions. */
+    assert_int_equal(frame_append(&f, FRAME_PASSED, bytes_str("entries")),
+                     ERR_OK);
+    breaks(true, buf_bytes(&f), buf_len(&f),
+           "passed entries frame: not allowed");
+    buf_clear(&f);
+    assert_int_equal(frame_append(&f, FRAME_RAFT_BARE, bytes_str("digest")),
+                     ERR_OK);
+    breaks(true, buf_bytes(&f), buf_len(&f),
+           "bare raft frame: malformed bytes");
     buf_free(&f);
 }
 

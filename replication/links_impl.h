@@ -1,0 +1,138 @@
+/* What links.c and links_relay.c share (private to the links). */
+#ifndef BASTIDE_REPLICATION_LINKS_IMPL_H
+#define BASTIDE_REPLICATION_LINKS_IMPL_H
+
+#include <ev.h>
+#include <uthash.h>
+
+#include "node/base/buf.h"
+#include "node/base/check.h"
+#include "node/base/list.h"
+#include "replication/links.h"
+#include "replication/relay.h"
+
+#define LINKS_MAGIC MAGIC('l', 'n', 'k', 's')
+#define LINK_MAGIC MAGIC('l', 'i', 'n', 'k')
+#define GUEST_MAGIC MAGIC('g', 's', 't', ' ')
+
+/* A request of ours without an answer. */
+struct pending {
+    uint64_t id;
+    uint64_t end; /* of its frame, in bytes ever queued on the channel */
+    usec_t deadline_us;
+    links_peer peer;   /* that was asked */
+    int err;           /* once it has failed */
+    struct list node;  /* in links->orphans, or among those failing now */
+    UT_hash_handle hh; /* in link->pending */
+};
+
+/* A snapshot that we send. */
+struct transfer {
+    uint64_t shard;
+    uint64_t id;
+    uint64_t next;  /* seq of the next chunk */
+    uint64_t acked; /* chunks below this are acknowledged */
+    bool done;      /* the last one was sent */
+    UT_hash_handle hh;
+};
+
+struct link {
+    uint32_t magic;
+    struct links *links;
+    links_peer id;
+    struct peer peer;
+    char *address;
+    struct chan *chan; /* of the states dialing, proving, streaming */
+    uint32_t session;  /* counts channels */
+    uint64_t written;  /* bytes queued on `chan` or waiting in `line` */
+    struct impairment out, in;
+    struct delay_line line; /* frames that wait for their time */
+    int alarm_fd;           /* a timer of the kernel's; -1 until needed */
+    usec_t alarm_us;        /* what it is set to */
+    ev_io alarm;            /* the first of them is due */
+    struct pending *pending;
+    struct transfer *transfers;
+    ev_timer timer;
+    unsigned busy;
+    bool removed;
+    struct list held; /* Raft frames behind a bare append, oldest first */
+    size_t held_bytes;
+    char *logged; /* the failure that was logged last, NULL after success */
+    char last_reason[PEER_REASON_MAX];
+    struct links_stats stats; /* the counters; the rest is filled on demand */
+};
+
+/* A channel that belongs to no peer: not proved yet, or on its way out. */
+struct guest {
+    uint32_t magic;
+    struct links *links;
+    struct chan *chan;
+    struct list node;
+};
+
+struct links {
+    uint32_t magic;
+    struct chan_loop *cl;
+    struct tls_ctx *tls;
+    struct peer_hello own;
+    struct peer_timing timing;
+    struct prng prng;
+    const struct links_handler *handler;
+    void *user;
+    struct chan_listener *listener;
+    struct link *peers[LINKS_PEERS_MAX];
+    size_t n_peers;
+    struct list guests;
+    size_t n_guests;
+    char *logged_guest; /* last refusal of a guest that was logged */
+    struct codec *codec;
+    struct buf frame; /* the frame being encoded */
+    struct buf spare; /* another, or an append put together */
+    struct relay_sender relay;
+    struct relay_box box;
+    ev_timer patience; /* the first held append has waited long enough */
+    uint64_t next_request;
+    size_t open_requests;
+    struct list orphans; /* requests of removed peers, to be reported */
+    ev_timer expiry;
+};
+
+/* -- of links.c ------------------------------------------------------------ */
+
+struct link *link_find(const struct links *links, links_peer id);
+bool link_streaming(const struct link *l);
+/* Between these the link's memory stays, also when it is removed; look at
+ * `removed` after each call that may have called a user. */
+void link_enter(struct link *l);
+void link_leave(struct link *l);
+/* Queues the frame in links->frame, if that leaves at most `max` unsent.
+ * ERR_FULL, ERR_UNAVAILABLE. */
+int link_queue(struct link *l, size_t max);
+/* A raft frame's payload: to the user. An error means that the peer broke the
+ * protocol. */
+int link_raft(struct link *l, struct bytes payload);
+/* Ends the link because the peer did. */
+void link_violation(struct link *l, int err, const char *frame);
+
+/* -- of links_relay.c: the shell of relay.h -------------------------------- */
+
+void links_relay_init(struct links *links);
+void links_relay_free(struct links *links);
+/* Turns the raft frame of an append in links->frame into the one to send. The
+ * result tells relay_sent. */
+struct relay_sending {
+    bool shared, bare;
+    struct relay_key key;
+};
+struct relay_sending links_relay_outgoing(struct link *l, uint64_t shard,
+                                          const struct raft_msg *message);
+/* It was queued, or not. */
+void links_relay_sent(struct link *l, const struct relay_sending *sending,
+                      int err);
+/* A frame of the types RAFT, RAFT_SHARED, RAFT_BARE, PASSED or MISSED. Errors
+ * as link_raft. */
+int links_relay_frame(struct link *l, const struct frame *f);
+/* The link's connection is over. */
+void links_relay_close(struct link *l);
+
+#endif
