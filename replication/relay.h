@@ -51,8 +51,8 @@
 
 #define RELAY_MARKS_MAX 64
 #define RELAY_MARK_US (20 * USEC_PER_MS)
-#define RELAY_WAIT_US (50 * USEC_PER_MS)
-#define RELAY_PAUSE_US (2 * USEC_PER_SEC)
+#define RELAY_WAIT_US (150 * USEC_PER_MS)
+#define RELAY_PAUSE_US (1 * USEC_PER_SEC)
 /* That many unused entries in a row, and a neighbour is left out. */
 #define RELAY_UNUSED_MAX 8
 
