@@ -46,7 +46,7 @@ static void order_workers(struct stand_in *s, uint32_t region, bool listen)
 {
     struct node *node = s->worker->node;
     log_info(listen ? "region is lost: standing in on its endpoint"
-                    : "region is back: no longer standing in",
+                    : "no longer standing in for a region",
              LOG_STR("region", node->config->regions[region].name));
     for (uint32_t i = 0; i < node->worker_count; i++) {
         struct stand_in_order *order = mem_alloc(sizeof(*order));
@@ -62,6 +62,24 @@ static bool region_up(const struct stand_in *s,
         if (peers_up(s->worker->peers, region->nodes[i].id))
             return true;
     return false;
+}
+
+/* Whether this node is with those who decide. One that is cut off takes the
+ * others for lost, and would draw their clients to a node that cannot serve
+ * them. */
+static bool quorum_up(const struct stand_in *s)
+{
+    const struct replica *meta = worker_replica(s->worker, SHARD_META);
+    const struct raft_config *c = raft_config(shard_raft(meta->shard));
+    uint32_t voters = 0, up = 0;
+    for (uint32_t i = 0; i < c->n; i++) {
+        if (!c->members[i].voter)
+            continue;
+        voters++;
+        up += c->members[i].id == s->worker->node->config->id ||
+              peers_up(s->worker->peers, c->members[i].id);
+    }
+    return 2 * up > voters;
 }
 
 struct stand_in *stand_in_new(struct worker *w)
@@ -81,13 +99,15 @@ void stand_in_check(struct worker *w)
         return;
     const struct config *c = w->node->config;
     usec_t now = clock_mono_us();
+    bool quorum = quorum_up(s);
     for (uint32_t i = 0; i < c->region_count; i++) {
         if (&c->regions[i] == c->own_region)
             continue;
         bool up = region_up(s, &c->regions[i]);
         s->heard[i] |= up;
         /* At a start of the whole cluster the others may just be coming. */
-        bool wanted = !up && (s->heard[i] || now - s->since >= STAND_IN_GRACE);
+        bool wanted =
+            !up && quorum && (s->heard[i] || now - s->since >= STAND_IN_GRACE);
         if (wanted != s->active[i]) {
             s->active[i] = wanted;
             order_workers(s, i, wanted);

@@ -3,8 +3,9 @@
  * know the region's endpoint go on. For clusters whose nodes share one host
  * (`bastide demo`); elsewhere names with several addresses do the same.
  *
- * Listening for somebody else is harmless: every node serves every request. So
- * each node decides by its own links; nothing has to be agreed. */
+ * Listening for somebody else is harmless, as long as the node is connected to
+ * a majority: then it serves every request. So each node decides by its own
+ * links; nothing has to be agreed. */
 #ifndef BASTIDE_SERVER_STAND_IN_H
 #define BASTIDE_SERVER_STAND_IN_H
 
