@@ -4,9 +4,10 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Cluster, clean, failure, makeContainer, until } from "./lib.mjs";
+import { admin, heal } from "../system/lib.mjs";
 
-// Far apart, so that a region can answer and die before anybody else has it.
-const ROUND_TRIP_MS = 300;
+// Far enough apart that what is under way at a cut never arrives.
+const ROUND_TRIP_MS = 100;
 
 let cluster;
 before(async () => {
@@ -24,21 +25,24 @@ const everywhere = (container, id, pk) => until(`${id} is everywhere`, async () 
 });
 const same = (container, client) => client.database(container.database.id).container(container.id);
 
-/** Runs `writes` in the write region and kills it before they get anywhere
- *  else; resolves when another region takes writes. */
-async function loseRegion(container, writes) {
+/** Cuts the write region off, runs `writes` in it while it may still answer,
+ *  kills it if told to; resolves when another region takes writes. */
+async function loseRegion(container, writes, { kill = false } = {}) {
   const lost = await writeRegion();
   const node = nodeOf(lost);
+  const others = cluster.info.regions.map(({ name }) => name).filter((name) => name !== lost);
   const writer = same(container, cluster.client({ endpoint: node.endpoint }));
   await writer.item("warm", "w").read(); // connected, and knows the account
+  await Promise.all(others.map((to) =>
+    admin(cluster, node, "POST", "/faults/links", { from: lost, to, both: true, cut: true })));
   await writes(writer);
-  await cluster.kill(node.name);
-  const other = nodeOf(cluster.info.regions.map(({ name }) => name).find((name) => name !== lost));
+  if (kill) await cluster.kill(node.name);
+  const other = nodeOf(others[0]);
+  await until("the account names another region", async () => (await writeRegion(other.endpoint)) !== lost);
+  // A client that begins now; others may ask the cut-off node for a while.
   const survivor = same(container, cluster.client({ endpoint: other.endpoint }));
-  await until("another region takes writes", async () => {
-    if ((await writeRegion(other.endpoint)) === lost) return false;
-    return survivor.items.upsert({ id: "after", pk: "w" }).then(() => true, () => false);
-  });
+  await until("another region takes writes", () =>
+    survivor.items.upsert({ id: "after", pk: "w" }).then(() => true, () => false));
   return { node, survivor };
 }
 
@@ -62,7 +66,7 @@ test("acknowledged writes that a failover overwrote become conflicts", async () 
     writer.items.create({ id: "lost", pk: "p", text: "ä \"quoted\" \\ text", n: [1, 2.50] }),
     writer.item("kept", "p").replace({ id: "kept", pk: "p", text: "after" }),
     writer.item("gone", "p").delete(),
-  ]));
+  ]), { kill: true });
   // The other regions never had them.
   assert.equal((await survivor.item("lost", "p").read()).statusCode, 404);
   assert.equal((await survivor.item("kept", "p").read()).resource.text, "before");
@@ -117,11 +121,27 @@ test("acknowledged writes that a failover overwrote become conflicts", async () 
   assert.deepEqual((await survivor.conflicts.readAll().fetchAll()).resources.map(({ id }) => id), [deleted.id]);
 });
 
+test("a region that was cut off knows which answers it gave", async () => {
+  const container = await makeContainer(cluster.client());
+  await container.items.create({ id: "warm", pk: "w" });
+  await everywhere(container, "warm", "w");
+  const { survivor } = await loseRegion(container, (writer) =>
+    Promise.all([1, 2, 3, 4, 5].map((n) => writer.items.create({ id: `lost ${n}`, pk: "p", n }))));
+  await heal(cluster);
+  const conflicts = await until("the conflicts are there", async () => {
+    const { resources } = await survivor.conflicts.readAll().fetchAll();
+    return resources.length >= 5 && resources;
+  }, 60_000);
+  assert.deepEqual(conflicts.map(({ content }) => JSON.parse(content).n).sort(), [1, 2, 3, 4, 5]);
+  for (const { _acknowledged } of conflicts) assert.equal(_acknowledged, true);
+});
+
 test("a container that is deleted takes its conflicts along", async () => {
   const container = await makeContainer(cluster.client());
   await container.items.create({ id: "warm", pk: "w" });
   await everywhere(container, "warm", "w");
-  const { node, survivor } = await loseRegion(container, (writer) => writer.items.create({ id: "lost", pk: "p" }));
+  const { node, survivor } = await loseRegion(
+    container, (writer) => writer.items.create({ id: "lost", pk: "p" }), { kill: true });
   await survivor.delete();
   const again = await makeContainer(cluster.client());
   await cluster.restart(node.name);
