@@ -9,7 +9,10 @@
  *                             SITE_SWITCH_US
  *   the write region is slow, nothing is decided: the epoch stays
  *   or cannot be reached by
- *   one other
+ *   one other, or by all for
+ *   a moment
+ *   it dies and returns, but  it does not get its writes back before it has
+ *   replication does not      caught up
  *   a new level               all nodes know it within a second
  */
 #include <inttypes.h>
@@ -19,6 +22,10 @@
 #include "tests/sim/site/site_impl.h"
 
 #define LEVEL_KNOWN_US USEC_PER_SEC
+#define BLIP_US (900 * USEC_PER_MS)
+#define BEHIND_DEAD_US (4 * USEC_PER_SEC)
+/* A session's state is found again when its shard is written to again. */
+#define WEDGED_US (500 * USEC_PER_MS)
 
 const char *site_drill_name(enum site_drill_kind kind)
 {
@@ -28,6 +35,7 @@ const char *site_drill_name(enum site_drill_kind kind)
         [DRILL_ONE_WAY] = "one-way",   [DRILL_HANG] = "hang",
         [DRILL_KILL_TWO] = "kill-two", [DRILL_MOVE] = "move",
         [DRILL_SLOW] = "slow",         [DRILL_PAIR] = "pair",
+        [DRILL_BLIP] = "blip",         [DRILL_BEHIND] = "behind",
         [DRILL_LEVEL] = "level",
     };
     return names[kind];
@@ -43,7 +51,8 @@ static bool is_possible(const struct site *s, enum site_drill_kind kind)
 {
     if (kind == DRILL_KILL_TWO)
         return s->shape.regions >= 5;
-    if (is_loss(kind) || kind == DRILL_PAIR)
+    if (is_loss(kind) || kind == DRILL_PAIR || kind == DRILL_BLIP ||
+        kind == DRILL_BEHIND)
         return s->shape.regions >= 3;
     return true;
 }
@@ -118,6 +127,10 @@ static void strike(struct site *s)
     case DRILL_PAUSE:
         each_node(s, d->write_region, site_node_pause);
         break;
+    case DRILL_BEHIND:
+        each_node(s, d->write_region, site_node_crash);
+        break;
+    case DRILL_BLIP:
     case DRILL_CUT:
         site_cut_region(s, d->write_region, true, true, true);
         break;
@@ -173,6 +186,18 @@ void site_drill_begin(struct site *s)
 /* ---- what is seen -----------------------------------------------------------
  */
 
+/* Who writes to a shard again finds its session again. */
+static void check_wedged(struct site *s, const struct hist_op *op)
+{
+    const struct site_drill *d = &s->drill;
+    usec_t since = d->written_us[op->shard];
+    if (op->result == ERR_BEHIND && since != HIST_NEVER &&
+        op->called_us > since + WEDGED_US)
+        site_fail(
+            s, "session %u is wedged: shard %u was written to %.3f s before",
+            op->session, op->shard, (double)(op->called_us - since) / 1e6);
+}
+
 void site_drill_heard(struct site *s, const struct hist_op *op)
 {
     struct site_drill *d = &s->drill;
@@ -183,6 +208,8 @@ void site_drill_heard(struct site *s, const struct hist_op *op)
         !is_lost(s, s->nodes[op->node].region) &&
         op->answered_us < d->written_us[op->shard])
         d->written_us[op->shard] = op->answered_us;
+    if (answered)
+        check_wedged(s, op);
     bool done =
         answered &&
         (op->result == ERR_OK || op->result == ERR_EXISTS ||
@@ -243,6 +270,22 @@ static void check_calm(struct site *s)
                   "was %u, %u",
                   site_drill_name(d->kind), r == NULL ? 0 : r->epoch,
                   r == NULL ? 0 : r->write_region, d->epoch, d->write_region);
+    bool all_reach_all = d->kind == DRILL_NONE || d->kind == DRILL_SLOW;
+    if (all_reach_all && d->failed > 0)
+        site_fail(s, "%u requests failed in a healthy cluster (%s)", d->failed,
+                  site_drill_name(d->kind));
+}
+
+/* Not back before it has caught up, which it could not. */
+static void check_behind(struct site *s)
+{
+    const struct site_drill *d = &s->drill;
+    const struct govern_record *r = newest_record(s);
+    if (r != NULL && r->epoch > d->epoch + 1)
+        site_fail(s,
+                  "failover (behind): region %u writes, by epoch %u, before "
+                  "region %u has caught up",
+                  r->write_region, r->epoch, d->write_region);
 }
 
 static void check_move(struct site *s)
@@ -274,25 +317,50 @@ static void put_back(struct site *s, raft_region region)
     s->slow_us[region] = 0;
 }
 
+usec_t site_drill_us(const struct site *s)
+{
+    return s->drill.kind == DRILL_BEHIND ? 2 * SITE_DRILL_US : SITE_DRILL_US;
+}
+
 void site_drill_end(struct site *s)
 {
     struct site_drill *d = &s->drill;
     if (is_loss(d->kind))
         check_loss(s);
     else if (d->kind == DRILL_SLOW || d->kind == DRILL_PAIR ||
-             d->kind == DRILL_NONE)
+             d->kind == DRILL_BLIP || d->kind == DRILL_NONE)
         check_calm(s);
+    else if (d->kind == DRILL_BEHIND)
+        check_behind(s);
     else if (d->kind == DRILL_MOVE)
         check_move(s);
     site_say(s, "drill: over");
+    s->stuck = 0;
     site_heal_wire(s);
     put_back(s, d->write_region);
     put_back(s, d->other);
 }
 
+/* What was away returns in the middle of the drill. */
+static void come_back(struct site *s)
+{
+    struct site_drill *d = &s->drill;
+    usec_t away = s->now_us - d->began_us;
+    if (d->kind == DRILL_BLIP && !d->back && away >= BLIP_US) {
+        d->back = true;
+        site_heal_wire(s);
+    } else if (d->kind == DRILL_BEHIND && !d->back && away >= BEHIND_DEAD_US) {
+        d->back = true;
+        s->stuck = d->write_region;
+        put_back(s, d->write_region);
+        site_say(s, "region %u is back, and behind", d->write_region);
+    }
+}
+
 void site_drill_watch(struct site *s)
 {
     struct site_drill *d = &s->drill;
+    come_back(s);
     if (d->kind != DRILL_LEVEL || s->now_us < d->began_us + LEVEL_KNOWN_US)
         return;
     for (raft_id i = 1; i <= s->n_nodes; i++)

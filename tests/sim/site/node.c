@@ -206,6 +206,8 @@ static void steer(struct site_node *n);
 static void learn_record(struct site_node *n)
 {
     struct shard *meta = sim_shard(n->replicas[SHARD_META].replica);
+    n->has_been_fresh |=
+        raft_fresh_since(shard_raft(meta), site_local_us(n)) > 0;
     if (!n->record_stale || shard_installing(meta))
         return;
     n->record_stale = false;
@@ -510,7 +512,7 @@ void site_node_start(struct site_node *n)
     CHECK(!n->up);
     site_say(s, "n%u of region %u starts", n->id, n->region);
     n->paused = false;
-    n->has_record = n->proposing = false;
+    n->has_record = n->has_been_fresh = n->proposing = false;
     n->record_stale = true;
     n->chores = (uint32_t)prng_below(&s->prng, GOSSIP_CHORES);
     memset(&n->record, 0, sizeof(n->record));

@@ -209,7 +209,10 @@ static void make_write(struct site *s, const struct hist_op *h,
 static void make_read(const struct site_node *n, const struct site_client *c,
                       const struct hist_op *h, struct op *op)
 {
-    enum consistency_level account = n->record.consistency.level;
+    /* What a node finds when it starts may be older than what it, and
+     * everybody, went by before. */
+    enum consistency_level account =
+        n->has_been_fresh ? n->record.consistency.level : CONSISTENCY_STRONG;
     op->kind = OP_READ;
     op->level = (uint8_t)(h->level > account ? h->level : account);
     if (op->level != CONSISTENCY_SESSION)

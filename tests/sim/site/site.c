@@ -309,7 +309,7 @@ static void watch(struct site *s)
         break;
     case SITE_DRILL:
         site_drill_watch(s);
-        if (s->now_us - s->phase_us < SITE_DRILL_US)
+        if (s->now_us - s->phase_us < site_drill_us(s))
             break;
         check_elections(s);
         site_drill_end(s);

@@ -164,6 +164,7 @@ struct site_node {
     /* The group's record as committed here. */
     bool record_stale;
     bool has_record;
+    bool has_been_fresh; /* in this life the record was as new as any */
     struct govern_record record;
     usec_t changed_us; /* local; when its epoch was learned */
     bool proposing;
@@ -225,7 +226,9 @@ enum site_drill_kind {
     DRILL_MOVE,
     DRILL_SLOW,
     DRILL_PAIR,
+    DRILL_BLIP,
     DRILL_LEVEL,
+    DRILL_BEHIND,
     DRILLS,
 };
 
@@ -239,6 +242,7 @@ struct site_drill {
     usec_t written_us[SITE_SHARDS_MAX]; /* first success of a later write */
     usec_t slowest_us;                  /* MOVE: of all writes */
     uint32_t failed;                    /* MOVE: requests */
+    bool back;                          /* BLIP, BEHIND: it has returned */
 };
 
 struct site {
@@ -268,7 +272,8 @@ struct site {
     usec_t link_free_us[SITE_NODES_MAX + 1][SITE_NODES_MAX + 1];
     usec_t wan_us[SITE_REGIONS_MAX + 1][SITE_REGIONS_MAX + 1];
     usec_t slow_us[SITE_REGIONS_MAX + 1];
-    raft_region lost; /* a region that is down as a whole; 0: none */
+    raft_region stuck; /* gossips, but replicates no documents; 0: none */
+    raft_region lost;  /* a region that is down as a whole; 0: none */
     uint64_t faults;
     struct site_client clients[SITE_CLIENTS_MAX];
     uint32_t n_clients;
@@ -375,6 +380,7 @@ void site_storm_heal(struct site *s);
 void site_drill_begin(struct site *s);
 /* Of a call that ended. */
 void site_drill_heard(struct site *s, const struct hist_op *op);
+usec_t site_drill_us(const struct site *s);
 void site_drill_watch(struct site *s);
 void site_drill_end(struct site *s);
 const char *site_drill_name(enum site_drill_kind kind);

@@ -62,11 +62,19 @@ static void carry(struct site *s, struct site_node *from, raft_id to,
                                      .blob = &m->base});
 }
 
+static bool is_stuck(const struct site *s, const struct site_node *from,
+                     const struct site_node *to, const struct site_msg *m)
+{
+    bool crosses = (from->region == s->stuck) != (to->region == s->stuck);
+    return s->stuck != 0 && crosses && m->kind == SITE_MSG_SHARD &&
+           m->shard != SHARD_META;
+}
+
 void site_send(struct site_node *n, raft_id to, struct site_msg *m)
 {
     struct site *s = n->site;
     CHECK(to != 0 && to != n->id && to <= s->n_nodes);
-    if (s->cut[n->id][to] ||
+    if (s->cut[n->id][to] || is_stuck(s, n, &s->nodes[to], m) ||
         (!s->healed && site_chance(s, s->swarm.loss_permille))) {
         sim_blob_release(&m->base);
         return;
