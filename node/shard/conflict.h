@@ -26,7 +26,7 @@ struct conflict_id {
     uint16_t shard;    /* below SHARD_MAX */
     uint64_t term;     /* of the entry that was overwritten */
     uint64_t lsn;      /* its LSN, at most RID_LSN_MAX */
-    uint16_t position; /* of the effect in the entry, at most
+    uint16_t position; /* of the effect among those on documents, at most
                         * CONFLICT_POSITION_MAX */
 };
 

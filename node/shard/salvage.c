@@ -28,7 +28,7 @@ struct salvage_part {
     struct list node;
     struct entry *entry;
     uint32_t number;   /* of its SALVAGE record */
-    uint16_t position; /* of the effect in the entry */
+    uint16_t position; /* which of the entry's effects on documents */
     bool acknowledged;
     enum part_state state;
     uint64_t lsn, term; /* 0: nothing to wait for */
@@ -65,14 +65,14 @@ static uint32_t add_parts(struct shard *s, struct entry *e, uint32_t number,
     struct effect effect;
     uint32_t added = 0;
     CHECK(effects_open(entry_payload(e), &head, &iter) == ERR_OK);
-    for (uint16_t i = 0; effects_next(&iter, &effect); i++) {
+    while (effects_next(&iter, &effect)) {
         if (!effect_counts(&effect))
             continue;
-        CHECK(i <= CONFLICT_POSITION_MAX);
+        CHECK(added <= CONFLICT_POSITION_MAX);
         struct salvage_part *part = mem_zalloc(sizeof(*part));
         part->entry = entry_ref(e);
         part->number = number;
-        part->position = i;
+        part->position = (uint16_t)added;
         part->acknowledged = acknowledged;
         list_push_back(&s->salvage.parts, &part->node);
         added++;
@@ -231,8 +231,8 @@ static struct effect effect_at(const struct entry *e, uint16_t position)
     struct effects_iter iter;
     struct effect effect;
     CHECK(effects_open(entry_payload(e), &head, &iter) == ERR_OK);
-    for (uint16_t i = 0; effects_next(&iter, &effect); i++)
-        if (i == position)
+    while (effects_next(&iter, &effect))
+        if (effect_counts(&effect) && position-- == 0)
             return effect;
     CHECK_UNREACHABLE();
 }

@@ -27,17 +27,9 @@ static int read_conflict(struct loss *l, unsigned n, struct cluster_call *call)
     struct conflict_id id = {
         .shard = CLUSTER_SHARD, .term = l->lost_term, .lsn = l->first_lost + n};
     struct op_address at;
-    /* A create puts the id's record first; its text is the second effect. */
-    for (id.position = 0; id.position < 2; id.position++) {
-        conflict_address(&id, CONTAINER_FIRST_USER, &at);
-        cluster_read(l->c, call, at);
-        int err = cluster_do(l->c, cluster_elect(l->c), call);
-        if (err != ERR_NOT_FOUND)
-            return err;
-        if (id.position == 0)
-            cluster_call_free(call);
-    }
-    return ERR_NOT_FOUND;
+    conflict_address(&id, CONTAINER_FIRST_USER, &at);
+    cluster_read(l->c, call, at);
+    return cluster_do(l->c, cluster_elect(l->c), call);
 }
 
 static unsigned count_conflicts(struct cluster *c)
