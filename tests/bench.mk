@@ -18,6 +18,11 @@ bench:
 wan: $(BUILD)/bastide
 	@$(NODE) tests/bench/wan.mjs $(abspath $(BENCH_DIR) $(BUILD)/bastide)
 
+# What each consistency level costs a client, here and far away.
+.PHONY: latency
+latency: $(BUILD)/bastide
+	@$(NODE) tests/bench/latency.mjs $(abspath $(BENCH_DIR) $(BUILD)/bastide)
+
 # Debian's packages of the client, no download.
 $(ETCD_LOAD): tests/bench/etcd-load/main.go
 	@mkdir -p $(@D)
@@ -29,3 +34,12 @@ FRONT_LIBS = $(foreach m,node/http replication consensus failover node/crypt nod
 $(BUILD)/tests/bench/front: $(BUILD)/obj/tests/bench/front.o $(FRONT_LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(FRONT_LIBS) -Wl,--end-group $(LIBS_node/http)
+
+# How long clients cannot write when a node or a region is lost:
+#
+#     make bench-failover RUNS=100 FAULTS="leader-kill region-kill"
+export RUNS FAULTS CONSISTENCY VERBOSE
+.PHONY: bench-failover
+bench-failover: $(BUILD)/bastide
+	@deploy/install-deps.sh sdk
+	@$(NODE) tests/bench/failover.mjs
