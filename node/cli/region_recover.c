@@ -3,6 +3,7 @@
  * before, explains, and asks. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "node/base/check.h"
 #include "node/cli/cmd.h"
@@ -17,6 +18,8 @@
 /* Regions that are lost to us may live and have decided epochs that nobody here
  * has heard of; ours must be higher. */
 #define EPOCH_GAP 1000
+#define DISBELIEF_US (5 * USEC_PER_SEC)
+#define DISBELIEF_POLL_US (200 * USEC_PER_MS)
 
 static const char help[] =
     "Usage: bastide region recover --survivors A[,B] --force [--yes]\n"
@@ -235,31 +238,46 @@ static void write_request(const struct scene *s, struct buf *out)
     CHECK(json_writer_end(&w) == ERR_OK);
 }
 
-/* Tells every survivor; told again, a node answers the same, so a command that
- * was cut off can be repeated. */
-static int tell_survivors(const struct scene *s, struct err_msg *msg)
+/* Tells one survivor. For a moment after the loss it still believes in the
+ * leader it heard last, and refuses. */
+static int tell_survivor(const struct scene *s, unsigned node, const char *body,
+                         struct err_msg *msg)
 {
     struct reach_answer a;
     struct err_msg why;
+    usec_t deadline_us = clock_mono_us() + DISBELIEF_US;
+    int err;
+    reach_answer_init(&a);
+    while ((err = reach_ask(s->reach, node, "regions/recover", body,
+                            REACH_CHANGE_TIMEOUT_US, &a, &why)) ==
+               ERR_PRECONDITION &&
+           clock_mono_us() < deadline_us)
+        usleep(DISBELIEF_POLL_US);
+    reach_answer_free(&a);
+    return err == ERR_OK ? ERR_OK
+                         : err_set(msg, err, "%s: %.400s",
+                                   s->reach->nodes[node].name, why.text);
+}
+
+/* Tells every survivor; told again with the same epoch, a node answers the
+ * same. */
+static int tell_survivors(const struct scene *s, struct err_msg *msg)
+{
     struct buf request;
     int result = ERR_OK;
     buf_init(&request, HTTPS_REQUEST_MAX);
-    reach_answer_init(&a);
     write_request(s, &request);
     for (unsigned i = 0; i < s->reach->node_count; i++) {
         if (!s->nodes[i].survivor || !s->nodes[i].answers)
             continue;
-        int err = reach_ask(s->reach, i, "regions/recover", buf_cstr(&request),
-                            REACH_CHANGE_TIMEOUT_US, &a, &why);
+        int err = tell_survivor(s, i, buf_cstr(&request), msg);
         if (err != ERR_OK)
-            result = err_set(msg, err, "%s: %.400s", s->reach->nodes[i].name,
-                             why.text);
+            result = err;
         else if (!s->flags->json)
             printf("%s has taken it\n", s->reach->nodes[i].name);
     }
     fflush(stdout);
     buf_free(&request);
-    reach_answer_free(&a);
     return result;
 }
 

@@ -597,7 +597,9 @@ static void recover_asked(struct worker *w, void *arg)
     struct recovery *v = arg;
     struct govern_record next;
     usec_t now = clock_mono_us();
-    if (!w->steering.known || v->epoch <= w->steering.record.epoch) {
+    if (w->steering.known && v->epoch == w->steering.record.recovered_epoch) {
+        v->shards += w->replica_count; /* asked again, after it was done */
+    } else if (!w->steering.known || v->epoch <= w->steering.record.epoch) {
         v->err = ERR_STALE;
     } else {
         govern_recover(&w->steering.record, v->epoch, v->survivors,
@@ -608,7 +610,8 @@ static void recover_asked(struct worker *w, void *arg)
             survivors_config(v, &next, shard_id(s) == SHARD_META,
                              raft_config(shard_raft(s)), &config);
             int err = shard_recover(s, now, &config);
-            if (err == ERR_OK)
+            bool before = raft_config(shard_raft(s))->epoch == v->epoch;
+            if (err == ERR_OK || before)
                 v->shards++;
             else
                 v->err = err;
