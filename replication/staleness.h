@@ -59,8 +59,10 @@
 #include "consensus/raft.h"
 #include "node/base/clock.h"
 
-/* A state older than this answers no bounded read. */
-#define STALENESS_FRESH_US (750 * USEC_PER_MS)
+/* A state older than this answers no bounded read. Replicas whose round trip to
+ * the leader and two heartbeats fit in are fresh all the time; and a new leader
+ * waits hardly longer for a node that does not answer. */
+#define STALENESS_FRESH_US (500 * USEC_PER_MS)
 /* How long after its last reply a node counts: longer by the drift. */
 #define STALENESS_LEASE_US                                                     \
     (STALENESS_FRESH_US * (100 + RAFT_DRIFT_PERCENT) / 90)

@@ -458,9 +458,9 @@ static void bounded_reads_are_local_while_they_are_proved_fresh(void **state)
     assert_in_range(status_of(c, 3).fresh_us, 2 * WAN_MS * MS, 300 * MS);
     assert_int_equal(status_of(c, 1).fresh_us, 0);
     cluster_isolate(c, 3);
-    cluster_turns(c, 400);
+    cluster_turns(c, 250);
     expect_now(c, 3, CONSISTENCY_BOUNDED, 0);
-    cluster_turns(c, 400);
+    cluster_turns(c, 250);
     expect_refused_now(c, 3, CONSISTENCY_BOUNDED, ERR_NOT_LEADER);
     assert_int_equal(status_of(c, 3).bounded_refused, 1);
     expect_now(c, 1, CONSISTENCY_BOUNDED, 0);
@@ -579,7 +579,7 @@ static void the_dead_stop_mattering_when_their_lease_is_over(void **state)
     cluster_turns(c, 200);
     assert_int_equal(put_n(c, 1, 6).err, ERR_THROTTLED);
     usec_t took = put_until_accepted(c, 1, 6);
-    assert_in_range(took, 400 * MS, STALENESS_LEASE_US);
+    assert_in_range(took, 200 * MS, STALENESS_LEASE_US);
     unsigned n = 6;
     for (int i = 0; i < 300; i++) {
         put_until_accepted(c, 1, ++n);
