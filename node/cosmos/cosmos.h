@@ -92,6 +92,9 @@ struct cosmos_account {
      * COSMOS_ISOLATED_TIMEOUT_US, names that are not known are not looked for
      * elsewhere. */
     bool isolated;
+    /* The node has started and not yet had any contact: the level that it knows
+     * may be one that was replaced since. All reads are strong until then. */
+    bool unproven;
     /* Why service is limited, in words for whoever reads a 503; NULL or "":
      * nothing to add. "regions westus and northeu are lost; writes stop because
      * one region of three is no majority: see bastide region recover". */

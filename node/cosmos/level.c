@@ -104,6 +104,10 @@ void level_op(struct call *c, uint32_t range)
     struct op *op = &c->op;
     struct bytes token = c->headers.session_token;
     CHECK(op->kind == OP_READ || op->kind == OP_SCAN);
+    if (c->cosmos->place.unproven) {
+        op->level = CONSISTENCY_STRONG;
+        return;
+    }
     op->level = (uint8_t)c->level;
     op->at_leader = prefers_leader(c);
     if (c->level != CONSISTENCY_SESSION)

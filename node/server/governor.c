@@ -32,8 +32,10 @@ struct governor {
     struct buf gossip;
     bool known;
     struct govern_record record;
-    usec_t changed_us; /* when its epoch was learned */
-    usec_t contact_us; /* the meta shard's leader was last surely there */
+    usec_t changed_us;  /* when its epoch was learned */
+    bool proven;        /* it was, once since the start */
+    usec_t contact_us;  /* the meta shard's leader was last surely there */
+    usec_t possible_us; /* when writes last looked possible from here */
     bool editing;
     struct extra own;
     struct extra others[FAILOVER_NODES_MAX + 1]; /* by node */
@@ -120,6 +122,7 @@ static bool is_isolated(struct governor *g, usec_t now)
     const struct raft *r =
         shard_raft(worker_replica(g->worker, SHARD_META)->shard);
     usec_t fresh = raft_fresh_since(r, now);
+    g->proven |= fresh > 0;
     if (fresh > g->contact_us)
         g->contact_us = fresh;
     return now - g->contact_us > GOVERNOR_ISOLATED_US;
@@ -161,6 +164,7 @@ static void make_news(struct governor *g, const struct failover_self *self,
     steer_health_of(failover_health(g->failover), g->worker->node->config->id,
                     self, &news.health);
     news.isolated = is_isolated(g, now);
+    news.proven = g->proven;
     if (plan->unavailable[0] != '\0')
         snprintf(news.reason, sizeof(news.reason), "%s", plan->unavailable);
     else if (news.isolated)
@@ -315,7 +319,9 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
     follow_voters(g, now);
     failover_tick(g->failover, &self, now);
     if (g->known)
-        governor_plan(g, &plan);
+        plan_for(g, &g->record, &plan);
+    if (plan.unavailable[0] == '\0')
+        g->possible_us = now;
     make_news(g, &self, &plan, now);
     decide(g);
 }
@@ -352,6 +358,9 @@ void governor_plan(const struct governor *g, struct failover_plan *out)
 {
     CHECK(g->known);
     plan_for(g, &g->record, out);
+    /* At the start and when voters change, reports take a moment to come. */
+    if (clock_mono_us() - g->possible_us < GOVERNOR_DOUBT_US)
+        out->unavailable[0] = '\0';
 }
 
 static void add_totals(struct governor_totals *t, const struct extra *x,
@@ -403,6 +412,7 @@ struct governor *governor_new(struct worker *w)
     usec_t now = clock_mono_us();
     g->worker = w;
     g->contact_us = now;
+    g->possible_us = now;
     buf_init(&g->gossip, EXTRA_LEN + FAILOVER_MESSAGE_MAX);
     struct failover_timing timing = failover_timing_default;
     timing.down_us =

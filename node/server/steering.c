@@ -31,6 +31,7 @@ void steering_first_account(const struct worker *w,
         .region_count = c->region_count,
         .own_region = (size_t)(c->own_region - c->regions),
         .refuse_writes = !c->forward_writes,
+        .unproven = true,
         .consistency = {.level = (enum consistency_level)c->consistency.level}};
 }
 
@@ -57,6 +58,7 @@ static void show_account(struct steering *s)
         account.consistency = r->consistency;
     }
     account.isolated = s->news.isolated;
+    account.unproven = !s->news.proven;
     account.reason = s->news.reason;
     if (cosmos_set_account(s->worker->cosmos, &account, &msg) != ERR_OK)
         log_error("the account cannot be shown", LOG_STR("reason", msg.text));
@@ -139,6 +141,7 @@ void steering_group(struct steering *s, const struct catalog_group *g)
 void steering_take_news(struct steering *s, const struct steering_news *news)
 {
     bool shown = news->isolated != s->news.isolated ||
+                 news->proven != s->news.proven ||
                  strcmp(news->reason, s->news.reason) != 0;
     s->news = *news;
     steering_soon(s);

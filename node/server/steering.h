@@ -36,6 +36,7 @@ struct shard_board {
 /* What the node as a whole knows, made by the governor. */
 struct steering_news {
     struct steer_health health;
+    bool proven;   /* had contact once since the start */
     bool isolated; /* no contact with the meta shard's leader */
     char reason[COSMOS_REASON_MAX]; /* why service is limited, or "" */
 };
