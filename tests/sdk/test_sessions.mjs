@@ -366,4 +366,44 @@ describe("regions of several nodes", () => {
       assert.equal(answer.status, 200, `${n} written on ${one.name}, read on ${other.name}`);
     }
   });
+
+  test("a node of the write region is killed: another one of the region takes over, and nothing is lost", async () => {
+    const container = await makeContainer(wide.client());
+    const { writableLocations: [{ name }] } = (await wide.request()).json;
+    const shards = async () => {
+      const { stdout } = await run(["status", "--dir", wide.dir, "-o", "json"]);
+      return JSON.parse(stdout).nodes.filter(({ reached }) => reached).flatMap(({ name: node, status }) =>
+        status.shards.filter(({ role }) => role === "leader").map(({ shard }) => ({ node, shard })));
+    };
+    const { node: leader } = await until("somebody leads shard 1", async () =>
+      (await shards()).find(({ shard }) => shard === 1));
+    const acknowledged = [];
+    let finished = false, longest = 0, last = Date.now();
+    const target = wide.nodes.find((node) => node.region === name && node.name !== leader);
+    const writer = (async () => {
+      for (let n = 0; !finished; n++) {
+        const document = { id: `k${n}`, pk: `p${n % 7}`, n };
+        const { status, text } = await rawWrite(container, document, target.endpoint, wide);
+        if (status === 201) {
+          acknowledged.push(document);
+          longest = Math.max(longest, Date.now() - last);
+          last = Date.now();
+        } else assert.ok([408, 503].includes(status), text);
+      }
+    })();
+    const more = (count) => {
+      const goal = acknowledged.length + count;
+      return until(`${count} more writes`, () => acknowledged.length >= goal);
+    };
+    await more(20);
+    await wide.kill(leader);
+    await more(100);
+    finished = true;
+    await writer;
+    assert.equal((await wide.request({ endpoint: target.endpoint })).json.writableLocations[0].name, name);
+    assert.ok(longest < 5000, `no write for ${longest} ms`);
+    for (const { id, pk, n } of acknowledged)
+      assert.equal((await rawRead(container, id, pk, {}, target.endpoint, wide)).json.n, n, `${id} was acknowledged`);
+    await wide.restart(leader);
+  });
 });

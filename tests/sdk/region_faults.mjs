@@ -1,8 +1,10 @@
-// The rows of the failure matrix (docs/consistency.md), one cluster per level:
-// what is done to a region, and what clients of the others see of it.
+// The rows of the failure matrix (docs/consistency.md) for an account of one
+// level: what is done to a region, and what clients of the others see of it.
+// Each level is a test file of its own, test_region_faults_*.mjs.
 import assert from "node:assert/strict";
 import https from "node:https";
-import { after, before, describe, test } from "node:test";
+import { after, before, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { Cluster, makeContainer, run, until } from "./lib.mjs";
 import { admin, heal, impair, untilTopology } from "../system/lib.mjs";
 
@@ -13,7 +15,6 @@ const WEAK_READ_MS = 3_000;
 // Regions that return are trusted again soon.
 process.env.BASTIDE_TIMEOUTS_REGION_UP_MS = "500";
 
-const LEVELS = ["strong", "bounded-staleness", "session"];
 const BOUNDS = ["--max-staleness-entries", "500", "--max-staleness-seconds", "5"];
 
 let cluster, container, agent;
@@ -92,6 +93,19 @@ async function compare(level) {
   });
 }
 
+/** A node without the others takes no writes, and reads what its level allows;
+ *  once it knows that it is alone it says so at once. */
+async function isAlone(node, level) {
+  const soon = async (request) => {
+    const { status, text } = await Promise.race([request(), delay(2000, { status: 0 })]);
+    return status === 503 && /lost|leader/.test(text);
+  };
+  await until(`${node.name} refuses writes`, () => soon(() => create(node, { id: "alone", pk: "alone" })));
+  const readAnchor = () => ask(node, { path: `${docs()}/anchor`, headers: pk("anchor") });
+  if (level === "session") assert.equal((await readAnchor()).status, 200);
+  else await until(`${node.name} refuses reads at the account's level`, () => soon(readAnchor));
+}
+
 const kill = (region) => Promise.all(nodesOf(region).map(({ name }) => cluster.kill(name)));
 const signal = (region, name) => cluster.reload().nodes.filter((node) => node.region === region)
   .forEach(({ pid }) => process.kill(pid, name));
@@ -104,103 +118,102 @@ const LOSSES = {
   "is killed": { begin: kill, end: () => cluster.restart("all") },
   "is stopped": { begin: (region) => signal(region, "SIGSTOP"), end: (region) => signal(region, "SIGCONT") },
   "is cut off": {
-    begin: (region) => impair(cluster, { from: region, to: "*", both: true, cut: true }), end: () => heal(cluster), alive: true },
+    begin: (region) => impair(cluster, { from: region, to: "*", both: true, cut: true }), end: () => heal(cluster), alive: true, cut: true },
   "is not heard any more": {
-    begin: (region) => impair(cluster, { from: region, to: "*", cut: true }), end: () => heal(cluster), alive: true },
+    begin: (region) => impair(cluster, { from: region, to: "*", cut: true }), end: () => heal(cluster), alive: true, cut: true },
   "does not hear any more": {
-    begin: (region) => impair(cluster, { from: "*", to: region, cut: true }), end: () => heal(cluster), alive: true },
+    begin: (region) => impair(cluster, { from: "*", to: region, cut: true }), end: () => heal(cluster), alive: true, cut: true },
 };
 
-for (const level of LEVELS) {
-  describe(`at level ${level}`, () => {
-    before(async () => {
-      cluster = await Cluster.start();
-      agent = new https.Agent({ ca: cluster.ca, keepAlive: true, maxSockets: 64 });
-      container = await makeContainer(cluster.client());
-      acknowledged.clear();
-      await container.items.create({ id: "anchor", pk: "anchor" });
-      const options = level === "bounded-staleness" ? BOUNDS : [];
-      for (const args of [["consistency", "set", level, ...options],
-        ["region", "priority", names(cluster.info.regions).join(","), "--failback", "manual"]]) {
-        const { code, stderr } = await run([...args, "--dir", cluster.dir]);
-        assert.equal(code, 0, stderr);
-      }
-      await until("the anchor is everywhere", async () =>
-        (await Promise.all(cluster.nodes.map(weakRead))).every(({ status }) => status === 200));
-    });
-    after(async () => {
-      agent?.destroy();
-      await cluster?.stop();
-    });
+export function testRegionFaults(level) {
+  before(async () => {
+    cluster = await Cluster.start();
+    agent = new https.Agent({ ca: cluster.ca, keepAlive: true, maxSockets: 64 });
+    container = await makeContainer(cluster.client());
+    acknowledged.clear();
+    await container.items.create({ id: "anchor", pk: "anchor" });
+    const options = level === "bounded-staleness" ? BOUNDS : [];
+    for (const args of [["consistency", "set", level, ...options],
+      ["region", "priority", names(cluster.info.regions).join(","), "--failback", "manual"]]) {
+      const { code, stderr } = await run([...args, "--dir", cluster.dir]);
+      assert.equal(code, 0, stderr);
+    }
+    await until("the anchor is everywhere", async () =>
+      (await Promise.all(cluster.nodes.map(weakRead))).every(({ status }) => status === 200));
+  });
+  after(async () => {
+    agent?.destroy();
+    await cluster?.stop();
+  });
 
-    test("another region is killed: writes go on, and it is no longer advertised", async () => {
+  test("another region is killed: writes go on, and it is no longer advertised", async () => {
+    await allUp();
+    const home = await writeRegion();
+    const lost = names(cluster.info.regions).find((name) => name !== home);
+    const state = use(others(lost), "other");
+    const since = Date.now();
+    await kill(lost);
+    await until("it is left out", async () => (await Promise.all(others(lost).map(accountOf))).every(
+      ({ readableLocations }) => !names(readableLocations).includes(lost)), WRITES_BACK_MS);
+    await state.writesAfter(since);
+    await state.writesAfter(Date.now());
+    assert.equal(await writeRegion(others(lost)[0]), home);
+    await state.stop();
+    await cluster.restart("all");
+    await allUp();
+    await compare(level);
+  });
+
+  for (const [what, { begin, end, alive, cut }] of Object.entries(LOSSES)) {
+    test(`the write region ${what}: writes go on elsewhere, weak reads never stop`, async () => {
       await allUp();
-      const home = await writeRegion();
-      const lost = names(cluster.info.regions).find((name) => name !== home);
-      const state = use(others(lost), "other");
-      const since = Date.now();
-      await kill(lost);
-      await until("it is left out", async () => (await Promise.all(others(lost).map(accountOf))).every(
-        ({ readableLocations }) => !names(readableLocations).includes(lost)), WRITES_BACK_MS);
-      await state.writesAfter(since);
-      await state.writesAfter(Date.now());
-      assert.equal(await writeRegion(others(lost)[0]), home);
+      const lost = await writeRegion();
+      const survivors = others(lost);
+      const state = use(survivors, what.replaceAll(" ", "-"));
+      try {
+        await state.writesAfter(Date.now());
+        const since = Date.now();
+        await begin(lost);
+        await until("another region is the write region", async () => (await Promise.all(
+          survivors.map(writeRegion))).every((region) => region !== lost), WRITES_BACK_MS);
+        await state.writesAfter(since);
+        await state.writesAfter(Date.now());
+        if (alive) assert.equal((await weakRead(nodesOf(lost)[0])).status, 200);
+        if (cut) await isAlone(nodesOf(lost)[0], level);
+      } finally {
+        await end(lost);
+      }
       await state.stop();
-      await cluster.restart("all");
+      cluster.reload();
       await allUp();
       await compare(level);
     });
+  }
 
-    for (const [what, { begin, end, alive }] of Object.entries(LOSSES)) {
-      test(`the write region ${what}: writes go on elsewhere, weak reads never stop`, async () => {
-        await allUp();
-        const lost = await writeRegion();
-        const survivors = others(lost);
-        const state = use(survivors, what.replaceAll(" ", "-"));
-        try {
-          await state.writesAfter(Date.now());
-          const since = Date.now();
-          await begin(lost);
-          await until("another region is the write region", async () => (await Promise.all(
-            survivors.map(writeRegion))).every((region) => region !== lost), WRITES_BACK_MS);
-          await state.writesAfter(since);
-          await state.writesAfter(Date.now());
-          if (alive) assert.equal((await weakRead(nodesOf(lost)[0])).status, 200);
-        } finally {
-          await end(lost);
-        }
-        await state.stop();
-        cluster.reload();
-        await allUp();
-        await compare(level);
-      });
-    }
-
-    if (level !== "session") return; // the same for all
-    const HARMLESS = {
-      "is slow": (home) => impair(cluster, { from: home, to: "*", both: true, delay_ms: 150 }),
-      "cannot be reached by one other region": (home) => impair(cluster, {
-        from: home, to: names(cluster.info.regions).find((name) => name !== home), both: true, cut: true }),
-    };
-    for (const [what, begin] of Object.entries(HARMLESS)) {
-      test(`the write region ${what}: it stays the write region`, async () => {
-        const { epoch } = await allUp();
-        const home = await writeRegion();
-        const state = use(cluster.nodes, what.replaceAll(" ", "-"));
-        try {
-          await state.writesAfter(Date.now());
-          await begin(home);
-          const since = Date.now();
-          // Longer than it takes to lose a region.
-          await until("time has passed", () => Date.now() - since > 4000);
-          await state.writesAfter(Date.now());
-        } finally {
-          await heal(cluster);
-        }
-        await state.stop();
-        assert.equal((await allUp()).epoch, epoch);
-        await compare(level);
-      });
-    }
-  });
+  if (level !== "session") return; // the same for all
+  const HARMLESS = {
+    "is slow": (home) => impair(cluster, { from: home, to: "*", both: true, delay_ms: 150 }),
+    "cannot be reached by one other region": (home) => impair(cluster, {
+      from: home, to: names(cluster.info.regions).find((name) => name !== home), both: true, cut: true }),
+  };
+  for (const [what, begin] of Object.entries(HARMLESS)) {
+    test(`the write region ${what}: it stays the write region`, async () => {
+      const { epoch } = await allUp();
+      const home = await writeRegion();
+      const state = use(cluster.nodes, what.replaceAll(" ", "-"));
+      try {
+        await state.writesAfter(Date.now());
+        await begin(home);
+        const since = Date.now();
+        // Longer than it takes to lose a region.
+        await until("time has passed", () => Date.now() - since > 4000);
+        await state.writesAfter(Date.now());
+      } finally {
+        await heal(cluster);
+      }
+      await state.stop();
+      assert.equal((await allUp()).epoch, epoch);
+      await compare(level);
+    });
+  }
 }

@@ -1,0 +1,4 @@
+// The failure matrix at level bounded-staleness: see region_faults.mjs.
+import { testRegionFaults } from "./region_faults.mjs";
+
+testRegionFaults("bounded-staleness");
