@@ -549,6 +549,22 @@ static uint32_t stream_rows_wanted(const struct page *p)
     return rows < PAGE_SCAN_ROWS_MAX ? (uint32_t)rows : PAGE_SCAN_ROWS_MAX;
 }
 
+/* A later step on a range does not go back behind an earlier one, which the
+ * leader may have answered. */
+static void not_before_last_step(struct call *c)
+{
+    const struct page *p = c->page;
+    if (c->level != CONSISTENCY_SESSION || p->shown == 0 ||
+        p->states[p->shown - 1].range != p->range)
+        return;
+    struct session_point last = p->states[p->shown - 1].point;
+    struct session_point now = {c->op.session_epoch, c->op.session_lsn};
+    if (session_compare(now, last) < 0) {
+        c->op.session_epoch = last.epoch;
+        c->op.session_lsn = last.lsn;
+    }
+}
+
 static struct op *scan_op(struct call *c)
 {
     struct page *p = c->page;
@@ -560,6 +576,7 @@ static struct op *scan_op(struct call *c)
     op->query = bytes_of(buf_bytes(&p->sql), buf_len(&p->sql));
     op->params = p->params;
     level_op(c, p->range);
+    not_before_last_step(c);
     return op;
 }
 

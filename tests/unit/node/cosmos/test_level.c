@@ -314,6 +314,25 @@ static void rows_before_a_session_miss_are_sent(void **state)
     assert_non_null(resp_header(r, "x-ms-continuation"));
 }
 
+static void steps_of_a_scan_do_not_go_back(void **state)
+{
+    struct world *w = *state;
+    world_container(w);
+    set_level(w, CONSISTENCY_SESSION);
+    for (int i = 0; i < 20; i++) {
+        char body[64];
+        snprintf(body, sizeof(body), "{\"id\":\"%d\",\"pk\":\"a\"}", i);
+        expect_status(SEND(w, "POST", DOCS, body, PK_A), 201);
+    }
+    uint16_t shard = w->last_shard;
+    w->examine = 5;
+    static const char line[] = "x-ms-session-token: 0:1#1,1:1#1";
+    expect_status(SEND(w, "GET", DOCS, "", line, PK_A), 200);
+    expect_session(w, shard, 1, w->shards[shard].lsn);
+    expect_status(SEND(w, "GET", DOCS, "", line, PK_A, LEVEL "Eventual"), 200);
+    expect_session(w, shard, 0, 0);
+}
+
 /* ---- sessions without tokens --------------------------------------------- */
 
 static void a_client_without_tokens_reads_its_own_writes(void **state)
@@ -525,6 +544,7 @@ int main(void)
         TEST(answers_name_the_epoch_twice),
         TEST(a_session_that_nobody_has_is_404_1002),
         TEST(rows_before_a_session_miss_are_sent),
+        TEST(steps_of_a_scan_do_not_go_back),
         TEST(a_client_without_tokens_reads_its_own_writes),
         TEST(without_tokens_the_write_region_reads_at_its_leader),
         TEST(what_a_session_read_showed_stays),
