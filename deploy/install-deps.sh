@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 
 build_packages="gcc make libc6-dev libssl-dev libprotobuf-c-dev protobuf-c-compiler
     liblmdb-dev libev-dev libhttp-parser-dev libyaml-dev uthash-dev"
-test_packages="libcmocka-dev openssl procps"
+test_packages="libcmocka-dev openssl procps spin"
 bench_packages="etcd-server etcd-client golang-go golang-etcd-server-dev"
 node_least=20
 node_folder=build-node

@@ -17,6 +17,7 @@ help:
 	@echo 'make check         install what is missing, build, run every test'
 	@echo 'make unit          unit tests only'
 	@echo 'make sim           simulated clusters            (SEEDS=100, REPLICA=raft, shard or site)'
+	@echo 'make model         the formal model of elections and acknowledgement (FULL=1)'
 	@echo 'make system sdk    tests with real processes; sdk: with the official SDK'
 	@echo 'make asan          unit tests under address and undefined-behaviour sanitizers'
 	@echo 'make fuzz          every fuzzer for a while      (FUZZ_SECONDS=20)'
@@ -49,6 +50,7 @@ check: deps-test
 		"$(SIM_BIN) --jobs $(JOBS) --replica site --seeds $(CHECK_SITE_SEEDS)" \
 		"tests/sim/canary.sh $(CANARY_BIN)" \
 		"tests/failover-canary.sh $(BUILD)/tests/failover" \
+		"consensus/model/check.sh $(BUILD)/model" \
 		$(SYSTEM_TESTS) $(SDK_TESTS)
 
 .PHONY: check-programs
