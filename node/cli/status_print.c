@@ -36,6 +36,17 @@ static uint64_t number(const struct json *j, json_ref object, const char *key)
                : 0;
 }
 
+/* The epoch is the high half of a term: "1001.1". */
+static void put_term(uint64_t term, char out[CELL_MAX])
+{
+    uint64_t epoch = term >> 32, rest = term & UINT32_MAX;
+    if (epoch > 0)
+        snprintf(out, CELL_MAX, "%llu.%llu", (unsigned long long)epoch,
+                 (unsigned long long)rest);
+    else
+        snprintf(out, CELL_MAX, "%llu", (unsigned long long)rest);
+}
+
 static bool parse(const struct status_node *n, struct json *j)
 {
     json_init(j);
@@ -119,7 +130,7 @@ static size_t collect(const struct status_node *n, struct replica *list,
             cell(&j, 0, "node", r->node);
             cell(&j, s, "role", r->role);
             cell(&j, s, "leader", r->leader_name);
-            cell(&j, s, "term", r->term);
+            put_term(number(&j, s, "term"), r->term);
             cell(&j, s, "lsn", r->lsn);
             r->leader = strcmp(r->role, "leader") == 0;
         }

@@ -23,6 +23,9 @@ struct governor;
  * isolated. */
 #define GOVERNOR_ISOLATED_US (3 * USEC_PER_SEC)
 
+/* Status says that writes stop once it has looked so for that long. */
+#define GOVERNOR_DOUBT_US (1500 * USEC_PER_MS)
+
 /* On the main thread, before the workers start. */
 struct governor *governor_new(struct worker *w);
 
