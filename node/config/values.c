@@ -11,14 +11,16 @@
 /* ---- consistency ----------------------------------------------------------
  */
 
+/* The short name, that of `bastide consistency set`, and the API's. */
 static const struct {
-    const char *name, *api_name;
+    const char *name, *long_name, *api_name;
 } levels[] = {
-    [CONFIG_LEVEL_STRONG] = {"strong", "Strong"},
-    [CONFIG_LEVEL_BOUNDED] = {"bounded", "BoundedStaleness"},
-    [CONFIG_LEVEL_SESSION] = {"session", "Session"},
-    [CONFIG_LEVEL_PREFIX] = {"prefix", "ConsistentPrefix"},
-    [CONFIG_LEVEL_EVENTUAL] = {"eventual", "Eventual"},
+    [CONFIG_LEVEL_STRONG] = {"strong", "strong", "Strong"},
+    [CONFIG_LEVEL_BOUNDED] = {"bounded", "bounded-staleness",
+                              "BoundedStaleness"},
+    [CONFIG_LEVEL_SESSION] = {"session", "session", "Session"},
+    [CONFIG_LEVEL_PREFIX] = {"prefix", "consistent-prefix", "ConsistentPrefix"},
+    [CONFIG_LEVEL_EVENTUAL] = {"eventual", "eventual", "Eventual"},
 };
 
 /* The bytes up to `stop` or the end. */
@@ -32,6 +34,7 @@ static bool read_level(struct bytes text, enum config_level *level_out)
 {
     for (size_t i = 0; i < ARRAY_LEN(levels); i++)
         if (text_equal_nocase(text, levels[i].name) ||
+            text_equal_nocase(text, levels[i].long_name) ||
             text_equal_nocase(text, levels[i].api_name)) {
             *level_out = (enum config_level)i;
             return true;

@@ -220,6 +220,8 @@ static void levels_are_read_and_written(void **state)
         {"BoundedStaleness", "bounded,K=100000,T=300"},
         {"bounded,K=1,T=1", "bounded,K=1,T=1"},
         {"bounded,t=7", "bounded,K=100000,T=7"},
+        {"bounded-staleness,k=7", "bounded,K=7,T=300"},
+        {"consistent-prefix", "prefix"},
         {"SESSION", "session"},
         {"ConsistentPrefix", "prefix"},
         {"eventual", "eventual"},
