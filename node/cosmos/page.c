@@ -554,7 +554,7 @@ static uint32_t stream_rows_wanted(const struct page *p)
 static void not_before_last_step(struct call *c)
 {
     const struct page *p = c->page;
-    if (c->level != CONSISTENCY_SESSION || p->shown == 0 ||
+    if (c->op.level != CONSISTENCY_SESSION || p->shown == 0 ||
         p->states[p->shown - 1].range != p->range)
         return;
     struct session_point last = p->states[p->shown - 1].point;
