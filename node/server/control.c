@@ -363,9 +363,9 @@ static void put_rejected(struct json_writer *out, struct worker *w)
     json_write_array_begin(out);
     for (uint32_t i = 0; i < ranking.n; i++) {
         if (ranking.regions[i].region == group.write_region ||
-            ranking.regions[i].reason[0] == '\0' ||
+            ranking.regions[i].verdict == FAILOVER_LATER_VERDICT ||
             ranking.regions[i].region == ranking.chosen)
-            continue;
+            continue; /* it could */
         json_write_object_begin(out);
         json_write_member_str(
             out, "region",
