@@ -80,8 +80,9 @@ void shard_set_policy(struct shard *s, usec_t now,
     bool was_on = s->governor.bound.on;
     struct staleness_bound bound = {
         .on = policy->level == CONSISTENCY_BOUNDED && s->id != SHARD_META,
-        .entries = policy->max_lag_entries,
-        .lag_us = policy->max_lag_us,
+        .entries = policy->max_lag_entries > 0 ? policy->max_lag_entries : 1,
+        .lag_us = policy->max_lag_us > USEC_PER_SEC ? policy->max_lag_us
+                                                    : USEC_PER_SEC,
         .n_down = policy->n_down};
     for (uint32_t i = 0; i < policy->n_down; i++)
         bound.down[i] = policy->down[i];

@@ -247,7 +247,7 @@ int shard_recover(struct shard *s, usec_t now,
 /* What the account asks of its writes. Before the first call: strong. */
 struct shard_policy {
     uint8_t level; /* enum consistency_level of the account */
-    /* CONSISTENCY_BOUNDED: the bounds, at least 1 and 1 s. */
+    /* CONSISTENCY_BOUNDED: the bounds; less than 1 and 1 s counts as that. */
     uint32_t max_lag_entries;
     usec_t max_lag_us;
     /* Regions declared down: their replicas stop mattering. */
