@@ -24,6 +24,7 @@ enum raft_canary {
     RAFT_CANARY_VISIBLE_UNVERIFIED, /* shows a log it has not compared */
     RAFT_CANARY_ANNOUNCE_NO_LEASE,  /* announces as if it still led */
     RAFT_CANARY_REGION_PAST_CONFIG, /* acknowledges by a rule in doubt */
+    RAFT_CANARY_LAZY_HEARTBEAT,     /* heartbeats slower than timeouts */
 };
 
 #ifndef RAFT_CANARY

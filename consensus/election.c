@@ -199,6 +199,13 @@ static bool prepare_campaign(struct raft *r)
 void raft_start_pre_vote(struct raft *r)
 {
     CHECK(r->role != RAFT_LEADER);
+    /* A candidate whose disk hangs could not make its own vote durable, and
+     * would only keep others waiting. */
+    if (!raft_hard_state_durable(r) &&
+        r->now_us >= r->hard_us + r->opt.heartbeat_us) {
+        r->election_us = r->now_us + r->opt.heartbeat_us;
+        return;
+    }
     if (!prepare_campaign(r))
         return;
     r->role = RAFT_PRE_CANDIDATE;
@@ -301,7 +308,7 @@ void raft_hold_back(struct raft *r, raft_id peer, bool longer)
 
 void raft_stand_soon(struct raft *r)
 {
-    if (r->role == RAFT_FOLLOWER)
+    if (r->role == RAFT_FOLLOWER || r->role == RAFT_PRE_CANDIDATE)
         fire_at(r, r->now_us + random_between(r, 0, r->opt.heartbeat_us));
 }
 

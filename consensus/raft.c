@@ -30,6 +30,7 @@ void raft_options_default(struct raft_options *o)
         .priority_step_us = 500 * USEC_PER_MS,
         .vote_grace_us = 300 * USEC_PER_MS,
         .lease_us = 900 * USEC_PER_MS,
+        .silence_us = 2000 * USEC_PER_MS,
         .transfer_timeout_us = 1000 * USEC_PER_MS,
         .read_timeout_us = 3000 * USEC_PER_MS,
         .snapshot_retry_us = 1000 * USEC_PER_MS,
@@ -50,12 +51,13 @@ static bool options_make_sense(const struct raft_options *o)
            o->election_min_us <= o->election_max_us && o->lease_us > 0 &&
            o->lease_us <=
                o->election_min_us * (100 - RAFT_DRIFT_PERCENT) / 100 &&
-           o->priority_step_us >= 0 && o->vote_grace_us >= 0 &&
-           o->transfer_timeout_us > 0 && o->read_timeout_us > 0 &&
-           o->snapshot_retry_us > 0 && o->commit_notice_us >= 0 &&
-           o->append_bytes_max > 0 && o->append_entries_max > 0 &&
-           o->inflight_messages_max > 0 && o->inflight_bytes_max > 0 &&
-           o->uncommitted_entries_max > 0 && o->uncommitted_bytes_max > 0;
+           o->silence_us >= o->lease_us && o->priority_step_us >= 0 &&
+           o->vote_grace_us >= 0 && o->transfer_timeout_us > 0 &&
+           o->read_timeout_us > 0 && o->snapshot_retry_us > 0 &&
+           o->commit_notice_us >= 0 && o->append_bytes_max > 0 &&
+           o->append_entries_max > 0 && o->inflight_messages_max > 0 &&
+           o->inflight_bytes_max > 0 && o->uncommitted_entries_max > 0 &&
+           o->uncommitted_bytes_max > 0;
 }
 
 static bool restored_makes_sense(const struct raft_restored *s)
@@ -177,6 +179,7 @@ void raft_set_hard_state(struct raft *r, uint64_t term, raft_id vote)
     r->vote = vote;
     r->out_hard_state = true;
     r->hard_seq = r->seq;
+    r->hard_us = r->now_us;
 }
 
 bool raft_hard_state_durable(const struct raft *r)

@@ -152,7 +152,8 @@ struct raft_append_reply {
      * rejected: the prev_lsn that did not match. */
     uint64_t lsn;
     /* rejected: where the leader should try next, (thesis 5.3 hint): the last
-     * entry of the sender that may still agree. */
+     * entry of the sender that may still agree. accepted: `lsn` again, with the
+     * term it has here (0: not known), for the leader to compare. */
     uint64_t hint_lsn;
     uint64_t hint_term;
     int64_t sent_us; /* from the append */
@@ -507,6 +508,10 @@ struct raft_options {
      * trips and a sync, at best. 0: not at all. */
     usec_t vote_grace_us;
     usec_t lease_us; /* at most election_min less RAFT_DRIFT_PERCENT */
+    /* A leader that no majority has answered for so long steps down. At least
+     * lease_us. The shorter, the sooner those who hear it without being heard
+     * look for another. */
+    usec_t silence_us;
     usec_t transfer_timeout_us;
     usec_t read_timeout_us;
     usec_t snapshot_retry_us;

@@ -91,6 +91,7 @@ struct raft {
     uint64_t seq;           /* number of the update being made */
     uint64_t persisted_seq; /* writes of updates up to here are durable */
     uint64_t hard_seq;      /* update that last changed term or vote */
+    usec_t hard_us;         /* when that was */
     uint64_t persisted_lsn;
     struct pending_write *pending; /* ascending seq */
     size_t n_pending;

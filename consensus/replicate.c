@@ -117,7 +117,9 @@ void raft_heartbeat(struct raft *r)
         raft_send_heartbeat(r, p);
     }
     r->round_stamp = r->stamp;
-    r->heartbeat_us = r->now_us + r->opt.heartbeat_us;
+    r->heartbeat_us =
+        r->now_us +
+        (CANARY(LAZY_HEARTBEAT) ? r->opt.election_max_us : r->opt.heartbeat_us);
     r->notice_us = USEC_NEVER;
 }
 
@@ -252,7 +254,7 @@ bool raft_quorum_is_silent(const struct raft *r)
 {
     int64_t since =
         quorum_majority_value(trail_config(&r->trail), answered_or_new, r);
-    return r->now_us >= since + r->opt.election_max_us;
+    return r->now_us >= since + r->opt.silence_us;
 }
 
 /* ---- commit ----------------------------------------------------------------
@@ -389,8 +391,9 @@ void raft_notify(struct raft *r)
 void raft_leader_timers(struct raft *r)
 {
     CHECK(r->role == RAFT_LEADER);
+    /* Thesis 6.2: nobody should go on asking this leader; and those who hear
+     * it, though it does not hear them, should not go on waiting for it. */
     if (raft_quorum_is_silent(r)) {
-        /* Thesis 6.2: nobody should go on asking this leader. */
         raft_note(r, RAFT_TRACE_STEP_DOWN_NO_QUORUM, 0, 0, 0);
         raft_become_follower(r, r->term, 0);
         return;

@@ -180,6 +180,7 @@ void server_raft_options(const struct config *c, struct raft_options *out)
     out->election_max_us = 2 * out->election_min_us;
     out->priority_step_us = out->election_min_us / 4;
     out->lease_us = (usec_t)c->timeouts.lease_ms * USEC_PER_MS;
+    out->silence_us = out->election_min_us;
     /* The shard bounds what is uncommitted before it asks (shard.h), and counts
      * on never being refused. */
     out->uncommitted_entries_max = UINT32_MAX / 2;
