@@ -5,6 +5,7 @@
 
 #include "node/base/check.h"
 #include "node/base/err.h"
+#include "node/govern/canary.h"
 
 enum raft_ack govern_ack(const struct govern_record *r)
 {
@@ -55,7 +56,7 @@ static void new_epoch(struct govern_record *r, bool forced, int64_t at_us,
                       const char *reason)
 {
     CHECK(r->epoch < UINT32_MAX);
-    r->epoch++;
+    r->epoch += GOVERN_PLANTED(SAME_EPOCH) && r->epoch > 1 ? 0 : 1;
     r->forced = forced && govern_ack(r) == RAFT_ACK_REGION;
     r->settled = false;
     r->at_us = at_us;

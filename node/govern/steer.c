@@ -4,6 +4,7 @@
 
 #include "node/base/check.h"
 #include "node/base/err.h"
+#include "node/govern/canary.h"
 
 /* A peer whose answers are older does not get the leadership. */
 #define ANSWERS_US (500 * USEC_PER_MS)
@@ -44,7 +45,8 @@ void steer_health_of(const struct failover_health *h, raft_id self,
 static void tell_epoch(struct steer *st, usec_t now,
                        const struct govern_record *rec, struct shard *s)
 {
-    if (is_meta(s) || st->told >= rec->epoch || !(rec->forced || rec->settled))
+    bool made = rec->forced || rec->settled || GOVERN_PLANTED(TELL_EARLY);
+    if (is_meta(s) || st->told >= rec->epoch || !made)
         return;
     st->told = rec->epoch;
     enum raft_ack ack = govern_ack(rec);
@@ -234,7 +236,7 @@ static void lead(struct steer *st, usec_t now, const struct govern_record *rec,
     if (now < st->transfer_at)
         return;
     raft_id to = successor(s, now, rec, health, self);
-    if (to == 0)
+    if (to == 0 || GOVERN_PLANTED(STAY))
         return;
     st->transfer_at = now + STEER_TRANSFER_PAUSE_US;
     (void)shard_transfer(s, now, to);

@@ -1,0 +1,20 @@
+/* Planted bugs for the simulator, as in consensus/canary.h: built with
+ * -DGOVERN_CANARY=..., each must be caught. In a normal build GOVERN_PLANTED()
+ * is 0. Internal to node/govern/. */
+#ifndef BASTIDE_GOVERN_CANARY_H
+#define BASTIDE_GOVERN_CANARY_H
+
+enum govern_canary {
+    GOVERN_CANARY_NONE,
+    GOVERN_CANARY_SAME_EPOCH, /* a switch is no new epoch */
+    GOVERN_CANARY_STAY,       /* leaders stay outside the write region */
+    GOVERN_CANARY_TELL_EARLY, /* tells a planned decision before it is made */
+};
+
+#ifndef GOVERN_CANARY
+#define GOVERN_CANARY GOVERN_CANARY_NONE
+#endif
+
+#define GOVERN_PLANTED(name) (GOVERN_CANARY == GOVERN_CANARY_##name)
+
+#endif
