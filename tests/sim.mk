@@ -33,16 +33,17 @@ sim: $(SIM_BIN)
 # -- planted bugs: the modules that have some are built once more, with all of
 # them; which one is chosen when the program runs (plant.h).
 CANARY_BIN    = $(BUILD)/tests/sim/sim-canary
-CANARY_SRC    = $(wildcard consensus/*.c node/shard/*.c failover/*.c)
+CANARY_MODULES = consensus node/shard failover node/govern
+CANARY_SRC    = $(wildcard $(CANARY_MODULES:%=%/*.c))
 CANARY_FLAGS  = -DSIM_PLANTS -include tests/sim/plant.h -I$(BUILD)/canary
-CANARY_LIBS   = $(foreach m,$(filter-out consensus node/shard failover,$(SIM_USES)),$(call lib_of,$(m)))
+CANARY_LIBS   = $(foreach m,$(filter-out $(CANARY_MODULES),$(SIM_USES)),$(call lib_of,$(m)))
 CANARY_OBJ    = $(patsubst %.c,$(BUILD)/canary/%.o,$(CANARY_SRC) tests/sim/plant.c tests/sim/main.c) \
 	$(filter-out %/sim/main.o,$(SIM_OBJ))
-CANARY_HEADERS = consensus/canary.h node/shard/canary.h failover/canary.h
+CANARY_HEADERS = $(CANARY_MODULES:%=%/canary.h)
 
 $(BUILD)/canary/tests/sim/plants.inc: $(CANARY_HEADERS)
 	@mkdir -p $(@D)
-	@for m in RAFT:consensus SHARD:node/shard FAILOVER:failover; do \
+	@for m in RAFT:consensus SHARD:node/shard FAILOVER:failover GOVERN:node/govern; do \
 		p=$${m%%:*} n=0; \
 		for c in $$(sed -n "s/^ *$${p}_CANARY_\([A-Z_]*\),.*/\1/p" $${m#*:}/canary.h); do \
 			[ $$c = NONE ] || echo "{\"$${p}_$$c\", &sim_planted_$$(echo $$p | tr A-Z a-z), $$n},"; \

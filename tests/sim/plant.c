@@ -5,7 +5,8 @@
 #include "tests/sim/main.h"
 #include "tests/sim/plant.h"
 
-int sim_planted_raft, sim_planted_shard, sim_planted_failover;
+int sim_planted_raft, sim_planted_shard, sim_planted_failover,
+    sim_planted_govern;
 
 /* Made from the headers by sim.mk: {"RAFT_VOTE_ANY_LOG", &..., number}, so that
  * none is forgotten. */

@@ -4,10 +4,12 @@
 #ifndef BASTIDE_SIM_PLANT_H
 #define BASTIDE_SIM_PLANT_H
 
-extern int sim_planted_raft, sim_planted_shard, sim_planted_failover;
+extern int sim_planted_raft, sim_planted_shard, sim_planted_failover,
+    sim_planted_govern;
 
 #define RAFT_CANARY sim_planted_raft
 #define SHARD_CANARY sim_planted_shard
 #define FAILOVER_CANARY sim_planted_failover
+#define GOVERN_CANARY sim_planted_govern
 
 #endif

@@ -370,7 +370,7 @@ static void options(struct sim_replica *p, struct raft_options *o)
     o->seed = p->env.seed;
     o->heartbeat_us = 50 * USEC_PER_MS;
     o->election_min_us = 300 * USEC_PER_MS;
-    o->election_max_us = 600 * USEC_PER_MS;
+    o->election_max_us = o->silence_us = 600 * USEC_PER_MS;
     o->priority_step_us = 100 * USEC_PER_MS;
     o->vote_grace_us = 100 * USEC_PER_MS;
     o->lease_us = 270 * USEC_PER_MS;
@@ -387,7 +387,7 @@ static void options(struct sim_replica *p, struct raft_options *o)
     if (p->env.turbulent) {
         o->heartbeat_us = 15 * USEC_PER_MS;
         o->election_min_us = 80 * USEC_PER_MS;
-        o->election_max_us = 90 * USEC_PER_MS;
+        o->election_max_us = o->silence_us = 90 * USEC_PER_MS;
         o->priority_step_us = 5 * USEC_PER_MS;
         o->vote_grace_us = 0;
         o->lease_us = 72 * USEC_PER_MS;

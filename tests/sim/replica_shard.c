@@ -450,7 +450,7 @@ static void quick_options(const struct sim_replica *p, struct raft_options *o)
     raft_options_default(o);
     o->heartbeat_us = 50 * USEC_PER_MS;
     o->election_min_us = 300 * USEC_PER_MS;
-    o->election_max_us = 600 * USEC_PER_MS;
+    o->election_max_us = o->silence_us = 600 * USEC_PER_MS;
     o->priority_step_us = 100 * USEC_PER_MS;
     o->lease_us = 270 * USEC_PER_MS;
     o->transfer_timeout_us = 400 * USEC_PER_MS;
@@ -464,7 +464,7 @@ static void quick_options(const struct sim_replica *p, struct raft_options *o)
     if (p->env.turbulent) {
         o->heartbeat_us = 15 * USEC_PER_MS;
         o->election_min_us = 80 * USEC_PER_MS;
-        o->election_max_us = 90 * USEC_PER_MS;
+        o->election_max_us = o->silence_us = 90 * USEC_PER_MS;
         o->priority_step_us = 5 * USEC_PER_MS;
         o->lease_us = 72 * USEC_PER_MS;
         o->transfer_timeout_us = 100 * USEC_PER_MS;

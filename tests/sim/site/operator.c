@@ -34,7 +34,8 @@ void site_level_draw(struct site *s, struct consistency_policy *out)
         (struct consistency_policy){.level = (enum consistency_level)prng_below(
                                         &s->prng, CONSISTENCY_COUNT)};
     if (out->level == CONSISTENCY_BOUNDED) {
-        out->max_staleness_prefix = (int32_t)prng_range(&s->prng, 1, 40);
+        out->max_staleness_prefix =
+            (int32_t)prng_range(&s->prng, 1, prng_one_in(&s->prng, 2) ? 5 : 40);
         out->max_staleness_interval = (int32_t)prng_range(&s->prng, 1, 5);
     }
 }

@@ -399,6 +399,7 @@ static void make_options(struct site *s)
 {
     raft_options_default(&s->raft);
     s->raft.priority_step_us = s->raft.election_min_us / 4;
+    s->raft.silence_us = s->raft.election_min_us;
     s->raft.append_entries_max = 4 + (uint32_t)(s->seed % 29);
     s->raft.append_bytes_max = 4000;
     s->raft.inflight_messages_max = 2 + (uint32_t)(s->seed % 7);
