@@ -12,6 +12,8 @@ enum failover_canary {
     FAILOVER_CANARY_ONE_WORD,        /* believes a single observer */
     FAILOVER_CANARY_NO_HYSTERESIS,   /* down at once, up at once */
     FAILOVER_CANARY_FAILBACK_BEHIND, /* fails back without catching up */
+    FAILOVER_CANARY_LATE,            /* waits to be sure (the simulator's) */
+    FAILOVER_CANARY_NEVER_UP,        /* never trusts again (likewise) */
 };
 
 #ifndef FAILOVER_CANARY
