@@ -57,15 +57,21 @@ static void accept(struct raft *r, const struct raft_msg *m)
      * so it vouches only for what is durable already. */
     if (a->n == 0 && lsn > r->persisted_lsn)
         lsn = r->persisted_lsn;
-    /* What is committed here is in every later leader's log (paper 5.4.3). */
+    /* What is committed here is in every later leader's log (paper 5.4.3);
+     * unless that one's history began with a forced recovery, so the term goes
+     * along, by which the leader can tell. */
     uint64_t sure =
         r->commit_lsn < r->persisted_lsn ? r->commit_lsn : r->persisted_lsn;
     if (lsn < sure)
         lsn = sure;
+    uint64_t term = 0;
+    (void)trail_term(&r->trail, lsn, &term);
     struct raft_msg *reply = raft_emit(r, RAFT_MSG_APPEND_REPLY, m->from);
     reply->append_reply =
         (struct raft_append_reply){.accepted = true,
                                    .lsn = lsn,
+                                   .hint_lsn = lsn,
+                                   .hint_term = term,
                                    .sent_us = a->sent_us,
                                    .own_us = r->now_us,
                                    .life = r->life,

@@ -69,6 +69,29 @@ static void hear(const struct raft *r, struct progress *p,
         p->seen = a->seen_lsn;
 }
 
+/* Whether what a member vouches for is another history than ours: it has
+ * committed what a forced recovery gave up (see raft_overruled). */
+static bool contradicts(const struct raft *r, const struct raft_append_reply *a)
+{
+    uint64_t term;
+    return a->accepted && a->hint_term != 0 && a->hint_lsn == a->lsn &&
+           trail_term(&r->trail, a->lsn, &term) == ERR_OK &&
+           term != a->hint_term;
+}
+
+/* Goes back to where the two histories may part, so that the member sees what
+ * contradicts it. */
+static void show_contradiction(struct raft *r, struct progress *p,
+                               const struct raft_append_reply *a)
+{
+    uint64_t next =
+        trail_find_agreement(&r->trail, a->hint_lsn, a->hint_term) + 1;
+    if (p->state != RAFT_PEER_PROBE || next > p->next || next <= p->match)
+        return;
+    progress_probe(p, next);
+    raft_note(r, RAFT_TRACE_BACK_OFF, p->id, p->next, p->match);
+}
+
 int raft_recv_append_reply(struct raft *r, const struct raft_msg *m)
 {
     CHECK(m->term == r->term);
@@ -85,7 +108,9 @@ int raft_recv_append_reply(struct raft *r, const struct raft_msg *m)
         p->answered_us = a->sent_us;
     p->reachable = true;
     hear(r, p, a);
-    if (a->accepted)
+    if (contradicts(r, a))
+        show_contradiction(r, p, a);
+    else if (a->accepted)
         matched(r, p, a->lsn);
     else
         back_off(r, p, a);
