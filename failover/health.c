@@ -266,10 +266,13 @@ static void look_at_self(struct failover_health *h)
     if (!seeing || !h->seeing)
         begin_anew(h);
     h->seeing = seeing;
+    if (seeing)
+        h->seen_us = h->now;
 }
 
 void failover_health_paused(struct failover_health *h, usec_t now)
 {
+    h->seen_us += now - h->now;
     h->now = now;
     begin_anew(h);
     judge_later(h, h->timing.down_us);
@@ -405,10 +408,13 @@ static enum failover_state next_state(const struct failover_health *h,
 {
     usec_t down_us = CANARY(NO_HYSTERESIS) ? 0 : h->timing.down_us;
     usec_t up_us = failover_health_up_us(h, r);
+    if (CANARY(LATE))
+        down_us *= 5;
     bool well = !r->lost && !r->sick;
     bool gone = r->lost && h->now - r->lost_since_us >= down_us;
     bool sick = r->sick && h->now - r->sick_since_us >= h->timing.ill_us;
-    bool recovered = well && h->now - r->well_since_us >= up_us;
+    bool recovered =
+        well && h->now - r->well_since_us >= up_us && !CANARY(NEVER_UP);
     if (!health_may_judge(h))
         gone = sick = recovered = false;
 
@@ -500,6 +506,11 @@ const struct failover_timing *
 failover_health_timing(const struct failover_health *h)
 {
     return &h->timing;
+}
+
+usec_t failover_health_cut_off_us(const struct failover_health *h)
+{
+    return h->started ? h->now - h->seen_us : 0;
 }
 
 bool failover_health_alive(const struct failover_health *h, uint32_t id)

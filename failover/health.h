@@ -202,6 +202,10 @@ usec_t failover_health_up_us(const struct failover_health *h,
 bool failover_health_sees(const struct failover_health *h,
                           char why_out[FAILOVER_REASON_MAX]);
 
+/* For how long it has not reached a majority: it is cut off from those who
+ * decide, or they are gone. 0: it does, or never did. */
+usec_t failover_health_cut_off_us(const struct failover_health *h);
+
 /* Whether voter `id` takes part, as far as this node can tell: a majority of
  * the cluster reaches it; while blind: this node does. */
 bool failover_health_alive(const struct failover_health *h, uint32_t id);

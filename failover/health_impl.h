@@ -28,6 +28,7 @@ struct failover_health {
 
     usec_t now;           /* of the last tick */
     bool seeing;          /* this node reaches a majority */
+    usec_t seen_us;       /* last time while seeing */
     bool started;         /* it did at least once */
     usec_t judge_from_us; /* meaningful while seeing: judges from then on */
     uint32_t reaches;     /* voters */

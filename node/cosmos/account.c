@@ -201,6 +201,7 @@ static void set_place(struct cosmos_place *p,
         .writes_here = here,
         .refuse_writes = account->refuse_writes && !here,
         .isolated = account->isolated,
+        .elsewhere = account->isolated && account->elsewhere && here,
         .unproven = account->unproven,
     };
     snprintf(p->id, sizeof(p->id), "%s", account->id);

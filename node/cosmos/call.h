@@ -58,7 +58,8 @@ struct cosmos_place {
     bool writes_here;   /* this is the write region */
     bool refuse_writes; /* and this is not the write region */
     bool isolated;
-    bool unproven; /* whatever `level` says, read strongly */
+    bool elsewhere; /* writes will do better there */
+    bool unproven;  /* whatever `level` says, read strongly */
     char id[COSMOS_NAME_MAX + 1];
     char write_region[COSMOS_NAME_MAX + 1];
     char reason[COSMOS_REASON_MAX + 1];

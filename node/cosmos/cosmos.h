@@ -92,6 +92,10 @@ struct cosmos_account {
      * COSMOS_ISOLATED_TIMEOUT_US, names that are not known are not looked for
      * elsewhere. */
     bool isolated;
+    /* Isolated since a moment ago: others may have taken over. If this is the
+     * write region as far as it knows, writes are answered 403/3 instead, upon
+     * which SDKs read the account anew, elsewhere if they can, and try again. */
+    bool elsewhere;
     /* The node has started and not yet had any contact: the level that it knows
      * may be one that was replaced since. All reads are strong until then. */
     bool unproven;

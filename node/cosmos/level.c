@@ -59,17 +59,33 @@ static void refuse_write(struct call *c)
     reply_fail_text(c, FAIL_WRITE_REGION, msg.text);
 }
 
+/* It was cut off, so another region may be the write region by now. */
+static void send_elsewhere(struct call *c)
+{
+    struct err_msg msg;
+    err_set(&msg, ERR_FORBIDDEN, "%s %s is cut off from the other regions: %s",
+            cosmos_status(FAIL_WRITE_REGION)->text,
+            c->cosmos->place.write_region, c->cosmos->place.reason);
+    http_reply_close(c->http);
+    reply_fail_text(c, FAIL_WRITE_REGION, msg.text);
+}
+
 bool level_admit(struct call *c, bool writes)
 {
     const struct cosmos_place *place = &c->cosmos->place;
     bool account = c->path.count == 0; /* GET /: how a client finds the rest */
     bool hub = writes || cosmos_header_true(c->headers.hub_only);
+    /* The next connection may find a node that knows more. */
+    if (account && place->isolated)
+        http_reply_close(c->http);
     if (account)
         return true;
     if (place->removed)
         reply_removed(c);
     else if (hub && place->refuse_writes)
         refuse_write(c);
+    else if (place->elsewhere && writes)
+        send_elsewhere(c);
     else if (place->isolated && (writes || c->level == CONSISTENCY_STRONG))
         reply_fail(c, FAIL_ISOLATED);
     else

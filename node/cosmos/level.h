@@ -19,8 +19,8 @@ bool level_take(struct call *c);
 
 /* Whether this node serves the request at all, as far as the account says: a
  * removed region (403/1008), writes in a region that may not take them (403/3),
- * an isolated node (503). `writes`: the request changes something. False after
- * answering. */
+ * an isolated node (503; 403/3 for writes that others may take). `writes`: the
+ * request changes something. False after answering. */
 bool level_admit(struct call *c, bool writes);
 
 /* Puts the effective level, and for the session level the state that must be

@@ -94,6 +94,11 @@ static int task_give_up_err(const struct task *t)
     return t->in_doubt ? ERR_TIMEOUT : ERR_UNAVAILABLE;
 }
 
+static bool task_writes(const struct task *t)
+{
+    return t->op->kind == OP_WRITE;
+}
+
 static void router_arm(struct router *r)
 {
     if (!ev_is_active(&r->retry)) {
@@ -107,7 +112,9 @@ static void task_wait(struct task *t)
 {
     struct router *r = &t->owner->router;
     usec_t now = clock_mono_us();
-    if (now >= t->deadline_us || t->owner->stopping) {
+    /* Cut off: it is kinder to say so than to let the client wait. */
+    bool hopeless = task_writes(t) && t->owner->steering.news.isolated;
+    if (now >= t->deadline_us || t->owner->stopping || hopeless) {
         task_fail(t, t->owner, task_give_up_err(t));
         return;
     }
@@ -186,11 +193,6 @@ static void task_back(struct task *t)
 static void count(uint64_t *counter)
 {
     __atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
-}
-
-static bool task_writes(const struct task *t)
-{
-    return t->op->kind == OP_WRITE;
 }
 
 /* Worker 0: sends the operation to the leader's node. */

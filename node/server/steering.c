@@ -58,6 +58,7 @@ static void show_account(struct steering *s)
         account.consistency = r->consistency;
     }
     account.isolated = s->news.isolated;
+    account.elsewhere = s->news.elsewhere;
     account.unproven = !s->news.proven;
     account.reason = s->news.reason;
     if (cosmos_set_account(s->worker->cosmos, &account, &msg) != ERR_OK)
@@ -141,6 +142,7 @@ void steering_group(struct steering *s, const struct catalog_group *g)
 void steering_take_news(struct steering *s, const struct steering_news *news)
 {
     bool shown = news->isolated != s->news.isolated ||
+                 news->elsewhere != s->news.elsewhere ||
                  news->proven != s->news.proven ||
                  strcmp(news->reason, s->news.reason) != 0;
     s->news = *news;

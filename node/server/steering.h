@@ -36,8 +36,9 @@ struct shard_board {
 /* What the node as a whole knows, made by the governor. */
 struct steering_news {
     struct steer_health health;
-    bool proven;   /* had contact once since the start */
-    bool isolated; /* no contact with the meta shard's leader */
+    bool proven;    /* had contact once since the start */
+    bool isolated;  /* no contact with the meta shard's leader or a majority */
+    bool elsewhere; /* for a short time now: others may have taken over */
     char reason[COSMOS_REASON_MAX]; /* why service is limited, or "" */
 };
 

@@ -35,6 +35,7 @@
 
 struct response {
     int status;
+    bool closes; /* the connection, afterwards */
     char headers[16 * 1024]; /* "name: value\n"... */
     struct buf body;
 };
@@ -106,6 +107,11 @@ int http_reply_header_f(struct http_request *r, const char *name,
 void http_reply_reset(struct http_request *r)
 {
     fake_of(r)->response.headers[0] = '\0';
+}
+
+void http_reply_close(struct http_request *r)
+{
+    fake_of(r)->response.closes = true;
 }
 
 void http_respond(struct http_request *r, int status, struct bytes body)

@@ -487,6 +487,31 @@ static void an_isolated_node_says_why_and_reads_on(void **state)
     expect_status(SEND(w, "GET", "/", ""), 200);
 }
 
+static void a_write_region_that_was_cut_off_sends_writes_elsewhere(void **state)
+{
+    struct world *w = *state;
+    world_document(w);
+    struct cosmos_account a = account(CONSISTENCY_SESSION);
+    a.isolated = a.elsewhere = true;
+    a.reason = "2 of 3 voters are lost";
+    set_account(w, &a);
+    unsigned written = w->ops[OP_WRITE];
+    struct response *r = SEND(w, "PUT", DOCS "/1", DOC_1, PK_A);
+    expect_failure(r, 403, "3",
+                   "cut off from the other regions: 2 of 3 voters are lost");
+    assert_true(r->closes);
+    assert_int_equal(w->ops[OP_WRITE], written);
+    expect_status(SEND(w, "GET", DOCS "/1", "", PK_A), 200);
+    r = SEND(w, "GET", "/", "");
+    expect_status(r, 200);
+    assert_true(r->closes);
+    /* Another region knows no better than its clients. */
+    a.write_region = 1;
+    set_account(w, &a);
+    expect_failure(SEND(w, "PUT", DOCS "/1", DOC_1, PK_A), 503, NULL,
+                   "2 of 3 voters are lost");
+}
+
 /* What a client of an SDK reads before its first item. */
 static void an_isolated_node_shows_what_it_knows(void **state)
 {
@@ -552,6 +577,7 @@ int main(void)
         TEST(writes_may_be_refused_outside_the_write_region),
         TEST(a_removed_region_answers_403_1008),
         TEST(an_isolated_node_says_why_and_reads_on),
+        TEST(a_write_region_that_was_cut_off_sends_writes_elsewhere),
         TEST(an_isolated_node_shows_what_it_knows),
         TEST(unavailable_shards_are_explained),
     };
