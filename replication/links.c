@@ -7,11 +7,8 @@
  */
 #include "replication/links.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/timerfd.h>
-#include <unistd.h>
 
 #include "node/base/log.h"
 #include "node/base/mem.h"
@@ -125,86 +122,6 @@ static void log_up(const struct link *l)
              LOG_UINT("version", l->peer.version));
 }
 
-/* -- impairments ------------------------------------------------------------
- */
-
-static bool is_cut(const struct link *l)
-{
-    return l->out.cut || l->in.cut;
-}
-
-/* Distances are imitated to a fraction of a millisecond, which the loop's own
- * timers are too coarse for. */
-static int alarm_open(struct link *l)
-{
-    if (l->alarm_fd >= 0)
-        return ERR_OK;
-    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    if (fd < 0)
-        return err_from_errno(errno);
-    l->alarm_fd = fd;
-    l->alarm_us = USEC_NEVER;
-    ev_io_set(&l->alarm, fd, EV_READ);
-    ev_io_start(chan_loop_ev(l->links->cl), &l->alarm);
-    return ERR_OK;
-}
-
-static void alarm_close(struct link *l)
-{
-    ev_io_stop(chan_loop_ev(l->links->cl), &l->alarm);
-    if (l->alarm_fd >= 0)
-        close(l->alarm_fd);
-    l->alarm_fd = -1;
-}
-
-/* Wakes when the first waiting frame is due; while the way out is cut, none is.
- */
-static void alarm_set(struct link *l)
-{
-    usec_t due = l->out.cut ? USEC_NEVER : delay_line_next(&l->line);
-    if (l->alarm_fd < 0 || due == l->alarm_us)
-        return;
-    struct itimerspec spec = {.it_value = {0, 0}};
-    if (due != USEC_NEVER) {
-        spec.it_value.tv_sec = due / USEC_PER_SEC;
-        spec.it_value.tv_nsec = due % USEC_PER_SEC * 1000;
-    }
-    CHECK(timerfd_settime(l->alarm_fd, TFD_TIMER_ABSTIME, &spec, NULL) == 0);
-    l->alarm_us = due;
-}
-
-static void release(struct link *l, struct bytes frames)
-{
-    if (frames.len == 0)
-        return;
-    CHECK(l->chan != NULL);
-    /* It has room: the line and the channel together keep to its limit. A
-     * channel that is closed tells its handler soon. */
-    int err = chan_write(l->chan, frames.data, frames.len);
-    CHECK(err == ERR_OK || err == ERR_CLOSED);
-    delay_line_take(&l->line, frames.len);
-}
-
-static int put_delayed(struct link *l, const void *data, size_t len)
-{
-    usec_t due = impairment_due(&l->out, clock_mono_us(), &l->links->prng);
-    int err = delay_line_put(&l->line, due, data, len);
-    alarm_set(l);
-    return err == ERR_LIMIT ? ERR_FULL : err;
-}
-
-static bool delays(const struct link *l)
-{
-    return l->out.delay_us > 0 || l->out.jitter_us > 0 || l->out.cut ||
-           delay_line_len(&l->line) > 0;
-}
-
-static size_t unsent(const struct link *l)
-{
-    return l->chan != NULL ? chan_output_len(l->chan) + delay_line_len(&l->line)
-                           : 0;
-}
-
 /* -- sending ----------------------------------------------------------------
  */
 
@@ -213,9 +130,9 @@ int link_queue(struct link *l, size_t max)
     struct buf *frame = &l->links->frame;
     size_t len = buf_len(frame);
     int err = ERR_FULL;
-    if (unsent(l) + len <= max)
-        err = delays(l) ? put_delayed(l, buf_bytes(frame), len)
-                        : chan_write(l->chan, buf_bytes(frame), len);
+    if (link_unsent(l) + len <= max)
+        err = link_delays(l) ? link_put_delayed(l, buf_bytes(frame), len)
+                             : chan_write(l->chan, buf_bytes(frame), len);
     buf_clear(frame);
     if (frame->cap > LINK_IDLE_KEEP)
         buf_free(frame);
@@ -385,11 +302,9 @@ static const struct chan_limits link_limits = {
     .idle_keep = LINK_IDLE_KEEP,
 };
 
-/* Where a cut lets nothing through, the attempt has no channel and ends by its
- * deadline. */
-static void dial(struct link *l)
+void link_dial(struct link *l)
 {
-    if (is_cut(l))
+    if (link_is_cut(l))
         return;
     struct chan_connect_options o = {
         .address = l->address,
@@ -408,7 +323,7 @@ static void close_chan(struct link *l, bool bye, const struct peer_update *u)
     if (l->chan == NULL)
         return;
     if (bye)
-        release(l, delay_line_all(&l->line));
+        link_release(l, delay_line_all(&l->line));
     delay_line_free(&l->line);
     struct chan *chan = TAKE(l->chan);
     if (bye) {
@@ -464,7 +379,7 @@ static bool step(struct link *l, const struct peer_event *event,
     if (u->adopt && !l->removed)
         adopt(l, chan);
     if (u->dial && !l->removed)
-        dial(l);
+        link_dial(l);
     if (u->hello && !l->removed)
         send_hello(l);
     if (u->up && !l->removed)
@@ -725,13 +640,11 @@ static void link_on_open(struct chan *c, void *user)
     step(l, &e, NULL, &u);
 }
 
-static void link_on_data(struct chan *c, void *user)
+void link_read(struct link *l)
 {
-    struct link *l = user;
-    CHECK_OBJ(l, LINK_MAGIC);
-    CHECK(l->chan == c);
     if (l->in.cut)
         return; /* it waits in the channel */
+    struct chan *c = l->chan;
     link_enter(l);
     /* Not through step(): the deadline only moves away, and the timer notices
      * when it fires. */
@@ -741,6 +654,14 @@ static void link_on_data(struct chan *c, void *user)
     while (next_frame(l, c)) {
     }
     link_leave(l);
+}
+
+static void link_on_data(struct chan *c, void *user)
+{
+    struct link *l = user;
+    CHECK_OBJ(l, LINK_MAGIC);
+    CHECK(l->chan == c);
+    link_read(l);
 }
 
 static void link_on_close(struct chan *c, void *user, int err)
@@ -759,25 +680,6 @@ static const struct chan_handler link_handler = {
     .on_close = link_on_close,
 };
 
-/* What waited is due, or can be read again. */
-static void on_alarm(struct ev_loop *ev, ev_io *w, int revents)
-{
-    (void)ev;
-    struct link *l = w->data;
-    CHECK_OBJ(l, LINK_MAGIC);
-    uint64_t count;
-    if ((revents & EV_READ) != 0 &&
-        read(l->alarm_fd, &count, sizeof(count)) == sizeof(count))
-        l->alarm_us = USEC_NEVER;
-    if (l->chan == NULL)
-        return;
-    if (!l->out.cut)
-        release(l, delay_line_due(&l->line, clock_mono_us()));
-    alarm_set(l);
-    if (l->peer.state >= PEER_PROVING && buf_len(chan_input(l->chan)) > 0)
-        link_on_data(l->chan, l);
-}
-
 /* An accepted channel has shaken hands: whose is it? */
 static void guest_on_open(struct chan *c, void *user)
 {
@@ -793,7 +695,7 @@ static void guest_on_open(struct chan *c, void *user)
                  "the certificate names no node of a cluster");
     else if ((l = find_node(links, id.node)) == NULL)
         snprintf(u.reason, sizeof(u.reason), "node %s is not a peer", id.node);
-    if (l != NULL && is_cut(l)) {
+    if (l != NULL && link_is_cut(l)) {
         guest_free(g);
         return;
     }
@@ -1039,7 +941,7 @@ static void discard(struct link *l)
     links_relay_close(l);
     close_chan(l, can_say_bye(l, &u), &u);
     ev_timer_stop(chan_loop_ev(links->cl), &l->timer);
-    alarm_close(l);
+    link_alarm_close(l);
     link_leave(l);
 }
 
@@ -1101,10 +1003,7 @@ int links_add_peer(struct links *links, links_peer peer, const char *region,
               prng_u64(&links->prng));
     ev_timer_init(&l->timer, on_timer, 0., 0.);
     l->timer.data = l;
-    l->alarm_fd = -1;
-    ev_io_init(&l->alarm, on_alarm, -1, EV_READ);
-    l->alarm.data = l;
-    delay_line_init(&l->line, LINKS_OUTPUT_MAX);
+    link_impair_init(l);
     list_init(&l->held);
     links->peers[links->n_peers++] = l;
     step_plain(l, PEER_EVENT_START);
@@ -1270,37 +1169,6 @@ int links_snapshot_ack(struct links *links, links_peer to,
     return err == ERR_OK ? link_queue(l, LINKS_OUTPUT_MAX) : err;
 }
 
-/* -- impairing ---------------------------------------------------------------
- */
-
-int links_impair(struct links *links, links_peer peer,
-                 enum impair_direction direction,
-                 const struct impairment *impairment)
-{
-    struct link *l = link_find(links, peer);
-    if (l == NULL)
-        return ERR_NOT_FOUND;
-    if (!impairment_ok(direction, impairment))
-        return ERR_INVALID;
-    int err = impairment_none(impairment) ? ERR_OK : alarm_open(l);
-    if (err != ERR_OK)
-        return err;
-    bool was_cut = is_cut(l);
-    *(direction == IMPAIR_OUT ? &l->out : &l->in) = *impairment;
-    /* The hello takes its time, too. */
-    l->peer.timing.connect_us =
-        links->timing.connect_us + 2 * (l->out.delay_us + l->out.jitter_us);
-    if (l->chan != NULL && l->in.cut)
-        chan_read_stop(l->chan);
-    else if (l->chan != NULL)
-        chan_read_start(l->chan);
-    else if (was_cut && l->peer.state == PEER_DIALING)
-        dial(l);
-    /* The rest may call back, so it is the loop's. */
-    ev_feed_event(chan_loop_ev(links->cl), &l->alarm, EV_CUSTOM);
-    return ERR_OK;
-}
-
 /* -- looking at it ----------------------------------------------------------
  */
 
@@ -1313,7 +1181,7 @@ int links_get_stats(const struct links *links, links_peer peer,
     struct links_stats s = l->stats;
     s.state = l->peer.state;
     s.heard_us = l->peer.heard_us;
-    s.output_bytes = unsent(l);
+    s.output_bytes = link_unsent(l);
     s.out = l->out;
     s.in = l->in;
     s.requests_open = HASH_COUNT(l->pending);

@@ -108,11 +108,30 @@ void link_leave(struct link *l);
 /* Queues the frame in links->frame, if that leaves at most `max` unsent.
  * ERR_FULL, ERR_UNAVAILABLE. */
 int link_queue(struct link *l, size_t max);
+/* Begins to connect, unless a cut lets nothing through: then the attempt has no
+ * channel and ends by its deadline. */
+void link_dial(struct link *l);
+/* The channel has bytes to be read, or may be read again. */
+void link_read(struct link *l);
 /* A raft frame's payload: to the user. An error means that the peer broke the
  * protocol. */
 int link_raft(struct link *l, struct bytes payload);
 /* Ends the link because the peer did. */
 void link_violation(struct link *l, int err, const char *frame);
+
+/* -- of links_impair.c ------------------------------------------------------
+ */
+
+void link_impair_init(struct link *l);
+void link_alarm_close(struct link *l);
+bool link_is_cut(const struct link *l);
+/* Whether a frame that is sent now has to wait, and waiting. ERR_FULL. */
+bool link_delays(const struct link *l);
+int link_put_delayed(struct link *l, const void *data, size_t len);
+/* Gives these bytes at the front of the line to the channel. */
+void link_release(struct link *l, struct bytes frames);
+/* Bytes that wait, in the line or in the channel. */
+size_t link_unsent(const struct link *l);
 
 /* -- of links_relay.c: the shell of relay.h -------------------------------- */
 
