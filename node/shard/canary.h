@@ -19,6 +19,8 @@ enum shard_canary {
     SHARD_CANARY_TOKEN_WITHOUT_EPOCH, /* compares tokens by LSN alone */
     SHARD_CANARY_OWN_CLOCK_ONLY,      /* fresh is who heard the leader lately */
     SHARD_CANARY_UNGOVERNED,          /* keeps no bound */
+    SHARD_CANARY_READ_UNACKED,        /* weak reads see what may not stay */
+    SHARD_CANARY_CLAIM_NEWER,         /* says it read more than it did */
 };
 
 #ifndef SHARD_CANARY

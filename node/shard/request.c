@@ -105,7 +105,10 @@ static int read_record(struct shard *s, const struct op *op, uint64_t lsn,
 /* Strong reads, and whatever is no read, see what is committed here. */
 uint64_t shard_read_lsn(const struct shard *s, const struct op *op)
 {
-    return op->level == CONSISTENCY_STRONG ? s->commit_seen : s->visible_seen;
+    if (op->level == CONSISTENCY_STRONG)
+        return s->commit_seen;
+    return SHARD_PLANTED(READ_UNACKED) ? raft_last_lsn(s->raft)
+                                       : s->visible_seen;
 }
 
 void shard_set_state(struct shard *s, struct op_result *result, uint64_t lsn)
@@ -123,6 +126,8 @@ static void serve(struct shard *s, struct shard_request *req)
     shard_set_state(s, result, lsn);
     switch (req->op->kind) {
     case OP_READ:
+        if (SHARD_PLANTED(CLAIM_NEWER))
+            lsn = s->commit_seen;
         result->err = read_record(s, req->op, lsn, result);
         shard_finish(s, req);
         return;

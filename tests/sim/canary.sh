@@ -14,7 +14,7 @@ table() {
 RAFT_VOTE_ANY_LOG        raft  1x3       200  leader completeness|acknowledged write lost
 RAFT_FORGET_VOTE         raft  1x3-storm 1000 two leaders
 RAFT_LONG_LEASE          raft  1x3       200  not so fresh|stale read
-RAFT_COUNT_OLD_TERM      raft  1x3-storm 300  leader completeness
+RAFT_COUNT_OLD_TERM      raft  1x3-storm 1000 leader completeness
 RAFT_ACK_BEFORE_SYNC     raft  1x3       200  lost|no convergence|leader completeness
 RAFT_MAJORITY_ONLY       raft  3x1+3     100  acknowledged write lost
 RAFT_READ_AT_ONCE        raft  1x3       200  stale read
@@ -30,13 +30,14 @@ SHARD_READ_ANYWHERE      shard 1x3       100  stale read|not linearizable
 SHARD_ANSWER_EARLY       shard 1x3       100  stale read|lost
 SHARD_REFUSE_EARLY       shard 1x3       200  not linearizable
 RAFT_MAJORITY_ONLY       site  3x1       200  conflict feed: lacks|acknowledged write lost
-RAFT_VISIBLE_UNVERIFIED  site  3x1       400  never acknowledged|no prefix
 RAFT_LAZY_HEARTBEAT      site  3x1       50   election storm|no progress|requests failed
 SHARD_READ_ANYWHERE      site  3x1       100  not linearizable
 SHARD_ACK_ONE_EARLY      site  3x1       50   not linearizable|acknowledged write lost
 SHARD_FORGET_TOKENS      site  3x1       50   read your writes|monotonic reads
 SHARD_TOKEN_WITHOUT_EPOCH site 3x1       400  wedged|read your writes|monotonic reads
 SHARD_OWN_CLOCK_ONLY     site  3x1       200  too stale
+SHARD_READ_UNACKED       site  3x1       200  was never acknowledged
+SHARD_CLAIM_NEWER        site  3x1       50   no prefix
 SHARD_UNGOVERNED         site  3x1       200  too stale
 SHARD_SKIP_SALVAGE       site  3x1       50   conflict feed: lacks
 FAILOVER_IGNORE_PRIORITY site  3x1       100  the first that is left

@@ -270,6 +270,10 @@ static void check_calm(struct site *s)
                   "was %u, %u",
                   site_drill_name(d->kind), r == NULL ? 0 : r->epoch,
                   r == NULL ? 0 : r->write_region, d->epoch, d->write_region);
+    if (r != NULL && r->down != 0)
+        site_fail(s,
+                  "failover without need (%s): regions %#x are declared down",
+                  site_drill_name(d->kind), r->down);
     bool all_reach_all = d->kind == DRILL_NONE || d->kind == DRILL_SLOW;
     if (all_reach_all && d->failed > 0)
         site_fail(s, "%u requests failed in a healthy cluster (%s)", d->failed,
