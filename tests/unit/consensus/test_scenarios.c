@@ -766,6 +766,7 @@ int main(void)
         SCENARIO("adopted_decision.txt"),
         SCENARIO("recovery.txt"),
         SCENARIO("overruled.txt"),
+        SCENARIO("fenced_leader.txt"),
         SCENARIO("lost_log_end.txt"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
