@@ -11,8 +11,10 @@
 #include "tests/sim/site/site_impl.h"
 
 #define RETRY_US (10 * USEC_PER_MS)
-/* An answer that takes longer is taken for lost. */
-#define ATTEMPT_US (USEC_PER_SEC)
+/* A link without a byte for this long is broken, and the answer is lost. */
+#define SILENCE_US (USEC_PER_SEC)
+/* Lost on the way without that being noticed. */
+#define ATTEMPT_US (2 * USEC_PER_SEC)
 
 struct site_call *site_call_new(struct site_node *n, const struct op *op,
                                 usec_t patience_us)
@@ -126,8 +128,8 @@ static void forward(struct site_node *n, struct site_call *c, raft_id to)
     CHECK(buf_append(&m->body, c->op.body.data, c->op.body.len) == ERR_OK);
     m->op.body = bytes_of(buf_bytes(&m->body), buf_len(&m->body));
     m->patience_us = c->deadline_us - site_local_us(n);
-    c->attempt_us = site_local_us(n) + ATTEMPT_US;
-    c->may_be_done |= c->op.kind == OP_WRITE;
+    usec_t lost_us = site_local_us(n) + ATTEMPT_US;
+    c->attempt_us = lost_us < c->deadline_us ? lost_us : c->deadline_us;
     site_send(n, to, m);
 }
 
@@ -215,6 +217,13 @@ void site_call_answered(struct site_node *n, const struct site_msg *m)
 /* ---- time -------------------------------------------------------------------
  */
 
+static bool is_broken(const struct site_node *n, const struct site_call *c)
+{
+    const struct site *s = n->site;
+    return s->cut[n->id][c->asked] || s->cut[c->asked][n->id] ||
+           !site_node_up(&s->nodes[c->asked]);
+}
+
 void site_calls_chore(struct site_node *n)
 {
     usec_t now = site_local_us(n);
@@ -222,9 +231,13 @@ void site_calls_chore(struct site_node *n)
         struct site_call *c = &n->calls[i];
         if (!c->used || c->attempt_us == USEC_NEVER)
             continue;
+        if (c->retry_us == 0 && now >= c->attempt_us)
+            c->may_be_done |= c->op.kind == OP_WRITE; /* nobody knows */
         if (now >= c->deadline_us)
             give_up(n, c);
-        else if (c->retry_us != 0 ? now >= c->retry_us : now >= c->attempt_us)
+        else if (c->retry_us != 0 ? now >= c->retry_us
+                                  : now >= c->attempt_us &&
+                                        (is_broken(n, c) || now >= c->lost_us))
             site_call_run(n, c);
     }
 }
