@@ -92,6 +92,13 @@ static int overruled(struct raft *r, raft_id from, uint64_t lsn)
     return ERR_PROTOCOL;
 }
 
+/* Whether an entry stands below our base and has a newer term, which no log can
+ * have that holds our base: terms do not fall. */
+static bool contradicts_base(const struct raft *r, uint64_t lsn, uint64_t term)
+{
+    return lsn < r->trail.base_lsn && term > r->trail.base_term;
+}
+
 /* Adds what is new. An existing entry with another term goes, with all that
  * follows it; one with the same term is the same entry and stays, for the
  * message may be old and the log longer by now (paper figure 2, steps 3, 4). */
@@ -102,6 +109,8 @@ static int merge(struct raft *r, const struct raft_msg *m)
     for (; i < a->n; i++) {
         uint64_t lsn = a->prev_lsn + 1 + i;
         uint64_t term = 0;
+        if (contradicts_base(r, lsn, a->entries[i].term))
+            return overruled(r, m->from, lsn);
         if (lsn < r->trail.base_lsn)
             continue; /* committed, and part of a snapshot */
         if (trail_term(&r->trail, lsn, &term) != ERR_OK)
@@ -132,6 +141,8 @@ int raft_recv_append(struct raft *r, const struct raft_msg *m)
     int rc = raft_heard_leader(r, m->from);
     if (rc != ERR_OK)
         return rc;
+    if (contradicts_base(r, a->prev_lsn, a->prev_term))
+        return overruled(r, m->from, a->prev_lsn);
     uint64_t term = 0;
     bool agrees = a->prev_lsn < r->trail.base_lsn ||
                   (trail_term(&r->trail, a->prev_lsn, &term) == ERR_OK &&
