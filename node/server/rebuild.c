@@ -6,6 +6,7 @@
 #include "node/base/check.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
+#include "node/server/reconcile.h"
 #include "node/server/worker.h"
 
 static uint32_t node_count(const struct config *c)
@@ -106,6 +107,8 @@ void rebuild_check(struct worker *w)
             RAFT_AMNESIA_NONE)
             return;
     }
+    if (!reconcile_check(w))
+        return;
     w->cured = true;
     worker_run(&w->node->workers[0], worker_cured, NULL);
 }

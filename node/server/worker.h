@@ -123,6 +123,7 @@ struct worker {
     bool cured;       /* told worker 0 that its replicas are rebuilt */
     bool maintaining; /* wal_maintain is with the helper */
     bool salvage_due; /* see salvager.h */
+    bool reconciling, reconciled; /* see reconcile.h */
     uint32_t chore_count;
 };
 

@@ -210,21 +210,6 @@ static void settle(struct shard *s)
 /* ---- delivery ---------------------------------------------------------------
  */
 
-/* Whether the entry made this record: it put the record's id, too. */
-static bool entry_creates(const struct entry *e, uint64_t record)
-{
-    struct effects_head head;
-    struct effects_iter iter;
-    struct effect effect;
-    CHECK(effects_open(entry_payload(e), &head, &iter) == ERR_OK);
-    while (effects_next(&iter, &effect))
-        if (effect.kind == EFFECT_PUT &&
-            effect.key.data[0] == RECORD_TABLE_ID && effect.value.len == 8 &&
-            get_u64_be(effect.value.data) == record)
-            return true;
-    return false;
-}
-
 static struct effect effect_at(const struct entry *e, uint16_t position)
 {
     struct effects_head head;
@@ -308,8 +293,9 @@ static int make_delivery(struct shard *s, const struct salvage_part *part,
     struct buf text;
     buf_init(&text, OP_BODY_MAX);
     if (effect.kind == EFFECT_PUT) {
-        c.kind =
-            entry_creates(e, c.record) ? CONFLICT_CREATE : CONFLICT_REPLACE;
+        /* A record is numbered by the entry that makes it. */
+        c.kind = rid_counter_lsn(c.record) == e->lsn ? CONFLICT_CREATE
+                                                     : CONFLICT_REPLACE;
         err = open_content(s, e, &effect, &text);
         c.content = bytes_of(buf_bytes(&text), buf_len(&text));
     }
@@ -398,4 +384,52 @@ void shard_salvage_done(struct shard *s, usec_t now, struct salvage_delivery *d,
 void shard_salvage_drop(struct salvage_delivery *d)
 {
     buf_wipe(&d->body);
+}
+
+/* ---- after a rebuild --------------------------------------------------------
+ */
+
+struct salvage_filter {
+    struct terms terms;
+    uint64_t last; /* LSN */
+    uint64_t term; /* in force */
+};
+
+struct salvage_filter *salvage_filter_new(const struct shard *s)
+{
+    struct salvage_filter *f = mem_zalloc(sizeof(*f));
+    terms_copy(&f->terms, &s->terms);
+    f->last = raft_last_lsn(s->raft);
+    f->term = raft_term(s->raft);
+    return f;
+}
+
+void salvage_filter_free(struct salvage_filter *f)
+{
+    if (f == NULL)
+        return;
+    terms_free(&f->terms);
+    mem_free(f);
+}
+
+bool salvage_filter_lost(const struct salvage_filter *f, uint64_t term,
+                         uint64_t lsn)
+{
+    uint64_t here;
+    if (RAFT_TERM_EPOCH(term) >= RAFT_TERM_EPOCH(f->term))
+        return false;
+    if (lsn <= f->last && terms_at(&f->terms, lsn, &here) != ERR_OK)
+        return false;
+    return terms_overwritten(&f->terms, f->last, term, lsn);
+}
+
+int shard_salvage_add(struct shard *s, struct entry *e, bool acknowledged)
+{
+    CHECK_OBJ(s, SHARD_MAGIC);
+    struct effects_head head;
+    struct effects_iter iter;
+    int err = effects_open(entry_payload(e), &head, &iter);
+    if (err == ERR_OK && s->env->log_salvage != NULL && s->id != SHARD_META)
+        take_entry(s, e, acknowledged);
+    return err == ERR_OK ? ERR_OK : ERR_MALFORMED;
 }

@@ -83,4 +83,23 @@ uint32_t shard_salvage_pending(const struct shard *s);
  * (struct wal_keep). */
 uint32_t shard_salvage_keep(const struct shard *s);
 
+/* -- after a rebuild ----------------------------------------------------------
+ *
+ * A replica that was rebuilt from the others (docs/rebuild.md) has put away
+ * what it held. Once it has their log, it can tell what of that they do not
+ * have. */
+
+/* What a shard knows at this moment, for a walk through old data on another
+ * thread. The caller frees it. */
+struct salvage_filter;
+struct salvage_filter *salvage_filter_new(const struct shard *s);
+void salvage_filter_free(struct salvage_filter *f);
+/* Whether an entry that this replica once held was overwritten. False also
+ * where the log is too old to tell. */
+bool salvage_filter_lost(const struct salvage_filter *f, uint64_t term,
+                         uint64_t lsn);
+/* Salvages an entry that was found so (borrowed). ERR_MALFORMED: the payload is
+ * not that of a DATA entry. */
+int shard_salvage_add(struct shard *s, struct entry *e, bool acknowledged);
+
 #endif

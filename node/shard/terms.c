@@ -31,6 +31,14 @@ void terms_free(struct terms *t)
     *t = (struct terms){0};
 }
 
+void terms_copy(struct terms *to, const struct terms *from)
+{
+    CHECK(to->runs == NULL);
+    *to = (struct terms){.count = from->count, .cap = from->count};
+    if (from->count > 0)
+        to->runs = mem_dup(from->runs, from->count * sizeof(*from->runs));
+}
+
 void terms_add(struct terms *t, uint64_t lsn, uint64_t term)
 {
     const struct term_run *last = t->count > 0 ? &t->runs[t->count - 1] : NULL;

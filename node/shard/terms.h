@@ -31,6 +31,8 @@ struct terms {
 /* Knows one LSN. Also forgets what there was. */
 void terms_begin(struct terms *t, uint64_t lsn, uint64_t term);
 void terms_free(struct terms *t);
+/* `to` is empty (zeros) before. */
+void terms_copy(struct terms *to, const struct terms *from);
 /* The next entry; LSNs rise, terms do not fall. */
 void terms_add(struct terms *t, uint64_t lsn, uint64_t term);
 /* The log was cut: forgets entries with lsn >= from. */

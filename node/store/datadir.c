@@ -268,17 +268,39 @@ static bool exists(const char *path)
     return lstat(path, &st) == 0;
 }
 
+static int discarded_name(const struct datadir *d, unsigned n,
+                          char out[DATADIR_PATH_MAX])
+{
+    char name[64];
+    snprintf(name, sizeof(name), "discarded-%u", n);
+    return join(d, name, out);
+}
+
 /* The first name discarded-<n> that is free. */
 static int discarded_path(struct datadir *d, char out[DATADIR_PATH_MAX])
 {
-    char name[64];
     for (unsigned n = 1; n <= DISCARDED_MAX; n++) {
-        snprintf(name, sizeof(name), "discarded-%u", n);
-        int code = join(d, name, out);
+        int code = discarded_name(d, n, out);
         if (code != ERR_OK || !exists(out))
             return code;
     }
     return ERR_LIMIT;
+}
+
+int datadir_discarded(const struct datadir *d, char path_out[DATADIR_PATH_MAX])
+{
+    char path[DATADIR_PATH_MAX];
+    bool found = false;
+    for (unsigned n = 1; n <= DISCARDED_MAX; n++) {
+        int code = discarded_name(d, n, path);
+        if (code != ERR_OK)
+            return code;
+        if (!exists(path))
+            break;
+        memcpy(path_out, path, sizeof(path));
+        found = true;
+    }
+    return found ? ERR_OK : ERR_NOT_FOUND;
 }
 
 static int put_away(struct datadir *d, const char *family, const char *away)

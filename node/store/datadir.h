@@ -71,6 +71,9 @@ bool datadir_rebuilding(const struct datadir *d);
  * as nothing else is called meanwhile. */
 int datadir_rebuilt(struct datadir *d);
 
+/* What was put away last: writes the path of `discarded-<n>`. ERR_NOT_FOUND. */
+int datadir_discarded(const struct datadir *d, char path_out[DATADIR_PATH_MAX]);
+
 /* Whether there is a log or a store to be thrown away. */
 bool datadir_has_data(const struct datadir *d);
 /* Remembers that a start was refused because of damage, or (NULL) forgets it.
