@@ -126,7 +126,9 @@ struct site_call {
     struct buf body;
     usec_t deadline_us; /* local */
     usec_t retry_us;    /* local; 0: an attempt is under way */
-    usec_t attempt_us;  /* local: when the attempt under way is given up */
+    usec_t attempt_us;  /* local: from then on a broken link ends the attempt */
+    usec_t lost_us;     /* local: and then it ends anyhow */
+    raft_id asked;      /* who was, by the attempt under way */
     uint32_t attempt;   /* an answer to an earlier one is none to this */
     bool to_leader;     /* a read that this node could not serve */
     bool may_be_done;   /* a write whose answer was lost */

@@ -7,6 +7,7 @@
 
 #define NEAR_US 300
 #define ECHO_US (300 * USEC_PER_MS)
+#define AGAIN_US (200 * USEC_PER_MS)
 
 static void msg_destroy(struct sim_blob *base)
 {
@@ -74,8 +75,10 @@ void site_send(struct site_node *n, raft_id to, struct site_msg *m)
 {
     struct site *s = n->site;
     CHECK(to != 0 && to != n->id && to <= s->n_nodes);
+    bool lost = !s->healed && site_chance(s, s->swarm.loss_permille);
+    bool again = m->kind == SITE_MSG_CALL || m->kind == SITE_MSG_ANSWER;
     if (s->cut[n->id][to] || is_stuck(s, n, &s->nodes[to], m) ||
-        (!s->healed && site_chance(s, s->swarm.loss_permille))) {
+        (lost && !again)) {
         sim_blob_release(&m->base);
         return;
     }
@@ -84,7 +87,8 @@ void site_send(struct site_node *n, raft_id to, struct site_msg *m)
         m->base.refs++;
         carry(s, n, to, m, (usec_t)prng_below(&s->prng, ECHO_US));
     }
-    carry(s, n, to, m, 0);
+    /* What must not be lost is sent again, and late. */
+    carry(s, n, to, m, lost ? AGAIN_US : 0);
 }
 
 static void tell_link(struct site *s, raft_id at, raft_id peer, bool up)
