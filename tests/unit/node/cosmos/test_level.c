@@ -532,6 +532,23 @@ static void an_isolated_node_shows_what_it_knows(void **state)
     assert_int_equal(w->ops[OP_BARRIER], barriers);
 }
 
+/* Before any contact the level may be one that was replaced since. */
+static void an_unproven_node_reads_strongly(void **state)
+{
+    struct world *w = *state;
+    uint16_t shard = world_document(w);
+    struct cosmos_account a = account(CONSISTENCY_SESSION);
+    a.unproven = true;
+    set_account(w, &a);
+    expect_status(
+        SEND(w, "GET", DOCS "/1", "", PK_A, token_line(shard, "1#1#1=1")), 200);
+    assert_int_equal(w->level[shard], CONSISTENCY_STRONG);
+    expect_status(SEND(w, "GET", DOCS, "", PK_A, LEVEL "Eventual"), 200);
+    assert_int_equal(w->level[shard], CONSISTENCY_STRONG);
+    expect_session(w, shard, 0, 0);
+    expect_status(SEND(w, "GET", DOCS "/1", "", PK_A, LEVEL "Strong"), 400);
+}
+
 static void unavailable_shards_are_explained(void **state)
 {
     struct world *w = *state;
@@ -579,6 +596,7 @@ int main(void)
         TEST(an_isolated_node_says_why_and_reads_on),
         TEST(a_write_region_that_was_cut_off_sends_writes_elsewhere),
         TEST(an_isolated_node_shows_what_it_knows),
+        TEST(an_unproven_node_reads_strongly),
         TEST(unavailable_shards_are_explained),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
