@@ -94,7 +94,7 @@ struct failover_timing {
     usec_t flap_us;     /* 10 min: UP for that long is no flapping any more */
     usec_t stall_us;    /* 1.5 s: a write on disk that takes longer */
     usec_t ill_us;      /* 300 ms: sick for that long is ILL */
-    usec_t start_us;    /* 5 s: watch at least that long before judging */
+    usec_t start_us;    /* 3 s: watch at least that long before judging */
     usec_t escalate_us; /* 3 s: a planned switch away from a sick region */
     usec_t dwell_us;    /* 5 s: between two decisions that are not urgent */
     usec_t failback_us; /* 10 s: well and caught up for that long */

@@ -187,6 +187,33 @@ static void each_failure_doubles_the_wait_until_it_is_long_ago(void **state)
     failover_health_free(w.h);
 }
 
+static void knows_for_how_long_it_is_cut_off(void **state)
+{
+    struct failover_health *h =
+        failover_health_new(2, &failover_timing_default, 0);
+    (void)state;
+    failover_health_topology(h, &three, 0);
+    failover_health_tick(h, 5 * SEC);
+    assert_int_equal(failover_health_cut_off_us(h), 0); /* was never part */
+    failover_health_free(h);
+
+    struct world w = world();
+    assert_int_equal(failover_health_cut_off_us(w.h), 0);
+    usec_t reach_us = failover_timing_default.reach_us;
+    failover_health_tick(w.h, w.now + reach_us);
+    assert_int_equal(failover_health_cut_off_us(w.h), 0);
+    failover_health_tick(w.h, w.now + reach_us + SEC);
+    assert_int_equal(failover_health_cut_off_us(w.h), SEC);
+    /* A pause is not counted: nobody could be reached meanwhile. */
+    failover_health_paused(w.h, w.now + reach_us + 9 * SEC);
+    failover_health_tick(w.h, w.now + reach_us + 9 * SEC);
+    assert_int_equal(failover_health_cut_off_us(w.h), SEC);
+    w.now += reach_us + 9 * SEC;
+    tick(&w);
+    assert_int_equal(failover_health_cut_off_us(w.h), 0);
+    failover_health_free(w.h);
+}
+
 static void reports_come_once_and_in_order(void **state)
 {
     struct world w = world();
@@ -304,6 +331,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hysteresis_is_as_the_dumb_twin_has_it),
         cmocka_unit_test(each_failure_doubles_the_wait_until_it_is_long_ago),
+        cmocka_unit_test(knows_for_how_long_it_is_cut_off),
         cmocka_unit_test(reports_come_once_and_in_order),
         cmocka_unit_test(a_topology_must_make_sense),
         cmocka_unit_test(what_is_known_outlives_a_new_topology),
