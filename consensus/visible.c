@@ -48,10 +48,13 @@ static void add_pair(struct raft *r, uint64_t lsn, usec_t us)
     r->fresh[r->n_fresh++] = (struct fresh_pair){lsn, us};
 }
 
+/* What is visible is not enough: a forced recovery may have given up the
+ * history that it was committed in (raft_overruled). */
 static void settle_pairs(struct raft *r)
 {
     for (size_t i = 0; i < r->n_fresh;) {
-        if (r->fresh[i].lsn > r->visible_lsn) {
+        if (r->fresh[i].lsn > r->visible_lsn ||
+            r->fresh[i].lsn > r->verified_lsn) {
             i++;
             continue;
         }
@@ -64,7 +67,8 @@ static void settle_pairs(struct raft *r)
 void raft_visible_hear(struct raft *r, const struct raft_append *a)
 {
     uint64_t vouched = a->prev_lsn + a->n;
-    if (vouched > r->verified_lsn)
+    /* Below the base nothing was compared. */
+    if (vouched >= r->trail.base_lsn && vouched > r->verified_lsn)
         r->verified_lsn = vouched;
     if (a->ack_lsn > r->announced_lsn)
         r->announced_lsn = a->ack_lsn;
