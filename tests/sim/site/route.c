@@ -128,8 +128,9 @@ static void forward(struct site_node *n, struct site_call *c, raft_id to)
     CHECK(buf_append(&m->body, c->op.body.data, c->op.body.len) == ERR_OK);
     m->op.body = bytes_of(buf_bytes(&m->body), buf_len(&m->body));
     m->patience_us = c->deadline_us - site_local_us(n);
-    usec_t lost_us = site_local_us(n) + ATTEMPT_US;
-    c->attempt_us = lost_us < c->deadline_us ? lost_us : c->deadline_us;
+    c->asked = to;
+    c->attempt_us = site_local_us(n) + SILENCE_US;
+    c->lost_us = site_local_us(n) + ATTEMPT_US;
     site_send(n, to, m);
 }
 
@@ -224,6 +225,14 @@ static bool is_broken(const struct site_node *n, const struct site_call *c)
            !site_node_up(&s->nodes[c->asked]);
 }
 
+/* Whether the attempt under way will get no answer, or none in time. */
+static bool is_lost(const struct site_node *n, const struct site_call *c,
+                    usec_t now)
+{
+    return now >= c->lost_us || now >= c->deadline_us ||
+           (now >= c->attempt_us && is_broken(n, c));
+}
+
 void site_calls_chore(struct site_node *n)
 {
     usec_t now = site_local_us(n);
@@ -231,13 +240,13 @@ void site_calls_chore(struct site_node *n)
         struct site_call *c = &n->calls[i];
         if (!c->used || c->attempt_us == USEC_NEVER)
             continue;
-        if (c->retry_us == 0 && now >= c->attempt_us)
+        if (c->retry_us == 0 && is_lost(n, c, now)) {
             c->may_be_done |= c->op.kind == OP_WRITE; /* nobody knows */
+            c->retry_us = now;
+        }
         if (now >= c->deadline_us)
             give_up(n, c);
-        else if (c->retry_us != 0 ? now >= c->retry_us
-                                  : now >= c->attempt_us &&
-                                        (is_broken(n, c) || now >= c->lost_us))
+        else if (c->retry_us != 0 && now >= c->retry_us)
             site_call_run(n, c);
     }
 }
