@@ -51,6 +51,7 @@ struct incoming {
     enum incoming_state state;
     struct ingest *ingest; /* helper's while storing */
     struct buf stream;     /* received, not yet a whole chunk */
+    struct buf history;    /* once all is received: SHARD_INFO_DEDUPE */
     uint64_t seq;          /* of the frame being stored, or stored last */
     bool done;             /* that frame is the last one */
     int err;
@@ -327,6 +328,7 @@ static void incoming_free(struct incoming *in)
     list_remove(&in->node);
     ingest_abort(TAKE(in->ingest));
     buf_free(&in->stream);
+    buf_free(&in->history);
     mem_free(in);
 }
 
@@ -357,10 +359,12 @@ static int incoming_store(struct incoming *in)
         if (err == ERR_OK)
             buf_consume(&in->stream, 4 + (size_t)len);
     }
-    if (err == ERR_OK && in->done)
+    if (err == ERR_OK && in->done) {
+        (void)ingest_info(in->ingest, SHARD_INFO_DEDUPE, &in->history);
         err = buf_len(&in->stream) > 0
                   ? ERR_MALFORMED
                   : ingest_finish(TAKE(in->ingest), in->lsn, in->term);
+    }
     return err;
 }
 
@@ -394,6 +398,15 @@ static void incoming_install(struct incoming *in, usec_t now)
     in->state = INCOMING_COMPLETE;
     if (r->flusher.running || still_sending(&r->worker->transfers, r))
         return; /* the tick asks again */
+    if (shard_contradicted(r->shard, bytes_of(buf_bytes(&in->history),
+                                              buf_len(&in->history)))) {
+        log_error("the others do not have what is committed here, since a "
+                  "recovery gave it up: stop this node and start it with "
+                  "--rebuild",
+                  LOG_UINT("shard", r->id));
+        incoming_end(in, ERR_PRECONDITION);
+        return;
+    }
     int err = shard_installed(r->shard, now, in->from, in->lsn, in->term,
                               &in->config);
     if (err == ERR_AGAIN)
@@ -466,7 +479,9 @@ static struct incoming *incoming_begin(struct transfers *t, links_peer from,
     else if (old != NULL)
         return NULL;
     struct raft_config config;
-    if (raft_config_decode(chunk->config, &config) != ERR_OK)
+    const struct replica *r = worker_replica(t->worker, (uint32_t)chunk->shard);
+    if (shard_overruled(r->shard) ||
+        raft_config_decode(chunk->config, &config) != ERR_OK)
         return NULL;
     struct incoming *in = mem_zalloc(sizeof(*in));
     in->replica = worker_replica(t->worker, (uint32_t)chunk->shard);
@@ -478,6 +493,7 @@ static struct incoming *incoming_begin(struct transfers *t, links_peer from,
     in->job.run = incoming_run;
     in->job.message.deliver = incoming_stored;
     buf_init(&in->stream, TRANSFER_STREAM_MAX);
+    buf_init(&in->history, FLUSH_INFO_BYTES_MAX);
     list_push_back(&t->incoming, &in->node);
     return in;
 }

@@ -32,21 +32,31 @@ int shard_history_encode(const struct shard *s, uint64_t upto, struct buf *out)
     return err == ERR_OK ? terms_encode(&s->terms, upto, out) : err;
 }
 
-static int history_read(struct shard *s, struct bytes in)
+/* Takes a history apart; one without terms has none. */
+static int history_split(struct bytes in, struct bytes *operations_out,
+                         struct bytes *terms_out)
 {
     struct cursor c = cursor_of(in.data, in.len);
-    if (in.len == 0)
+    *operations_out = in;
+    *terms_out = bytes_of(NULL, 0);
+    if (in.len == 0 || cursor_u8(&c) == HISTORY_VERSION_DEDUPE)
         return ERR_OK;
-    uint8_t version = cursor_u8(&c);
-    if (version == HISTORY_VERSION_DEDUPE)
-        return dedupe_decode(&s->dedupe, in);
-    struct bytes operations = cursor_blob(&c, FLUSH_INFO_BYTES_MAX);
-    if (version != HISTORY_VERSION || !cursor_ok(&c))
+    *operations_out = cursor_blob(&c, FLUSH_INFO_BYTES_MAX);
+    if (in.data[0] != HISTORY_VERSION || !cursor_ok(&c))
         return ERR_MALFORMED;
-    int err = dedupe_decode(&s->dedupe, operations);
-    size_t used = 1 + 4 + operations.len;
-    if (err == ERR_OK)
-        err = terms_decode(&s->terms, bytes_of(in.data + used, in.len - used));
+    size_t used = 1 + 4 + operations_out->len;
+    *terms_out = bytes_of(in.data + used, in.len - used);
+    return ERR_OK;
+}
+
+static int history_read(struct shard *s, struct bytes in)
+{
+    struct bytes operations, terms;
+    int err = history_split(in, &operations, &terms);
+    if (err == ERR_OK && operations.len > 0)
+        err = dedupe_decode(&s->dedupe, operations);
+    if (err == ERR_OK && terms.len > 0)
+        err = terms_decode(&s->terms, terms);
     return err;
 }
 
@@ -189,6 +199,20 @@ void shard_snapshot_sent(struct shard *s, usec_t now, raft_id to, bool ok)
                                .now_us = now,
                                .snapshot_sent = {.id = to, .ok = ok}};
     shard_step(s, &event, NULL);
+}
+
+bool shard_contradicted(struct shard *s, struct bytes dedupe)
+{
+    struct bytes operations, blob;
+    struct terms terms = {0};
+    uint64_t here, there;
+    if (history_split(dedupe, &operations, &blob) == ERR_OK &&
+        terms_decode(&terms, blob) == ERR_OK &&
+        terms_at(&terms, s->commit_seen, &there) == ERR_OK &&
+        terms_at(&s->terms, s->commit_seen, &here) == ERR_OK && here != there)
+        s->contradicted = true;
+    terms_free(&terms);
+    return s->contradicted;
 }
 
 int shard_installed(struct shard *s, usec_t now, raft_id from, uint64_t lsn,

@@ -184,6 +184,11 @@ void shard_free(struct shard *s)
 /* ---- looking
  * ----------------------------------------------------------------- */
 
+bool shard_overruled(const struct shard *s)
+{
+    return s->contradicted || raft_overruled(s->raft);
+}
+
 bool shard_installing(const struct shard *s)
 {
     return s->installing;
@@ -271,7 +276,7 @@ void shard_status(const struct shard *s, usec_t now,
         .rule = rule_of(newest),
         .rule_committed = rule_of(committed),
         .changing = newest->joint || !raft_config_equal(newest, committed),
-        .overruled = raft_overruled(s->raft),
+        .overruled = shard_overruled(s),
         .transfer_to = raft_transferring(s->raft),
         .handover_us = s->handover_us,
         .throttled = s->throttled,

@@ -319,6 +319,12 @@ void shard_snapshot_sent(struct shard *s, usec_t now, raft_id to, bool ok);
 int shard_installed(struct shard *s, usec_t now, raft_id from, uint64_t lsn,
                     uint64_t term, const struct raft_config *config);
 void shard_adopted(struct shard *s, usec_t now, struct bytes dedupe);
+/* To be asked before shard_installed, with the SHARD_INFO_DEDUPE of the
+ * snapshot: whether it is of a log that lacks what is committed here, which only
+ * a forced recovery elsewhere can have given up. Then it must not be installed;
+ * the shard says so from now on (shard_overruled) and is to be rebuilt. */
+bool shard_contradicted(struct shard *s, struct bytes dedupe);
+bool shard_overruled(const struct shard *s);
 bool shard_installing(const struct shard *s);
 
 /* -- looking ------------------------------------------------------------------

@@ -98,6 +98,7 @@ struct shard {
     bool has_key;
     bool no_space;
     bool installing;
+    bool contradicted; /* see shard_contradicted */
     bool hold;     /* see shard_hold */
     bool stepping; /* inside raft_step and what follows from it */
     bool closing;

@@ -127,6 +127,9 @@ int ingest_begin(const char *path, struct ingest **ingest_out);
  * chunks in order. ERR_MALFORMED, ERR_LIMIT, ERR_NO_SPACE, ERR_IO; then only
  * ingest_abort may follow. Helper. */
 int ingest_chunk(struct ingest *g, struct bytes chunk);
+/* Appends a named blob of what has been received so far. ERR_NOT_FOUND,
+ * ERR_LIMIT, ERR_IO. Helper. */
+int ingest_info(struct ingest *g, const char *name, struct buf *out);
 /* Completes and syncs it. ERR_MALFORMED when what was received is not the
  * state of (lsn, term). Frees `g` in every case. Helper. */
 int ingest_finish(struct ingest *g, uint64_t lsn, uint64_t term);

@@ -322,6 +322,21 @@ static int complete(struct ingest *g, struct engine_state state)
     return code;
 }
 
+int ingest_info(struct ingest *g, const char *name, struct buf *out)
+{
+    CHECK_OBJ(g, INGEST_MAGIC);
+    MDB_txn *txn;
+    int code = lmdb_err(mdb_txn_begin(g->db.env, NULL, MDB_RDONLY, &txn));
+    if (code != ERR_OK)
+        return code;
+    MDB_val key = lmdb_val(bytes_str(name)), value;
+    code = lmdb_err(mdb_get(txn, g->db.info, &key, &value));
+    if (code == ERR_OK)
+        code = buf_append(out, value.mv_data, value.mv_size);
+    mdb_txn_abort(txn);
+    return code;
+}
+
 int ingest_finish(struct ingest *g, uint64_t lsn, uint64_t term)
 {
     CHECK_OBJ(g, INGEST_MAGIC);

@@ -4,7 +4,9 @@
 
 #include "node/base/err.h"
 #include "node/shard/conflict.h"
+#include "node/shard/record.h"
 #include "node/shard/salvage.h"
+#include "node/store/effects.h"
 
 /* Regions 1 (two nodes; acknowledges), 2 and 3. */
 static const raft_region regions[5] = {1, 1, 2, 2, 3};
@@ -496,6 +498,93 @@ static void a_deleted_conflict_stays_deleted(void **state)
     loss_end(&l);
 }
 
+/* -- forced recoveries ------------------------------------------------------
+ */
+
+static struct bytes history_of(struct cluster *c, raft_id id)
+{
+    struct bytes blob = bytes_of(NULL, 0);
+    assert_int_equal(
+        kv_mem_info(cluster_store(c, id), SHARD_INFO_DEDUPE, &blob), ERR_OK);
+    return blob;
+}
+
+/* Two clusters stand for one whose survivors went on without the others. */
+static void a_snapshot_that_lacks_what_is_committed_is_refused(void **state)
+{
+    (void)state;
+    struct loss lost = loss_begin(), survivors = loss_of_three();
+    cluster_flush(lost.c, 1, true);
+    cluster_flush(survivors.c, survivors.leader, true);
+    struct shard *s = cluster_shard(lost.c, 1);
+    assert_false(shard_contradicted(s, bytes_of(NULL, 0)));
+    assert_false(shard_contradicted(s, bytes_str("nonsense")));
+    assert_false(shard_contradicted(s, history_of(lost.c, 1)));
+    /* As long as what is committed here is the same there, all is well. */
+    assert_false(
+        shard_contradicted(s, history_of(survivors.c, survivors.leader)));
+    assert_false(shard_overruled(s));
+    for (unsigned i = 0; i < 10; i++)
+        put(lost.c, lost.old_leader, 1, i, "{\"id\":\"lost\"");
+    cluster_turns(lost.c, 300);
+    assert_true(
+        shard_contradicted(s, history_of(survivors.c, survivors.leader)));
+    assert_true(shard_overruled(s));
+    loss_end(&lost);
+    loss_end(&survivors);
+}
+
+/* What a rebuilt replica finds in its old data. */
+static void old_data_becomes_conflicts_where_it_was_overwritten(void **state)
+{
+    (void)state;
+    struct loss l = loss_of_three();
+    struct shard *s = cluster_shard(l.c, l.old_leader);
+    const struct raft *r = shard_raft(s);
+    uint64_t last = raft_last_lsn(r), kept_term;
+    assert_int_equal(raft_term_at(r, l.first_lost - 1, &kept_term), ERR_OK);
+    struct salvage_filter *f = salvage_filter_new(cluster_shard(l.c, l.leader));
+    for (uint64_t lsn = 1; lsn < l.first_lost; lsn++) {
+        uint64_t term;
+        assert_int_equal(raft_term_at(r, lsn, &term), ERR_OK);
+        assert_false(salvage_filter_lost(f, term, lsn));
+    }
+    for (uint64_t lsn = l.first_lost; lsn <= last; lsn++)
+        assert_true(salvage_filter_lost(f, l.lost_term, lsn));
+    /* Not of an older epoch: perhaps on its way. */
+    assert_false(salvage_filter_lost(f, RAFT_TERM(1, 99), 1000));
+    salvage_filter_free(f);
+    come_back(&l);
+    expect_delivered(&l, 1);
+    expect_delivered(&l, 2);
+    /* Node 5 finds one of them in its cellar. */
+    struct entry *e;
+    struct effects_builder b;
+    static const struct effects_head nobody;
+    struct op_address at = cluster_at(1, 3);
+    struct record_key key;
+    static const uint8_t sealed[100];
+    record_text_key(&at, 7, &key);
+    assert_int_equal(effects_begin(&b, &nobody), ERR_OK);
+    assert_int_equal(effects_put(&b, record_key_bytes(&key),
+                                 bytes_of(sealed, sizeof(sealed))),
+                     ERR_OK);
+    assert_int_equal(
+        effects_finish(&b, l.first_lost + 2, l.lost_term, RAFT_ENTRY_DATA, &e),
+        ERR_OK);
+    s = cluster_shard(l.c, 5);
+    assert_int_equal(shard_salvage_add(s, e, false), ERR_OK);
+    entry_unref(e);
+    assert_int_equal(pending(&l, 5), 1);
+    expect_delivered(&l, 5);
+    expect_three_conflicts(&l);
+    assert_int_equal(entry_copy(1, 1, RAFT_ENTRY_DATA, bytes_str("?"), &e),
+                     ERR_OK);
+    assert_int_equal(shard_salvage_add(s, e, false), ERR_MALFORMED);
+    entry_unref(e);
+    loss_end(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -512,6 +601,8 @@ int main(void)
         cmocka_unit_test(any_answer_but_a_final_one_means_again),
         cmocka_unit_test(a_conflict_that_is_overwritten_is_delivered_again),
         cmocka_unit_test(a_deleted_conflict_stays_deleted),
+        cmocka_unit_test(a_snapshot_that_lacks_what_is_committed_is_refused),
+        cmocka_unit_test(old_data_becomes_conflicts_where_it_was_overwritten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

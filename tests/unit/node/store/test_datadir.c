@@ -139,6 +139,8 @@ static void discarding_puts_the_data_away(void **state)
     }
     assert_int_equal(mode_of("discarded-1/wal/0"), 0700);
     assert_int_equal(mode_of("discarded-2/shards/1"), 0700);
+    assert_int_equal(datadir_discarded(d, path), ERR_OK);
+    assert_string_equal(path + strlen(path) - 12, "/discarded-2");
     snprintf(path, sizeof(path), "%s/wal", data);
     assert_int_not_equal(access(path, F_OK), 0);
     /* Cut short after the log was put away: the next start finishes it. */
