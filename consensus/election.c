@@ -81,6 +81,7 @@ int raft_heard_leader(struct raft *r, raft_id from)
     r->promise_until_us = r->now_us + r->opt.election_min_us;
     r->yielded = false;
     r->hurry_until_us = 0;
+    r->hold_since_us = 0;
     raft_reset_election_timer(r);
     return ERR_OK;
 }
@@ -288,9 +289,21 @@ static bool ranks_before(const struct raft *r, raft_id peer)
     return a < b || (a == b && peer < r->opt.self);
 }
 
+/* Whoever was let go first again and again, and came to nothing, is waited for
+ * no longer: it may not even hear our answers. */
+static bool has_waited_enough(struct raft *r)
+{
+    usec_t waited = r->now_us - r->hold_since_us;
+    if (r->hold_since_us == 0 || waited > r->opt.election_max_us)
+        r->hold_since_us = r->now_us;
+    else if (waited >= 2 * r->opt.vote_grace_us)
+        return true;
+    return false;
+}
+
 void raft_hold_back(struct raft *r, raft_id peer, bool longer)
 {
-    if (r->opt.vote_grace_us == 0)
+    if (r->opt.vote_grace_us == 0 || has_waited_enough(r))
         return;
     if (r->role == RAFT_PRE_CANDIDATE) {
         if (!longer && !ranks_before(r, peer))

@@ -119,6 +119,7 @@ struct raft {
     bool eager;            /* CAMPAIGN was asked for: retry fast at term 0 */
     usec_t hurry_until_us; /* and for a while in any term */
     usec_t hold_until_us;  /* another was promised a vote: let it try */
+    usec_t hold_since_us;  /* others are let first since then; 0: not */
 
     struct amnesia amnesia;
 
