@@ -179,8 +179,12 @@ static struct arguments parse(int argc, char **argv)
 
 struct total {
     unsigned long long bad, events, acked, reads, elections, conflicts;
+    unsigned long long failovers, late;
     long long failover_us; /* the longest */
 };
+
+/* Of a hundred failovers, one may take longer. */
+#define FAILOVER_P99_US (5 * USEC_PER_SEC)
 
 static void add(struct total *t, const struct total *more)
 {
@@ -190,6 +194,8 @@ static void add(struct total *t, const struct total *more)
     t->reads += more->reads;
     t->elections += more->elections;
     t->conflicts += more->conflicts;
+    t->failovers += more->failovers;
+    t->late += more->late;
     if (more->failover_us > t->failover_us)
         t->failover_us = more->failover_us;
 }
@@ -216,7 +222,12 @@ static void run_one(const struct arguments *a, const struct shape *shape,
                                .reads = r.reads,
                                .elections = r.elections,
                                .conflicts = r.conflicts,
+                               .failovers = r.failed_over,
+                               .late = r.failover_us > FAILOVER_P99_US,
                                .failover_us = r.failover_us});
+    if (r.failover_us > FAILOVER_P99_US)
+        printf("# seed %llu of %s: writes were possible again after %.2f s\n",
+               seed, shape->name, (double)r.failover_us / 1e6);
     if (!r.ok)
         printf("# seed %llu of %s: %s\n# rerun: make sim SEED=%llu SHAPE=%s "
                "REPLICA=%s V=1\n",
@@ -296,14 +307,16 @@ static unsigned long long run_shape(const struct arguments *a,
         a->jobs == 1 ? run_part(a, shape, n, 0) : run_parts(a, shape, n);
     if (a->canary)
         return t.bad;
+    t.bad += t.late > (t.failovers + 99) / 100;
     double took = seconds() - start;
     printf("%s %u - %s %s: seeds %llu to %llu (%llu events, %llu acks, %llu "
            "reads, %llu elections",
            t.bad == 0 ? "ok" : "not ok", nr, a->replica, shape->name, a->from,
            a->from + n - 1, t.events, t.acked, t.reads, t.elections);
     if (is_site(a))
-        printf(", %llu conflicts, longest failover %.2f s", t.conflicts,
-               (double)t.failover_us / 1e6);
+        printf(", %llu conflicts, %llu failovers, %llu of them in more than "
+               "5 s, longest %.2f s",
+               t.conflicts, t.failovers, t.late, (double)t.failover_us / 1e6);
     printf(", %.0f seeds/s)\n", took > 0 ? (double)n / took : 0.0);
     fflush(stdout);
     return t.bad;

@@ -32,7 +32,8 @@ struct sim_result {
     uint64_t reads;
     uint64_t elections;
     uint64_t conflicts; /* sites: entries of the conflict feed */
-    usec_t failover_us; /* sites: the longest, or 0 */
+    usec_t failover_us; /* sites: how long no write was possible after a loss */
+    bool failed_over;   /* and whether there was one */
 };
 
 void sim_run(const struct sim_replica_ops *ops, const struct sim_shape *shape,
