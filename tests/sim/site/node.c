@@ -658,7 +658,7 @@ void site_node_event(struct site_node *n, const struct sim_event *ev)
     switch ((enum site_event)ev->type) {
     case SITE_DELIVER:
         /* A cut also loses what is on its way. */
-        if (!n->site->cut[ev->from][n->id])
+        if (!site_is_cut(n->site, ev->from, n->id))
             receive(n, ev->from, (struct site_msg *)ev->blob);
         sim_blob_release(ev->blob);
         break;

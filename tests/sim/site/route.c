@@ -221,7 +221,7 @@ void site_call_answered(struct site_node *n, const struct site_msg *m)
 static bool is_broken(const struct site_node *n, const struct site_call *c)
 {
     const struct site *s = n->site;
-    return s->cut[n->id][c->asked] || s->cut[c->asked][n->id] ||
+    return site_is_cut(s, n->id, c->asked) || site_is_cut(s, c->asked, n->id) ||
            !site_node_up(&s->nodes[c->asked]);
 }
 

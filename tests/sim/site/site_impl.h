@@ -271,7 +271,8 @@ struct site {
     struct raft_options raft;
     struct failover_topology topology;
     struct failover_timing timing;
-    bool cut[SITE_NODES_MAX + 1][SITE_NODES_MAX + 1]; /* [from][to] */
+    bool cut[SITE_NODES_MAX + 1][SITE_NODES_MAX + 1];      /* [from][to] */
+    usec_t cut_us[SITE_NODES_MAX + 1][SITE_NODES_MAX + 1]; /* since when */
     usec_t link_free_us[SITE_NODES_MAX + 1][SITE_NODES_MAX + 1];
     usec_t wan_us[SITE_REGIONS_MAX + 1][SITE_REGIONS_MAX + 1];
     usec_t slow_us[SITE_REGIONS_MAX + 1];
@@ -336,6 +337,8 @@ void site_calls_drop(struct site_node *n);
 struct site_msg *site_msg_new(enum site_msg_kind kind);
 void site_send(struct site_node *n, raft_id to, struct site_msg *m);
 void site_cut(struct site *s, raft_id from, raft_id to, bool cut);
+/* Whether nothing gets from one to the other. */
+bool site_is_cut(const struct site *s, raft_id from, raft_id to);
 void site_cut_region(struct site *s, raft_region region, bool out, bool in,
                      bool cut);
 void site_heal_wire(struct site *s);

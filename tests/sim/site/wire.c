@@ -1,12 +1,15 @@
 /* A network between regions: near within a region, far between two, slower
  * still where a region is slow; loss, repetition, reordering as the seed has
- * them; cuts in one direction or both. */
+ * them; cuts in one direction or both. A cut in one direction is one in both
+ * after a while, because a link needs both. */
 #include "node/base/check.h"
 #include "node/base/mem.h"
 #include "tests/sim/site/site_impl.h"
 
 #define NEAR_US 300
 #define ECHO_US (300 * USEC_PER_MS)
+/* Who hears nothing for so long gives the link up, in both directions. */
+#define SILENCE_US (USEC_PER_SEC)
 #define AGAIN_US (200 * USEC_PER_MS)
 
 static void msg_destroy(struct sim_blob *base)
@@ -63,6 +66,12 @@ static void carry(struct site *s, struct site_node *from, raft_id to,
                                      .blob = &m->base});
 }
 
+bool site_is_cut(const struct site *s, raft_id from, raft_id to)
+{
+    return s->cut[from][to] ||
+           (s->cut[to][from] && s->now_us >= s->cut_us[to][from] + SILENCE_US);
+}
+
 static bool is_stuck(const struct site *s, const struct site_node *from,
                      const struct site_node *to, const struct site_msg *m)
 {
@@ -77,7 +86,7 @@ void site_send(struct site_node *n, raft_id to, struct site_msg *m)
     CHECK(to != 0 && to != n->id && to <= s->n_nodes);
     bool lost = !s->healed && site_chance(s, s->swarm.loss_permille);
     bool again = m->kind == SITE_MSG_CALL || m->kind == SITE_MSG_ANSWER;
-    if (s->cut[n->id][to] || is_stuck(s, n, &s->nodes[to], m) ||
+    if (site_is_cut(s, n->id, to) || is_stuck(s, n, &s->nodes[to], m) ||
         (lost && !again)) {
         sim_blob_release(&m->base);
         return;
@@ -108,6 +117,7 @@ void site_cut(struct site *s, raft_id from, raft_id to, bool cut)
     if (from == to || s->cut[from][to] == cut)
         return;
     s->cut[from][to] = cut;
+    s->cut_us[from][to] = s->now_us;
     /* Links do not always notice. */
     if (site_chance(s, 500))
         tell_link(s, from, to, !cut);
