@@ -12,10 +12,17 @@
 #include "node/server/worker.h"
 
 /* What goes before the controller's message in a node's gossip:
- * version u8 (1) | epoch u32 | pause ms u32 | at risk entries u64, ms u32,
- * little-endian. */
-#define EXTRA_VERSION 1
-#define EXTRA_LEN 21
+ * version u8 (2) | epoch u32 | pause ms u32 | at risk entries u64, ms u32 |
+ * the decision of that epoch: write region u16, flags u8 (1 forced, 2 settled),
+ * level u8, K u32, T u32, recovered epoch u32; little-endian.
+ *
+ * A node whose disk hangs cannot follow the meta shard's log, so it learns from
+ * the others' gossip that it shall not lead any more. What they know is
+ * committed, and an epoch is decided once. */
+#define EXTRA_VERSION 2
+#define EXTRA_LEN 37
+#define EXTRA_FORCED 1
+#define EXTRA_SETTLED 2
 /* An isolated node of the write region sends clients elsewhere for that long.
  * Those who went there stay there; later it says what is wrong instead, since
  * SDKs look elsewhere for minutes before they pass a message on. */
@@ -27,6 +34,11 @@ struct extra {
     uint32_t pause_ms; /* its longest hand-over in that epoch */
     uint64_t at_risk_entries;
     uint32_t at_risk_ms;
+    raft_region write_region; /* 0: no record is known */
+    uint8_t flags;
+    uint8_t level;
+    uint32_t prefix, interval;
+    uint32_t recovered_epoch;
 };
 
 struct governor {
@@ -42,6 +54,9 @@ struct governor {
     usec_t with_us;     /* last time not isolated; 0: never */
     usec_t possible_us; /* when writes last looked possible from here */
     bool editing;
+    bool stalled;              /* the own disk hangs */
+    struct govern_record hint; /* learned from gossip meanwhile */
+    uint8_t hint_flags;
     struct extra own;
     struct extra others[FAILOVER_NODES_MAX + 1]; /* by node */
     struct steering_news news;                   /* last told */
@@ -58,6 +73,12 @@ static void put_extra(const struct extra *x, struct buf *out)
     put_u32_le(b + 5, x->pause_ms);
     put_u64_le(b + 9, x->at_risk_entries);
     put_u32_le(b + 17, x->at_risk_ms);
+    put_u16_le(b + 21, (uint16_t)x->write_region);
+    b[23] = x->flags;
+    b[24] = x->level;
+    put_u32_le(b + 25, x->prefix);
+    put_u32_le(b + 29, x->interval);
+    put_u32_le(b + 33, x->recovered_epoch);
     CHECK(buf_append(out, b, sizeof(b)) == ERR_OK);
 }
 
@@ -71,6 +92,46 @@ struct bytes governor_gossip(struct governor *g, uint32_t peer)
     return bytes_of(buf_bytes(&g->gossip), buf_len(&g->gossip));
 }
 
+static void take_hint(struct worker *w, void *arg)
+{
+    struct govern_record *hint = arg;
+    steering_take_hint(&w->steering, hint);
+    mem_free(hint);
+}
+
+/* A decision that this node's own log cannot tell it, because its disk hangs.
+ */
+static void learn(struct governor *g, const struct extra *x)
+{
+    if (!g->stalled || !g->known || x->write_region == 0 ||
+        govern_rank(&g->record, x->write_region) == g->record.n_regions ||
+        x->level >= CONSISTENCY_COUNT || x->epoch <= g->record.epoch ||
+        (x->epoch == g->hint.epoch && (x->flags == g->hint_flags)))
+        return;
+    if (x->epoch != g->hint.epoch)
+        log_warn("the own disk hangs: a decision was learned from others",
+                 LOG_UINT("epoch", x->epoch),
+                 LOG_STR("write_region",
+                         decision_region_name(g->worker->node->config,
+                                              x->write_region)));
+    g->hint = g->record;
+    g->hint_flags = x->flags;
+    g->hint.epoch = x->epoch;
+    g->hint.from_region = g->record.write_region;
+    g->hint.write_region = x->write_region;
+    g->hint.forced = (x->flags & EXTRA_FORCED) != 0;
+    g->hint.settled = (x->flags & EXTRA_SETTLED) != 0;
+    g->hint.consistency = (struct consistency_policy){
+        .level = (enum consistency_level)x->level,
+        .max_staleness_prefix = (int32_t)x->prefix,
+        .max_staleness_interval = (int32_t)x->interval};
+    g->hint.recovered_epoch = x->recovered_epoch;
+    struct node *node = g->worker->node;
+    for (uint32_t i = 0; i < node->worker_count; i++)
+        worker_run(&node->workers[i], take_hint,
+                   mem_dup(&g->hint, sizeof(g->hint)));
+}
+
 void governor_heard(struct governor *g, uint32_t peer, struct bytes gossip)
 {
     struct cursor c = cursor_of(gossip.data, gossip.len);
@@ -80,9 +141,16 @@ void governor_heard(struct governor *g, uint32_t peer, struct bytes gossip)
     x.pause_ms = cursor_u32_le(&c);
     x.at_risk_entries = cursor_u64_le(&c);
     x.at_risk_ms = cursor_u32_le(&c);
+    x.write_region = (raft_region)cursor_u16_le(&c);
+    x.flags = cursor_u8(&c);
+    x.level = cursor_u8(&c);
+    x.prefix = cursor_u32_le(&c);
+    x.interval = cursor_u32_le(&c);
+    x.recovered_epoch = cursor_u32_le(&c);
     if (!cursor_ok(&c))
         return;
     g->others[peer] = x;
+    learn(g, &x);
     size_t left = cursor_left(&c);
     int err =
         failover_heard(g->failover, peer, bytes_of(cursor_take(&c, left), left),
@@ -101,6 +169,15 @@ static struct failover_self look_at_self(struct governor *g)
     const struct node *node = g->worker->node;
     struct failover_self self = {.draining = g->worker->draining};
     struct extra own = {.epoch = g->record.epoch};
+    if (g->known) {
+        own.write_region = g->record.write_region;
+        own.flags = (uint8_t)((g->record.forced ? EXTRA_FORCED : 0) |
+                              (g->record.settled ? EXTRA_SETTLED : 0));
+        own.level = (uint8_t)g->record.consistency.level;
+        own.prefix = (uint32_t)g->record.consistency.max_staleness_prefix;
+        own.interval = (uint32_t)g->record.consistency.max_staleness_interval;
+        own.recovered_epoch = g->record.recovered_epoch;
+    }
     for (uint32_t i = 0; i <= node->shard_count; i++) {
         struct shard_board b = steering_board(g->worker, i);
         if (b.behind_ms > self.behind_ms)
@@ -118,6 +195,10 @@ static struct failover_self look_at_self(struct governor *g)
         (uint32_t)(log_pipe_node_stalled_us(node, clock_mono_us()) /
                    USEC_PER_MS);
     g->own = own;
+    g->stalled = self.disk_stall_ms >=
+                 (uint32_t)(failover_health_timing(failover_health(g->failover))
+                                ->stall_us /
+                            USEC_PER_MS);
     return self;
 }
 

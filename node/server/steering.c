@@ -151,6 +151,12 @@ void steering_take_news(struct steering *s, const struct steering_news *news)
         show_account(s);
 }
 
+void steering_take_hint(struct steering *s, const struct govern_record *hint)
+{
+    s->hint = *hint;
+    steering_soon(s);
+}
+
 void steering_soon(struct steering *s)
 {
     s->next_us = 0;
@@ -164,12 +170,14 @@ void steering_turn(struct steering *s, usec_t now)
     s->next_us = now + STEER_EVERY_US;
     struct worker *w = s->worker;
     struct steer_health health = s->news.health;
+    const struct govern_record *record =
+        s->hint.epoch > s->record.epoch ? &s->hint : &s->record;
     health.self_ill |= w->draining;
     for (uint32_t i = 0; i < w->replica_count; i++) {
         struct replica *r = &w->replicas[i];
         if (s->known)
-            steer_shard(&r->steer, now, &s->record, &health,
-                        w->node->config->id, r->shard);
+            steer_shard(&r->steer, now, record, &health, w->node->config->id,
+                        r->shard);
         post(s, r, now);
     }
 }

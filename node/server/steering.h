@@ -46,6 +46,7 @@ struct steering {
     struct worker *worker;
     bool known; /* `record` is */
     struct govern_record record;
+    struct govern_record hint; /* a newer one by gossip; epoch 0: none */
     struct steering_news news;
     usec_t next_us;
 };
@@ -55,6 +56,9 @@ void steering_init(struct steering *s, struct worker *w);
 void steering_group(struct steering *s, const struct catalog_group *g);
 /* From the governor; `news` is copied. On the worker's own thread. */
 void steering_take_news(struct steering *s, const struct steering_news *news);
+/* From the governor: a committed decision that this node's own meta replica
+ * cannot learn of now. Its replicas follow it until they know better. */
+void steering_take_hint(struct steering *s, const struct govern_record *hint);
 /* At the end of this turn, whether or not it is due. */
 void steering_soon(struct steering *s);
 /* Once a turn: looks at the replicas when that is due. */

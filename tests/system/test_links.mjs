@@ -112,6 +112,28 @@ test("a disk hangs until it is released", async () => {
   await until("the log goes on", async () => (await stalled()) < 500_000);
 });
 
+test("a leader whose disk hangs hands over, and no write fails", async () => {
+  const client = cluster.client({ endpoint: nodeOf(regions()[1]).endpoint });
+  const { database } = await client.databases.createIfNotExists({ id: "links" });
+  const { container } = await database.containers.createIfNotExists({ id: "h", partitionKey: { paths: ["/pk"] } });
+  const leader = async () => [...(await statusOf(cluster)).values()].find(({ shards }) => shards[1].role === "leader");
+  const { node: name } = await until("shard 1 has a leader", leader);
+  const node = cluster.nodes.find((each) => each.name === name);
+  assert.equal((await admin(cluster, node, "POST", "/faults/disk", { hang: true })).status, 200);
+  let n = 0;
+  try {
+    await until("another node leads while the disk hangs", async () => {
+      for (let i = 0; i < 5; i++, n++) await container.items.create({ id: `h${n}`, pk: `p${n % 7}` });
+      const now = await leader();
+      return now !== undefined && now.node !== name;
+    }, 20_000);
+  } finally {
+    await admin(cluster, node, "POST", "/faults/disk", { hang: false });
+  }
+  for (let i = 0; i < n; i++)
+    assert.equal((await container.item(`h${i}`, `p${i % 7}`).read()).statusCode, 200, `h${i} was acknowledged`);
+});
+
 test("faults are refused where they are not allowed", async () => {
   const { name } = cluster.nodes.at(-1);
   process.env.BASTIDE_FAULT_INJECTION = "false";
