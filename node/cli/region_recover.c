@@ -70,8 +70,10 @@ struct scene {
     struct reach *reach;
     struct witness nodes[LAYOUT_NODES_MAX];
     unsigned answering, survivors, survivors_answering;
-    int64_t epoch;            /* the newest that anybody who answers knows */
-    struct topology topology; /* as a surviving node sees it */
+    int64_t epoch; /* the newest that anybody who answers knows */
+    char cluster[CONFIG_NAME_MAX + 1];
+    bool known; /* a survivor can tell the topology: it is not newly started */
+    struct topology topology;
 };
 
 static bool list_has(const char *list, const char *name)
@@ -109,34 +111,37 @@ static int check_names(const struct reach *r, const char *list)
     }
 }
 
-/* Asks every node; the topology comes from the first survivor that answers. */
-static int look(struct scene *s, struct err_msg *msg)
+static void look_at(struct scene *s, unsigned node, struct reach_answer *a)
+{
+    struct witness *w = &s->nodes[node];
+    int64_t epoch;
+    w->survivor = list_has(s->flags->survivors, s->reach->nodes[node].region);
+    w->answers = reach_ask(s->reach, node, "regions/recover", NULL,
+                           REACH_ASK_TIMEOUT_US, a, &w->why) == ERR_OK;
+    s->answering += w->answers;
+    s->survivors += w->survivor;
+    s->survivors_answering += w->survivor && w->answers;
+    if (!w->answers)
+        return;
+    topology_get_text(&a->json, 0, "cluster", s->cluster, sizeof(s->cluster));
+    if (json_get_int64(&a->json, 0, "epoch", &epoch) == ERR_OK &&
+        epoch > s->epoch)
+        s->epoch = epoch;
+    if (w->survivor && !s->known) {
+        s->reach->first = node;
+        s->known = reach_ask(s->reach, node, "topology", NULL,
+                             REACH_ASK_TIMEOUT_US, a, NULL) == ERR_OK &&
+                   topology_parse(&a->json, &s->topology, NULL) == ERR_OK;
+    }
+}
+
+static void look(struct scene *s)
 {
     struct reach_answer a;
-    int64_t epoch;
-    bool seen = false;
-    int err = ERR_OK;
     reach_answer_init(&a);
-    for (unsigned i = 0; i < s->reach->node_count && err == ERR_OK; i++) {
-        struct witness *w = &s->nodes[i];
-        w->survivor = list_has(s->flags->survivors, s->reach->nodes[i].region);
-        w->answers = reach_ask(s->reach, i, "topology", NULL,
-                               REACH_ASK_TIMEOUT_US, &a, &w->why) == ERR_OK;
-        s->answering += w->answers;
-        s->survivors += w->survivor;
-        s->survivors_answering += w->survivor && w->answers;
-        if (w->answers &&
-            json_get_int64(&a.json, 0, "epoch", &epoch) == ERR_OK &&
-            epoch > s->epoch)
-            s->epoch = epoch;
-        if (w->survivor && w->answers && !seen) {
-            err = topology_parse(&a.json, &s->topology, msg);
-            s->reach->first = i;
-            seen = true;
-        }
-    }
+    for (unsigned i = 0; i < s->reach->node_count; i++)
+        look_at(s, i, &a);
     reach_answer_free(&a);
-    return err;
 }
 
 static int check_scene(const struct scene *s, struct err_msg *msg)
@@ -158,12 +163,32 @@ static int check_scene(const struct scene *s, struct err_msg *msg)
     return ERR_OK;
 }
 
-static void explain(FILE *out, const struct scene *s)
+/* What the level says of the loss. */
+static void explain_level(FILE *out, const struct scene *s)
 {
     const struct topology *t = &s->topology;
     char policy[TOPOLOGY_POLICY_MAX];
-    topology_policy_text(t->level, t->prefix, t->interval, policy);
-    fprintf(out, "FORCED RECOVERY of cluster %s from %s\n\n", t->cluster,
+    if (!s->known) {
+        fputs("The survivors were started anew and cannot tell the level or "
+              "where writes went.\n",
+              out);
+    } else if (t->level == CONSISTENCY_STRONG) {
+        fputs("The level is strong: that can be any write that a majority "
+              "without the survivors took.\n",
+              out);
+    } else {
+        topology_policy_text(t->level, t->prefix, t->interval, policy);
+        fprintf(out, "The level is %s, and writes went to %s: %s\n", policy,
+                t->write_region,
+                list_has(s->flags->survivors, t->write_region)
+                    ? "it survives, so acknowledged writes do."
+                    : "its last moments may be lost.");
+    }
+}
+
+static void explain(FILE *out, const struct scene *s)
+{
+    fprintf(out, "FORCED RECOVERY of cluster %s from %s\n\n", s->cluster,
             s->flags->survivors);
     for (unsigned i = 0; i < s->reach->node_count; i++) {
         const struct witness *w = &s->nodes[i];
@@ -178,16 +203,7 @@ static void explain(FILE *out, const struct scene *s)
             "writes go on there.\n"
             "Lost is what the silent nodes acknowledged and the survivors "
             "have not got.\n");
-    if (t->level == CONSISTENCY_STRONG)
-        fputs("The level is strong: that can be any write that a majority "
-              "without the survivors took.\n",
-              out);
-    else
-        fprintf(out, "The level is %s, and writes went to %s: %s\n", policy,
-                t->write_region,
-                list_has(s->flags->survivors, t->write_region)
-                    ? "it survives, so acknowledged writes do."
-                    : "its last moments may be lost.");
+    explain_level(out, s);
     fputs("IF THE SILENT NODES ARE ALIVE SOMEWHERE AND HEAR EACH OTHER, THEY "
           "MAY STILL TAKE\nWRITES, and those are given up when they rejoin. "
           "Switch them off first.\n",
@@ -208,8 +224,8 @@ static int confirm(const struct scene *s)
         return options_refuse(COMMAND, "nobody is there to be asked; add "
                                        "--yes, nothing was changed");
     snprintf(question, sizeof(question),
-             "Type the cluster's name (%s) to go on: ", s->topology.cluster);
-    return wait_confirm(question, s->topology.cluster)
+             "Type the cluster's name (%s) to go on: ", s->cluster);
+    return wait_confirm(question, s->cluster)
                ? CMD_OK
                : options_failed(COMMAND, "not confirmed, nothing was changed");
 }
@@ -232,7 +248,7 @@ static void write_request(const struct scene *s, struct buf *out)
             break;
     }
     json_write_array_end(&w);
-    json_write_member_str(&w, "confirm", s->topology.cluster);
+    json_write_member_str(&w, "confirm", s->cluster);
     json_write_member_int64(&w, "epoch", s->epoch + EPOCH_GAP);
     json_write_object_end(&w);
     CHECK(json_writer_end(&w) == ERR_OK);
@@ -284,7 +300,7 @@ static int tell_survivors(const struct scene *s, struct err_msg *msg)
 static bool is_recovered(const struct topology *t, void *user)
 {
     const struct scene *s = user;
-    return t->settled && t->recovered > s->topology.recovered &&
+    return t->settled && t->epoch >= s->epoch + EPOCH_GAP &&
            list_has(s->flags->survivors, t->write_region);
 }
 
@@ -309,8 +325,8 @@ static int carry_out(struct scene *s, struct err_msg *msg)
     else
         printf("Writes go to %s (epoch %lld). The cluster is %s alone now.\n"
                "When the lost nodes can be started again, they rejoin as "
-               "followers; one that\nrefuses says so, and wants bastide node "
-               "--rebuild.\n",
+               "followers. Where status\nsays that one was overruled, it wants "
+               "bastide node --rebuild.\n",
                t.write_region, (long long)t.epoch, f->survivors);
     return ERR_OK;
 }
@@ -322,7 +338,8 @@ static int run(struct reach *r, const struct recover_flags *f)
     int code = check_names(r, f->survivors);
     if (code != CMD_OK)
         return code;
-    if (look(&s, &msg) != ERR_OK || check_scene(&s, &msg) != ERR_OK)
+    look(&s);
+    if (check_scene(&s, &msg) != ERR_OK)
         return options_failed(COMMAND, msg.text);
     explain(f->json ? stderr : stdout, &s);
     code = confirm(&s);

@@ -184,6 +184,39 @@ static void print_faults(FILE *out, const struct status_view *view)
     }
 }
 
+/* Replicas that somebody has to look after. */
+static void print_troubles(FILE *out, const struct status_view *view)
+{
+    struct json j;
+    for (unsigned i = 0; i < view->count; i++) {
+        const char *node = view->nodes[i].name;
+        json_ref shards = JSON_NONE;
+        if (parse(&view->nodes[i], &j))
+            shards = json_get_str(&j, 0, "shards");
+        if (shards != JSON_NONE)
+            for (json_ref s = json_first(&j, shards); s != JSON_NONE;
+                 s = json_next(&j, shards, s)) {
+                unsigned long long shard = number(&j, s, "shard");
+                unsigned long long pending = number(&j, s, "conflicts_pending");
+                bool overruled = false;
+                (void)json_get_bool(&j, s, "overruled", &overruled);
+                if (overruled)
+                    fprintf(out,
+                            "%sShard %llu of %s was overruled: a recovery gave "
+                            "up what it has committed. Start the node with "
+                            "--rebuild%s\n",
+                            view->colour ? TOPOLOGY_RED : "", shard, node,
+                            view->colour ? TOPOLOGY_PLAIN : "");
+                if (pending > 0)
+                    fprintf(out,
+                            "Shard %llu of %s: %llu lost entries are on their "
+                            "way to /conflicts\n",
+                            shard, node, pending);
+            }
+        json_free(&j);
+    }
+}
+
 static void print_topology(FILE *out, const struct status_view *view)
 {
     struct topology t;
@@ -196,6 +229,7 @@ static void print_topology(FILE *out, const struct status_view *view)
     else
         return;
     print_faults(out, view);
+    print_troubles(out, view);
     fputc('\n', out);
 }
 

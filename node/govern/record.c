@@ -49,6 +49,31 @@ void govern_config(const struct govern_record *r, bool meta,
         config_out->ack == RAFT_ACK_REGION ? r->write_region : 0;
 }
 
+/* Adds a region in the order of its members' priorities. */
+static void add_region(const struct raft_config *c, struct govern_record *r,
+                       uint8_t priority)
+{
+    for (uint32_t i = 0; i < c->n; i++)
+        if (c->members[i].priority == priority &&
+            govern_rank(r, c->members[i].region) == r->n_regions &&
+            r->n_regions < GROUP_REGIONS_MAX)
+            r->priority[r->n_regions++] = c->members[i].region;
+}
+
+void govern_from_config(const struct raft_config *config,
+                        struct govern_record *record_out)
+{
+    struct govern_record r = {.epoch = config->epoch};
+    for (unsigned priority = 0; priority <= UINT8_MAX; priority++)
+        add_region(config, &r, (uint8_t)priority);
+    CHECK(r.n_regions > 0);
+    r.consistency.level = config->ack == RAFT_ACK_COMMIT ? CONSISTENCY_STRONG
+                                                         : CONSISTENCY_SESSION;
+    r.write_region =
+        config->ack == RAFT_ACK_REGION ? config->write_region : r.priority[0];
+    *record_out = r;
+}
+
 /* ---- one decision after the other ------------------------------------------
  */
 
@@ -167,7 +192,8 @@ void govern_recover(const struct govern_record *now, uint32_t epoch,
     struct govern_record next = *now;
     next.from_region = now->write_region;
     next.down = 0;
-    next.write_region = 0;
+    if ((survivors & govern_region_bit(now->write_region)) == 0)
+        next.write_region = 0;
     for (uint32_t i = 0; i < next.n_regions; i++) {
         if ((survivors & govern_region_bit(next.priority[i])) == 0)
             next.down |= govern_region_bit(next.priority[i]);

@@ -59,6 +59,13 @@ enum raft_ack govern_ack(const struct govern_record *r);
 /* Position in the list, preferred 0; n_regions when it is not there. */
 uint32_t govern_rank(const struct govern_record *r, raft_region region);
 
+/* As much of the record as a shard's configuration tells, for a node that was
+ * started alone and does not know which record is committed: enough for
+ * govern_recover and govern_config, with the same result as from the record
+ * that made the configuration. */
+void govern_from_config(const struct raft_config *config,
+                        struct govern_record *record_out);
+
 /* What one shard's configuration should be: the members of `now` with the
  * priorities of the list (the write region first), and, unless `meta`, the
  * decision's rule and epoch. The meta shard is always strong and keeps its
@@ -97,8 +104,9 @@ void govern_set_down(const struct govern_record *now, govern_regions down,
 void govern_escalate(const struct govern_record *now, int64_t at_us,
                      const char *reason, struct govern_record *next_out);
 /* The survivors were made a cluster of their own in `epoch` (raft.h,
- * RAFT_EV_RECOVER): the first of them in the list writes, the others are
- * down. CHECK: there is a survivor, and the epoch is newer. */
+ * RAFT_EV_RECOVER). The write region stays if it survives; else the first
+ * survivor in the list writes. The others are down. CHECK: there is a survivor,
+ * and the epoch is newer. */
 void govern_recover(const struct govern_record *now, uint32_t epoch,
                     govern_regions survivors, int64_t at_us, const char *reason,
                     struct govern_record *next_out);

@@ -540,9 +540,9 @@ static void post_switch(struct worker *w, struct http_request *r,
 struct recovery {
     struct worker *worker;
     struct http_request *request;
-    uint32_t epoch;
+    uint32_t epoch; /* 0: only asked what is known */
     govern_regions survivors;
-    uint32_t missing;
+    uint32_t newest; /* epoch that anything here knows */
     uint32_t shards;
     int err;
 };
@@ -567,10 +567,26 @@ static void survivors_config(const struct recovery *v,
     out->epoch = v->epoch;
 }
 
+static void answer_known(struct worker *w, const struct recovery *v)
+{
+    struct buf body;
+    struct json_writer out;
+    buf_init(&body, CONTROL_ANSWER_MAX);
+    json_writer_init(&out, &body);
+    json_write_object_begin(&out);
+    json_write_member_str(&out, "cluster", w->node->config->cluster);
+    json_write_member_str(&out, "node", w->node->config->node);
+    json_write_member_int64(&out, "epoch", v->newest);
+    json_write_object_end(&out);
+    respond(v->request, 200, &body);
+}
+
 static void recover_answer(struct worker *w, void *arg)
 {
     struct recovery *v = arg;
-    if (v->err != ERR_OK) {
+    if (v->epoch == 0) {
+        answer_known(w, v);
+    } else if (v->err != ERR_OK) {
         refuse(v->request, 409, "Conflict",
                v->err == ERR_STALE
                    ? "the epoch is not newer than what this node knows"
@@ -591,31 +607,56 @@ static void recover_answer(struct worker *w, void *arg)
     mem_free(v);
 }
 
+/* A node that was started alone does not know which record is committed; its
+ * logs know enough. */
+static int recover_shard(const struct recovery *v,
+                         const struct govern_record *known, struct shard *s,
+                         usec_t now)
+{
+    const struct raft_config *old = raft_config(shard_raft(s));
+    struct raft_config config;
+    struct govern_record record, next;
+    if (old->epoch == v->epoch)
+        return ERR_OK; /* asked again */
+    if (known != NULL)
+        record = *known;
+    else
+        govern_from_config(old, &record);
+    if (v->epoch <= record.epoch)
+        return ERR_STALE;
+    govern_recover(&record, v->epoch, v->survivors, clock_wall_us(), "", &next);
+    survivors_config(v, &next, shard_id(s) == SHARD_META, old, &config);
+    return shard_recover(s, now, &config);
+}
+
+static uint32_t newest_epoch(const struct shard *s)
+{
+    const struct raft *r = shard_raft(s);
+    uint32_t epoch = raft_config(r)->epoch;
+    uint32_t term_epoch = RAFT_TERM_EPOCH(raft_term(r));
+    return epoch > term_epoch ? epoch : term_epoch;
+}
+
 /* One worker after the other. */
 static void recover_asked(struct worker *w, void *arg)
 {
     struct recovery *v = arg;
-    struct govern_record next;
+    const struct govern_record *known =
+        w->steering.known ? &w->steering.record : NULL;
     usec_t now = clock_mono_us();
-    if (w->steering.known && v->epoch == w->steering.record.recovered_epoch) {
-        v->shards += w->replica_count; /* asked again, after it was done */
-    } else if (!w->steering.known || v->epoch <= w->steering.record.epoch) {
-        v->err = ERR_STALE;
-    } else {
-        govern_recover(&w->steering.record, v->epoch, v->survivors,
-                       clock_wall_us(), "", &next);
-        for (uint32_t i = 0; i < w->replica_count; i++) {
-            struct shard *s = w->replicas[i].shard;
-            struct raft_config config;
-            survivors_config(v, &next, shard_id(s) == SHARD_META,
-                             raft_config(shard_raft(s)), &config);
-            int err = shard_recover(s, now, &config);
-            bool before = raft_config(shard_raft(s))->epoch == v->epoch;
-            if (err == ERR_OK || before)
-                v->shards++;
-            else
-                v->err = err;
-        }
+    if (known != NULL && known->epoch > v->newest)
+        v->newest = known->epoch;
+    for (uint32_t i = 0; i < w->replica_count; i++) {
+        struct shard *s = w->replicas[i].shard;
+        uint32_t epoch = newest_epoch(s);
+        v->newest = epoch > v->newest ? epoch : v->newest;
+        if (v->epoch == 0)
+            continue;
+        int err = recover_shard(v, known, s, now);
+        if (err == ERR_OK)
+            v->shards++;
+        else
+            v->err = err;
     }
     worker_wake(w);
     struct node *node = w->node;
@@ -623,6 +664,16 @@ static void recover_asked(struct worker *w, void *arg)
         worker_run(&node->workers[w->index + 1], recover_asked, v);
     else
         worker_run(&node->workers[0], recover_answer, v);
+}
+
+/* GET: what a recovery's epoch has to be newer than. */
+static void get_recover(struct worker *w, struct http_request *r,
+                        struct bytes query)
+{
+    (void)query;
+    struct recovery *v = mem_zalloc(sizeof(*v));
+    *v = (struct recovery){.worker = w, .request = r};
+    recover_asked(w, v);
 }
 
 static int parse_recover(struct worker *w, const struct json *j,
@@ -641,7 +692,7 @@ static int parse_recover(struct worker *w, const struct json *j,
         epoch > UINT32_MAX)
         return err_set(msg, ERR_INVALID,
                        "epoch must be newer than any that the survivors know "
-                       "(GET /topology), the same for all of them");
+                       "(GET here says it), the same for all of them");
     if (list == JSON_NONE || json_type(j, list) != JSON_ARRAY ||
         json_count(j, list) == 0)
         return err_set(msg, ERR_INVALID,
@@ -973,7 +1024,7 @@ static const struct route routes[] = {
     {"/consistency", NULL, post_consistency},
     {"/regions/switch", NULL, post_switch},
     {"/regions/priority", NULL, post_priority},
-    {"/regions/recover", NULL, post_recover},
+    {"/regions/recover", get_recover, post_recover},
 };
 
 static const struct route *find_route(struct bytes target,

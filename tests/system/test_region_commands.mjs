@@ -215,7 +215,7 @@ test("a level is set when every node that answers applies it", async () => {
 });
 
 test("recover refuses while a majority answers, and explains before it asks", async () => {
-  reply = () => [200, topology()];
+  reply = ({ path: at }) => [200, at === "/regions/recover" ? { cluster: "town", node: "?", epoch: 4 } : topology()];
   const alive = await command("region", "recover", "--survivors", "a", "--force", "--yes");
   assert.equal(alive.code, 1);
   assert.match(alive.stderr, /3 of 3 nodes answer: a majority is alive/);
@@ -240,28 +240,32 @@ test("recover tells every survivor and waits until it is so", async () => {
   await close(1);
   await close(2);
   let told = false, polls = 0;
-  reply = ({ method }) => {
+  reply = ({ method, path: at }) => {
     if (method === "POST") return [200, { node: "a-1", shards: (told = true, 3) }];
-    return [200, told && ++polls > 2 ? topology({ epoch: 5, recovered: 1 }) : topology({ settled: false })];
+    if (at === "/regions/recover") return [200, { cluster: "town", node: "a-1", epoch: 4 }];
+    return told && ++polls > 2 ? [200, topology({ epoch: 1004, recovered: 1 })] : [503, { code: "Unavailable", message: "not known yet" }];
   };
   const done = await command("region", "recover", "--survivors", "a", "--force", "--yes");
   assert.equal(done.code, 0, done.stderr);
-  assert.match(done.stdout, /a-1 has taken it\nWrites go to a \(epoch 5\)\. The cluster is a alone now\./);
+  assert.match(done.stdout, /a-1 has taken it\nWrites go to a \(epoch 1004\)\. The cluster is a alone now\./);
+  assert.match(done.stdout, /started anew and cannot tell the level/);
   assert.deepEqual(posts().map(({ path: at, body }) => [at, body]), [["/regions/recover", { survivors: ["a"], confirm: "town", epoch: 1004 }]]);
   told = false;
   // A node that has not noticed the loss yet refuses for a moment.
   let refusals = 0;
   polls = 0;
   requests = [];
-  reply = ({ method }) => {
+  reply = ({ method, path: at }) => {
+    if (method === "GET" && at === "/regions/recover") return [200, { cluster: "town", node: "a-1", epoch: 7 }];
     if (method === "POST" && refusals++ < 2) return [409, { code: "Conflict", message: "this node hears a leader" }];
     if (method === "POST") return [200, { node: "a-1", shards: (told = true, 3) }];
-    return [200, told ? topology({ epoch: 5, recovered: 1 }) : topology()];
+    return [200, told ? topology({ epoch: 1007, recovered: 1 }) : topology()];
   };
   const later = await command("region", "recover", "--survivors", "a", "--force", "--yes");
   assert.equal(later.code, 0, later.stderr);
   assert.equal(new Set(posts().map(({ body }) => body.epoch)).size, 1, "the same epoch each time");
-  reply = ({ method }) => method === "POST" ? [400, { code: "BadRequest", message: "confirm must be the name" }] : [200, topology()];
+  reply = ({ method, path: at }) => method === "GET" && at === "/regions/recover" ? [200, { cluster: "town", node: "a-1", epoch: 4 }]
+    : method === "POST" ? [400, { code: "BadRequest", message: "confirm must be the name" }] : [200, topology()];
   const refused = await command("region", "recover", "--survivors", "a", "--force", "--yes");
   assert.equal(refused.code, 1);
   assert.match(refused.stderr, /a-1: confirm must be the name/);
@@ -280,11 +284,15 @@ test("audit shows records, newest first as they come", async () => {
 
 test("status shows regions, and faults that were injected", async () => {
   reply = ({ path: at, node: name }) => [200, at === "/topology" ? topology()
-    : { region: name[0], node: name, ready: true, uptime_s: 5, workers: 1, shards: [], links: [], faults: name === "a-1" ? ["link to b-1: cut"] : [] }];
+    : { region: name[0], node: name, ready: true, uptime_s: 5, workers: 1, links: [], faults: name === "a-1" ? ["link to b-1: cut"] : [],
+        shards: name === "b-1" ? [{ shard: 2, role: "follower", term: 1001 * 2 ** 32 + 3, overruled: true, conflicts_pending: 4 }] : [] }];
   const { code, stdout } = await command("status");
   assert.equal(code, 0);
   assert.match(stdout, /Writes go to a \(epoch 4\)/);
   assert.match(stdout, /Fault injected at a-1: link to b-1: cut/);
+  assert.match(stdout, /Shard 2 of b-1 was overruled: .*--rebuild/);
+  assert.match(stdout, /Shard 2 of b-1: 4 lost entries are on their way to \/conflicts/);
+  assert.match(stdout, /^ +2 .* follower +1001\.3 /m);
   const json = JSON.parse((await command("status", "-o", "json")).stdout);
   assert.equal(json.topology.epoch, 4);
 });

@@ -167,6 +167,48 @@ static void survivors_go_on_under_the_first_of_them(void **state)
     assert_true(next.forced && !next.settled);
 }
 
+static void the_write_region_goes_on_if_it_survives(void **state)
+{
+    (void)state;
+    struct govern_record r = three(CONSISTENCY_SESSION), next;
+    r.write_region = 3;
+    govern_recover(&r, 9, govern_region_bit(3) | govern_region_bit(2), AT,
+                   "fire", &next);
+    assert_int_equal(next.write_region, 3);
+    assert_int_equal(next.down, govern_region_bit(1));
+}
+
+/* A node that knows only its logs recovers to the same configuration. */
+static void a_configuration_tells_enough_to_recover(void **state)
+{
+    (void)state;
+    const enum consistency_level levels[] = {CONSISTENCY_STRONG,
+                                             CONSISTENCY_EVENTUAL};
+    for (uint32_t k = 0; k < 3 * 2 * 7; k++) {
+        struct govern_record r = three(levels[k % 2]), guess, a, b;
+        struct raft_config none = {.n = 0}, was, from_record, from_log;
+        govern_regions survivors = 1 + k / 6;
+        r.write_region = 1 + k / 2 % 3;
+        for (uint32_t i = 1; i <= 3; i++)
+            assert_int_equal(
+                raft_config_add(
+                    &none,
+                    (struct raft_member){.id = i, .region = i, .voter = true}),
+                ERR_OK);
+        govern_config(&r, false, &none, &was);
+        govern_from_config(&was, &guess);
+        govern_recover(&r, 9, survivors, AT, "fire", &a);
+        govern_recover(&guess, 9, survivors, AT, "fire", &b);
+        govern_config(&a, false, &was, &from_record);
+        govern_config(&b, false, &was, &from_log);
+        assert_int_equal(from_record.ack, from_log.ack);
+        assert_int_equal(from_record.write_region, from_log.write_region);
+        for (uint32_t i = 0; i < 3; i++)
+            assert_int_equal(from_record.members[i].priority == 0,
+                             from_log.members[i].priority == 0);
+    }
+}
+
 static void plans_become_records(void **state)
 {
     (void)state;
@@ -240,6 +282,8 @@ int main(void)
         cmocka_unit_test(a_new_list_moves_the_writes_if_asked),
         cmocka_unit_test(the_write_region_campaigns_first),
         cmocka_unit_test(survivors_go_on_under_the_first_of_them),
+        cmocka_unit_test(the_write_region_goes_on_if_it_survives),
+        cmocka_unit_test(a_configuration_tells_enough_to_recover),
         cmocka_unit_test(plans_become_records),
         cmocka_unit_test(the_controller_sees_the_record),
     };
