@@ -24,6 +24,10 @@
  * counted the leader accepts an LSN only if LSN - seen(N) <= K, and seen(N) <=
  * V, so L - V <= K.
  *
+ * (A bound that begins, or becomes tighter, speaks of what is accepted from
+ * then on: until all that was accepted before is seen, a node may lag by that
+ * much.)
+ *
  * Not counted again by being heard alone: a node that was silent for long is
  * far behind, and counting it would stop all writes until it has caught up. It
  * is *trusted* again once it is nearly there; until then the leader lets no

@@ -437,8 +437,9 @@ static bool fresh(const struct history *h, const struct hist_op *read,
 {
     struct hist_promise p =
         history_promised(h, read->called_us, read->answered_us);
-    /* Of another account one may ask for it, too: by the least bound. */
-    if (p.level != CONSISTENCY_BOUNDED)
+    /* Of another account one may ask for it, too: by the least bound. And what
+     * another account accepted may be under way when the bound begins. */
+    if (p.levels != 1u << CONSISTENCY_BOUNDED)
         p.max_entries = UINT64_MAX;
     if (p.max_us < LEAST_BOUND_US)
         p.max_us = LEAST_BOUND_US;
