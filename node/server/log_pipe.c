@@ -27,6 +27,7 @@ static struct log_batch *batch_new(struct log_pipe *p)
 static void batch_close(struct log_batch *b)
 {
     struct worker *w = b->worker;
+    w->log.closed++;
     for (uint32_t i = 0; i < w->replica_count; i++)
         b->written[i] = w->replicas[i].shard != NULL
                             ? shard_written(w->replicas[i].shard)
@@ -79,6 +80,7 @@ static void batch_done(struct inbox_message *m, void *owner)
     if (p->failing)
         pipe_recovered(p);
     p->syncing = NULL;
+    p->durable++;
     set_busy(p, 0);
     usec_t now = clock_mono_us();
     for (uint32_t i = 0; i < w->replica_count; i++)
@@ -187,6 +189,16 @@ void log_pipe_salvaged(struct log_pipe *p, uint16_t shard, uint32_t number)
         err = wal_batch_salvaged(p->filling->records, shard, number);
     }
     CHECK(err == ERR_OK);
+}
+
+uint64_t log_pipe_mark(const struct log_pipe *p)
+{
+    return p->closed + (wal_batch_empty(p->filling->records) ? 0 : 1);
+}
+
+bool log_pipe_durable(const struct log_pipe *p, uint64_t mark)
+{
+    return p->durable >= mark;
 }
 
 void log_pipe_kick(struct log_pipe *p)

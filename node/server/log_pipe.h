@@ -48,6 +48,7 @@ struct log_pipe {
     struct list spare;         /* for the next turns */
     uint32_t batch_count;
     struct ev_timer retry;
+    uint64_t closed, durable; /* batches, ever */
     usec_t syncing_since_us;
     usec_t busy_since_us; /* the same, 0 when nothing is unfinished; read by
                            * other threads */
@@ -66,6 +67,11 @@ void log_pipe_reset(struct log_pipe *p, uint16_t shard, uint64_t lsn,
 void log_pipe_salvage(struct log_pipe *p, uint16_t shard, uint32_t number,
                       bool acknowledged, const struct entry *e);
 void log_pipe_salvaged(struct log_pipe *p, uint16_t shard, uint32_t number);
+
+/* Names what was given so far; log_pipe_durable says whether that is on disk.
+ */
+uint64_t log_pipe_mark(const struct log_pipe *p);
+bool log_pipe_durable(const struct log_pipe *p, uint64_t mark);
 
 /* End of a turn: hands over what there is, if nothing is under way. */
 void log_pipe_kick(struct log_pipe *p);

@@ -263,6 +263,7 @@ static void reconcile_done(struct inbox_message *m, void *owner)
     mem_free(r);
     w->salvage_due = true;
     w->reconciled = true;
+    w->reconcile_mark = log_pipe_mark(&w->log);
     worker_wake(w);
 }
 
@@ -287,12 +288,12 @@ bool reconcile_check(struct worker *w)
 {
     char path[DATADIR_PATH_MAX];
     if (w->reconciled)
-        return true;
+        return log_pipe_durable(&w->log, w->reconcile_mark);
     if (w->reconciling)
         return false;
     if (datadir_discarded(w->node->datadir, path) != ERR_OK)
         w->reconciled = true;
     else
         reconcile_begin(w, path);
-    return w->reconciled;
+    return false; /* at the next look */
 }

@@ -124,6 +124,7 @@ struct worker {
     bool maintaining; /* wal_maintain is with the helper */
     bool salvage_due; /* see salvager.h */
     bool reconciling, reconciled; /* see reconcile.h */
+    uint64_t reconcile_mark;      /* log_pipe_mark of what was salvaged */
     uint32_t chore_count;
 };
 

@@ -413,6 +413,12 @@ static void a_snapshot_becomes_the_state_of_another_engine(void **state)
     assert_int_equal(ingest_begin(shard_path("2"), &g), ERR_OK);
     stream(from, g, 10000);
     expect_stored(engine_kv(to), "key00009", NULL); /* the old state serves */
+    struct buf early;
+    buf_init(&early, 100);
+    assert_int_equal(ingest_info(g, "none", &early), ERR_NOT_FOUND);
+    assert_int_equal(ingest_info(g, "config", &early), ERR_OK);
+    assert_string_equal(buf_cstr(&early), "conf");
+    buf_free(&early);
     assert_int_equal(ingest_finish(g, 3000, 1), ERR_OK);
     assert_int_equal(ingest_adopt(to, 3000, 1, &msg), ERR_OK);
     assert_int_equal(engine_flushed_lsn(to), 3000);
