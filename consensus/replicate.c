@@ -388,6 +388,15 @@ void raft_notify(struct raft *r)
     r->notice_us = USEC_NEVER;
 }
 
+/* Whoever was asked to take over, and did not in time, may still do so: this
+ * leader cannot trust its lease again in this term, nor say how fresh anybody
+ * is. In a term of its own it can. */
+static bool wants_new_term(const struct raft *r)
+{
+    return r->lease_given_up && r->transfer_to == 0 &&
+           raft_lease_holds(r, r->now_us) && raft_hard_state_durable(r);
+}
+
 void raft_leader_timers(struct raft *r)
 {
     CHECK(r->role == RAFT_LEADER);
@@ -400,8 +409,12 @@ void raft_leader_timers(struct raft *r)
     }
     if (r->transfer_to != 0 && r->now_us >= r->transfer_us)
         raft_transfer_abort(r);
-    if (r->now_us >= r->heartbeat_us)
+    if (wants_new_term(r)) {
+        raft_become_follower(r, r->term, 0);
+        raft_campaign(r, true);
+    } else if (r->now_us >= r->heartbeat_us) {
         raft_heartbeat(r);
+    }
 }
 
 static usec_t earlier(usec_t a, usec_t b)
