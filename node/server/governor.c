@@ -23,9 +23,9 @@
 #define EXTRA_LEN 37
 #define EXTRA_FORCED 1
 #define EXTRA_SETTLED 2
-/* An isolated node of the write region sends clients elsewhere for that long.
- * Those who went there stay there; later it says what is wrong instead, since
- * SDKs look elsewhere for minutes before they pass a message on. */
+/* A node of the write region that is cut off sends clients elsewhere for that
+ * long. Those who went there stay there; later it says what is wrong instead,
+ * since SDKs look elsewhere for minutes before they pass a message on. */
 #define ELSEWHERE_US (10 * USEC_PER_SEC)
 #define EDIT_TIMEOUT_US (3 * USEC_PER_SEC)
 
@@ -51,7 +51,6 @@ struct governor {
     usec_t changed_us;  /* when its epoch was learned */
     bool proven;        /* it was, once since the start */
     usec_t contact_us;  /* the meta shard's leader was last surely there */
-    usec_t with_us;     /* last time not isolated; 0: never */
     usec_t possible_us; /* when writes last looked possible from here */
     bool editing;
     bool stalled;              /* the own disk hangs */
@@ -202,8 +201,7 @@ static struct failover_self look_at_self(struct governor *g)
     return self;
 }
 
-/* The meta shard's replica here knows when its leader was last surely there;
- * the controller knows sooner when no majority is. */
+/* The meta shard's replica here knows when its leader was last surely there. */
 static bool is_isolated(struct governor *g, usec_t now)
 {
     const struct raft *r =
@@ -212,13 +210,7 @@ static bool is_isolated(struct governor *g, usec_t now)
     g->proven |= fresh > 0;
     if (fresh > g->contact_us)
         g->contact_us = fresh;
-    const struct failover_health *h = failover_health(g->failover);
-    bool isolated =
-        now - g->contact_us > GOVERNOR_ISOLATED_US ||
-        failover_health_cut_off_us(h) >= failover_health_timing(h)->down_us;
-    if (!isolated)
-        g->with_us = now;
-    return isolated;
+    return now - g->contact_us > GOVERNOR_ISOLATED_US;
 }
 
 /* ---- telling the workers
@@ -256,9 +248,11 @@ static void make_news(struct governor *g, const struct failover_self *self,
     memset(&news, 0, sizeof(news)); /* compared as bytes */
     steer_health_of(failover_health(g->failover), g->worker->node->config->id,
                     self, &news.health);
-    news.isolated = is_isolated(g, now);
-    news.elsewhere =
-        news.isolated && g->with_us > 0 && now - g->with_us < ELSEWHERE_US;
+    const struct failover_health *h = failover_health(g->failover);
+    usec_t cut_off_us = failover_health_cut_off_us(h);
+    news.cut_off = cut_off_us >= failover_health_timing(h)->down_us;
+    news.elsewhere = news.cut_off && cut_off_us < ELSEWHERE_US;
+    news.isolated = is_isolated(g, now) || news.cut_off;
     news.proven = g->proven;
     if (plan->unavailable[0] != '\0')
         snprintf(news.reason, sizeof(news.reason), "%s", plan->unavailable);

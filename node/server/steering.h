@@ -38,6 +38,7 @@ struct steering_news {
     struct steer_health health;
     bool proven;    /* had contact once since the start */
     bool isolated;  /* no contact with the meta shard's leader or a majority */
+    bool cut_off;   /* no majority in reach: no write can succeed */
     bool elsewhere; /* for a short time now: others may have taken over */
     char reason[COSMOS_REASON_MAX]; /* why service is limited, or "" */
 };
