@@ -731,6 +731,7 @@ int main(void)
         SCENARIO("one_way.txt"),
         SCENARIO("slow_region.txt"),
         SCENARIO("slow_single.txt"),
+        SCENARIO("slow_all.txt"),
         SCENARIO("one_cannot_reach.txt"),
         SCENARIO("one_cannot_reach_9.txt"),
         SCENARIO("minority.txt"),
