@@ -31,6 +31,7 @@ struct salvage_part {
     uint16_t position; /* which of the entry's effects on documents */
     bool acknowledged;
     enum part_state state;
+    size_t bytes;       /* of the entry, with the first of its parts */
     uint64_t lsn, term; /* 0: nothing to wait for */
     usec_t retry_us;
 };
@@ -38,6 +39,16 @@ struct salvage_part {
 static struct salvage_part *part_of(struct list *node)
 {
     return LIST_ENTRY(node, struct salvage_part, node);
+}
+
+static void set_state(struct shard *s, struct salvage_part *part,
+                      enum part_state state)
+{
+    if (part->state != PART_ANSWERED)
+        s->salvage.bytes -= part->bytes;
+    if (state != PART_ANSWERED)
+        s->salvage.bytes += part->bytes;
+    part->state = state;
 }
 
 /* ---- what is salvaged -------------------------------------------------------
@@ -73,13 +84,13 @@ static uint32_t add_parts(struct shard *s, struct entry *e, uint32_t number,
         part->entry = entry_ref(e);
         part->number = number;
         part->position = (uint16_t)added;
+        part->bytes = added == 0 ? entry_bytes(e) : 0;
+        s->salvage.bytes += part->bytes;
         part->acknowledged = acknowledged;
         list_push_back(&s->salvage.parts, &part->node);
         added++;
     }
     s->salvage.pending += added;
-    if (added > 0)
-        s->salvage.bytes += entry_bytes(e);
     return added;
 }
 
@@ -123,21 +134,12 @@ void salvage_init(struct salvage *v)
     list_init(&v->parts);
 }
 
-/* Whether the next part is of another SALVAGE record, or there is none. */
-static bool last_of_entry(const struct shard *s,
-                          const struct salvage_part *part)
-{
-    return part->node.next == &s->salvage.parts ||
-           part_of(part->node.next)->number != part->number;
-}
-
 /* Always the first part. */
 static void drop_first(struct shard *s)
 {
     struct salvage *v = &s->salvage;
     struct salvage_part *part = part_of(v->parts.next);
-    if (last_of_entry(s, part))
-        v->bytes -= entry_bytes(part->entry);
+    set_state(s, part, PART_ANSWERED);
     list_remove(&part->node);
     entry_unref(part->entry);
     mem_free(part);
@@ -195,7 +197,7 @@ static void settle(struct shard *s)
             break;
         if (part->lsn > 0 && terms_at(&s->terms, part->lsn, &term) == ERR_OK &&
             term != part->term) {
-            part->state = PART_DUE;
+            set_state(s, part, PART_DUE);
             break;
         }
         drop_first(s);
@@ -329,12 +331,12 @@ int shard_salvage_next(struct shard *s, usec_t now,
             continue;
         int err = make_delivery(s, part, delivery_out);
         if (err == ERR_OK) {
-            part->state = PART_SENT;
+            set_state(s, part, PART_SENT);
             s->salvage.inflight++;
             return ERR_OK;
         }
         if (err == ERR_NOT_FOUND) {
-            part->state = PART_ANSWERED; /* nobody could read it */
+            set_state(s, part, PART_ANSWERED); /* nobody could read it */
             part->lsn = part->term = 0;
         } else {
             part->retry_us = now + SALVAGE_RETRY_US;
@@ -371,11 +373,11 @@ void shard_salvage_done(struct shard *s, usec_t now, struct salvage_delivery *d,
     CHECK(part->state == PART_SENT && s->salvage.inflight > 0);
     s->salvage.inflight--;
     if (answer_settles(result)) {
-        part->state = PART_ANSWERED;
+        set_state(s, part, PART_ANSWERED);
         part->lsn = result->lsn;
         part->term = result->term;
     } else {
-        part->state = PART_DUE;
+        set_state(s, part, PART_DUE);
         part->retry_us = now + SALVAGE_RETRY_US;
     }
     shard_salvage_drop(d);

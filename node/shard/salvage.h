@@ -32,10 +32,11 @@
  * away for longer than DEDUPE_MAX operations delivers it once more, does it
  * appear again.
  *
- * Bounds. Salvaged entries stay in memory until they are delivered. A replica
- * that holds SALVAGE_HOLD_BYTES of them takes no append and no snapshot that
- * would cut off more, until it has delivered some; one cut adds at most what
- * may be uncommitted (SHARD_UNCOMMITTED_BYTES_MAX).
+ * Bounds. Salvaged entries stay in memory until they are final. A replica that
+ * holds SALVAGE_HOLD_BYTES of them without an answer takes no append and no
+ * snapshot that would cut off more, until it has some (an answer is enough:
+ * that it is final shows only in the log that follows). One cut adds at most
+ * what may be uncommitted (SHARD_UNCOMMITTED_BYTES_MAX).
  */
 #ifndef BASTIDE_SHARD_SALVAGE_H
 #define BASTIDE_SHARD_SALVAGE_H
@@ -45,7 +46,7 @@
 
 #include "node/shard/shard.h"
 
-#define SALVAGE_HOLD_BYTES ((size_t)64 << 20)
+#define SALVAGE_HOLD_BYTES ((size_t)32 << 20)
 /* Deliveries of one shard that may be under way. */
 #define SALVAGE_INFLIGHT_MAX 16
 /* A delivery that failed is due again after this time. */

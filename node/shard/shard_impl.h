@@ -31,7 +31,7 @@ struct salvage {
     uint32_t inflight;
     uint32_t last_number; /* the last SALVAGE record's */
     uint32_t marked;      /* the last SALVAGED record's */
-    size_t bytes;         /* of their entries */
+    size_t bytes;         /* of the entries of those without an answer */
 };
 
 struct shard {
@@ -99,8 +99,8 @@ struct shard {
     bool no_space;
     bool installing;
     bool contradicted; /* see shard_contradicted */
-    bool hold;     /* see shard_hold */
-    bool stepping; /* inside raft_step and what follows from it */
+    bool hold;         /* see shard_hold */
+    bool stepping;     /* inside raft_step and what follows from it */
     bool closing;
 
     struct flush *flush; /* being collected */

@@ -36,12 +36,21 @@ static int read_conflict(struct loss *l, unsigned n, struct cluster_call *call)
 
 static unsigned count_conflicts(struct cluster *c)
 {
-    struct cluster_call call;
-    cluster_scan(c, &call, 1000, NULL);
-    call.op.at.container |= CONTAINER_CONFLICTS;
-    assert_int_equal(cluster_do(c, cluster_elect(c), &call), ERR_OK);
-    unsigned n = call.result.items;
-    cluster_call_free(&call);
+    uint8_t position[OP_KEY_MAX];
+    size_t len = 0;
+    unsigned n = 0;
+    for (bool more = true; more;) {
+        struct cluster_call call;
+        cluster_scan(c, &call, 1000, NULL);
+        call.op.at.container |= CONTAINER_CONFLICTS;
+        call.op.after = bytes_of(position, len);
+        assert_int_equal(cluster_do(c, cluster_elect(c), &call), ERR_OK);
+        n += call.result.items;
+        more = call.result.more;
+        len = call.result.next_len;
+        memcpy(position, call.result.next, len);
+        cluster_call_free(&call);
+    }
     return n;
 }
 
@@ -65,10 +74,11 @@ static void elect_in(struct cluster *c, raft_id from, raft_id to)
 }
 
 /* Region 1 leads and has one document everywhere. */
-static struct loss loss_begin(void)
+static struct loss loss_begin_with(size_t memtable_bytes)
 {
-    struct loss l = {.c = cluster_new(&(struct cluster_options){
-                         .nodes = 5, .regions = regions})};
+    struct loss l = {
+        .c = cluster_new(&(struct cluster_options){
+            .nodes = 5, .regions = regions, .memtable_bytes = memtable_bytes})};
     l.old_leader = cluster_elect(l.c);
     if (l.old_leader > 2) {
         cluster_transfer(l.c, 1);
@@ -79,6 +89,11 @@ static struct loss loss_begin(void)
     put(l.c, l.old_leader, 1, 2, "{\"id\":\"old\"");
     cluster_turns(l.c, 300);
     return l;
+}
+
+static struct loss loss_begin(void)
+{
+    return loss_begin_with(0);
 }
 
 /* What region 1 acknowledges now, nobody else gets. */
@@ -474,6 +489,63 @@ static void a_conflict_that_is_overwritten_is_delivered_again(void **state)
     loss_end(&l);
 }
 
+/* Region 1 gets the leadership back by force. */
+static void take_back(struct loss *l, uint32_t epoch)
+{
+    cluster_isolate(l->c, 3);
+    cluster_isolate(l->c, 4);
+    for (raft_id id = 1; id <= 5; id++)
+        if (id != 3 && id != 4)
+            cluster_decide(l->c, id, epoch, 1);
+    elect_in(l->c, 1, 2);
+    l->old_leader = cluster_elect(l->c);
+    come_back(l);
+}
+
+/* A replica that holds as much as it may gives up nothing more. */
+static void what_is_held_is_bounded(void **state)
+{
+    (void)state;
+    struct loss l = loss_begin_with((size_t)128 << 20);
+    size_t len = (size_t)1900 << 10;
+    unsigned large = (unsigned)(SALVAGE_HOLD_BYTES / len) + 1;
+    char *body = malloc(len + 20);
+    memset(body, 'x', len + 20);
+    memcpy(body, "{\"id\":\"", 7);
+    body[len] = '"';
+    body[len + 1] = '\0';
+    stop_leaving(&l, true);
+    for (unsigned i = 0; i < large; i++)
+        put(l.c, l.old_leader, 2, i, body);
+    fail_over(&l, 1, 2);
+    put(l.c, l.leader, 1, 10, "{\"id\":\"new\"");
+    come_back(&l);
+    assert_int_equal(pending(&l, 1), large);
+    take_back(&l, 2);
+    /* One more is overwritten, and kept: nobody takes it away. */
+    stop_leaving(&l, true);
+    put(l.c, l.old_leader, 1, 1, "{\"id\":\"one more\"");
+    fail_over(&l, 3, 2);
+    put(l.c, l.leader, 1, 11, "{\"id\":\"new\"");
+    come_back(&l);
+    const struct raft *r = shard_raft(cluster_shard(l.c, 1));
+    uint64_t term;
+    assert_int_equal(raft_term_at(r, raft_last_lsn(r), &term), ERR_OK);
+    assert_int_equal(RAFT_TERM_EPOCH(term), 2);
+    assert_int_equal(pending(&l, 1), large);
+    assert_int_equal(cluster_salvaged(l.c, 1), large);
+    for (raft_id id = 1; id <= 2; id++)
+        expect_delivered(&l, id);
+    cluster_turns(l.c, 3000);
+    assert_int_equal(cluster_salvaged(l.c, 1), large + 1);
+    for (raft_id id = 1; id <= 2; id++)
+        expect_delivered(&l, id);
+    assert_int_equal(count_conflicts(l.c), large + 1);
+    expect_same_everywhere(l.c, 5);
+    loss_end(&l);
+    free(body);
+}
+
 /* An operator has seen it; a replica that comes later does not bring it back.
  */
 static void a_deleted_conflict_stays_deleted(void **state)
@@ -600,6 +672,7 @@ int main(void)
         cmocka_unit_test(a_container_that_is_gone_takes_its_conflicts_along),
         cmocka_unit_test(any_answer_but_a_final_one_means_again),
         cmocka_unit_test(a_conflict_that_is_overwritten_is_delivered_again),
+        cmocka_unit_test(what_is_held_is_bounded),
         cmocka_unit_test(a_deleted_conflict_stays_deleted),
         cmocka_unit_test(a_snapshot_that_lacks_what_is_committed_is_refused),
         cmocka_unit_test(old_data_becomes_conflicts_where_it_was_overwritten),
