@@ -337,10 +337,13 @@ int main(int argc, char **argv)
             continue;
         bad += run_shape(&a, &shapes[i], ++nr);
         if (a.canary && bad > 0)
-            return 0;
+            break;
     }
+    regfree(&a.expect);
     if (nr == 0)
         usage();
+    if (a.canary && bad > 0)
+        return 0;
     if (a.canary) {
         printf("# nothing found within %llu seeds of each shape\n", a.seeds);
         return 1;
