@@ -63,7 +63,7 @@ static void respond_text(struct http_request *r, int status, const char *code,
 static bool shard_ready(const struct shard_status *s)
 {
     return s->leader != 0 && s->has_key && !s->installing &&
-           s->amnesia == RAFT_AMNESIA_NONE;
+           s->amnesia == RAFT_AMNESIA_NONE && !s->overruled;
 }
 
 static bool survey_ready(const struct survey *v)
@@ -90,10 +90,13 @@ static void put_reasons(const struct survey *v, struct json_writer *out)
             status_rebuild_reason(v->admin->worker->node->config, s, text);
             json_write_str(out, text);
         }
-        const char *why = s->leader == 0  ? "has no leader"
-                          : s->installing ? "is receiving a snapshot"
-                          : !s->has_key   ? "has no key yet"
-                                          : NULL;
+        const char *why = s->overruled
+                              ? "was overruled by a recovery: start "
+                                "the node anew, or with --rebuild --yes"
+                          : s->leader == 0 ? "has no leader"
+                          : s->installing  ? "is receiving a snapshot"
+                          : !s->has_key    ? "has no key yet"
+                                           : NULL;
         if (why == NULL)
             continue;
         snprintf(text, sizeof(text), "shard %u %s", i, why);

@@ -121,6 +121,10 @@ void shard_set_state(struct shard *s, struct op_result *result, uint64_t lsn)
 static void serve(struct shard *s, struct shard_request *req)
 {
     struct op_result *result = &req->result;
+    if (raft_overruled(s->raft)) { /* what is here is another history */
+        shard_fail(s, req, ERR_NOT_LEADER);
+        return;
+    }
     uint64_t lsn = shard_read_lsn(s, req->op);
     CHECK(!s->installing && req->lsn <= lsn);
     shard_set_state(s, result, lsn);
