@@ -31,7 +31,7 @@
 struct demo_flags {
     const char *dir, *regions, *start, *latency, *consistency;
     unsigned nodes_per_region, shards, base_port; /* 0 = not given */
-    bool base_auto, detach, stop, rebuild, json, help;
+    bool base_auto, detach, stop, rebuild, yes, json, help;
 };
 
 /* A folder that is locked, made, and loaded. */
@@ -56,6 +56,8 @@ static int check_flags(const struct demo_flags *f)
         return options_refuse("demo", "--stop and --start exclude each other");
     if (f->rebuild && f->start == NULL)
         return options_refuse("demo", "--rebuild goes with --start NODE");
+    if (f->yes && !f->rebuild)
+        return options_refuse("demo", "--yes goes with --rebuild");
     if (makes && (f->stop || f->start != NULL))
         return options_refuse("demo", "%s takes only --dir and -o",
                               f->stop ? "--stop" : "--start");
@@ -113,6 +115,7 @@ static int parse_flags(int argc, char **argv, struct demo_flags *f)
         {.name = "start", .kind = OPTION_TEXT, .value = &f->start},
         {.name = "stop", .kind = OPTION_FLAG, .value = &f->stop},
         {.name = "rebuild", .kind = OPTION_FLAG, .value = &f->rebuild},
+        {.name = "yes", .kind = OPTION_FLAG, .value = &f->yes},
         {.name = "latency",
          .kind = OPTION_OTHER,
          .value = f,
@@ -564,6 +567,9 @@ static int start_nodes(const struct demo_flags *f)
     bool asked[LAYOUT_NODES_MAX] = {false};
     if (realpath(f->dir, dir) == NULL || layout_load(dir, &l, &msg) != 0)
         return options_failed("demo", "there is no cluster in that folder");
+    enum process_how how = f->yes       ? PROCESS_REBUILD_SURE
+                           : f->rebuild ? PROCESS_REBUILD
+                                        : PROCESS_AS_IT_IS;
     int code = check_list(&l, f->start);
     for (unsigned i = 0; i < l.node_count && code == CMD_OK; i++) {
         const char *name = l.nodes[i].name;
@@ -573,7 +579,7 @@ static int start_nodes(const struct demo_flags *f)
         if (pid > 0)
             fprintf(stderr, "node %s is running already (pid %d)\n", name,
                     (int)pid);
-        else if (supervise_ask_start(dir, name, f->rebuild, &msg) == ERR_OK)
+        else if (supervise_ask_start(dir, name, how, &msg) == ERR_OK)
             asked[i] = true;
         else
             code = options_failed("demo", msg.text);

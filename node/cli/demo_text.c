@@ -4,7 +4,8 @@
 
 const char demo_help[] =
     "Usage: bastide demo [--dir DIR] [options]\n"
-    "       bastide demo [--dir DIR] --start NODE [--rebuild] | --stop\n"
+    "       bastide demo [--dir DIR] --start NODE [--rebuild [--yes]] | "
+    "--stop\n"
     "\n"
     "Runs a whole cluster on this machine, one process per node, in the\n"
     "foreground until Ctrl-C. DIR keeps its data, keys and certificates; the\n"
@@ -35,6 +36,7 @@ const char demo_help[] =
     "  --rebuild              with --start: put the node's damaged data away "
     "and\n"
     "                         get it anew from the others\n"
+    "  --yes                  with --rebuild: also if no damage was found\n"
     "  --stop                 end the cluster that runs in DIR\n"
     "  -o text|json           json prints cluster.json instead of the account\n"
     "\n"

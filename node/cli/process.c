@@ -16,8 +16,8 @@
 #define LOG_TAIL_BYTES 8192
 
 /* In the child, between fork and exec: only async-signal-safe calls. */
-_Noreturn static void become_node(int log_fd, const char *config, bool rebuild,
-                                  pid_t parent)
+_Noreturn static void become_node(int log_fd, const char *config,
+                                  enum process_how how, pid_t parent)
 {
     sigset_t none;
     sigemptyset(&none);
@@ -25,7 +25,8 @@ _Noreturn static void become_node(int log_fd, const char *config, bool rebuild,
                           (char *)"node",
                           (char *)"--config",
                           (char *)config,
-                          rebuild ? (char *)"--rebuild" : NULL,
+                          how != PROCESS_AS_IT_IS ? (char *)"--rebuild" : NULL,
+                          how == PROCESS_REBUILD_SURE ? (char *)"--yes" : NULL,
                           NULL};
     int null = open("/dev/null", O_RDONLY);
     bool ready = null >= 0 && dup2(null, STDIN_FILENO) >= 0 &&
@@ -42,7 +43,7 @@ _Noreturn static void become_node(int log_fd, const char *config, bool rebuild,
     _exit(127);
 }
 
-int process_start_node(const char *dir, const char *node, bool rebuild,
+int process_start_node(const char *dir, const char *node, enum process_how how,
                        pid_t *pid_out, struct err_msg *msg)
 {
     char log[PATH_MAX], config[PATH_MAX];
@@ -58,7 +59,7 @@ int process_start_node(const char *dir, const char *node, bool rebuild,
     pid_t parent = getpid();
     pid_t pid = fork();
     if (pid == 0)
-        become_node(fd, config, rebuild, parent);
+        become_node(fd, config, how, parent);
     int saved = errno;
     close(fd);
     if (pid < 0)

@@ -10,12 +10,18 @@
 
 #define PROCESS_LOG "node.log"
 
-/* Starts `bastide node --config <dir>/<node>/node.yaml`, with `rebuild` also
- * `--rebuild`, with this very program file, its output appended to
+enum process_how {
+    PROCESS_AS_IT_IS,
+    PROCESS_REBUILD,      /* --rebuild */
+    PROCESS_REBUILD_SURE, /* --rebuild --yes */
+};
+
+/* Starts `bastide node --config <dir>/<node>/node.yaml` with what `how` says,
+ * with this very program file, its output appended to
  * <dir>/<node>/node.log, in a process group of its own so that Ctrl-C reaches
  * the parent alone. The kernel sends it SIGTERM when the calling process ends
  * for any reason. */
-int process_start_node(const char *dir, const char *node, bool rebuild,
+int process_start_node(const char *dir, const char *node, enum process_how how,
                        pid_t *pid_out, struct err_msg *msg);
 
 /* The process that runs this node, found by its command line; 0 when none

@@ -323,11 +323,12 @@ static int carry_out(struct scene *s, struct err_msg *msg)
         printf("{\"write_region\":\"%s\",\"epoch\":%lld,\"recovered\":%lld}\n",
                t.write_region, (long long)t.epoch, (long long)t.recovered);
     else
-        printf("Writes go to %s (epoch %lld). The cluster is %s alone now.\n"
-               "When the lost nodes can be started again, they rejoin as "
-               "followers. Where status\nsays that one was overruled, it wants "
-               "bastide node --rebuild.\n",
-               t.write_region, (long long)t.epoch, f->survivors);
+        printf(
+            "Writes go to %s (epoch %lld). The cluster is %s alone now.\n"
+            "When the lost nodes can be started again, they rejoin as "
+            "followers. One that lived\non meanwhile may have been overruled: "
+            "bastide status says what to do then.\n",
+            t.write_region, (long long)t.epoch, f->survivors);
     return ERR_OK;
 }
 

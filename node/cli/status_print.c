@@ -201,12 +201,13 @@ static void print_troubles(FILE *out, const struct status_view *view)
                 bool overruled = false;
                 (void)json_get_bool(&j, s, "overruled", &overruled);
                 if (overruled)
-                    fprintf(out,
-                            "%sShard %llu of %s was overruled: a recovery gave "
-                            "up what it has committed. Start the node with "
-                            "--rebuild%s\n",
-                            view->colour ? TOPOLOGY_RED : "", shard, node,
-                            view->colour ? TOPOLOGY_PLAIN : "");
+                    fprintf(
+                        out,
+                        "%sShard %llu of %s was overruled: a recovery gave "
+                        "up what it has committed. Start the node anew, "
+                        "and if that does not help, with --rebuild --yes%s\n",
+                        view->colour ? TOPOLOGY_RED : "", shard, node,
+                        view->colour ? TOPOLOGY_PLAIN : "");
                 if (pending > 0)
                     fprintf(out,
                             "Shard %llu of %s: %llu lost entries are on their "

@@ -28,9 +28,9 @@ struct state {
     pid_t pids[LAYOUT_NODES_MAX]; /* the last process of each node */
     bool alive[LAYOUT_NODES_MAX];
     bool ready[LAYOUT_NODES_MAX];
-    bool wanted[LAYOUT_NODES_MAX];     /* to be started once it has ended */
-    bool rebuild[LAYOUT_NODES_MAX];    /* and then with --rebuild */
-    int died_status[LAYOUT_NODES_MAX]; /* of waitpid, when not alive */
+    bool wanted[LAYOUT_NODES_MAX]; /* to be started once it has ended */
+    enum process_how how[LAYOUT_NODES_MAX]; /* the next start */
+    int died_status[LAYOUT_NODES_MAX];      /* of waitpid, when not alive */
     int signal_fd, control_fd;
     unsigned stop_signals; /* SIGINT and SIGTERM seen */
     struct https *https;
@@ -93,7 +93,12 @@ static int open_control(struct state *st, struct err_msg *msg)
     return ERR_OK;
 }
 
-int supervise_ask_start(const char *dir, const char *node, bool rebuild,
+/* What the pipe is told. */
+static const char *const commands[] = {[PROCESS_AS_IT_IS] = "start",
+                                       [PROCESS_REBUILD] = "rebuild",
+                                       [PROCESS_REBUILD_SURE] = "rebuild-yes"};
+
+int supervise_ask_start(const char *dir, const char *node, enum process_how how,
                         struct err_msg *msg)
 {
     char path[PATH_MAX], line[COMMAND_MAX];
@@ -101,8 +106,7 @@ int supervise_ask_start(const char *dir, const char *node, bool rebuild,
     if (err != ERR_OK)
         return err;
     int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-    int len = snprintf(line, sizeof(line), "%s %s\n",
-                       rebuild ? "rebuild" : "start", node);
+    int len = snprintf(line, sizeof(line), "%s %s\n", commands[how], node);
     ssize_t wrote = fd >= 0 ? write(fd, line, (size_t)len) : -1;
     if (fd >= 0)
         close(fd);
@@ -134,8 +138,8 @@ __attribute__((format(printf, 2, 3))) static void tell(const struct state *st,
 static int start_node(struct state *st, unsigned i, struct err_msg *msg)
 {
     int err = process_start_node(st->s->dir, st->s->layout->nodes[i].name,
-                                 st->rebuild[i], &st->pids[i], msg);
-    st->rebuild[i] = false;
+                                 st->how[i], &st->pids[i], msg);
+    st->how[i] = PROCESS_AS_IT_IS;
     if (err == ERR_OK) {
         st->alive[i] = true;
         st->ready[i] = false;
@@ -249,14 +253,20 @@ static void take_signals(struct state *st, bool running)
 static void obey(struct state *st, const char *line)
 {
     const char *node = strchr(line, ' ');
-    bool rebuild = strncmp(line, "rebuild ", 8) == 0;
-    if (node == NULL || (!rebuild && strncmp(line, "start ", 6) != 0))
+    unsigned how = 0;
+    if (node == NULL)
+        return;
+    size_t len = (size_t)(node - line);
+    while (how < ARRAY_LEN(commands) && (strlen(commands[how]) != len ||
+                                         memcmp(commands[how], line, len) != 0))
+        how++;
+    if (how == ARRAY_LEN(commands))
         return;
     for (unsigned i = 0; i < st->s->layout->node_count; i++) {
         const char *name = st->s->layout->nodes[i].name;
         if (strcmp(node + 1, name) != 0)
             continue;
-        st->rebuild[i] = rebuild;
+        st->how[i] = (enum process_how)how;
         if (!st->alive[i])
             restart_node(st, i);
         else /* it may be ending just now, and not be reaped yet */

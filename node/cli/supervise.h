@@ -7,8 +7,8 @@
  *
  * One per folder: it holds a lock on DIR/demo.lock, whose content is its
  * process id. Other processes talk to it by signals (SIGTERM: stop) and by the
- * pipe DIR/demo.control, one command a line: "start <node>" or "rebuild
- * <node>" (which starts it with --rebuild). The kernel
+ * pipe DIR/demo.control, one command a line: "start <node>", "rebuild <node>"
+ * (with --rebuild) or "rebuild-yes <node>" (with --yes, too). The kernel
  * releases the lock and stops the nodes when it dies, however it dies.
  */
 #ifndef BASTIDE_CLI_SUPERVISE_H
@@ -20,6 +20,7 @@
 #include "node/base/clock.h"
 #include "node/cli/https.h"
 #include "node/cli/layout.h"
+#include "node/cli/process.h"
 
 #define SUPERVISE_LOCK "demo.lock"
 #define SUPERVISE_CONTROL "demo.control"
@@ -50,7 +51,7 @@ int supervise_run(const struct supervise *s, struct err_msg *msg);
 
 /* Asks the supervisor of `dir` to start a node. ERR_UNAVAILABLE when nobody
  * listens. */
-int supervise_ask_start(const char *dir, const char *node, bool rebuild,
+int supervise_ask_start(const char *dir, const char *node, enum process_how how,
                         struct err_msg *msg);
 
 /* Whether the node's readiness holds now; the node's own words otherwise. */

@@ -2,7 +2,7 @@
 // cluster would do it, and a recovery from the loss of a majority.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { Cluster, makeContainer, until } from "../sdk/lib.mjs";
+import { Cluster, makeContainer, run, until } from "../sdk/lib.mjs";
 import { Documents, command, isReady, topologyOf, untilTopology } from "./lib.mjs";
 
 const [A, B, C] = ["eastus", "westeurope", "southeastasia"];
@@ -89,4 +89,58 @@ test("survivors of a lost majority become a cluster of their own, and the others
   await until("the others are ready", async () => (await Promise.all(cluster.nodes.map((node) => isReady(cluster, node)))).every(Boolean), 60_000);
   for (const node of cluster.nodes) await documents.compare(node.endpoint, undefined, node.name);
   assert.equal((await topologyOf(cluster)).write_region, A, "they follow");
+});
+
+test("a node that the recovery overruled says so, and is rebuilt; what it had becomes conflicts", async () => {
+  const strong = await command(cluster, "consistency", "set", "strong");
+  assert.equal(strong.code, 0, strong.stderr);
+  const moved = await command(cluster, "region", "switch", B);
+  assert.equal(moved.code, 0, moved.stderr);
+  // What is written now has a majority, without the later survivor.
+  await killRegion(A);
+  const survivor = cluster.nodes.find(({ region }) => region === A);
+  const elsewhere = cluster.nodes.find(({ region }) => region === B).endpoint;
+  const lost = [];
+  for (let n = 0; n < 10; n++) {
+    const { status, text } = await documents.request("POST", undefined, `l${n}`,
+      { endpoint: elsewhere, body: JSON.stringify({ id: `lost${n}`, pk: `l${n}` }) });
+    assert.equal(status, 201, text);
+    lost.push(`lost${n}`);
+  }
+  const others = cluster.nodes.filter(({ region }) => region !== A);
+  for (const { pid } of others) process.kill(pid, "SIGSTOP"); // out of reach, and alive
+  // Alone it does not get ready, and cannot tell where writes went.
+  await run(["demo", "--dir", cluster.dir, "--start", survivor.name], 2_000);
+  assert.match((await command(cluster, "status")).stdout, /Regions: nobody can tell/);
+  const done = await command(cluster, "region", "recover", "--survivors", A, "--force", "--yes");
+  assert.equal(done.code, 0, done.stderr + done.stdout);
+  assert.match(done.stdout, /started anew and cannot tell the level/);
+  for (const [n, id] of lost.entries())
+    assert.equal((await documents.request("GET", id, `l${n}`, { endpoint: survivor.endpoint })).status, 404, id);
+
+  for (const { pid } of others) process.kill(pid, "SIGCONT");
+  const overruled = await until("they are overruled", async () => {
+    const { stdout } = await command(cluster, "status");
+    return others.every(({ name }) => new RegExp(`of ${name} was overruled: `).test(stdout)) && stdout;
+  });
+  assert.match(overruled, /Recovered from the loss of a majority 2 time\(s\)/);
+  // It shows nobody its own history, and is not ready.
+  for (const { endpoint, name } of others)
+    for (const [n, id] of lost.entries())
+      assert.equal((await documents.request("GET", id, `l${n}`, { endpoint })).status, 404, `${id} at ${name}`);
+  assert.match((await cluster.request({ endpoint: new URL(others[0].admin).origin, path: "/readyz?verbose", sign: false })).text, /overruled/);
+
+  // What was flushed to its store is not given up by a start alone.
+  for (const { name } of others) {
+    await cluster.kill(name);
+    const rebuilt = await run(["demo", "--dir", cluster.dir, "--start", name, "--rebuild", "--yes"]);
+    assert.equal(rebuilt.code, 0, rebuilt.stderr);
+  }
+  for (const node of cluster.reload().nodes) await documents.compare(node.endpoint, undefined, node.name);
+  const conflicts = cluster.client({ keepAlive: false }).database(container.database.id).container(container.id).conflicts;
+  await until("what was given up is in conflicts", async () => {
+    const { resources } = await conflicts.readAll().fetchAll();
+    const found = new Set(resources.map(({ content }) => JSON.parse(content).id));
+    return lost.every((id) => found.has(id));
+  });
 });

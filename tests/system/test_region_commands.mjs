@@ -290,7 +290,7 @@ test("status shows regions, and faults that were injected", async () => {
   assert.equal(code, 0);
   assert.match(stdout, /Writes go to a \(epoch 4\)/);
   assert.match(stdout, /Fault injected at a-1: link to b-1: cut/);
-  assert.match(stdout, /Shard 2 of b-1 was overruled: .*--rebuild/);
+  assert.match(stdout, /Shard 2 of b-1 was overruled: .*Start the node anew/);
   assert.match(stdout, /Shard 2 of b-1: 4 lost entries are on their way to \/conflicts/);
   assert.match(stdout, /^ +2 .* follower +1001\.3 /m);
   const json = JSON.parse((await command("status", "-o", "json")).stdout);
