@@ -250,9 +250,12 @@ static enum staleness_verdict ask_node(const struct staleness *g,
         return STALENESS_REFUSE;
     }
     if (lsn > n->seen + g->bound.entries) {
-        /* It must see this one first; the last took it so long. */
+        /* It must see this one first; the last took it so long. When it is
+         * late, each attempt waits longer than the one before: clients have
+         * few. */
         usec_t since = staleness_age(g, now, lsn - g->bound.entries);
-        *retry_out = retry_ms(n, now, n->delay_us - since);
+        usec_t left = n->delay_us - since;
+        *retry_out = retry_ms(n, now, left > since / 4 ? left : since / 4);
         return STALENESS_REFUSE;
     }
     return STALENESS_ACCEPT;

@@ -129,6 +129,14 @@ static void with_one_entry_each_is_seen_before_the_next(void **state)
     s.now += 20 * MS;
     assert_int_equal(put(&s), STALENESS_REFUSE);
     assert_in_range(s.retry, 30, 60);
+    /* A client of nine attempts lives to see a round trip that takes four times
+     * as long as the last. */
+    usec_t begun = s.now;
+    for (int attempt = 0; attempt < 9; attempt++) {
+        s.now += s.retry * MS;
+        assert_int_equal(put(&s), STALENESS_REFUSE);
+    }
+    assert_true(s.now - begun > 4 * 62 * MS);
 }
 
 static void at_most_k_entries_are_unseen(void **state)
