@@ -116,6 +116,7 @@ struct raft {
     /* From RECOVER: counts until the log holds one of its epoch or newer. */
     struct raft_config recovery;
     uint32_t recovered;    /* a log older than this epoch may not elect by it */
+    uint32_t heard_epoch;  /* the newest that a candidate has named */
     bool eager;            /* CAMPAIGN was asked for: retry fast at term 0 */
     usec_t hurry_until_us; /* and for a while in any term */
     usec_t hold_until_us;  /* another was promised a vote: let it try */

@@ -47,6 +47,8 @@ static bool is_longer(const struct raft *r, const struct raft_vote *v)
 int raft_recv_vote(struct raft *r, const struct raft_msg *m)
 {
     const struct raft_vote *v = &m->vote;
+    if (RAFT_TERM_EPOCH(m->term) > r->heard_epoch)
+        r->heard_epoch = RAFT_TERM_EPOCH(m->term);
     if (m->term > r->term && !v->transfer && raft_hears_leader(r)) {
         raft_note(r, RAFT_TRACE_IGNORE_VOTE_HEARS_LEADER, m->from, v->last_lsn,
                   v->pre);
