@@ -4,6 +4,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "node/base/check.h"
 #include "node/base/mem.h"
@@ -16,6 +17,8 @@
 
 #define COMMAND "region switch"
 #define SWITCH_TIMEOUT_S 30
+#define PATIENCE 12 /* questions */
+#define PATIENCE_POLL_US (250 * USEC_PER_MS)
 #define NAME_MAX_SHOWN 128
 #define CONTAINERS_MAX 1000 /* shown; the others are left out */
 
@@ -252,6 +255,13 @@ static int ask_plan(struct reach *r, const struct switch_flags *f,
     if (f->force)
         ask_loss(r, p);
     int err = request(r, f, true, &a, msg);
+    /* Nodes that started a moment ago do not know yet who is well. */
+    for (unsigned i = 0;
+         i < PATIENCE && err == ERR_PRECONDITION && !f->force && !f->dry_run;
+         i++) {
+        usleep(PATIENCE_POLL_US);
+        err = request(r, f, true, &a, msg);
+    }
     if (err == ERR_OK) {
         topology_get_text(&a.json, 0, "from", p->from, sizeof(p->from));
         topology_get_text(&a.json, 0, "kind", kind, sizeof(kind));
