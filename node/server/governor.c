@@ -27,6 +27,7 @@
  * long. Those who went there stay there; later it says what is wrong instead,
  * since SDKs look elsewhere for minutes before they pass a message on. */
 #define ELSEWHERE_US (10 * USEC_PER_SEC)
+#define GOVERNOR_FULL_US (1 * USEC_PER_SEC)
 #define EDIT_TIMEOUT_US (3 * USEC_PER_SEC)
 
 struct extra {
@@ -54,6 +55,7 @@ struct governor {
     usec_t possible_us; /* when writes last looked possible from here */
     bool editing;
     bool stalled;              /* the own disk hangs */
+    usec_t full_us;            /* a full one counts from then on */
     struct govern_record hint; /* learned from gossip meanwhile */
     uint8_t hint_flags;
     struct extra own;
@@ -241,6 +243,16 @@ static void tell_workers(struct governor *g, const struct steering_news *news)
     }
 }
 
+/* A node whose disk fails cannot follow the meta shard's log either. */
+static const char *why_isolated(const struct governor *g,
+                                const struct failover_self *self)
+{
+    return self->no_space ? "this node's disk is full"
+           : g->stalled   ? "this node's disk hangs"
+                          : "this node has lost contact with the rest of the "
+                            "cluster";
+}
+
 static void make_news(struct governor *g, const struct failover_self *self,
                       const struct failover_plan *plan, usec_t now)
 {
@@ -248,6 +260,12 @@ static void make_news(struct governor *g, const struct failover_self *self,
     memset(&news, 0, sizeof(news)); /* compared as bytes */
     steer_health_of(failover_health(g->failover), g->worker->node->config->id,
                     self, &news.health);
+    /* A disk that is full is often everybody's: who could lead instead is
+     * known when the others have tried to write and told. */
+    if (!self->no_space)
+        g->full_us = now + GOVERNOR_FULL_US;
+    else if (now < g->full_us && !self->draining && !g->stalled)
+        news.health.self_ill = false;
     const struct failover_health *h = failover_health(g->failover);
     usec_t cut_off_us = failover_health_cut_off_us(h);
     news.cut_off = cut_off_us >= failover_health_timing(h)->down_us;
@@ -257,8 +275,7 @@ static void make_news(struct governor *g, const struct failover_self *self,
     if (plan->unavailable[0] != '\0')
         snprintf(news.reason, sizeof(news.reason), "%s", plan->unavailable);
     else if (news.isolated)
-        snprintf(news.reason, sizeof(news.reason),
-                 "this node has lost contact with the rest of the cluster");
+        snprintf(news.reason, sizeof(news.reason), "%s", why_isolated(g, self));
     tell_workers(g, &news);
 }
 
