@@ -196,10 +196,11 @@ export function testRegionFaults(level) {
   }
 
   if (level !== "session") return; // the same for all
+  const cutFrom = (home) => names(cluster.info.regions).find((name) => name !== home);
   const HARMLESS = {
     "is slow": (home) => impair(cluster, { from: home, to: "*", both: true, delay_ms: 150 }),
     "cannot be reached by one other region": (home) => impair(cluster, {
-      from: home, to: names(cluster.info.regions).find((name) => name !== home), both: true, cut: true }),
+      from: home, to: cutFrom(home), both: true, cut: true }),
   };
   for (const [what, begin] of Object.entries(HARMLESS)) {
     test(`the write region ${what}: it stays the write region`, async () => {
@@ -210,6 +211,7 @@ export function testRegionFaults(level) {
         await state.writesAfter(Date.now());
         await begin(home);
         const since = Date.now();
+        if (what.startsWith("cannot")) await isAlone(nodesOf(cutFrom(home))[0], level);
         // Longer than it takes to lose a region.
         await until("time has passed", () => Date.now() - since > 4000);
         await state.writesAfter(Date.now());
