@@ -768,6 +768,7 @@ int main(void)
         SCENARIO("overruled.txt"),
         SCENARIO("fenced_leader.txt"),
         SCENARIO("lost_log_end.txt"),
+        SCENARIO("known_epoch.txt"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
