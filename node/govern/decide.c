@@ -6,18 +6,20 @@
 void govern_group(const struct govern_record *r, const char *name,
                   usec_t changed_us, struct failover_group *group_out)
 {
-    *group_out =
-        (struct failover_group){.name = name,
-                                .n_regions = r->n_regions,
-                                .write_region = r->write_region,
-                                .from_region = r->from_region,
-                                .epoch = r->epoch,
-                                .commit_rule = govern_ack(r) == RAFT_ACK_COMMIT,
-                                .forced = r->forced,
-                                .settled = r->settled,
-                                .changed_us = changed_us,
-                                .failback = r->failback,
-                                .pinned = r->manual};
+    /* Until a change to the strong rule is settled, shards may need the region
+     * by whose rule they still go. */
+    *group_out = (struct failover_group){
+        .name = name,
+        .n_regions = r->n_regions,
+        .write_region = r->write_region,
+        .from_region = r->from_region,
+        .epoch = r->epoch,
+        .commit_rule = r->settled && govern_ack(r) == RAFT_ACK_COMMIT,
+        .forced = r->forced,
+        .settled = r->settled,
+        .changed_us = changed_us,
+        .failback = r->failback,
+        .pinned = r->manual};
     for (uint32_t i = 0; i < r->n_regions; i++) {
         raft_region region = r->priority[i];
         group_out->regions[i] = region;

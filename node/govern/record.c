@@ -77,15 +77,35 @@ void govern_from_config(const struct raft_config *config,
 /* ---- one decision after the other ------------------------------------------
  */
 
+/* `r` is still settled as the decision before was. Where every shard follows
+ * the strong rule a majority elects without the lost region: nothing is to be
+ * forced. A shard that does not follow it yet may need that region. */
 static void new_epoch(struct govern_record *r, bool forced, int64_t at_us,
                       const char *reason)
 {
     CHECK(r->epoch < UINT32_MAX);
     r->epoch += GOVERN_PLANTED(SAME_EPOCH) && r->epoch > 1 ? 0 : 1;
-    r->forced = forced && govern_ack(r) == RAFT_ACK_REGION;
+    r->forced = forced && (govern_ack(r) == RAFT_ACK_REGION || !r->settled);
     r->settled = false;
     r->at_us = at_us;
     snprintf(r->reason, sizeof(r->reason), "%s", reason);
+}
+
+/* A decision that leaves the write region as it is, made while the switch to
+ * that region is under way, goes on with it: it comes from the same region, and
+ * is forced if that was, since shards without a leader may need it. Not from or
+ * to the strong rule: that one elects by other quorums. */
+static void follow_up(const struct govern_record *now,
+                      struct govern_record *next, int64_t at_us,
+                      const char *reason)
+{
+    bool goes_on = !now->settled && next->write_region == now->write_region;
+    bool forced = goes_on && now->forced &&
+                  govern_ack(now) == RAFT_ACK_REGION &&
+                  govern_ack(next) == RAFT_ACK_REGION;
+    if (!goes_on)
+        next->from_region = now->write_region;
+    new_epoch(next, forced, at_us, reason);
 }
 
 int govern_switch(const struct govern_record *now, raft_region to, bool forced,
@@ -125,8 +145,7 @@ int govern_set_level(const struct govern_record *now,
         return ERR_EXISTS;
     struct govern_record next = *now;
     next.consistency = *level;
-    next.from_region = now->write_region;
-    new_epoch(&next, false, at_us, reason);
+    follow_up(now, &next, at_us, reason);
     *next_out = next;
     return ERR_OK;
 }
@@ -154,10 +173,9 @@ int govern_set_priority(const struct govern_record *now,
     memcpy(next.priority, order, n * sizeof(*order));
     next.failback = failback;
     next.manual = !move && order[0] != now->write_region;
-    next.from_region = now->write_region;
     if (move && (now->down & govern_region_bit(order[0])) == 0)
         next.write_region = order[0];
-    new_epoch(&next, false, at_us, reason);
+    follow_up(now, &next, at_us, reason);
     *next_out = next;
     return ERR_OK;
 }

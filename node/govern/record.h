@@ -38,7 +38,7 @@ static inline govern_regions govern_region_bit(raft_region region)
 struct govern_record {
     uint32_t epoch;
     raft_region write_region;
-    raft_region from_region; /* the one before */
+    raft_region from_region; /* the one before, until that switch is settled */
     struct consistency_policy consistency;
     bool forced;
     bool settled;
@@ -79,7 +79,8 @@ void govern_config(const struct govern_record *r, bool meta,
  * `now`. */
 
 /* ERR_EXISTS: `to` is the write region already; ERR_NOT_FOUND: none of the
- * group's regions. Under the strong rule a switch is always planned. */
+ * group's regions. Once all shards follow the strong rule (the record is
+ * settled) a switch is always planned. */
 int govern_switch(const struct govern_record *now, raft_region to, bool forced,
                   bool manual, int64_t at_us, const char *reason,
                   struct govern_record *next_out);

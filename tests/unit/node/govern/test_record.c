@@ -72,6 +72,65 @@ static void only_a_region_s_rule_can_be_forced(void **state)
     assert_true(next.forced);
 }
 
+/* Shards that go by the old rule cannot elect without the lost region. */
+static void a_change_to_strong_under_way_can_be_forced(void **state)
+{
+    (void)state;
+    struct govern_record r = three(CONSISTENCY_SESSION), next;
+    struct consistency_policy strong = {.level = CONSISTENCY_STRONG};
+    struct failover_group group;
+    assert_int_equal(govern_set_level(&r, &strong, AT, "", &r), ERR_OK);
+    assert_false(r.forced);
+    govern_group(&r, "default", 0, &group);
+    assert_false(group.commit_rule);
+    assert_int_equal(govern_switch(&r, 2, true, false, AT, "", &next), ERR_OK);
+    assert_true(next.forced);
+    assert_int_equal(govern_switch(&r, 2, false, true, AT, "", &r), ERR_OK);
+    assert_false(r.forced);
+    govern_escalate(&r, AT, "", &next);
+    assert_true(next.forced);
+    govern_set_settled(&next, &next);
+    govern_group(&next, "default", 0, &group);
+    assert_true(group.commit_rule);
+}
+
+/* Otherwise nobody would see that the region it comes from is lost. */
+static void a_change_of_level_goes_on_with_a_switch_under_way(void **state)
+{
+    (void)state;
+    struct consistency_policy strong = {.level = CONSISTENCY_STRONG};
+    struct consistency_policy prefix = {.level = CONSISTENCY_PREFIX};
+    const raft_region order[] = {2, 1, 3}, other[] = {3, 2, 1};
+    for (int forced = 0; forced <= 1; forced++) {
+        struct govern_record r = three(CONSISTENCY_SESSION), next;
+        assert_int_equal(govern_switch(&r, 2, forced, true, AT, "", &r),
+                         ERR_OK);
+        assert_int_equal(govern_set_level(&r, &prefix, AT, "", &next), ERR_OK);
+        assert_int_equal(next.epoch, r.epoch + 1);
+        assert_int_equal(next.from_region, 1);
+        assert_int_equal(next.forced, forced);
+        assert_int_equal(
+            govern_set_priority(&r, order, 3, true, true, AT, "", &next),
+            ERR_OK);
+        assert_int_equal(next.from_region, 1);
+        assert_int_equal(next.forced, forced);
+        /* By other quorums, or to another region: planned. */
+        assert_int_equal(govern_set_level(&r, &strong, AT, "", &next), ERR_OK);
+        assert_int_equal(next.from_region, 1);
+        assert_false(next.forced);
+        assert_int_equal(
+            govern_set_priority(&r, other, 3, true, true, AT, "", &next),
+            ERR_OK);
+        assert_int_equal(next.from_region, 2);
+        assert_false(next.forced);
+        /* Settled, it is history. */
+        govern_set_settled(&r, &r);
+        assert_int_equal(govern_set_level(&r, &prefix, AT, "", &next), ERR_OK);
+        assert_int_equal(next.from_region, 2);
+        assert_false(next.forced);
+    }
+}
+
 static void bounds_begin_at_one(void **state)
 {
     (void)state;
@@ -278,6 +337,8 @@ int main(void)
         cmocka_unit_test(the_level_says_who_acknowledges),
         cmocka_unit_test(every_change_of_region_or_rule_is_a_new_epoch),
         cmocka_unit_test(only_a_region_s_rule_can_be_forced),
+        cmocka_unit_test(a_change_to_strong_under_way_can_be_forced),
+        cmocka_unit_test(a_change_of_level_goes_on_with_a_switch_under_way),
         cmocka_unit_test(bounds_begin_at_one),
         cmocka_unit_test(a_new_list_moves_the_writes_if_asked),
         cmocka_unit_test(the_write_region_campaigns_first),
