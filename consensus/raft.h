@@ -161,7 +161,9 @@ struct raft_append_reply {
      * else: the leader returns it (append.echo_us). */
     int64_t own_us;
     uint64_t life;     /* names one life of the replier, see raft_read_index */
-    uint64_t seen_lsn; /* the replier's visible_lsn */
+    /* The replier's visible_lsn, as far as its log was found to be that of this
+     * leader; 0: none of it was yet. */
+    uint64_t seen_lsn;
 };
 
 struct raft_vote {

@@ -25,6 +25,13 @@ static bool entries_make_sense(const struct raft_msg *m)
            a->prev_term <= m->term && a->sent_us >= 0;
 }
 
+/* What the leader may count on being visible here: of its own log. What was
+ * visible before may be about to go, after a forced decision. */
+static uint64_t seen_of_leader(const struct raft *r)
+{
+    return r->visible_lsn < r->verified_lsn ? r->visible_lsn : r->verified_lsn;
+}
+
 static void reject(struct raft *r, const struct raft_msg *m)
 {
     const struct raft_append *a = &m->append;
@@ -43,7 +50,7 @@ static void reject(struct raft *r, const struct raft_msg *m)
         .sent_us = a->sent_us,
         .own_us = r->now_us,
         .life = r->life,
-        .seen_lsn = r->visible_lsn,
+        .seen_lsn = seen_of_leader(r),
     };
     reply->after_persist = !raft_hard_state_durable(r);
     raft_note(r, RAFT_TRACE_REJECT_APPEND, m->from, a->prev_lsn, hint);
@@ -75,7 +82,7 @@ static void accept(struct raft *r, const struct raft_msg *m)
                                    .sent_us = a->sent_us,
                                    .own_us = r->now_us,
                                    .life = r->life,
-                                   .seen_lsn = r->visible_lsn};
+                                   .seen_lsn = seen_of_leader(r)};
     reply->after_persist =
         lsn > r->persisted_lsn || !raft_hard_state_durable(r);
     if (CANARY(ACK_BEFORE_SYNC))

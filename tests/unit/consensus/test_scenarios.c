@@ -760,6 +760,7 @@ int main(void)
         SCENARIO("amnesia_same_term.txt"),
         SCENARIO("visible_prefix.txt"),
         SCENARIO("freshness.txt"),
+        SCENARIO("seen_overwritten.txt"),
         SCENARIO("forced_truncation.txt"),
         SCENARIO("forced_longer_log.txt"),
         SCENARIO("planned_switch.txt"),
