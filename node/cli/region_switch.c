@@ -255,9 +255,10 @@ static int ask_plan(struct reach *r, const struct switch_flags *f,
     if (f->force)
         ask_loss(r, p);
     int err = request(r, f, true, &a, msg);
-    /* Nodes that started a moment ago do not know yet who is well. */
-    for (unsigned i = 0;
-         i < PATIENCE && err == ERR_PRECONDITION && !f->force && !f->dry_run;
+    /* Nodes that started a moment ago do not know yet who is well, and say so
+     * in one way or the other. */
+    for (unsigned i = 0; i < PATIENCE && !f->force && !f->dry_run &&
+                         (err == ERR_PRECONDITION || err == ERR_UNAVAILABLE);
          i++) {
         usleep(PATIENCE_POLL_US);
         err = request(r, f, true, &a, msg);

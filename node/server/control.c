@@ -18,6 +18,8 @@
 #define CONTROL_BODY_MAX (64u * 1024)
 #define CONTROL_ANSWER_MAX (4u << 20)
 #define CONTROL_TIMEOUT_US (5 * USEC_PER_SEC)
+/* Every later decision needs a newer epoch. */
+#define RECOVER_EPOCH_MAX (UINT32_MAX / 2)
 #define AUDIT_DEFAULT 50
 #define AUDIT_MAX 1000
 
@@ -145,10 +147,15 @@ static int get_region(const struct worker *w, const struct json *j,
     return *region_out != 0 ? ERR_OK : ERR_INVALID;
 }
 
-static bool flag(const struct json *j, const char *key)
+/* The member `key`, false if it is absent. */
+static int get_flag(const struct json *j, const char *key, bool *out)
 {
     bool value = false;
-    return json_get_bool(j, 0, key, &value) == ERR_OK && value;
+    int err = json_get_bool(j, 0, key, &value);
+    if (err != ERR_OK && err != ERR_NOT_FOUND)
+        return ERR_INVALID;
+    *out = value;
+    return ERR_OK;
 }
 
 /* ---- consistency
@@ -263,14 +270,14 @@ static void post_priority(struct worker *w, struct http_request *r,
         for (json_ref v = json_first(j, list); v != JSON_NONE && legal;
              v = json_next(j, list, v))
             legal = get_region(w, j, v, &o->order[o->n_order++]) == ERR_OK;
-    if (!legal || !parse_failback(j, o)) {
+    if (!legal || !parse_failback(j, o) ||
+        get_flag(j, "move", &o->move) != ERR_OK) {
         refuse(r, 400, "BadRequest",
                "order must be the regions' names, each once; failback "
-               "\"automatic\" or \"manual\"");
+               "\"automatic\" or \"manual\"; move true or false");
         mem_free(o);
         return;
     }
-    o->move = flag(j, "move");
     order_begin(o, "set priority", change_priority);
 }
 
@@ -288,6 +295,9 @@ static int check_switch(const struct order *o, struct err_msg *msg)
     governor_group(g, &group);
     const struct failover_region_health *now =
         failover_health_region(governor_health(g), group.write_region);
+    if (!failover_health_sees(governor_health(g), why))
+        return err_set(msg, ERR_UNAVAILABLE,
+                       "this node cannot judge: %s; ask another one", why);
     if (now->lost && !o->force && !group.commit_rule)
         return err_set(
             msg, ERR_BUSY,
@@ -512,9 +522,13 @@ static void post_switch(struct worker *w, struct http_request *r,
 {
     struct err_msg msg = {.text = ""};
     struct order *o = order_new(w, r);
-    o->force = flag(j, "force");
+    bool dry_run = false;
     int err = get_region(w, j, json_get_str(j, 0, "to"), &o->to);
-    if (err != ERR_OK) {
+    if (get_flag(j, "force", &o->force) != ERR_OK ||
+        get_flag(j, "dry_run", &dry_run) != ERR_OK) {
+        err = err_set(&msg, ERR_INVALID,
+                      "force and dry_run must be true or false");
+    } else if (err != ERR_OK) {
         err = err_set(&msg, err == ERR_NOT_FOUND ? ERR_INVALID : ERR_NOT_FOUND,
                       "to must name one of the cluster's regions");
     } else if (governor_now(w->governor) == NULL) {
@@ -526,7 +540,7 @@ static void post_switch(struct worker *w, struct http_request *r,
     if (err != ERR_OK) {
         refuse_err(r, err, msg.text);
         mem_free(o);
-    } else if (flag(j, "dry_run")) {
+    } else if (dry_run) {
         loss_begin(w, r, o);
     } else {
         order_begin(o, o->force ? "forced switch" : "switch", change_region);
@@ -689,7 +703,7 @@ static int parse_recover(struct worker *w, const struct json *j,
         !bytes_equal(confirm, bytes_str(c->cluster)))
         return err_set(msg, ERR_INVALID, "confirm must be the cluster's name");
     if (json_get_int64(j, 0, "epoch", &epoch) != ERR_OK || epoch < 1 ||
-        epoch > UINT32_MAX)
+        epoch > RECOVER_EPOCH_MAX)
         return err_set(msg, ERR_INVALID,
                        "epoch must be newer than any that the survivors know "
                        "(GET here says it), the same for all of them");
@@ -1008,6 +1022,8 @@ struct route {
     void (*get)(struct worker *w, struct http_request *r, struct bytes query);
     void (*post)(struct worker *w, struct http_request *r,
                  const struct json *body);
+    /* What a body may have: a misspelt "dry_run" must not do the thing. */
+    const char *members;
 };
 
 static void get_topology_route(struct worker *w, struct http_request *r,
@@ -1018,13 +1034,14 @@ static void get_topology_route(struct worker *w, struct http_request *r,
 }
 
 static const struct route routes[] = {
-    {"/topology", get_topology_route, NULL},
-    {"/audit", get_audit, NULL},
-    {"/regions/at-risk", get_at_risk, NULL},
-    {"/consistency", NULL, post_consistency},
-    {"/regions/switch", NULL, post_switch},
-    {"/regions/priority", NULL, post_priority},
-    {"/regions/recover", get_recover, post_recover},
+    {"/topology", get_topology_route, NULL, NULL},
+    {"/audit", get_audit, NULL, NULL},
+    {"/regions/at-risk", get_at_risk, NULL, NULL},
+    {"/consistency", NULL, post_consistency,
+     "level max_staleness_prefix max_staleness_interval"},
+    {"/regions/switch", NULL, post_switch, "to force dry_run"},
+    {"/regions/priority", NULL, post_priority, "order failback move"},
+    {"/regions/recover", get_recover, post_recover, "survivors confirm epoch"},
 };
 
 static const struct route *find_route(struct bytes target,
@@ -1048,6 +1065,35 @@ bool control_target(struct bytes target)
     return find_route(target, &query) != NULL;
 }
 
+static bool is_member(const struct json *j, json_ref key, const char *members)
+{
+    for (const char *name = members; *name != '\0';) {
+        size_t len = strcspn(name, " ");
+        if (json_string_equal(j, key, bytes_of(name, len)))
+            return true;
+        name += len + (name[len] == ' ');
+    }
+    return false;
+}
+
+/* Only members that are understood, each once. */
+static bool members_known(const struct json *j, const char *members)
+{
+    for (json_ref k = json_first(j, 0); k != JSON_NONE;
+         k = json_next_member(j, 0, k))
+        if (!is_member(j, k, members))
+            return false;
+    return json_members_unique(j, 0);
+}
+
+static void refuse_members(struct http_request *r, const char *members)
+{
+    struct err_msg msg;
+    err_set(&msg, ERR_INVALID, "unknown or repeated member; there are: %s",
+            members);
+    refuse_err(r, ERR_INVALID, msg.text);
+}
+
 static void handle_post(struct worker *w, struct http_request *r,
                         const struct route *route)
 {
@@ -1057,6 +1103,8 @@ static void handle_post(struct worker *w, struct http_request *r,
         json_parse(&j, r->body, CONTROL_BODY_MAX, NULL) != ERR_OK ||
         json_type(&j, 0) != JSON_OBJECT)
         refuse(r, 400, "BadRequest", "the body must be a JSON object");
+    else if (!members_known(&j, route->members))
+        refuse_members(r, route->members);
     else
         route->post(w, r, &j);
     json_free(&j);

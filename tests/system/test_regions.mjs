@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Cluster, makeContainer, until } from "../sdk/lib.mjs";
-import { Documents, command, statusOf, topologyOf, untilTopology } from "./lib.mjs";
+import { Documents, admin, command, heal, impair, statusOf, topologyOf, untilTopology } from "./lib.mjs";
 
 const [A, B, C] = ["eastus", "westeurope", "southeastasia"];
 // Regions come back sooner than a cautious operator would have it.
@@ -136,6 +136,41 @@ test("what is impossible is refused with what to do", async () => {
   assert.equal(recover.code, 1);
   assert.match(recover.stderr, /3 of 3 nodes answer: a majority is alive/);
   assert.equal((await topologyOf(cluster)).write_region, A);
+});
+
+test("an order that is not understood does nothing", async () => {
+  const { epoch } = await topologyOf(cluster);
+  const recover = { survivors: [A], confirm: cluster.info.cluster ?? "demo", epoch: 5000 };
+  for (const [target, ...bodies] of [
+    ["/consistency", {}, [], { level: "Weak" }, { level: 5 }, { level: "Strong", max_staleness_prefix: "1" },
+      { level: "BoundedStaleness", max_staleness_prefix: 0, max_staleness_interval: 1 }, { level: "Strong", levels: 1 }],
+    ["/regions/switch", {}, { to: "atlantis" }, { to: [B] }, { to: B, dryrun: true }, { to: B, dry_run: "yes" }, { to: B, force: 1 }],
+    ["/regions/priority", {}, { order: [] }, { order: [A, B] }, { order: [A, A, B] }, { order: [B, A, C, B] }, { order: [B, A, "atlantis"] },
+      { order: [B, A, C], move: "no" }, { order: [B, A, C], failback: "maybe" }, { order: [B, A, C], moves: false }],
+    ["/regions/recover", {}, { ...recover, confirm: "another" }, { ...recover, survivors: [] }, { ...recover, survivors: ["atlantis"] },
+      { ...recover, epoch: 0 }, { ...recover, epoch: 2 ** 32 - 1 }, { ...recover, force: true }]])
+    for (const body of bodies) {
+      const { status, json } = await admin(cluster, cluster.nodes[0], "POST", target, body);
+      assert.ok([400, 404].includes(status), `${target} ${JSON.stringify(body)}: ${status} ${JSON.stringify(json)}`);
+      assert.equal(typeof json.message, "string");
+    }
+  const now = await topologyOf(cluster);
+  assert.deepEqual([now.epoch, now.write_region], [epoch, A]);
+});
+
+test("a node that is cut off does not judge who could take the writes", async () => {
+  const asked = cluster.nodes.find(({ region }) => region === C);
+  await impair(cluster, { from: C, to: "*", both: true, cut: true });
+  try {
+    for (const force of [false, true])
+      await until("it says so", async () => {
+        const { status, json } = await admin(cluster, asked, "POST", "/regions/switch", { to: B, force, dry_run: true });
+        return status === 503 && /ask another/.test(json.message);
+      }, 10_000);
+  } finally {
+    await heal(cluster);
+  }
+  await untilTopology(cluster, "all regions are up", (t) => t.settled && t.regions.every(({ state }) => state === "up"), 60_000);
 });
 
 test("a new order moves the writes, unless told not to", async () => {
