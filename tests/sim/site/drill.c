@@ -286,7 +286,7 @@ static void check_behind(struct site *s)
 {
     const struct site_drill *d = &s->drill;
     const struct govern_record *r = newest_record(s);
-    if (r != NULL && r->epoch > d->epoch + 1)
+    if (r != NULL && r->epoch > d->epoch && r->write_region == d->write_region)
         site_fail(s,
                   "failover (behind): region %u writes, by epoch %u, before "
                   "region %u has caught up",

@@ -331,6 +331,9 @@ static void decide(struct site_node *n)
     }
     govern_group(&n->record, "default", n->changed_us, &group);
     failover_plan(n->failover, &group, &plan);
+    if (n->site->loud > 1)
+        site_say(n->site, "n%u sees %s: %s", n->id,
+                 failover_situation_name(plan.situation), plan.reason);
     if (!govern_decide(&n->record, &plan, all_settled(n), site_wall_us(n->site),
                        &next))
         return;
