@@ -50,8 +50,7 @@ static void tell_epoch(struct steer *st, usec_t now,
         return;
     st->told = rec->epoch;
     enum raft_ack ack = govern_ack(rec);
-    shard_decide(s, now, rec->epoch,
-                 ack == RAFT_ACK_REGION ? rec->write_region : 0, (uint8_t)ack,
+    shard_decide(s, now, rec->epoch, rec->write_region, (uint8_t)ack,
                  rec->recovered_epoch);
 }
 
