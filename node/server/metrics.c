@@ -164,35 +164,47 @@ static void put_regions(const struct worker *w, struct buf *out)
                         ->state == s);
 }
 
-/* The nodes of a region that lag most; a node that is not heard, or cannot
- * tell, has no number. */
+/* The most backward of those nodes of a region that are heard and can tell.
+ * False when there is none: a lost region has no number, rather than 0. */
+static bool worst_lag(const struct failover_health *h, failover_region region,
+                      uint32_t *ms_out, uint64_t *entries_out)
+{
+    struct failover_node_health n;
+    bool any = false;
+    *ms_out = 0;
+    *entries_out = 0;
+    for (uint32_t i = 0; failover_health_node(h, i, &n); i++) {
+        if (n.region != region || !n.heard || n.self.behind_ms == UINT32_MAX)
+            continue;
+        any = true;
+        if (n.self.behind_ms > *ms_out)
+            *ms_out = n.self.behind_ms;
+        if (n.self.behind_entries > *entries_out)
+            *entries_out = n.self.behind_entries;
+    }
+    return any;
+}
+
 static void put_lag(const struct worker *w, struct buf *out)
 {
     const struct config *c = w->node->config;
     const struct failover_health *h = governor_health(w->governor);
-    struct failover_node_health n;
+    uint32_t ms;
+    uint64_t entries;
     head(out, "bastide_region_lag_seconds", "gauge",
          "How old the state of the region's most backward node may be");
-    for (uint32_t r = 1; r <= c->region_count; r++) {
-        uint32_t worst = 0;
-        for (uint32_t i = 0; failover_health_node(h, i, &n); i++)
-            if (n.region == r && n.heard && n.self.behind_ms != UINT32_MAX &&
-                n.self.behind_ms > worst)
-                worst = n.self.behind_ms;
-        (void)buf_printf(out, "bastide_region_lag_seconds{region=\"%s\"} %g\n",
-                         c->regions[r - 1].name, worst / 1000.0);
-    }
+    for (uint32_t r = 1; r <= c->region_count; r++)
+        if (worst_lag(h, (failover_region)r, &ms, &entries))
+            (void)buf_printf(out,
+                             "bastide_region_lag_seconds{region=\"%s\"} %g\n",
+                             c->regions[r - 1].name, ms / 1000.0);
     head(out, "bastide_region_lag_entries", "gauge",
          "Entries that the region's most backward node lacks");
-    for (uint32_t r = 1; r <= c->region_count; r++) {
-        uint64_t worst = 0;
-        for (uint32_t i = 0; failover_health_node(h, i, &n); i++)
-            if (n.region == r && n.heard && n.self.behind_entries > worst)
-                worst = n.self.behind_entries;
-        (void)buf_printf(
-            out, "bastide_region_lag_entries{region=\"%s\"} %" PRIu64 "\n",
-            c->regions[r - 1].name, worst);
-    }
+    for (uint32_t r = 1; r <= c->region_count; r++)
+        if (worst_lag(h, (failover_region)r, &ms, &entries))
+            (void)buf_printf(
+                out, "bastide_region_lag_entries{region=\"%s\"} %" PRIu64 "\n",
+                c->regions[r - 1].name, entries);
 }
 
 void metrics_write(struct worker *w, const struct shard_status *shards,
