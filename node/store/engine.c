@@ -1,14 +1,21 @@
 #include "node/store/engine.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "node/base/check.h"
 #include "node/base/fault.h"
 #include "node/base/mem.h"
 #include "node/store/effects.h"
 #include "node/store/engine_impl.h"
+
+/* Room for a header and ENGINE_READERS_MAX readers of a cache line each. */
+#define LOCK_FILE_BYTES (4096 + 64 * ENGINE_READERS_MAX)
 
 /* -- LMDB -- */
 
@@ -56,10 +63,32 @@ static int open_tables(struct lmdb *db, bool writable)
     return lmdb_err(mdb_txn_commit(txn));
 }
 
+/* LMDB makes its lock file as a hole and writes to it through memory; on a full
+ * disk that would be a bus error. Before LMDB holds locks on the file: closing
+ * it would give them up. */
+static int reserve_lock_file(const char *path)
+{
+    char file[PATH_MAX];
+    int len = snprintf(file, sizeof(file), "%s/lock.mdb", path);
+    if (len < 0 || (size_t)len >= sizeof(file))
+        return ERR_LIMIT;
+    int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_from_errno(errno);
+    int result = posix_fallocate(fd, 0, LOCK_FILE_BYTES);
+    close(fd);
+    return result == 0 ? ERR_OK : err_from_errno(result);
+}
+
 int lmdb_open(const char *path, size_t map_bytes, unsigned flags,
               struct lmdb *db_out)
 {
     struct lmdb db = {0};
+    int reserved = (flags & (MDB_RDONLY | MDB_NOLOCK)) == 0
+                       ? reserve_lock_file(path)
+                       : ERR_OK;
+    if (reserved != ERR_OK)
+        return reserved;
     int result = mdb_env_create(&db.env);
     if (result != MDB_SUCCESS)
         return lmdb_err(result);
