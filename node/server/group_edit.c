@@ -16,6 +16,9 @@
 /* Times that an edit begins anew because another was faster. */
 #define EDIT_TRIES 5
 #define AUDIT_TIMEOUT_US (5 * USEC_PER_SEC)
+/* How often an audit record is tried to be written: the decision beside it may
+ * get through where it did not. */
+#define AUDIT_TRIES 6
 
 struct editing {
     struct worker *worker;
@@ -75,14 +78,31 @@ void group_edit_describe(const struct config *c, const struct govern_record *r,
  */
 
 struct audit {
-    struct op op;
+    struct worker *worker;
+    uint32_t tries;
+    struct op op; /* the same each time, so it is done once */
     struct buf body;
 };
+
+static void audited(void *user, struct op_result *result);
+
+static void audit_submit(struct audit *a)
+{
+    a->tries++;
+    backend_submit(&a->worker->router.backend, &a->op, AUDIT_TIMEOUT_US,
+                   audited, a);
+}
 
 static void audited(void *user, struct op_result *result)
 {
     struct audit *a = user;
-    if (result->err != ERR_OK)
+    /* ERR_EXISTS: an earlier try was done. */
+    bool done = result->err == ERR_OK || result->err == ERR_EXISTS;
+    if (!done && a->tries < AUDIT_TRIES && !a->worker->stopping) {
+        audit_submit(a);
+        return;
+    }
+    if (!done)
         log_warn("an audit record could not be written",
                  LOG_STR("error", err_text(result->err)));
     buf_free(&a->body);
@@ -116,6 +136,7 @@ void group_edit_audit(struct worker *w, const char *who, const char *what,
 {
     char id[64];
     struct audit *a = mem_zalloc(sizeof(*a));
+    a->worker = w;
     buf_init(&a->body, OP_BODY_MAX);
     audit_body(a, who, what, before, after, reason, id);
     log_info("audit", LOG_STR("who", who), LOG_STR("what", what),
@@ -130,7 +151,7 @@ void group_edit_audit(struct worker *w, const char *who, const char *what,
     rng_fill(a->op.id, OP_ID_LEN);
     cosmos_address(w->meta_hash, CONTAINER_AUDIT, bytes_of(NULL, 0),
                    bytes_str(id), &a->op.at);
-    backend_submit(&w->router.backend, &a->op, AUDIT_TIMEOUT_US, audited, a);
+    audit_submit(a);
 }
 
 static void audit_edit(struct editing *e, const char *outcome)
