@@ -77,7 +77,7 @@ struct order {
     struct worker *worker;
     struct http_request *request;
     struct consistency_policy level;
-    raft_region to;
+    raft_region to, from; /* from: which was checked */
     bool force;
     uint32_t n_order;
     raft_region order[GROUP_REGIONS_MAX];
@@ -165,14 +165,14 @@ static int get_flag(const struct json *j, const char *key, bool *out)
 static int change_level(void *user, const struct govern_record *now,
                         struct govern_record *next_out, struct err_msg *msg)
 {
-    struct order *o = user;
+    const struct order *o = user;
+    struct consistency_policy level = o->level;
     /* Bounds that are not given stay. */
-    if (o->level.max_staleness_prefix == 0)
-        o->level.max_staleness_prefix = now->consistency.max_staleness_prefix;
-    if (o->level.max_staleness_interval == 0)
-        o->level.max_staleness_interval =
-            now->consistency.max_staleness_interval;
-    int err = govern_set_level(now, &o->level, clock_wall_us(),
+    if (level.max_staleness_prefix == 0)
+        level.max_staleness_prefix = now->consistency.max_staleness_prefix;
+    if (level.max_staleness_interval == 0)
+        level.max_staleness_interval = now->consistency.max_staleness_interval;
+    int err = govern_set_level(now, &level, clock_wall_us(),
                                "an administrator set the level", next_out);
     if (err == ERR_EXISTS) { /* asked for twice is made once */
         *next_out = *now;
@@ -286,13 +286,14 @@ static void post_priority(struct worker *w, struct http_request *r,
  */
 
 /* Whether, and as what, a switch can be made now. */
-static int check_switch(const struct order *o, struct err_msg *msg)
+static int check_switch(struct order *o, struct err_msg *msg)
 {
     const struct governor *g = o->worker->governor;
     struct failover_group group;
     enum failover_verdict verdict;
     char why[FAILOVER_REASON_MAX];
     governor_group(g, &group);
+    o->from = group.write_region;
     const struct failover_region_health *now =
         failover_health_region(governor_health(g), group.write_region);
     if (!failover_health_sees(governor_health(g), why))
@@ -324,6 +325,12 @@ static int change_region(void *user, const struct govern_record *now,
                          struct govern_record *next_out, struct err_msg *msg)
 {
     const struct order *o = user;
+    if (o->force && now->write_region != o->from && now->write_region != o->to)
+        return err_set(
+            msg, ERR_BUSY,
+            "the write region has changed meanwhile, to %s: look "
+            "again before forcing anything",
+            decision_region_name(o->worker->node->config, now->write_region));
     int err = govern_switch(now, o->to, o->force, true, clock_wall_us(),
                             "an administrator switched", next_out);
     if (err == ERR_EXISTS) {
