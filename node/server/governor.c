@@ -346,7 +346,8 @@ static int change(void *user, const struct govern_record *now,
 {
     struct governor *g = user;
     const char *what;
-    if (now->epoch != g->record.epoch || !derive(g, now, next_out, &what))
+    if (!leads_meta(g) || now->epoch != g->record.epoch ||
+        !derive(g, now, next_out, &what))
         return err_set(msg, ERR_STALE, "overtaken");
     return ERR_OK;
 }
