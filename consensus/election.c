@@ -153,16 +153,18 @@ static enum raft_no_campaign obstacle(const struct raft *r,
 
 /* A configuration that is not committed lends its rule, but not its epoch: a
  * term of an epoch that nobody else can learn of would bar them from
- * campaigning for good if this node then died. Unless others show that they
- * know the epoch: they would refuse candidates of an older one. */
+ * campaigning for good if this node then died. But an epoch that others have
+ * named they know: they would refuse candidates of an older one. */
 static uint64_t next_term(const struct raft *r)
 {
     uint32_t epoch = raft_config_committed(r)->epoch;
-    uint32_t newest = trail_config(&r->trail)->epoch;
+    uint32_t known = trail_config(&r->trail)->epoch;
+    if (known > r->heard_epoch)
+        known = r->heard_epoch;
     if (r->decided.epoch > epoch)
         epoch = r->decided.epoch;
-    if (newest > epoch && newest <= r->heard_epoch)
-        epoch = newest;
+    if (known > epoch)
+        epoch = known;
     return epoch > RAFT_TERM_EPOCH(r->term) ? RAFT_TERM(epoch, 1) : r->term + 1;
 }
 
