@@ -22,6 +22,8 @@
 #include "tests/sim/site/site_impl.h"
 
 #define LEVEL_KNOWN_US USEC_PER_SEC
+/* Some regions are lost when the others lack their newest writes. */
+#define LAG_US (400 * USEC_PER_MS)
 #define BLIP_US (900 * USEC_PER_MS)
 #define BEHIND_DEAD_US (4 * USEC_PER_SEC)
 /* A session's state is found again when its shard is written to again. */
@@ -180,7 +182,13 @@ void site_drill_begin(struct site *s)
         d->written_us[i] = HIST_NEVER;
     site_say(s, "drill: %s, region %u writes, the other is %u",
              site_drill_name(d->kind), d->write_region, d->other);
-    strike(s);
+    d->struck = !is_loss(d->kind) || prng_one_in(&s->prng, 2);
+    if (d->struck) {
+        strike(s);
+    } else {
+        s->stuck = d->write_region;
+        d->began_us += LAG_US;
+    }
 }
 
 /* ---- what is seen -----------------------------------------------------------
@@ -365,6 +373,12 @@ static void come_back(struct site *s)
 void site_drill_watch(struct site *s)
 {
     struct site_drill *d = &s->drill;
+    if (!d->struck && s->now_us >= d->began_us) {
+        d->struck = true;
+        d->began_us = s->now_us;
+        strike(s);
+        s->stuck = 0;
+    }
     come_back(s);
     if (d->kind != DRILL_LEVEL || s->now_us < d->began_us + LEVEL_KNOWN_US)
         return;

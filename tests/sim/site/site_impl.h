@@ -212,6 +212,7 @@ struct site_swarm {
     uint32_t fault_every_ms;
     bool crash, pause, isolate, one_way, cut_link, slow_disk, hang_disk;
     bool region_kill, region_pause, region_cut, region_one_way, region_slow;
+    bool region_stuck;
     bool transfer, flush, drift;
     bool set_level, set_priority, move;
     bool failback;
@@ -245,6 +246,7 @@ struct site_drill {
     usec_t written_us[SITE_SHARDS_MAX]; /* first success of a later write */
     usec_t slowest_us;                  /* MOVE: of all writes */
     uint32_t failed;                    /* MOVE: requests */
+    bool struck;                        /* it has happened */
     bool back;                          /* BLIP, BEHIND: it has returned */
 };
 

@@ -19,6 +19,7 @@ static void choose_regions(struct site *s)
     w->region_cut = toss(s);
     w->region_one_way = prng_one_in(&s->prng, 3);
     w->region_slow = toss(s);
+    w->region_stuck = toss(s);
     w->quick_return = prng_one_in(&s->prng, 3);
     w->failback = toss(s);
 }
@@ -58,22 +59,30 @@ void site_swarm_print(const struct site *s)
     printf("# seed %llu %s: loss=%u dup=%u reorder=%d jitter=%lldus every=%ums "
            "crash=%d pause=%d isolate=%d one-way=%d link=%d slow-disk=%d "
            "hang=%d region-kill=%d region-pause=%d region-cut=%d "
-           "region-one-way=%d region-slow=%d transfer=%d flush=%d drift=%d "
+           "region-one-way=%d region-slow=%d region-stuck=%d transfer=%d "
+           "flush=%d drift=%d "
            "levels=%d priority=%d move=%d failback=%d quick=%d drill=%s\n",
            (unsigned long long)s->seed, s->shape.name, w->loss_permille,
            w->dup_permille, w->reorder, (long long)w->jitter_us,
            w->fault_every_ms, w->crash, w->pause, w->isolate, w->one_way,
            w->cut_link, w->slow_disk, w->hang_disk, w->region_kill,
            w->region_pause, w->region_cut, w->region_one_way, w->region_slow,
-           w->transfer, w->flush, w->drift, w->set_level, w->set_priority,
-           w->move, w->failback, w->quick_return,
+           w->region_stuck, w->transfer, w->flush, w->drift, w->set_level,
+           w->set_priority, w->move, w->failback, w->quick_return,
            site_drill_name(s->drill.kind));
 }
 
 /* ---- how faults end ---------------------------------------------------------
  */
 
-enum undo { UNDO_NODE, UNDO_REGION, UNDO_WIRE, UNDO_SLOW, UNDO_DISK };
+enum undo {
+    UNDO_NODE,
+    UNDO_REGION,
+    UNDO_WIRE,
+    UNDO_SLOW,
+    UNDO_STUCK,
+    UNDO_DISK
+};
 
 static void later(struct site *s, uint64_t min_ms, uint64_t max_ms,
                   struct sim_event ev)
@@ -129,6 +138,9 @@ void site_storm_undo(struct site *s, const struct sim_event *ev)
         break;
     case UNDO_SLOW:
         s->slow_us[ev->node] = 0;
+        break;
+    case UNDO_STUCK:
+        s->stuck = 0;
         break;
     case UNDO_DISK:
         site_drive_hang(n, false);
@@ -292,6 +304,13 @@ static void region_slow(struct site *s)
     undo_later(s, UNDO_SLOW, r, 500, 6000);
 }
 
+static void region_stuck(struct site *s)
+{
+    s->stuck = any_region(s);
+    site_say(s, "region %u replicates no documents", s->stuck);
+    undo_later(s, UNDO_STUCK, 0, 100, 1500);
+}
+
 /* ---- the schedule -----------------------------------------------------------
  */
 
@@ -316,6 +335,7 @@ void site_storm_strike(struct site *s)
         {w->region_cut, region_cut},
         {w->region_one_way, region_one_way},
         {w->region_slow, region_slow},
+        {w->region_stuck, region_stuck},
     };
     if (s->healed)
         return;
@@ -329,7 +349,7 @@ void site_storm_heal(struct site *s)
 {
     site_say(s, "all is healed");
     s->healed = true;
-    s->lost = 0;
+    s->lost = s->stuck = 0;
     s->swarm.reorder = false;
     if (s->swarm.jitter_us > 5 * USEC_PER_MS)
         s->swarm.jitter_us = 5 * USEC_PER_MS;
