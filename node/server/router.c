@@ -24,7 +24,6 @@ struct task {
     usec_t retry_us;
     usec_t pause_us; /* before the next attempt */
     bool in_doubt;   /* a write that an earlier attempt may have logged */
-    bool behind;     /* a read whose last attempt ended in ERR_BEHIND */
     bool foreign;    /* came from a peer: not passed on */
     bool leader_asked;
     raft_id target;
@@ -89,8 +88,6 @@ static void task_fail(struct task *t, struct worker *here, int err)
 /* Time is over: what may the client believe? */
 static int task_give_up_err(const struct task *t)
 {
-    if (t->behind)
-        return ERR_BEHIND;
     return t->in_doubt ? ERR_TIMEOUT : ERR_UNAVAILABLE;
 }
 
@@ -305,9 +302,13 @@ static void task_ran(struct shard_request *req, struct op_result *result)
     int err = result->err;
     struct replica *r = worker_replica(t->owner, t->op->shard);
     raft_id leader = shard_leader(r->shard);
-    t->behind = err == ERR_BEHIND;
     bool leads = leader == t->owner->node->config->id;
-    if ((settles(t, err) && (!t->behind || leads)) || t->foreign) {
+    /* Only a leader knows that a state is nowhere. The SDK forgets its token
+     * then, so a follower's or a deposed leader's word must not get to it. */
+    if (err == ERR_BEHIND &&
+        !raft_may_read(shard_raft(r->shard), clock_mono_us()))
+        err = result->err = ERR_NOT_LEADER;
+    if (settles(t, err) || t->foreign) {
         if (!task_writes(t) && !t->foreign)
             count(&t->owner->router.reads_local);
         op_result_free(&t->result);

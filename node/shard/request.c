@@ -95,8 +95,8 @@ static int read_record(struct shard *s, const struct op *op, uint64_t lsn,
     if (err == ERR_OK) {
         struct record_key key;
         record_text_key(&op->at, result->record, &key);
-        err = seal_open(s->sealer, s->id, record_key_bytes(&key), 0, sealed,
-                        NULL, &result->body);
+        err =
+            shard_open_value(s, record_key_bytes(&key), sealed, &result->body);
     }
     kv_end(s->kv);
     return err;
@@ -497,6 +497,10 @@ static bool submit_repeated(struct shard *s, usec_t now,
     if (SHARD_PLANTED(FORGET_OPS) ||
         !dedupe_find(&s->dedupe, req->op->id, &found))
         return false;
+    if (!s->has_key) { /* what it wrote could not be shown */
+        shard_fail(s, req, ERR_STALE);
+        return true;
+    }
     req->repeated = true;
     req->lsn = found.lsn;
     req->result.lsn = found.lsn;

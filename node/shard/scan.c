@@ -169,10 +169,9 @@ static int scan_some(struct shard *s, struct shard_request *req)
         if (err != ERR_OK)
             break;
         buf_clear(&scan->text);
-        err =
-            key.len == RECORD_TEXT_KEY_LEN
-                ? seal_open(s->sealer, s->id, key, 0, sealed, NULL, &scan->text)
-                : ERR_CORRUPT;
+        err = key.len == RECORD_TEXT_KEY_LEN
+                  ? shard_open_value(s, key, sealed, &scan->text)
+                  : ERR_CORRUPT;
         if (err != ERR_OK)
             break;
         uint32_t container;

@@ -300,7 +300,10 @@ void shard_status(const struct shard *s, usec_t now,
 int shard_open_value(struct shard *s, struct bytes key, struct bytes sealed,
                      struct buf *out)
 {
-    return seal_open(s->sealer, s->id, key, 0, sealed, NULL, out);
+    int err = seal_open(s->sealer, s->id, key, 0, sealed, NULL, out);
+    /* A node that has just started learns the keys from the meta shard: the
+     * record is there all the same. */
+    return err == ERR_NOT_FOUND ? ERR_UNAVAILABLE : err;
 }
 
 int shard_each_record(struct shard *s, uint32_t container,

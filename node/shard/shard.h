@@ -95,9 +95,10 @@ struct shard_request {
      * replica that does not lead, hands over, or stopped leading before it was
      * logged: nothing happened, ask `shard_leader`; or a bounded read that
      * this replica cannot prove fresh: ask the leader), ERR_STALE (leadership
-     * was lost after the write was logged: ask again with the same operation
-     * id, at the new leader) and ERR_NO_LEADER (a read found nobody to ask, or
-     * this replica is being replaced by a snapshot: ask again).
+     * was lost after the write was logged, or an earlier attempt was logged and
+     * cannot be read here yet: ask again with the same operation id) and
+     * ERR_NO_LEADER (a read found nobody to ask, or this replica is being
+     * replaced by a snapshot: ask again).
      *
      * EXISTS, NOT_FOUND and PRECONDITION of a write come when what they rest
      * on is acknowledged, never of a state that could still be lost.
@@ -320,9 +321,10 @@ int shard_installed(struct shard *s, usec_t now, raft_id from, uint64_t lsn,
                     uint64_t term, const struct raft_config *config);
 void shard_adopted(struct shard *s, usec_t now, struct bytes dedupe);
 /* To be asked before shard_installed, with the SHARD_INFO_DEDUPE of the
- * snapshot: whether it is of a log that lacks what is committed here, which only
- * a forced recovery elsewhere can have given up. Then it must not be installed;
- * the shard says so from now on (shard_overruled) and is to be rebuilt. */
+ * snapshot: whether it is of a log that lacks what is committed here, which
+ * only a forced recovery elsewhere can have given up. Then it must not be
+ * installed; the shard says so from now on (shard_overruled) and is to be
+ * rebuilt. */
 bool shard_contradicted(struct shard *s, struct bytes dedupe);
 bool shard_overruled(const struct shard *s);
 bool shard_installing(const struct shard *s);
@@ -397,7 +399,8 @@ int shard_each_record(struct shard *s, uint32_t container,
                       void (*each)(void *user, uint64_t record,
                                    struct bytes text),
                       void *user);
-/* Opens the sealed value of one effect of a committed entry. */
+/* Opens the sealed value of one effect of a committed entry. Errors of
+ * seal_open, but ERR_UNAVAILABLE when the key is not known here (yet). */
 int shard_open_value(struct shard *s, struct bytes key, struct bytes sealed,
                      struct buf *out);
 

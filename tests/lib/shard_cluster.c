@@ -477,6 +477,11 @@ void cluster_start(struct cluster *c, raft_id id)
     }
 }
 
+void cluster_withhold_key(struct cluster *c)
+{
+    c->no_key = true;
+}
+
 struct cluster *cluster_new(const struct cluster_options *options)
 {
     struct cluster *c = mem_zalloc(sizeof(*c));

@@ -78,6 +78,8 @@ struct kv_mem *cluster_store(struct cluster *c, raft_id id);
 void cluster_crash(struct cluster *c, raft_id id);
 /* From the flushed state and the synced log. */
 void cluster_start(struct cluster *c, raft_id id);
+/* Nodes that start from now on have no data key until shard_set_key. */
+void cluster_withhold_key(struct cluster *c);
 /* Commits that this life of the node has told of; restarts at what it found. */
 uint64_t cluster_committed(const struct cluster *c, raft_id id);
 

@@ -259,6 +259,32 @@ static void a_deletion_is_remembered_as_one(void **state)
     story_end(&s);
 }
 
+/* A leader that has just started may lead before it knows the keys. */
+static void
+an_attempt_whose_text_cannot_be_read_yet_is_to_be_sent_again(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_new(&(struct cluster_options){.nodes = 1});
+    struct cluster_call first, retry;
+    raft_id leader = cluster_elect(c);
+    cluster_write(c, &first, OP_CREATE, cluster_at(1, 1), BODY);
+    assert_int_equal(cluster_do(c, leader, &first), ERR_OK);
+    cluster_withhold_key(c);
+    cluster_crash(c, leader);
+    cluster_start(c, leader);
+    assert_int_equal(cluster_elect(c), leader);
+    again(&retry, &first);
+    assert_int_equal(cluster_do(c, leader, &retry), ERR_STALE);
+    cluster_call_free(&retry);
+    shard_set_key(cluster_shard(c, leader), CLUSTER_KEY_ID);
+    again(&retry, &first);
+    assert_int_equal(cluster_do(c, leader, &retry), ERR_OK);
+    expect_same_answer(&retry, &first);
+    cluster_call_free(&retry);
+    cluster_call_free(&first);
+    cluster_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,6 +297,8 @@ int main(void)
         cmocka_unit_test(a_snapshot_forgets_nothing),
         cmocka_unit_test(what_was_logged_is_not_refused_for_lack_of_room),
         cmocka_unit_test(a_deletion_is_remembered_as_one),
+        cmocka_unit_test(
+            an_attempt_whose_text_cannot_be_read_yet_is_to_be_sent_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
