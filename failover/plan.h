@@ -81,7 +81,7 @@ struct failover_group {
     failover_region write_region;
     failover_region from_region; /* before the last switch; 0: unknown */
     uint32_t epoch;
-    bool commit_rule;  /* acknowledges at commit_lsn (strong) */
+    bool commit_rule;  /* every shard acknowledges at commit_lsn (strong) */
     bool forced;       /* how the last switch was made */
     bool settled;      /* every shard follows the record */
     usec_t changed_us; /* when this node learned of this epoch */
