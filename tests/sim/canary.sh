@@ -34,9 +34,9 @@ RAFT_LAZY_HEARTBEAT      site  3x1       50   election storm|no progress|request
 SHARD_READ_ANYWHERE      site  3x1       100  not linearizable
 SHARD_ACK_ONE_EARLY      site  3x1       50   not linearizable|acknowledged write lost
 SHARD_FORGET_TOKENS      site  3x1       50   read your writes|monotonic reads
-SHARD_TOKEN_WITHOUT_EPOCH site 3x1       400  wedged|read your writes|monotonic reads
+SHARD_TOKEN_WITHOUT_EPOCH site 3x1       1500 wedged|read your writes|monotonic reads
 SHARD_OWN_CLOCK_ONLY     site  3x1       200  too stale
-SHARD_READ_UNACKED       site  3x1       200  was never acknowledged
+SHARD_READ_UNACKED       site  3x3       500  was never acknowledged
 SHARD_CLAIM_NEWER        site  3x1       50   no prefix
 SHARD_UNGOVERNED         site  3x1       200  too stale
 SHARD_SKIP_SALVAGE       site  3x1       50   conflict feed: lacks
