@@ -409,7 +409,7 @@ static enum failover_state next_state(const struct failover_health *h,
     usec_t down_us = CANARY(NO_HYSTERESIS) ? 0 : h->timing.down_us;
     usec_t up_us = failover_health_up_us(h, r);
     if (CANARY(LATE))
-        down_us *= 5;
+        down_us *= 10;
     bool well = !r->lost && !r->sick;
     bool gone = r->lost && h->now - r->lost_since_us >= down_us;
     bool sick = r->sick && h->now - r->sick_since_us >= h->timing.ill_us;
