@@ -202,6 +202,11 @@ usec_t failover_health_up_us(const struct failover_health *h,
 bool failover_health_sees(const struct failover_health *h,
                           char why_out[FAILOVER_REASON_MAX]);
 
+/* Whether this node reaches a majority, and is reached by it, as of the last
+ * tick: also in the moment after its start or return when it may not judge
+ * yet. */
+bool failover_health_in_contact(const struct failover_health *h);
+
 /* For how long it has not reached a majority: it is cut off from those who
  * decide, or they are gone. 0: it does, or never did. */
 usec_t failover_health_cut_off_us(const struct failover_health *h);

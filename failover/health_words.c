@@ -58,6 +58,11 @@ bool failover_health_sees(const struct failover_health *h,
     return false;
 }
 
+bool failover_health_in_contact(const struct failover_health *h)
+{
+    return h->seeing;
+}
+
 static void say_lost(const struct failover_health *h,
                      const struct failover_region_health *r, struct words *w)
 {

@@ -257,8 +257,9 @@ static int ask_plan(struct reach *r, const struct switch_flags *f,
     int err = request(r, f, true, &a, msg);
     /* Nodes that started a moment ago do not know yet who is well, and say so
      * in one way or the other. */
-    for (unsigned i = 0; i < PATIENCE && !f->force && !f->dry_run &&
-                         (err == ERR_PRECONDITION || err == ERR_UNAVAILABLE);
+    for (unsigned i = 0;
+         i < PATIENCE && !f->dry_run &&
+         (err == ERR_UNAVAILABLE || (err == ERR_PRECONDITION && !f->force));
          i++) {
         usleep(PATIENCE_POLL_US);
         err = request(r, f, true, &a, msg);

@@ -20,6 +20,8 @@
 #define CONTROL_TIMEOUT_US (5 * USEC_PER_SEC)
 /* Every later decision needs a newer epoch. */
 #define RECOVER_EPOCH_MAX (UINT32_MAX / 2)
+/* By then a node that has started has found those who are there. */
+#define RECOVER_AFTER_US (3 * USEC_PER_SEC)
 #define AUDIT_DEFAULT 50
 #define AUDIT_MAX 1000
 
@@ -730,10 +732,14 @@ static int parse_recover(struct worker *w, const struct json *j,
     if ((v->survivors & govern_region_bit(decision_region(c, c->region))) == 0)
         return err_set(msg, ERR_BUSY,
                        "this node is in %s, which is no survivor", c->region);
-    if (failover_health_sees(governor_health(w->governor), NULL))
+    if (failover_health_in_contact(governor_health(w->governor)))
         return err_set(msg, ERR_BUSY,
                        "this node reaches a majority of all nodes: nothing is "
                        "to be recovered; writes go on after a failover");
+    if (clock_wall_us() - w->node->started_wall_us < RECOVER_AFTER_US)
+        return err_set(msg, ERR_BUSY,
+                       "this node has only just started and may yet find the "
+                       "others: ask again in a moment");
     return ERR_OK;
 }
 

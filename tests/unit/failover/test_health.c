@@ -195,10 +195,12 @@ static void knows_for_how_long_it_is_cut_off(void **state)
     failover_health_topology(h, &three, 0);
     failover_health_tick(h, 5 * SEC);
     assert_int_equal(failover_health_cut_off_us(h), 0); /* was never part */
+    assert_false(failover_health_in_contact(h));
     failover_health_free(h);
 
     struct world w = world();
     assert_int_equal(failover_health_cut_off_us(w.h), 0);
+    assert_true(failover_health_in_contact(w.h));
     usec_t reach_us = failover_timing_default.reach_us;
     failover_health_tick(w.h, w.now + reach_us);
     assert_int_equal(failover_health_cut_off_us(w.h), 0);
@@ -208,9 +210,13 @@ static void knows_for_how_long_it_is_cut_off(void **state)
     failover_health_paused(w.h, w.now + reach_us + 9 * SEC);
     failover_health_tick(w.h, w.now + reach_us + 9 * SEC);
     assert_int_equal(failover_health_cut_off_us(w.h), SEC);
+    assert_false(failover_health_in_contact(w.h));
     w.now += reach_us + 9 * SEC;
     tick(&w);
     assert_int_equal(failover_health_cut_off_us(w.h), 0);
+    /* Back, and to watch before it judges. */
+    assert_true(failover_health_in_contact(w.h));
+    assert_false(failover_health_sees(w.h, NULL));
     failover_health_free(w.h);
 }
 
