@@ -333,6 +333,14 @@ static int change_region(void *user, const struct govern_record *now,
             "the write region has changed meanwhile, to %s: look "
             "again before forcing anything",
             decision_region_name(o->worker->node->config, now->write_region));
+    /* The record names one region that shards may still be coming from. */
+    if (!o->force && !now->settled && now->from_region != now->write_region &&
+        o->to != now->write_region && o->to != now->from_region)
+        return err_set(
+            msg, ERR_BUSY,
+            "writes are just moving from %s to %s: wait until that has settled",
+            decision_region_name(o->worker->node->config, now->from_region),
+            decision_region_name(o->worker->node->config, now->write_region));
     int err = govern_switch(now, o->to, o->force, true, clock_wall_us(),
                             "an administrator switched", next_out);
     if (err == ERR_EXISTS) {
@@ -768,23 +776,23 @@ static void post_recover(struct worker *w, struct http_request *r,
  */
 
 static void put_node(struct json_writer *out, const struct config *c,
-                     const struct failover_node_health *n)
+                     const struct failover_node_health *n, uint32_t stall_ms)
 {
     const struct config_node *node = config_find_node(c, n->id, NULL);
     bool self = n->id == c->id;
     json_write_object_begin(out);
     json_write_member_str(out, "name", node != NULL ? node->name : "?");
     json_write_member_str(out, "state",
-                          !n->heard && !self             ? "down"
-                          : n->self.draining             ? "stopping"
-                          : n->self.no_space             ? "ill"
-                          : n->self.disk_stall_ms > 1500 ? "ill"
-                                                         : "up");
+                          !n->heard && !self                 ? "down"
+                          : n->self.draining                 ? "stopping"
+                          : n->self.no_space                 ? "ill"
+                          : n->self.disk_stall_ms > stall_ms ? "ill"
+                                                             : "up");
     json_write_member_str(out, "reason",
                           !n->heard && !self ? "this node does not hear it"
                           : n->self.draining ? "it is stopping"
                           : n->self.no_space ? "its disk is full"
-                          : n->self.disk_stall_ms > 1500
+                          : n->self.disk_stall_ms > stall_ms
                               ? "its disk does not finish writes"
                               : "");
     json_write_key(out, "behind_ms");
@@ -823,7 +831,9 @@ static void put_region(struct json_writer *out, struct worker *w,
     json_write_array_begin(out);
     for (uint32_t i = 0; failover_health_node(h, i, &n); i++)
         if (n.region == region)
-            put_node(out, c, &n);
+            put_node(
+                out, c, &n,
+                (uint32_t)(failover_health_timing(h)->stall_us / USEC_PER_MS));
     json_write_array_end(out);
     json_write_object_end(out);
 }

@@ -3,8 +3,10 @@
  * condition that nobody else did meanwhile. From any node: operations go to the
  * meta shard's leader by themselves.
  *
- * The audit record comes first, so that no change is without one; an edit that
- * then finds the record changed by another leaves a second one that says so. */
+ * The audit record is sent first, on the same way to the same log; should it be
+ * lost alone, it is repeated. So a change is without one only if this process
+ * ends at that moment. An edit that then finds the record changed by another
+ * leaves a second one that says so. */
 #ifndef BASTIDE_SERVER_GROUP_EDIT_H
 #define BASTIDE_SERVER_GROUP_EDIT_H
 
