@@ -19,6 +19,7 @@
 #define SWITCH_TIMEOUT_S 30
 #define PATIENCE 12 /* questions */
 #define PATIENCE_POLL_US (250 * USEC_PER_MS)
+#define PAUSE_KNOWN_US USEC_PER_SEC
 #define NAME_MAX_SHOWN 128
 #define CONTAINERS_MAX 1000 /* shown; the others are left out */
 
@@ -313,6 +314,28 @@ static bool is_settled(const struct topology *t, void *user)
            (strcmp(t->write_region, w->to) == 0 || t->epoch > w->epoch);
 }
 
+/* The nodes tell each other of the pause a moment later. */
+static bool is_told(const struct topology *t, void *user)
+{
+    (void)user;
+    return t->last_switch.known && t->last_switch.pause_ms != TOPOLOGY_UNKNOWN;
+}
+
+static void learn_pause(struct reach *r, struct topology *t)
+{
+    struct err_msg ignored;
+    struct topology later;
+    struct wait wait = {.reach = r,
+                        .what = "the pause",
+                        .timeout_us = PAUSE_KNOWN_US,
+                        .quiet = true,
+                        .done = is_told};
+    if (!is_told(t, NULL) &&
+        wait_for_topology(&wait, &later, &ignored) == ERR_OK &&
+        later.epoch == t->epoch)
+        *t = later;
+}
+
 static void put_known(struct json_writer *w, const char *key, int64_t value)
 {
     if (value == TOPOLOGY_UNKNOWN)
@@ -385,6 +408,8 @@ static int carry_out(struct reach *r, const struct switch_flags *f,
                       t.write_region, (long long)t.epoch);
     if (err != ERR_OK)
         return err;
+    if (!p->forced)
+        learn_pause(r, &t);
     if (f->json)
         tell_json(f, p, &t);
     else
