@@ -231,3 +231,21 @@ test("with two regions of three lost writes stop, and status says why", async ()
   await untilTopology(cluster, "writes go on", (t) => t.settled && !t.unavailable, 60_000);
   await write(10);
 });
+
+test("a node that starts while no leader is known does not become a cluster of its own", async () => {
+  const node = cluster.nodes.find(({ region }) => region === C);
+  const { write_region: home, recovered } = await topologyOf(cluster);
+  await killRegion(home === C ? A : home);
+  await cluster.kill(node.name);
+  const started = cluster.restart(node.name);
+  const end = Date.now() + 2000;
+  while (Date.now() < end) {
+    const answer = await admin(cluster, node, "POST", "/regions/recover",
+      { survivors: [C], confirm: "demo", epoch: 1_000_000 }).catch(() => undefined); // not listening yet
+    if (answer) assert.equal(answer.status, 409, JSON.stringify(answer.json));
+  }
+  await started;
+  await cluster.restart("all");
+  await untilTopology(cluster, "writes go on", (t) => t.settled && !t.unavailable && t.recovered === recovered, 60_000);
+  await write(10);
+});
