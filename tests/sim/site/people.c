@@ -211,10 +211,11 @@ static void make_read(const struct site_node *n, const struct site_client *c,
 {
     /* What a node finds when it starts may be older than what it, and
      * everybody, went by before. */
-    enum consistency_level account =
-        n->has_been_fresh ? n->record.consistency.level : CONSISTENCY_STRONG;
+    enum consistency_level account = n->record.consistency.level;
     op->kind = OP_READ;
     op->level = (uint8_t)(h->level > account ? h->level : account);
+    if (!n->has_been_fresh)
+        op->level = CONSISTENCY_STRONG;
     if (op->level != CONSISTENCY_SESSION)
         return;
     op->session_epoch = c->token[h->shard].epoch;
