@@ -88,7 +88,8 @@ static void post(const struct steering *s, const struct replica *r, usec_t now)
     if (s->known && steer_settled(&s->record, r->shard))
         POST(settled_epoch, s->record.epoch);
     POST(config_epoch, status.rule_committed.epoch);
-    POST(handover_ms, to_ms(status.handover_us));
+    /* 0 stands for none. */
+    POST(handover_ms, to_ms(status.handover_us + USEC_PER_MS - 1));
     POST(behind_ms, to_ms(status.fresh_us));
     POST(behind_entries, raft_known_lsn(shard_raft(r->shard)) -
                              raft_visible_lsn(shard_raft(r->shard)));

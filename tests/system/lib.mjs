@@ -84,19 +84,13 @@ export async function statusOf(cluster) {
   return new Map(JSON.parse(stdout).nodes.filter(({ reached }) => reached).map(({ name, status }) => [name, status]));
 }
 
-/** Makes `node` lead shard 1: whoever does now is asked to end in order, which
- *  hands its leaderships over. */
+/** Makes `node` lead shard 1, and keeps it so: an operator moves the writes to
+ *  its region, in which it is alone. Waits until that region is well enough. */
 export async function makeLeader(cluster, node) {
-  for (let tries = 0; tries < 6; tries++) {
-    const leader = await until("shard 1 has a leader", async () =>
-      [...(await statusOf(cluster)).values()].find(({ shards }) => shards[1].role === "leader"));
-    if (leader.node === node.name) return;
-    const { pid } = cluster.reload().nodes.find(({ name }) => name === leader.node);
-    process.kill(pid, "SIGTERM");
-    await until(`${leader.node} has ended`, () => !isAlive(pid));
-    await cluster.restart(leader.node);
-  }
-  assert.fail(`${node.name} does not get to lead`);
+  await until(`the writes go to ${node.region}`, async () =>
+    (await run(["region", "switch", node.region, "--dir", cluster.dir])).code === 0);
+  await until(`${node.name} leads`, async () =>
+    (await statusOf(cluster)).get(node.name)?.shards[1].role === "leader");
 }
 
 /** The warnings and errors that a node has logged: parsed lines. */
