@@ -660,8 +660,7 @@ struct chan_tls *chan_tls_new(struct chan_loop *cl, struct tls_ctx *tls,
     ev_init(&t->timer, on_timer);
     t->rd.data = t->wr.data = t->timer.data = t;
     before_ssl();
-    t->ssl = SSL_new(tls_ctx_ssl(tls));
-    CHECK(t->ssl != NULL);
+    t->ssl = tls_ctx_connection(tls);
     BIO *bio = BIO_new(cl->bio);
     CHECK(bio != NULL);
     BIO_set_data(bio, t);
