@@ -21,6 +21,7 @@ static const struct command {
     {"region", cmd_region, "see, switch, reorder and recover regions"},
     {"consistency", cmd_consistency, "see or change the consistency level"},
     {"audit", cmd_audit, "who changed what"},
+    {"keys", cmd_keys, "renew certificates and account keys"},
     {"bench", cmd_bench, "generate load and measure"},
     {"version", cmd_version, "print the version"},
 };

@@ -280,6 +280,12 @@ int config_account_keys_load(const char *path,
 /* Makes four random keys and writes the file with mode 0600. ERR_EXISTS when
  * it is there already; ERR_NOT_FOUND, ERR_FORBIDDEN, ERR_NO_SPACE, ERR_IO. */
 int config_account_keys_create(const char *path, struct err_msg *msg);
+/* Replaces one of the keys in a file by a new random one; the other three stay.
+ * Errors of config_account_keys_load, and those of writing. */
+int config_account_keys_rotate(const char *path, enum config_master_key which,
+                               struct err_msg *msg);
+/* "primary", "secondary", "primary_readonly", "secondary_readonly". */
+const char *config_master_key_name(enum config_master_key which);
 void config_account_keys_wipe(struct config_account_keys *keys);
 
 #endif

@@ -14,6 +14,7 @@
 #include "node/server/governor.h"
 #include "node/server/peers.h"
 #include "node/server/rebuild.h"
+#include "node/server/reload.h"
 #include "node/server/stand_in.h"
 #include "node/server/steward.h"
 #include "node/server/worker.h"
@@ -178,11 +179,13 @@ static void campaign_first(struct node *n)
         worker_run(&n->workers[i], campaign, NULL);
 }
 
-static void wait_for_signal(const sigset_t *signals)
+/* Until one that ends the node. */
+static void wait_for_signal(struct node *n, const sigset_t *signals)
 {
     int sig = 0;
-    while (sigwait(signals, &sig) != 0 || sig == SIGHUP) {
-    }
+    while (sigwait(signals, &sig) != 0 || sig == SIGHUP)
+        if (sig == SIGHUP)
+            reload_ask(n);
     log_info("stopping", LOG_STR("signal", strsignal(sig)));
 }
 
@@ -222,7 +225,7 @@ int node_run(const struct config *config, const struct node_options *options)
              LOG_UINT("workers", the_node.worker_count),
              LOG_UINT("shards", the_node.shard_count));
     campaign_first(&the_node);
-    wait_for_signal(&signals);
+    wait_for_signal(&the_node, &signals);
     node_stop(&the_node);
     log_info("stopped");
     return ERR_OK;

@@ -333,6 +333,27 @@ static void created_account_keys_load_and_differ(void **state)
     assert_non_null(strstr(msg.text, "chmod 600"));
 }
 
+static void one_account_key_is_rotated_and_the_others_stay(void **state)
+{
+    (void)state;
+    struct config_account_keys before, after;
+    struct err_msg msg;
+    struct stat st;
+    assert_int_equal(config_account_keys_create(path, &msg), ERR_OK);
+    assert_int_equal(config_account_keys_load(path, &before, &msg), ERR_OK);
+    assert_int_equal(
+        config_account_keys_rotate(path, CONFIG_KEY_SECONDARY, &msg), ERR_OK);
+    assert_int_equal(config_account_keys_load(path, &after, &msg), ERR_OK);
+    for (int i = 0; i < CONFIG_KEY_COUNT; i++)
+        assert_int_equal(strcmp(before.text[i], after.text[i]) == 0,
+                         i != CONFIG_KEY_SECONDARY);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(config_account_keys_rotate(path, CONFIG_KEY_PRIMARY, &msg),
+                     ERR_NOT_FOUND);
+}
+
 static void bad_account_keys_are_refused_without_showing_them(void **state)
 {
     (void)state;
@@ -384,6 +405,7 @@ int main(void)
         ON_DISK(unknown_variables_and_flags_are_refused),
         ON_DISK(a_missing_or_unreadable_file_is_named),
         ON_DISK(created_account_keys_load_and_differ),
+        ON_DISK(one_account_key_is_rotated_and_the_others_stay),
         ON_DISK(bad_account_keys_are_refused_without_showing_them),
         ON_DISK(latencies_are_found_by_pair),
         cmocka_unit_test(levels_are_read_and_written),
