@@ -20,7 +20,6 @@
     X("store.snapshot.adopt.before", "before a received snapshot is adopted")  \
     X("store.snapshot.adopt.after",                                            \
       "after the log names it, before the rename")                             \
-    X("file.write", "before a small file is written whole")                    \
     X("loop.turn", "in every turn of every event loop")
 
 #endif
