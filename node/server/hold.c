@@ -29,8 +29,8 @@ int hold_write(const char *data_dir, usec_t for_us, struct err_msg *msg)
     snprintf(text, sizeof(text), "%lld",
              (long long)(clock_real_wall_us() + for_us));
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    int err = fd >= 0 ? file_write_all(fd, bytes_str(text))
-                      : err_from_errno(errno);
+    int err =
+        fd >= 0 ? file_write_all(fd, bytes_str(text)) : err_from_errno(errno);
     if (fd >= 0)
         close(fd);
     if (err != ERR_OK)
