@@ -212,7 +212,7 @@ _Noreturn static void die(struct worker *w, usec_t hold_us)
         log_error("the node will not be held down",
                   LOG_STR("reason", msg.text));
     log_warn("killed on request",
-             LOG_UINT("hold_s", (uint64_t)(hold_us / USEC_PER_SEC)));
+             LOG_UINT("hold_ms", (uint64_t)(hold_us / USEC_PER_MS)));
     raise(SIGKILL);
     _exit(KILLED_CODE); /* the first process of a container */
 }

@@ -70,7 +70,7 @@ bool hold_wait(const char *data_dir, const sigset_t *signals)
     usec_t left = hold_left_us(data_dir);
     if (left > 0)
         log_warn("this node was killed on request and is held down",
-                 LOG_UINT("seconds", (uint64_t)(left / USEC_PER_SEC)));
+                 LOG_UINT("ms", (uint64_t)(left / USEC_PER_MS)));
     for (; left > 0; left = hold_left_us(data_dir))
         if (!wait_for(left, signals)) {
             log_info("stopped while it was held down");
