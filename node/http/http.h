@@ -137,7 +137,7 @@ struct http_request {
     /* The URI of the verified client certificate, NULL without one. Valid
      * inside on_request only. */
     const char *peer_uri;
-    void *user;            /* the handler's own; NULL at first */
+    void *user; /* the handler's own; NULL at first */
 };
 
 /* The value of the first header of that name, compared without case. `data` is
