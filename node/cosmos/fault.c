@@ -205,7 +205,7 @@ bool fault_admit(struct call *c, unsigned key)
     return !c->strike.struck || begin(c);
 }
 
-bool fault_replaces(struct call *c)
+bool fault_replaces(struct call *c, struct buf *body)
 {
     const struct inject_fault *f = &c->strike.fault;
     if (!c->strike.struck || f->kind != INJECT_RESPOND ||
@@ -213,6 +213,8 @@ bool fault_replaces(struct call *c)
         return false;
     c->strike.struck = false; /* the answer that comes now is the fault's */
     http_reply_reset(c->http);
+    if (body != NULL)
+        buf_free(body);
     respond(c, f);
     return true;
 }

@@ -12,9 +12,10 @@
  * False after answering: the request is not carried out. */
 bool fault_admit(struct call *c, unsigned key);
 
-/* For reply.c, with the answer of a request that was carried out: whether a
- * fault puts another one in its place. If so that one was sent, the call is
- * over and the first answer's body is the caller's to free. */
-bool fault_replaces(struct call *c);
+/* For reply.c, with the answer to a request that was carried out: whether a
+ * fault puts another one in its place. If so that one was sent and the call is
+ * over; `body` (NULL: none), which may be a part of the call, was freed
+ * before. */
+bool fault_replaces(struct call *c, struct buf *body);
 
 #endif

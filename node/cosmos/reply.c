@@ -137,10 +137,8 @@ void reply_state(struct call *c, const struct op_result *result)
 void reply_json(struct call *c, int status, struct buf *body)
 {
     CHECK(status >= 200 && status < 300);
-    if (fault_replaces(c)) {
-        buf_free(body);
+    if (fault_replaces(c, body))
         return;
-    }
     http_reply_header_str(c->http, "Content-Type", "application/json");
     reply_common(c);
     http_respond_take(c->http, status, body);
@@ -150,7 +148,7 @@ void reply_json(struct call *c, int status, struct buf *body)
 void reply_empty(struct call *c, int status)
 {
     CHECK(status < 400);
-    if (fault_replaces(c))
+    if (fault_replaces(c, NULL))
         return;
     reply_common(c);
     http_respond(c->http, status, bytes_of(NULL, 0));
@@ -180,10 +178,8 @@ static void respond_error(struct call *c, const struct cosmos_status *status,
 {
     static const char last_resort[] =
         "{\"code\":\"ServiceUnavailable\",\"message\":\"out of memory\"}";
-    if (fault_replaces(c)) {
-        buf_free(body);
+    if (fault_replaces(c, body))
         return;
-    }
     struct http_request *r = c->http;
     http_reply_header_str(r, "Content-Type", "application/json");
     reply_common(c);
