@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "node/base/check.h"
+#include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/base/rng.h"
 #include "node/server/worker.h"
@@ -107,9 +108,14 @@ static void remove_used_up(struct worker *w, void *arg)
     pthread_mutex_lock(&f->lock);
     f->told = false;
     collect(f, l);
-    for (size_t i = l->count; i-- > 0;)
-        if (used_up(&l->active[i]))
-            CHECK(inject_list_remove(l, l->active[i].fault.id) == ERR_OK);
+    for (size_t i = l->count; i-- > 0;) {
+        const struct inject_active *a = &l->active[i];
+        if (!used_up(a))
+            continue;
+        log_warn("a fault on request is used up", LOG_STR("id", a->fault.id),
+                 LOG_UINT("hits", a->hits));
+        CHECK(inject_list_remove(l, a->fault.id) == ERR_OK);
+    }
     publish(f, l);
     pthread_mutex_unlock(&f->lock);
 }
