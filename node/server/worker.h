@@ -18,6 +18,7 @@
  *   salvager.h  what a forced failover overwrote, to /conflicts
  *   steering.h  replicas and API follow the group's decision
  *   doors.h    listeners for clients
+ *   faults_client.h  faults that these meet
  *   governor.h, admin.h, stand_in.h, faults.h (worker 0)
  */
 #ifndef BASTIDE_SERVER_WORKER_H
