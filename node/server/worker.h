@@ -18,6 +18,7 @@
  *   salvager.h  what a forced failover overwrote, to /conflicts
  *   steering.h  replicas and API follow the group's decision
  *   doors.h    listeners for clients
+ *   faults_client.h  faults that these meet
  *   governor.h, admin.h, stand_in.h, faults.h (worker 0)
  */
 #ifndef BASTIDE_SERVER_WORKER_H
@@ -54,6 +55,7 @@ struct stand_in;
 struct steward;
 struct governor;
 struct faults;
+struct faults_client;
 
 #define WORKER_MAGIC MAGIC('w', 'o', 'r', 'k')
 #define REPLICA_MAGIC MAGIC('r', 'e', 'p', 'l')
@@ -149,6 +151,7 @@ struct node {
     struct tls_ctx *tls_admin;
     struct tls_ctx *tls_peer;
     struct session_floor *sessions; /* of clients without tokens */
+    struct faults_client *client_faults;
     usec_t started_wall_us;
     uint64_t incarnation;
     struct shard_board *board; /* by shard; written by their workers */
