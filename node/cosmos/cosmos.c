@@ -62,6 +62,12 @@ void cosmos_free(struct cosmos *c)
     mem_free(c);
 }
 
+const struct cosmos_meters *cosmos_meters(const struct cosmos *c)
+{
+    CHECK_OBJ(c, COSMOS_MAGIC);
+    return &c->meters;
+}
+
 size_t cosmos_running(const struct cosmos *c)
 {
     CHECK_OBJ(c, COSMOS_MAGIC);
@@ -183,10 +189,12 @@ static void on_request(struct http_request *http, void *user)
     struct cosmos *cosmos = user;
     struct call *c = call_begin(cosmos, http);
     if (c == NULL) {
-        reply_overload(http);
+        reply_overload(cosmos, http);
         return;
     }
     int err = route_path_parse(http->target, &c->path);
+    if (err == ERR_OK)
+        c->operation = cosmos_operation_of(c);
     if (err == ERR_MALFORMED || err == ERR_LIMIT)
         reply_fail_text(c, FAIL_BAD_REQUEST,
                         "The request path is malformed or too long");

@@ -94,7 +94,8 @@ struct cosmos_account {
     bool isolated;
     /* Isolated since a moment ago: others may have taken over. If this is the
      * write region as far as it knows, writes are answered 403/3 instead, upon
-     * which SDKs read the account anew, elsewhere if they can, and try again. */
+     * which SDKs read the account anew, elsewhere if they can, and try again.
+     */
     bool elsewhere;
     /* The node has started and not yet had any contact: the level that it knows
      * may be one that was replaced since. All reads are strong until then. */
@@ -149,6 +150,10 @@ void cosmos_free(struct cosmos *c);
  * the old account stays then. Everything is copied. */
 int cosmos_set_account(struct cosmos *c, const struct cosmos_account *account,
                        struct err_msg *msg);
+
+/* What it counts (meters.h), on its worker's thread. Lives as long as it. */
+struct cosmos_meters;
+const struct cosmos_meters *cosmos_meters(const struct cosmos *c);
 
 /* Requests taken and not yet answered. */
 size_t cosmos_running(const struct cosmos *c);

@@ -37,7 +37,8 @@ struct survey {
     enum question question;
     uint32_t missing; /* workers that have not answered */
     struct shard_status *shards;
-    bool group_known; /* by all workers */
+    struct metrics *metrics; /* QUESTION_METRICS */
+    bool group_known;        /* by all workers */
 };
 
 /* ---- answers
@@ -136,7 +137,8 @@ static void answer_metrics(struct survey *v)
 {
     struct buf body;
     buf_init(&body, ADMIN_BODY_MAX);
-    metrics_write(v->admin->worker, v->shards, &body);
+    v->metrics->ready = survey_ready(v);
+    metrics_write(v->admin->worker, v->metrics, &body);
     http_reply_header_str(v->request, "Content-Type",
                           "text/plain; version=0.0.4");
     http_respond_take(v->request, 200, &body);
@@ -155,6 +157,7 @@ static void survey_finish(struct survey *v)
         answer_metrics(v);
     else
         answer_ready(v);
+    metrics_free(v->metrics);
     mem_free(v->shards);
     mem_free(v);
 }
@@ -174,6 +177,8 @@ static void worker_asked(struct worker *w, void *arg)
     for (uint32_t i = 0; i < w->replica_count; i++)
         shard_status(w->replicas[i].shard, clock_mono_us(),
                      &v->shards[w->replicas[i].id]);
+    if (v->metrics != NULL)
+        metrics_collect(w, v->metrics);
     if (w->group_hash == NULL)
         __atomic_store_n(&v->group_known, false, __ATOMIC_RELAXED);
     worker_run(v->admin->worker, worker_answered, v);
@@ -190,6 +195,8 @@ static void survey_begin(struct admin *a, struct http_request *r,
                          .missing = node->worker_count,
                          .group_known = true};
     v->shards = mem_zalloc((node->shard_count + 1) * sizeof(*v->shards));
+    if (question == QUESTION_METRICS)
+        v->metrics = metrics_new(node);
     for (uint32_t i = 0; i < node->worker_count; i++)
         worker_run(&node->workers[i], worker_asked, v);
 }

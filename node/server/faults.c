@@ -8,6 +8,7 @@
 #include "node/base/check.h"
 #include "node/base/fault.h"
 #include "node/base/log.h"
+#include "node/inject/inject.h"
 #include "node/server/peers.h"
 #include "node/server/worker.h"
 
@@ -185,6 +186,24 @@ void faults_put_list(struct json_writer *out, const struct worker *w)
     if (disk_hangs())
         json_write_str(out, "the disk hangs");
     json_write_array_end(out);
+}
+
+static void count_link(struct worker *w, const struct config_region *region,
+                       const struct config_node *node, void *arg)
+{
+    struct links_stats s;
+    struct impairment base = peers_latency(w->node->config, region->name);
+    uint32_t *count = arg;
+    if (link_of(w, node, &s) &&
+        (!same(&s.out, &base) || !impairment_none(&s.in)))
+        ++*count;
+}
+
+void faults_count(const struct worker *w, uint32_t counts_out[3])
+{
+    counts_out[INJECT_LINK] = counts_out[INJECT_CLIENT] = 0;
+    for_each_peer((struct worker *)w, count_link, &counts_out[INJECT_LINK]);
+    counts_out[INJECT_NODE] = disk_hangs();
 }
 
 /* ---- links -----------------------------------------------------------------

@@ -47,6 +47,8 @@ int faults_handle(struct worker *w, enum http_method method,
 /* What is switched on, configured latency apart, as an array of sentences:
  * "link to westeurope-1: cut both ways". For /status. */
 void faults_put_list(struct json_writer *out, const struct worker *w);
+/* How many are switched on, by family (enum inject_family). For metrics. */
+void faults_count(const struct worker *w, uint32_t counts_out[3]);
 /* The two impairments of the link to a node as members "out" and "in" of an
  * open object, for /status; nothing where it is healthy. */
 struct links_stats;

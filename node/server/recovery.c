@@ -277,9 +277,7 @@ static int open_replica(struct replica *r, struct recovered *log,
         log->commit_lsn <= restored.base_lsn + log->count)
         restored.commit_lsn = log->commit_lsn;
     struct shard_options options = {.id = r->id,
-                                    .memtable_bytes =
-                                        w->node->config->limits.memtable_bytes /
-                                        w->replica_count,
+                                    .memtable_bytes = worker_memtable_share(w),
                                     .sealer = w->sealer,
                                     .kv = engine_kv(r->engine),
                                     .env = &server_shard_env,
