@@ -3,6 +3,7 @@
 #define BASTIDE_BASE_FAULT_POINTS_H
 
 #define FAULT_POINTS(X)                                                        \
+    X("log.replay.before", "at start, before a log is read")                   \
     X("log.append.before", "before a batch is written to the log")             \
     X("log.append.after", "after the write, before the sync")                  \
     X("log.sync.before", "before fdatasync of the log")                        \
@@ -16,6 +17,7 @@
     X("store.commit.after", "after mdb_txn_commit")                            \
     X("store.snapshot.write", "while a snapshot chunk is stored")              \
     X("store.snapshot.adopt.before", "before a received snapshot is adopted")  \
-    X("store.snapshot.adopt.after", "after the log names it, before the rename")
+    X("store.snapshot.adopt.after", "after the log names it, before the "      \
+                                    "rename")
 
 #endif

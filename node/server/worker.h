@@ -138,6 +138,12 @@ struct worker {
     uint32_t chore_count;
 };
 
+/* How far the start is; written by the main thread, read by the porch's. */
+struct node_start {
+    uint32_t worker;  /* whose log is being read */
+    uint64_t records; /* read of it so far */
+};
+
 /* What all workers share and none changes after the start. */
 struct node {
     const struct config *config;
@@ -156,6 +162,7 @@ struct node {
     int64_t kek_written_s, keys_written_s; /* their files, since 1970 */
     uint64_t incarnation;
     struct shard_board *board; /* by shard; written by their workers */
+    struct node_start start;
     bool rebuilding; /* replicas were opened as amnesiacs; see rebuild.h */
 };
 
