@@ -3,8 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "node/crypt/cert.h"
 #include "node/inject/inject.h"
 #include "node/server/faults.h"
 #include "node/server/metrics_impl.h"
@@ -80,20 +82,30 @@ static void put_certificates(const struct node *n, struct buf *out)
     static const char name[] =
         "bastide_certificate_not_after_timestamp_seconds";
     metrics_head(out, name, "gauge",
-                 "When a certificate in use expires, since 1970");
+                 "When the node's certificate, or the first of its CA file, "
+                 "expires, since 1970");
     metrics_sample(out, name, "certificate=\"node\"",
                    (double)tls_ctx_not_after(n->tls_peer));
     metrics_sample(out, name, "certificate=\"ca\"",
-                   (double)tls_ctx_ca_not_after(n->tls_peer));
+                   (double)cert_file_not_after(n->config->tls.ca));
 }
 
-static void put_keys(const struct node *n, struct buf *out)
+/* A file that has gone has no age. */
+static void put_key(const char *path, const char *labels, struct buf *out)
 {
-    static const char name[] = "bastide_key_created_timestamp_seconds";
-    metrics_head(out, name, "gauge",
-                 "When the file of a key in use was written, since 1970");
-    metrics_sample(out, name, "key=\"kek\"", (double)n->kek_written_s);
-    metrics_sample(out, name, "key=\"cluster\"", (double)n->keys_written_s);
+    struct stat st;
+    if (stat(path, &st) == 0)
+        metrics_sample(out, "bastide_key_created_timestamp_seconds", labels,
+                       (double)st.st_mtim.tv_sec);
+}
+
+static void put_keys(const struct config *c, struct buf *out)
+{
+    metrics_head(out, "bastide_key_created_timestamp_seconds", "gauge",
+                 "When the file of a key was written, since 1970");
+    put_key(c->keys.kek, "key=\"kek\"", out);
+    put_key(c->keys.cluster, "key=\"cluster\"", out);
+    put_key(c->keys.account, "key=\"account\"", out);
 }
 
 static void put_faults(const struct worker *w, struct buf *out)
@@ -128,6 +140,6 @@ void metrics_put_process(const struct worker *w, struct buf *out)
                   (double)clock_wall_us() / USEC_PER_SEC);
     put_system(w->node, out);
     put_certificates(w->node, out);
-    put_keys(w->node, out);
+    put_keys(c, out);
     put_faults(w, out);
 }

@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "node/base/check.h"
@@ -24,13 +23,6 @@
  * used is given back by the system. */
 static struct node the_node;
 
-/* When a file that was read was written; 0 if it has gone since. */
-static int64_t written_s(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 ? (int64_t)st.st_mtim.tv_sec : 0;
-}
-
 static int load_keys(struct node *n, struct err_msg *msg)
 {
     const struct config *c = n->config;
@@ -40,8 +32,6 @@ static int load_keys(struct node *n, struct err_msg *msg)
                                 &n->cluster_keys);
     if (err == ERR_OK)
         err = config_account_keys_load(c->keys.account, &n->account_keys, msg);
-    n->kek_written_s = written_s(c->keys.kek);
-    n->keys_written_s = written_s(c->keys.cluster);
     return err;
 }
 

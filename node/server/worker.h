@@ -159,7 +159,6 @@ struct node {
     struct tls_ctx *tls_peer;
     struct session_floor *sessions; /* of clients without tokens */
     usec_t started_wall_us;
-    int64_t kek_written_s, keys_written_s; /* their files, since 1970 */
     uint64_t incarnation;
     struct shard_board *board; /* by shard; written by their workers */
     struct node_start start;

@@ -24,7 +24,6 @@ struct tls_ctx {
     SSL_CTX *ssl;
     char *uri;
     long long not_after;
-    long long ca_not_after; /* of the first to expire; 0 without any */
 };
 
 /* -- reading PEM files ---------------------------------------------------- */
@@ -172,13 +171,6 @@ static int load_key(struct tls_ctx *ctx, const struct tls_files *files,
     return err;
 }
 
-static void note_ca(struct tls_ctx *ctx, X509 *ca)
-{
-    long long until = cert_not_after(ca);
-    if (ctx->ca_not_after == 0 || until < ctx->ca_not_after)
-        ctx->ca_not_after = until;
-}
-
 /* Makes the certificates of `path` the only trusted ones. They are also the
  * names a server lists when it asks for a client certificate. */
 static int load_ca(struct tls_ctx *ctx, const char *path, struct err_msg *msg)
@@ -197,7 +189,6 @@ static int load_ca(struct tls_ctx *ctx, const char *path, struct err_msg *msg)
             SSL_CTX_add_client_CA(ctx->ssl, ca) != 1)
             err = err_set(msg, ERR_UNSUPPORTED, "CA file %s: %s", path,
                           ERR_reason_error_string(ERR_peek_error()));
-        note_ca(ctx, ca);
         X509_free(ca);
         count++;
     }
@@ -373,12 +364,6 @@ long long tls_ctx_not_after(const struct tls_ctx *ctx)
 {
     CHECK_OBJ(ctx, TLS_CTX_MAGIC);
     return ctx->not_after;
-}
-
-long long tls_ctx_ca_not_after(const struct tls_ctx *ctx)
-{
-    CHECK_OBJ(ctx, TLS_CTX_MAGIC);
-    return ctx->ca_not_after;
 }
 
 SSL_CTX *tls_ctx_ssl(const struct tls_ctx *ctx)

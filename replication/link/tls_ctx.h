@@ -71,9 +71,6 @@ int tls_ctx_client(const struct tls_files *files, struct err_msg *msg,
 const char *tls_ctx_uri(const struct tls_ctx *ctx);
 /* When the own certificate expires, seconds since 1970; 0 without one. */
 long long tls_ctx_not_after(const struct tls_ctx *ctx);
-/* The same for the CA certificates, of which the first to expire counts; 0
- * without any. */
-long long tls_ctx_ca_not_after(const struct tls_ctx *ctx);
 
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx);
 /* Drops one reference; NULL is allowed. */
