@@ -102,13 +102,13 @@ static void put_switches(const struct governor *g, struct buf *out)
                        governor_switches(g, true));
 }
 
-/* 1 also before the node knows enough to tell. */
-static bool writes_possible(const struct governor *g)
+/* True also before the node knows enough to tell. */
+static bool writes_possible(const struct worker *w)
 {
     struct failover_plan plan = {.unavailable = ""};
-    if (governor_now(g) != NULL)
-        governor_plan(g, &plan);
-    return plan.unavailable[0] == '\0';
+    if (governor_now(w->governor) != NULL)
+        governor_plan(w->governor, &plan);
+    return plan.unavailable[0] == '\0' && !w->steering.news.cut_off;
 }
 
 void metrics_put_regions(const struct worker *w, struct buf *out)
@@ -123,7 +123,7 @@ void metrics_put_regions(const struct worker *w, struct buf *out)
     put_switches(w->governor, out);
     metrics_gauge(out, "bastide_writes_possible",
                   "0 while writes stop, as far as this node can tell",
-                  writes_possible(w->governor));
+                  writes_possible(w));
     put_states(c, h, out);
     put_lag(c, h, out);
     metrics_gauge(out, "bastide_isolated",
