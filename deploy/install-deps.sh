@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what is missing of the Debian packages Bastide needs.
 #
-#   deploy/install-deps.sh [GROUP...]     groups: build test sdk bench
+#   deploy/install-deps.sh [GROUP...]     groups: build test sdk observability
+#                                         bench
 #
 # Without arguments: build. Quiet when nothing is to be done; uses sudo only if
 # not root; may be run any number of times. docs/dependencies.md says what each
@@ -12,6 +13,7 @@ cd "$(dirname "$0")/.."
 build_packages="gcc make libc6-dev libssl-dev libprotobuf-c-dev protobuf-c-compiler
     liblmdb-dev libev-dev libhttp-parser-dev libyaml-dev uthash-dev"
 test_packages="libcmocka-dev openssl procps spin"
+observability_packages="prometheus"
 bench_packages="etcd-server etcd-client golang-go golang-etcd-server-dev"
 node_least=20
 node_folder=build-node
@@ -99,10 +101,13 @@ for group in "$@"; do
     # shellcheck disable=SC2086
     test) need $test_packages ;;
     # shellcheck disable=SC2086
+    observability) need $observability_packages ||
+        { say "Prometheus cannot be had; its tests will be skipped"; false; } ;;
+    # shellcheck disable=SC2086
     bench) need $bench_packages ;;
     sdk) need_node && need_sdk ;;
     *)
-        say "unknown group $group; groups: build test sdk bench"
+        say "unknown group $group; groups: build test sdk observability bench"
         exit 2
         ;;
     esac

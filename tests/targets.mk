@@ -28,10 +28,12 @@ help:
 
 deps:
 	@deploy/install-deps.sh build
-# Without Node.js or the SDK the tests that need them are skipped, loudly.
+# Without Node.js, the SDK or Prometheus the tests that need them are skipped,
+# loudly.
 deps-test:
 	@deploy/install-deps.sh build test
 	@deploy/install-deps.sh sdk || true
+	@deploy/install-deps.sh observability || true
 
 demo: deps
 	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/bastide

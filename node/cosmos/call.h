@@ -25,6 +25,7 @@
 #include "node/catalog/partition_key.h"
 #include "node/cosmos/cosmos.h"
 #include "node/cosmos/headers.h"
+#include "node/cosmos/meters.h"
 #include "node/cosmos/route.h"
 #include "node/cosmos/status.h"
 #include "node/http/http.h"
@@ -78,6 +79,7 @@ struct cosmos {
     struct call *kept;
     size_t kept_count;
     size_t running;
+    struct cosmos_meters meters;
 };
 
 struct call {
@@ -91,6 +93,7 @@ struct call {
     usec_t started_us;
     double charge;
     enum consistency_level level; /* of its reads */
+    enum cosmos_operation operation;
 
     /* What the path names, once call_resolve found it; counted references. */
     struct catalog_database *database;

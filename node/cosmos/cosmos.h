@@ -177,6 +177,10 @@ void cosmos_free(struct cosmos *c);
 int cosmos_set_account(struct cosmos *c, const struct cosmos_account *account,
                        struct err_msg *msg);
 
+/* What it counts (meters.h), on its worker's thread. Lives as long as it. */
+struct cosmos_meters;
+const struct cosmos_meters *cosmos_meters(const struct cosmos *c);
+
 /* Requests taken and not yet answered. */
 size_t cosmos_running(const struct cosmos *c);
 

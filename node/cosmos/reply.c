@@ -132,6 +132,14 @@ void reply_state(struct call *c, const struct op_result *result)
         level_seen(c, c->range, result);
 }
 
+/* The answer has left. */
+static void finish(struct call *c, int status)
+{
+    cosmos_meters_answered(&c->cosmos->meters, c->operation, c->level, status,
+                           call_now(c) - c->started_us);
+    call_end(c);
+}
+
 /* ---- success ------------------------------------------------------------- */
 
 void reply_json(struct call *c, int status, struct buf *body)
@@ -142,7 +150,7 @@ void reply_json(struct call *c, int status, struct buf *body)
     http_reply_header_str(c->http, "Content-Type", "application/json");
     reply_common(c);
     http_respond_take(c->http, status, body);
-    call_end(c);
+    finish(c, status);
 }
 
 void reply_empty(struct call *c, int status)
@@ -152,7 +160,7 @@ void reply_empty(struct call *c, int status)
         return;
     reply_common(c);
     http_respond(c->http, status, bytes_of(NULL, 0));
-    call_end(c);
+    finish(c, status);
 }
 
 /* ---- failure ------------------------------------------------------------- */
@@ -190,7 +198,7 @@ static void respond_error(struct call *c, const struct cosmos_status *status,
     else
         http_respond(r, status->http, bytes_str(last_resort));
     buf_free(body);
-    call_end(c);
+    finish(c, status->http);
 }
 
 void reply_removed(struct call *c)
@@ -364,9 +372,11 @@ void reply_format_error(struct http_request *r, enum http_reject why,
     error_body(http_reject_code(why), bytes_str(message), body);
 }
 
-void reply_overload(struct http_request *r)
+void reply_overload(struct cosmos *cosmos, struct http_request *r)
 {
     const struct cosmos_status *status = cosmos_status(FAIL_THROTTLED);
+    cosmos_meters_answered(&cosmos->meters, COSMOS_OP_OTHER,
+                           cosmos->place.level, status->http, 0);
     struct buf body;
     buf_init(&body, ERROR_TEXT_MAX);
     http_reply_header_str(r, "Content-Type", "application/json");

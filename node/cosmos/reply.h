@@ -46,6 +46,6 @@ void reply_format_error(struct http_request *r, enum http_reject why,
                         const char *message, struct buf *body, void *user);
 
 /* 429 for a request that no call was free for. */
-void reply_overload(struct http_request *r);
+void reply_overload(struct cosmos *cosmos, struct http_request *r);
 
 #endif

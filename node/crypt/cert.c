@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <limits.h>
 #include <openssl/bn.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "node/base/check.h"
@@ -43,6 +45,34 @@ int cert_uri_admin(const char *cluster, char *out)
         return ERR_LIMIT;
     memcpy(out, uri, (size_t)len + 1);
     return ERR_OK;
+}
+
+/* ---- looking at one --------------------------------------------------------
+ */
+
+static int64_t not_after(const X509 *cert)
+{
+    struct tm tm;
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) != 1)
+        return 0;
+    return (int64_t)timegm(&tm);
+}
+
+int64_t cert_file_not_after(const char *path)
+{
+    BIO *bio = BIO_new_file(path, "re");
+    int64_t first = 0;
+    X509 *cert;
+    while (bio != NULL &&
+           (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
+        int64_t until = not_after(cert);
+        if (first == 0 || until < first)
+            first = until;
+        X509_free(cert);
+    }
+    BIO_free(bio);
+    ERR_clear_error(); /* the end of the file is one */
+    return first;
 }
 
 /* ---- building a certificate ------------------------------------------------

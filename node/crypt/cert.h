@@ -24,6 +24,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "node/base/err.h"
 
@@ -48,6 +49,10 @@ struct cert_request {
 int cert_uri_node(const char *cluster, const char *region, const char *node,
                   char *out);
 int cert_uri_admin(const char *cluster, char *out);
+
+/* When the first certificate of a PEM file expires, seconds since 1970; 0 when
+ * there is none in it, or it cannot be read. */
+int64_t cert_file_not_after(const char *path);
 
 /* Creates a self-signed CA named after the cluster. */
 int cert_create_ca(const char *cluster, const char *cert_path,

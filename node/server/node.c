@@ -17,6 +17,7 @@
 #include "node/server/governor.h"
 #include "node/server/hold.h"
 #include "node/server/peers.h"
+#include "node/server/porch.h"
 #include "node/server/rebuild.h"
 #include "node/server/reload.h"
 #include "node/server/stand_in.h"
@@ -145,6 +146,7 @@ static int node_start(struct node *n, const struct config *config,
     n->shard_count = config->shards;
     n->started_wall_us = clock_wall_us();
     n->incarnation = (uint64_t)n->started_wall_us;
+    struct porch *porch = NULL;
     int err = load_keys(n, msg);
     if (err == ERR_OK)
         err = load_tls(n, msg);
@@ -152,6 +154,8 @@ static int node_start(struct node *n, const struct config *config,
         err = open_datadir(n, msg);
     if (err == ERR_OK)
         err = rebuild_begin(n, options->rebuild, options->sure, msg);
+    if (err == ERR_OK)
+        err = porch_open(n, msg, &porch);
     if (err == ERR_OK) {
         err = create_workers(n, msg);
         if (err == ERR_CORRUPT)
@@ -159,6 +163,7 @@ static int node_start(struct node *n, const struct config *config,
     }
     if (err == ERR_OK)
         err = open_doors(n, msg);
+    porch_close(porch);
     if (err != ERR_OK)
         return err;
     datadir_note_damage(n->datadir, NULL);

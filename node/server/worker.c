@@ -39,6 +39,11 @@ struct replica *worker_replica(struct worker *w, uint32_t shard)
     return at < w->replica_count ? &w->replicas[at] : NULL;
 }
 
+uint64_t worker_memtable_share(const struct worker *w)
+{
+    return w->node->config->limits.memtable_bytes / w->replica_count;
+}
+
 void worker_wake(struct worker *w)
 {
     if (!ev_is_active(&w->busy))

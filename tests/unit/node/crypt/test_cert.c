@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "node/base/check.h"
@@ -150,6 +151,33 @@ static void an_expired_certificate_can_be_made_and_is_refused(void **state)
                      X509_V_ERR_CERT_HAS_EXPIRED);
 }
 
+static void
+a_file_tells_when_the_first_of_its_certificates_expires(void **state)
+{
+    (void)state;
+    struct cert_request request = {.common_name = "n",
+                                   .uri = "spiffe://demo/admin",
+                                   .client = true,
+                                   .valid_days = 30};
+    assert_int_equal(cert_issue(&request, at("ca.pem"), at("ca.key"),
+                                at("n.pem"), at("n.key"), NULL),
+                     0);
+    int64_t now = (int64_t)time(NULL), day = 86400;
+    int64_t soon = cert_file_not_after(at("n.pem"));
+    int64_t late = cert_file_not_after(at("ca.pem"));
+    assert_in_range(soon, now + 30 * day - 60, now + 30 * day + 60);
+    assert_true(late > now + (CERT_CA_DAYS - 1) * day);
+    /* Both in one file. */
+    FILE *f = fopen(at("ca.pem"), "ae");
+    X509 *cert = read_cert("n.pem");
+    assert_int_equal(PEM_write_X509(f, cert), 1);
+    fclose(f);
+    X509_free(cert);
+    assert_int_equal(cert_file_not_after(at("ca.pem")), soon);
+    assert_int_equal(cert_file_not_after(at("n.key")), 0);
+    assert_int_equal(cert_file_not_after(at("missing")), 0);
+}
+
 static void keys_are_private_and_nothing_is_overwritten(void **state)
 {
     (void)state;
@@ -259,6 +287,7 @@ int main(void)
         ON_DISK(a_node_certificate_names_its_node_and_hosts),
         ON_DISK(it_verifies_for_its_purposes_against_its_own_ca_alone),
         ON_DISK(an_expired_certificate_can_be_made_and_is_refused),
+        ON_DISK(a_file_tells_when_the_first_of_its_certificates_expires),
         ON_DISK(keys_are_private_and_nothing_is_overwritten),
         ON_DISK(a_renewed_certificate_has_the_same_names_and_another_key),
         ON_DISK(what_cannot_be_renewed_stays),
