@@ -137,7 +137,7 @@ struct http_request {
     /* The URI of the verified client certificate, NULL without one. Valid
      * inside on_request only. */
     const char *peer_uri;
-    void *user;            /* the handler's own; NULL at first */
+    void *user; /* the handler's own; NULL at first */
 };
 
 /* The value of the first header of that name, compared without case. `data` is
@@ -314,9 +314,9 @@ int http_listener_open(struct http_front *f, const char *address, uint16_t port,
 /* The port it got. */
 uint16_t http_listener_port(const struct http_listener *l);
 
-/* Stops accepting and frees `l`. Its connections live on for a last answer with
- * Connection: close; those between requests are closed after
- * HTTP_LISTENER_GRACE_US. NULL is allowed. */
+/* Stops accepting and frees `l`. Its connections, those included that nobody
+ * has accepted yet, live on for a last answer with Connection: close; those
+ * between requests are closed after HTTP_LISTENER_GRACE_US. NULL is allowed. */
 #define HTTP_LISTENER_GRACE_US (2 * USEC_PER_SEC)
 void http_listener_close(struct http_listener *l);
 
