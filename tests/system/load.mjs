@@ -17,11 +17,13 @@ const keyOf = (pk) => ({ "x-ms-documentdb-partitionkey": JSON.stringify([pk]) })
 
 export class Load {
   /** Four of five operations create a document, the fifth reads one that was
-   *  acknowledged. They go to the account endpoint, which every node serves. */
-  constructor(cluster, container, { rate = 500, tag = "d", sockets = 64 } = {}) {
-    Object.assign(this, { cluster, container, rate, tag });
+   *  acknowledged. They go to the account endpoint, which every node serves;
+   *  every third (`fresh`) by a connection of its own, the others by turns over
+   *  the connections that are open, so that all nodes are asked. */
+  constructor(cluster, container, { rate = 500, fresh = false } = {}) {
+    Object.assign(this, { cluster, container, rate, fresh });
     this.path = `/dbs/${container.database.id}/colls/${container.id}/docs`;
-    this.agent = new https.Agent({ ca: cluster.ca, keepAlive: true, maxSockets: sockets });
+    this.agent = new https.Agent({ ca: cluster.ca, keepAlive: true, maxSockets: 64, scheduling: "fifo" });
     this.begun = new Map(); // id -> pk: what may be there
     this.acknowledged = []; // ids: what must be there
     this.at = Array.from({ length: KEYS }, () => []); // when, by partition key
@@ -65,14 +67,17 @@ export class Load {
       this.underWay--;
     }
   }
+  agentOf(n) {
+    return this.fresh && n % 3 === 0 ? false : this.agent;
+  }
   tell(what) {
     this.refused.set(what, (this.refused.get(what) ?? 0) + 1);
   }
 
   async create(n) {
-    const id = `${this.tag}${n}`, key = n % KEYS, pk = `p${key}`;
+    const id = `d${n}`, key = n % KEYS, pk = `p${key}`;
     this.begun.set(id, pk);
-    const { status, text } = await this.cluster.request({ method: "POST", path: this.path, headers: keyOf(pk), agent: this.agent,
+    const { status, text } = await this.cluster.request({ method: "POST", path: this.path, headers: keyOf(pk), agent: this.agentOf(n),
       body: JSON.stringify({ id, pk, text: textOf(id) }) });
     if (status === 201) {
       this.acknowledged.push(id);
@@ -83,7 +88,7 @@ export class Load {
 
   async read(n) {
     const id = this.acknowledged[(n * 7919) % this.acknowledged.length], pk = this.begun.get(id);
-    const { status, json, text } = await this.cluster.request({ path: `${this.path}/${id}`, headers: keyOf(pk), agent: this.agent });
+    const { status, json, text } = await this.cluster.request({ path: `${this.path}/${id}`, headers: keyOf(pk), agent: this.agentOf(n) });
     if (status === 200 ? json.text !== textOf(id) : ![408, 429, 503].includes(status))
       this.wrong.push(`${id} was acknowledged; a read says ${status} ${text.slice(0, 200)}`);
     if (status !== 200) this.tell(status);
