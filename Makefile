@@ -22,7 +22,7 @@ ALL_CFLAGS  = $(CFLAGS_COMMON) $(CFLAGS_MODE) $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(LDFLAGS_MODE) $(LDFLAGS)
 
 # Modules in link order: a module may use those to its right (and below).
-MODULES = node/cli node/server node/govern node/admin node/cosmos node/auth node/http node/catalog node/shard node/query node/json \
+MODULES = node/cli node/server node/govern node/admin node/cosmos node/auth node/http node/catalog node/shard node/query node/inject node/json \
 	node/store node/config replication failover consensus node/crypt node/base
 
 # What a unit test of a module links, besides the module itself.
@@ -32,6 +32,7 @@ USES_failover     = node/base
 USES_replication  = consensus failover node/base
 USES_node/crypt   = node/base
 USES_node/json    = node/base
+USES_node/inject  = node/json node/base
 USES_node/query   = node/json node/base
 USES_node/store   = node/crypt node/base
 USES_node/config  = node/base
@@ -51,6 +52,7 @@ LIBS_failover     =
 LIBS_replication  = -lev -lssl -lcrypto -lprotobuf-c
 LIBS_node/crypt   = -lssl -lcrypto
 LIBS_node/json    = -lm
+LIBS_node/inject  = -lm
 LIBS_node/query   = -lm
 LIBS_node/store   = -llmdb -lcrypto -lpthread
 LIBS_node/config  = -lyaml

@@ -294,6 +294,11 @@ void http_front_drain(struct http_front *f, usec_t limit_us,
                       void (*on_drained)(struct http_front *f, void *user),
                       void *user);
 
+/* Closes all connections at once, as the end of this process would; listeners
+ * stay. Requests that a handler holds stay valid and must be answered. Not from
+ * inside a callback of the front. */
+void http_front_hang_up(struct http_front *f);
+
 /* Closes all listeners and connections at once and frees the front. Every
  * request must have been answered before (requests_running is 0): the handler
  * owns those and must cancel them first. NULL is allowed. */
