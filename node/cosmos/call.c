@@ -105,6 +105,7 @@ static void call_reset(struct call *c)
     c->range = 0;
     c->lsn = c->term = 0;
     c->behind = false;
+    c->strike.struck = false;
 }
 
 void call_end(struct call *c)

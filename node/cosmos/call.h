@@ -1,9 +1,9 @@
 /* One request from its arrival to its answer.
  *
- *     on_request -> call_begin -> verify -> route -> handler
- *                                                     |  call_submit(op, done)
- *                                                     v
- *                                        done(call, result) -> reply_*
+ *     on_request -> call_begin -> verify -> faults -> route -> handler
+ *                                                   |  call_submit(op, done)
+ *                                                   v
+ *                                      done(call, result) -> reply_*
  *
  * Exactly one reply_* function ends a call; after it the pointer is dead.
  * Handlers may use cosmos->json between two waits only: another call will have
@@ -121,7 +121,8 @@ struct call {
     bool behind; /* the answer is 404/1002: it repeats the client's token */
     bool by_rid; /* the path names the item by its RID */
 
-    struct page *page; /* feeds and queries; owned, page_free */
+    struct cosmos_strike strike; /* not struck unless a fault was */
+    struct page *page;           /* feeds and queries; owned, page_free */
 };
 
 /* -- life -------------------------------------------------------------------

@@ -7,6 +7,7 @@
 #include "node/base/text.h"
 #include "node/cosmos/account.h"
 #include "node/cosmos/call.h"
+#include "node/cosmos/fault.h"
 #include "node/cosmos/level.h"
 #include "node/cosmos/reply.h"
 
@@ -135,7 +136,7 @@ static void reply_unauthorized(struct call *c,
 }
 
 /* False after answering. */
-static bool authorized(struct call *c)
+static bool authorized(struct call *c, unsigned *key_out)
 {
     const struct cosmos_config *config = &c->cosmos->config;
     struct auth_target target;
@@ -154,6 +155,7 @@ static bool authorized(struct call *c)
     int64_t now_s = config->wall_us(config->user) / USEC_PER_SEC;
     struct auth_verdict verdict;
     auth_verify(config->keys, &request, now_s, &verdict);
+    *key_out = verdict.key;
     if (verdict.result == AUTH_OK)
         return true;
     reply_unauthorized(c, &verdict, now_s);
@@ -185,11 +187,13 @@ static void handle(struct cosmos *cosmos, struct http_request *http)
         reply_overload(http);
         return;
     }
+    unsigned key;
     int err = route_path_parse(http->target, &c->path);
     if (err == ERR_MALFORMED || err == ERR_LIMIT)
         reply_fail_text(c, FAIL_BAD_REQUEST,
                         "The request path is malformed or too long");
-    else if (!authorized(c) || !level_take(c) || !level_admit(c, writes(c)))
+    else if (!authorized(c, &key) || !fault_admit(c, key) || !level_take(c) ||
+             !level_admit(c, writes(c)))
         return;
     else if (err == ERR_NOT_FOUND)
         reply_fail(c, FAIL_ROUTE);

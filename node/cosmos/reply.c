@@ -5,6 +5,7 @@
 
 #include "node/base/check.h"
 #include "node/base/text.h"
+#include "node/cosmos/fault.h"
 #include "node/cosmos/level.h"
 #include "node/cosmos/page.h"
 #include "node/json/json.h"
@@ -68,11 +69,6 @@ static size_t append_u64(char *out, size_t len, uint64_t value)
 
 static void reply_session(struct call *c)
 {
-    if (c->behind) {
-        http_reply_header(c->http, "x-ms-session-token",
-                          c->headers.session_token);
-        return;
-    }
     if (c->page != NULL && page_session_write(c->page, c->http))
         return;
     if (c->lsn == 0)
@@ -103,12 +99,15 @@ static void reply_common(struct call *c)
     http_reply_header_str(r, "x-ms-activity-id", c->activity);
     reply_charge(c);
     http_reply_header_str(r, "x-ms-version", REPLY_API_VERSION);
+    if (c->behind)
+        http_reply_header(r, "x-ms-session-token", c->headers.session_token);
     if (!c->item_level)
         return;
     CHECK(c->container != NULL && c->database != NULL);
     char rid[RID_TEXT_MAX];
     size_t len = rid_format(&c->container->rid, rid);
-    reply_session(c);
+    if (!c->behind)
+        reply_session(c);
     reply_alt_path(c);
     http_reply_header(r, "x-ms-content-path", bytes_of(rid, len));
 }
@@ -138,6 +137,8 @@ void reply_state(struct call *c, const struct op_result *result)
 void reply_json(struct call *c, int status, struct buf *body)
 {
     CHECK(status >= 200 && status < 300);
+    if (fault_replaces(c, body))
+        return;
     http_reply_header_str(c->http, "Content-Type", "application/json");
     reply_common(c);
     http_respond_take(c->http, status, body);
@@ -147,6 +148,8 @@ void reply_json(struct call *c, int status, struct buf *body)
 void reply_empty(struct call *c, int status)
 {
     CHECK(status < 400);
+    if (fault_replaces(c, NULL))
+        return;
     reply_common(c);
     http_respond(c->http, status, bytes_of(NULL, 0));
     call_end(c);
@@ -175,6 +178,8 @@ static void respond_error(struct call *c, const struct cosmos_status *status,
 {
     static const char last_resort[] =
         "{\"code\":\"ServiceUnavailable\",\"message\":\"out of memory\"}";
+    if (fault_replaces(c, body))
+        return;
     struct http_request *r = c->http;
     http_reply_header_str(r, "Content-Type", "application/json");
     reply_common(c);
@@ -190,23 +195,27 @@ static void respond_error(struct call *c, const struct cosmos_status *status,
 
 void reply_removed(struct call *c)
 {
-    const struct cosmos_status *status = cosmos_status(FAIL_REMOVED);
-    const char *id = c->cosmos->place.id;
     struct err_msg msg;
     err_set(&msg, ERR_FORBIDDEN,
             "Database Account %s does not exist in this region: the region has "
             "been removed from the account",
-            id);
+            c->cosmos->place.id);
+    reply_removed_text(c, msg.text);
+}
+
+void reply_removed_text(struct call *c, const char *text)
+{
+    const struct cosmos_status *status = cosmos_status(FAIL_REMOVED);
     struct buf body;
     struct json_writer w;
     buf_init(&body, ERROR_TEXT_MAX);
     json_writer_init(&w, &body);
     json_write_object_begin(&w);
     json_write_member_str(&w, "code", status->code);
-    json_write_member_str(&w, "message", msg.text);
+    json_write_member_str(&w, "message", text);
     json_write_member_raw(&w, "writableLocations", bytes_str("[]"));
     json_write_member_raw(&w, "readableLocations", bytes_str("[]"));
-    json_write_member_str(&w, "id", id);
+    json_write_member_str(&w, "id", c->cosmos->place.id);
     json_write_object_end(&w);
     if (json_writer_end(&w) != ERR_OK)
         buf_clear(&body);
@@ -283,6 +292,12 @@ void reply_fail(struct call *c, enum cosmos_failure failure)
     char text[ERR_MSG_MAX + COSMOS_REASON_MAX];
     snprintf(text, sizeof(text), "%s: %s", status->text,
              c->cosmos->place.reason);
+    fail(c, status, bytes_str(text));
+}
+
+void reply_status(struct call *c, const struct cosmos_status *status,
+                  const char *text)
+{
     fail(c, status, bytes_str(text));
 }
 

@@ -20,8 +20,12 @@ void reply_fail_text(struct call *c, enum cosmos_failure failure,
 /* A failure whose message holds a JSON object of its own (query errors). */
 void reply_fail_json(struct call *c, enum cosmos_failure failure,
                      struct bytes json);
+/* A failure that is no row of the table (faults on request). */
+void reply_status(struct call *c, const struct cosmos_status *status,
+                  const char *text);
 /* 403/1008, with the empty account that SDKs expect in its body. */
 void reply_removed(struct call *c);
+void reply_removed_text(struct call *c, const char *text);
 /* What an operation failed with (its `err` is neither OK nor NOT_MODIFIED). */
 void reply_op_failed(struct call *c, struct op_result *result);
 

@@ -13,6 +13,7 @@
 #include "node/server/catalog_feed.h"
 #include "node/server/doors.h"
 #include "node/server/faults.h"
+#include "node/server/faults_client.h"
 #include "node/server/governor.h"
 #include "node/server/hold.h"
 #include "node/server/peers.h"
@@ -101,6 +102,7 @@ static int sweep(struct node *n, struct err_msg *msg)
 static int create_workers(struct node *n, struct err_msg *msg)
 {
     n->sessions = session_floor_new(n->shard_count + 1u);
+    n->client_faults = faults_client_new(n);
     n->board = mem_zalloc((n->shard_count + 1) * sizeof(*n->board));
     n->workers = mem_zalloc(n->worker_count * sizeof(*n->workers));
     for (uint32_t i = 0; i < n->worker_count; i++) {
@@ -200,6 +202,7 @@ static void node_stop(struct node *n)
         worker_join(&n->workers[i]);
     links_free(peers_links(n->workers[0].peers));
     session_floor_free(n->sessions);
+    faults_client_free(n->client_faults);
     datadir_close(n->datadir);
     kek_wipe(&n->kek);
     cluster_keys_wipe(&n->cluster_keys);

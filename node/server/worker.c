@@ -11,6 +11,7 @@
 #include "node/server/admin.h"
 #include "node/server/catalog_feed.h"
 #include "node/server/doors.h"
+#include "node/server/faults_client.h"
 #include "node/server/peers.h"
 #include "node/server/rebuild.h"
 #include "node/server/recovery.h"
@@ -284,6 +285,7 @@ static int make_cosmos(struct worker *w, struct err_msg *msg)
         .wall_us = wall_us,
         .user = w,
         .floor = w->node->sessions,
+        .faults = faults_client_hook(w->node->client_faults),
         .op_timeout_us = w->node->config->timeouts.request_ms * USEC_PER_MS};
     steering_first_account(w, regions, &config.account);
     return cosmos_new(&config, &w->cosmos, msg);

@@ -54,6 +54,7 @@ struct stand_in;
 struct steward;
 struct governor;
 struct faults;
+struct faults_client;
 
 #define WORKER_MAGIC MAGIC('w', 'o', 'r', 'k')
 #define REPLICA_MAGIC MAGIC('r', 'e', 'p', 'l')
@@ -149,6 +150,7 @@ struct node {
     struct tls_ctx *tls_admin;
     struct tls_ctx *tls_peer;
     struct session_floor *sessions; /* of clients without tokens */
+    struct faults_client *client_faults;
     usec_t started_wall_us;
     uint64_t incarnation;
     struct shard_board *board; /* by shard; written by their workers */

@@ -623,9 +623,20 @@ static void tls_release(struct chan *c)
     mem_free(t);
 }
 
+/* Linger for no time: closing the socket resets it (tcp(7)). Where that cannot
+ * be set, the peer still sees a TLS connection that ends without a word. */
+static void tls_reset(struct chan *c)
+{
+    struct chan_tls *t = chan_tls_of(c);
+    const struct linger none = {.l_onoff = 1, .l_linger = 0};
+    if (t->fd >= 0)
+        (void)setsockopt(t->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+}
+
 static const struct chan_ops tls_ops = {
     .queued = tls_queued,
     .reading = tls_reading,
+    .reset = tls_reset,
     .cut = tls_cut,
     .release = tls_release,
 };
