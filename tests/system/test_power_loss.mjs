@@ -1,0 +1,46 @@
+// The power of the whole cluster fails under load: every node dies at once, in
+// the middle of a write, and loses what it had not synced, page by page (the
+// fault `torn-write` with `kill`; node/server/faults_node.h). What was
+// acknowledged is there when it comes back.
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { after, before, test } from "node:test";
+import { Cluster, isAlive, makeContainer, until } from "../sdk/lib.mjs";
+import { Load } from "./load.mjs";
+import { admin, inject, isReady, logOf } from "./lib.mjs";
+
+const ROUNDS = 4;
+const RATE = 500;
+
+let cluster, load;
+before(async () => {
+  cluster = await Cluster.start({ flags: ["--regions", "eastus", "--nodes-per-region", "3"] });
+  load = new Load(cluster, await makeContainer(cluster.client()), { rate: RATE });
+});
+after(async () => {
+  load?.close();
+  await cluster?.stop();
+});
+
+/** How often a node's log says, since it was made, that the log's end was torn. */
+const tails = () => cluster.nodes.map((node) => logOf(node).split("\n").filter((line) => /torn/.test(line) && /"wal|log/.test(line)).length);
+
+test(`the power fails ${ROUNDS} times under ${RATE} operations/s: every acknowledged write is there`, async (t) => {
+  for (let round = 1; round <= ROUNDS; round++) {
+    load.start();
+    await load.more(RATE);
+    const { nodes } = cluster.reload();
+    await inject(cluster, { kind: "torn-write", at: "*" });
+    // All at once; a node that is dead before it has answered is dead.
+    await Promise.all(nodes.map((node) => admin(cluster, node, "POST", "/faults", { kind: "kill", at: "*" }).catch(() => {})));
+    await until("every node is dead", () => !nodes.some(({ pid }) => isAlive(pid)));
+    await load.stop();
+    await until("the folders are free", () => !nodes.some(({ pid }) => existsSync(`/proc/${pid}`)));
+    await cluster.restart("all");
+    await until("every node is ready", async () =>
+      (await Promise.all(cluster.nodes.map((node) => isReady(cluster, node)))).every(Boolean));
+    t.diagnostic(`round ${round}: ${load.story()}`);
+    await load.compare();
+  }
+  t.diagnostic(`torn ends that were cut at a start: ${tails().join(", ")}`);
+});
