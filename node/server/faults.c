@@ -8,6 +8,7 @@
 #include "node/base/mem.h"
 #include "node/server/faults_client.h"
 #include "node/server/faults_link.h"
+#include "node/server/faults_node.h"
 #include "node/server/worker.h"
 
 struct faults {
@@ -35,6 +36,7 @@ static int answer_error(struct buf *body, int status, const char *code,
 static void apply(struct faults *f)
 {
     faults_link_apply(f->worker, &f->list);
+    faults_node_apply(f->worker, &f->list);
     faults_client_apply(f->worker, &f->list);
 }
 
@@ -284,6 +286,20 @@ static int keep(struct faults *f, const struct inject_fault *fault,
     return 200;
 }
 
+/* What happens at once is not kept. */
+static int do_now(struct faults *f, const struct inject_fault *fault,
+                  struct buf *body)
+{
+    struct err_msg msg;
+    int err = faults_node_now(f->worker, fault, &msg);
+    if (err != ERR_OK)
+        return answer_error(body, err == ERR_BUSY ? 409 : 400,
+                            err == ERR_BUSY ? "Conflict" : "BadRequest",
+                            msg.text);
+    log_fault(fault);
+    return answer_added(body, fault->id, true);
+}
+
 static int post(struct faults *f, struct bytes request, struct buf *body)
 {
     const struct config *c = f->worker->node->config;
@@ -293,6 +309,8 @@ static int post(struct faults *f, struct bytes request, struct buf *body)
         return answer_error(body, 400, "BadRequest", msg.text);
     if (!concerns(c, &fault))
         return answer_added(body, fault.id, false);
+    if (inject_is_instant(fault.kind))
+        return do_now(f, &fault, body);
     return keep(f, &fault, body);
 }
 
