@@ -103,6 +103,11 @@ test("503 sends a read to the next region, and a write to the application", asyn
   const reads = await inject({ kind: "respond", status: 503, operation: "read", at: node.region });
   assert.equal((await read(container)).statusCode, 200);
   assert.equal(await reads.hits(), 1);
+  await heal();
+  const everywhere = await inject({ kind: "respond", status: 503, operation: "read", at: "*" });
+  assert.equal((await failure(read(container))).code, 503);
+  assert.equal(await everywhere.hits(), 2);
+  await heal();
   const writes = await inject({ kind: "respond", status: 503, operation: "create", at: node.region });
   const error = await failure(create(container, nameOf("unavailable")));
   assert.equal(error.code, 503);
