@@ -50,6 +50,12 @@ export class TestCluster {
   fault(...args) {
     return bastide("fault", "add", ...args, "--dir", this.dir);
   }
+  /** How many requests the active faults have struck: a test in which nothing
+   *  failed has tested nothing. */
+  async struck() {
+    const { faults } = JSON.parse(await bastide("fault", "list", "--dir", this.dir, "-o", "json"));
+    return faults.reduce((sum, { hits }) => sum + hits, 0);
+  }
   /** Ends all faults, and waits until every region is well again. */
   async heal() {
     await bastide("fault", "clear", "--dir", this.dir);
