@@ -8,6 +8,7 @@
 #include "node/base/buf.h"
 #include "node/base/check.h"
 #include "node/base/file.h"
+#include "node/cli/latency.h"
 
 #define CONFIG_TEXT_MAX (256 * 1024)
 #define NODE_TAG "{node}"
@@ -183,41 +184,16 @@ int layout_make(const struct layout_options *o, struct layout *layout_out,
 /* ---- latency ---------------------------------------------------------------
  */
 
-/* Usual round trips between the demo's default regions. */
-static const char world[] = "eastus:westeurope=80ms,eastus:southeastasia=220ms,"
-                            "westeurope:southeastasia=160ms";
-
-static bool has_region(const struct layout *l, const char *name)
-{
-    for (unsigned i = 0; i < l->region_count; i++)
-        if (strcmp(l->regions[i].name, name) == 0)
-            return true;
-    return false;
-}
-
-static int check_latencies(const struct layout *l,
-                           const struct config_latencies *list,
-                           struct err_msg *msg)
-{
-    if (list->count > LAYOUT_LATENCIES_MAX)
-        return err_set(msg, ERR_INVALID, "more than %d round trip times",
-                       LAYOUT_LATENCIES_MAX);
-    for (size_t i = 0; i < list->count; i++) {
-        const struct config_latency *t = &list->list[i];
-        if (t->a[0] != '\0' && (!has_region(l, t->a) || !has_region(l, t->b)))
-            return err_set(msg, ERR_INVALID, "there is no region \"%s\"",
-                           has_region(l, t->a) ? t->b : t->a);
-    }
-    return ERR_OK;
-}
-
 int layout_set_latency(struct layout *l, const char *text, struct err_msg *msg)
 {
     struct config_latencies list = {.count = 0};
-    int err = config_parse_latencies(
-        strcmp(text, LAYOUT_LATENCY_WORLD) == 0 ? world : text, &list, msg);
-    if (err == ERR_OK)
-        err = check_latencies(l, &list, msg);
+    const char *names[LAYOUT_REGIONS_MAX];
+    for (unsigned i = 0; i < l->region_count; i++)
+        names[i] = l->regions[i].name;
+    int err = latency_parse(text, names, l->region_count, &list, msg);
+    if (err == ERR_OK && list.count > LAYOUT_LATENCIES_MAX)
+        err = err_set(msg, ERR_INVALID, "more than %d round trip times",
+                      LAYOUT_LATENCIES_MAX);
     if (err == ERR_OK) {
         l->latency_count = (unsigned)list.count;
         for (size_t i = 0; i < list.count; i++)

@@ -28,7 +28,6 @@
 #define LAYOUT_REGIONS_MAX 9 /* ports P+1 to P+9 */
 #define LAYOUT_NODES_PER_REGION_MAX 9
 #define LAYOUT_LATENCIES_MAX 64 /* more than pairs of regions */
-#define LAYOUT_LATENCY_WORLD "world"
 #define LAYOUT_NODES_MAX (LAYOUT_REGIONS_MAX * LAYOUT_NODES_PER_REGION_MAX)
 #define LAYOUT_BASE_PORT 8081
 #define LAYOUT_BASE_PORT_MAX (65535 - 2010 - LAYOUT_NODES_MAX)
@@ -89,9 +88,8 @@ int layout_load(const char *dir, struct layout *layout_out,
 /* Gives all ports anew, from another base port. */
 void layout_set_ports(struct layout *layout, unsigned base_port);
 
-/* Sets the round trip times that nodes imitate: "a:b=80ms,...", a time alone
- * for all pairs of regions, or "world" for what is usual between the demo's
- * default regions; "" for none. ERR_INVALID with what is wrong. */
+/* Sets the round trip times that nodes imitate, in the words of
+ * node/cli/latency.h; "" for none. ERR_INVALID with what is wrong. */
 int layout_set_latency(struct layout *layout, const char *text,
                        struct err_msg *msg);
 

@@ -341,9 +341,9 @@ int http_listener_open(struct http_front *f, const char *address, uint16_t port,
 /* The port it got. */
 uint16_t http_listener_port(const struct http_listener *l);
 
-/* Stops accepting and frees `l`. Its connections live on for a last answer with
- * Connection: close; those between requests are closed after
- * HTTP_LISTENER_GRACE_US. NULL is allowed. */
+/* Stops accepting and frees `l`. Its connections, those included that nobody
+ * has accepted yet, live on for a last answer with Connection: close; those
+ * between requests are closed after HTTP_LISTENER_GRACE_US. NULL is allowed. */
 #define HTTP_LISTENER_GRACE_US (2 * USEC_PER_SEC)
 void http_listener_close(struct http_listener *l);
 

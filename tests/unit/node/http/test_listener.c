@@ -328,6 +328,20 @@ static void ports_open_and_close_at_run_time(void **state)
     client_end(&c);
 }
 
+static void who_has_connected_is_answered_though_the_port_closes(void **state)
+{
+    (void)state;
+    struct client a;
+    client_start(&a, http_listener_port(listener));
+    /* The loop has not turned: the kernel alone knows of the connection. */
+    http_listener_close(TAKE(listener));
+    RUN_UNTIL(a.open);
+    exchange(&a, GET("/late"), "\r\n\r\n/late");
+    assert_non_null(strstr(text_of(&a), "Connection: close\r\n"));
+    RUN_UNTIL(a.closed);
+    client_end(&a);
+}
+
 static void a_port_is_shared_between_workers(void **state)
 {
     (void)state;
@@ -461,6 +475,7 @@ int main(void)
         TEST(a_slow_handshake_is_cut_off),
         TEST(connections_are_bounded),
         TEST(ports_open_and_close_at_run_time),
+        TEST(who_has_connected_is_answered_though_the_port_closes),
         TEST(a_port_is_shared_between_workers),
         TEST(a_port_in_use_is_named),
         TEST(a_drain_ends_in_order),
