@@ -15,7 +15,7 @@
  * Levels and sessions: level.c (which reads get what), session.c (tokens).
  * Shared: route.c (paths), headers.c (request headers), call.c (life of a
  * request), reply.c (responses), status.h (every refusal), continuation.c
- * (page tokens), charge.h (request units).
+ * (page tokens), charge.h (request units), advertise.c (addresses of regions).
  */
 #ifndef BASTIDE_COSMOS_COSMOS_H
 #define BASTIDE_COSMOS_COSMOS_H
@@ -61,6 +61,15 @@ struct cosmos_region {
     bool down;            /* declared lost (the group record's `down`) */
 };
 
+/* Which addresses the account document gives for the regions. */
+enum cosmos_advertise {
+    COSMOS_ADVERTISE_LISTED, /* their endpoints, as they are listed */
+    COSMOS_ADVERTISE_HOST,   /* the host that the request was sent to (its Host
+                              * header), with each region's listed port */
+    COSMOS_ADVERTISE_REQUEST /* the host and port that the request was sent to,
+                              * for every region: one mapped port is enough */
+};
+
 /* What this node knows of the account and of its own place in it: the account
  * document, and what follows for requests.
  *
@@ -78,6 +87,7 @@ struct cosmos_account {
     size_t region_count;                 /* 1..COSMOS_REGIONS_MAX */
     size_t write_region;                 /* index into regions */
     struct consistency_policy consistency;
+    enum cosmos_advertise advertise;
 
     /* This node's region, index into regions; not used when `removed`. */
     size_t own_region;
@@ -94,7 +104,8 @@ struct cosmos_account {
     bool isolated;
     /* Isolated since a moment ago: others may have taken over. If this is the
      * write region as far as it knows, writes are answered 403/3 instead, upon
-     * which SDKs read the account anew, elsewhere if they can, and try again. */
+     * which SDKs read the account anew, elsewhere if they can, and try again.
+     */
     bool elsewhere;
     /* The node has started and not yet had any contact: the level that it knows
      * may be one that was replaced since. All reads are strong until then. */
