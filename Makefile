@@ -123,7 +123,7 @@ $(foreach t,$(UNIT_SRC),$(eval $(call unit_rules,$(t))))
 unit: $(UNIT_BIN)
 	@tests/run.sh $(UNIT_BIN)
 
--include $(wildcard $(BUILD)/tests.mk) $(wildcard tests/*.mk)
+-include $(wildcard $(BUILD)/tests.mk) $(wildcard tests/*.mk) $(wildcard deploy/*.mk)
 -include $(shell [ -d $(BUILD)/obj ] && find $(BUILD)/obj -name '*.d')
 
 .PHONY: clean

@@ -2,7 +2,7 @@
 # Installs what is missing of the Debian packages Bastide needs.
 #
 #   deploy/install-deps.sh [GROUP...]     groups: build test sdk observability
-#                                         bench
+#                                         docker bench
 #
 # Without arguments: build. Quiet when nothing is to be done; uses sudo only if
 # not root; may be run any number of times. docs/dependencies.md says what each
@@ -15,6 +15,7 @@ build_packages="gcc make libc6-dev libssl-dev libprotobuf-c-dev protobuf-c-compi
 test_packages="libcmocka-dev openssl procps spin"
 observability_packages="prometheus"
 bench_packages="etcd-server etcd-client golang-go golang-etcd-server-dev"
+docker_packages="iptables debootstrap"
 node_least=20
 node_folder=build-node
 
@@ -83,6 +84,17 @@ need_node() {
         { say "Node.js $node_least or newer cannot be had; SDK tests will be skipped"; return 1; }
 }
 
+# An engine for containers, unless there is one of another make; and what a base
+# image is made with where none can be pulled.
+need_docker() {
+    missing_docker=
+    command -v dockerd >/dev/null && command -v docker >/dev/null || missing_docker=docker.io
+    command -v docker-compose >/dev/null || docker compose version >/dev/null 2>&1 ||
+        missing_docker="$missing_docker docker-compose"
+    # shellcheck disable=SC2086
+    need $missing_docker $docker_packages
+}
+
 # The SDK itself, from npm.
 need_sdk() {
     stamp=tests/sdk/node_modules/.package-lock.json
@@ -105,9 +117,10 @@ for group in "$@"; do
         { say "Prometheus cannot be had; its tests will be skipped"; false; } ;;
     # shellcheck disable=SC2086
     bench) need $bench_packages ;;
+    docker) need_docker ;;
     sdk) need_node && need_sdk ;;
     *)
-        say "unknown group $group; groups: build test sdk observability bench"
+        say "unknown group $group; groups: build test sdk observability docker bench"
         exit 2
         ;;
     esac

@@ -14,6 +14,8 @@ help:
 	@echo 'make               build $(BUILD)/bastide'
 	@echo 'make demo          install what is missing, build, run a cluster of three regions'
 	@echo '                   in ./demo until Ctrl-C   (DIR=folder, ARGS="--base-port 9000 ...")'
+	@echo 'make image         build the container images bastide and bastide-gateway; needs Docker'
+	@echo 'make compose-up    run a cluster of three regions in containers; ./cluster gets its keys'
 	@echo 'make check         install what is missing, build, run every test'
 	@echo 'make unit          unit tests only'
 	@echo 'make sim           simulated clusters            (SEEDS=100, REPLICA=raft, shard or site)'
@@ -28,12 +30,13 @@ help:
 
 deps:
 	@deploy/install-deps.sh build
-# Without Node.js, the SDK or Prometheus the tests that need them are skipped,
-# loudly.
+# Without Node.js, the SDK, Prometheus or Docker the tests that need them are
+# skipped, loudly.
 deps-test:
 	@deploy/install-deps.sh build test
 	@deploy/install-deps.sh sdk || true
 	@deploy/install-deps.sh observability || true
+	@deploy/install-deps.sh docker || true
 
 demo: deps
 	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/bastide

@@ -68,8 +68,9 @@ struct cosmos_place {
 
 struct cosmos {
     uint32_t magic;
-    struct cosmos_config config; /* `account` not valid after start-up */
-    char *account_json;
+    struct cosmos_config config;    /* `account` not valid after start-up */
+    char *account_json;             /* as listed, for most requests */
+    struct cosmos_account *account; /* what it says */
     struct cosmos_place place;
     struct session_floor *floor;
     bool owns_floor;

@@ -57,6 +57,7 @@ void cosmos_free(struct cosmos *c)
     json_free(&c->json);
     buf_free(&c->scratch);
     mem_free(c->account_json);
+    mem_free(c->account);
     if (c->owns_floor)
         session_floor_free(c->floor);
     c->magic = 0;
