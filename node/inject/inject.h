@@ -43,6 +43,10 @@
 #define INJECT_LIST_MAX 64      /* active faults of one node */
 #define INJECT_BODY_MAX 4096    /* bytes of a request */
 #define INJECT_DELAY_MAX_MS 60000
+#define INJECT_KBIT_MAX 10000000
+#define INJECT_OFFSET_MAX_MS (24 * 3600 * 1000) /* of a clock, either way */
+#define INJECT_PPM_MAX 500000                   /* either way */
+#define INJECT_COUNT_MAX 1000000
 #define INJECT_FOR_MAX_US (24 * 3600 * USEC_PER_SEC)
 #define INJECT_PAUSE_MAX_US (60 * USEC_PER_SEC)
 
@@ -176,23 +180,40 @@ struct inject_fault {
 const char *inject_word(enum inject_kind kind);
 enum inject_family inject_family_of(enum inject_kind kind);
 const char *inject_what(enum inject_kind kind);
-/* "from, to, both, delay_ms (needed), jitter_ms, for, id": the members that a
- * kind takes, for help and messages. */
+/* Whether it is done when it is added, and not kept in the list. */
+bool inject_is_instant(enum inject_kind kind);
+/* "from (needed), to (needed), both, for, id": the members that a kind takes,
+ * for help and messages. Errors of the buffer are ignored. */
 void inject_members(enum inject_kind kind, struct buf *out);
 /* ERR_NOT_FOUND. */
 int inject_find_kind(struct bytes word, enum inject_kind *kind_out);
 
+/* All members but `kind`, for flags and help. */
+struct inject_member {
+    const char *name;     /* "delay_ms" */
+    const char *expected; /* "a number from 1 to 60000", for messages */
+    bool is_bool;         /* as a flag it takes no value */
+};
+/* NULL after the last. */
+const struct inject_member *inject_member(size_t i);
+/* Writes a member whose value is known as text only, as flags and scenario
+ * files have it, into an open object: as JSON number or boolean where the
+ * member is one and the text looks like it, else as a string. Members that do
+ * not exist are written, too: inject_read says what is wrong. */
+void inject_put_member(struct json_writer *out, const char *name,
+                       const char *text);
+
 /* Reads a fault. ERR_INVALID, with a message that names the member and what was
  * expected: no object, an unknown or doubled member, one that the kind does not
- * take or needs, a value out of range. Names are not looked up: the caller
- * knows which regions and nodes there are. */
+ * take, one that it needs and is missing, a value out of range. Names are not
+ * looked up: the caller knows which regions and nodes there are. */
 int inject_read(const struct json *j, json_ref ref,
                 struct inject_fault *fault_out, struct err_msg *msg);
 /* Writes the members that count, as inject_read reads them, into an open
  * object. */
 void inject_write(struct json_writer *out, const struct inject_fault *fault);
-/* "cut eastus -> *, both ways": a sentence without its end, for people; cut to
- * `size`. */
+/* "cut eastus -> *, both ways", "respond at *: status 429, 20%": a sentence
+ * without its end, for people; cut to `size`. */
 #define INJECT_SENTENCE_MAX 256
 void inject_describe(const struct inject_fault *fault, char *out, size_t size);
 
@@ -223,7 +244,8 @@ int inject_list_add(struct inject_list *l, const struct inject_fault *fault,
 int inject_list_remove(struct inject_list *l, const char *id);
 /* Removes what has ended by time or by count. Whether anything was. */
 bool inject_list_expire(struct inject_list *l, usec_t now);
-/* When inject_list_expire has something to do; USEC_NEVER. */
+/* When inject_list_expire has something to do; USEC_NEVER. A moment that is
+ * over when a fault is used up. */
 usec_t inject_list_next(const struct inject_list *l);
 
 /* A request of a client, as the filters see it. */
@@ -235,7 +257,8 @@ struct inject_request {
 };
 
 /* Whether the fault strikes the request: the filters fit, the dice (`prng`) say
- * so, and it is not used up. Counts it if so. */
+ * so, and it is not used up. Counts it if so. A fault of another family never
+ * does. */
 bool inject_strikes(struct inject_active *a, const struct inject_request *r,
                     struct prng *prng);
 
