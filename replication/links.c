@@ -38,7 +38,7 @@ struct link *link_find(const struct links *links, links_peer id)
     return NULL;
 }
 
-static struct link *find_node(const struct links *links, const char *node)
+struct link *link_find_node(const struct links *links, const char *node)
 {
     for (size_t i = 0; i < links->n_peers; i++) {
         if (strcmp(links->peers[i]->peer.expected.node, node) == 0)
@@ -130,7 +130,9 @@ int link_queue(struct link *l, size_t max)
     struct buf *frame = &l->links->frame;
     size_t len = buf_len(frame);
     int err = ERR_FULL;
-    if (link_unsent(l) + len <= max)
+    if (link_is_late(l))
+        err = ERR_OK; /* into the void, as before anybody has noticed */
+    else if (link_unsent(l) + len <= max)
         err = link_delays(l) ? link_put_delayed(l, buf_bytes(frame), len)
                              : chan_write(l->chan, buf_bytes(frame), len);
     buf_clear(frame);
@@ -290,6 +292,7 @@ static void arm(struct link *l)
 static void adopt(struct link *l, struct chan *chan)
 {
     CHECK(l->chan == NULL && delay_line_len(&l->line) == 0);
+    link_impair_reset(l);
     l->chan = chan;
     l->session++;
     l->written = 0;
@@ -310,6 +313,7 @@ void link_dial(struct link *l)
         .address = l->address,
         .tls = l->links->tls,
         .limits = link_limits,
+        .judge = &l->links->judge,
     };
     o.limits.handshake_timeout_us = l->peer.timing.connect_us;
     struct chan *chan;
@@ -325,6 +329,7 @@ static void close_chan(struct link *l, bool bye, const struct peer_update *u)
     if (bye)
         link_release(l, delay_line_all(&l->line));
     delay_line_free(&l->line);
+    link_impair_reset(l);
     struct chan *chan = TAKE(l->chan);
     if (bye) {
         guest_new(l->links, chan, &leaving_handler);
@@ -400,8 +405,8 @@ static void step_plain(struct link *l, enum peer_event_type type)
     step(l, &e, NULL, &u);
 }
 
-static void step_failed(struct link *l, enum peer_event_type type, int err,
-                        const char *reason)
+void link_failed(struct link *l, enum peer_event_type type, int err,
+                 const char *reason)
 {
     struct peer_event e = {
         .type = type, .now_us = clock_mono_us(), .err = err, .reason = reason};
@@ -442,8 +447,8 @@ static int frame_bye(struct link *l, struct bytes payload)
         return err;
     char reason[PEER_REASON_MAX];
     snprintf(reason, sizeof(reason), "the peer says: %.140s", bye.reason);
-    step_failed(l, PEER_EVENT_REFUSED, bye.err != ERR_OK ? bye.err : ERR_EOF,
-                reason);
+    link_ended(l, PEER_EVENT_REFUSED, bye.err != ERR_OK ? bye.err : ERR_EOF,
+               reason);
     return ERR_OK;
 }
 
@@ -594,7 +599,7 @@ void link_violation(struct link *l, int err, const char *frame)
     char reason[PEER_REASON_MAX];
     snprintf(reason, sizeof(reason), "broke the protocol: %s frame: %s", frame,
              err_text(err));
-    step_failed(l, PEER_EVENT_VIOLATION,
+    link_failed(l, PEER_EVENT_VIOLATION,
                 err == ERR_IDENTITY ? ERR_IDENTITY : ERR_PROTOCOL, reason);
 }
 
@@ -633,9 +638,10 @@ static void link_on_open(struct chan *c, void *user)
     struct link *l = user;
     CHECK_OBJ(l, LINK_MAGIC);
     CHECK(l->chan == c);
+    char uri[PEER_URI_MAX + 1];
     struct peer_event e = {.type = PEER_EVENT_CONNECTED,
                            .now_us = clock_mono_us(),
-                           .uri = chan_peer_uri(c)};
+                           .uri = link_uri(l, chan_peer_uri(c), uri)};
     struct peer_update u;
     step(l, &e, NULL, &u);
 }
@@ -670,8 +676,8 @@ static void link_on_close(struct chan *c, void *user, int err)
     CHECK_OBJ(l, LINK_MAGIC);
     CHECK(l->chan == c);
     /* Their end without a farewell: the process died, or the network did. */
-    step_failed(l, PEER_EVENT_LOST, err == ERR_EOF ? ERR_IO : err,
-                chan_reason(c));
+    link_ended(l, PEER_EVENT_LOST, err == ERR_EOF ? ERR_IO : err,
+               chan_reason(c));
 }
 
 static const struct chan_handler link_handler = {
@@ -693,14 +699,16 @@ static void guest_on_open(struct chan *c, void *user)
     if (uri == NULL || peer_uri_parse(uri, &id) != ERR_OK)
         snprintf(u.reason, sizeof(u.reason),
                  "the certificate names no node of a cluster");
-    else if ((l = find_node(links, id.node)) == NULL)
+    else if ((l = link_find_node(links, id.node)) == NULL)
         snprintf(u.reason, sizeof(u.reason), "node %s is not a peer", id.node);
     if (l != NULL && link_is_cut(l)) {
         guest_free(g);
         return;
     }
+    char storage[PEER_URI_MAX + 1];
     if (l != NULL &&
-        peer_uri_check(&l->peer.expected, uri, u.reason) == ERR_OK) {
+        peer_uri_check(&l->peer.expected, link_uri(l, uri, storage),
+                       u.reason) == ERR_OK) {
         g->chan = NULL; /* step() hands it to the link, or leaves it to us */
         struct peer_event e = {.type = PEER_EVENT_ACCEPTED,
                                .now_us = clock_mono_us()};
@@ -871,6 +879,7 @@ static int open_listener(struct links *links, const struct links_options *o,
         .limits = link_limits,
         .on_accept = on_accept,
         .user = links,
+        .judge = &links->judge,
     };
     lo.limits.handshake_timeout_us = links->timing.connect_us;
     return chan_listen(links->cl, &lo, msg, &links->listener);
@@ -894,6 +903,7 @@ int links_create(struct chan_loop *cl, const struct links_options *options,
     prng_seed(&links->prng, options->seed);
     links->handler = options->handler;
     links->user = options->user;
+    links_judge_init(links);
     list_init(&links->guests);
     list_init(&links->orphans);
     links_relay_init(links);
@@ -990,7 +1000,7 @@ int links_add_peer(struct links *links, links_peer peer, const char *region,
         strcmp(node, links->own.id.node) == 0 ||
         chan_split_address(address, host, &port) != ERR_OK || host[0] == '\0')
         return ERR_INVALID;
-    if (link_find(links, peer) != NULL || find_node(links, node) != NULL)
+    if (link_find(links, peer) != NULL || link_find_node(links, node) != NULL)
         return ERR_EXISTS;
     if (links->n_peers == LINKS_PEERS_MAX)
         return ERR_FULL;
@@ -1033,6 +1043,25 @@ int links_remove_peer(struct links *links, links_peer peer)
 /* -- the users' sends -------------------------------------------------------
  */
 
+/* Queues the raft frame, twice if an impairment says so. Not so a bare one: it
+ * would only ask for its entries again. */
+static int queue_raft(struct link *l, const struct relay_sending *sending)
+{
+    struct buf *frame = &l->links->frame;
+    size_t len = buf_len(frame);
+    void *twin =
+        !sending->bare && impairment_duplicates(&l->out, &l->links->prng)
+            ? mem_dup(buf_bytes(frame), len)
+            : NULL;
+    int err = link_queue(l, LINKS_RAFT_QUEUE_MAX);
+    if (err == ERR_OK && twin != NULL &&
+        buf_append(frame, twin, len) == ERR_OK &&
+        link_queue(l, LINKS_RAFT_QUEUE_MAX) == ERR_OK)
+        l->stats.raft_duplicated++;
+    mem_free(twin);
+    return err;
+}
+
 int links_send_raft(struct links *links, links_peer to, uint64_t shard,
                     const struct raft_msg *message,
                     const struct bytes *payloads)
@@ -1051,7 +1080,7 @@ int links_send_raft(struct links *links, links_peer to, uint64_t shard,
         l->stats.raft_dropped++;
         return ERR_OK; /* as the network does it: nobody is told */
     }
-    err = link_queue(l, LINKS_RAFT_QUEUE_MAX);
+    err = queue_raft(l, &sending);
     links_relay_sent(l, &sending, err);
     if (err == ERR_FULL)
         l->stats.raft_dropped++;

@@ -30,7 +30,9 @@
  * Frames that wait for their time count as unsent, so every class keeps its
  * limit: Raft messages beyond it are dropped, requests and chunks refused.
  * While either direction is cut, no connection is made and none is accepted;
- * the attempt ends as one to a silent network does.
+ * the attempt ends as one to a silent network does. The end of a connection is
+ * noticed late on request; sends then go nowhere until it is, or until silence
+ * tells.
  *
  * A `struct links` belongs to one loop and thread. Callbacks come from the
  * loop, never from inside a links_* call, except links_free, which calls
@@ -191,7 +193,10 @@ int links_snapshot_ack(struct links *links, links_peer to,
 /* -- impairments ----------------------------------------------------------- */
 
 /* Replaces the impairment of one direction, from now on. What waits already
- * keeps its time and its order; what a cut held back is due when it heals.
+ * keeps its time and its order, unless it waits for a bounded rate that is
+ * changed; what a cut held back is due when it heals. An open connection is
+ * ended from the loop when the peer's certificate becomes bad, or more
+ * handshakes fail than before.
  * ERR_INVALID: impairment_ok says no. ERR_NOT_FOUND. ERR_IO: no descriptor for
  * a timer. */
 int links_impair(struct links *links, links_peer peer,
@@ -214,6 +219,7 @@ struct links_stats {
     uint64_t raft_bytes_out;      /* of that: frames of Raft messages */
     uint64_t raft_entries_out;    /* bytes of entries' payloads in them */
     uint64_t raft_dropped;        /* also by an impairment */
+    uint64_t raft_duplicated;     /* by an impairment */
     uint64_t shared_out;          /* appends whose entries the peer passed on */
     uint64_t bare_out;         /* appends whose entries a neighbour passed on */
     uint64_t passed_out;       /* bytes of entries passed on to the peer */

@@ -47,9 +47,16 @@ struct link {
     uint64_t written;  /* bytes queued on `chan` or waiting in `line` */
     struct impairment out, in;
     struct delay_line line; /* frames that wait for their time */
-    int alarm_fd;           /* a timer of the kernel's; -1 until needed */
-    usec_t alarm_us;        /* what it is set to */
-    ev_io alarm;            /* the first of them is due */
+    usec_t free_us;         /* of impair_send */
+    bool expel;             /* end the connection: its handshake fails now */
+    /* An end that is not noticed yet; `late_us` is USEC_NEVER without one. */
+    usec_t late_us;
+    enum peer_event_type late_event;
+    int late_err;
+    char late_reason[PEER_REASON_MAX];
+    int alarm_fd;    /* a timer of the kernel's; -1 until needed */
+    usec_t alarm_us; /* what it is set to */
+    ev_io alarm;     /* the first of them is due */
     struct pending *pending;
     struct transfer *transfers;
     ev_timer timer;
@@ -74,6 +81,7 @@ struct links {
     uint32_t magic;
     struct chan_loop *cl;
     struct tls_ctx *tls;
+    struct chan_judge judge;
     struct peer_hello own;
     struct peer_timing timing;
     struct prng prng;
@@ -118,14 +126,34 @@ void link_read(struct link *l);
 int link_raft(struct link *l, struct bytes payload);
 /* Ends the link because the peer did. */
 void link_violation(struct link *l, int err, const char *frame);
+/* The channel is over: LOST, REFUSED or VIOLATION. */
+void link_failed(struct link *l, enum peer_event_type type, int err,
+                 const char *reason);
+struct link *link_find_node(const struct links *links, const char *node);
 
 /* -- of links_impair.c ------------------------------------------------------
  */
 
 void link_impair_init(struct link *l);
 void link_alarm_close(struct link *l);
+void links_judge_init(struct links *links);
+/* Nothing of the old channel is left. */
+void link_impair_reset(struct link *l);
+/* The URI of the peer's certificate (may be NULL), as this node shall find it;
+ * `storage` holds another one. */
+const char *link_uri(struct link *l, const char *uri,
+                     char storage[PEER_URI_MAX + 1]);
+/* As link_failed, later where the end of a connection is to be noticed late. */
+void link_ended(struct link *l, enum peer_event_type type, int err,
+                const char *reason);
+/* Whether the connection has ended and nobody has noticed. */
+static inline bool link_is_late(const struct link *l)
+{
+    return l->late_us != USEC_NEVER;
+}
 bool link_is_cut(const struct link *l);
-/* Whether a frame that is sent now has to wait, and waiting. ERR_FULL. */
+/* Whether a frame that is sent now has to wait; and making it wait: ERR_FULL.
+ */
 bool link_delays(const struct link *l);
 int link_put_delayed(struct link *l, const void *data, size_t len);
 /* Gives these bytes at the front of the line to the channel. */

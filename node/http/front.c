@@ -302,6 +302,13 @@ void http_front_drain(struct http_front *f, usec_t limit_us,
     conn_retire(LIST_ENTRY(node, struct http_conn, node));
 }
 
+void http_front_hang_up(struct http_front *f)
+{
+    CHECK_OBJ(f, HTTP_FRONT_MAGIC);
+    LIST_EACH_SAFE(node, &f->conns)
+    conn_free(LIST_ENTRY(node, struct http_conn, node));
+}
+
 void http_front_free(struct http_front *f)
 {
     if (f == NULL)

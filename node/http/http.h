@@ -137,7 +137,7 @@ struct http_request {
     /* The URI of the verified client certificate, NULL without one. Valid
      * inside on_request only. */
     const char *peer_uri;
-    void *user;            /* the handler's own; NULL at first */
+    void *user; /* the handler's own; NULL at first */
 };
 
 /* The value of the first header of that name, compared without case. `data` is
@@ -293,6 +293,11 @@ void http_front_tick(struct http_front *f, usec_t now_us);
 void http_front_drain(struct http_front *f, usec_t limit_us,
                       void (*on_drained)(struct http_front *f, void *user),
                       void *user);
+
+/* Closes all connections at once, as the end of this process would; listeners
+ * stay. Requests that a handler holds stay valid and must be answered. Not from
+ * inside a callback of the front. */
+void http_front_hang_up(struct http_front *f);
 
 /* Closes all listeners and connections at once and frees the front. Every
  * request must have been answered before (requests_running is 0): the handler

@@ -11,6 +11,8 @@
 #include "node/base/mem.h"
 #include "node/server/admin.h"
 #include "node/server/catalog_feed.h"
+#include "node/server/doors.h"
+#include "node/server/faults.h"
 #include "node/server/governor.h"
 #include "node/server/peers.h"
 #include "node/server/rebuild.h"
@@ -119,13 +121,14 @@ static int open_doors(struct node *n, struct err_msg *msg)
     if (err == ERR_OK)
         err = admin_create(first, msg, &first->admin);
     for (uint32_t i = 0; i < n->worker_count && err == ERR_OK; i++)
-        err = worker_listen(&n->workers[i], msg);
+        err = doors_open(&n->workers[i], msg);
     if (err != ERR_OK)
         return err;
     first->governor = governor_new(first);
     if (first->steering.known)
         governor_record(first->governor, &first->steering.record);
     first->stand_in = stand_in_new(first);
+    first->faults = faults_new(first);
     struct worker *meta = node_shard_worker(n, SHARD_META);
     meta->steward = steward_new(meta);
     return ERR_OK;

@@ -22,23 +22,35 @@ struct stand_in_order {
     bool listen;
 };
 
-static void obey(struct worker *w, void *arg)
+static void listen_for(struct worker *w, size_t at)
 {
-    struct stand_in_order *order = arg;
-    const struct config_region *region =
-        &w->node->config->regions[order->region];
-    struct http_listener **slot = &w->stand_ins[order->region];
+    const struct config_region *region = &w->node->config->regions[at];
+    struct http_listener **slot = &w->stand_ins[at];
     struct err_msg msg;
-    if (order->listen && *slot == NULL && !w->draining) {
+    bool listen = w->standing_in[at] && !w->shut;
+    if (listen && *slot == NULL && !w->draining) {
         int err = http_listener_open(w->front, region->listen.host,
                                      region->listen.port, NULL, slot, &msg);
         if (err != ERR_OK)
             log_warn("cannot stand in for a lost region",
                      LOG_STR("region", region->name),
                      LOG_STR("reason", msg.text));
-    } else if (!order->listen && *slot != NULL) {
+    } else if (!listen && *slot != NULL) {
         http_listener_close(TAKE(*slot));
     }
+}
+
+void stand_in_listen(struct worker *w)
+{
+    for (size_t i = 0; i < w->node->config->region_count; i++)
+        listen_for(w, i);
+}
+
+static void obey(struct worker *w, void *arg)
+{
+    struct stand_in_order *order = arg;
+    w->standing_in[order->region] = order->listen;
+    listen_for(w, order->region);
     mem_free(order);
 }
 

@@ -16,5 +16,7 @@ struct stand_in;
 struct stand_in *stand_in_new(struct worker *w);
 /* After a link came up or went down: opens and closes listeners. */
 void stand_in_check(struct worker *w);
+/* Any worker: its doors were shut or opened (doors.h). */
+void stand_in_listen(struct worker *w);
 
 #endif

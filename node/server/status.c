@@ -152,6 +152,8 @@ static void put_links(struct json_writer *out, const struct worker *w)
             put_number(out, "entries_passed_on", stats.passed_out);
             put_number(out, "entries_missed", stats.missed);
             put_number(out, "dropped", stats.raft_dropped);
+            if (stats.state != PEER_STREAMING && stats.last_err != ERR_OK)
+                json_write_member_str(out, "reason", stats.last_reason);
             faults_put_link(out, &stats);
             json_write_object_end(out);
         }
@@ -241,6 +243,7 @@ void status_write(struct worker *w, const struct shard_status *shards,
     put_links(&out, w);
     json_write_key(&out, "traffic");
     put_traffic(&out, w);
+    json_write_member_bool(&out, "fault_injection", c->fault_injection);
     json_write_key(&out, "faults");
     faults_put_list(&out, w);
     put_number(&out, "disk_stalled_us",

@@ -9,6 +9,7 @@
 #include "node/base/mem.h"
 #include "node/server/admin.h"
 #include "node/server/catalog_feed.h"
+#include "node/server/doors.h"
 #include "node/server/peers.h"
 #include "node/server/rebuild.h"
 #include "node/server/recovery.h"
@@ -163,6 +164,7 @@ static void on_chores(struct ev_loop *loop, struct ev_timer *t, int events)
     transfers_tick(&w->transfers, now);
     steward_check(w->steward);
     stand_in_check(w);
+    doors_check(w);
     rebuild_check(w);
     salvager_check(w);
     if (++w->chore_count % WORKER_MAINTAIN_EVERY == 0)
@@ -344,28 +346,6 @@ int worker_create(struct worker *w, struct node *node, uint32_t index,
     if (err == ERR_OK)
         err = make_front(w, msg);
     start_watchers(w);
-    return err;
-}
-
-static int listen_on(struct worker *w, int slot, const struct config_addr *a,
-                     const char *what, struct err_msg *msg)
-{
-    struct err_msg why;
-    int err = http_listener_open(w->front, a->host, a->port, NULL,
-                                 &w->listeners[slot], &why);
-    if (err != ERR_OK)
-        err_set(msg, err, "%s endpoint: %.400s", what, why.text);
-    return err;
-}
-
-int worker_listen(struct worker *w, struct err_msg *msg)
-{
-    const struct config *c = w->node->config;
-    int err = listen_on(w, 0, &c->listen.account, "account", msg);
-    if (err == ERR_OK)
-        err = listen_on(w, 1, &c->listen.region, "region", msg);
-    if (err == ERR_OK)
-        err = listen_on(w, 2, &c->listen.node, "node", msg);
     return err;
 }
 

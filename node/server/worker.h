@@ -17,7 +17,8 @@
  *   rebuild.h  replicas that lost their disk
  *   salvager.h  what a forced failover overwrote, to /conflicts
  *   steering.h  replicas and API follow the group's decision
- *   governor.h, admin.h, stand_in.h (worker 0)
+ *   doors.h    listeners for clients
+ *   governor.h, admin.h, stand_in.h, faults.h (worker 0)
  */
 #ifndef BASTIDE_SERVER_WORKER_H
 #define BASTIDE_SERVER_WORKER_H
@@ -52,6 +53,7 @@ struct admin;
 struct stand_in;
 struct steward;
 struct governor;
+struct faults;
 
 #define WORKER_MAGIC MAGIC('w', 'o', 'r', 'k')
 #define REPLICA_MAGIC MAGIC('r', 'e', 'p', 'l')
@@ -107,6 +109,9 @@ struct worker {
     struct http_front *front;
     struct http_listener *listeners[3]; /* account, region, node */
     struct http_listener *stand_ins[CONFIG_REGIONS_MAX];
+    bool standing_in[CONFIG_REGIONS_MAX];
+    bool shut;      /* clients are kept out; see doors.h */
+    bool doors_jam; /* a listener could not be opened again; logged */
 
     /* Worker 0 only. */
     struct peers *peers;
@@ -114,6 +119,8 @@ struct worker {
     struct stand_in *stand_in;
     struct steward *steward;
     struct governor *governor;
+    struct faults *faults;
+    bool shut_told;         /* what doors_keep was told last */
     uint32_t cured_workers; /* see rebuild.h */
     bool stopping;          /* nothing new is begun */
     bool draining;
@@ -160,8 +167,6 @@ struct replica *worker_replica(struct worker *w, uint32_t shard);
  * and shards. On the main thread, for one worker after the other. */
 int worker_create(struct worker *w, struct node *node, uint32_t index,
                   struct err_msg *msg);
-/* Opens the listeners, on the main thread, before worker_start. */
-int worker_listen(struct worker *w, struct err_msg *msg);
 void worker_start(struct worker *w);
 /* Begins the graceful end, from any thread: hands over leaderships, stops
  * accepting, answers what is under way. worker_wait_drained waits for that. */

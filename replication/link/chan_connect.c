@@ -165,7 +165,8 @@ int chan_connect(struct chan_loop *cl,
                        "cannot connect to %s: not an address and port, such "
                        "as 127.0.0.1:8081",
                        options->address);
-    struct chan_tls *t = chan_tls_new(cl, options->tls, &options->limits);
+    struct chan_tls *t =
+        chan_tls_new(cl, options->tls, &options->limits, options->judge);
     chan_set_handler(&t->base, options->handler, options->user);
     snprintf(t->base.addr, sizeof(t->base.addr), "%s", options->address);
     struct dial *d = mem_zalloc(sizeof(*d));

@@ -21,6 +21,7 @@ struct chan_listener {
     struct chan_loop *cl;
     struct tls_ctx *tls;
     struct chan_limits limits;
+    const struct chan_judge *judge;
     void (*on_accept)(struct chan *c, void *user);
     void *user;
     int fd;
@@ -41,7 +42,7 @@ static void adopt(struct chan_listener *l, int fd, const struct sockaddr *sa)
 {
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    struct chan_tls *t = chan_tls_new(l->cl, l->tls, &l->limits);
+    struct chan_tls *t = chan_tls_new(l->cl, l->tls, &l->limits, l->judge);
     chan_format_addr(sa, t->base.addr);
     t->listener = l;
     list_push_back(&l->channels, &t->in_listener);
@@ -197,6 +198,7 @@ int chan_listen(struct chan_loop *cl, const struct chan_listen_options *options,
     cl->users++;
     l->tls = tls_ctx_ref(options->tls);
     l->limits = options->limits;
+    l->judge = options->judge;
     l->on_accept = options->on_accept;
     l->user = options->user;
     l->channels_max = options->channels_max;

@@ -630,6 +630,53 @@ static const struct chan_ops tls_ops = {
     .release = tls_release,
 };
 
+/* -- the judge --------------------------------------------------------------
+ */
+
+/* What OpenSSL says of certificates like that. */
+static int verdict_error(enum chan_verdict verdict)
+{
+    switch (verdict) {
+    case CHAN_CERT_ACCEPTED:
+        return X509_V_OK;
+    case CHAN_CERT_EXPIRED:
+        return X509_V_ERR_CERT_HAS_EXPIRED;
+    case CHAN_CERT_REVOKED:
+        return X509_V_ERR_CERT_REVOKED;
+    case CHAN_CERT_REFUSED:
+        return X509_V_ERR_APPLICATION_VERIFICATION;
+    }
+    CHECK_UNREACHABLE();
+}
+
+const char *chan_verdict_reason(enum chan_verdict verdict)
+{
+    static const char *const reasons[] = {
+        [CHAN_CERT_ACCEPTED] = "",
+        [CHAN_CERT_EXPIRED] = "certificate refused: certificate has expired",
+        [CHAN_CERT_REVOKED] = "certificate refused: certificate revoked",
+        [CHAN_CERT_REFUSED] =
+            "certificate refused: application verification failure"};
+    return reasons[verdict];
+}
+
+/* OpenSSL asks for every certificate of the chain; the peer's own, at depth 0,
+ * comes last. */
+static int ask_judge(int good, X509_STORE_CTX *check)
+{
+    if (!good || X509_STORE_CTX_get_error_depth(check) > 0)
+        return good;
+    const SSL *ssl =
+        X509_STORE_CTX_get_ex_data(check, SSL_get_ex_data_X509_STORE_CTX_idx());
+    const struct chan_judge *judge = SSL_get_app_data(ssl);
+    char *uri = NULL;
+    (void)tls_cert_uri(X509_STORE_CTX_get_current_cert(check), &uri);
+    int err = verdict_error(judge->judge(judge->user, uri));
+    mem_free(uri);
+    X509_STORE_CTX_set_error(check, err);
+    return err == X509_V_OK;
+}
+
 /* -- making one -------------------------------------------------------------
  */
 
@@ -639,7 +686,8 @@ static size_t size_or(size_t value, size_t fallback)
 }
 
 struct chan_tls *chan_tls_new(struct chan_loop *cl, struct tls_ctx *tls,
-                              const struct chan_limits *limits)
+                              const struct chan_limits *limits,
+                              const struct chan_judge *judge)
 {
     CHECK_OBJ(cl, CHAN_LOOP_MAGIC);
     struct chan_tls *t = mem_zalloc(sizeof(*t));
@@ -662,6 +710,10 @@ struct chan_tls *chan_tls_new(struct chan_loop *cl, struct tls_ctx *tls,
     before_ssl();
     t->ssl = SSL_new(tls_ctx_ssl(tls));
     CHECK(t->ssl != NULL);
+    if (judge != NULL) {
+        CHECK(SSL_set_app_data(t->ssl, (void *)(uintptr_t)judge) == 1);
+        SSL_set_verify(t->ssl, SSL_get_verify_mode(t->ssl), ask_judge);
+    }
     BIO *bio = BIO_new(cl->bio);
     CHECK(bio != NULL);
     BIO_set_data(bio, t);

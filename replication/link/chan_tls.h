@@ -58,6 +58,22 @@ struct chan_limits {
 #define CHAN_HANDSHAKE_TIMEOUT_US (10 * USEC_PER_SEC)
 #define CHAN_IDLE_KEEP_DEFAULT 4096
 
+/* Who may refuse a peer's certificate that OpenSSL has found good: fault
+ * injection does. Asked during the handshake, with the certificate's URI (NULL:
+ * it names none); must not call the channel. */
+enum chan_verdict {
+    CHAN_CERT_ACCEPTED,
+    CHAN_CERT_EXPIRED, /* what a certificate that is expired gives, and so on */
+    CHAN_CERT_REVOKED,
+    CHAN_CERT_REFUSED /* for no reason that is told: handshake failure */
+};
+struct chan_judge {
+    enum chan_verdict (*judge)(void *user, const char *uri);
+    void *user;
+};
+/* "certificate refused: certificate has expired": what on_close says of it. */
+const char *chan_verdict_reason(enum chan_verdict verdict);
+
 /* -- listening ------------------------------------------------------------ */
 
 struct chan_listener;
@@ -75,6 +91,7 @@ struct chan_listen_options {
      * calls chan_set_handler (or chan_free) before it returns. */
     void (*on_accept)(struct chan *c, void *user);
     void *user;
+    const struct chan_judge *judge; /* outlives the channels; may be NULL */
 };
 #define CHAN_BACKLOG_DEFAULT 511
 
@@ -101,6 +118,7 @@ struct chan_connect_options {
     struct chan_limits limits;
     const struct chan_handler *handler;
     void *user;
+    const struct chan_judge *judge; /* outlives the channel; may be NULL */
 };
 
 /* Always gives a channel in state "opening"; an address that cannot be reached

@@ -65,8 +65,10 @@ struct chan_tls {
     char *fail_reason; /* owned */
 };
 
+/* `judge` may be NULL. */
 struct chan_tls *chan_tls_new(struct chan_loop *cl, struct tls_ctx *tls,
-                              const struct chan_limits *limits);
+                              const struct chan_limits *limits,
+                              const struct chan_judge *judge);
 /* Sets the socket (non-blocking, owned from now on) and shakes hands, as client
  * when `connect`. */
 void chan_tls_begin(struct chan_tls *t, int fd, bool connect);

@@ -685,6 +685,181 @@ static void what_waits_leaves_before_a_farewell(void **state)
     world_close(&w);
 }
 
+static void raft_messages_arrive_twice(void **state)
+{
+    (void)state;
+    struct world w = {.ev = NULL};
+    world_up(&w);
+    impair(&w.a, PEER_B, IMPAIR_OUT,
+           (struct impairment){.duplicate_permille = 1000});
+    struct raft_msg m = {.type = RAFT_MSG_VOTE, .from = PEER_A};
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(links_send_raft(w.a.links, PEER_B, 7, &m, NULL),
+                         ERR_OK);
+    WAIT_FOR(&w, w.b.raft_got == 20);
+    struct links_stats s;
+    assert_int_equal(links_get_stats(w.a.links, PEER_B, &s), ERR_OK);
+    assert_int_equal(s.raft_duplicated, 10);
+    world_close(&w);
+}
+
+static void send_request(struct world *w, const char *body)
+{
+    uint64_t id;
+    assert_int_equal(
+        links_request(w->a.links, PEER_B, 3, 5000, bytes_str(body), &id),
+        ERR_OK);
+}
+
+/* 400 kbit/s: 20 KiB take 410 ms, during which the link is not silent. */
+static void a_bounded_rate_slows_down(void **state)
+{
+    (void)state;
+    struct world w = {.timing = {.silence_us = 300 * USEC_PER_MS}};
+    char *body = mem_zalloc(20 * 1024 + 1);
+    world_up(&w);
+    memset(body, 'x', 20 * 1024);
+    impair(&w.a, PEER_B, IMPAIR_OUT,
+           (struct impairment){.kbit_per_second = 400});
+    usec_t start = clock_mono_us();
+    send_request(&w, body);
+    WAIT_FOR(&w, w.a.responses == 1);
+    usec_t took = clock_mono_us() - start;
+    assert_true(took > 400 * USEC_PER_MS);
+    assert_int_equal(w.a.downs + w.b.downs, 0);
+    /* What waits for a slow way leaves when the way is wide again. */
+    send_request(&w, body);
+    send_request(&w, body);
+    start = clock_mono_us();
+    impair(&w.a, PEER_B, IMPAIR_OUT, healthy);
+    WAIT_FOR(&w, w.a.responses == 3);
+    assert_true(clock_mono_us() - start < 400 * USEC_PER_MS);
+    mem_free(body);
+    world_close(&w);
+}
+
+static void an_end_is_noticed_late(void **state)
+{
+    (void)state;
+    struct world w = {.timing = {.silence_us = 10 * USEC_PER_SEC}};
+    world_up(&w);
+    impair(&w.a, PEER_B, IMPAIR_IN,
+           (struct impairment){.close_delay_us = 300 * USEC_PER_MS});
+    links_free(TAKE(w.b.links));
+    usec_t start = clock_mono_us();
+    run_for(&w, 100 * USEC_PER_MS);
+    /* Nobody is there any more, which a does not know. */
+    assert_true(links_is_up(w.a.links, PEER_B));
+    send_request(&w, "x");
+    WAIT_FOR(&w, w.a.downs == 1);
+    assert_true(clock_mono_us() - start >= 300 * USEC_PER_MS);
+    assert_int_equal(w.a.down_err, ERR_EOF);
+    assert_int_equal(w.a.failures, 1);
+    world_close(&w);
+}
+
+static void silence_tells_before_a_late_end(void **state)
+{
+    (void)state;
+    struct world w = {.timing = {.silence_us = 200 * USEC_PER_MS}};
+    world_up(&w);
+    impair(&w.a, PEER_B, IMPAIR_IN,
+           (struct impairment){.close_delay_us = 10 * USEC_PER_SEC});
+    links_free(TAKE(w.b.links));
+    WAIT_FOR(&w, w.a.downs == 1);
+    assert_int_equal(w.a.down_err, ERR_TIMEOUT);
+    world_close(&w);
+}
+
+static void a_healed_link_notices_an_end_at_once(void **state)
+{
+    (void)state;
+    struct world w = {.timing = {.silence_us = 30 * USEC_PER_SEC}};
+    world_up(&w);
+    impair(&w.a, PEER_B, IMPAIR_IN,
+           (struct impairment){.close_delay_us = 10 * USEC_PER_SEC});
+    links_free(TAKE(w.b.links));
+    run_for(&w, 50 * USEC_PER_MS);
+    assert_true(links_is_up(w.a.links, PEER_B));
+    impair(&w.a, PEER_B, IMPAIR_IN, healthy);
+    WAIT_FOR(&w, w.a.downs == 1);
+    world_close(&w);
+}
+
+/* `n` refuses what its peer shows, until it is healed. */
+static void refuses(struct impairment i, bool the_dialer, int err,
+                    const char *reason, int other_err, const char *other_reason)
+{
+    struct world w = {.timing = {.refused_us = 50 * USEC_PER_MS}};
+    world_up(&w);
+    struct node *n = the_dialer ? &w.a : &w.b;
+    struct node *other = the_dialer ? &w.b : &w.a;
+    links_peer peer = the_dialer ? PEER_B : PEER_A;
+    links_peer self = the_dialer ? PEER_A : PEER_B;
+    struct links_stats s = {0}, theirs = {0};
+    impair(n, peer, IMPAIR_IN, i);
+    /* The open connection ends, and no other is made. */
+    WAIT_FOR(&w, n->downs == 1 && other->downs == 1);
+    assert_int_equal(n->down_err, err);
+    assert_string_equal(n->down_reason, reason);
+    WAIT_FOR(&w, links_get_stats(w.a.links, PEER_B, &s) == ERR_OK &&
+                     s.attempts >= 3);
+    assert_int_equal(links_get_stats(n->links, peer, &s), ERR_OK);
+    assert_int_equal(s.last_err, err);
+    assert_string_equal(s.last_reason, reason);
+    /* The side that accepts cannot know whose handshake has failed. */
+    WAIT_FOR(&w, the_dialer ||
+                     (links_get_stats(other->links, self, &theirs) == ERR_OK &&
+                      theirs.last_err == other_err &&
+                      strcmp(theirs.last_reason, other_reason) == 0));
+    assert_int_equal(w.a.ups, 1);
+    impair(n, peer, IMPAIR_IN, healthy);
+    WAIT_FOR(&w, w.a.ups == 2 && w.b.ups == 2);
+    world_close(&w);
+}
+
+static void bad_certificates_are_refused_on_request(void **state)
+{
+    (void)state;
+    static const struct {
+        struct impairment i;
+        int err;
+        const char *reason;
+        int other_err;
+        const char *other_reason;
+    } rows[] = {
+        {{.certificate = IMPAIR_CERT_EXPIRED},
+         ERR_AUTH,
+         "certificate refused: certificate has expired",
+         ERR_AUTH,
+         "the peer refused: certificate expired"},
+        {{.certificate = IMPAIR_CERT_REVOKED},
+         ERR_AUTH,
+         "certificate refused: certificate revoked",
+         ERR_AUTH,
+         "the peer refused: certificate revoked"},
+        {{.certificate = IMPAIR_CERT_WRONG_REGION},
+         ERR_IDENTITY,
+         NULL,
+         ERR_IDENTITY,
+         "the peer says: region is elsewhere, expected a"},
+        {{.handshake_permille = 1000},
+         ERR_AUTH,
+         "certificate refused: application verification failure",
+         ERR_AUTH,
+         "the peer refused: handshake failure"},
+    };
+    for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
+        bool named = rows[k].reason != NULL;
+        refuses(rows[k].i, true, rows[k].err,
+                named ? rows[k].reason : "region is elsewhere, expected b",
+                rows[k].other_err, rows[k].other_reason);
+        refuses(rows[k].i, false, rows[k].err,
+                named ? rows[k].reason : "region is elsewhere, expected a",
+                rows[k].other_err, rows[k].other_reason);
+    }
+}
+
 /* -- tests: back-pressure ---------------------------------------------------
  */
 
@@ -1192,6 +1367,12 @@ int main(void)
         cmocka_unit_test(a_request_that_waits_when_the_link_ends_never_left),
         cmocka_unit_test(only_raft_messages_are_lost),
         cmocka_unit_test(what_waits_leaves_before_a_farewell),
+        cmocka_unit_test(raft_messages_arrive_twice),
+        cmocka_unit_test(a_bounded_rate_slows_down),
+        cmocka_unit_test(an_end_is_noticed_late),
+        cmocka_unit_test(silence_tells_before_a_late_end),
+        cmocka_unit_test(a_healed_link_notices_an_end_at_once),
+        cmocka_unit_test(bad_certificates_are_refused_on_request),
         cmocka_unit_test(raft_messages_are_dropped_when_full),
         cmocka_unit_test(snapshots_keep_to_their_window),
         cmocka_unit_test(wrong_certificates_are_refused),

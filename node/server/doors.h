@@ -1,0 +1,23 @@
+/* Where clients come in: a worker's listeners of the HTTPS front. They are open
+ * from the start to the drain, except while the fault `down` keeps clients out:
+ * then nobody listens (not for lost regions either, see stand_in.h), and the
+ * connections there were are closed without a word. */
+#ifndef BASTIDE_SERVER_DOORS_H
+#define BASTIDE_SERVER_DOORS_H
+
+#include <stdbool.h>
+
+#include "node/base/err.h"
+
+struct worker;
+
+/* Opens them, on the main thread, before the worker's thread runs. Errors of
+ * http_listener_open, with a message that names the endpoint. */
+int doors_open(struct worker *w, struct err_msg *msg);
+/* Worker 0: has every worker shut its doors, or open them again; nothing when
+ * they are told so already. */
+void doors_keep(struct worker *w, bool shut);
+/* Now and then: opens what could not be opened when it should have been. */
+void doors_check(struct worker *w);
+
+#endif
