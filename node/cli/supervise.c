@@ -17,6 +17,7 @@
 #include "node/base/text.h"
 #include "node/cli/cluster_file.h"
 #include "node/cli/process.h"
+#include "node/server/hold.h"
 
 #define READY_POLL_MS 10
 #define READY_REQUEST_TIMEOUT_US (USEC_PER_SEC)
@@ -207,6 +208,17 @@ static void restart_node(struct state *st, unsigned i)
     }
 }
 
+/* A node that was killed on request and is to come back: it waits by itself
+ * until it may (node/server/hold.h). */
+static bool is_held(const struct state *st, unsigned i)
+{
+    char data[PATH_MAX];
+    return WIFSIGNALED(st->died_status[i]) &&
+           layout_path(st->s->dir, st->s->layout->nodes[i].name, "data", data,
+                       NULL) == ERR_OK &&
+           hold_left_us(data) > 0;
+}
+
 static void tell_death(const struct state *st, unsigned i)
 {
     const char *name = st->s->layout->nodes[i].name;
@@ -216,8 +228,11 @@ static void tell_death(const struct state *st, unsigned i)
          how);
     if (!WIFSIGNALED(st->died_status[i]))
         process_print_log_tail(st->s->out, st->s->dir, name, LOG_TAIL_LINES);
-    fprintf(st->s->out, "  start it again: %s demo --dir %s --start %s\n",
-            program_invocation_name, st->s->dir, name);
+    if (is_held(st, i))
+        fprintf(st->s->out, "  it is held down on request, and comes back\n");
+    else
+        fprintf(st->s->out, "  start it again: %s demo --dir %s --start %s\n",
+                program_invocation_name, st->s->dir, name);
     fflush(st->s->out);
 }
 
@@ -236,7 +251,7 @@ static void reap(struct state *st, bool running)
             if (!running)
                 continue;
             tell_death(st, i);
-            if (st->wanted[i])
+            if (st->wanted[i] || is_held(st, i))
                 restart_node(st, i);
         }
 }

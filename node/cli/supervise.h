@@ -1,6 +1,7 @@
 /* The process that stands behind a demo cluster: it starts the nodes, waits
  * until they are ready, writes cluster.json, reports nodes that die, restarts
- * those it is told to, and stops them all at the end.
+ * those it is told to and those that were killed on request for a while, and
+ * stops them all at the end.
  *
  *     starting --all ready--> running --SIGINT, SIGTERM--> stopping --> done
  *        '--a node died, or not ready in time--> stopping --> failed

@@ -160,7 +160,9 @@ static void on_op_done(void *user, struct op_result *result)
     CHECK_OBJ(c, CALL_MAGIC);
     CHECK(c->done != NULL);
     call_done *done = TAKE(c->done);
+    bool before = mem_may_fail(true);
     done(c, result);
+    mem_may_fail(before);
 }
 
 void call_submit(struct call *c, call_done *done)
@@ -173,11 +175,13 @@ void call_submit(struct call *c, call_done *done)
     }
     struct backend *backend = c->cosmos->config.backend;
     struct call_turn turn;
+    bool before = mem_may_fail(false);
     do {
         turn = (struct call_turn){false, false};
         c->turn = &turn;
         backend_submit(backend, &c->op, level_timeout(c), on_op_done, c);
     } while (!turn.ended && turn.again);
+    mem_may_fail(before);
     if (!turn.ended)
         c->turn = NULL;
 }

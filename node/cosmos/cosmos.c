@@ -178,9 +178,8 @@ static void dispatch(struct call *c)
         handler(c);
 }
 
-static void on_request(struct http_request *http, void *user)
+static void handle(struct cosmos *cosmos, struct http_request *http)
 {
-    struct cosmos *cosmos = user;
     struct call *c = call_begin(cosmos, http);
     if (c == NULL) {
         reply_overload(http);
@@ -196,6 +195,13 @@ static void on_request(struct http_request *http, void *user)
         reply_fail(c, FAIL_ROUTE);
     else
         dispatch(c);
+}
+
+static void on_request(struct http_request *http, void *user)
+{
+    bool before = mem_may_fail(true);
+    handle(user, http);
+    mem_may_fail(before);
 }
 
 const struct http_handler cosmos_http_handler = {

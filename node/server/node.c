@@ -14,6 +14,7 @@
 #include "node/server/doors.h"
 #include "node/server/faults.h"
 #include "node/server/governor.h"
+#include "node/server/hold.h"
 #include "node/server/peers.h"
 #include "node/server/rebuild.h"
 #include "node/server/stand_in.h"
@@ -215,6 +216,8 @@ int node_run(const struct config *config, const struct node_options *options)
     sigaddset(&signals, SIGHUP);
     CHECK(pthread_sigmask(SIG_BLOCK, &signals, NULL) == 0);
     signal(SIGPIPE, SIG_IGN);
+    if (config->fault_injection && !hold_wait(config->data_dir, &signals))
+        return ERR_OK;
     int err = node_start(&the_node, config, options, &msg);
     if (err != ERR_OK) {
         log_error("the node cannot start", LOG_STR("reason", msg.text),

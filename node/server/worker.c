@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "node/base/check.h"
+#include "node/base/fault.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/server/admin.h"
@@ -71,6 +72,7 @@ static void on_turn(struct ev_loop *loop, struct ev_prepare *prepare,
 {
     (void)events;
     struct worker *w = prepare->data;
+    (void)fault_hit("loop.turn");
     usec_t now = clock_mono_us();
     usec_t again = USEC_NEVER;
     bool gather = log_pipe_gathers(&w->log, now, &again);
