@@ -23,8 +23,9 @@
 #include "node/cli/layout.h"
 #include "node/history/observed.h"
 
-#define FAULT_RANGES_MAX 256 /* shards of a container that sessions remember   \
-                              */
+#define FAULT_RANGES_MAX                                                       \
+    256 /* shards of a container that sessions remember                        \
+         */
 #define FAULT_CONNECT_TIMEOUT_US (1 * USEC_PER_SEC)
 /* An SDK waits longer; here nobody is to wait for one that will not come. */
 #define FAULT_ANSWER_TIMEOUT_US (3 * USEC_PER_SEC)
