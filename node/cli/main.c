@@ -20,6 +20,7 @@ static const struct command {
     {"status", cmd_status, "show regions, nodes, shards, leaders and lag"},
     {"region", cmd_region, "see, switch, reorder and recover regions"},
     {"consistency", cmd_consistency, "see or change the consistency level"},
+    {"fault", cmd_fault, "make something fail, on purpose"},
     {"audit", cmd_audit, "who changed what"},
     {"bench", cmd_bench, "generate load and measure"},
     {"version", cmd_version, "print the version"},

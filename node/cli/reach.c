@@ -111,12 +111,20 @@ int reach_ask(struct reach *r, unsigned node, const char *path,
               const char *request, usec_t timeout_us, struct reach_answer *a,
               struct err_msg *msg)
 {
+    return reach_call(r, node, request != NULL ? "POST" : "GET", path, request,
+                      timeout_us, a, msg);
+}
+
+int reach_call(struct reach *r, unsigned node, const char *method,
+               const char *path, const char *request, usec_t timeout_us,
+               struct reach_answer *a, struct err_msg *msg)
+{
     CHECK(node < r->node_count);
     const struct reach_node *n = &r->nodes[node];
     buf_clear(&a->body);
     a->status = 0;
-    int err = https_call(r->https, request != NULL ? "POST" : "GET", n->admin,
-                         path, request, timeout_us, &a->status, &a->body, msg);
+    int err = https_call(r->https, method, n->admin, path, request, timeout_us,
+                         &a->status, &a->body, msg);
     if (err != ERR_OK)
         return err;
     bool parsed =

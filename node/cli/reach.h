@@ -87,6 +87,11 @@ int reach_ask(struct reach *r, unsigned node, const char *path,
               const char *request, usec_t timeout_us, struct reach_answer *a,
               struct err_msg *msg);
 
+/* The same with any method; `request` may be NULL. */
+int reach_call(struct reach *r, unsigned node, const char *method,
+               const char *path, const char *request, usec_t timeout_us,
+               struct reach_answer *a, struct err_msg *msg);
+
 /* Asks until somebody answers otherwise than with "not now". Without any such
  * answer: ERR_UNAVAILABLE, and `msg` has the last reason. */
 int reach_any(struct reach *r, const char *path, const char *request,

@@ -147,6 +147,11 @@ bool inject_takes(enum inject_kind kind, enum inject_member_id m)
     return (kinds[kind].taken & 1u << m) != 0;
 }
 
+bool inject_takes_member(enum inject_kind kind, size_t i)
+{
+    return i < INJECT_MEMBERS && inject_takes(kind, (enum inject_member_id)i);
+}
+
 bool inject_needs(enum inject_kind kind, enum inject_member_id m)
 {
     return (kinds[kind].needed & 1u << m) != 0;

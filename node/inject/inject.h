@@ -196,6 +196,7 @@ struct inject_member {
 };
 /* NULL after the last. */
 const struct inject_member *inject_member(size_t i);
+bool inject_takes_member(enum inject_kind kind, size_t i);
 /* Writes a member whose value is known as text only, as flags and scenario
  * files have it, into an open object: as JSON number or boolean where the
  * member is one and the text looks like it, else as a string. Members that do

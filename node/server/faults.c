@@ -152,8 +152,11 @@ static double seconds(usec_t us)
 static void put_active(struct json_writer *out, const struct inject_active *a,
                        usec_t now)
 {
+    char text[INJECT_SENTENCE_MAX];
     json_write_object_begin(out);
     inject_write(out, &a->fault);
+    inject_describe(&a->fault, text, sizeof(text));
+    json_write_member_str(out, "description", text);
     json_write_key(out, "since_s");
     json_write_number(out, seconds(now - a->since_us));
     json_write_key(out, "remaining_s");

@@ -4,15 +4,15 @@
  *
  *     GET    /faults      {"fault_injection":true,
  *                          "faults":[{"kind",...its members...,"id",
- *                                     "since_s","remaining_s","hits"}, ...]}
- *                         what is active here, oldest first: for how many
- *                         seconds, for how many more (null: until cleared), and
- *                         how many requests of clients it struck
- *     POST   /faults      one fault. {"id":"f1","applies":true}; false, and not
- *                         kept, when it does not concern this node. Names in
- *                         the cluster's configuration only
- *     DELETE /faults/ID   {"removed":1}, 0 when it is not here
- *     DELETE /faults      {"removed":N}, all of them
+ *                                     "description","since_s","remaining_s",
+ *                                     "hits"}, ...]}
+ *                         what is active here, oldest first: a sentence, for
+ * how many seconds, for how many more (null: until cleared), and how many
+ * requests of clients it struck POST   /faults      one fault.
+ * {"id":"f1","applies":true}; false, and not kept, when it does not concern
+ * this node. Names in the cluster's configuration only DELETE /faults/ID
+ * {"removed":1}, 0 when it is not here DELETE /faults      {"removed":N}, all
+ * of them
  *
  * Each node applies what concerns it, so the caller asks all. A fault that has
  * no id gets one, which is another at each node; who wants to clear it by name

@@ -20,7 +20,7 @@
 import { writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Cluster, isAlive, until } from "../sdk/lib.mjs";
-import { admin, heal, impair } from "../system/lib.mjs";
+import { admin, heal, inject } from "../system/lib.mjs";
 
 const runs = Number(process.env.RUNS || 20);
 const consistency = process.env.CONSISTENCY || "session";
@@ -161,7 +161,7 @@ async function killAndRestart(cluster, victim) {
   await cluster.restart(victim.name);
 }
 const kill = (cluster, victim) => process.kill(victim.pid, "SIGKILL");
-const cut = (fault) => async (cluster, victim) => impair(cluster, fault(victim.region));
+const cut = (fault) => async (cluster, victim) => inject(cluster, { kind: "cut", ...fault(victim.region) });
 
 const faults = {
   "leader-kill": { what: "a leader's process is killed", shape: NODES, target: 2, client: atAccount, strike: kill, mend: killAndRestart },
@@ -169,14 +169,14 @@ const faults = {
   "region-stop": { what: "the write region's processes stand still", shape: REGIONS, target: 5, client: onlyElsewhere,
     strike: (cluster, victim) => process.kill(victim.pid, "SIGSTOP"), mend: (cluster, victim) => process.kill(victim.pid, "SIGCONT") },
   cut: { what: "the write region is cut off", shape: REGIONS, target: 5, client: elsewhere,
-    strike: cut((r) => ({ from: r, to: "*", both: true, cut: true })), mend: heal },
+    strike: cut((r) => ({ from: r, to: "*", both: true })), mend: (cluster) => heal(cluster) },
   "cut-out": { what: "nothing leaves the write region", shape: REGIONS, target: 5, client: elsewhere,
-    strike: cut((r) => ({ from: r, to: "*", cut: true })), mend: heal },
+    strike: cut((r) => ({ from: r, to: "*" })), mend: (cluster) => heal(cluster) },
   "cut-in": { what: "nothing enters the write region", shape: REGIONS, target: 5, client: elsewhere,
-    strike: cut((r) => ({ from: "*", to: r, cut: true })), mend: heal },
+    strike: cut((r) => ({ from: "*", to: r })), mend: (cluster) => heal(cluster) },
   "disk-hang": { what: "the write region's disk hangs", shape: REGIONS, target: 5, client: elsewhere,
-    strike: (cluster, victim) => admin(cluster, victim, "POST", "/faults/disk", { hang: true }),
-    mend: (cluster, victim) => admin(cluster, victim, "POST", "/faults/disk", { hang: false }) },
+    strike: (cluster, victim) => inject(cluster, { kind: "disk-hang", at: victim.name }),
+    mend: (cluster) => heal(cluster) },
 };
 
 async function once(cluster, fault) {

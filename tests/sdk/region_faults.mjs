@@ -6,7 +6,7 @@ import https from "node:https";
 import { after, before, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { Cluster, makeContainer, run, until } from "./lib.mjs";
-import { admin, heal, impair, untilTopology } from "../system/lib.mjs";
+import { heal, inject, untilTopology } from "../system/lib.mjs";
 
 // Writes are back by then; the benchmark of failovers says how soon they are.
 const WRITES_BACK_MS = 10_000;
@@ -116,20 +116,19 @@ async function isAlone(node, level) {
 const kill = (region) => Promise.all(nodesOf(region).map(({ name }) => cluster.kill(name)));
 const signal = (region, name) => cluster.reload().nodes.filter((node) => node.region === region)
   .forEach(({ pid }) => process.kill(pid, name));
-const hang = (region, on) => Promise.all(nodesOf(region).map((node) => admin(cluster, node, "POST", "/faults/disk", { hang: on })));
 
 /** What is done to the write region, those first after which a region is long
  *  in getting up: each failure makes the next wait longer. `alive`: it still answers clients. */
 const LOSSES = {
-  "has a disk that hangs": { begin: (region) => hang(region, true), end: (region) => hang(region, false), alive: true },
+  "has a disk that hangs": { begin: (at) => inject(cluster, { kind: "disk-hang", at }), end: () => heal(cluster), alive: true },
   "is killed": { begin: kill, end: () => cluster.restart("all") },
   "is stopped": { begin: (region) => signal(region, "SIGSTOP"), end: (region) => signal(region, "SIGCONT") },
   "is cut off": {
-    begin: (region) => impair(cluster, { from: region, to: "*", both: true, cut: true }), end: () => heal(cluster), alive: true, cut: true },
+    begin: (region) => inject(cluster, { kind: "cut", from: region, to: "*", both: true }), end: () => heal(cluster), alive: true, cut: true },
   "is not heard any more": {
-    begin: (region) => impair(cluster, { from: region, to: "*", cut: true }), end: () => heal(cluster), alive: true, cut: true },
+    begin: (region) => inject(cluster, { kind: "cut", from: region, to: "*" }), end: () => heal(cluster), alive: true, cut: true },
   "does not hear any more": {
-    begin: (region) => impair(cluster, { from: "*", to: region, cut: true }), end: () => heal(cluster), alive: true, cut: true },
+    begin: (region) => inject(cluster, { kind: "cut", from: "*", to: region }), end: () => heal(cluster), alive: true, cut: true },
 };
 
 export function testRegionFaults(level) {
@@ -200,9 +199,9 @@ export function testRegionFaults(level) {
   if (level !== "session") return; // the same for all
   const cutFrom = (home) => names(cluster.info.regions).find((name) => name !== home);
   const HARMLESS = {
-    "is slow": (home) => impair(cluster, { from: home, to: "*", both: true, delay_ms: 150 }),
-    "cannot be reached by one other region": (home) => impair(cluster, {
-      from: home, to: cutFrom(home), both: true, cut: true }),
+    "is slow": (home) => inject(cluster, { kind: "delay", from: home, to: "*", both: true, delay_ms: 150 }),
+    "cannot be reached by one other region": (home) => inject(cluster, {
+      kind: "cut", from: home, to: cutFrom(home), both: true }),
   };
   for (const [what, begin] of Object.entries(HARMLESS)) {
     test(`the write region ${what}: it stays the write region`, async () => {

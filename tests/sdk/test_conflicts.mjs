@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Cluster, clean, failure, makeContainer, until } from "./lib.mjs";
-import { admin, heal } from "../system/lib.mjs";
+import { heal, inject } from "../system/lib.mjs";
 
 // Far enough apart that what is under way at a cut never arrives.
 const ROUND_TRIP_MS = 100;
@@ -33,8 +33,7 @@ async function loseRegion(container, writes, { kill = false } = {}) {
   const others = cluster.info.regions.map(({ name }) => name).filter((name) => name !== lost);
   const writer = same(container, cluster.client({ endpoint: node.endpoint }));
   await writer.item("warm", "w").read(); // connected, and knows the account
-  await Promise.all(others.map((to) =>
-    admin(cluster, node, "POST", "/faults/links", { from: lost, to, both: true, cut: true })));
+  await Promise.all(others.map((to) => inject(cluster, { kind: "cut", from: lost, to, both: true }, [node])));
   await writes(writer);
   if (kill) await cluster.kill(node.name);
   const other = nodeOf(others[0]);

@@ -267,17 +267,17 @@ export class Soak {
     async cutRegion() {
       const region = await this.target();
       const fault = this.pick([{ from: region, to: "*", both: true }, { from: region, to: "*" }, { from: "*", to: region }]);
-      await this.tell("POST", "/faults/links", { ...fault, cut: true });
+      await this.tell("POST", "/faults", { kind: "cut", ...fault });
       await this.pause(5000);
     },
     async cutPair() {
       const [from, to] = this.shuffled(this.regions);
-      await this.tell("POST", "/faults/links", { from, to, both: this.random(2) === 0, cut: true });
+      await this.tell("POST", "/faults", { kind: "cut", from, to, both: this.random(2) === 0 });
       await this.pause(4000);
     },
     async hangDisks() {
       const nodes = this.nodesOf(await this.target());
-      await this.tell("POST", "/faults/disk", { hang: true }, nodes);
+      await this.tell("POST", "/faults", { kind: "disk-hang", at: "*" }, nodes);
       await this.pause(5000);
       if (this.random(3) === 0) await this.kill(nodes);
     },
@@ -321,7 +321,7 @@ export class Soak {
     },
     async cutAndForce() {
       const home = await this.writeRegion();
-      await this.tell("POST", "/faults/links", { from: home, to: "*", both: true, cut: true });
+      await this.tell("POST", "/faults", { kind: "cut", from: home, to: "*", both: true });
       await this.pause(1500);
       await this.command("region", "switch", this.pick(this.regions.filter((name) => name !== home)), "--force", "--yes", "--timeout", "15");
       await this.pause(2000);
@@ -343,7 +343,9 @@ export class Soak {
       await this.command("region", "priority", this.shuffled(this.regions).join(","), ...how, "--timeout", "20");
     },
     async slow() {
-      await this.tell("POST", "/faults/links", { from: await this.target(), to: "*", both: true, delay_ms: 120, loss_permille: 50 });
+      const from = await this.target();
+      await this.tell("POST", "/faults", { kind: "delay", from, to: "*", both: true, delay_ms: 120 });
+      await this.tell("POST", "/faults", { kind: "loss", from, to: "*", both: true, percent: 5 });
       await this.pause(3000);
     },
   };
@@ -385,8 +387,7 @@ export class Soak {
   async heal() {
     const nodes = this.cluster.reload().nodes;
     this.signal(nodes, "SIGCONT");
-    await this.tell("DELETE", "/faults/links");
-    await this.tell("POST", "/faults/disk", { hang: false });
+    await this.tell("DELETE", "/faults");
     if (nodes.some(({ pid }) => !isAlive(pid))) await this.cluster.restart("all");
     let last;
     await until("the cluster settles", async () => {

@@ -69,14 +69,16 @@ export function admin(cluster, node, method, target, body) {
   });
 }
 
-/** Impairs links: tells every node, each applies what concerns its ends. */
-export async function impair(cluster, fault) {
-  const answers = await Promise.all(cluster.nodes.map((node) => admin(cluster, node, "POST", "/faults/links", fault)));
+/** Adds a fault, such as { kind: "cut", from, to, both: true }: tells every node,
+ *  each applies what concerns it. Answers how many do. */
+export async function inject(cluster, fault, nodes = cluster.nodes) {
+  const answers = await Promise.all(nodes.map((node) => admin(cluster, node, "POST", "/faults", fault)));
   for (const { status, json } of answers) assert.equal(status, 200, JSON.stringify(json));
-  return answers.reduce((sum, { json }) => sum + json.applied, 0);
+  return answers.filter(({ json }) => json.applies).length;
 }
-export const heal = (cluster) =>
-  Promise.all(cluster.nodes.map((node) => admin(cluster, node, "DELETE", "/faults/links")));
+/** Clears all faults. */
+export const heal = (cluster, nodes = cluster.nodes) =>
+  Promise.all(nodes.map((node) => admin(cluster, node, "DELETE", "/faults")));
 
 /** What `bastide status` says: node name -> status; dead nodes are missing. */
 export async function statusOf(cluster) {

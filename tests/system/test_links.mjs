@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Cluster, run, until } from "../sdk/lib.mjs";
-import { admin, heal, impair, statusOf } from "./lib.mjs";
+import { admin, heal, inject, statusOf } from "./lib.mjs";
 
 const RTT_MS = 80;
 let cluster;
@@ -39,16 +39,15 @@ test("round trips are as long as configured", async () => {
 
 test("a cut is noticed by silence and heals within a second", async () => {
   const [a, b] = regions().slice(1);
-  for (const fault of [{ from: a, to: b, both: true, cut: true }, { from: a, to: b, cut: true }, { from: b, to: a, cut: true }]) {
+  for (const fault of [{ from: a, to: b, both: true }, { from: a, to: b }, { from: b, to: a }]) {
     await until(`${a} and ${b} are connected`, () => isUp(a, b));
     const began = Date.now();
-    assert.equal(await impair(cluster, fault), fault.both ? 4 : 2);
+    assert.equal(await inject(cluster, { kind: "cut", ...fault }), 2);
     await until(`the cut is noticed: ${JSON.stringify(fault)}`, () => isDown(a, b), 5000);
     const noticed = Date.now() - began;
     assert.ok(noticed > 500 && noticed < 2500, `noticed after ${noticed} ms`);
     const { faults } = (await statusOf(cluster)).get(nodeOf(a).name);
-    assert.equal(faults.length, 1);
-    assert.match(faults[0], fault.both ? /cut both ways/ : fault.from === a ? /cut to there/ : /cut from there/);
+    assert.deepEqual(faults, [`cut ${fault.from} -> ${fault.to}${fault.both ? ", both ways" : ""}`]);
     // Nobody gets through meanwhile.
     const until2 = Date.now() + 1500;
     while (Date.now() < until2) assert.ok(await isDown(a, b));
@@ -62,10 +61,13 @@ test("a cut is noticed by silence and heals within a second", async () => {
 test("delay and loss are changed at run time", async () => {
   const [a, b] = regions();
   await until(`${a} and ${b} are connected`, () => isUp(a, b));
-  await impair(cluster, { from: a, to: b, both: true, delay_ms: 150, jitter_ms: 5, loss_permille: 100 });
+  await inject(cluster, { kind: "delay", from: a, to: b, both: true, delay_ms: 150, jitter_ms: 5 });
+  await inject(cluster, { kind: "loss", from: a, to: b, both: true, percent: 10 });
   await until("the round trip is longer", async () => (await link(a, b)).rtt_us >= 300_000);
+  // What is injected comes on top of what is configured.
+  assert.deepEqual((await link(a, b)).out, { delay_ms: RTT_MS / 2 + 150, jitter_ms: 5, loss_permille: 100, cut: false });
   const { faults } = (await statusOf(cluster)).get(nodeOf(a).name);
-  assert.match(faults[0], /delayed by 150.0 ms, up to 5.0 ms of jitter, 100 of 1000 Raft messages lost/);
+  assert.deepEqual(faults, [`delay ${a} -> ${b}, both ways: by 150 ms, up to 5 ms more`, `loss ${a} -> ${b}, both ways: 10%`]);
   await heal(cluster);
   await until("the round trip is as before", async () => (await link(a, b)).rtt_us < 150_000);
 });
@@ -73,20 +75,22 @@ test("delay and loss are changed at run time", async () => {
 test("what cannot be meant is refused with what was expected", async () => {
   const [a, b] = regions();
   for (const [fault, expected] of [
-    [{ from: a }, /from and to are needed/],
-    [{ from: "nowhere", to: b }, /from: expected a region/],
-    [{ from: a, to: b, delay_ms: -1 }, /delay_ms: expected 0 to 10000/],
-    [{ from: a, to: b, loss_permille: 1001 }, /loss_permille: expected/],
-    [{ from: a, to: b, cut: "yes" }, /cut: expected true or false/],
-    [{ from: a, to: b, cuts: true }, /unknown member/],
+    [{ kind: "cut", from: a }, /cut needs to; it takes from \(needed\), to \(needed\), both, for, id/],
+    [{ kind: "cut", from: "nowhere", to: b }, /from: there is no region or node nowhere in this cluster/],
+    [{ kind: "delay", from: a, to: b, delay_ms: -1 }, /delay_ms: expected a whole number from 1 to 60000/],
+    [{ kind: "loss", from: a, to: b, percent: 101 }, /percent: expected/],
+    [{ kind: "cut", from: a, to: b, both: "yes" }, /both: expected true or false/],
+    [{ kind: "cut", from: a, to: b, extra: true }, /cut has no member extra/],
+    [{ kind: "down", at: "moon" }, /at: there is no region or node moon/],
+    [{ kind: "fire" }, /kind: expected one of cut, delay/],
     [[], /expected an object/]]) {
-    const { status, json } = await admin(cluster, cluster.nodes[0], "POST", "/faults/links", fault);
+    const { status, json } = await admin(cluster, cluster.nodes[0], "POST", "/faults", fault);
     assert.equal(status, 400);
     assert.match(json.message, expected);
   }
-  assert.equal((await admin(cluster, cluster.nodes[0], "POST", "/faults/disk", {})).status, 400);
   assert.equal((await admin(cluster, cluster.nodes[0], "POST", "/faults/fire", {})).status, 404);
-  assert.equal((await admin(cluster, cluster.nodes[0], "DELETE", "/faults/disk")).status, 405);
+  assert.equal((await admin(cluster, cluster.nodes[0], "PUT", "/faults", {})).status, 405);
+  assert.deepEqual((await admin(cluster, cluster.nodes[0], "DELETE", "/faults/fire")).json, { removed: 0 });
   const anonymous = await cluster.request({ endpoint: new URL(cluster.nodes[0].admin).origin, path: "/faults", sign: false });
   assert.equal(anonymous.status, 403);
 });
@@ -94,7 +98,7 @@ test("what cannot be meant is refused with what was expected", async () => {
 test("a disk hangs until it is released", async () => {
   const node = cluster.nodes.at(-1);
   const stalled = async () => (await admin(cluster, node, "GET", "/status")).json.disk_stalled_us;
-  assert.equal((await admin(cluster, node, "POST", "/faults/disk", { hang: true })).status, 200);
+  assert.equal(await inject(cluster, { kind: "disk-hang", at: node.name }), 1);
   const client = cluster.client();
   const { database } = await client.databases.createIfNotExists({ id: "links" });
   const { container } = await database.containers.createIfNotExists({ id: "c", partitionKey: { paths: ["/pk"] } });
@@ -107,8 +111,8 @@ test("a disk hangs until it is released", async () => {
     }
   });
   await until("the log is stuck for more than a second", async () => (await stalled()) > 1_000_000);
-  assert.deepEqual((await admin(cluster, node, "GET", "/faults")).json.disk, { hang: true });
-  assert.equal((await admin(cluster, node, "POST", "/faults/disk", { hang: false })).status, 200);
+  assert.deepEqual((await admin(cluster, node, "GET", "/faults")).json.faults.map(({ kind, at }) => [kind, at]), [["disk-hang", node.name]]);
+  await heal(cluster);
   await until("the log goes on", async () => (await stalled()) < 500_000);
 });
 
@@ -119,7 +123,7 @@ test("a leader whose disk hangs hands over, and no write fails", async () => {
   const leader = async () => [...(await statusOf(cluster)).values()].find(({ shards }) => shards[1].role === "leader");
   const { node: name } = await until("shard 1 has a leader", leader);
   const node = cluster.nodes.find((each) => each.name === name);
-  assert.equal((await admin(cluster, node, "POST", "/faults/disk", { hang: true })).status, 200);
+  assert.equal(await inject(cluster, { kind: "disk-hang", at: node.name }), 1);
   let n = 0;
   try {
     await until("another node leads while the disk hangs", async () => {
@@ -128,7 +132,7 @@ test("a leader whose disk hangs hands over, and no write fails", async () => {
       return now !== undefined && now.node !== name;
     }, 20_000);
   } finally {
-    await admin(cluster, node, "POST", "/faults/disk", { hang: false });
+    await heal(cluster);
   }
   for (let i = 0; i < n; i++)
     assert.equal((await container.item(`h${i}`, `p${i % 7}`).read()).statusCode, 200, `h${i} was acknowledged`);
@@ -144,10 +148,10 @@ test("faults are refused where they are not allowed", async () => {
     delete process.env.BASTIDE_FAULT_INJECTION;
   }
   const node = cluster.nodes.find((each) => each.name === name);
-  const { status, json } = await admin(cluster, node, "POST", "/faults/links", { from: "*", to: "*", cut: true });
+  const { status, json } = await admin(cluster, node, "POST", "/faults", { kind: "cut", from: "*", to: "*" });
   assert.equal(status, 403);
   assert.match(json.message, /fault_injection: true/);
-  assert.equal((await admin(cluster, node, "POST", "/faults/disk", { hang: true })).status, 403);
+  assert.equal((await admin(cluster, node, "DELETE", "/faults")).status, 403);
   assert.equal((await admin(cluster, node, "GET", "/faults")).json.fault_injection, false);
 });
 

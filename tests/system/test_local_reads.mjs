@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import https from "node:https";
 import { after, before, test } from "node:test";
 import { Cluster, makeContainer, until } from "../sdk/lib.mjs";
-import { Documents, command, heal, impair, topologyOf } from "./lib.mjs";
+import { Documents, command, heal, inject, topologyOf } from "./lib.mjs";
 
 const READS = 50;
 const LEVELS = ["BoundedStaleness", "Session", "ConsistentPrefix", "Eventual"];
@@ -54,7 +54,7 @@ for (const level of LEVELS) {
 }
 
 test("cut off, a region reads on at the levels that allow it, and at no other", async () => {
-  await impair(cluster, { from: far.region, to: "*", both: true, cut: true });
+  await inject(cluster, { kind: "cut", from: far.region, to: "*", both: true });
   try {
     // What proves a bounded read fresh is over within a second.
     await until("bounded reads are refused", async () => (await read("BoundedStaleness")).status !== 200);

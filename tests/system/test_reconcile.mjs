@@ -6,7 +6,7 @@ import { rmSync } from "node:fs";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { Cluster, makeContainer, program, until } from "../sdk/lib.mjs";
-import { admin, command, killAlone, startAlone, untilTopology } from "./lib.mjs";
+import { admin, command, heal, inject, killAlone, startAlone, untilTopology } from "./lib.mjs";
 
 const [A, B, C] = ["eastus", "westeurope", "southeastasia"];
 // Nothing but what the operator orders.
@@ -50,8 +50,7 @@ test("what a recovery gave up becomes conflicts once the others are rebuilt", as
   for (const id of ["kept", "gone"]) await container.items.create({ id, pk: "p", text: "before" });
   await untilTopology(cluster, "all have it", (t) => t.regions.every(({ nodes }) => nodes.every((n) => n.behind_entries === 0)));
   // Two regions go on without the third, until what they wrote has left their logs' tails.
-  for (const to of [A, B])
-    await admin(cluster, nodeOf(C), "POST", "/faults/links", { from: C, to, both: true, cut: true });
+  for (const to of [A, B]) await inject(cluster, { kind: "cut", from: C, to, both: true }, [nodeOf(C)]);
   const writer = at(A);
   await until("writes go on without it", () =>
     writer.items.upsert({ id: "lost", pk: "p", text: "lost" }).then(() => true, () => false));
@@ -62,7 +61,7 @@ test("what a recovery gave up becomes conflicts once the others are rebuilt", as
       (await shards(region)).filter(({ flushed_lsn, lsn }) => flushed_lsn === lsn).length === 3, 60_000);
   // They burn down.
   for (const region of [A, B]) await cluster.kill(nodeOf(region).name);
-  await admin(cluster, nodeOf(C), "DELETE", "/faults/links");
+  await heal(cluster, [nodeOf(C)]);
   await until("the loss is known", async () =>
     (await command(cluster, "region", "recover", "--survivors", C, "--force", "--yes")).code === 0, 60_000, 500);
   assert.equal((await at(C).item("lost", "p").read()).statusCode, 404);

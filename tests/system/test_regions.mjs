@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Cluster, makeContainer, until } from "../sdk/lib.mjs";
-import { Documents, admin, command, heal, impair, statusOf, topologyOf, untilTopology } from "./lib.mjs";
+import { Documents, admin, command, heal, inject, statusOf, topologyOf, untilTopology } from "./lib.mjs";
 
 const [A, B, C] = ["eastus", "westeurope", "southeastasia"];
 // Regions come back sooner than a cautious operator would have it.
@@ -160,7 +160,7 @@ test("an order that is not understood does nothing", async () => {
 
 test("a node that is cut off does not judge who could take the writes", async () => {
   const asked = cluster.nodes.find(({ region }) => region === C);
-  await impair(cluster, { from: C, to: "*", both: true, cut: true });
+  await inject(cluster, { kind: "cut", from: C, to: "*", both: true });
   try {
     for (const force of [false, true])
       await until("it says so", async () => {
