@@ -22,7 +22,7 @@ ALL_CFLAGS  = $(CFLAGS_COMMON) $(CFLAGS_MODE) $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(LDFLAGS_MODE) $(LDFLAGS)
 
 # Modules in link order: a module may use those to its right (and below).
-MODULES = node/cli node/server node/govern node/admin node/cosmos node/auth node/http node/catalog node/shard node/query node/inject node/json \
+MODULES = node/cli node/server node/govern node/admin node/scenario node/history node/cosmos node/auth node/http node/catalog node/shard node/query node/inject node/json \
 	node/store node/config replication failover consensus node/crypt node/base
 
 # What a unit test of a module links, besides the module itself.
@@ -37,6 +37,8 @@ USES_node/query   = node/json node/base
 USES_node/store   = node/crypt node/base
 USES_node/config  = node/base
 USES_node/catalog = node/json node/crypt node/base
+USES_node/scenario = node/inject node/catalog node/json node/crypt node/base
+USES_node/history = node/catalog node/json node/crypt node/base
 USES_node/auth    = node/catalog node/json node/crypt node/base
 USES_node/shard   = replication node/query node/catalog node/json node/store consensus node/crypt node/base
 USES_node/govern  = node/shard node/query node/catalog node/json node/store replication failover consensus node/crypt node/base
@@ -57,6 +59,8 @@ LIBS_node/query   = -lm
 LIBS_node/store   = -llmdb -lcrypto -lpthread
 LIBS_node/config  = -lyaml
 LIBS_node/catalog = -lcrypto -lm
+LIBS_node/scenario = -lyaml -lcrypto -lm
+LIBS_node/history = -lcrypto -lm
 LIBS_node/auth    = -lcrypto -lm
 LIBS_node/shard   = -llmdb -lcrypto -lpthread -lm
 LIBS_node/govern  = $(LIBS_ALL)
