@@ -12,8 +12,6 @@
 
 /* Text of an error body, before and after it is quoted as JSON. */
 #define ERROR_TEXT_MAX (64u * 1024)
-/* Wait that a client is told when a shard gave no time of its own. */
-#define RETRY_AFTER_DEFAULT_MS 100
 /* dbs/<name>/colls/<name>, percent-encoded where it must be. */
 #define ALT_PATH_MAX (2 * 3 * RESOURCE_NAME_BYTES_MAX + 16)
 
@@ -339,7 +337,7 @@ void reply_op_failed(struct call *c, struct op_result *result)
     if (failure == FAIL_THROTTLED) {
         uint32_t wait = result->retry_after_ms;
         http_reply_header_u64(c->http, "x-ms-retry-after-ms",
-                              wait != 0 ? wait : RETRY_AFTER_DEFAULT_MS);
+                              wait != 0 ? wait : REPLY_RETRY_AFTER_MS);
     }
     bool says_why = result->err == ERR_INVALID || result->err == ERR_THROTTLED;
     if (says_why && result->message.text[0] != '\0') {
@@ -381,7 +379,7 @@ void reply_overload(struct cosmos *cosmos, struct http_request *r)
     buf_init(&body, ERROR_TEXT_MAX);
     http_reply_header_str(r, "Content-Type", "application/json");
     http_reply_header_u64(r, "x-ms-substatus", status->substatus);
-    http_reply_header_u64(r, "x-ms-retry-after-ms", RETRY_AFTER_DEFAULT_MS);
+    http_reply_header_u64(r, "x-ms-retry-after-ms", REPLY_RETRY_AFTER_MS);
     error_body(status->code, bytes_str(status->text), &body);
     http_respond_take(r, status->http, &body);
     buf_free(&body);

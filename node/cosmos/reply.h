@@ -11,6 +11,8 @@
 
 /* What x-ms-version says; any version a client names is answered alike. */
 #define REPLY_API_VERSION "2020-07-15"
+/* Wait that a client is told with 429 when nothing else says how long. */
+#define REPLY_RETRY_AFTER_MS 100
 
 /* A failure in the words of the table. */
 void reply_fail(struct call *c, enum cosmos_failure failure);
