@@ -18,6 +18,7 @@
  *   salvager.h  what a forced failover overwrote, to /conflicts
  *   steering.h  replicas and API follow the group's decision
  *   governor.h, admin.h, stand_in.h (worker 0)
+ *   metrics.h, readiness.h  what a worker says of itself to those who watch
  */
 #ifndef BASTIDE_SERVER_WORKER_H
 #define BASTIDE_SERVER_WORKER_H
