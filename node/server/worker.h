@@ -20,6 +20,7 @@
  *   doors.h    listeners for clients
  *   faults_client.h  faults that these meet
  *   governor.h, admin.h, stand_in.h, faults.h (worker 0)
+ *   metrics.h, readiness.h  what a worker says of itself to those who watch
  */
 #ifndef BASTIDE_SERVER_WORKER_H
 #define BASTIDE_SERVER_WORKER_H
