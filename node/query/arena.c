@@ -33,7 +33,7 @@ void arena_free(struct arena *a)
 void arena_reset(struct arena *a)
 {
     struct arena_chunk *keep = a->chunks;
-    a->failed = false;
+    a->failed = a->starved = false;
     if (keep == NULL)
         return;
     if (keep->next == NULL && keep->cap == CHUNK_SIZE) {
@@ -49,8 +49,10 @@ static bool add_chunk(struct arena *a, size_t need)
     if (cap > a->max - a->held)
         return false;
     struct arena_chunk *chunk = mem_try_alloc(sizeof(*chunk) + cap);
-    if (chunk == NULL)
+    if (chunk == NULL) {
+        a->starved = true;
         return false;
+    }
     *chunk = (struct arena_chunk){.next = a->chunks, .cap = cap};
     a->chunks = chunk;
     a->held += cap;
