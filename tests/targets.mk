@@ -23,7 +23,7 @@ help:
 	@echo 'make system sdk    tests with real processes; sdk: with the official SDK'
 	@echo 'make asan          unit tests under address and undefined-behaviour sanitizers'
 	@echo 'make fuzz          every fuzzer for a while      (FUZZ_SECONDS=20)'
-	@echo 'make soak          regions killed, cut and switched under the SDK (ROUNDS, LEVEL, SEED, SHAPE, LATENCY)'
+	@echo 'make soak          half an hour of random faults under the SDK   (MINUTES, LEVEL, SEED, SHAPE, LATENCY)'
 	@echo 'make bench         measure, beside etcd'
 	@echo 'make deps          only install what building needs'
 	@echo 'make clean         remove $(BUILD)'

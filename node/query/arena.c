@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/base/mem.h"
+
 #define CHUNK_SIZE (16 * 1024)
 
 struct arena_chunk {
@@ -31,7 +33,7 @@ void arena_free(struct arena *a)
 void arena_reset(struct arena *a)
 {
     struct arena_chunk *keep = a->chunks;
-    a->failed = false;
+    a->failed = a->starved = false;
     if (keep == NULL)
         return;
     if (keep->next == NULL && keep->cap == CHUNK_SIZE) {
@@ -46,9 +48,11 @@ static bool add_chunk(struct arena *a, size_t need)
     size_t cap = need > CHUNK_SIZE ? need : CHUNK_SIZE;
     if (cap > a->max - a->held)
         return false;
-    struct arena_chunk *chunk = malloc(sizeof(*chunk) + cap);
-    if (chunk == NULL)
+    struct arena_chunk *chunk = mem_try_alloc(sizeof(*chunk) + cap);
+    if (chunk == NULL) {
+        a->starved = true;
         return false;
+    }
     *chunk = (struct arena_chunk){.next = a->chunks, .cap = cap};
     a->chunks = chunk;
     a->held += cap;

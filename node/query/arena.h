@@ -17,6 +17,7 @@ struct arena {
     size_t held;                /* bytes of all chunks */
     size_t max;
     bool failed;
+    bool starved; /* failed for want of memory, not by its maximum */
 };
 
 void arena_init(struct arena *a, size_t max);

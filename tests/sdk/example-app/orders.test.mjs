@@ -71,7 +71,7 @@ test("the write region is lost and comes back: within the error budget, and no c
   const [here, there] = [users(east, "east"), users(west, "west")];
   await Promise.all([here.more(20), there.more(20)]);
   await cluster.fault("down", "--at", "eastus", "--for", "12s");
-  await until("another region takes the writes", async () => !["eastus", undefined].includes((await cluster.topology())?.write_region));
+  await until("another region takes the writes", async () => !["eastus", undefined].includes((await cluster.topology())?.write_region), 10_000);
   await Promise.all([here.more(20), there.more(20)]);
   assert.equal((await ask(east, "GET", "/healthz")).status, 200, "the service itself was never down");
   await cluster.settled(); // and back
