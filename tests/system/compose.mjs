@@ -51,11 +51,9 @@ export class ComposeCluster extends Cluster {
     cluster.folder = mkdtempSync(path.join(tmpdir(), "bastide-compose-"));
     cluster.project = path.basename(cluster.folder).toLowerCase();
     cluster.env = { ...process.env, COMPOSE_PROJECT_NAME: cluster.project, COMPOSE_PROFILES: "" };
-    for (const name of ["CLUSTER_PORT", ...REGIONS.map((region) => `CLUSTER_PORT_${region.toUpperCase()}`)])
-      cluster.env[name] = String(await freePort());
-    // Empty: docker chooses.
-    for (const region of REGIONS)
-      for (const kind of ["NODE", "ADMIN"]) cluster.env[`CLUSTER_${kind}_PORT_${region.toUpperCase()}_1`] = "";
+    const ports = REGIONS.map((region) => region.toUpperCase()).flatMap((region) =>
+      [`CLUSTER_PORT_${region}`, `CLUSTER_NODE_PORT_${region}_1`, `CLUSTER_ADMIN_PORT_${region}_1`]);
+    for (const name of ["CLUSTER_PORT", ...ports]) cluster.env[name] = String(await freePort());
     cluster.makeDisk();
     cluster.env.COMPOSE_OVERRIDE = cluster.writeOverride();
     // A test that takes too long is ended by a signal, and leaves nothing behind.
@@ -177,6 +175,7 @@ export class Load {
     this.attempted = new Map(); // id -> number of the last write tried
     this.last = Date.now();
     this.begun = []; // when the newest acknowledged writes began
+    this.text = "x".repeat(500);
     this.gaps = []; // [from, to] without any acknowledgement, the longer ones
     this.errors = new Map();
     this.count = 0;
@@ -189,7 +188,7 @@ export class Load {
       this.attempted.set(id, n);
       const began = Date.now();
       try {
-        await this.container.items.upsert({ id, pk: `p${writer}`, n, text: "x".repeat(500) });
+        await this.container.items.upsert({ id, pk: `p${writer}`, n, text: this.text });
         this.acknowledged.set(id, n);
         const now = Date.now();
         if (now - this.last > 500) this.gaps.push([this.last, now]);

@@ -25,17 +25,16 @@ describe("containers", { skip }, () => {
   let cluster, items, load;
   /** Breaks the write region under load, and heals it: prints and checks how
    *  long writes paused, and that they went elsewhere. */
-  const broken = async (t, what, act, heal, { limitMs = PAUSE_LIMIT_MS, moves = true } = {}) => {
+  const broken = async (t, what, act, heal, { limitMs = PAUSE_LIMIT_MS, movesMs = 15_000 } = {}) => {
     await load.goesOn("before it breaks", 20_000);
     const from = Date.now();
     try {
       await act();
+      await until("the account names another write region", async () => (await cluster.writeRegion()) !== "eastus", movesMs, 100);
       await load.goesOn(what, 20_000);
       const pause = load.pause(from);
       t.diagnostic(`${what}: no write acknowledged for ${pause} ms`);
       assert.ok(pause <= limitMs, `${what}: writes paused for ${pause} ms, at most ${limitMs} allowed`);
-      if (moves)
-        await until("the account names another write region", async () => (await cluster.writeRegion()) !== "eastus", 10_000);
     } finally {
       await heal();
     }
@@ -133,8 +132,9 @@ describe("containers", { skip }, () => {
 
   test("the disk of the write region is full", (t) => {
     const filler = path.join(cluster.disk, "filler");
+    load.text = "x".repeat(30_000); // the log has room set aside
     return broken(t, "full disk", () => spawnSync("dd", ["if=/dev/zero", `of=${filler}`, "bs=64k"]),
-      () => rmSync(filler, { force: true }), { limitMs: FULL_LIMIT_MS });
+      () => rmSync(filler, { force: true }), { limitMs: FULL_LIMIT_MS, movesMs: 60_000 });
   });
 
   test("everything goes down and comes up again", async () => {
