@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what is missing of the Debian packages Bastide needs.
 #
-#   deploy/install-deps.sh [GROUP...]     groups: build test sdk bench docker
+#   deploy/install-deps.sh [GROUP...]     groups: build test sdk bench docker cross manifests
 #
 # Without arguments: build. Quiet when nothing is to be done; uses sudo only if
 # not root; may be run any number of times. docs/dependencies.md says what each
@@ -13,6 +13,8 @@ build_packages="gcc make libc6-dev libssl-dev libprotobuf-c-dev protobuf-c-compi
     liblmdb-dev libev-dev libhttp-parser-dev libyaml-dev uthash-dev"
 test_packages="libcmocka-dev openssl procps spin"
 bench_packages="etcd-server etcd-client golang-go golang-etcd-server-dev"
+cross_packages="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
+manifest_folder=build-manifests
 docker_packages="iptables debootstrap"
 node_least=20
 node_folder=build-node
@@ -93,6 +95,15 @@ need_docker() {
     need $missing_docker $docker_packages
 }
 
+# The schemas that Kubernetes and compose files are checked against, from npm.
+need_manifests() {
+    need_node || return 1
+    [ ! -d "$manifest_folder/node_modules/kubernetes-models" ] || return 0
+    mkdir -p "$manifest_folder"
+    npm install --prefix "$manifest_folder" --no-save --no-audit --no-fund --silent kubernetes-models@4 js-yaml@4 ||
+        { say "kubernetes-models cannot be had; manifests will not be checked"; return 1; }
+}
+
 # The SDK itself, from npm.
 need_sdk() {
     stamp=tests/sdk/node_modules/.package-lock.json
@@ -112,10 +123,13 @@ for group in "$@"; do
     test) need $test_packages ;;
     # shellcheck disable=SC2086
     bench) need $bench_packages ;;
+    # shellcheck disable=SC2086
+    cross) need $cross_packages ;;
     docker) need_docker ;;
+    manifests) need_manifests ;;
     sdk) need_node && need_sdk ;;
     *)
-        say "unknown group $group; groups: build test sdk bench docker"
+        say "unknown group $group; groups: build test sdk bench docker cross manifests"
         exit 2
         ;;
     esac
