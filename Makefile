@@ -102,7 +102,7 @@ endif
 $(call lib_of,$(1)): $$($(1)_OBJ)
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	ar rcs $$@ $$^
+	$$(AR) rcs $$@ $$^
 endef
 $(foreach m,$(MODULES),$(eval $(call module_rules,$(m))))
 

@@ -31,26 +31,32 @@ if [ "$(health "$gateway")" != healthy ]; then
 fi
 took=$((($(date +%s%N) - began) / 1000000))
 
+# The rest is asked of docker itself: compose 1 needs a second for every word.
+project=$(docker inspect --format '{{index .Config.Labels "com.docker.compose.project"}}' "$gateway")
+running=$(docker ps --filter "label=com.docker.compose.project=$project" \
+    --format '{{.Label "com.docker.compose.service"}} {{.Names}} {{.Ports}}')
+doors=$(docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$gateway")
+
 umask 077
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
-compose exec -T eastus-1 sh -c 'cat /cluster/ca.pem; echo; cat /cluster/account.keys' >"$folder/.both"
+some_node=$(echo "$running" | sed -n 's/^[a-z]*-[0-9] \([^ ]*\) .*/\1/p' | head -n 1)
+docker exec "$some_node" sh -c 'cat /cluster/ca.pem; echo; cat /cluster/account.keys' >"$folder/.both"
 sed -n '/BEGIN/,/END/p' "$folder/.both" >"$folder/ca.pem"
 key() { sed -n "s/^$1: //p" "$folder/.both"; }
-setting() { docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$gateway" | sed -n "s/^$1_PORT=//p"; }
-# Where port $2 of container $1 is published.
-outside() { docker port "$1" "$2/tcp" | sed -n '1s/^.*:/https:\/\/localhost:/p'; }
+setting() { echo "$doors" | sed -n "s/^$1_PORT=//p"; }
+# Where port $2 is published, of a line of `running`.
+outside() { echo "$1" | sed -n "s/^.*:\([0-9]*\)->$2\/tcp.*/https:\/\/localhost:\1\//p"; }
 
 # The nodes of a region, as JSON.
 nodes() {
-    local comma="" id n
-    for n in 1 2 3; do
-        id=$(compose ps -q "$1-$n" 2>/dev/null) || continue
-        [ -n "$id" ] || continue
-        printf '%s\n      { "name": "%s-%s", "endpoint": "%s/", "admin": "%s/", "container": "%s" }' "$comma" "$1" "$n" \
-            "$(outside "$id" 8081)" "$(outside "$id" 9091)" "$(docker inspect --format '{{.Name}}' "$id" | cut -c2-)"
+    local comma="" service container ports
+    while read -r service container ports; do
+        case $service in "$1"-[0-9]) ;; *) continue ;; esac
+        printf '%s\n      { "name": "%s", "endpoint": "%s", "admin": "%s", "container": "%s" }' "$comma" "$service" \
+            "$(outside "$ports" 8081)" "$(outside "$ports" 9091)" "$container"
         comma=,
-    done
+    done < <(echo "$running" | sort)
 }
 
 {

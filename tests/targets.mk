@@ -16,6 +16,7 @@ help:
 	@echo '                   in ./demo until Ctrl-C   (DIR=folder, ARGS="--base-port 9000 ...")'
 	@echo 'make image         build the container images bastide and bastide-gateway; needs Docker'
 	@echo 'make compose-up    run a cluster of three regions in containers; ./cluster gets its keys'
+	@echo 'make cross-arm64   build-arm64/bastide, on a machine of another kind'
 	@echo 'make check         install what is missing, build, run every test'
 	@echo 'make unit          unit tests only'
 	@echo 'make sim           simulated clusters            (SEEDS=100, REPLICA=raft, shard or site)'
@@ -37,6 +38,7 @@ deps-test:
 	@deploy/install-deps.sh sdk || true
 	@deploy/install-deps.sh observability || true
 	@deploy/install-deps.sh docker || true
+	@deploy/install-deps.sh manifests || true
 
 demo: deps
 	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/bastide

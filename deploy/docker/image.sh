@@ -36,7 +36,6 @@ docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=0
 docker image inspect "$base" >/dev/null 2>&1 || docker pull -q "$base" >/dev/null 2>&1 || make_base
 version=$(sed -n 's/^#define NODE_VERSION "\(.*\)"/\1/p' node/server/node.h)
 revision=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
-epoch=$(git log -1 --format=%ct 2>/dev/null || echo 0)
 
 build() {
     local name=$1 log
@@ -50,8 +49,7 @@ build() {
         'BEGIN { printf "image: %s is %.1f MB on top of %s\n", n, s / 1e6, b }' >&2
 }
 
-build bastide -f deploy/Dockerfile --build-arg VERSION="$version" --build-arg REVISION="$revision" \
-    --build-arg SOURCE_DATE_EPOCH="$epoch" .
+build bastide -f deploy/Dockerfile --build-arg VERSION="$version" --build-arg REVISION="$revision" .
 build bastide-gateway deploy/gateway
 if [ "${1:-}" = observability ]; then
     build bastide-prometheus deploy/observability

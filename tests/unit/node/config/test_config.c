@@ -380,6 +380,66 @@ static void bad_account_keys_are_refused_without_showing_them(void **state)
     }
 }
 
+static void a_value_may_stand_in_a_file_of_its_own(void **state)
+{
+    (void)state;
+    struct config *c;
+    struct err_msg msg;
+    char value[160], variable[224];
+    snprintf(value, sizeof(value), "%s.value", path);
+    snprintf(variable, sizeof(variable), "BASTIDE_LOG_LEVEL_FILE=%s", value);
+    const char *file = WHO PLACES REGIONS;
+    const char *env[] = {variable, "BASTIDE_CONFIG=/elsewhere", NULL};
+    assert_int_equal(file_replace(value, 0600, bytes_str("warn\r\n"), NULL),
+                     ERR_OK);
+    assert_int_equal(load(file, env, NULL, &c, &msg), ERR_OK);
+    assert_int_equal(c->log.level, LOG_WARN);
+    config_free(c);
+
+    const char *both[] = {"BASTIDE_LOG_LEVEL=info", variable, NULL};
+    assert_int_equal(load(file, both, NULL, &c, &msg), ERR_INVALID);
+    assert_non_null(strstr(msg.text, "given by value and by file"));
+
+    assert_int_equal(file_replace(value, 0600, bytes_str("loud"), NULL),
+                     ERR_OK);
+    assert_int_equal(load(file, env, NULL, &c, &msg), ERR_INVALID);
+    assert_non_null(strstr(msg.text, "BASTIDE_LOG_LEVEL_FILE: log.level: "));
+    assert_int_equal(file_replace(value, 0600, bytes_of("info\0x", 6), NULL),
+                     ERR_OK);
+    assert_int_equal(load(file, env, NULL, &c, &msg), ERR_INVALID);
+
+    assert_int_equal(unlink(value), 0);
+    assert_int_equal(load(file, env, NULL, &c, &msg), ERR_NOT_FOUND);
+    assert_non_null(strstr(msg.text, value));
+    const char *unknown[] = {"BASTIDE_LOUD_FILE=/x", NULL};
+    assert_int_equal(load(file, unknown, NULL, &c, &msg), ERR_INVALID);
+    assert_non_null(strstr(msg.text, "BASTIDE_LOUD_FILE: unknown"));
+}
+
+static void regions_can_be_advertised_elsewhere(void **state)
+{
+    (void)state;
+    struct config *c;
+    struct err_msg msg;
+    const char *file = WHO PLACES REGIONS;
+    const char *env[] = {"BASTIDE_ADVERTISE=host",
+                         "BASTIDE_ADVERTISE_REGIONS=east=https://h:18082/",
+                         NULL};
+    assert_int_equal(load(file, env, NULL, &c, &msg), ERR_OK);
+    assert_int_equal(c->advertise, CONFIG_ADVERTISE_HOST);
+    assert_string_equal(config_find_region(c, "east")->endpoint,
+                        "https://h:18082/");
+    assert_string_equal(config_find_region(c, "west")->endpoint,
+                        "https://w:2/");
+    config_free(c);
+    static const char *const bad[] = {
+        "advertise=loudly", "advertise_regions=north=https://h:1/",
+        "advertise_regions=east", "advertise_regions=east=http://h:1/",
+        "advertise_regions=east=https://h:1/x"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_int_equal(load(file, NULL, bad[i], &c, &msg), ERR_INVALID);
+}
+
 static void every_setting_is_described(void **state)
 {
     (void)state;
@@ -408,6 +468,8 @@ int main(void)
         ON_DISK(one_account_key_is_rotated_and_the_others_stay),
         ON_DISK(bad_account_keys_are_refused_without_showing_them),
         ON_DISK(latencies_are_found_by_pair),
+        ON_DISK(a_value_may_stand_in_a_file_of_its_own),
+        ON_DISK(regions_can_be_advertised_elsewhere),
         cmocka_unit_test(levels_are_read_and_written),
         cmocka_unit_test(every_setting_is_described),
     };
