@@ -34,6 +34,10 @@ struct fault_play {
 void fault_play_names(struct reach *r, const struct topology *t,
                       struct scenario_names *names_out);
 
+/* The level that is in force when the load begins. */
+void fault_play_promise_first(struct fault_play *p,
+                              enum consistency_level level,
+                              const struct topology *t);
 /* Sets the account's level and waits until it holds. While the load runs, the
  * promise that this changes is remembered. ERR_TIMEOUT, ERR_CANCELLED, errors
  * of reach_any. */

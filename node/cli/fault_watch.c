@@ -78,6 +78,17 @@ static void judge_node(const struct reach_node *node, const struct topology *t,
     }
 }
 
+/* Whether `t` tells more than `than`: a later decision; of the same, that it is
+ * settled; and then the word of a node that does not find itself cut off. */
+static bool tells_more(const struct topology *t, const struct topology *than)
+{
+    if (t->epoch != than->epoch)
+        return t->epoch > than->epoch;
+    if (t->settled != than->settled)
+        return t->settled;
+    return t->unavailable[0] == '\0' && than->unavailable[0] != '\0';
+}
+
 static void look(struct fault_watch *w, struct fault_view *v)
 {
     struct reach_answer a;
@@ -97,8 +108,7 @@ static void look(struct fault_watch *w, struct fault_view *v)
             continue;
         }
         judge_node(&w->reach.nodes[i], &t, v);
-        if (!v->known || t.epoch > v->newest.epoch ||
-            (t.epoch == v->newest.epoch && t.settled && !v->newest.settled))
+        if (!v->known || tells_more(&t, &v->newest))
             v->newest = t;
         v->known = true;
     }
