@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "node/base/mem.h"
-
 #define CHUNK_SIZE (16 * 1024)
 
 struct arena_chunk {
@@ -48,7 +46,7 @@ static bool add_chunk(struct arena *a, size_t need)
     size_t cap = need > CHUNK_SIZE ? need : CHUNK_SIZE;
     if (cap > a->max - a->held)
         return false;
-    struct arena_chunk *chunk = mem_try_alloc(sizeof(*chunk) + cap);
+    struct arena_chunk *chunk = malloc(sizeof(*chunk) + cap);
     if (chunk == NULL)
         return false;
     *chunk = (struct arena_chunk){.next = a->chunks, .cap = cap};

@@ -7,6 +7,7 @@
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/server/faults_link.h"
+#include "node/server/faults_node.h"
 #include "node/server/worker.h"
 
 struct faults {
@@ -34,6 +35,7 @@ static int answer_error(struct buf *body, int status, const char *code,
 static void apply(struct faults *f)
 {
     faults_link_apply(f->worker, &f->list);
+    faults_node_apply(f->worker, &f->list);
 }
 
 static void set_timer(struct faults *f)
@@ -281,6 +283,20 @@ static int keep(struct faults *f, const struct inject_fault *fault,
     return 200;
 }
 
+/* What happens at once, and is not kept. */
+static int do_now(struct faults *f, const struct inject_fault *fault,
+                  struct buf *body)
+{
+    struct err_msg msg;
+    int err = faults_node_now(f->worker, fault, &msg);
+    if (err == ERR_BUSY)
+        return answer_error(body, 409, "Conflict", msg.text);
+    if (err != ERR_OK)
+        return answer_error(body, 400, "BadRequest", msg.text);
+    log_fault(fault);
+    return answer_added(body, fault->id, true);
+}
+
 static int post(struct faults *f, struct bytes request, struct buf *body)
 {
     const struct config *c = f->worker->node->config;
@@ -290,6 +306,8 @@ static int post(struct faults *f, struct bytes request, struct buf *body)
         return answer_error(body, 400, "BadRequest", msg.text);
     if (!concerns(c, &fault))
         return answer_added(body, fault.id, false);
+    if (inject_is_instant(fault.kind))
+        return do_now(f, &fault, body);
     return keep(f, &fault, body);
 }
 
