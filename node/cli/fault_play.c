@@ -324,12 +324,11 @@ int fault_play_level(struct fault_play *p, enum consistency_level level,
     return err;
 }
 
-int fault_play_switch(struct fault_play *p, const char *region, usec_t limit_us,
-                      struct err_msg *msg)
+static int begin_switch(struct fault_play *p, const char *region,
+                        usec_t limit_us, struct err_msg *msg)
 {
     char body[INJECT_NAME_MAX + 32];
     usec_t until_us = clock_mono_us() + limit_us;
-    struct fault_view v;
     snprintf(body, sizeof(body), "{\"to\":\"%s\",\"force\":false}", region);
     p->moved = true;
     int err = post(p, "regions/switch", body, msg);
@@ -337,10 +336,16 @@ int fault_play_switch(struct fault_play *p, const char *region, usec_t limit_us,
     while ((err == ERR_PRECONDITION || err == ERR_UNAVAILABLE) &&
            clock_mono_us() < until_us && nap(p, msg) == ERR_OK)
         err = post(p, "regions/switch", body, msg);
-    fault_watch_view(p->watch, &v);
-    return err != ERR_OK
-               ? err
-               : wait_view(p, limit_us, "the switch", is_region, region, msg);
+    return err;
+}
+
+int fault_play_switch(struct fault_play *p, const char *region, usec_t limit_us,
+                      struct err_msg *msg)
+{
+    int err = begin_switch(p, region, limit_us, msg);
+    return err == ERR_OK
+               ? wait_view(p, limit_us, "the switch", is_region, region, msg)
+               : err;
 }
 
 /* ---- restarts ---------------------------------------------------------------
@@ -419,7 +424,8 @@ static int do_step(struct fault_play *p, const struct scenario_step *s,
     case SCENARIO_CLEAR:
         return clear_fault(p, name, msg);
     case SCENARIO_SWITCH:
-        return fault_play_switch(p, name, s->limit_us, msg);
+        return s->only_begin ? begin_switch(p, name, s->limit_us, msg)
+                             : fault_play_switch(p, name, s->limit_us, msg);
     case SCENARIO_RESTART:
         return restart(p, name, s->limit_us, msg);
     case SCENARIO_WAIT:

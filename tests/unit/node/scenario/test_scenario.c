@@ -37,6 +37,7 @@ static const char whole[] =
     "  - wait-until: settled\n"
     "  - wait-until: write-region={read_region}\n"
     "  - consistency: strong\n"
+    "  - begin-switch: a\n"
     "expect:\n"
     "  - no-acknowledged-write-lost: true\n"
     "  - lost-at-most: 7\n"
@@ -68,9 +69,10 @@ static void test_all_words(void **state)
     assert_int_equal(s.reads_per_second, 20);
     assert_int_equal(s.duration_us, 60 * USEC_PER_SEC);
     static const enum scenario_kind kinds[] = {
-        SCENARIO_FAULT, SCENARIO_CLEAR, SCENARIO_SWITCH, SCENARIO_RESTART,
-        SCENARIO_WAIT,  SCENARIO_WAIT,  SCENARIO_WAIT,   SCENARIO_CONSISTENCY};
-    assert_int_equal(s.step_count, 8);
+        SCENARIO_FAULT,   SCENARIO_CLEAR,       SCENARIO_SWITCH,
+        SCENARIO_RESTART, SCENARIO_WAIT,        SCENARIO_WAIT,
+        SCENARIO_WAIT,    SCENARIO_CONSISTENCY, SCENARIO_SWITCH};
+    assert_int_equal(s.step_count, 9);
     for (size_t i = 0; i < s.step_count; i++)
         assert_int_equal(s.steps[i].kind, kinds[i]);
     assert_false(s.steps[0].relative);
@@ -79,6 +81,7 @@ static void test_all_words(void **state)
     assert_int_equal(s.steps[0].writes_within_us, 5 * USEC_PER_SEC);
     assert_int_equal(s.steps[0].reads_within_us, 500 * USEC_PER_MS);
     assert_true(s.steps[1].relative);
+    assert_true(s.steps[8].only_begin && !s.steps[2].only_begin);
     assert_int_equal(s.steps[2].limit_us, 20 * USEC_PER_SEC);
     assert_string_equal(s.steps[6].text, "{read_region}");
     assert_int_equal(s.expect_count, 6);
