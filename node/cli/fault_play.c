@@ -60,6 +60,12 @@ static bool is_well(const struct fault_view *v, const void *want)
     return v->well;
 }
 
+static bool is_rejoined(const struct fault_view *v, const void *want)
+{
+    (void)want;
+    return v->rejoined;
+}
+
 static bool is_settled(const struct fault_view *v, const void *want)
 {
     (void)want;
@@ -81,6 +87,12 @@ int fault_play_wait_well(struct fault_play *p, usec_t limit_us,
                          struct err_msg *msg)
 {
     return wait_view(p, limit_us, "all is well", is_well, NULL, msg);
+}
+
+int fault_play_wait_rejoined(struct fault_play *p, usec_t limit_us,
+                             struct err_msg *msg)
+{
+    return wait_view(p, limit_us, "all are back", is_rejoined, NULL, msg);
 }
 
 /* ---- names ------------------------------------------------------------------

@@ -50,6 +50,11 @@ int fault_play_switch(struct fault_play *p, const char *region, usec_t limit_us,
 int fault_play_wait_well(struct fault_play *p, usec_t limit_us,
                          struct err_msg *msg);
 
+/* Waits until nothing that was cut off is any more, and all have caught up
+ * (struct fault_view, rejoined). Likewise. */
+int fault_play_wait_rejoined(struct fault_play *p, usec_t limit_us,
+                             struct err_msg *msg);
+
 /* All steps, and what is left of the duration. ERR_CANCELLED: `stop`. Otherwise
  * the message begins with the line of the step that failed. */
 int fault_play_run(struct fault_play *p, struct err_msg *msg);

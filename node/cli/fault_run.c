@@ -25,7 +25,10 @@
 
 #define COMMAND "fault run"
 #define SETUP_TIMEOUT_US (20 * USEC_PER_SEC)
-#define WELL_TIMEOUT_US (60 * USEC_PER_SEC)
+/* A region that was lost several times in ten minutes is trusted late. */
+#define WELL_PATIENCE_US (3 * USEC_PER_SEC)
+#define WELL_TIMEOUT_US (300 * USEC_PER_SEC)
+#define REJOINED_TIMEOUT_US (60 * USEC_PER_SEC)
 #define LEVEL_TIMEOUT_US (15 * USEC_PER_SEC)
 #define READ_TIMEOUT_US (30 * USEC_PER_SEC)
 /* How long a lost write may take to come to the conflict feed. */
@@ -215,6 +218,19 @@ static int make_wire(struct run *r, struct err_msg *msg)
                            FAULT_DOCUMENT_BYTES, r->payload, msg);
 }
 
+/* Every region has to be up before anything is done to it. */
+static int wait_for_rest(struct run *r, struct err_msg *msg)
+{
+    struct err_msg why;
+    int err = fault_play_wait_well(&r->play, WELL_PATIENCE_US, &why);
+    if (err != ERR_TIMEOUT)
+        return err == ERR_OK ? ERR_OK : err_set(msg, err, "%s", why.text);
+    fprintf(stderr,
+            "bastide " COMMAND ": waiting for at most %lld s until %s\n",
+            (long long)(WELL_TIMEOUT_US / USEC_PER_SEC), why.text);
+    return fault_play_wait_well(&r->play, WELL_TIMEOUT_US, msg);
+}
+
 static int set_up(struct run *r, struct err_msg *msg)
 {
     const char *dir = r->flags->dir != NULL ? r->flags->dir : "demo";
@@ -234,7 +250,7 @@ static int set_up(struct run *r, struct err_msg *msg)
     r->play.reach = &r->reach;
     r->play.stop = &interrupted;
     r->play.watch = fault_watch_start(&r->reach, clock_mono_us());
-    err = fault_play_wait_well(&r->play, SETUP_TIMEOUT_US, msg);
+    err = wait_for_rest(r, msg);
     if (err == ERR_OK)
         err = topology_get(&r->reach, &r->before, msg);
     if (err == ERR_OK && r->scenario.has_level &&
@@ -353,7 +369,7 @@ static void heal(struct run *r)
     interrupted = 0;
     int err = fault_play_heal(&r->play, &why);
     if (err == ERR_OK)
-        err = fault_play_wait_well(&r->play, WELL_TIMEOUT_US, &why);
+        err = fault_play_wait_rejoined(&r->play, REJOINED_TIMEOUT_US, &why);
     if (err != ERR_OK)
         r->heal_error = why;
     interrupted = interrupted || was_interrupted;
