@@ -89,6 +89,23 @@ $(BUILD)/obj/%.pb-c.o: $(BUILD)/%.pb-c.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes -MMD -MP -c $< -o $@
 
+# -- the scenarios of deploy/scenarios, as strings (node/cli/shipped.h) ----------
+SCENARIOS = $(sort $(wildcard deploy/scenarios/*.yaml))
+node/cli_GENERATED = $(BUILD)/obj/node/cli/shipped.o
+$(BUILD)/node/cli/shipped.c: $(SCENARIOS) deploy/scenarios Makefile
+	@mkdir -p $(@D)
+	@{ echo '#include "node/cli/shipped.h"'; \
+	echo 'const struct shipped_scenario shipped_scenarios[] = {'; \
+	for f in $(SCENARIOS); do \
+		echo "{\"$$(basename $$f .yaml)\","; \
+		sed 's/\\/\\\\/g; s/"/\\"/g; s/^/"/; s/$$/\\n"/' $$f; \
+		echo '},'; \
+	done; \
+	echo '{NULL, NULL}};'; } | sed '1a #include <stddef.h>' > $@
+$(BUILD)/obj/node/cli/shipped.o: $(BUILD)/node/cli/shipped.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+
 # -- objects and libraries --------------------------------------------------
 $(BUILD)/obj/%.o: %.c | $(PROTO_H)
 	@mkdir -p $(@D)
@@ -97,7 +114,7 @@ $(BUILD)/obj/%.o: %.c | $(PROTO_H)
 define module_rules
 $(1)_OBJ = $$(patsubst %.c,$$(BUILD)/obj/%.o,$$(filter-out node/cli/main.c,$$(wildcard $(1)/*.c $(1)/*/*.c))) $$($(1)_GENERATED)
 ifneq ($(1),replication)
-$(1)_OBJ := $$(patsubst %.c,$$(BUILD)/obj/%.o,$$(filter-out node/cli/main.c,$$(wildcard $(1)/*.c)))
+$(1)_OBJ := $$(patsubst %.c,$$(BUILD)/obj/%.o,$$(filter-out node/cli/main.c,$$(wildcard $(1)/*.c))) $$($(1)_GENERATED)
 endif
 $(call lib_of,$(1)): $$($(1)_OBJ)
 	@mkdir -p $$(@D)

@@ -25,6 +25,7 @@ help:
 	@echo 'make asan          unit tests under address and undefined-behaviour sanitizers'
 	@echo 'make fuzz          every fuzzer for a while      (FUZZ_SECONDS=20)'
 	@echo 'make soak          half an hour of random faults under the SDK   (MINUTES, LEVEL, SEED, SHAPE, LATENCY)'
+	@echo 'make scenarios     every fault scenario that ships, on a cluster of its own (ONLY="a b")'
 	@echo 'make bench         measure, beside etcd'
 	@echo 'make deps          only install what building needs'
 	@echo 'make clean         remove $(BUILD)'

@@ -5,6 +5,7 @@
 
 #include "node/base/check.h"
 #include "node/base/mem.h"
+#include "node/cli/fault_tell.h"
 
 #define NAP_US (20 * USEC_PER_MS)
 #define HEAL_ATTEMPTS 3
@@ -59,6 +60,12 @@ static bool is_well(const struct fault_view *v, const void *want)
     return v->well;
 }
 
+static bool is_rejoined(const struct fault_view *v, const void *want)
+{
+    (void)want;
+    return v->rejoined;
+}
+
 static bool is_settled(const struct fault_view *v, const void *want)
 {
     (void)want;
@@ -80,6 +87,12 @@ int fault_play_wait_well(struct fault_play *p, usec_t limit_us,
                          struct err_msg *msg)
 {
     return wait_view(p, limit_us, "all is well", is_well, NULL, msg);
+}
+
+int fault_play_wait_rejoined(struct fault_play *p, usec_t limit_us,
+                             struct err_msg *msg)
+{
+    return wait_view(p, limit_us, "all are back", is_rejoined, NULL, msg);
 }
 
 /* ---- names ------------------------------------------------------------------
@@ -152,14 +165,12 @@ static int resolve(const struct fault_play *p, const char *text, char *out,
 /* ---- faults -----------------------------------------------------------------
  */
 
-/* The fault as nodes read it, with an id of its own. */
+/* The fault with names in place of placeholders, and an id of its own. */
 static int make_fault(struct fault_play *p, const struct scenario_step *s,
-                      struct inject_fault *fault_out, struct buf *body,
-                      struct err_msg *msg)
+                      struct inject_fault *fault_out, struct err_msg *msg)
 {
     struct buf text;
     struct json j;
-    struct json_writer w;
     buf_init(&text, 2 * SCENARIO_FAULT_MAX);
     json_init(&j);
     int err = scenario_resolve(s->text, &p->names, &text, msg);
@@ -170,43 +181,34 @@ static int make_fault(struct fault_play *p, const struct scenario_step *s,
         err = inject_read(&j, 0, fault_out, msg);
     json_free(&j);
     buf_free(&text);
-    if (err != ERR_OK)
-        return err;
-    if (fault_out->id[0] == '\0')
+    if (err == ERR_OK && fault_out->id[0] == '\0')
         snprintf(fault_out->id, sizeof(fault_out->id), "%s-%zu", p->run,
                  (size_t)(s - p->scenario->steps) + 1);
-    json_writer_init(&w, body);
-    json_write_object_begin(&w);
-    inject_write(&w, fault_out);
-    json_write_object_end(&w);
-    return json_writer_end(&w);
+    return err;
 }
 
-/* Tells every node. A node that is gone need not hear of it; one that refuses
- * is an error. Somebody has to have use for it. */
-static int post_fault(struct fault_play *p, const struct inject_fault *fault,
-                      const char *body, struct err_msg *msg)
+/* Tells every node. One that is gone need not hear of it, and one that is
+ * killed may not answer; but none may refuse, and one has to have use for it.
+ */
+static int tell_fault(struct fault_play *p, const struct inject_fault *fault,
+                      struct err_msg *msg)
 {
-    struct reach_answer a;
-    struct err_msg why = {"no node"};
-    bool applied = false, instant = inject_is_instant(fault->kind);
+    struct buf body;
+    struct fault_tell *tell = mem_zalloc(sizeof(*tell));
+    bool instant = inject_is_instant(fault->kind);
     int err = ERR_OK;
-    reach_answer_init(&a);
-    for (unsigned i = 0; i < p->reach->node_count && err == ERR_OK; i++) {
-        bool applies = false;
-        int asked = reach_ask(p->reach, i, "faults", body, REACH_ASK_TIMEOUT_US,
-                              &a, &why);
-        if (asked == ERR_OK)
-            (void)json_get_bool(&a.json, 0, "applies", &applies);
-        else if (a.status != 0)
-            err = err_set(msg, asked, "%s: %.300s", p->reach->nodes[i].name,
-                          why.text);
-        applied = applied || applies;
-    }
-    reach_answer_free(&a);
-    if (err == ERR_OK && !applied && !instant)
-        err = err_set(msg, ERR_UNAVAILABLE, "no node applies it (%.300s)",
-                      why.text);
+    buf_init(&body, INJECT_BODY_MAX);
+    fault_tell_write(fault, &body);
+    fault_tell_add(p->reach, buf_cstr(&body), tell);
+    for (unsigned i = 0; i < p->reach->node_count && err == ERR_OK; i++)
+        if (tell->nodes[i].how == FAULT_TOLD_REFUSED)
+            err =
+                err_set(msg, ERR_INVALID, "%s: %.300s",
+                        fault_tell_node(p->reach, i), tell->nodes[i].why.text);
+    if (err == ERR_OK && tell->done == 0 && !instant)
+        err = err_set(msg, ERR_UNAVAILABLE, "no node has use for it");
+    buf_free(&body);
+    mem_free(tell);
     return err;
 }
 
@@ -214,34 +216,24 @@ static int add_fault(struct fault_play *p, const struct scenario_step *s,
                      struct err_msg *msg)
 {
     struct inject_fault fault;
-    struct buf body;
-    buf_init(&body, INJECT_BODY_MAX);
-    int err = make_fault(p, s, &fault, &body, msg);
+    int err = make_fault(p, s, &fault, msg);
     if (err == ERR_OK) {
         strcpy(p->ids[p->id_count++], fault.id);
-        err = post_fault(p, &fault, buf_cstr(&body), msg);
+        err = tell_fault(p, &fault, msg);
     }
-    buf_free(&body);
     return err;
 }
 
 /* Whether every node has heard that the fault is over. */
 static bool clear_id(struct fault_play *p, const char *id)
 {
-    char path[INJECT_ID_MAX + 16];
-    struct buf body;
+    struct fault_tell *tell = mem_zalloc(sizeof(*tell));
     bool all = true;
-    snprintf(path, sizeof(path), "faults/%s", id);
-    buf_init(&body, HTTPS_ANSWER_MAX);
-    for (unsigned i = 0; i < p->reach->node_count; i++) {
-        int status = 0;
-        buf_clear(&body);
-        all = https_call(p->reach->https, "DELETE", p->reach->nodes[i].admin,
-                         path, NULL, REACH_ASK_TIMEOUT_US, &status, &body,
-                         NULL) == ERR_OK &&
-              status == 200 && all;
-    }
-    buf_free(&body);
+    fault_tell_clear(p->reach, id, tell);
+    for (unsigned i = 0; i < p->reach->node_count; i++)
+        all = all && (tell->nodes[i].how == FAULT_TOLD_DONE ||
+                      tell->nodes[i].how == FAULT_TOLD_NOTHING);
+    mem_free(tell);
     return all;
 }
 
@@ -299,18 +291,26 @@ static int post(struct fault_play *p, const char *path, const char *body,
     return err;
 }
 
-static void promise(struct fault_play *p, enum consistency_level level,
-                    uint32_t levels, const struct topology *t)
+static void promise(struct fault_play *p, usec_t from_us,
+                    enum consistency_level level, uint32_t levels,
+                    const struct topology *t)
 {
     CHECK(p->promise_count < FAULT_PROMISES_MAX);
     p->promises[p->promise_count++] = (struct hist_promise){
-        .from_us = p->load == NULL ? 0 : fault_load_now(p->load),
+        .from_us = from_us,
         .level = level,
         .levels = levels | 1u << level,
         .max_entries = t->prefix > 0 ? (uint64_t)t->prefix : UINT64_MAX,
         .max_us =
             t->interval > 0 ? t->interval * USEC_PER_SEC : SCENARIO_TIME_MAX_US,
     };
+}
+
+void fault_play_promise_first(struct fault_play *p,
+                              enum consistency_level level,
+                              const struct topology *t)
+{
+    promise(p, 0, level, 0, t);
 }
 
 int fault_play_level(struct fault_play *p, enum consistency_level level,
@@ -323,25 +323,24 @@ int fault_play_level(struct fault_play *p, enum consistency_level level,
     snprintf(body, sizeof(body), "{\"level\":\"%s\"}", consistency_name(level));
     /* While it changes, the weaker one counts. */
     if (p->load != NULL)
-        promise(p, old > level ? old : level, 1u << old | 1u << level,
-                &v.newest);
+        promise(p, fault_load_now(p->load), old > level ? old : level,
+                1u << old | 1u << level, &v.newest);
     int err = post(p, "consistency", body, msg);
     if (err == ERR_OK)
         err = wait_view(p, limit_us, "the new level", is_level, &level, msg);
     if (err == ERR_OK && p->load != NULL) {
         fault_watch_view(p->watch, &v);
-        promise(p, level, 0, &v.newest);
+        promise(p, fault_load_now(p->load), level, 0, &v.newest);
         fault_load_level(p->load, level);
     }
     return err;
 }
 
-int fault_play_switch(struct fault_play *p, const char *region, usec_t limit_us,
-                      struct err_msg *msg)
+static int begin_switch(struct fault_play *p, const char *region,
+                        usec_t limit_us, struct err_msg *msg)
 {
     char body[INJECT_NAME_MAX + 32];
     usec_t until_us = clock_mono_us() + limit_us;
-    struct fault_view v;
     snprintf(body, sizeof(body), "{\"to\":\"%s\",\"force\":false}", region);
     p->moved = true;
     int err = post(p, "regions/switch", body, msg);
@@ -349,10 +348,16 @@ int fault_play_switch(struct fault_play *p, const char *region, usec_t limit_us,
     while ((err == ERR_PRECONDITION || err == ERR_UNAVAILABLE) &&
            clock_mono_us() < until_us && nap(p, msg) == ERR_OK)
         err = post(p, "regions/switch", body, msg);
-    fault_watch_view(p->watch, &v);
-    return err != ERR_OK
-               ? err
-               : wait_view(p, limit_us, "the switch", is_region, region, msg);
+    return err;
+}
+
+int fault_play_switch(struct fault_play *p, const char *region, usec_t limit_us,
+                      struct err_msg *msg)
+{
+    int err = begin_switch(p, region, limit_us, msg);
+    return err == ERR_OK
+               ? wait_view(p, limit_us, "the switch", is_region, region, msg)
+               : err;
 }
 
 /* ---- restarts ---------------------------------------------------------------
@@ -431,7 +436,8 @@ static int do_step(struct fault_play *p, const struct scenario_step *s,
     case SCENARIO_CLEAR:
         return clear_fault(p, name, msg);
     case SCENARIO_SWITCH:
-        return fault_play_switch(p, name, s->limit_us, msg);
+        return s->only_begin ? begin_switch(p, name, s->limit_us, msg)
+                             : fault_play_switch(p, name, s->limit_us, msg);
     case SCENARIO_RESTART:
         return restart(p, name, s->limit_us, msg);
     case SCENARIO_WAIT:

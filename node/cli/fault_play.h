@@ -34,6 +34,10 @@ struct fault_play {
 void fault_play_names(struct reach *r, const struct topology *t,
                       struct scenario_names *names_out);
 
+/* The level that is in force when the load begins. */
+void fault_play_promise_first(struct fault_play *p,
+                              enum consistency_level level,
+                              const struct topology *t);
 /* Sets the account's level and waits until it holds. While the load runs, the
  * promise that this changes is remembered. ERR_TIMEOUT, ERR_CANCELLED, errors
  * of reach_any. */
@@ -45,6 +49,11 @@ int fault_play_switch(struct fault_play *p, const char *region, usec_t limit_us,
 /* Waits until all nodes answer and find all well. Likewise. */
 int fault_play_wait_well(struct fault_play *p, usec_t limit_us,
                          struct err_msg *msg);
+
+/* Waits until nothing that was cut off is any more, and all have caught up
+ * (struct fault_view, rejoined). Likewise. */
+int fault_play_wait_rejoined(struct fault_play *p, usec_t limit_us,
+                             struct err_msg *msg);
 
 /* All steps, and what is left of the duration. ERR_CANCELLED: `stop`. Otherwise
  * the message begins with the line of the step that failed. */

@@ -12,6 +12,7 @@
 
 #define POLL_US (100 * USEC_PER_MS)
 #define ASK_TIMEOUT_US (1 * USEC_PER_SEC)
+#define CLOSE_BEHIND_MS 500
 
 struct fault_watch {
     struct reach reach;
@@ -52,9 +53,11 @@ void fault_watch_note(struct fault_watch *w, usec_t us, int step,
 static void judge_node(const struct reach_node *node, const struct topology *t,
                        struct fault_view *v)
 {
+    bool cut_off = t->unavailable[0] != '\0' || !t->settled;
+    v->rejoined = v->rejoined && !cut_off;
     if (!v->well)
         return;
-    if (t->unavailable[0] != '\0' || !t->settled) {
+    if (cut_off) {
         v->well = false;
         snprintf(v->why, sizeof(v->why), "%s: %s", node->name,
                  t->unavailable[0] != '\0' ? t->unavailable : "not settled");
@@ -78,12 +81,35 @@ static void judge_node(const struct reach_node *node, const struct topology *t,
     }
 }
 
+/* Whether `t` tells more than `than`: a later decision; of the same, that it is
+ * settled; and then the word of a node that does not find itself cut off. */
+static bool tells_more(const struct topology *t, const struct topology *than)
+{
+    if (t->epoch != than->epoch)
+        return t->epoch > than->epoch;
+    if (t->settled != than->settled)
+        return t->settled;
+    return t->unavailable[0] == '\0' && than->unavailable[0] != '\0';
+}
+
+static bool are_close(const struct topology *t)
+{
+    for (unsigned i = 0; i < t->region_count; i++)
+        for (unsigned k = 0; k < t->regions[i].node_count; k++) {
+            int64_t behind = t->regions[i].nodes[k].behind_ms;
+            if (behind == TOPOLOGY_UNKNOWN || behind > CLOSE_BEHIND_MS)
+                return false;
+        }
+    return true;
+}
+
 static void look(struct fault_watch *w, struct fault_view *v)
 {
     struct reach_answer a;
     struct topology t;
     struct err_msg msg;
-    *v = (struct fault_view){.well = true, .asked_us = clock_mono_us()};
+    *v = (struct fault_view){
+        .well = true, .rejoined = true, .asked_us = clock_mono_us()};
     reach_answer_init(&a);
     for (unsigned i = 0; i < w->reach.node_count; i++) {
         int err =
@@ -91,17 +117,17 @@ static void look(struct fault_watch *w, struct fault_view *v)
         if (err == ERR_OK)
             err = topology_parse(&a.json, &t, &msg);
         if (err != ERR_OK) {
-            v->well = false;
+            v->well = v->rejoined = false;
             snprintf(v->why, sizeof(v->why), "%s: %.300s",
                      w->reach.nodes[i].name, msg.text);
             continue;
         }
         judge_node(&w->reach.nodes[i], &t, v);
-        if (!v->known || t.epoch > v->newest.epoch ||
-            (t.epoch == v->newest.epoch && t.settled && !v->newest.settled))
+        if (!v->known || tells_more(&t, &v->newest))
             v->newest = t;
         v->known = true;
     }
+    v->rejoined = v->rejoined && v->known && are_close(&v->newest);
     reach_answer_free(&a);
 }
 

@@ -24,7 +24,11 @@ struct fault_note {
 struct fault_view {
     struct topology newest; /* of the node that knows the latest decision */
     bool known;
-    bool well;                /* all nodes answer, and all say that all is up */
+    bool well; /* all nodes answer, and all say that all is up */
+    /* All nodes answer, none is cut off, and every replica has nearly all that
+     * was written. A region that was lost before may not be trusted again yet
+     * (timeouts.region_up_ms, doubled by each loss). */
+    bool rejoined;
     usec_t asked_us;          /* monotonic: when the asking began */
     char why[FAULT_NOTE_MAX]; /* not well: what is missing */
 };

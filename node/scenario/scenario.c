@@ -380,9 +380,10 @@ static int step_named(const struct reader *r, const yaml_node_t *n,
                       const char *key, void *into)
 {
     struct scenario_step *s = into;
-    s->kind = strcmp(key, "clear") == 0    ? SCENARIO_CLEAR
-              : strcmp(key, "switch") == 0 ? SCENARIO_SWITCH
-                                           : SCENARIO_RESTART;
+    s->only_begin = strcmp(key, "begin-switch") == 0;
+    s->kind = strcmp(key, "clear") == 0     ? SCENARIO_CLEAR
+              : strcmp(key, "restart") == 0 ? SCENARIO_RESTART
+                                            : SCENARIO_SWITCH;
     return s->text == NULL ? read_name(r, n, key, &s->text) : ERR_OK;
 }
 
@@ -446,7 +447,7 @@ static int step_reads(const struct reader *r, const yaml_node_t *n,
                      &((struct scenario_step *)into)->reads_within_us);
 }
 
-/* The first two say when, the next six what: one of each at most, one at
+/* The first two say when, the next seven what: one of each at most, one at
  * least of what. */
 static const struct key step_keys[] = {
     {"at", step_at},
@@ -454,6 +455,7 @@ static const struct key step_keys[] = {
     {"fault", step_fault},
     {"clear", step_named},
     {"switch", step_named},
+    {"begin-switch", step_named},
     {"restart", step_named},
     {"wait-until", step_wait},
     {"consistency", step_consistency},
@@ -462,7 +464,7 @@ static const struct key step_keys[] = {
     {"reads-succeed-within", step_reads},
 };
 #define STEP_WHEN 0x3u
-#define STEP_WHAT 0xfcu
+#define STEP_WHAT 0x1fcu
 
 static bool one_bit(uint32_t bits)
 {
@@ -482,8 +484,8 @@ static int read_step(const struct reader *r, const yaml_node_t *n, void *into)
         return err;
     if (!one_bit(seen & STEP_WHAT))
         return expected(r, n, "step",
-                        "one of fault, clear, switch, restart, wait-until and "
-                        "consistency");
+                        "one of fault, clear, switch, begin-switch, restart, "
+                        "wait-until and consistency");
     if ((seen & STEP_WHEN) == STEP_WHEN)
         return expected(r, n, "step", "at or after, not both");
     return ERR_OK;

@@ -55,7 +55,7 @@
 enum scenario_kind {
     SCENARIO_FAULT,       /* `text`: JSON, with placeholders */
     SCENARIO_CLEAR,       /* `text`: a fault's id, or "all" */
-    SCENARIO_SWITCH,      /* `text`: a region */
+    SCENARIO_SWITCH,      /* `text`: a region; `only_begin` */
     SCENARIO_RESTART,     /* `text`: a region or a node, "*": all, in turn */
     SCENARIO_WAIT,        /* `wait` */
     SCENARIO_CONSISTENCY, /* `level` */
@@ -77,6 +77,7 @@ struct scenario_step {
     char *text;
     enum scenario_wait wait;
     enum consistency_level level;
+    bool only_begin; /* asks for the switch and does not wait for it */
     usec_t limit_us; /* WAIT, SWITCH, RESTART, CONSISTENCY: fails after */
     /* Expected of every client, counted from the step; 0: not */
     usec_t writes_within_us, reads_within_us;
