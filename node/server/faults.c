@@ -8,7 +8,6 @@
 #include "node/base/check.h"
 #include "node/base/fault.h"
 #include "node/base/log.h"
-#include "node/inject/inject.h"
 #include "node/server/peers.h"
 #include "node/server/worker.h"
 
@@ -193,17 +192,21 @@ static void count_link(struct worker *w, const struct config_region *region,
 {
     struct links_stats s;
     struct impairment base = peers_latency(w->node->config, region->name);
-    uint32_t *count = arg;
-    if (link_of(w, node, &s) &&
-        (!same(&s.out, &base) || !impairment_none(&s.in)))
-        ++*count;
+    uint32_t *counts = arg;
+    if (!link_of(w, node, &s))
+        return;
+    counts[INJECT_CUT] += s.out.cut || s.in.cut;
+    counts[INJECT_DELAY] +=
+        s.out.delay_us != base.delay_us || s.out.jitter_us > 0;
+    counts[INJECT_LOSS] += s.out.loss_permille > 0;
 }
 
-void faults_count(const struct worker *w, uint32_t counts_out[3])
+void faults_count(const struct worker *w,
+                  uint32_t counts_out[INJECT_KIND_COUNT])
 {
-    counts_out[INJECT_LINK] = counts_out[INJECT_CLIENT] = 0;
-    for_each_peer((struct worker *)w, count_link, &counts_out[INJECT_LINK]);
-    counts_out[INJECT_NODE] = disk_hangs();
+    memset(counts_out, 0, INJECT_KIND_COUNT * sizeof(*counts_out));
+    for_each_peer((struct worker *)w, count_link, counts_out);
+    counts_out[INJECT_DISK_HANG] = disk_hangs();
 }
 
 /* ---- links -----------------------------------------------------------------

@@ -34,6 +34,7 @@
 #include "node/base/buf.h"
 #include "node/base/bytes.h"
 #include "node/http/http.h"
+#include "node/inject/inject.h"
 #include "node/json/json.h"
 
 struct worker;
@@ -47,8 +48,9 @@ int faults_handle(struct worker *w, enum http_method method,
 /* What is switched on, configured latency apart, as an array of sentences:
  * "link to westeurope-1: cut both ways". For /status. */
 void faults_put_list(struct json_writer *out, const struct worker *w);
-/* How many are switched on, by family (enum inject_family). For metrics. */
-void faults_count(const struct worker *w, uint32_t counts_out[3]);
+/* How many are active, of each kind. */
+void faults_count(const struct worker *w,
+                  uint32_t counts_out[INJECT_KIND_COUNT]);
 /* The two impairments of the link to a node as members "out" and "in" of an
  * open object, for /status; nothing where it is healthy. */
 struct links_stats;
