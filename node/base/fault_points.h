@@ -17,7 +17,6 @@
     X("store.commit.after", "after mdb_txn_commit")                            \
     X("store.snapshot.write", "while a snapshot chunk is stored")              \
     X("store.snapshot.adopt.before", "before a received snapshot is adopted")  \
-    X("store.snapshot.adopt.after", "after the log names it, before the "      \
-                                    "rename")
+    X("store.snapshot.adopt.after", "after the log names it, before the rename")
 
 #endif

@@ -14,11 +14,11 @@
  *   router.h     operations to shards        peers.h      links (worker 0)
  *   flusher.h    memtable to LMDB            transfers.h  snapshots
  *   catalog_feed.h  committed catalog records to every worker
+ *   metrics.h, readiness.h  what a worker says of itself to those who watch
  *   rebuild.h  replicas that lost their disk
  *   salvager.h  what a forced failover overwrote, to /conflicts
  *   steering.h  replicas and API follow the group's decision
  *   governor.h, admin.h, stand_in.h (worker 0)
- *   metrics.h, readiness.h  what a worker says of itself to those who watch
  */
 #ifndef BASTIDE_SERVER_WORKER_H
 #define BASTIDE_SERVER_WORKER_H
