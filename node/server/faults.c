@@ -139,12 +139,12 @@ void faults_put_list(struct json_writer *out, const struct worker *w)
 }
 
 void faults_count(const struct worker *w,
-                  uint32_t counts_out[INJECT_CLIENT + 1])
+                  uint32_t counts_out[INJECT_KIND_COUNT])
 {
     const struct inject_list *l = &w->faults->list;
-    memset(counts_out, 0, (INJECT_CLIENT + 1) * sizeof(*counts_out));
+    memset(counts_out, 0, INJECT_KIND_COUNT * sizeof(*counts_out));
     for (size_t i = 0; i < l->count; i++)
-        counts_out[inject_family_of(l->active[i].fault.kind)]++;
+        counts_out[l->active[i].fault.kind]++;
 }
 
 /* Seconds with a fraction of milliseconds. */

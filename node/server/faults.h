@@ -49,9 +49,9 @@ bool faults_target(struct bytes target);
  * `body` with the JSON to send. */
 int faults_handle(struct worker *w, enum http_method method,
                   struct bytes target, struct bytes request, struct buf *body);
-/* How many are active, of each family (enum inject_family). For metrics. */
+/* How many are active, of each kind. For metrics. */
 void faults_count(const struct worker *w,
-                  uint32_t counts_out[INJECT_CLIENT + 1]);
+                  uint32_t counts_out[INJECT_KIND_COUNT]);
 /* What is active, as an array of sentences: "cut eastus -> *, both ways". For
  * /status. */
 void faults_put_list(struct json_writer *out, const struct worker *w);

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "node/crypt/cert.h"
-#include "node/inject/inject.h"
 #include "node/server/faults.h"
 #include "node/server/metrics_impl.h"
 #include "node/server/node.h"
@@ -108,19 +107,23 @@ static void put_keys(const struct config *c, struct buf *out)
     put_key(c->keys.account, "key=\"account\"", out);
 }
 
+#define FAMILY_LINK "link"
+#define FAMILY_NODE "node"
+#define FAMILY_CLIENT "client"
+#define FAULT_LABELS(name, word, family, what)                                 \
+    "family=\"" FAMILY_##family "\",kind=\"" word "\"",
+
 static void put_faults(const struct worker *w, struct buf *out)
 {
     static const char name[] = "bastide_faults_active";
-    static const char *const labels[] = {[INJECT_LINK] = "family=\"link\"",
-                                         [INJECT_NODE] = "family=\"node\"",
-                                         [INJECT_CLIENT] = "family=\"client\""};
-    uint32_t counts[ARRAY_LEN(labels)] = {0};
+    static const char *const labels[] = {INJECT_KIND_LIST(FAULT_LABELS)};
+    uint32_t counts[INJECT_KIND_COUNT];
     metrics_gauge(out, "bastide_fault_injection",
                   "1 where faults may be injected on request",
                   w->node->config->fault_injection);
     faults_count(w, counts);
     metrics_head(out, name, "gauge", "Faults injected on request, now");
-    for (size_t i = 0; i < ARRAY_LEN(labels); i++)
+    for (size_t i = 0; i < INJECT_KIND_COUNT; i++)
         metrics_sample(out, name, labels[i], counts[i]);
 }
 
