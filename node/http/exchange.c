@@ -47,7 +47,7 @@ struct http_exchange *exchange_new(struct http_front *f, struct http_conn *c)
     };
     x->head.header_count = 0;
     x->head.chunked = false;
-    x->send_continue = x->close = x->reply_head_sent = false;
+    x->send_continue = x->close = x->reply_head_sent = x->starved = false;
     x->cut = HTTP_CUT_NONE;
     x->delay_us = 0;
     x->status = 0;
@@ -141,6 +141,7 @@ int http_reply_header(struct http_request *r, const char *name,
     size_t len = name_len + 2 + value.len + 2;
     uint8_t *at;
     int err = buf_reserve(&x->reply, len, &at);
+    x->starved |= err == ERR_NO_MEMORY;
     if (err != ERR_OK)
         return ERR_LIMIT;
     memcpy(at, name, name_len);
@@ -186,7 +187,9 @@ int http_reply_header_f(struct http_request *r, const char *name,
 
 void http_reply_reset(struct http_request *r)
 {
-    buf_clear(&exchange_of(r)->reply);
+    struct http_exchange *x = exchange_of(r);
+    buf_clear(&x->reply);
+    x->starved = false;
 }
 
 size_t http_reply_header_bytes(const struct http_request *r)
@@ -370,6 +373,8 @@ int exchange_send(struct http_exchange *x, struct bytes body)
 {
     CHECK(x->state == EXCHANGE_DONE && x->conn != NULL);
     CHECK_IMPLIES(body.len > 0, buf_len(&x->reply_body) == 0);
+    if (x->starved)
+        return ERR_NO_MEMORY;
     int err = x->reply_head_sent ? ERR_OK : send_head(x);
     size_t sent = 0;
     bool kept = body.len == 0;

@@ -165,6 +165,8 @@ bool http_request_gone(const struct http_request *r);
  * they shall have. ERR_LIMIT when all together would pass
  * HTTP_RESPONSE_HEADERS_MAX and ERR_INVALID when a byte of `value` may not
  * stand in a header (below 0x20 but for TAB, 0x7f); nothing is added then.
+ * Without memory for it, too; then http_respond ends the connection instead: an
+ * answer that lacks a header may say something else.
  * Names are the program's own, so a bad one is a broken contract. */
 int http_reply_header(struct http_request *r, const char *name,
                       struct bytes value);

@@ -82,6 +82,7 @@ struct http_exchange {
     struct buf reply_body; /* once DONE: not yet queued to the channel */
     size_t reply_body_len; /* once DONE: Content-Length */
     bool reply_head_sent;
+    bool starved; /* there was no memory for one of the reply's headers */
 };
 
 /* Which clock of the front a connection runs against. */

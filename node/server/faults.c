@@ -286,16 +286,16 @@ static int keep(struct faults *f, const struct inject_fault *fault,
     return 200;
 }
 
-/* What happens at once is not kept. */
+/* What happens at once, and is not kept. */
 static int do_now(struct faults *f, const struct inject_fault *fault,
                   struct buf *body)
 {
     struct err_msg msg;
     int err = faults_node_now(f->worker, fault, &msg);
+    if (err == ERR_BUSY)
+        return answer_error(body, 409, "Conflict", msg.text);
     if (err != ERR_OK)
-        return answer_error(body, err == ERR_BUSY ? 409 : 400,
-                            err == ERR_BUSY ? "Conflict" : "BadRequest",
-                            msg.text);
+        return answer_error(body, 400, "BadRequest", msg.text);
     log_fault(fault);
     return answer_added(body, fault->id, true);
 }

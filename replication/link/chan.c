@@ -102,12 +102,11 @@ int chan_write(struct chan *c, const void *data, size_t len)
         return ERR_FULL;
     }
     int err = buf_append(&c->out, data, len);
-    if (err != ERR_OK) {
-        c->told_full = true;
-        return ERR_FULL;
-    }
+    /* Without memory there may be no output whose end on_writable could wait
+     * for: then it comes in the next turn. */
+    c->told_full |= err != ERR_OK;
     c->ops->queued(c);
-    return ERR_OK;
+    return err == ERR_OK ? ERR_OK : ERR_FULL;
 }
 
 size_t chan_output_len(const struct chan *c)
