@@ -26,7 +26,7 @@ static const char help[] =
     "  --config FILE      node.yaml, as made by `bastide init`\n"
     "  --check-config     say what is wrong with the settings, or \"ok\"; "
     "start\n"
-    "                     nothing\n"
+    "                     nothing. Warns of what is for tests only\n"
     "  --rebuild          after the node refused to start with damaged data: "
     "put it\n"
     "                     away (into discarded-N in the data folder) and get "
@@ -117,12 +117,29 @@ static int check_files(const struct config *c, struct err_msg *msg)
     return err;
 }
 
+/* What is no mistake, but nothing for production. NULL: nothing. */
+static const char *warning_of(const struct config *c)
+{
+    return c->fault_injection
+               ? "fault_injection is true: administrators can make this node "
+                 "fail on purpose. For tests only; leave it out in production"
+               : NULL;
+}
+
 static int check_config(const struct config *c, bool json)
 {
     struct err_msg msg;
+    const char *warning = warning_of(c);
     if (check_files(c, &msg) != ERR_OK)
         return options_failed("node", msg.text);
-    puts(json ? "{\"ok\":true}" : "ok");
+    if (json)
+        printf("{\"ok\":true,\"warnings\":[%s%s%s]}\n",
+               warning != NULL ? "\"" : "", warning != NULL ? warning : "",
+               warning != NULL ? "\"" : "");
+    else
+        puts("ok");
+    if (warning != NULL)
+        fprintf(stderr, "bastide node: warning: %s\n", warning);
     return CMD_OK;
 }
 

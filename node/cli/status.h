@@ -8,13 +8,13 @@
  *                     "commit_lsn": 120, "applied_lsn": 120 } ],
  *       "links": [ { "node": "westeurope-1", "state": "up" } ],
  *       "account": { "level": "Session", "epoch": 1, ... },
- *       "faults": [ "link to westeurope-1: cut" ] }
+ *       "fault_injection": true, "faults": [ "cut eastus -> *, both ways" ] }
  *
  * `role` is leader, follower, candidate or learner; `leader` is null while
  * none is known; `lsn` is the end of the node's own log. Readers ignore members
  * they do not know and show "-" for those that are missing. How far a replica
  * lags is the leader's commit_lsn minus its own applied_lsn. `faults` are those
- * injected for tests. With the nodes' words goes one answer to GET /topology
+ * injected for tests (node/server/faults.h). With the nodes' words goes one answer to GET /topology
  * (node/cli/topology.h).
  */
 #ifndef BASTIDE_CLI_STATUS_H

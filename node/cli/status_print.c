@@ -159,6 +159,26 @@ static void print_replicas(FILE *out, const struct replica *list, size_t count)
 /* ---- faults and the topology -----------------------------------------------
  */
 
+/* A setting for tests should not go unnoticed. */
+static void print_fault_injection(FILE *out, const struct status_view *view)
+{
+    struct json j;
+    unsigned on = 0;
+    for (unsigned i = 0; i < view->count; i++) {
+        bool is_on = false;
+        if (parse(&view->nodes[i], &j))
+            (void)json_get_bool(&j, 0, "fault_injection", &is_on);
+        on += is_on;
+        json_free(&j);
+    }
+    if (on > 0)
+        fprintf(out,
+                "%sFault injection is on at %u of %u nodes "
+                "(fault_injection: true): for tests only%s\n",
+                view->colour ? TOPOLOGY_RED : "", on, view->count,
+                view->colour ? TOPOLOGY_PLAIN : "");
+}
+
 static void print_faults(FILE *out, const struct status_view *view)
 {
     struct json j;
@@ -176,7 +196,7 @@ static void print_faults(FILE *out, const struct status_view *view)
                     raw = bytes_of(raw.data + 1, raw.len - 2);
                 snprintf(text, sizeof(text), "%.*s", (int)raw.len,
                          (const char *)raw.data);
-                fprintf(out, "%sFault injected at %s: %s%s\n",
+                fprintf(out, "%sFault at work at %s: %s%s\n",
                         view->colour ? TOPOLOGY_RED : "", view->nodes[i].name,
                         text, view->colour ? TOPOLOGY_PLAIN : "");
             }
@@ -229,6 +249,7 @@ static void print_topology(FILE *out, const struct status_view *view)
         fprintf(out, "Regions: nobody can tell: %s\n", why.text);
     else
         return;
+    print_fault_injection(out, view);
     print_faults(out, view);
     print_troubles(out, view);
     fputc('\n', out);

@@ -139,8 +139,8 @@ struct config {
     bool forward_writes; /* forward_writes: outside the write region, pass
                           * clients' writes on to it; else 403/3 */
     struct config_latencies latency; /* latency: for tests and demos */
-    bool fault_injection; /* fault_injection: administrators may cut links and
-                           * hang the disk (server/faults.h) */
+    bool fault_injection; /* fault_injection: administrators may make this node
+                           * fail (server/faults.h) */
 
     uint32_t shards; /* shards of group `default`; fixed for a cluster's life */
 

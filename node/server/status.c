@@ -152,6 +152,7 @@ static void put_links(struct json_writer *out, const struct worker *w)
             put_number(out, "entries_passed_on", stats.passed_out);
             put_number(out, "entries_missed", stats.missed);
             put_number(out, "dropped", stats.raft_dropped);
+            put_number(out, "duplicated", stats.raft_duplicated);
             if (stats.state != PEER_STREAMING && stats.last_err != ERR_OK)
                 json_write_member_str(out, "reason", stats.last_reason);
             faults_put_link(out, &stats);

@@ -67,8 +67,16 @@ test("init makes complete node folders and never overwrites", async () => {
   assert.deepEqual(nodes.map(({ name }) => name), ["a-1", "b-1"]);
   for (const { config } of nodes) {
     const check = await run(["node", "--config", config, "--check-config"]);
-    assert.deepEqual([check.code, check.stdout], [0, "ok\n"]);
+    assert.deepEqual([check.code, check.stdout, check.stderr], [0, "ok\n", ""]);
   }
+  // What is for tests only gets a warning, and is no mistake.
+  const inject = ["node", "--config", nodes[0].config, "--check-config", "--set", "fault_injection=true"];
+  const warned = await run(inject);
+  assert.deepEqual([warned.code, warned.stdout], [0, "ok\n"]);
+  assert.match(warned.stderr, /warning: fault_injection is true: .* For tests only/);
+  const json = JSON.parse((await run([...inject, "-o", "json"])).stdout);
+  assert.equal(json.ok, true);
+  assert.match(json.warnings[0], /fault_injection is true/);
   for (const secret of ["ca.key", "admin.key", "kek.key", "account.keys", "cluster.keys", "a-1/node.key"])
     assert.equal(statSync(at("init", secret)).mode & 0o777, 0o600, secret);
   const again = await run(["init", "--dir", at("init"), "--cluster", "c", "--regions", "a,b"]);

@@ -288,12 +288,14 @@ test("audit shows records, newest first as they come", async () => {
 
 test("status shows regions, and faults that were injected", async () => {
   reply = ({ path: at, node: name }) => [200, at === "/topology" ? topology()
-    : { region: name[0], node: name, ready: true, uptime_s: 5, workers: 1, links: [], faults: name === "a-1" ? ["link to b-1: cut"] : [],
+    : { region: name[0], node: name, ready: true, uptime_s: 5, workers: 1, links: [],
+        fault_injection: name !== "b-1", faults: name === "a-1" ? ["cut a -> b"] : [],
         shards: name === "b-1" ? [{ shard: 2, role: "follower", term: 1001 * 2 ** 32 + 3, overruled: true, conflicts_pending: 4 }] : [] }];
   const { code, stdout } = await command("status");
   assert.equal(code, 0);
   assert.match(stdout, /Writes go to a \(epoch 4\)/);
-  assert.match(stdout, /Fault injected at a-1: link to b-1: cut/);
+  assert.match(stdout, /Fault injection is on at \d of \d nodes .*for tests only/);
+  assert.match(stdout, /Fault at work at a-1: cut a -> b/);
   assert.match(stdout, /Shard 2 of b-1 was overruled: .*Start the node anew/);
   assert.match(stdout, /Shard 2 of b-1: 4 lost entries are on their way to \/conflicts/);
   assert.match(stdout, /^ +2 .* follower +1001\.3 /m);
