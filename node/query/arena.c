@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/base/err.h"
 #include "node/base/mem.h"
 
 #define CHUNK_SIZE (16 * 1024)
@@ -43,6 +44,17 @@ void arena_reset(struct arena *a)
     arena_free(a);
 }
 
+void arena_fail(struct arena *a, int err)
+{
+    a->failed = true;
+    a->starved = a->starved || err == ERR_NO_MEMORY;
+}
+
+int arena_error(const struct arena *a)
+{
+    return a->starved ? ERR_NO_MEMORY : ERR_LIMIT;
+}
+
 static bool add_chunk(struct arena *a, size_t need)
 {
     size_t cap = need > CHUNK_SIZE ? need : CHUNK_SIZE;
@@ -50,7 +62,7 @@ static bool add_chunk(struct arena *a, size_t need)
         return false;
     struct arena_chunk *chunk = mem_try_alloc(sizeof(*chunk) + cap);
     if (chunk == NULL) {
-        a->starved = true;
+        arena_fail(a, ERR_NO_MEMORY);
         return false;
     }
     *chunk = (struct arena_chunk){.next = a->chunks, .cap = cap};

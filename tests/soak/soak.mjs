@@ -201,7 +201,7 @@ export class Soak {
           [...json.writableLocations, ...json.readableLocations].every(({ name, databaseAccountEndpoint }) =>
             this.regions.includes(name) && URL.canParse(databaseAccountEndpoint)) &&
           json.userConsistencyPolicy?.defaultConsistencyLevel !== undefined;
-        if (!fine) this.complain(`account document of ${node.name}: ${status} ${text.slice(0, 500)}`);
+        if (!fine && !(status === 503 && this.spoiling)) this.complain(`account document of ${node.name}: ${status} ${text.slice(0, 500)}`);
       } catch {
         // Dead, stopped.
       }
@@ -277,7 +277,7 @@ export class Soak {
     "disk-slow": (soak) => ({ delay_ms: 20 + soak.random(400) }),
     "disk-hang": () => ({}),
     "disk-error": (soak) => ({ disk: soak.pick(["write", "sync"]) }),
-    "allocation-failure": (soak) => ({ percent: 1 + soak.random(5) }),
+    "allocation-failure": (soak) => ((soak.spoiling = true), { percent: 1 + soak.random(5) }),
     respond: (soak) => ({ ...soak.pick([{ status: 429, retry_after_ms: 50 }, { status: 503 }, { status: 408, when: "after" }, { status: 449 }]), ...soak.struck() }),
     reset: (soak) => ({ when: soak.pick(["before", "after"]), ...soak.struck() }),
     "answer-delay": (soak) => ({ delay_ms: 50 + soak.random(1000), ...soak.struck() }),
