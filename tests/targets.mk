@@ -54,6 +54,7 @@ export NODE
 
 check: deps-test
 	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/bastide check-programs
+	@[ "$$(id -u)" -ne 0 ] || { deploy/docker/engine.sh && deploy/docker/image.sh; } || true
 	@tests/run.sh $(UNIT_BIN) $(SELFTEST_BIN) "$(SIM_BIN) --jobs $(JOBS) --seeds $(CHECK_SEEDS)" \
 		"$(SIM_BIN) --jobs $(JOBS) --replica shard --seeds $(CHECK_SHARD_SEEDS)" \
 		"$(SIM_BIN) --jobs $(JOBS) --replica site --seeds $(CHECK_SITE_SEEDS)" \
