@@ -36,8 +36,9 @@ void mem_fail(uint32_t permille);
 /* Whether what this thread does from now on can take it; returns what it said
  * before, to be said again at the end. At first it is false: what keeps a node
  * together (consensus, log, flushes, links, administration) never fails like
- * that. True while the Cosmos API handles a client's request up to where it is
- * handed to a shard, and while it makes the answer. */
+ * that. True while the Cosmos API handles a request or makes its answer, and
+ * while a shard of documents takes an operation: evaluates a write, looks up a
+ * read. */
 bool mem_may_fail(bool can);
 
 /* Overwrites `len` bytes in a way the compiler cannot remove. For keys. */
