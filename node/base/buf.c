@@ -61,7 +61,7 @@ int buf_reserve(struct buf *b, size_t len, uint8_t **room_out)
             size_t cap = b->cap > 0 ? b->cap : BUF_FIRST_CAP;
             while (cap < need)
                 cap *= 2;
-            uint8_t *grown = realloc(b->data, cap);
+            uint8_t *grown = mem_try_realloc(b->data, cap);
             if (grown == NULL)
                 return ERR_NO_MEMORY;
             b->data = grown;
@@ -178,7 +178,7 @@ int buf_vprintf(struct buf *b, const char *format, va_list args)
         err = buf_reserve(b, len, &room);
         /* One more for the NUL that vsnprintf writes; it is not committed. */
         if (err == ERR_OK && b->cap - b->tail < len + 1) {
-            uint8_t *grown = realloc(b->data, b->cap + len + 1);
+            uint8_t *grown = mem_try_realloc(b->data, b->cap + len + 1);
             if (grown == NULL) {
                 err = ERR_NO_MEMORY;
             } else {
@@ -205,7 +205,7 @@ int buf_printf(struct buf *b, const char *format, ...)
 const char *buf_cstr(struct buf *b)
 {
     if (b->cap == b->tail) {
-        uint8_t *grown = realloc(b->data, b->cap + 1);
+        uint8_t *grown = mem_try_realloc(b->data, b->cap + 1);
         if (grown == NULL)
             return NULL;
         b->data = grown;

@@ -15,10 +15,30 @@ typedef int64_t usec_t;
 /* "No deadline". */
 #define USEC_NEVER INT64_MAX
 
-/* CLOCK_MONOTONIC, microseconds since an arbitrary start. */
+/* CLOCK_MONOTONIC, microseconds since an arbitrary start; never goes back. */
 usec_t clock_mono_us(void);
 /* CLOCK_REALTIME, microseconds since 1970-01-01 UTC. */
 usec_t clock_wall_us(void);
+
+/* -- clocks that are wrong on request ----------------------------------------
+ *
+ * For tests of what depends on time: what the two functions above say from now
+ * on, on all threads. One thread at a time.
+ *
+ * The wall clock is off by `wall_offset_us`. Both clocks run fast by `ppm`
+ * millionths (slow if negative, more than -CLOCK_PPM_MAX and less than
+ * CLOCK_PPM_MAX) from now on, without a jump. With ppm 0 again the wall clock
+ * is right again; the monotonic one keeps what it has gained or lost, since it
+ * must not go back.
+ *
+ * What sleeps (timers of the loop, usleep) sleeps in real time, and
+ * certificates are checked against the system's time: neither asks here. */
+#define CLOCK_PPM_MAX 1000000
+void clock_adjust(usec_t wall_offset_us, int32_t ppm);
+
+/* What the system says, whatever clock_adjust was told. */
+usec_t clock_real_mono_us(void);
+usec_t clock_real_wall_us(void);
 
 /* "Sun, 22 Nov 2026 01:53:57 GMT" (RFC 9110 IMF-fixdate) for wall seconds. */
 #define CLOCK_HTTP_DATE_LEN 29

@@ -6,14 +6,18 @@
 #include <unistd.h>
 
 #include "node/base/check.h"
+#include "node/base/clock.h"
 #include "node/base/fault_points.h"
+#include "node/base/text.h"
 
-#define FAULT_HANG_POLL_US 2000
+/* How soon a call that waits notices that it need not any more. */
+#define FAULT_POLL_US 2000
 
 struct fault_point {
     const char *name;
     enum fault_action action;
-    uint64_t fire_at; /* 0: every hit; n: the n-th hit only */
+    uint32_t delay_ms; /* before the action */
+    uint64_t fire_at;  /* 0: every hit; n: the n-th hit only */
     uint64_t hits;
 };
 
@@ -39,31 +43,59 @@ static enum fault_action armed_with(const struct fault_point *p)
     return __atomic_load_n(&p->action, __ATOMIC_RELAXED);
 }
 
-static void arm_with(struct fault_point *p, enum fault_action action)
+static uint32_t delayed_by(const struct fault_point *p)
 {
+    return __atomic_load_n(&p->delay_ms, __ATOMIC_RELAXED);
+}
+
+static bool is_armed(const struct fault_point *p)
+{
+    return armed_with(p) != FAULT_NONE || delayed_by(p) > 0;
+}
+
+static void arm_with(struct fault_point *p, enum fault_action action,
+                     uint32_t delay_ms)
+{
+    __atomic_store_n(&p->delay_ms, delay_ms, __ATOMIC_RELAXED);
     __atomic_store_n(&p->action, action, __ATOMIC_RELAXED);
+    bool any = false;
+    for (size_t i = 0; i < ARRAY_LEN(fault_table) && !any; i++)
+        any = is_armed(&fault_table[i]);
+    __atomic_store_n(&fault_any_armed, any, __ATOMIC_RELAXED);
+}
+
+/* A delay is in real time, whatever the node is made to think of the time. */
+static void wait_delay(const struct fault_point *p)
+{
+    usec_t start = clock_real_mono_us();
+    for (;;) {
+        usec_t rest =
+            delayed_by(p) * USEC_PER_MS + start - clock_real_mono_us();
+        if (rest <= 0)
+            return;
+        usleep((useconds_t)(rest < FAULT_POLL_US ? rest : FAULT_POLL_US));
+    }
 }
 
 enum fault_action fault_hit_slow(const char *point)
 {
     struct fault_point *p = fault_find(point, strlen(point));
     CHECK(p != NULL);
-    enum fault_action action = armed_with(p);
-    if (action == FAULT_NONE)
+    if (!is_armed(p))
         return FAULT_NONE;
     uint64_t hit = __atomic_add_fetch(&p->hits, 1, __ATOMIC_RELAXED);
-    if (p->fire_at != 0 && hit != p->fire_at)
+    uint64_t fire_at = __atomic_load_n(&p->fire_at, __ATOMIC_RELAXED);
+    if (fire_at != 0 && hit != fire_at)
         return FAULT_NONE;
+    wait_delay(p);
+    enum fault_action action = armed_with(p);
     switch (action) {
     case FAULT_CRASH:
         raise(SIGKILL);
         CHECK_UNREACHABLE();
-    case FAULT_DELAY:
-        usleep(200 * 1000);
-        return FAULT_NONE;
     case FAULT_HANG:
         while (armed_with(p) == FAULT_HANG)
-            usleep(FAULT_HANG_POLL_US);
+            usleep(FAULT_POLL_US);
         return FAULT_NONE;
     default:
         return action;
@@ -82,23 +114,46 @@ int fault_err(enum fault_action action)
     }
 }
 
-static int fault_action_parse(const char *text, size_t len,
-                              enum fault_action *action_out)
+/* "delay" or "delay:MS". */
+static int parse_delay(struct bytes text, uint32_t *ms_out)
+{
+    static const char word[] = "delay";
+    size_t len = sizeof(word) - 1;
+    uint64_t ms = FAULT_DELAY_DEFAULT_MS;
+    if (text.len < len || memcmp(text.data, word, len) != 0)
+        return ERR_INVALID;
+    if (text.len > len) {
+        struct bytes number = bytes_of(text.data + len + 1, text.len - len - 1);
+        if (text.data[len] != ':' ||
+            text_parse_u64(number, FAULT_DELAY_MAX_MS, &ms) != ERR_OK)
+            return ERR_INVALID;
+    }
+    *ms_out = (uint32_t)ms;
+    return ERR_OK;
+}
+
+static int parse_action(struct bytes text, enum fault_action *action_out,
+                        uint32_t *delay_ms_out)
 {
     static const struct {
         const char *name;
         enum fault_action action;
-    } names[] = {{"crash", FAULT_CRASH},     {"eio", FAULT_EIO},
-                 {"enospc", FAULT_NO_SPACE}, {"short", FAULT_SHORT},
-                 {"delay", FAULT_DELAY},     {"hang", FAULT_HANG}};
+    } names[] = {{"crash", FAULT_CRASH},
+                 {"eio", FAULT_EIO},
+                 {"enospc", FAULT_NO_SPACE},
+                 {"short", FAULT_SHORT},
+                 {"hang", FAULT_HANG}};
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        if (strlen(names[i].name) == len &&
-            memcmp(names[i].name, text, len) == 0) {
+        if (bytes_equal(text, bytes_str(names[i].name))) {
             *action_out = names[i].action;
+            *delay_ms_out = 0;
             return ERR_OK;
         }
     }
-    return ERR_INVALID;
+    int err = parse_delay(text, delay_ms_out);
+    if (err == ERR_OK)
+        *action_out = FAULT_NONE;
+    return err;
 }
 
 /* One "point=action[@n]". */
@@ -124,23 +179,23 @@ static int fault_arm_one(const char *item, size_t len, struct err_msg *msg)
                            (int)len, item);
     }
     enum fault_action parsed;
-    if (fault_action_parse(action, action_len, &parsed) != ERR_OK)
+    uint32_t delay_ms;
+    if (parse_action(bytes_of(action, action_len), &parsed, &delay_ms) !=
+        ERR_OK)
         return err_set(msg, ERR_INVALID,
                        "fault '%.*s': the action is one of crash, eio, "
-                       "enospc, short, delay, hang",
-                       (int)len, item);
-    p->fire_at = fire_at;
-    p->hits = 0;
-    arm_with(p, parsed);
-    __atomic_store_n(&fault_any_armed, true, __ATOMIC_RELAXED);
+                       "enospc, short, hang, delay, delay:MS (at most %d)",
+                       (int)len, item, FAULT_DELAY_MAX_MS);
+    __atomic_store_n(&p->fire_at, fire_at, __ATOMIC_RELAXED);
+    __atomic_store_n(&p->hits, 0, __ATOMIC_RELAXED);
+    arm_with(p, parsed, delay_ms);
     return ERR_OK;
 }
 
 int fault_arm(const char *spec, struct err_msg *msg)
 {
-    __atomic_store_n(&fault_any_armed, false, __ATOMIC_RELAXED);
     for (size_t i = 0; i < ARRAY_LEN(fault_table); i++)
-        arm_with(&fault_table[i], FAULT_NONE);
+        arm_with(&fault_table[i], FAULT_NONE, 0);
     while (spec != NULL && *spec != '\0') {
         size_t len = strcspn(spec, ",");
         int err = fault_arm_one(spec, len, msg);
@@ -151,14 +206,25 @@ int fault_arm(const char *spec, struct err_msg *msg)
     return ERR_OK;
 }
 
-void fault_set(const char *point, enum fault_action action)
+static struct fault_point *of_every_hit(const char *point)
 {
     struct fault_point *p = fault_find(point, strlen(point));
     CHECK(p != NULL);
-    p->fire_at = 0;
-    arm_with(p, action);
-    if (action != FAULT_NONE)
-        __atomic_store_n(&fault_any_armed, true, __ATOMIC_RELAXED);
+    __atomic_store_n(&p->fire_at, 0, __ATOMIC_RELAXED);
+    return p;
+}
+
+void fault_set(const char *point, enum fault_action action)
+{
+    struct fault_point *p = of_every_hit(point);
+    arm_with(p, action, delayed_by(p));
+}
+
+void fault_set_delay(const char *point, uint32_t ms)
+{
+    CHECK(ms <= FAULT_DELAY_MAX_MS);
+    struct fault_point *p = of_every_hit(point);
+    arm_with(p, armed_with(p), ms);
 }
 
 enum fault_action fault_get(const char *point)

@@ -5,10 +5,14 @@
  * load. Armed (by the environment variable BASTIDE_FAULTS at start, or at run
  * time where the node allows fault injection) it returns what to pretend.
  *
- *     BASTIDE_FAULTS="log.sync.before=crash@3,store.commit=eio"
+ *     BASTIDE_FAULTS="log.sync.before=crash@3,store.commit.before=eio,
+ *                     log.append.before=delay:50"
  *
- * arms the third hit of one point and every hit of another. The list of points
- * is in fault_points.h; arming an unknown name is an error.
+ * arms the third hit of one point and every hit of two others. The list of
+ * points is in fault_points.h; arming an unknown name is an error.
+ *
+ * A point can be slow and broken at once: it waits, then does what it is armed
+ * with. Both end at once when the point is disarmed.
  */
 #ifndef BASTIDE_BASE_FAULT_H
 #define BASTIDE_BASE_FAULT_H
@@ -24,10 +28,13 @@ enum fault_action {
     FAULT_EIO,      /* fail with ERR_IO */
     FAULT_NO_SPACE, /* fail with ERR_NO_SPACE */
     FAULT_SHORT,    /* do a part of it, then crash (torn write) */
-    FAULT_DELAY,    /* never returned: the call sleeps 200 ms, then none */
     FAULT_HANG,     /* never returned: the call sleeps until the point is
                      * disarmed, then none */
 };
+
+/* How long "delay" without a time waits. */
+#define FAULT_DELAY_DEFAULT_MS 200
+#define FAULT_DELAY_MAX_MS 60000
 
 extern bool fault_any_armed;
 enum fault_action fault_hit_slow(const char *point);
@@ -47,9 +54,11 @@ int fault_err(enum fault_action action);
  * everything. ERR_INVALID with a message that names the bad part. */
 int fault_arm(const char *spec, struct err_msg *msg);
 
-/* Arms every hit of one point, or disarms it (FAULT_NONE), while other threads
- * may be at it; other points stay as they are. The point must exist. */
+/* What every hit of one point does from now on, while other threads may be at
+ * it; FAULT_NONE and 0 disarm. Other points stay as they are. The point must
+ * exist, and the delay be at most FAULT_DELAY_MAX_MS. One thread at a time. */
 void fault_set(const char *point, enum fault_action action);
+void fault_set_delay(const char *point, uint32_t ms);
 /* What a point is armed with. */
 enum fault_action fault_get(const char *point);
 

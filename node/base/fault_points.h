@@ -10,12 +10,16 @@
     X("log.segment.before", "before a new segment is made")                    \
     X("log.segment.after", "after a new segment is made")                      \
     X("log.delete.before", "before an old segment is deleted")                 \
+    X("log.read", "before a segment of the log is read, at start")             \
+    X("store.read", "before a record is read from the store")                  \
     X("store.flush.before", "before a flush begins")                           \
     X("store.flush.after", "after a flush was committed and synced")           \
     X("store.commit.before", "before mdb_txn_commit")                          \
     X("store.commit.after", "after mdb_txn_commit")                            \
     X("store.snapshot.write", "while a snapshot chunk is stored")              \
     X("store.snapshot.adopt.before", "before a received snapshot is adopted")  \
-    X("store.snapshot.adopt.after", "after the log names it, before the rename")
+    X("store.snapshot.adopt.after",                                            \
+      "after the log names it, before the rename")                             \
+    X("loop.turn", "in every turn of every event loop")
 
 #endif

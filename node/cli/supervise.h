@@ -1,6 +1,7 @@
 /* The process that stands behind a demo cluster: it starts the nodes, waits
  * until they are ready, writes cluster.json, reports nodes that die, restarts
- * those it is told to, and stops them all at the end.
+ * those it is told to and those that were killed on request for a while, and
+ * stops them all at the end.
  *
  *     starting --all ready--> running --SIGINT, SIGTERM--> stopping --> done
  *        '--a node died, or not ready in time--> stopping --> failed
@@ -53,6 +54,10 @@ int supervise_run(const struct supervise *s, struct err_msg *msg);
  * listens. */
 int supervise_ask_start(const char *dir, const char *node, enum process_how how,
                         struct err_msg *msg);
+
+/* Tells it that the account's keys have changed, so that it writes cluster.json
+ * anew. ERR_UNAVAILABLE. */
+int supervise_ask_keys(const char *dir, struct err_msg *msg);
 
 /* Whether the node's readiness holds now; the node's own words otherwise. */
 bool supervise_node_ready(struct https *https, const struct layout_node *node,

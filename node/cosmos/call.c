@@ -71,6 +71,8 @@ struct call *call_begin(struct cosmos *cosmos, struct http_request *http)
     http->user = c;
     c->started_us = call_now(c);
     c->charge = 1;
+    c->level = cosmos->place.level;
+    c->operation = COSMOS_OP_OTHER; /* until its path is known */
     c->path.count = 0;
     cosmos_headers_read(http, &c->headers);
     struct bytes id = c->headers.activity_id;
@@ -105,6 +107,7 @@ static void call_reset(struct call *c)
     c->range = 0;
     c->lsn = c->term = 0;
     c->behind = false;
+    c->strike.struck = false;
 }
 
 void call_end(struct call *c)
@@ -160,7 +163,9 @@ static void on_op_done(void *user, struct op_result *result)
     CHECK_OBJ(c, CALL_MAGIC);
     CHECK(c->done != NULL);
     call_done *done = TAKE(c->done);
+    bool before = mem_may_fail(true);
     done(c, result);
+    mem_may_fail(before);
 }
 
 void call_submit(struct call *c, call_done *done)
@@ -173,11 +178,13 @@ void call_submit(struct call *c, call_done *done)
     }
     struct backend *backend = c->cosmos->config.backend;
     struct call_turn turn;
+    bool before = mem_may_fail(false);
     do {
         turn = (struct call_turn){false, false};
         c->turn = &turn;
         backend_submit(backend, &c->op, level_timeout(c), on_op_done, c);
     } while (!turn.ended && turn.again);
+    mem_may_fail(before);
     if (!turn.ended)
         c->turn = NULL;
 }

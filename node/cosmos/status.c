@@ -57,6 +57,8 @@ enum cosmos_failure cosmos_failure_of(const struct op_result *result, bool item)
         return FAIL_THROTTLED;
     case ERR_NO_SPACE:
         return FAIL_NO_SPACE;
+    case ERR_IO:
+        return FAIL_DISK;
     case ERR_UNAVAILABLE:
         return FAIL_UNAVAILABLE;
     case ERR_TIMEOUT:

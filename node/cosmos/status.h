@@ -113,7 +113,9 @@
       "was applied")                                                           \
     X(NO_SPACE, 503, 0, "ServiceUnavailable",                                  \
       "The disk is full or cannot be written: writes are refused until it "    \
-      "can, reads go on; nothing was applied")
+      "can, reads go on; nothing was applied")                                 \
+    X(DISK, 503, 0, "ServiceUnavailable",                                      \
+      "The disk of this replica cannot be read; nothing was applied")
 
 enum cosmos_failure {
 #define COSMOS_FAILURE_ENUM(name, http, substatus, code, text) FAIL_##name,

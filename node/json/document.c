@@ -4,6 +4,7 @@
 
 #include "node/base/check.h"
 #include "node/base/err.h"
+#include "node/base/mem.h"
 #include "node/json/internal.h"
 #include "node/json/json.h"
 
@@ -95,7 +96,7 @@ static int members_of(const struct json *j, json_ref object,
 {
     struct members m = {.count = json_count(j, object)};
     buf_init(&m.decoded, JSON_TEXT_MAX);
-    m.list = malloc((m.count + 1) * sizeof(*m.list));
+    m.list = mem_try_alloc((m.count + 1) * sizeof(*m.list));
     int result = ERR_NO_MEMORY;
     if (m.list != NULL)
         result = members_collect(&m, j, object);

@@ -8,6 +8,7 @@
 
 #include "node/base/check.h"
 #include "node/base/err.h"
+#include "node/base/mem.h"
 #include "node/json/internal.h"
 #include "node/json/json.h"
 
@@ -43,7 +44,7 @@ static int make_room(struct json *j, size_t len)
         return ERR_OK;
     need = (need + 1023) / 1024 * 1024;
     free(j->nodes);
-    j->nodes = malloc((size_t)need * sizeof(*j->nodes));
+    j->nodes = mem_try_alloc((size_t)need * sizeof(*j->nodes));
     j->cap = j->nodes != NULL ? need : 0;
     return j->nodes != NULL ? ERR_OK : ERR_NO_MEMORY;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "node/base/err.h"
+#include "node/base/mem.h"
 #include "node/query/query.h"
 
 void groups_init(struct groups *g, const struct select *select)
@@ -34,7 +35,7 @@ void groups_free(struct groups *g)
 /* A copy that free() takes; empty texts have one too. ERR_NO_MEMORY. */
 static int copy(struct bytes from, struct bytes *copy_out)
 {
-    uint8_t *to = malloc(from.len + 1);
+    uint8_t *to = mem_try_alloc(from.len + 1);
     if (to == NULL)
         return ERR_NO_MEMORY;
     if (from.len > 0)
@@ -70,7 +71,7 @@ static int add(struct groups *g, struct bytes key, struct bytes values,
     size_t held = size + key.len + values.len;
     if (g->held + held > QUERY_HELD_MEMORY_MAX)
         return ERR_LIMIT;
-    group = calloc(1, size);
+    group = mem_try_zalloc(size);
     if (group == NULL)
         return ERR_NO_MEMORY;
     int result = copy(key, &group->key);

@@ -6,6 +6,7 @@
 
 #include "node/base/check.h"
 #include "node/base/err.h"
+#include "node/base/mem.h"
 #include "node/query/query.h"
 
 /* -- row lists
@@ -110,7 +111,7 @@ struct seen {
 static int drop_duplicates(struct rowset *s)
 {
     struct seen *table = NULL, *entry;
-    struct seen *entries = calloc(s->count + 1, sizeof(*entries));
+    struct seen *entries = mem_try_zalloc((s->count + 1) * sizeof(*entries));
     if (entries == NULL)
         return ERR_NO_MEMORY;
     for (uint32_t i = 0; i < s->count; i++) {
@@ -174,7 +175,7 @@ static int make_room(struct rowset *s)
     if (s->count < s->cap)
         return ERR_OK;
     uint32_t cap = s->cap > 0 ? 2 * s->cap : 64;
-    struct row *rows = realloc(s->rows, cap * sizeof(*rows));
+    struct row *rows = mem_try_realloc(s->rows, cap * sizeof(*rows));
     if (rows == NULL)
         return ERR_NO_MEMORY;
     s->rows = rows;
@@ -199,7 +200,7 @@ int rowset_add(struct rowset *s, struct bytes key, struct bytes identity,
         result = make_room(s);
     if (result != ERR_OK)
         return result;
-    r.data = malloc(size + 1);
+    r.data = mem_try_alloc(size + 1);
     if (r.data == NULL)
         return ERR_NO_MEMORY;
     uint8_t *to = r.data;

@@ -6,7 +6,9 @@
 #include "node/base/check.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
+#include "node/server/faults_client.h"
 #include "node/server/faults_link.h"
+#include "node/server/faults_node.h"
 #include "node/server/worker.h"
 
 struct faults {
@@ -34,6 +36,8 @@ static int answer_error(struct buf *body, int status, const char *code,
 static void apply(struct faults *f)
 {
     faults_link_apply(f->worker, &f->list);
+    faults_node_apply(f->worker, &f->list);
+    faults_client_apply(f->worker, &f->list);
 }
 
 static void set_timer(struct faults *f)
@@ -170,10 +174,11 @@ static void put_active(struct json_writer *out, const struct inject_active *a,
     json_write_object_end(out);
 }
 
-static int show(const struct faults *f, struct buf *body)
+static int show(struct faults *f, struct buf *body)
 {
     struct json_writer out;
     usec_t now = clock_mono_us();
+    faults_client_collect(f->worker, &f->list);
     json_writer_init(&out, body);
     json_write_object_begin(&out);
     json_write_member_bool(&out, "fault_injection",
@@ -281,6 +286,20 @@ static int keep(struct faults *f, const struct inject_fault *fault,
     return 200;
 }
 
+/* What happens at once, and is not kept. */
+static int do_now(struct faults *f, const struct inject_fault *fault,
+                  struct buf *body)
+{
+    struct err_msg msg;
+    int err = faults_node_now(f->worker, fault, &msg);
+    if (err == ERR_BUSY)
+        return answer_error(body, 409, "Conflict", msg.text);
+    if (err != ERR_OK)
+        return answer_error(body, 400, "BadRequest", msg.text);
+    log_fault(fault);
+    return answer_added(body, fault->id, true);
+}
+
 static int post(struct faults *f, struct bytes request, struct buf *body)
 {
     const struct config *c = f->worker->node->config;
@@ -290,6 +309,8 @@ static int post(struct faults *f, struct bytes request, struct buf *body)
         return answer_error(body, 400, "BadRequest", msg.text);
     if (!concerns(c, &fault))
         return answer_added(body, fault.id, false);
+    if (inject_is_instant(fault.kind))
+        return do_now(f, &fault, body);
     return keep(f, &fault, body);
 }
 

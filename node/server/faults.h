@@ -49,7 +49,7 @@ bool faults_target(struct bytes target);
  * `body` with the JSON to send. */
 int faults_handle(struct worker *w, enum http_method method,
                   struct bytes target, struct bytes request, struct buf *body);
-/* How many are active, of each kind. */
+/* How many are active, of each kind. For metrics. */
 void faults_count(const struct worker *w,
                   uint32_t counts_out[INJECT_KIND_COUNT]);
 /* What is active, as an array of sentences: "cut eastus -> *, both ways". For

@@ -354,7 +354,9 @@ static void task_run(struct task *t)
     t->req.done = task_ran;
     /* The answer may come, and `t` go, inside the call. */
     struct worker *owner = t->owner;
+    bool before = mem_may_fail(t->op->shard != SHARD_META);
     shard_submit(r->shard, now, &t->req);
+    mem_may_fail(before);
     worker_wake(owner);
 }
 

@@ -146,8 +146,8 @@ static int add_delete(const struct evaluate_at *at, const struct op *op,
     return err;
 }
 
-/* Puts the id's record when it is new, then the sealed text. Sealing is the
- * last thing that can fail: see seal.h on nonces. */
+/* Puts the id's record when it is new, then the sealed text. After sealing
+ * nothing but memory can be missing: see seal.h on nonces, and evaluate.h. */
 static int add_put(const struct evaluate_at *at, const struct op *op,
                    const struct op_result *result, struct effects_builder *b)
 {
@@ -195,15 +195,11 @@ static int build_entry(const struct evaluate_at *at, const struct op *op,
     if (err == ERR_OK)
         err = op->mode == OP_DELETE ? add_delete(at, op, result->record, &b)
                                     : add_put(at, op, result, &b);
-    if (err != ERR_OK) {
+    if (err == ERR_OK) /* its size was checked */
+        err = effects_finish(&b, at->lsn, at->term, RAFT_ENTRY_DATA, entry_out);
+    if (err != ERR_OK)
         effects_builder_free(&b);
-        return err;
-    }
-    /* The size was checked; without memory for it there is no way back, since
-     * this (term, lsn) has been sealed for. */
-    CHECK(effects_finish(&b, at->lsn, at->term, RAFT_ENTRY_DATA, entry_out) ==
-          ERR_OK);
-    return ERR_OK;
+    return err;
 }
 
 static int evaluate_inside(const struct evaluate_at *at, const struct op *op,

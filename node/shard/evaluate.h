@@ -25,8 +25,9 @@ struct evaluate_at {
  * the caller's), and `result` says what the client will be told once it is
  * acknowledged, stored text included. Otherwise result->err is the same code:
  * NOT_FOUND, EXISTS, PRECONDITION, LIMIT, CORRUPT, IO; nothing was sealed.
- * After ERR_OK the entry must be logged at (term, lsn), or this replica must
- * never lead in `term` again (seal.h). */
+ * After NO_MEMORY something may have been. After ERR_OK the entry must be
+ * logged at (term, lsn), after NO_MEMORY another one that seals nothing, or
+ * this replica must never lead in `term` again (seal.h). */
 int evaluate_write(const struct evaluate_at *at, const struct op *op,
                    struct op_result *result, struct entry **entry_out);
 

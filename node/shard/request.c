@@ -433,19 +433,25 @@ static void queue_entry(struct shard *s, struct entry *e)
 }
 
 /* LSNs that a cancelled queue was sealed for must not be sealed for again while
- * this term lasts: entries without effects take them. */
-static void skip_sealed(struct shard *s)
+ * this term lasts: entries without effects take them. ERR_NO_MEMORY. */
+static int skip_sealed(struct shard *s)
 {
+    static const struct effects_head nobody;
     uint64_t term = raft_term(s->raft);
-    while (s->sealed_term == term && next_lsn(s) <= s->sealed_lsn) {
-        static const struct effects_head nobody;
+    int err = ERR_OK;
+    while (err == ERR_OK && s->sealed_term == term &&
+           next_lsn(s) <= s->sealed_lsn) {
         struct effects_builder b;
         struct entry *e;
-        CHECK(effects_begin(&b, &nobody) == ERR_OK);
-        CHECK(effects_finish(&b, next_lsn(s), term, RAFT_ENTRY_DATA, &e) ==
-              ERR_OK);
-        queue_entry(s, e);
+        err = effects_begin(&b, &nobody);
+        if (err == ERR_OK)
+            err = effects_finish(&b, next_lsn(s), term, RAFT_ENTRY_DATA, &e);
+        if (err == ERR_OK)
+            queue_entry(s, e);
+        else
+            effects_builder_free(&b);
     }
+    return err;
 }
 
 void shard_cancel_queue(struct shard *s, struct list *cancelled)
@@ -573,7 +579,11 @@ static void submit_write(struct shard *s, usec_t now, struct shard_request *req)
         submit_refused(s, now, req, ERR_PRECONDITION);
         return;
     }
-    skip_sealed(s);
+    err = skip_sealed(s);
+    if (err != ERR_OK) {
+        shard_fail(s, req, err);
+        return;
+    }
     struct evaluate_at at = {.shard = s->id,
                              .term = raft_term(s->raft),
                              .lsn = next_lsn(s),
@@ -584,6 +594,10 @@ static void submit_write(struct shard *s, usec_t now, struct shard_request *req)
                              .kv = s->kv};
     struct entry *e = NULL;
     err = evaluate_write(&at, req->op, &req->result, &e);
+    if (err == ERR_NO_MEMORY) { /* it may have been sealed for */
+        s->sealed_lsn = at.lsn;
+        s->sealed_term = at.term;
+    }
     if (err != ERR_OK) {
         submit_refused(s, now, req, err);
         return;

@@ -290,7 +290,9 @@ static int engine_get(void *ctx, struct bytes key, struct bytes *value_out)
     struct engine *e = of(ctx);
     CHECK(e->pins > 0 && key.len >= 1 && key.len <= EFFECTS_KEY_MAX);
     MDB_val k = lmdb_val(key), v;
-    int code = lmdb_err(mdb_get(e->reader, e->db.records, &k, &v));
+    int code = fault_err(fault_hit("store.read"));
+    if (code == ERR_OK)
+        code = lmdb_err(mdb_get(e->reader, e->db.records, &k, &v));
     if (code == ERR_OK)
         *value_out = lmdb_bytes(v);
     return code;
@@ -339,7 +341,9 @@ static int engine_iter_next(struct kv_iter *iter, struct bytes *key_out,
                        : it->from_len > 0 ? MDB_SET_RANGE
                                           : MDB_FIRST;
     it->started = true;
-    int code = lmdb_err(mdb_cursor_get(it->cursor, &k, &v, op));
+    int code = fault_err(fault_hit("store.read"));
+    if (code == ERR_OK)
+        code = lmdb_err(mdb_cursor_get(it->cursor, &k, &v, op));
     if (code != ERR_OK)
         return code == ERR_NOT_FOUND ? ERR_EOF : code;
     if (it->to_len > 0 &&

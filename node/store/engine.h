@@ -152,4 +152,19 @@ enum engine_recovered {
 int engine_recover(const char *path, uint64_t reset_lsn, uint64_t reset_term,
                    struct err_msg *msg, enum engine_recovered *outcome_out);
 
+/* -- damage on request (engine_fault.c) -------------------------------------
+ */
+
+struct engine_flip {
+    uint64_t offset; /* in data.mdb */
+    unsigned bit;
+};
+/* Flips one bit in the middle of a record's value, one of at least
+ * ENGINE_FLIP_VALUE_MIN bytes among the first ENGINE_FLIP_LOOK records, in the
+ * file and thereby in what is read from now on. Loop. ERR_NOT_FOUND: there is
+ * no such record; ERR_IO. */
+#define ENGINE_FLIP_VALUE_MIN 32
+#define ENGINE_FLIP_LOOK 1000
+int engine_flip_bit(struct engine *e, struct engine_flip *flip_out);
+
 #endif

@@ -98,8 +98,10 @@ static int advance(struct snapshot *s)
         if (s->table == 0)
             return ERR_EOF;
         /* On a fresh cursor MDB_NEXT is MDB_FIRST. */
-        int code =
-            lmdb_err(mdb_cursor_get(s->cursor, &s->key, &s->value, MDB_NEXT));
+        int code = fault_err(fault_hit("store.read"));
+        if (code == ERR_OK)
+            code = lmdb_err(
+                mdb_cursor_get(s->cursor, &s->key, &s->value, MDB_NEXT));
         if (code == ERR_NOT_FOUND)
             code = next_table(s);
         else if (code == ERR_OK)

@@ -14,7 +14,7 @@ int entry_new(uint64_t lsn, uint64_t term, uint8_t type, size_t len,
     if (len > ENTRY_MAX_BYTES)
         return ERR_LIMIT;
     /* Not mem_alloc: a client or a peer chose this size. */
-    struct entry *e = malloc(sizeof(*e) + len);
+    struct entry *e = mem_try_alloc(sizeof(*e) + len);
     if (e == NULL)
         return ERR_NO_MEMORY;
     e->magic = ENTRY_MAGIC;

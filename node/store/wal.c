@@ -310,8 +310,10 @@ static int write_and_sync(struct wal *w, const struct bytes parts[3])
     if (fault == FAULT_SHORT)
         tear(w->fd, parts, w->offset);
     int code = fault_err(fault);
+    wal_take_off(w, parts[0].len + parts[1].len + parts[2].len);
     if (code == ERR_OK)
         code = write_parts(w->fd, parts, 3, w->offset);
+    wal_before_sync(w);
     if (code == ERR_OK)
         code = fault_err(fault_hit("log.append.after"));
     if (code == ERR_OK)
@@ -320,6 +322,7 @@ static int write_and_sync(struct wal *w, const struct bytes parts[3])
         code = err_from_errno(errno);
     if (code == ERR_OK)
         code = fault_err(fault_hit("log.sync.after"));
+    wal_land(w);
     return code == ERR_OK || code == ERR_NO_SPACE ? code : ERR_IO;
 }
 

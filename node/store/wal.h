@@ -210,4 +210,31 @@ struct wal_stats {
 /* As of the last wal_maintain for the oldest_* fields. Any thread. */
 void wal_stats(struct wal *w, struct wal_stats *stats_out);
 
+/* -- damage on request (wal_fault.c) ----------------------------------------
+ *
+ * A loss of power, from any thread, for a process that is about to die: */
+
+/* From now on no append returns. One that has written and not synced waits
+ * there, to be torn. */
+void wal_power_fails(struct wal *w);
+/* Whether an append waits like that. */
+bool wal_caught(struct wal *w);
+/* Of what an append has written and not synced, drops (zeroes), garbles or
+ * keeps each page by chance, and returns how many bytes that was; 0: nothing
+ * was unsynced. After wal_power_fails. An append either had synced before, and
+ * may return, or never returns. ERR_IO. */
+struct prng;
+int wal_tear(struct wal *w, struct prng *prng, uint64_t *bytes_out);
+
+/* Flips one bit, durably enough: in the newest segment that has a later one,
+ * else in the one in use, in the middle one of its synced batches but never in
+ * the last, which would be taken for a torn one. Any thread. ERR_NOT_FOUND when
+ * there are fewer than two. */
+struct wal_flip {
+    char file[32]; /* name within the directory */
+    uint64_t offset;
+    unsigned bit;
+};
+int wal_flip_bit(struct wal *w, struct wal_flip *flip_out);
+
 #endif

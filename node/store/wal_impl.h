@@ -118,6 +118,12 @@ struct wal {
     struct wal_stats stats;
 
     atomic_bool wants_next; /* half full and no next segment */
+
+    /* What wal_fault.c needs of an append: how many bytes at `offset` it has
+     * written, or begun to, and not synced. */
+    _Atomic enum wal_flight { WAL_LANDED, WAL_FLYING, WAL_LOST } flight;
+    uint64_t flying; /* bytes; set before WAL_FLYING */
+    atomic_bool power_fails, caught;
 };
 #define WAL_MAGIC 0x77616c6fu
 
@@ -149,6 +155,12 @@ void wal_encode_segment_header(const struct wal *w, uint64_t number,
 
 /* Merges a durable batch's touches into the shards, without the lock. */
 void wal_merge_shard(struct wal *w, const struct wal_shard *state);
+
+/* wal_fault.c: around the write and the sync of an append. They do not return
+ * once the power is gone. */
+void wal_take_off(struct wal *w, uint64_t bytes);
+void wal_before_sync(struct wal *w);
+void wal_land(struct wal *w);
 
 /* wal_recover.c: verifies, cuts and replays; leaves the list of segments, the
  * shards, `sequence` and `offset` as they stand, opens nothing for appending.

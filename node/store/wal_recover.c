@@ -12,6 +12,7 @@
 
 #include "node/base/check.h"
 #include "node/base/err.h"
+#include "node/base/fault.h"
 #include "node/base/file.h"
 #include "node/base/hash.h"
 #include "node/base/mem.h"
@@ -163,6 +164,9 @@ static int check_header(struct recovery *r, uint64_t number)
 static int read_file(struct recovery *r, int fd, uint64_t number)
 {
     struct stat st;
+    int code = fault_err(fault_hit("log.read"));
+    if (code != ERR_OK)
+        return code;
     if (fstat(fd, &st) != 0)
         return ERR_IO;
     if (st.st_size < WAL_SEGMENT_HEADER || st.st_size > (off_t)SEGMENT_FILE_MAX)
@@ -172,7 +176,7 @@ static int read_file(struct recovery *r, int fd, uint64_t number)
     r->data = malloc(r->file_len);
     if (r->data == NULL)
         return ERR_NO_MEMORY;
-    int code = file_pread_all(fd, r->data, r->file_len, 0);
+    code = file_pread_all(fd, r->data, r->file_len, 0);
     if (code != ERR_OK)
         return code == ERR_EOF ? ERR_IO : code;
     code = check_header(r, number);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "node/base/check.h"
 #include "node/base/clock.h"
 #include "node/base/fault.h"
 
@@ -38,10 +39,14 @@ static void the_nth_hit_only(void **state)
 static void bad_lists_are_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"x=eio", "log.sync.before",
+    static const char *const bad[] = {"x=eio",
+                                      "log.sync.before",
                                       "log.sync.before=boom",
-                                      "log.sync.before=eio@0"};
-    for (size_t i = 0; i < 4; i++) {
+                                      "log.sync.before=eio@0",
+                                      "log.sync.before=delay:",
+                                      "log.sync.before=delay:60001",
+                                      "log.sync.before=delayed"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct err_msg msg = {""};
         assert_int_equal(fault_arm(bad[i], &msg), ERR_INVALID);
         assert_non_null(strstr(msg.text, "fault '"));
@@ -74,6 +79,43 @@ static void a_hung_call_goes_on_when_released(void **state)
     assert_int_equal(fault_hit("log.sync.before"), FAULT_NONE);
 }
 
+static void a_delay_is_as_long_as_asked_and_comes_before_the_error(void **state)
+{
+    (void)state;
+    usec_t start = clock_mono_us();
+    assert_int_equal(fault_arm("log.sync.before=delay:30@2", NULL), ERR_OK);
+    assert_int_equal(fault_hit("log.sync.before"), FAULT_NONE);
+    assert_int_equal(fault_hit("log.sync.before"), FAULT_NONE);
+    usec_t took = clock_mono_us() - start;
+    assert_true(took >= 30 * USEC_PER_MS && took < USEC_PER_SEC);
+
+    fault_set_delay("log.sync.before", 30);
+    fault_set("log.sync.before", FAULT_EIO);
+    for (int i = 0; i < 2; i++) {
+        start = clock_mono_us();
+        assert_int_equal(fault_hit("log.sync.before"), FAULT_EIO);
+        assert_true(clock_mono_us() - start >= 30 * USEC_PER_MS);
+    }
+    fault_set("log.sync.before", FAULT_NONE);
+    fault_set_delay("log.sync.before", 0);
+    assert_false(fault_any_armed);
+}
+
+static void a_delay_ends_when_it_is_cleared(void **state)
+{
+    (void)state;
+    bool done = false;
+    pthread_t thread;
+    fault_set_delay("log.sync.before", FAULT_DELAY_MAX_MS);
+    usec_t start = clock_mono_us();
+    assert_int_equal(pthread_create(&thread, NULL, sync_once, &done), 0);
+    while (clock_mono_us() < start + 30000)
+        assert_false(__atomic_load_n(&done, __ATOMIC_RELAXED));
+    fault_set_delay("log.sync.before", 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(clock_mono_us() - start < 10 * USEC_PER_SEC);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -81,6 +123,9 @@ int main(void)
         cmocka_unit_test(the_nth_hit_only),
         cmocka_unit_test(bad_lists_are_refused),
         cmocka_unit_test(a_hung_call_goes_on_when_released),
+        cmocka_unit_test(
+            a_delay_is_as_long_as_asked_and_comes_before_the_error),
+        cmocka_unit_test(a_delay_ends_when_it_is_cleared),
     };
     return cmocka_run_group_tests_name("fault", tests, NULL, NULL);
 }

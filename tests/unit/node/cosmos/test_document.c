@@ -410,7 +410,7 @@ static void each_error_of_a_shard_has_its_status(void **state)
         {ERR_CORRUPT, 500, NULL, "damaged"},
         {ERR_LIMIT, 413, NULL, "Request size is too large"},
         {ERR_NO_MEMORY, 503, NULL, "ServiceUnavailable"},
-        {ERR_IO, 500, NULL, "InternalServerError"},
+        {ERR_IO, 503, NULL, "disk"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         w->fail_kind = OP_WRITE;
@@ -431,9 +431,7 @@ static void an_answer_may_come_later(void **state)
     struct response *r = create(w, DOC_1);
     assert_int_equal(r->status, 0);
     assert_int_equal(cosmos_running(w->cosmos), 1);
-    op_done_cb *done = w->waiting_done;
-    w->waiting_done = NULL;
-    done(w->waiting_user, &w->waiting_result);
+    world_deliver(w);
     expect_status(r, 201);
     assert_int_equal(cosmos_running(w->cosmos), 0);
 }
