@@ -380,7 +380,11 @@ void http_front_hang_up(struct http_front *f)
 {
     CHECK_OBJ(f, HTTP_FRONT_MAGIC);
     LIST_EACH_SAFE(node, &f->conns)
-    conn_free(LIST_ENTRY(node, struct http_conn, node));
+    {
+        struct http_conn *c = LIST_ENTRY(node, struct http_conn, node);
+        chan_reset(c->chan);
+        conn_free(c);
+    }
 }
 
 void http_front_free(struct http_front *f)

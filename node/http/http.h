@@ -316,7 +316,7 @@ void http_front_drain(struct http_front *f, usec_t limit_us,
                       void (*on_drained)(struct http_front *f, void *user),
                       void *user);
 
-/* Closes all connections at once, as the end of this process would; listeners
+/* Resets all connections at once, as the end of a machine would; listeners
  * stay. Requests that a handler holds stay valid and must be answered. Not from
  * inside a callback of the front. */
 void http_front_hang_up(struct http_front *f);

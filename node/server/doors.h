@@ -1,7 +1,7 @@
 /* Where clients come in: a worker's listeners of the HTTPS front. They are open
  * from the start to the drain, except while the fault `down` keeps clients out:
  * then nobody listens (not for lost regions either, see stand_in.h), and the
- * connections there were are closed without a word. */
+ * connections there were are reset. */
 #ifndef BASTIDE_SERVER_DOORS_H
 #define BASTIDE_SERVER_DOORS_H
 

@@ -221,8 +221,8 @@ test("nodes that cannot be told are named", async () => {
 
 test("what cannot be meant is refused with what was expected", async () => {
   for (const [args, code, expected] of [
-    [[], 2, /expected add, list or clear/],
-    [["heal"], 2, /"heal": expected add, list or clear/],
+    [[], 2, /expected add, list, clear or run/],
+    [["heal"], 2, /"heal": expected add, list, clear or run/],
     [["add"], 2, /which kind\?/],
     [["add", "fire"], 2, /kind: expected one of cut, delay, /],
     [["add", "cut", "--from", "a"], 2, /cut needs to; it takes from \(needed\), to \(needed\), both, for, id/],
