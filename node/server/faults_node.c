@@ -17,7 +17,7 @@
 #include "node/server/hold.h"
 #include "node/server/worker.h"
 
-#define POLL_US 1000
+#define POLL_MS 2
 #define KILLED_CODE (128 + SIGKILL) /* as a shell would say it */
 
 /* ---- what the list says ----------------------------------------------------
@@ -176,23 +176,34 @@ static struct {
     struct ev_timer timer;
     struct inject_fault fault;
     struct worker *worker;
+    usec_t torn_by_us; /* real: when a torn write has waited long enough */
 } soon;
 
-/* The logs of all workers stand still; what an append has not synced is torn.
- */
-static void lose_power(struct node *n)
+_Noreturn static void die(struct worker *w, usec_t hold_us)
+{
+    struct err_msg msg;
+    if (hold_us > 0 &&
+        hold_write(w->node->config->data_dir, hold_us, &msg) != ERR_OK)
+        log_error("the node will not be held down",
+                  LOG_STR("reason", msg.text));
+    log_warn("killed on request",
+             LOG_UINT("hold_ms", (uint64_t)(hold_us / USEC_PER_MS)));
+    raise(SIGKILL);
+    _exit(KILLED_CODE); /* the first process of a container */
+}
+
+static bool any_caught(const struct node *n)
+{
+    for (uint32_t i = 0; i < n->worker_count; i++)
+        if (wal_caught(n->workers[i].log.wal))
+            return true;
+    return false;
+}
+
+static void tear_logs(struct node *n)
 {
     struct prng prng;
-    bool caught = false;
     prng_seed(&prng, rng_u64());
-    for (uint32_t i = 0; i < n->worker_count; i++)
-        wal_power_fails(n->workers[i].log.wal);
-    usec_t until = clock_real_mono_us() + FAULTS_NODE_CATCH_US;
-    while (!caught && clock_real_mono_us() < until) {
-        usleep(POLL_US);
-        for (uint32_t i = 0; i < n->worker_count; i++)
-            caught |= wal_caught(n->workers[i].log.wal);
-    }
     for (uint32_t i = 0; i < n->worker_count; i++) {
         uint64_t bytes = 0;
         int err = wal_tear(n->workers[i].log.wal, &prng, &bytes);
@@ -202,19 +213,26 @@ static void lose_power(struct node *n)
     }
 }
 
-_Noreturn static void die(struct worker *w, usec_t hold_us)
+/* The logs stand still; the loops go on, so that there is something to tear. */
+static void on_dark(struct ev_loop *loop, struct ev_timer *t, int events)
 {
-    struct err_msg msg;
-    if (made.torn_write)
-        lose_power(w->node);
-    if (hold_us > 0 &&
-        hold_write(w->node->config->data_dir, hold_us, &msg) != ERR_OK)
-        log_error("the node will not be held down",
-                  LOG_STR("reason", msg.text));
-    log_warn("killed on request",
-             LOG_UINT("hold_ms", (uint64_t)(hold_us / USEC_PER_MS)));
-    raise(SIGKILL);
-    _exit(KILLED_CODE); /* the first process of a container */
+    (void)loop;
+    (void)t;
+    (void)events;
+    struct node *n = soon.worker->node;
+    if (!any_caught(n) && clock_real_mono_us() < soon.torn_by_us)
+        return;
+    tear_logs(n);
+    die(soon.worker, soon.fault.for_us);
+}
+
+static void lose_power(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->node->worker_count; i++)
+        wal_power_fails(w->node->workers[i].log.wal);
+    soon.torn_by_us = clock_real_mono_us() + FAULTS_NODE_CATCH_US;
+    ev_timer_init(&soon.timer, on_dark, POLL_MS / 1000.0, POLL_MS / 1000.0);
+    ev_timer_start(w->loop, &soon.timer);
 }
 
 /* In the child, which holds nothing and calls only what may be called between
@@ -257,11 +275,14 @@ static void on_soon(struct ev_loop *loop, struct ev_timer *t, int events)
     (void)loop;
     (void)t;
     (void)events;
-    struct inject_fault f = soon.fault;
+    if (soon.fault.kind == INJECT_KILL && made.torn_write) {
+        lose_power(soon.worker);
+        return;
+    }
     struct worker *w = TAKE(soon.worker);
-    if (f.kind == INJECT_KILL)
-        die(w, f.for_us);
-    stop_for(f.for_us);
+    if (soon.fault.kind == INJECT_KILL)
+        die(w, soon.fault.for_us);
+    stop_for(soon.fault.for_us);
 }
 
 static int do_soon(struct worker *w, const struct inject_fault *f,

@@ -76,8 +76,8 @@ static void drift_adds_up_and_leaves_the_wall_clock_right(void **state)
     assert_near(wall_off(), 0);
     assert_true(mono_off() - mono >= gained);
     usec_t kept = mono_off();
-    wait_real(20 * USEC_PER_MS);
-    assert_true(mono_off() - kept <= 1 && kept - mono_off() <= 1);
+    wait_real(200 * USEC_PER_MS);
+    assert_near(mono_off(), kept);
 }
 
 static void a_slow_clock_loses(void **state)
