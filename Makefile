@@ -22,7 +22,7 @@ ALL_CFLAGS  = $(CFLAGS_COMMON) $(CFLAGS_MODE) $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(LDFLAGS_MODE) $(LDFLAGS)
 
 # Modules in link order: a module may use those to its right (and below).
-MODULES = node/cli node/server node/govern node/admin node/cosmos node/auth node/http node/catalog node/shard node/query node/inject node/json \
+MODULES = node/cli node/server node/govern node/admin node/scenario node/history node/cosmos node/auth node/http node/catalog node/shard node/query node/inject node/json \
 	node/store node/config replication failover consensus node/crypt node/base
 
 # What a unit test of a module links, besides the module itself.
@@ -37,6 +37,8 @@ USES_node/query   = node/json node/base
 USES_node/store   = node/crypt node/base
 USES_node/config  = node/base
 USES_node/catalog = node/json node/crypt node/base
+USES_node/scenario = node/inject node/catalog node/json node/crypt node/base
+USES_node/history = node/catalog node/json node/crypt node/base
 USES_node/auth    = node/catalog node/json node/crypt node/base
 USES_node/shard   = replication node/query node/catalog node/json node/store consensus node/crypt node/base
 USES_node/govern  = node/shard node/query node/catalog node/json node/store replication failover consensus node/crypt node/base
@@ -57,6 +59,8 @@ LIBS_node/query   = -lm
 LIBS_node/store   = -llmdb -lcrypto -lpthread
 LIBS_node/config  = -lyaml
 LIBS_node/catalog = -lcrypto -lm
+LIBS_node/scenario = -lyaml -lcrypto -lm
+LIBS_node/history = -lcrypto -lm
 LIBS_node/auth    = -lcrypto -lm
 LIBS_node/shard   = -llmdb -lcrypto -lpthread -lm
 LIBS_node/govern  = $(LIBS_ALL)
@@ -85,6 +89,23 @@ $(BUILD)/obj/%.pb-c.o: $(BUILD)/%.pb-c.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes -MMD -MP -c $< -o $@
 
+# -- the scenarios of deploy/scenarios, as strings (node/cli/shipped.h) ----------
+SCENARIOS = $(sort $(wildcard deploy/scenarios/*.yaml))
+node/cli_GENERATED = $(BUILD)/obj/node/cli/shipped.o
+$(BUILD)/node/cli/shipped.c: $(SCENARIOS) deploy/scenarios Makefile
+	@mkdir -p $(@D)
+	@{ echo '#include "node/cli/shipped.h"'; \
+	echo 'const struct shipped_scenario shipped_scenarios[] = {'; \
+	for f in $(SCENARIOS); do \
+		echo "{\"$$(basename $$f .yaml)\","; \
+		sed 's/\\/\\\\/g; s/"/\\"/g; s/^/"/; s/$$/\\n"/' $$f; \
+		echo '},'; \
+	done; \
+	echo '{NULL, NULL}};'; } | sed '1a #include <stddef.h>' > $@
+$(BUILD)/obj/node/cli/shipped.o: $(BUILD)/node/cli/shipped.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+
 # -- objects and libraries --------------------------------------------------
 $(BUILD)/obj/%.o: %.c | $(PROTO_H)
 	@mkdir -p $(@D)
@@ -93,12 +114,12 @@ $(BUILD)/obj/%.o: %.c | $(PROTO_H)
 define module_rules
 $(1)_OBJ = $$(patsubst %.c,$$(BUILD)/obj/%.o,$$(filter-out node/cli/main.c,$$(wildcard $(1)/*.c $(1)/*/*.c))) $$($(1)_GENERATED)
 ifneq ($(1),replication)
-$(1)_OBJ := $$(patsubst %.c,$$(BUILD)/obj/%.o,$$(filter-out node/cli/main.c,$$(wildcard $(1)/*.c)))
+$(1)_OBJ := $$(patsubst %.c,$$(BUILD)/obj/%.o,$$(filter-out node/cli/main.c,$$(wildcard $(1)/*.c))) $$($(1)_GENERATED)
 endif
 $(call lib_of,$(1)): $$($(1)_OBJ)
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	ar rcs $$@ $$^
+	$$(AR) rcs $$@ $$^
 endef
 $(foreach m,$(MODULES),$(eval $(call module_rules,$(m))))
 
@@ -123,7 +144,7 @@ $(foreach t,$(UNIT_SRC),$(eval $(call unit_rules,$(t))))
 unit: $(UNIT_BIN)
 	@tests/run.sh $(UNIT_BIN)
 
--include $(wildcard $(BUILD)/tests.mk) $(wildcard tests/*.mk)
+-include $(wildcard $(BUILD)/tests.mk) $(wildcard tests/*.mk) $(wildcard deploy/*.mk)
 -include $(shell [ -d $(BUILD)/obj ] && find $(BUILD)/obj -name '*.d')
 
 .PHONY: clean

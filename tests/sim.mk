@@ -19,7 +19,7 @@ FROM      ?= 1
 REPLICA   ?= raft shard site
 SIM_ARGS   = $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --from $(FROM) --jobs $(JOBS)) \
 	$(if $(SHAPE),--shape $(SHAPE)) $(if $(V),$(if $(filter 2,$(V)),-vv,-v))
-SIM_USES   = node/govern $(USES_node/govern)
+SIM_USES   = node/history node/govern $(USES_node/govern)
 SIM_LINK   = -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_node/shard) $(LIBS_replication)
 
 $(SIM_BIN): $(SIM_OBJ) $(foreach m,$(SIM_USES),$(call lib_of,$(m)))
@@ -67,8 +67,8 @@ canary: $(CANARY_BIN)
 SELFTEST_SRC = $(wildcard tests/sim/selftest/test_*.c)
 SELFTEST_BIN = $(SELFTEST_SRC:%.c=$(BUILD)/%)
 $(BUILD)/tests/sim/selftest/%: $(BUILD)/obj/tests/sim/selftest/%.o \
-		$(BUILD)/obj/tests/sim/linear.o $(BUILD)/obj/tests/sim/site/history.o $(BUILD)/obj/tests/sim/site/judge.o \
-		$(foreach m,node/catalog $(USES_node/catalog),$(call lib_of,$(m)))
+		$(BUILD)/obj/tests/sim/site/history.o $(BUILD)/obj/tests/sim/site/judge.o \
+		$(foreach m,node/history $(USES_node/history),$(call lib_of,$(m)))
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
 		$(LIBS_node/catalog) $(LIBS_node/crypt) -lcmocka

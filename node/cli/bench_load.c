@@ -8,8 +8,6 @@
 #include "node/base/check.h"
 #include "node/base/mem.h"
 #include "node/base/prng.h"
-#include "replication/link/chan.h"
-#include "replication/link/chan_tls.h"
 
 #define CONN_MAGIC MAGIC('b', 'n', 'c', 'o')
 #define TICK_SEC 0.05
@@ -28,9 +26,8 @@ struct conn {
     uint32_t magic;
     struct run *run;
     const char *endpoint;
-    struct chan *chan; /* NULL while it pauses before connecting anew */
-    bool open;
-    enum kind kind;         /* what is asked at the moment */
+    struct client_conn client; /* closed while it pauses before it goes on */
+    enum kind kind;            /* what is asked at the moment */
     uint64_t key;           /* of a write of LOAD, to be repeated on failure */
     bool key_owed;          /* `key` has not been written yet */
     bool counted;           /* asked within MEASURE */
@@ -97,7 +94,7 @@ static void wake_all(struct run *r)
 {
     for (unsigned i = 0; i < r->options->connections; i++) {
         struct conn *c = &r->conns[i];
-        if (c->open && c->kind == KIND_NONE && c->paused_until_us == 0)
+        if (client_conn_is_idle(&c->client) && c->paused_until_us == 0)
             conn_next(c);
     }
 }
@@ -147,8 +144,7 @@ static void conn_pause(struct conn *c, usec_t duration_us)
 static void conn_drop(struct conn *c, int failure, const char *why)
 {
     count_error(c->run, failure, bytes_str(why));
-    c->open = false;
-    chan_free(TAKE(c->chan));
+    client_conn_close(&c->client);
     conn_pause(c, 10 * BENCH_BACKOFF_US);
 }
 
@@ -181,10 +177,7 @@ static void conn_ask(struct conn *c, enum kind kind)
     int err = build_request(c);
     CHECK(err == ERR_OK);
     c->asked_us = clock_mono_us();
-    err = chan_write(c->chan, buf_bytes(&c->run->scratch),
-                     buf_len(&c->run->scratch));
-    /* One request at a time always fits; after a close on_close follows. */
-    CHECK(err == ERR_OK || err == ERR_CLOSED);
+    client_conn_send(&c->client, &c->run->scratch);
 }
 
 static void next_of_load(struct conn *c)
@@ -210,7 +203,7 @@ static void next_of_mix(struct conn *c)
 static void conn_next(struct conn *c)
 {
     struct run *r = c->run;
-    CHECK(c->open && c->kind == KIND_NONE);
+    CHECK(client_conn_is_idle(&c->client) && c->kind == KIND_NONE);
     switch (r->phase) {
     case PHASE_SETUP:
         if (c == &r->conns[0])
@@ -309,77 +302,61 @@ static void answered(struct conn *c, const struct bench_response *a)
 
 static void conn_connect(struct conn *c);
 
-static void on_open(struct chan *chan, void *user)
+static void on_ready(struct client_conn *client, void *user)
 {
     struct conn *c = user;
     CHECK_OBJ(c, CONN_MAGIC);
-    CHECK(c->chan == chan);
-    c->open = true;
+    CHECK(client == &c->client);
     conn_next(c);
 }
 
-static void on_data(struct chan *chan, void *user)
+static void on_response(struct client_conn *client,
+                        const struct bench_response *a, void *user)
 {
     struct conn *c = user;
     CHECK_OBJ(c, CONN_MAGIC);
-    struct buf *in = chan_input(chan);
-    struct bench_response a;
-    int err = bench_parse_response(bytes_of(buf_bytes(in), buf_len(in)), &a);
-    if (err == ERR_AGAIN)
+    CHECK(client == &c->client);
+    answered(c, a);
+    if (c->paused_until_us != 0)
         return;
-    if (err != ERR_OK || c->kind == KIND_NONE) {
-        conn_drop(c, BENCH_NO_HTTP, "not an answer to a request of ours");
-        return;
-    }
-    answered(c, &a);
-    buf_consume(in, a.bytes);
-    if (a.close) {
-        c->open = false;
-        c->kind = KIND_NONE;
-        chan_free(TAKE(c->chan));
-        if (c->paused_until_us == 0)
-            conn_connect(c);
-    } else if (c->kind == KIND_NONE && c->paused_until_us == 0) {
+    if (a->close)
+        conn_connect(c);
+    else if (c->kind == KIND_NONE) /* else a new phase has woken it */
         conn_next(c);
-    }
 }
 
-static void on_close(struct chan *chan, void *user, int err)
+static void on_lost(struct client_conn *client, enum bench_failure failure,
+                    int err, const char *why, void *user)
 {
     struct conn *c = user;
     struct run *r = c->run;
     CHECK_OBJ(c, CONN_MAGIC);
-    const char *reason = chan_reason(chan);
+    CHECK(client == &c->client);
     bool patient = clock_mono_us() < r->connect_until_us;
-    if (r->phase == PHASE_SETUP && (err == ERR_AUTH || !patient)) {
+    if (r->phase == PHASE_SETUP && failure != BENCH_NO_HTTP &&
+        (err == ERR_AUTH || !patient)) {
         char what[BENCH_HOST_MAX + 48];
         snprintf(what, sizeof what, "cannot connect to %s", c->endpoint);
         give_up(r, err == ERR_AUTH ? ERR_AUTH : ERR_UNAVAILABLE, what,
-                bytes_str(reason));
+                bytes_str(why));
     }
-    conn_drop(c, c->open ? BENCH_LOST : BENCH_NO_CONNECT, reason);
+    conn_drop(c, failure, why);
 }
 
-static const struct chan_handler chan_events = {
-    .on_open = on_open,
-    .on_data = on_data,
-    .on_close = on_close,
+static const struct client_conn_handler client_events = {
+    .on_ready = on_ready,
+    .on_response = on_response,
+    .on_lost = on_lost,
 };
 
 static void conn_connect(struct conn *c)
 {
     struct run *r = c->run;
-    const struct chan_connect_options o = {
-        .address = c->endpoint,
-        .tls = r->tls,
-        .limits = {.input_max =
-                       BENCH_DOCUMENT_MAX + BENCH_HEAD_MAX + 64 * 1024},
-        .handler = &chan_events,
-        .user = c,
-    };
-    CHECK(c->chan == NULL);
+    const struct chan_limits limits = {.input_max = BENCH_DOCUMENT_MAX +
+                                                    BENCH_HEAD_MAX + 64 * 1024};
     c->asked_us = clock_mono_us();
-    int err = chan_connect(r->chans, &o, r->msg, &c->chan);
+    int err = client_conn_open(&c->client, r->chans, r->tls, c->endpoint,
+                               &limits, r->msg);
     if (err == ERR_OK)
         return;
     r->err = err;
@@ -392,9 +369,9 @@ static void conn_tick(struct conn *c, usec_t now)
 {
     if (c->paused_until_us != 0 && now >= c->paused_until_us) {
         c->paused_until_us = 0;
-        if (c->chan == NULL)
+        if (c->client.chan == NULL)
             conn_connect(c);
-        else if (c->open)
+        else if (client_conn_is_idle(&c->client))
             conn_next(c);
         return;
     }
@@ -462,6 +439,7 @@ static int start(struct run *r)
     for (unsigned i = 0; i < o->connections; i++) {
         r->conns[i].magic = CONN_MAGIC;
         r->conns[i].run = r;
+        client_conn_init(&r->conns[i].client, &client_events, &r->conns[i]);
         r->conns[i].endpoint = o->endpoints[i % o->endpoint_count];
     }
     for (unsigned i = 0; i < o->connections && r->err == ERR_OK; i++)
@@ -472,7 +450,7 @@ static int start(struct run *r)
 static void release(struct run *r)
 {
     for (unsigned i = 0; r->conns != NULL && i < r->options->connections; i++)
-        chan_free(r->conns[i].chan);
+        client_conn_close(&r->conns[i].client);
     mem_free(r->conns);
     chan_loop_free(r->chans);
     if (r->loop != NULL)

@@ -15,6 +15,7 @@
 
 #include "node/base/histogram.h"
 #include "node/cli/bench_wire.h"
+#include "node/cli/client_conn.h"
 
 #define BENCH_CONNECTIONS_MAX 4096
 #define BENCH_ENDPOINTS_MAX 64
@@ -40,20 +41,12 @@ struct bench_options {
     uint64_t seed;
 };
 
-/* Ways to fail without a status; they share the table of statuses. */
-enum bench_failure {
-    BENCH_LOST = 0,   /* the connection ended before the answer */
-    BENCH_NO_ANSWER,  /* BENCH_ANSWER_TIMEOUT_US passed */
-    BENCH_NO_HTTP,    /* not a response that could be understood */
-    BENCH_NO_CONNECT, /* no connection, or the handshake failed */
-    BENCH_FAILURE_COUNT,
-};
-
 struct bench_result {
     struct histogram writes, reads; /* microseconds, MEASURE only */
     double seconds;                 /* how long MEASURE took */
     double cpu_seconds;             /* of this process meanwhile */
-    /* From WARM_UP on. By status from 100; below, by enum bench_failure. */
+    /* From WARM_UP on. By status from 100; below, by enum bench_failure
+     * (client_conn.h). */
     uint64_t errors[BENCH_STATUS_MAX];
     uint64_t error_count;
     int first_error;                   /* its index in `errors` */

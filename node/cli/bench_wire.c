@@ -67,10 +67,10 @@ static int append_head(const struct bench_wire *w, const char *host,
                       "x-ms-version: 2020-07-15\r\n"
                       "Accept: application/json\r\n"
                       "User-Agent: bastide-bench\r\n"
-                      "%s"
+                      "%s%s"
                       "Content-Length: %zu\r\n\r\n",
                       r->method, r->path, host, signature, w->date, r->headers,
-                      r->body_bytes);
+                      w->more != NULL ? w->more : "", r->body_bytes);
 }
 
 static int append_with_body(const struct bench_wire *w, const char *host,
@@ -153,19 +153,72 @@ int bench_upsert(const struct bench_wire *w, const char *host, uint64_t key,
     return err != ERR_OK ? err : buf_append(out, "\"}", 2);
 }
 
-int bench_read(const struct bench_wire *w, const char *host, uint64_t key,
-               struct buf *out)
+/* A document by its name, without a body. */
+static int append_point(const struct bench_wire *w, const char *host,
+                        const char *method, uint64_t key, struct buf *out)
 {
     char id[32], headers[128], link[sizeof w->container_link + 48];
     format_key(key, id);
     snprintf(headers, sizeof headers,
              "x-ms-documentdb-partitionkey: [\"%s\"]\r\n", id);
     snprintf(link, sizeof link, "%s/docs/%s", w->container_link, id);
-    const struct request r = {.method = "GET",
+    const struct request r = {.method = method,
                               .type = "docs",
                               .link = link,
                               .path = link,
                               .headers = headers};
+    return append_head(w, host, &r, out);
+}
+
+int bench_read(const struct bench_wire *w, const char *host, uint64_t key,
+               struct buf *out)
+{
+    return append_point(w, host, "GET", key, out);
+}
+
+int bench_delete(const struct bench_wire *w, const char *host, uint64_t key,
+                 struct buf *out)
+{
+    return append_point(w, host, "DELETE", key, out);
+}
+
+int bench_get_account(const struct bench_wire *w, const char *host,
+                      struct buf *out)
+{
+    const struct request r = {
+        .method = "GET", .type = "", .link = "", .path = "", .headers = ""};
+    return append_head(w, host, &r, out);
+}
+
+int bench_read_conflicts(const struct bench_wire *w, const char *host,
+                         struct bytes continuation, struct buf *out)
+{
+    char path[sizeof w->container_link + 16];
+    char headers[BENCH_HEAD_MAX];
+    snprintf(path, sizeof path, "%s/conflicts", w->container_link);
+    int n = snprintf(headers, sizeof headers,
+                     "x-ms-max-item-count: 1000\r\n%s%.*s%s",
+                     continuation.len > 0 ? "x-ms-continuation: " : "",
+                     (int)continuation.len, (const char *)continuation.data,
+                     continuation.len > 0 ? "\r\n" : "");
+    if (n < 0 || (size_t)n >= sizeof headers)
+        return ERR_LIMIT;
+    const struct request r = {.method = "GET",
+                              .type = "conflicts",
+                              .link = w->container_link,
+                              .path = path,
+                              .headers = headers};
+    return append_head(w, host, &r, out);
+}
+
+int bench_delete_container(const struct bench_wire *w, const char *host,
+                           struct buf *out)
+{
+    const struct request r = {.method = "DELETE",
+                              .type = "colls",
+                              .link = w->container_link,
+                              .path = w->container_link,
+                              .headers = ""};
     return append_head(w, host, &r, out);
 }
 
@@ -204,6 +257,14 @@ static int parse_lines(struct bytes head, struct bench_response *r,
             has_length = true;
         } else if (header_value(line, "connection", &value)) {
             r->close = text_equal_nocase(value, "close");
+        } else if (header_value(line, "x-ms-session-token", &value)) {
+            r->session = value;
+        } else if (header_value(line, "x-ms-continuation", &value)) {
+            r->continuation = value;
+        } else if (header_value(line, "x-ms-substatus", &value)) {
+            uint64_t n;
+            if (text_parse_u64(value, UINT32_MAX, &n) == ERR_OK)
+                r->substatus = (unsigned)n;
         }
         at = lf + 1;
     }
@@ -233,4 +294,18 @@ int bench_parse_response(struct bytes in, struct bench_response *response_out)
     r.bytes = head + (size_t)length;
     *response_out = r;
     return ERR_OK;
+}
+
+static void move(struct bytes *b, const uint8_t *from, const uint8_t *to)
+{
+    if (b->data != NULL)
+        b->data = to + (b->data - from);
+}
+
+void bench_response_move(struct bench_response *r, const uint8_t *from,
+                         const uint8_t *to)
+{
+    move(&r->body, from, to);
+    move(&r->session, from, to);
+    move(&r->continuation, from, to);
 }

@@ -30,6 +30,9 @@ struct bench_wire {
     char container_link[2 * BENCH_NAME_MAX + 16]; /* "dbs/d/colls/c" */
     size_t document_bytes;
     const char *payload; /* document_bytes of text that needs no escapes */
+    /* Further header lines of the requests to come, each with its end; may be
+     * NULL. */
+    const char *more;
 };
 
 /* Names of 1..BENCH_NAME_MAX letters, digits, '-', '_' and '.', so that they
@@ -49,16 +52,31 @@ int bench_upsert(const struct bench_wire *w, const char *host, uint64_t key,
                  uint64_t value, struct buf *out);
 int bench_read(const struct bench_wire *w, const char *host, uint64_t key,
                struct buf *out);
+int bench_delete(const struct bench_wire *w, const char *host, uint64_t key,
+                 struct buf *out);
+int bench_get_account(const struct bench_wire *w, const char *host,
+                      struct buf *out);
+/* A page of the container's conflict feed; `continuation` ("" for the first) is
+ * that of the page before. */
+int bench_read_conflicts(const struct bench_wire *w, const char *host,
+                         struct bytes continuation, struct buf *out);
+int bench_delete_container(const struct bench_wire *w, const char *host,
+                           struct buf *out);
 
 struct bench_response {
     int status;
-    bool close;        /* the server ends the connection after it */
-    struct bytes body; /* points into the input */
-    size_t bytes;      /* head and body */
+    bool close; /* the server ends the connection after it */
+    /* These point into the input; empty if they are not there. */
+    struct bytes body, session, continuation;
+    unsigned substatus;
+    size_t bytes; /* head and body */
 };
 
 /* Looks for one complete response at the start of `in`. ERR_AGAIN: not yet.
  * ERR_PROTOCOL: not HTTP/1.1, or without a Content-Length. */
 int bench_parse_response(struct bytes in, struct bench_response *response_out);
+/* The input has been copied: has the response point into the copy. */
+void bench_response_move(struct bench_response *r, const uint8_t *from,
+                         const uint8_t *to);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "node/base/check.h"
 #include "node/cli/cmd.h"
+#include "node/cli/fault_run.h"
 #include "node/cli/options.h"
 #include "node/cli/reach.h"
 #include "node/inject/inject.h"
@@ -14,6 +15,7 @@ static const char help[] =
     "Usage: bastide fault add KIND [flags]\n"
     "       bastide fault list\n"
     "       bastide fault clear [ID]\n"
+    "       bastide fault run SCENARIO\n"
     "\n"
     "Makes something fail in a running cluster, on purpose: to see how your\n"
     "application lives through it. Only where the nodes have the setting\n"
@@ -23,6 +25,7 @@ static const char help[] =
     "  add       add a fault; bastide fault add KIND --help explains one kind\n"
     "  list      what is active, where, for how long\n"
     "  clear     end one, or all\n"
+    "  run       play a scenario under load and judge what clients saw\n"
     "\n"
     "All take\n" REACH_HELP "  -o text|json    how to show it\n";
 
@@ -65,9 +68,12 @@ int cmd_fault(int argc, char **argv)
         const char *name;
         int (*run)(int argc, char **argv);
     } parts[] = {
-        {"add", fault_add}, {"list", fault_list}, {"clear", fault_clear}};
+        {"add", fault_add},
+                 {"list", fault_list},
+                 {"clear", fault_clear},
+                 {"run", fault_run}};
     if (argc < 2)
-        return options_refuse("fault", "expected add, list or clear");
+        return options_refuse("fault", "expected add, list, clear or run");
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         print_help();
         return CMD_OK;
@@ -75,6 +81,6 @@ int cmd_fault(int argc, char **argv)
     for (size_t i = 0; i < ARRAY_LEN(parts); i++)
         if (strcmp(argv[1], parts[i].name) == 0)
             return parts[i].run(argc - 1, argv + 1);
-    return options_refuse("fault", "\"%s\": expected add, list or clear",
+    return options_refuse("fault", "\"%s\": expected add, list, clear or run",
                           argv[1]);
 }

@@ -71,6 +71,8 @@ struct call *call_begin(struct cosmos *cosmos, struct http_request *http)
     http->user = c;
     c->started_us = call_now(c);
     c->charge = 1;
+    c->level = cosmos->place.level;
+    c->operation = COSMOS_OP_OTHER; /* until its path is known */
     c->path.count = 0;
     cosmos_headers_read(http, &c->headers);
     struct bytes id = c->headers.activity_id;

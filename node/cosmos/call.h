@@ -25,6 +25,7 @@
 #include "node/catalog/partition_key.h"
 #include "node/cosmos/cosmos.h"
 #include "node/cosmos/headers.h"
+#include "node/cosmos/meters.h"
 #include "node/cosmos/route.h"
 #include "node/cosmos/status.h"
 #include "node/http/http.h"
@@ -67,8 +68,9 @@ struct cosmos_place {
 
 struct cosmos {
     uint32_t magic;
-    struct cosmos_config config; /* `account` not valid after start-up */
-    char *account_json;
+    struct cosmos_config config;    /* `account` not valid after start-up */
+    char *account_json;             /* as listed, for most requests */
+    struct cosmos_account *account; /* what it says */
     struct cosmos_place place;
     struct session_floor *floor;
     bool owns_floor;
@@ -78,6 +80,7 @@ struct cosmos {
     struct call *kept;
     size_t kept_count;
     size_t running;
+    struct cosmos_meters meters;
 };
 
 struct call {
@@ -91,6 +94,7 @@ struct call {
     usec_t started_us;
     double charge;
     enum consistency_level level; /* of its reads */
+    enum cosmos_operation operation;
 
     /* What the path names, once call_resolve found it; counted references. */
     struct catalog_database *database;

@@ -57,10 +57,17 @@ void cosmos_free(struct cosmos *c)
     json_free(&c->json);
     buf_free(&c->scratch);
     mem_free(c->account_json);
+    mem_free(c->account);
     if (c->owns_floor)
         session_floor_free(c->floor);
     c->magic = 0;
     mem_free(c);
+}
+
+const struct cosmos_meters *cosmos_meters(const struct cosmos *c)
+{
+    CHECK_OBJ(c, COSMOS_MAGIC);
+    return &c->meters;
 }
 
 size_t cosmos_running(const struct cosmos *c)
@@ -184,11 +191,13 @@ static void handle(struct cosmos *cosmos, struct http_request *http)
 {
     struct call *c = call_begin(cosmos, http);
     if (c == NULL) {
-        reply_overload(http);
+        reply_overload(cosmos, http);
         return;
     }
     unsigned key;
     int err = route_path_parse(http->target, &c->path);
+    if (err == ERR_OK)
+        c->operation = cosmos_operation_of(c);
     if (err == ERR_MALFORMED || err == ERR_LIMIT)
         reply_fail_text(c, FAIL_BAD_REQUEST,
                         "The request path is malformed or too long");

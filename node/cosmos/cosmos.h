@@ -16,7 +16,7 @@
  * Faults on request: fault.c.
  * Shared: route.c (paths), headers.c (request headers), call.c (life of a
  * request), reply.c (responses), status.h (every refusal), continuation.c
- * (page tokens), charge.h (request units).
+ * (page tokens), charge.h (request units), advertise.c (addresses of regions).
  */
 #ifndef BASTIDE_COSMOS_COSMOS_H
 #define BASTIDE_COSMOS_COSMOS_H
@@ -63,6 +63,15 @@ struct cosmos_region {
     bool down;            /* declared lost (the group record's `down`) */
 };
 
+/* Which addresses the account document gives for the regions. */
+enum cosmos_advertise {
+    COSMOS_ADVERTISE_LISTED, /* their endpoints, as they are listed */
+    COSMOS_ADVERTISE_HOST,   /* the host that the request was sent to (its Host
+                              * header), with each region's listed port */
+    COSMOS_ADVERTISE_REQUEST /* the host and port that the request was sent to,
+                              * for every region: one mapped port is enough */
+};
+
 /* What this node knows of the account and of its own place in it: the account
  * document, and what follows for requests.
  *
@@ -80,6 +89,7 @@ struct cosmos_account {
     size_t region_count;                 /* 1..COSMOS_REGIONS_MAX */
     size_t write_region;                 /* index into regions */
     struct consistency_policy consistency;
+    enum cosmos_advertise advertise;
 
     /* This node's region, index into regions; not used when `removed`. */
     size_t own_region;
@@ -176,6 +186,10 @@ void cosmos_free(struct cosmos *c);
  * the old account stays then. Everything is copied. */
 int cosmos_set_account(struct cosmos *c, const struct cosmos_account *account,
                        struct err_msg *msg);
+
+/* What it counts (meters.h), on its worker's thread. Lives as long as it. */
+struct cosmos_meters;
+const struct cosmos_meters *cosmos_meters(const struct cosmos *c);
 
 /* Requests taken and not yet answered. */
 size_t cosmos_running(const struct cosmos *c);

@@ -5,8 +5,6 @@
 
 #include "node/cosmos/reply.h"
 
-/* Wait that a client is told with 429 when the fault does not say. */
-#define RETRY_AFTER_DEFAULT_MS 100
 #define SUBSTATUS_BUDGET 3200
 #define TEXT_MAX 512
 
@@ -138,7 +136,7 @@ static void respond(struct call *c, const struct inject_fault *f)
         f->when == INJECT_AFTER ? ", after the request was carried out" : "");
     uint32_t wait = f->retry_after_ms;
     if (wait == 0 && f->status == 429)
-        wait = RETRY_AFTER_DEFAULT_MS;
+        wait = REPLY_RETRY_AFTER_MS;
     if (wait != 0)
         http_reply_header_u64(c->http, "x-ms-retry-after-ms", wait);
     /* A refusal shows no state, and 404/1002 what the client asked for. */

@@ -12,8 +12,6 @@
 
 /* Text of an error body, before and after it is quoted as JSON. */
 #define ERROR_TEXT_MAX (64u * 1024)
-/* Wait that a client is told when a shard gave no time of its own. */
-#define RETRY_AFTER_DEFAULT_MS 100
 /* dbs/<name>/colls/<name>, percent-encoded where it must be. */
 #define ALT_PATH_MAX (2 * 3 * RESOURCE_NAME_BYTES_MAX + 16)
 
@@ -132,6 +130,14 @@ void reply_state(struct call *c, const struct op_result *result)
         level_seen(c, c->range, result);
 }
 
+/* The answer has left. */
+static void finish(struct call *c, int status)
+{
+    cosmos_meters_answered(&c->cosmos->meters, c->operation, c->level, status,
+                           call_now(c) - c->started_us);
+    call_end(c);
+}
+
 /* ---- success ------------------------------------------------------------- */
 
 void reply_json(struct call *c, int status, struct buf *body)
@@ -142,7 +148,7 @@ void reply_json(struct call *c, int status, struct buf *body)
     http_reply_header_str(c->http, "Content-Type", "application/json");
     reply_common(c);
     http_respond_take(c->http, status, body);
-    call_end(c);
+    finish(c, status);
 }
 
 void reply_empty(struct call *c, int status)
@@ -152,7 +158,7 @@ void reply_empty(struct call *c, int status)
         return;
     reply_common(c);
     http_respond(c->http, status, bytes_of(NULL, 0));
-    call_end(c);
+    finish(c, status);
 }
 
 /* ---- failure ------------------------------------------------------------- */
@@ -190,7 +196,7 @@ static void respond_error(struct call *c, const struct cosmos_status *status,
     else
         http_respond(r, status->http, bytes_str(last_resort));
     buf_free(body);
-    call_end(c);
+    finish(c, status->http);
 }
 
 void reply_removed(struct call *c)
@@ -331,7 +337,7 @@ void reply_op_failed(struct call *c, struct op_result *result)
     if (failure == FAIL_THROTTLED) {
         uint32_t wait = result->retry_after_ms;
         http_reply_header_u64(c->http, "x-ms-retry-after-ms",
-                              wait != 0 ? wait : RETRY_AFTER_DEFAULT_MS);
+                              wait != 0 ? wait : REPLY_RETRY_AFTER_MS);
     }
     bool says_why = result->err == ERR_INVALID || result->err == ERR_THROTTLED;
     if (says_why && result->message.text[0] != '\0') {
@@ -364,14 +370,16 @@ void reply_format_error(struct http_request *r, enum http_reject why,
     error_body(http_reject_code(why), bytes_str(message), body);
 }
 
-void reply_overload(struct http_request *r)
+void reply_overload(struct cosmos *cosmos, struct http_request *r)
 {
     const struct cosmos_status *status = cosmos_status(FAIL_THROTTLED);
+    cosmos_meters_answered(&cosmos->meters, COSMOS_OP_OTHER,
+                           cosmos->place.level, status->http, 0);
     struct buf body;
     buf_init(&body, ERROR_TEXT_MAX);
     http_reply_header_str(r, "Content-Type", "application/json");
     http_reply_header_u64(r, "x-ms-substatus", status->substatus);
-    http_reply_header_u64(r, "x-ms-retry-after-ms", RETRY_AFTER_DEFAULT_MS);
+    http_reply_header_u64(r, "x-ms-retry-after-ms", REPLY_RETRY_AFTER_MS);
     error_body(status->code, bytes_str(status->text), &body);
     http_respond_take(r, status->http, &body);
     buf_free(&body);

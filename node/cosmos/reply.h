@@ -11,6 +11,8 @@
 
 /* What x-ms-version says; any version a client names is answered alike. */
 #define REPLY_API_VERSION "2020-07-15"
+/* Wait that a client is told with 429 when nothing else says how long. */
+#define REPLY_RETRY_AFTER_MS 100
 
 /* A failure in the words of the table. */
 void reply_fail(struct call *c, enum cosmos_failure failure);
@@ -46,6 +48,6 @@ void reply_format_error(struct http_request *r, enum http_reject why,
                         const char *message, struct buf *body, void *user);
 
 /* 429 for a request that no call was free for. */
-void reply_overload(struct http_request *r);
+void reply_overload(struct cosmos *cosmos, struct http_request *r);
 
 #endif

@@ -719,8 +719,7 @@ struct chan_tls *chan_tls_new(struct chan_loop *cl, struct tls_ctx *tls,
     ev_init(&t->timer, on_timer);
     t->rd.data = t->wr.data = t->timer.data = t;
     before_ssl();
-    t->ssl = SSL_new(tls_ctx_ssl(tls));
-    CHECK(t->ssl != NULL);
+    t->ssl = tls_ctx_connection(tls);
     if (judge != NULL) {
         CHECK(SSL_set_app_data(t->ssl, (void *)(uintptr_t)judge) == 1);
         SSL_set_verify(t->ssl, SSL_get_verify_mode(t->ssl), ask_judge);

@@ -999,7 +999,9 @@ void cluster_submit(struct cluster *c, raft_id id, struct cluster_call *call)
     call->req.op = &call->op;
     call->req.deadline_us = c->now + CALL_TIME_US;
     call->req.done = call_done;
+    bool before = mem_may_fail(true); /* as in the node */
     shard_submit(cluster_shard(c, id), c->now, &call->req);
+    mem_may_fail(before);
 }
 
 int cluster_wait(struct cluster *c, struct cluster_call *call)

@@ -8,7 +8,7 @@
 #include "node/base/check.h"
 #include "node/base/err.h"
 #include "node/base/mem.h"
-#include "tests/sim/linear.h"
+#include "node/history/linear.h"
 #include "tests/sim/world_impl.h"
 
 #define CLIENTS 6

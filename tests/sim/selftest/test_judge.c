@@ -13,7 +13,7 @@
 #define SHARD 1
 #define KEY 3
 
-static char why[JUDGE_TEXT_MAX];
+static char why[VERDICT_TEXT_MAX];
 
 /* ---- making histories -------------------------------------------------------
  */
@@ -24,9 +24,9 @@ static struct history *new_history(enum consistency_level level)
 {
     struct history *h = history_new();
     clock_us = 0;
-    history_promise(h, &(struct hist_promise){.level = level,
-                                              .max_entries = 2,
-                                              .max_us = USEC_PER_SEC});
+    observed_promise(&h->seen, &(struct hist_promise){.level = level,
+                                                      .max_entries = 2,
+                                                      .max_us = USEC_PER_SEC});
     return h;
 }
 
@@ -55,18 +55,18 @@ static void commit(struct history *h, uint64_t lsn, uint32_t epoch)
 static uint64_t call(struct history *h, enum linear_kind kind, uint32_t session)
 {
     clock_us += 1000;
-    return history_called(h, &(struct hist_op){.kind = kind,
-                                               .session = session,
-                                               .shard = SHARD,
-                                               .key = KEY,
-                                               .called_us = clock_us});
+    return observed_called(&h->seen, &(struct hist_op){.kind = kind,
+                                                       .session = session,
+                                                       .shard = SHARD,
+                                                       .key = KEY,
+                                                       .called_us = clock_us});
 }
 
 static void answer(struct history *h, uint64_t op, struct hist_place place,
                    uint64_t version)
 {
     clock_us += 1000;
-    struct hist_op a = h->ops[op - 1];
+    struct hist_op a = h->seen.ops[op - 1];
     a.answered_us = clock_us;
     a.result = a.kind == LINEAR_READ && version == 0 ? ERR_NOT_FOUND : ERR_OK;
     a.version = version;
@@ -76,7 +76,7 @@ static void answer(struct history *h, uint64_t op, struct hist_place place,
         e != NULL &&
         history_state(h, SHARD, KEY,
                       (struct hist_place){place.lsn - 1, e->prev_term}) == 0;
-    history_answered(h, op, &a);
+    observed_answered(&h->seen, op, &a);
 }
 
 /* A write that is called, logged, committed and answered. */
@@ -110,17 +110,23 @@ static struct history *lossy(enum consistency_level level, bool forced)
     answer(h, op, at(2, 1), 0);
     entry(h, 2, 2, 1, 0);
     commit(h, 2, 2);
-    history_switch(
-        h, &(struct hist_switch){.us = clock_us, .epoch = 2, .forced = forced});
+    observed_switch(
+        &h->seen,
+        &(struct hist_switch){.us = clock_us, .epoch = 2, .forced = forced});
     return h;
 }
 
 static void conflict(struct history *h, uint64_t lsn, uint32_t epoch,
                      uint64_t version)
 {
-    history_conflict(h, &(struct hist_conflict){.shard = SHARD,
-                                                .at = at(lsn, epoch),
-                                                .version = version});
+    observed_conflict(&h->seen, &(struct hist_conflict){.shard = SHARD,
+                                                        .at = at(lsn, epoch),
+                                                        .version = version});
+}
+
+static bool judge_linear(const struct history *h, char text[VERDICT_TEXT_MAX])
+{
+    return observed_linear(&h->seen, text);
 }
 
 #define GOOD(check, h)                                                         \
@@ -161,13 +167,15 @@ static void test_level_in_change(void **state)
     entry(h, 1, 1, 0, 0);
     commit(h, 1, 1);
     uint64_t op = call(h, LINEAR_UPSERT, 1);
-    history_promise(h, &(struct hist_promise){.from_us = clock_us + 1,
-                                              .level = CONSISTENCY_SESSION});
+    observed_promise(&h->seen,
+                     &(struct hist_promise){.from_us = clock_us + 1,
+                                            .level = CONSISTENCY_SESSION});
     entry(h, 2, 1, 1, op);
     answer(h, op, at(2, 1), 0);
     entry(h, 2, 2, 1, 0);
     commit(h, 2, 2);
-    history_switch(h, &(struct hist_switch){.epoch = 2, .forced = true});
+    observed_switch(&h->seen,
+                    &(struct hist_switch){.epoch = 2, .forced = true});
     GOOD(judge_survival, h);
 }
 
@@ -179,10 +187,10 @@ static void test_refused_has_no_effect(void **state)
         uint64_t op = call(h, LINEAR_UPSERT, 1);
         entry(h, 1, 1, 0, logged ? op : 0);
         commit(h, 1, 1);
-        struct hist_op a = h->ops[op - 1];
+        struct hist_op a = h->seen.ops[op - 1];
         a.answered_us = clock_us + 1;
         a.result = ERR_UNAVAILABLE;
-        history_answered(h, op, &a);
+        observed_answered(&h->seen, op, &a);
         if (logged)
             BAD(judge_survival, h);
         else
@@ -248,8 +256,9 @@ static void test_linear_from_then_on(void **state)
         struct history *h = new_history(CONSISTENCY_SESSION);
         uint64_t first = write_done(h, 1, 1, 1, 0);
         uint64_t second = write_done(h, 1, 2, 1, 1);
-        history_promise(h, &(struct hist_promise){.from_us = clock_us + 1,
-                                                  .level = CONSISTENCY_STRONG});
+        observed_promise(&h->seen,
+                         &(struct hist_promise){.from_us = clock_us + 1,
+                                                .level = CONSISTENCY_STRONG});
         read_done(h, 2, 2, 1, second);
         read_done(h, 2, stale ? 1 : 2, 1, stale ? first : second);
         if (stale)

@@ -212,7 +212,7 @@ void site_drill_heard(struct site *s, const struct hist_op *op)
     if (s->phase != SITE_DRILL || op->called_us < d->began_us)
         return;
     bool answered = op->answered_us != HIST_NEVER;
-    if (answered && history_is_write(op) && op->result == ERR_OK &&
+    if (answered && hist_is_write(op) && op->result == ERR_OK &&
         !is_lost(s, s->nodes[op->node].region) &&
         op->answered_us < d->written_us[op->shard])
         d->written_us[op->shard] = op->answered_us;

@@ -7,16 +7,7 @@
 #include "node/base/check.h"
 #include "node/base/err.h"
 #include "node/base/mem.h"
-
-/* One more element of an array that grows. */
-#define MORE(array, n, cap)                                                    \
-    do {                                                                       \
-        if ((n) == (cap)) {                                                    \
-            (cap) = (cap) ? (cap)*2 : 64;                                      \
-            (array) = mem_realloc((array), (cap) * sizeof(*(array)));          \
-        }                                                                      \
-        (n)++;                                                                 \
-    } while (0)
+#include "node/history/grow.h"
 
 struct history *history_new(void)
 {
@@ -32,53 +23,11 @@ void history_free(struct history *h)
         return;
     for (size_t i = 0; i < HIST_SHARDS_MAX; i++)
         mem_free(h->committed[i]);
-    mem_free(h->ops);
+    observed_free(&h->seen);
     mem_free(h->entries);
     mem_free(h->index);
     mem_free(h->acks);
-    mem_free(h->conflicts);
-    mem_free(h->promises);
-    mem_free(h->switches);
     mem_free(h);
-}
-
-/* ---- clients ----------------------------------------------------------------
- */
-
-uint64_t history_called(struct history *h, const struct hist_op *op)
-{
-    MORE(h->ops, h->n_ops, h->cap_ops);
-    struct hist_op *o = &h->ops[h->n_ops - 1];
-    *o = *op;
-    o->called = ++h->moment;
-    o->answered = LINEAR_NEVER;
-    o->answered_us = HIST_NEVER;
-    return h->n_ops;
-}
-
-void history_answered(struct history *h, uint64_t number,
-                      const struct hist_op *op)
-{
-    CHECK(number > 0 && number <= h->n_ops);
-    struct hist_op *o = &h->ops[number - 1];
-    CHECK(o->answered == LINEAR_NEVER);
-    o->answered_us = op->answered_us;
-    o->answered = ++h->moment;
-    o->node = op->node;
-    o->result = op->result;
-    o->created = op->created;
-    o->version = op->version;
-    o->at = op->at;
-}
-
-bool history_is_write(const struct hist_op *op)
-{
-    return op->kind != LINEAR_READ;
-}
-
-bool history_done(const struct hist_op *op)
-{
-    return op->answered_us != HIST_NEVER && op->result == ERR_OK;
 }
 
 /* ---- the tree ---------------------------------------------------------------
@@ -119,7 +68,7 @@ static void grow_index(struct history *h)
 void history_logged(struct history *h, uint32_t node,
                     const struct hist_entry *e)
 {
-    CHECK(e->shard < HIST_SHARDS_MAX && e->op <= h->n_ops);
+    CHECK(e->shard < HIST_SHARDS_MAX && e->op <= h->seen.n_ops);
     const struct hist_entry *known = history_at(h, e->shard, e->at);
     if (known != NULL) {
         if ((known->prev_term != e->prev_term || known->op != e->op) &&
@@ -132,7 +81,7 @@ void history_logged(struct history *h, uint32_t node,
     }
     if (h->n_entries * 2 >= h->cap_index)
         grow_index(h);
-    MORE(h->entries, h->n_entries, h->cap_entries);
+    HIST_MORE(h->entries, h->n_entries, h->cap_entries);
     h->entries[h->n_entries - 1] = *e;
     h->index[slot(h, e->shard, e->at)] = (uint32_t)h->n_entries;
 }
@@ -210,8 +159,8 @@ uint64_t history_state(const struct history *h, uint16_t shard, uint32_t key,
         const struct hist_entry *e = history_at(h, shard, at);
         if (e == NULL)
             return 0;
-        if (e->op != 0 && h->ops[e->op - 1].key == key && !e->delivery)
-            return h->ops[e->op - 1].kind == LINEAR_DELETE ? 0 : e->op;
+        if (e->op != 0 && h->seen.ops[e->op - 1].key == key && !e->delivery)
+            return h->seen.ops[e->op - 1].kind == LINEAR_DELETE ? 0 : e->op;
         at = (struct hist_place){at.lsn - 1, e->prev_term};
     }
     return 0;
@@ -222,65 +171,6 @@ uint64_t history_state(const struct history *h, uint16_t shard, uint32_t key,
 
 void history_acked(struct history *h, const struct hist_ack *a)
 {
-    MORE(h->acks, h->n_acks, h->cap_acks);
+    HIST_MORE(h->acks, h->n_acks, h->cap_acks);
     h->acks[h->n_acks - 1] = *a;
-}
-
-void history_conflict(struct history *h, const struct hist_conflict *c)
-{
-    MORE(h->conflicts, h->n_conflicts, h->cap_conflicts);
-    h->conflicts[h->n_conflicts - 1] = *c;
-}
-
-void history_promise(struct history *h, const struct hist_promise *p)
-{
-    MORE(h->promises, h->n_promises, h->cap_promises);
-    h->promises[h->n_promises - 1] = *p;
-    h->promises[h->n_promises - 1].levels |= 1u << p->level;
-}
-
-void history_switch(struct history *h, const struct hist_switch *s)
-{
-    for (size_t i = 0; i < h->n_switches; i++)
-        if (h->switches[i].epoch == s->epoch)
-            return; /* heard from another node before */
-    MORE(h->switches, h->n_switches, h->cap_switches);
-    h->switches[h->n_switches - 1] = *s;
-}
-
-bool history_may_be_lost(const struct history *h, struct hist_place at)
-{
-    for (size_t i = 0; i < h->n_switches; i++)
-        if (h->switches[i].forced &&
-            h->switches[i].epoch > RAFT_TERM_EPOCH(at.term))
-            return true;
-    return false;
-}
-
-static void weaken(struct hist_promise *p, const struct hist_promise *by)
-{
-    p->levels |= by->levels;
-    if (by->level > p->level)
-        p->level = by->level;
-    if (by->max_entries > p->max_entries)
-        p->max_entries = by->max_entries;
-    if (by->max_us > p->max_us)
-        p->max_us = by->max_us;
-}
-
-struct hist_promise history_promised(const struct history *h, usec_t from,
-                                     usec_t to)
-{
-    struct hist_promise p = {.level = CONSISTENCY_STRONG};
-    bool first = true;
-    for (size_t i = 0; i < h->n_promises; i++) {
-        bool over = i + 1 < h->n_promises && h->promises[i + 1].from_us <= from;
-        if (over || h->promises[i].from_us > to)
-            continue;
-        if (first)
-            p = h->promises[i];
-        weaken(&p, &h->promises[i]);
-        first = false;
-    }
-    return p;
 }

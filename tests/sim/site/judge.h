@@ -8,7 +8,6 @@
  *   conflicts      what a forced switch lost is in the conflict feed; and the
  *                  feed holds nothing else: only what was logged, did not
  *                  survive, and each once
- *   linear         operations at level strong on one document are linearizable
  *   prefix         an answer is the state at the place that it names, and that
  *                  place was not lost except by a forced switch
  *   sessions       at level session a client reads its own writes, reads never
@@ -17,6 +16,8 @@
  *                  acknowledged T before it was asked for, on the true clock
  *   one_region     in an epoch, what no majority of all has yet is
  *                  acknowledged on one region's word
+ *   observed       the checkers that a real cluster's clients are judged by
+ *                  (node/history/observed.h) find nothing, either
  *
  * Answers: true if all is well; else false, with the reason. */
 #ifndef BASTIDE_SIM_SITE_JUDGE_H
@@ -24,16 +25,14 @@
 
 #include "tests/sim/site/history.h"
 
-#define JUDGE_TEXT_MAX 256
-
-bool judge_survival(const struct history *h, char why[JUDGE_TEXT_MAX]);
-bool judge_conflicts(const struct history *h, char why[JUDGE_TEXT_MAX]);
-bool judge_linear(const struct history *h, char why[JUDGE_TEXT_MAX]);
-bool judge_prefix(const struct history *h, char why[JUDGE_TEXT_MAX]);
-bool judge_sessions(const struct history *h, char why[JUDGE_TEXT_MAX]);
-bool judge_staleness(const struct history *h, char why[JUDGE_TEXT_MAX]);
-bool judge_one_region(const struct history *h, char why[JUDGE_TEXT_MAX]);
+bool judge_survival(const struct history *h, char why[VERDICT_TEXT_MAX]);
+bool judge_conflicts(const struct history *h, char why[VERDICT_TEXT_MAX]);
+bool judge_prefix(const struct history *h, char why[VERDICT_TEXT_MAX]);
+bool judge_sessions(const struct history *h, char why[VERDICT_TEXT_MAX]);
+bool judge_staleness(const struct history *h, char why[VERDICT_TEXT_MAX]);
+bool judge_one_region(const struct history *h, char why[VERDICT_TEXT_MAX]);
+bool judge_observed(const struct history *h, char why[VERDICT_TEXT_MAX]);
 /* All of them. */
-bool judge_history(const struct history *h, char why[JUDGE_TEXT_MAX]);
+bool judge_history(const struct history *h, char why[VERDICT_TEXT_MAX]);
 
 #endif

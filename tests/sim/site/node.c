@@ -194,11 +194,11 @@ static void learn(void *user, uint64_t record, struct bytes text)
     n->has_record = true;
     n->record = r;
     say_record(n, &r);
-    history_switch(n->site->history,
-                   &(struct hist_switch){.us = n->site->now_us,
-                                         .epoch = r.epoch,
-                                         .region = r.write_region,
-                                         .forced = r.forced});
+    observed_switch(&n->site->history->seen,
+                    &(struct hist_switch){.us = n->site->now_us,
+                                          .epoch = r.epoch,
+                                          .region = r.write_region,
+                                          .forced = r.forced});
 }
 
 static void steer(struct site_node *n);

@@ -54,7 +54,7 @@ static struct hist_promise promise_of(const struct site *s,
 static void promise_less(struct site *s, const struct consistency_policy *p)
 {
     struct hist_promise now =
-        history_promised(s->history, s->now_us, s->now_us);
+        observed_promised(&s->history->seen, s->now_us, s->now_us);
     struct hist_promise next = promise_of(s, p);
     next.levels = now.levels | 1u << p->level;
     if (next.level < now.level)
@@ -63,7 +63,7 @@ static void promise_less(struct site *s, const struct consistency_policy *p)
         next.max_entries = now.max_entries;
     if (next.max_us < now.max_us)
         next.max_us = now.max_us;
-    history_promise(s->history, &next);
+    observed_promise(&s->history->seen, &next);
     s->promise_due = true;
 }
 
@@ -104,7 +104,7 @@ void site_promise_watch(struct site *s)
     }
     s->promise_due = false;
     struct hist_promise p = promise_of(s, &first->record.consistency);
-    history_promise(s->history, &p);
+    observed_promise(&s->history->seen, &p);
     site_say(s, "from now on %s holds",
              consistency_name(first->record.consistency.level));
 }

@@ -31,7 +31,7 @@ uint64_t site_operation(const uint8_t id[OP_ID_LEN])
 
 static struct site_client *client_of(struct site *s, uint64_t operation)
 {
-    return &s->clients[s->history->ops[operation - 1].session];
+    return &s->clients[s->history->seen.ops[operation - 1].session];
 }
 
 static void wake_at(struct site *s, const struct site_client *c, usec_t at_us,
@@ -115,7 +115,7 @@ static void choose_write(struct site *s, const struct site_client *c,
 
 static void begin(struct site *s, struct site_client *c)
 {
-    if (s->history->n_ops >= SITE_OPS_MAX)
+    if (s->history->seen.n_ops >= SITE_OPS_MAX)
         return;
     struct hist_op op = {
         .session = c->number,
@@ -136,7 +136,7 @@ static void begin(struct site *s, struct site_client *c)
         rest(s, c);
         return;
     }
-    c->operation = history_called(s->history, &op);
+    c->operation = observed_called(&s->history->seen, &op);
     wake_at(s, c, s->now_us + GIVE_UP_US, c->operation);
     site_schedule(s, s->now_us + HOP_US,
                   (struct sim_event){.type = SITE_CALL,
@@ -148,7 +148,7 @@ static void begin(struct site *s, struct site_client *c)
  */
 static void lose(struct site *s, struct site_client *c, const char *why)
 {
-    const struct hist_op *op = &s->history->ops[c->operation - 1];
+    const struct hist_op *op = &s->history->seen.ops[c->operation - 1];
     site_say(s, "client %u: operation %" PRIu64 ": %s", c->number, c->operation,
              why);
     site_drill_heard(s, op);
@@ -225,7 +225,7 @@ static void make_read(const struct site_node *n, const struct site_client *c,
 void site_client_call(struct site *s, struct site_node *n, uint64_t operation)
 {
     static const uint8_t container_rid[8] = {0, 0, 0, 32, 0x80, 0, 0, 16};
-    const struct hist_op *h = &s->history->ops[operation - 1];
+    const struct hist_op *h = &s->history->seen.ops[operation - 1];
     struct site_client *c = client_of(s, operation);
     struct op op = {.shard = h->shard};
     struct op_result refused;
@@ -237,7 +237,7 @@ void site_client_call(struct site *s, struct site_node *n, uint64_t operation)
     memcpy(op.parent_rid, container_rid, sizeof(container_rid));
     op.at.container = CONTAINER_FIRST_USER;
     memcpy(op.at.id_hash, &h->key, sizeof(h->key));
-    if (history_is_write(h))
+    if (hist_is_write(h))
         make_write(s, h, operation, body, &op);
     else
         make_read(n, c, h, &op);
@@ -267,8 +267,8 @@ uint64_t site_version_of(struct site *s, struct bytes text)
     memcpy(copy, text.data, len);
     copy[len] = '\0';
     if (sscanf(copy, "{\"id\":\"%u\",\"v\":%" SCNu64, &key, &version) != 2 ||
-        version == 0 || version > s->history->n_ops ||
-        s->history->ops[version - 1].key != key) {
+        version == 0 || version > s->history->seen.n_ops ||
+        s->history->seen.ops[version - 1].key != key) {
         site_fail(s, "a text that nobody wrote: %.100s", copy);
         return 0;
     }
@@ -340,15 +340,15 @@ void site_client_answer(struct site *s, struct site_node *n, uint64_t operation,
         lose(s, c, "no answer in time");
         return;
     }
-    struct hist_op op = s->history->ops[operation - 1];
+    struct hist_op op = s->history->seen.ops[operation - 1];
     op.answered_us = s->now_us;
     op.node = n->id;
     op.result = result->err;
     op.created = result->created;
     op.at = (struct hist_place){result->lsn, result->term};
     note(s, c, &op, result);
-    history_answered(s->history, operation, &op);
+    observed_answered(&s->history->seen, operation, &op);
     say_answer(s, c, n, &op);
-    site_drill_heard(s, &s->history->ops[operation - 1]);
+    site_drill_heard(s, &s->history->seen.ops[operation - 1]);
     rest(s, c);
 }

@@ -169,7 +169,7 @@ static void read_document(void *user, uint64_t record, struct bytes text)
     uint64_t version = site_version_of(r->s, text);
     if (version == 0)
         return;
-    uint32_t key = r->s->history->ops[version - 1].key;
+    uint32_t key = r->s->history->seen.ops[version - 1].key;
     if (r->versions[key] != 0)
         site_fail(r->s, "two documents of one id: %u/%u", r->shard, key);
     r->versions[key] = version;
@@ -209,7 +209,7 @@ static void read_conflict(void *user, uint64_t record, struct bytes text)
         c.version = strtoull(field, NULL, 10);
     site_say(r->s, "conflict: %u#%" PRIu64 " of shard %u, operation %" PRIu64,
              RAFT_TERM_EPOCH(id.term), id.lsn, id.shard, c.version);
-    history_conflict(r->s->history, &c);
+    observed_conflict(&r->s->history->seen, &c);
     r->s->result->conflicts++;
 }
 
@@ -240,7 +240,7 @@ static void check_documents(struct site *s, uint16_t shard)
 
 static void verdict(struct site *s)
 {
-    char why[JUDGE_TEXT_MAX];
+    char why[VERDICT_TEXT_MAX];
     s->over = true;
     for (uint16_t i = 1; i < s->n_shards; i++)
         check_documents(s, i);
@@ -434,8 +434,8 @@ static void begin(struct site *s)
     if (s->loud > 0)
         site_swarm_print(s);
     make_nodes(s);
-    history_promise(
-        s->history,
+    observed_promise(
+        &s->history->seen,
         &(struct hist_promise){
             .level = s->ordered.level,
             .max_entries = (uint64_t)s->ordered.max_staleness_prefix,

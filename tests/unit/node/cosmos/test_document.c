@@ -410,7 +410,7 @@ static void each_error_of_a_shard_has_its_status(void **state)
         {ERR_CORRUPT, 500, NULL, "damaged"},
         {ERR_LIMIT, 413, NULL, "Request size is too large"},
         {ERR_NO_MEMORY, 503, NULL, "ServiceUnavailable"},
-        {ERR_IO, 500, NULL, "InternalServerError"},
+        {ERR_IO, 503, NULL, "disk"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         w->fail_kind = OP_WRITE;

@@ -568,6 +568,31 @@ static void too_large_a_document_is_refused_and_harms_nothing(void **state)
     story_end(&s);
 }
 
+/* Also that an LSN is not sealed for twice: the sealer would end the process.
+ */
+static void without_memory_a_write_is_refused_and_applied_nowhere(void **state)
+{
+    (void)state;
+    struct story s = story_of_three();
+    unsigned refused = 0, done = 0;
+    mem_fail(300);
+    for (unsigned n = 1; n <= 200; n++) {
+        int err =
+            written(s.c, s.leader, OP_CREATE, cluster_at(1, n), BODY, NULL);
+        assert_true(err == ERR_OK || err == ERR_NO_MEMORY);
+        done += err == ERR_OK;
+        refused += err != ERR_OK;
+        mem_fail(0);
+        expect_read(s.c, s.leader, 1, n, err == ERR_OK ? BODY : NULL);
+        mem_fail(300);
+    }
+    mem_fail(0);
+    assert_true(done > 20 && refused > 20);
+    put(s.c, s.leader, 2, 1, BODY);
+    expect_same_everywhere(s.c, 3);
+    story_end(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -591,6 +616,7 @@ int main(void)
         cmocka_unit_test(who_never_flushes_is_caught_up_by_a_snapshot),
         cmocka_unit_test(a_full_disk_refuses_writes_and_serves_reads),
         cmocka_unit_test(too_large_a_document_is_refused_and_harms_nothing),
+        cmocka_unit_test(without_memory_a_write_is_refused_and_applied_nowhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,7 +8,7 @@
 
 #include "node/base/check.h"
 #include "node/base/err.h"
-#include "tests/sim/linear.h"
+#include "node/history/linear.h"
 
 /* Writes are named by `version`; [called, answered]. */
 static struct linear_op upsert(uint64_t version, uint64_t called,

@@ -1,4 +1,4 @@
-#include "tests/sim/linear.h"
+#include "node/history/linear.h"
 
 #include "node/base/err.h"
 #include "node/base/mem.h"

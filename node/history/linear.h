@@ -9,8 +9,8 @@
  *
  * The search is exponential where many writes stay unanswered; what it may
  * remember is bounded, and a history that needs more stays undecided. */
-#ifndef BASTIDE_SIM_LINEAR_H
-#define BASTIDE_SIM_LINEAR_H
+#ifndef BASTIDE_HISTORY_LINEAR_H
+#define BASTIDE_HISTORY_LINEAR_H
 
 #include <stdbool.h>
 #include <stddef.h>

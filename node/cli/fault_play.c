@@ -1,0 +1,495 @@
+#include "node/cli/fault_play.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "node/base/check.h"
+#include "node/base/mem.h"
+#include "node/cli/fault_tell.h"
+
+#define NAP_US (20 * USEC_PER_MS)
+#define HEAL_ATTEMPTS 3
+#define RESTART_DOWN "1s"
+/* So long after the last step that what it promises can be seen. */
+#define AFTERMATH_US (1 * USEC_PER_SEC)
+
+/* ---- waiting ----------------------------------------------------------------
+ */
+
+static int nap(const struct fault_play *p, struct err_msg *msg)
+{
+    if (*p->stop)
+        return err_set(msg, ERR_CANCELLED, "interrupted");
+    usleep(NAP_US);
+    return ERR_OK;
+}
+
+static int sleep_until(const struct fault_play *p, usec_t us,
+                       struct err_msg *msg)
+{
+    int err = ERR_OK;
+    while (err == ERR_OK && fault_watch_now(p->watch) < us)
+        err = nap(p, msg);
+    return err;
+}
+
+/* Waits until a view that was asked for from now on fulfils `done`. */
+static int wait_view(struct fault_play *p, usec_t limit_us, const char *what,
+                     bool (*done)(const struct fault_view *v, const void *want),
+                     const void *want, struct err_msg *msg)
+{
+    usec_t began_us = clock_mono_us();
+    int err = ERR_OK;
+    while (err == ERR_OK) {
+        struct fault_view v;
+        fault_watch_view(p->watch, &v);
+        if (v.known && v.asked_us >= began_us && done(&v, want))
+            return ERR_OK;
+        if (clock_mono_us() - began_us > limit_us)
+            return err_set(msg, ERR_TIMEOUT, "%s: not within %.1f s (%.300s)",
+                           what, (double)limit_us / USEC_PER_SEC,
+                           v.why[0] != '\0' ? v.why : "writes go elsewhere");
+        err = nap(p, msg);
+    }
+    return err;
+}
+
+static bool is_well(const struct fault_view *v, const void *want)
+{
+    (void)want;
+    return v->well;
+}
+
+static bool is_rejoined(const struct fault_view *v, const void *want)
+{
+    (void)want;
+    return v->rejoined;
+}
+
+static bool is_settled(const struct fault_view *v, const void *want)
+{
+    (void)want;
+    return v->newest.settled;
+}
+
+static bool is_region(const struct fault_view *v, const void *want)
+{
+    return v->newest.settled && strcmp(v->newest.write_region, want) == 0;
+}
+
+static bool is_level(const struct fault_view *v, const void *want)
+{
+    return v->newest.settled &&
+           v->newest.level == *(const enum consistency_level *)want;
+}
+
+int fault_play_wait_well(struct fault_play *p, usec_t limit_us,
+                         struct err_msg *msg)
+{
+    return wait_view(p, limit_us, "all is well", is_well, NULL, msg);
+}
+
+int fault_play_wait_rejoined(struct fault_play *p, usec_t limit_us,
+                             struct err_msg *msg)
+{
+    return wait_view(p, limit_us, "all are back", is_rejoined, NULL, msg);
+}
+
+/* ---- names ------------------------------------------------------------------
+ */
+
+static const char *first_node(const struct reach *r, const char *region)
+{
+    for (unsigned i = 0; i < r->node_count; i++)
+        if (strcmp(r->nodes[i].region, region) == 0)
+            return r->nodes[i].name;
+    return "";
+}
+
+static bool leads(struct reach *r, unsigned node, struct reach_answer *a)
+{
+    char role[16];
+    if (reach_ask(r, node, "status", NULL, REACH_ASK_TIMEOUT_US, a, NULL) !=
+        ERR_OK)
+        return false;
+    json_ref shards = json_get_str(&a->json, 0, "shards");
+    json_ref first =
+        shards != JSON_NONE ? json_at(&a->json, shards, 1) : JSON_NONE;
+    if (first == JSON_NONE)
+        return false;
+    topology_get_text(&a->json, first, "role", role, sizeof(role));
+    return strcmp(role, "leader") == 0;
+}
+
+void fault_play_names(struct reach *r, const struct topology *t,
+                      struct scenario_names *names_out)
+{
+    const char *write = t->write_region, *next = "", *read = "";
+    const char *leader = "";
+    struct reach_answer a;
+    for (unsigned i = 0; i < t->region_count; i++) {
+        if (strcmp(t->regions[i].name, write) == 0)
+            continue;
+        read = t->regions[i].name;
+        next = next[0] == '\0' ? read : next;
+    }
+    reach_answer_init(&a);
+    for (unsigned i = 0; i < r->node_count && leader[0] == '\0'; i++)
+        if (leads(r, i, &a))
+            leader = r->nodes[i].name;
+    reach_answer_free(&a);
+    const char *all[SCENARIO_PLACEHOLDERS] = {
+        [SCENARIO_P_WRITE_REGION] = write,
+        [SCENARIO_P_NEXT_REGION] = next,
+        [SCENARIO_P_READ_REGION] = read,
+        [SCENARIO_P_WRITE_NODE] = first_node(r, write),
+        [SCENARIO_P_READ_NODE] = first_node(r, read),
+        [SCENARIO_P_WRITE_LEADER] = leader,
+    };
+    for (size_t i = 0; i < SCENARIO_PLACEHOLDERS; i++)
+        snprintf(names_out->name[i], sizeof(names_out->name[i]), "%s", all[i]);
+}
+
+static int resolve(const struct fault_play *p, const char *text, char *out,
+                   size_t size, struct err_msg *msg)
+{
+    struct buf b;
+    buf_init(&b, size - 1);
+    int err = scenario_resolve(text, &p->names, &b, msg);
+    if (err == ERR_OK)
+        snprintf(out, size, "%s", buf_cstr(&b));
+    buf_free(&b);
+    return err;
+}
+
+/* ---- faults -----------------------------------------------------------------
+ */
+
+/* The fault with names in place of placeholders, and an id of its own. */
+static int make_fault(struct fault_play *p, const struct scenario_step *s,
+                      struct inject_fault *fault_out, struct err_msg *msg)
+{
+    struct buf text;
+    struct json j;
+    buf_init(&text, 2 * SCENARIO_FAULT_MAX);
+    json_init(&j);
+    int err = scenario_resolve(s->text, &p->names, &text, msg);
+    if (err == ERR_OK)
+        err = json_parse(&j, bytes_of(buf_bytes(&text), buf_len(&text)),
+                         2 * SCENARIO_FAULT_MAX, NULL);
+    if (err == ERR_OK)
+        err = inject_read(&j, 0, fault_out, msg);
+    json_free(&j);
+    buf_free(&text);
+    if (err == ERR_OK && fault_out->id[0] == '\0')
+        snprintf(fault_out->id, sizeof(fault_out->id), "%s-%zu", p->run,
+                 (size_t)(s - p->scenario->steps) + 1);
+    return err;
+}
+
+/* Tells every node. One that is gone need not hear of it, and one that is
+ * killed may not answer; but none may refuse, and one has to have use for it.
+ */
+static int tell_fault(struct fault_play *p, const struct inject_fault *fault,
+                      struct err_msg *msg)
+{
+    struct buf body;
+    struct fault_tell *tell = mem_zalloc(sizeof(*tell));
+    bool instant = inject_is_instant(fault->kind);
+    int err = ERR_OK;
+    buf_init(&body, INJECT_BODY_MAX);
+    fault_tell_write(fault, &body);
+    fault_tell_add(p->reach, buf_cstr(&body), tell);
+    for (unsigned i = 0; i < p->reach->node_count && err == ERR_OK; i++)
+        if (tell->nodes[i].how == FAULT_TOLD_REFUSED)
+            err =
+                err_set(msg, ERR_INVALID, "%s: %.300s",
+                        fault_tell_node(p->reach, i), tell->nodes[i].why.text);
+    if (err == ERR_OK && tell->done == 0 && !instant)
+        err = err_set(msg, ERR_UNAVAILABLE, "no node has use for it");
+    buf_free(&body);
+    mem_free(tell);
+    return err;
+}
+
+static int add_fault(struct fault_play *p, const struct scenario_step *s,
+                     struct err_msg *msg)
+{
+    struct inject_fault fault;
+    int err = make_fault(p, s, &fault, msg);
+    if (err == ERR_OK) {
+        strcpy(p->ids[p->id_count++], fault.id);
+        err = tell_fault(p, &fault, msg);
+    }
+    return err;
+}
+
+/* Whether every node has heard that the fault is over. */
+static bool clear_id(struct fault_play *p, const char *id)
+{
+    struct fault_tell *tell = mem_zalloc(sizeof(*tell));
+    bool all = true;
+    fault_tell_clear(p->reach, id, tell);
+    for (unsigned i = 0; i < p->reach->node_count; i++)
+        all = all && (tell->nodes[i].how == FAULT_TOLD_DONE ||
+                      tell->nodes[i].how == FAULT_TOLD_NOTHING);
+    mem_free(tell);
+    return all;
+}
+
+static void forget_id(struct fault_play *p, size_t i)
+{
+    p->id_count--;
+    memmove(p->ids[i], p->ids[i + 1], (p->id_count - i) * sizeof(p->ids[0]));
+}
+
+/* A node that was killed has none when it comes back: it need not hear. */
+static int clear_fault(struct fault_play *p, const char *what,
+                       struct err_msg *msg)
+{
+    bool all = strcmp(what, "all") == 0, found = false;
+    for (size_t i = p->id_count; i-- > 0;) {
+        if (!all && strcmp(p->ids[i], what) != 0)
+            continue;
+        found = true;
+        if (clear_id(p, p->ids[i]))
+            forget_id(p, i);
+    }
+    return all || found
+               ? ERR_OK
+               : err_set(msg, ERR_NOT_FOUND,
+                         "no step before has added the fault %s", what);
+}
+
+int fault_play_heal(struct fault_play *p, struct err_msg *msg)
+{
+    for (unsigned i = 0; i < HEAL_ATTEMPTS && p->id_count > 0; i++) {
+        if (i > 0)
+            usleep(USEC_PER_SEC);
+        for (size_t k = p->id_count; k-- > 0;)
+            if (clear_id(p, p->ids[k]))
+                forget_id(p, k);
+    }
+    return p->id_count == 0
+               ? ERR_OK
+               : err_set(msg, ERR_UNAVAILABLE,
+                         "a node does not answer, so the fault %s may still "
+                         "be there; see bastide fault list",
+                         p->ids[0]);
+}
+
+/* ---- changes ----------------------------------------------------------------
+ */
+
+static int post(struct fault_play *p, const char *path, const char *body,
+                struct err_msg *msg)
+{
+    struct reach_answer a;
+    reach_answer_init(&a);
+    int err = reach_any(p->reach, path, body, REACH_CHANGE_TIMEOUT_US, &a, msg);
+    reach_answer_free(&a);
+    return err;
+}
+
+static void promise(struct fault_play *p, usec_t from_us,
+                    enum consistency_level level, uint32_t levels,
+                    const struct topology *t)
+{
+    CHECK(p->promise_count < FAULT_PROMISES_MAX);
+    p->promises[p->promise_count++] = (struct hist_promise){
+        .from_us = from_us,
+        .level = level,
+        .levels = levels | 1u << level,
+        .max_entries = t->prefix > 0 ? (uint64_t)t->prefix : UINT64_MAX,
+        .max_us =
+            t->interval > 0 ? t->interval * USEC_PER_SEC : SCENARIO_TIME_MAX_US,
+    };
+}
+
+void fault_play_promise_first(struct fault_play *p,
+                              enum consistency_level level,
+                              const struct topology *t)
+{
+    promise(p, 0, level, 0, t);
+}
+
+int fault_play_level(struct fault_play *p, enum consistency_level level,
+                     usec_t limit_us, struct err_msg *msg)
+{
+    struct fault_view v;
+    char body[64];
+    fault_watch_view(p->watch, &v);
+    enum consistency_level old = v.known ? v.newest.level : level;
+    snprintf(body, sizeof(body), "{\"level\":\"%s\"}", consistency_name(level));
+    /* While it changes, the weaker one counts. */
+    if (p->load != NULL)
+        promise(p, fault_load_now(p->load), old > level ? old : level,
+                1u << old | 1u << level, &v.newest);
+    int err = post(p, "consistency", body, msg);
+    if (err == ERR_OK)
+        err = wait_view(p, limit_us, "the new level", is_level, &level, msg);
+    if (err == ERR_OK && p->load != NULL) {
+        fault_watch_view(p->watch, &v);
+        promise(p, fault_load_now(p->load), level, 0, &v.newest);
+        fault_load_level(p->load, level);
+    }
+    return err;
+}
+
+static int begin_switch(struct fault_play *p, const char *region,
+                        usec_t limit_us, struct err_msg *msg)
+{
+    char body[INJECT_NAME_MAX + 32];
+    usec_t until_us = clock_mono_us() + limit_us;
+    snprintf(body, sizeof(body), "{\"to\":\"%s\",\"force\":false}", region);
+    p->moved = true;
+    int err = post(p, "regions/switch", body, msg);
+    /* A cluster that has just healed does not know at once who is well. */
+    while ((err == ERR_PRECONDITION || err == ERR_UNAVAILABLE) &&
+           clock_mono_us() < until_us && nap(p, msg) == ERR_OK)
+        err = post(p, "regions/switch", body, msg);
+    return err;
+}
+
+int fault_play_switch(struct fault_play *p, const char *region, usec_t limit_us,
+                      struct err_msg *msg)
+{
+    int err = begin_switch(p, region, limit_us, msg);
+    return err == ERR_OK
+               ? wait_view(p, limit_us, "the switch", is_region, region, msg)
+               : err;
+}
+
+/* ---- restarts ---------------------------------------------------------------
+ */
+
+static int restart_node(struct fault_play *p, unsigned node, usec_t limit_us,
+                        struct err_msg *msg)
+{
+    char body[INJECT_NAME_MAX + 64];
+    const char *name = p->reach->nodes[node].name;
+    struct reach_answer a;
+    struct err_msg why;
+    snprintf(body, sizeof(body),
+             "{\"kind\":\"kill\",\"at\":\"%s\",\"for\":\"" RESTART_DOWN "\"}",
+             name);
+    fault_watch_note(p->watch, fault_watch_now(p->watch), -1, "restart %s",
+                     name);
+    reach_answer_init(&a);
+    int err = reach_ask(p->reach, node, "faults", body, REACH_ASK_TIMEOUT_US,
+                        &a, &why);
+    if (err != ERR_OK && a.status != 0)
+        err_set(msg, err, "%s: %.300s", name, why.text);
+    else
+        err = ERR_OK; /* it may be gone before it has answered */
+    reach_answer_free(&a);
+    return err == ERR_OK ? fault_play_wait_well(p, limit_us, msg) : err;
+}
+
+static int restart(struct fault_play *p, const char *who, usec_t limit_us,
+                   struct err_msg *msg)
+{
+    bool found = false;
+    int err = ERR_OK;
+    for (unsigned i = 0; i < p->reach->node_count && err == ERR_OK; i++)
+        if (inject_means(who, p->reach->nodes[i].region,
+                         p->reach->nodes[i].name)) {
+            found = true;
+            err = restart_node(p, i, limit_us, msg);
+        }
+    return found ? err
+                 : err_set(msg, ERR_NOT_FOUND, "there is no region or node %s",
+                           who);
+}
+
+/* ---- steps ------------------------------------------------------------------
+ */
+
+static int wait_step(struct fault_play *p, const struct scenario_step *s,
+                     const char *name, struct err_msg *msg)
+{
+    char what[INJECT_NAME_MAX + 32];
+    switch (s->wait) {
+    case SCENARIO_HEALTHY:
+        return fault_play_wait_well(p, s->limit_us, msg);
+    case SCENARIO_SETTLED:
+        return wait_view(p, s->limit_us, "settled", is_settled, NULL, msg);
+    case SCENARIO_WRITE_REGION:
+        break;
+    }
+    snprintf(what, sizeof(what), "writes go to %s", name);
+    return wait_view(p, s->limit_us, what, is_region, name, msg);
+}
+
+static int do_step(struct fault_play *p, const struct scenario_step *s,
+                   struct err_msg *msg)
+{
+    char name[INJECT_NAME_MAX + 1] = "";
+    if (s->kind != SCENARIO_FAULT && s->text != NULL) {
+        int err = resolve(p, s->text, name, sizeof(name), msg);
+        if (err != ERR_OK)
+            return err;
+    }
+    switch (s->kind) {
+    case SCENARIO_FAULT:
+        return add_fault(p, s, msg);
+    case SCENARIO_CLEAR:
+        return clear_fault(p, name, msg);
+    case SCENARIO_SWITCH:
+        return s->only_begin ? begin_switch(p, name, s->limit_us, msg)
+                             : fault_play_switch(p, name, s->limit_us, msg);
+    case SCENARIO_RESTART:
+        return restart(p, name, s->limit_us, msg);
+    case SCENARIO_WAIT:
+        return wait_step(p, s, name, msg);
+    case SCENARIO_CONSISTENCY:
+        return fault_play_level(p, s->level, s->limit_us, msg);
+    }
+    CHECK_UNREACHABLE();
+}
+
+static int play_step(struct fault_play *p, size_t i, struct err_msg *msg)
+{
+    const struct scenario_step *s = &p->scenario->steps[i];
+    struct err_msg why = {""};
+    char text[SCENARIO_SENTENCE_MAX];
+    usec_t due = s->relative ? p->ended_us + s->at_us : s->at_us;
+    int err = sleep_until(p, due, &why);
+    if (err == ERR_OK) {
+        p->step_us[i] = fault_watch_now(p->watch);
+        scenario_describe_step(s, &p->names, text);
+        fault_watch_note(p->watch, p->step_us[i], (int)i, "%s", text);
+        err = do_step(p, s, &why);
+        p->ended_us = fault_watch_now(p->watch);
+    }
+    if (err != ERR_OK && err != ERR_CANCELLED)
+        return err_set(msg, err, "step of line %u: %.400s", s->line, why.text);
+    return err == ERR_OK ? ERR_OK : err_set(msg, err, "%s", why.text);
+}
+
+/* When everything that a step promises can be seen. */
+static usec_t end_of(const struct fault_play *p)
+{
+    usec_t end = p->scenario->duration_us;
+    if (p->ended_us + AFTERMATH_US > end)
+        end = p->ended_us + AFTERMATH_US;
+    for (size_t i = 0; i < p->scenario->step_count; i++) {
+        const struct scenario_step *s = &p->scenario->steps[i];
+        usec_t within = s->writes_within_us > s->reads_within_us
+                            ? s->writes_within_us
+                            : s->reads_within_us;
+        if (within > 0 && p->step_us[i] + within > end)
+            end = p->step_us[i] + within;
+    }
+    return end;
+}
+
+int fault_play_run(struct fault_play *p, struct err_msg *msg)
+{
+    int err = ERR_OK;
+    for (size_t i = 0; i < p->scenario->step_count; i++)
+        p->step_us[i] = FAULT_NOT_PLAYED;
+    for (size_t i = 0; i < p->scenario->step_count && err == ERR_OK; i++)
+        err = play_step(p, i, msg);
+    return err == ERR_OK ? sleep_until(p, end_of(p), msg) : err;
+}
