@@ -34,23 +34,23 @@ limit_of() {
 }
 
 run() {
-    local seconds
-    seconds=$(limit_of "$1")
+    local most
+    most=$(limit_of "$1")
     case $1 in
     *.mjs)
         if [ -n "$no_node" ]; then
             echo "ok 1 - $1 # SKIP $no_node; deploy/install-deps.sh sdk says why"
         else
-            timeout "$seconds" "$node" --test-reporter=tap "$1"
+            timeout "$most" "$node" --test-reporter=tap "$1"
         fi
         ;;
-    *.sh) timeout "$seconds" bash "$1" ;;
+    *.sh) timeout "$most" bash "$1" ;;
     *\ *)
         # A command line of ours, without quoting inside.
         # shellcheck disable=SC2086
-        timeout "$seconds" $1
+        timeout "$most" $1
         ;;
-    *) CMOCKA_MESSAGE_OUTPUT=TAP timeout "$seconds" "$1" ;;
+    *) CMOCKA_MESSAGE_OUTPUT=TAP timeout "$most" "$1" ;;
     esac >"$log" 2>&1 </dev/null
 }
 

@@ -13,7 +13,7 @@ import { LEVELS, Soak } from "./soak.mjs";
 
 const minutes = Number(process.env.MINUTES || 30);
 const rounds = Number(process.env.ROUNDS || Infinity);
-const seed = Number(process.env.SEED || Math.floor(Math.random() * 1e9));
+const firstSeed = Number(process.env.SEED || Math.floor(Math.random() * 1e9));
 const level = process.env.LEVEL || "any";
 const perRegion = Number(/^3x(\d)$/.exec(process.env.SHAPE || "3x1")?.[1] ?? 1);
 const faults = process.env.FAULTS?.trim() ? process.env.FAULTS.trim().split(/\s+/) : undefined;
@@ -22,7 +22,8 @@ const flags = ["--nodes-per-region", String(perRegion), ...(process.env.LATENCY 
 let wrong = 0;
 const total = { rounds: 0, writes: 0, reads: 0, failed: 0 };
 const levels = level === "any" ? [...LEVELS, "changing"] : [level];
-for (const name of levels) {
+for (const [n, name] of levels.entries()) {
+  const seed = firstSeed + n;
   const end = rounds === Infinity ? Date.now() + (minutes * 60_000) / levels.length : Infinity;
   const changing = name === "changing";
   const soak = new Soak({ level: changing ? "session" : name, changing, seed, flags, parent: process.env.KEEP, log: console.log });
@@ -30,10 +31,10 @@ for (const name of levels) {
   try {
     await soak.start();
     console.log(`# ${soak.cluster.dir}`);
-    for (let n = 1; n <= rounds && Date.now() < end && soak.wrong.length === 0; n++) {
+    for (let round = 1; round <= rounds && Date.now() < end && soak.wrong.length === 0; round++) {
       const { done, said, faulty, settled, compared } = await soak.round(faults);
       total.rounds++;
-      console.log(`${new Date().toISOString().slice(11, 19)} ${soak.level} round ${n}: ${done.join(", ")} ${said.join(" ")}: ${faulty} ms, settled after ${settled} ms, ` +
+      console.log(`${new Date().toISOString().slice(11, 19)} ${soak.level} round ${round}: ${done.join(", ")} ${said.join(" ")}: ${faulty} ms, settled after ${settled} ms, ` +
         `compared in ${compared} ms; ${soak.counts.writes} writes, ${soak.counts.reads} reads, ${soak.counts.failed} failed, ${soak.conflictCount} conflicts`);
     }
   } catch (error) {

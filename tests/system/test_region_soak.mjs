@@ -3,6 +3,8 @@
 // acknowledged compared after each round.
 //
 //   make soak     longer, at any level, with other seeds
+//
+// test-timeout: 480
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LEVELS, Soak } from "../soak/soak.mjs";

@@ -3,6 +3,8 @@
 // neither disk nor descriptors leak.
 //
 //   RESTARTS=100 tests/run.sh tests/system/test_restarts.mjs
+//
+// test-timeout: 360
 import assert from "node:assert/strict";
 import { readdirSync, statSync } from "node:fs";
 import path from "node:path";

@@ -43,7 +43,8 @@ export class TestCluster {
   async stop() {
     for (const child of this.services) child.kill("SIGKILL");
     await bastide("demo", "--dir", this.dir, "--stop").catch(() => {});
-    rmSync(this.dir, { recursive: true, force: true });
+    // KEEP=1 leaves data and logs to be looked at.
+    if (!process.env.KEEP) rmSync(this.dir, { recursive: true, force: true });
   }
 
   /** fault("down", "--at", "eastus", "--for", "20s"): see `bastide fault --help`. */
