@@ -29,28 +29,28 @@ fi
 # Seconds that a test may take.
 limit_of() {
     local own=
-    [ ! -f "$1" ] || own=$(head -n 20 "$1" | sed -n 's/^.*test-timeout: \([0-9]*\).*$/\1/p' | head -n 1)
+    case $1 in *.mjs | *.sh) own=$(head -n 20 "$1" | sed -n 's/^.*test-timeout: \([0-9]*\).*$/\1/p' | head -n 1) ;; esac
     echo "${own:-$limit}"
 }
 
 run() {
-    local most
-    most=$(limit_of "$1")
+    local seconds
+    seconds=$(limit_of "$1")
     case $1 in
     *.mjs)
         if [ -n "$no_node" ]; then
             echo "ok 1 - $1 # SKIP $no_node; deploy/install-deps.sh sdk says why"
         else
-            timeout "$most" "$node" --test-reporter=tap "$1"
+            timeout "$seconds" "$node" --test-reporter=tap "$1"
         fi
         ;;
-    *.sh) timeout "$most" bash "$1" ;;
+    *.sh) timeout "$seconds" bash "$1" ;;
     *\ *)
         # A command line of ours, without quoting inside.
         # shellcheck disable=SC2086
-        timeout "$most" $1
+        timeout "$seconds" $1
         ;;
-    *) CMOCKA_MESSAGE_OUTPUT=TAP timeout "$most" "$1" ;;
+    *) CMOCKA_MESSAGE_OUTPUT=TAP timeout "$seconds" "$1" ;;
     esac >"$log" 2>&1 </dev/null
 }
 

@@ -3,7 +3,7 @@
 # moment and run again it makes a whole cluster; run once more it changes nothing,
 # and it never touches another cluster.
 set -u
-bastide=${TEST_BASTIDE:?}
+bastide=${TEST_BASTIDE:-$(dirname "$0")/../../build/bastide}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 flags=(init --if-missing --cluster c --regions a,b,c --host '{node}' --san gateway)
