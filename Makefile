@@ -43,7 +43,7 @@ USES_node/auth    = node/catalog node/json node/crypt node/base
 USES_node/shard   = replication node/query node/catalog node/json node/store consensus node/crypt node/base
 USES_node/govern  = node/shard node/query node/catalog node/json node/store replication failover consensus node/crypt node/base
 USES_node/http    = replication node/crypt node/base consensus failover
-USES_node/cosmos  = node/auth node/http node/catalog node/shard node/query node/json node/store replication failover consensus node/crypt node/base
+USES_node/cosmos  = node/auth node/http node/catalog node/shard node/query node/inject node/json node/store replication failover consensus node/crypt node/base
 USES_node/admin   = node/http node/json replication failover consensus node/crypt node/base
 USES_node/server  = $(filter-out node/cli node/server,$(MODULES))
 USES_node/cli     = $(filter-out node/cli,$(MODULES))
@@ -119,7 +119,7 @@ endif
 $(call lib_of,$(1)): $$($(1)_OBJ)
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	ar rcs $$@ $$^
+	$$(AR) rcs $$@ $$^
 endef
 $(foreach m,$(MODULES),$(eval $(call module_rules,$(m))))
 
@@ -144,7 +144,7 @@ $(foreach t,$(UNIT_SRC),$(eval $(call unit_rules,$(t))))
 unit: $(UNIT_BIN)
 	@tests/run.sh $(UNIT_BIN)
 
--include $(wildcard $(BUILD)/tests.mk) $(wildcard tests/*.mk)
+-include $(wildcard $(BUILD)/tests.mk) $(wildcard tests/*.mk) $(wildcard deploy/*.mk)
 -include $(shell [ -d $(BUILD)/obj ] && find $(BUILD)/obj -name '*.d')
 
 .PHONY: clean

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what is missing of the Debian packages Bastide needs.
 #
-#   deploy/install-deps.sh [GROUP...]     groups: build test sdk bench
+#   deploy/install-deps.sh [GROUP...]     groups: build test sdk observability
+#                                         docker cross manifests bench
 #
 # Without arguments: build. Quiet when nothing is to be done; uses sudo only if
 # not root; may be run any number of times. docs/dependencies.md says what each
@@ -12,7 +13,11 @@ cd "$(dirname "$0")/.."
 build_packages="gcc make libc6-dev libssl-dev libprotobuf-c-dev protobuf-c-compiler
     liblmdb-dev libev-dev libhttp-parser-dev libyaml-dev uthash-dev"
 test_packages="libcmocka-dev openssl procps spin"
+observability_packages="prometheus"
 bench_packages="etcd-server etcd-client golang-go golang-etcd-server-dev"
+cross_packages="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
+manifest_folder=build-manifests
+docker_packages="iptables debootstrap"
 node_least=20
 node_folder=build-node
 
@@ -81,6 +86,26 @@ need_node() {
         { say "Node.js $node_least or newer cannot be had; SDK tests will be skipped"; return 1; }
 }
 
+# An engine for containers, unless there is one of another make; and what a base
+# image is made with where none can be pulled.
+need_docker() {
+    missing_docker=
+    command -v dockerd >/dev/null && command -v docker >/dev/null || missing_docker=docker.io
+    command -v docker-compose >/dev/null || docker compose version >/dev/null 2>&1 ||
+        missing_docker="$missing_docker docker-compose"
+    # shellcheck disable=SC2086
+    need $missing_docker $docker_packages
+}
+
+# The schemas that Kubernetes and compose files are checked against, from npm.
+need_manifests() {
+    need_node || return 1
+    [ ! -d "$manifest_folder/node_modules/kubernetes-models" ] || return 0
+    mkdir -p "$manifest_folder"
+    npm install --prefix "$manifest_folder" --no-save --no-audit --no-fund --silent kubernetes-models@4 js-yaml@4 ||
+        { say "kubernetes-models cannot be had; manifests will not be checked"; return 1; }
+}
+
 # The SDK itself, from npm.
 need_sdk() {
     stamp=tests/sdk/node_modules/.package-lock.json
@@ -99,10 +124,17 @@ for group in "$@"; do
     # shellcheck disable=SC2086
     test) need $test_packages ;;
     # shellcheck disable=SC2086
+    observability) need $observability_packages ||
+        { say "Prometheus cannot be had; its tests will be skipped"; false; } ;;
+    # shellcheck disable=SC2086
     bench) need $bench_packages ;;
+    # shellcheck disable=SC2086
+    cross) need $cross_packages ;;
+    docker) need_docker ;;
+    manifests) need_manifests ;;
     sdk) need_node && need_sdk ;;
     *)
-        say "unknown group $group; groups: build test sdk bench"
+        say "unknown group $group; groups: build test sdk observability docker cross manifests bench"
         exit 2
         ;;
     esac

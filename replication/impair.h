@@ -10,16 +10,18 @@
  *     loss            that many of 1000 Raft messages are never sent. Only
  *                     Raft's, because nothing else repeats what it says
  *     duplicates      that many of 1000 Raft messages are sent twice
- *     kbit_per_second what leaves is no more than that: bytes beyond it wait
+ *     bandwidth       no more than kbit_per_second leave: the rest waits
  *     cut             nothing leaves or nothing is read, pings neither, and no
  *                     connection is made. What was sent waits, as it would in
  *                     the kernel, and arrives if the cut heals before the
  *                     silence ends the connection
- *     slow close      the end of a connection is noticed that much later,
- * unless silence or a new connection tells before handshakes      that many of
- * 1000 TLS handshakes fail, because this node refuses what the peer shows; an
- * open connection is ended once certificate     likewise always, with the
- * reason that such a certificate gives
+ *     slow close      the end of a connection that was up is noticed later,
+ *                     unless silence or a new connection tells before
+ *     handshakes      that many of 1000 TLS handshakes fail, as this node
+ *                     refuses what the peer shows; an open connection is ended
+ *                     once
+ *     certificate     likewise always, with the reason that such a certificate
+ *                     gives
  */
 #ifndef BASTIDE_REPLICATION_IMPAIR_H
 #define BASTIDE_REPLICATION_IMPAIR_H

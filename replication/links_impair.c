@@ -168,7 +168,8 @@ static void expel(struct link *l)
 void link_ended(struct link *l, enum peer_event_type type, int err,
                 const char *reason)
 {
-    if (l->in.close_delay_us == 0) {
+    /* Who is not connected yet hears at once that nobody is there. */
+    if (l->in.close_delay_us == 0 || !link_streaming(l)) {
         link_failed(l, type, err, reason);
         return;
     }

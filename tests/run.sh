@@ -6,6 +6,8 @@
 #                               command line
 #
 # Prints failures as they come and ends with "N passed, N failed[, N skipped]".
+# A test that takes longer than others says so near its top: "test-timeout: 600"
+# (seconds).
 # A program that dies or prints no result counts as one failure. Tests of the
 # SDK are skipped, and counted so, where Node.js or the SDK are missing.
 set -u
@@ -24,7 +26,16 @@ elif [ ! -d tests/sdk/node_modules/@azure/cosmos ]; then
     no_node="no @azure/cosmos in tests/sdk/node_modules"
 fi
 
+# Seconds that a test may take.
+limit_of() {
+    local own=
+    [ ! -f "$1" ] || own=$(head -n 20 "$1" | sed -n 's/^.*test-timeout: \([0-9]*\).*$/\1/p' | head -n 1)
+    echo "${own:-$limit}"
+}
+
 run() {
+    local limit
+    limit=$(limit_of "$1")
     case $1 in
     *.mjs)
         if [ -n "$no_node" ]; then

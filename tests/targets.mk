@@ -14,6 +14,9 @@ help:
 	@echo 'make               build $(BUILD)/bastide'
 	@echo 'make demo          install what is missing, build, run a cluster of three regions'
 	@echo '                   in ./demo until Ctrl-C   (DIR=folder, ARGS="--base-port 9000 ...")'
+	@echo 'make image         build the container images bastide and bastide-gateway; needs Docker'
+	@echo 'make compose-up    run a cluster of three regions in containers; ./cluster gets its keys'
+	@echo 'make cross-arm64   build-arm64/bastide, on a machine of another kind'
 	@echo 'make check         install what is missing, build, run every test'
 	@echo 'make unit          unit tests only'
 	@echo 'make sim           simulated clusters            (SEEDS=100, REPLICA=raft, shard or site)'
@@ -21,7 +24,7 @@ help:
 	@echo 'make system sdk    tests with real processes; sdk: with the official SDK'
 	@echo 'make asan          unit tests under address and undefined-behaviour sanitizers'
 	@echo 'make fuzz          every fuzzer for a while      (FUZZ_SECONDS=20)'
-	@echo 'make soak          regions killed, cut and switched under the SDK (ROUNDS, LEVEL, SEED, SHAPE, LATENCY)'
+	@echo 'make soak          half an hour of random faults under the SDK   (MINUTES, LEVEL, SEED, SHAPE, LATENCY)'
 	@echo 'make scenarios     every fault scenario that ships, on a cluster of its own (ONLY="a b")'
 	@echo 'make bench         measure, beside etcd'
 	@echo 'make deps          only install what building needs'
@@ -29,10 +32,14 @@ help:
 
 deps:
 	@deploy/install-deps.sh build
-# Without Node.js or the SDK the tests that need them are skipped, loudly.
+# Without Node.js, the SDK, Prometheus or Docker the tests that need them are
+# skipped, loudly.
 deps-test:
 	@deploy/install-deps.sh build test
 	@deploy/install-deps.sh sdk || true
+	@deploy/install-deps.sh observability || true
+	@deploy/install-deps.sh docker || true
+	@deploy/install-deps.sh manifests || true
 
 demo: deps
 	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/bastide
@@ -47,6 +54,7 @@ export NODE
 
 check: deps-test
 	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/bastide check-programs
+	@[ "$$(id -u)" -ne 0 ] || { deploy/docker/engine.sh && deploy/docker/image.sh; } || true
 	@tests/run.sh $(UNIT_BIN) $(SELFTEST_BIN) "$(SIM_BIN) --jobs $(JOBS) --seeds $(CHECK_SEEDS)" \
 		"$(SIM_BIN) --jobs $(JOBS) --replica shard --seeds $(CHECK_SHARD_SEEDS)" \
 		"$(SIM_BIN) --jobs $(JOBS) --replica site --seeds $(CHECK_SITE_SEEDS)" \

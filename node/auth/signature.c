@@ -138,29 +138,31 @@ void auth_keys_wipe(struct auth_keys *keys)
 
 /* -- verifying ----------------------------------------------------------- */
 
-/* Compares the client's signature with every key's, all of each. `*rights_out`
- * is that of the matching key. */
+/* Compares the client's signature with every key's, all of each. Rights and
+ * number of the matching key, of which there is one at most, go to `v`. */
 static bool match_keys(const struct auth_keys *keys, struct bytes payload,
-                       const uint8_t sig[MAC_LEN], enum auth_rights *rights_out)
+                       const uint8_t sig[MAC_LEN], struct auth_verdict *v)
 {
     unsigned matched = 0;
     unsigned write = 0;
+    unsigned key = 0;
     for (size_t i = 0; i < keys->count; i++) {
         uint8_t mac[MAC_LEN];
         key_mac(&keys->keys[i], payload, mac);
         unsigned equal = mem_equal_ct(mac, sig, MAC_LEN) != 0;
         matched |= equal;
         write |= equal & (keys->keys[i].rights == AUTH_READ_WRITE);
+        key += equal * (unsigned)i;
     }
-    *rights_out = write ? AUTH_READ_WRITE : AUTH_READ_ONLY;
+    v->rights = write ? AUTH_READ_WRITE : AUTH_READ_ONLY;
+    v->key = (uint8_t)key;
     return matched != 0;
 }
 
 /* The forms a target may be signed in, the usual one first. */
 static bool match_forms(const struct auth_keys *keys,
                         const struct auth_request *req,
-                        const uint8_t sig[MAC_LEN],
-                        enum auth_rights *rights_out)
+                        const uint8_t sig[MAC_LEN], struct auth_verdict *v)
 {
     const struct auth_target *t = req->target;
     const struct bytes types[] = {t->type, t->alt_type};
@@ -173,7 +175,7 @@ static bool match_forms(const struct auth_keys *keys,
         char text[AUTH_PAYLOAD_MAX];
         size_t len = auth_payload(req->method, type, link, req->ms_date,
                                   req->date, text);
-        if (match_keys(keys, bytes_of(text, len), sig, rights_out))
+        if (match_keys(keys, bytes_of(text, len), sig, v))
             return true;
     }
     return false;
@@ -192,7 +194,7 @@ static enum auth_result check_signature(const struct auth_keys *keys,
     if (req->method.len > AUTH_WORD_MAX || req->ms_date.len > AUTH_WORD_MAX ||
         req->date.len > AUTH_WORD_MAX)
         return AUTH_MALFORMED;
-    if (match_forms(keys, req, sig, &v->rights))
+    if (match_forms(keys, req, sig, v))
         return AUTH_OK;
     v->payload_len =
         auth_payload(req->method, req->target->type, req->target->link,
@@ -220,6 +222,7 @@ void auth_verify(const struct auth_keys *keys, const struct auth_request *req,
 {
     struct auth_verdict *v = verdict_out;
     v->rights = AUTH_READ_ONLY;
+    v->key = 0;
     v->token_start_s = v->token_expiry_s = 0;
     v->payload_len = 0;
     v->result = check_signature(keys, req, v);

@@ -132,6 +132,7 @@ struct auth_request {
 struct auth_verdict {
     enum auth_result result;
     enum auth_rights rights; /* AUTH_OK: of the key */
+    uint8_t key;             /* AUTH_OK: which, counted from 0 as added */
     int64_t token_start_s;   /* AUTH_DATE_SKEW: first and last wall second at */
     int64_t token_expiry_s;  /* which this request would have been accepted */
     size_t payload_len;

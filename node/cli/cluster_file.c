@@ -55,8 +55,36 @@ static void put_region(struct json_writer *w, const struct layout *l,
     json_write_object_end(w);
 }
 
+static int put_keys(struct json_writer *w, const char *dir, struct err_msg *msg)
+{
+    char path[PATH_MAX];
+    struct config_account_keys keys;
+    int err = layout_path(dir, "account.keys", NULL, path, msg);
+    if (err == ERR_OK)
+        err = config_account_keys_load(path, &keys, msg);
+    if (err != ERR_OK)
+        return err;
+    json_write_member_str(w, "primaryKey", keys.text[CONFIG_KEY_PRIMARY]);
+    json_write_member_str(w, "secondaryKey", keys.text[CONFIG_KEY_SECONDARY]);
+    json_write_member_str(w, "primaryReadonlyKey",
+                          keys.text[CONFIG_KEY_PRIMARY_READONLY]);
+    json_write_member_str(w, "secondaryReadonlyKey",
+                          keys.text[CONFIG_KEY_SECONDARY_READONLY]);
+    config_account_keys_wipe(&keys);
+    return ERR_OK;
+}
+
+static void put_regions(struct json_writer *w, const struct layout *l,
+                        const char *dir, const pid_t *pids)
+{
+    json_write_key(w, "regions");
+    json_write_array_begin(w);
+    for (unsigned i = 0; i < l->region_count; i++)
+        put_region(w, l, i, dir, pids);
+    json_write_array_end(w);
+}
+
 int cluster_file_write(const struct layout *l, const char *dir,
-                       const struct config_account_keys *keys,
                        const pid_t *pids, struct err_msg *msg)
 {
     CHECK(dir[0] == '/');
@@ -70,23 +98,16 @@ int cluster_file_write(const struct layout *l, const char *dir,
     json_writer_init(&w, &b);
     json_write_object_begin(&w);
     json_write_member_str(&w, "cluster", l->cluster);
-    json_write_member_str(&w, "primaryKey", keys->text[CONFIG_KEY_PRIMARY]);
-    json_write_member_str(&w, "secondaryKey", keys->text[CONFIG_KEY_SECONDARY]);
-    json_write_member_str(&w, "primaryReadonlyKey",
-                          keys->text[CONFIG_KEY_PRIMARY_READONLY]);
-    json_write_member_str(&w, "secondaryReadonlyKey",
-                          keys->text[CONFIG_KEY_SECONDARY_READONLY]);
+    err = put_keys(&w, dir, msg);
     put_path(&w, "ca", dir, "ca.pem");
     put_url(&w, "endpoint", l->host, l->port);
-    json_write_key(&w, "regions");
-    json_write_array_begin(&w);
-    for (unsigned i = 0; i < l->region_count; i++)
-        put_region(&w, l, i, dir, pids);
-    json_write_array_end(&w);
+    put_regions(&w, l, dir, pids);
     json_write_object_end(&w);
     CHECK(json_writer_end(&w) == ERR_OK);
     CHECK(buf_append_str(&b, "\n") == ERR_OK);
-    err = file_replace(path, 0600, bytes_of(buf_bytes(&b), buf_len(&b)), msg);
+    if (err == ERR_OK)
+        err =
+            file_replace(path, 0600, bytes_of(buf_bytes(&b), buf_len(&b)), msg);
     buf_wipe(&b);
     return err;
 }

@@ -8,10 +8,10 @@
 
 #include "node/cli/layout.h"
 
-/* Writes it, atomically, mode 0600: it holds the account's keys. `dir` must be
- * absolute; `pids` is parallel to layout->nodes. */
+/* Writes it, atomically, mode 0600: it holds the account's keys, as the
+ * folder's account.keys has them now. `dir` must be absolute; `pids` is
+ * parallel to layout->nodes. */
 int cluster_file_write(const struct layout *layout, const char *dir,
-                       const struct config_account_keys *keys,
                        const pid_t *pids, struct err_msg *msg);
 
 /* Fine if it is not there. */

@@ -25,6 +25,7 @@ int cmd_consistency(int argc, char **argv);
 int cmd_region(int argc, char **argv);
 int cmd_fault(int argc, char **argv);
 int cmd_audit(int argc, char **argv);
+int cmd_keys(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 
 #endif

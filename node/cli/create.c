@@ -24,6 +24,22 @@ static const struct {
     {"account.keys", 0600},
 };
 
+/* Whether it is a folder, with nothing in it. */
+static bool is_empty_folder(const char *dir, const char *name)
+{
+    char path[PATH_MAX];
+    bool empty = true;
+    if (layout_path(dir, name, NULL, path, NULL) != ERR_OK)
+        return false;
+    DIR *d = opendir(path);
+    if (d == NULL)
+        return false;
+    for (struct dirent *e; empty && (e = readdir(d)) != NULL;)
+        empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+    closedir(d);
+    return empty;
+}
+
 static int refuse_used(const char *dir, struct err_msg *msg)
 {
     DIR *d = opendir(dir);
@@ -31,7 +47,8 @@ static int refuse_used(const char *dir, struct err_msg *msg)
         return err_set(msg, ERR_NOT_FOUND, "%s: cannot open the folder", dir);
     int err = ERR_OK;
     for (struct dirent *e; err == ERR_OK && (e = readdir(d)) != NULL;)
-        if (e->d_name[0] != '.' && strncmp(e->d_name, "demo.", 5) != 0)
+        if (e->d_name[0] != '.' && strncmp(e->d_name, "demo.", 5) != 0 &&
+            !is_empty_folder(dir, e->d_name))
             err = err_set(msg, ERR_EXISTS,
                           "%s: not empty (it holds %.100s); choose a new "
                           "folder, or remove this one if you need nothing in "
@@ -73,21 +90,32 @@ static void remove_files(const char *dir)
         closedir(d);
 }
 
+/* Whether create_cluster has begun to fill this folder. */
+static bool holds_ours(const char *path)
+{
+    bool found = false;
+    DIR *d = opendir(path);
+    for (struct dirent *e; d != NULL && !found && (e = readdir(d)) != NULL;)
+        found = is_ours(e->d_name);
+    if (d != NULL)
+        closedir(d);
+    return found;
+}
+
 /* Calls `each` with the path of every sub-folder that looks like a node's. */
 static int for_each_node_folder(const char *dir,
                                 int (*each)(const char *path,
                                             struct err_msg *msg),
                                 struct err_msg *msg)
 {
-    char path[PATH_MAX], cert[PATH_MAX];
+    char path[PATH_MAX];
     DIR *d = opendir(dir);
     int err = ERR_OK;
     for (struct dirent *e;
          d != NULL && err == ERR_OK && (e = readdir(d)) != NULL;)
         if (config_name_ok(e->d_name) &&
             layout_path(dir, e->d_name, NULL, path, NULL) == ERR_OK &&
-            layout_path(dir, e->d_name, "ca.pem", cert, NULL) == ERR_OK &&
-            access(cert, F_OK) == 0)
+            holds_ours(path))
             err = each(path, msg);
     if (d != NULL)
         closedir(d);
@@ -186,7 +214,8 @@ static int create_ca(const struct layout *l, const char *dir,
                       in(key, dir, "admin.key", NULL), msg);
 }
 
-#define HOSTS_MAX (5 + LAYOUT_REGIONS_MAX)
+#define HOSTS_MAX (5 + LAYOUT_REGIONS_MAX + LAYOUT_SANS_MAX)
+_Static_assert(HOSTS_MAX <= CERT_HOSTS_MAX, "a certificate holds them all");
 
 static void add_host(const char **hosts, size_t *count, const char *host)
 {
@@ -217,6 +246,11 @@ static int create_node_cert(const struct layout *l,
     /* A stand-in answers under the names of other regions too. */
     for (unsigned i = 0; i < l->region_count; i++)
         add_host(hosts, &count, l->regions[i].host);
+    char sans[LAYOUT_SANS_TEXT_MAX + 1], *rest = sans, *san;
+    strcpy(sans, l->sans);
+    while ((san = strsep(&rest, ",")) != NULL)
+        if (san[0] != '\0')
+            add_host(hosts, &count, san);
     const struct cert_request request = {.common_name = node->name,
                                          .uri = uri,
                                          .hosts = hosts,

@@ -14,9 +14,9 @@
 
 #include "node/cli/layout.h"
 
-/* ERR_EXISTS when the folder holds anything (hidden files and demo.*
- * apart): nothing is ever overwritten. Otherwise errors of files, with a
- * message. The node.yaml files are written last, so that a folder left half
+/* ERR_EXISTS when the folder holds anything (hidden files, demo.* and empty
+ * folders apart): nothing is ever overwritten. Otherwise errors of files, with
+ * a message. The node.yaml files are written last, so that a folder left half
  * made can be told from a cluster (layout_load: ERR_NOT_FOUND). */
 int create_cluster(const struct layout *layout, const char *dir,
                    struct err_msg *msg);

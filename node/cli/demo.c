@@ -17,6 +17,7 @@
 #include "node/cli/cmd.h"
 #include "node/cli/create.h"
 #include "node/cli/demo_text.h"
+#include "node/cli/latency.h"
 #include "node/cli/options.h"
 #include "node/cli/ports.h"
 #include "node/cli/process.h"
@@ -75,12 +76,8 @@ static bool read_base_port(const char *text, void *value)
 static bool read_latency(const char *text, void *value)
 {
     struct demo_flags *f = value;
-    struct config_latencies list = {.count = 0};
     f->latency = text;
-    bool ok = strcmp(text, LAYOUT_LATENCY_WORLD) == 0 ||
-              config_parse_latencies(text, &list, NULL) == ERR_OK;
-    config_latencies_free(&list);
-    return ok;
+    return latency_text_ok(text);
 }
 
 static bool read_consistency(const char *text, void *value)
@@ -121,7 +118,7 @@ static int parse_flags(int argc, char **argv, struct demo_flags *f)
          .value = f,
          .read = read_latency,
          .expected = "round trip times as region:region=80ms,..., or 80ms for "
-                     "all, up to 10s, or world"},
+                     "all, up to 10s, or world, with commas between them"},
         {.name = "consistency",
          .kind = OPTION_OTHER,
          .value = f,

@@ -12,9 +12,7 @@
 #include "node/json/json.h"
 
 #define OUTPUT_MAX (4 << 20)
-/* Different faults of a whole cluster. */
-#define ROWS_MAX (LAYOUT_NODES_MAX * INJECT_LIST_MAX)
-#define NODES_TEXT_MAX 1024
+#define NODES_TEXT_MAX (LAYOUT_NODES_MAX * (CONFIG_NAME_MAX + 2))
 
 /* A fault, wherever it is active. */
 struct row {
@@ -25,6 +23,7 @@ struct row {
     uint64_t hits;              /* of all nodes */
 };
 
+/* Grows; a node has at most INJECT_LIST_MAX faults, so it is bounded. */
 struct table {
     struct row *rows;
     size_t count;
@@ -54,9 +53,9 @@ static struct row *find_row(struct table *t, const char *id, const char *what)
         if (strcmp(t->rows[i].id, id) == 0 &&
             strcmp(t->rows[i].what, what) == 0)
             return &t->rows[i];
-    if (t->count == ROWS_MAX)
-        return NULL;
+    t->rows = mem_realloc(t->rows, (t->count + 1) * sizeof(*t->rows));
     struct row *row = &t->rows[t->count++];
+    memset(row, 0, sizeof(*row));
     snprintf(row->id, sizeof(row->id), "%s", id);
     snprintf(row->what, sizeof(row->what), "%s", what);
     return row;
@@ -70,8 +69,6 @@ static void gather_one(struct table *t, const struct json *j, json_ref fault,
     copy_text(j, fault, "id", id, sizeof(id));
     copy_text(j, fault, "description", what, sizeof(what));
     struct row *row = find_row(t, id, what);
-    if (row == NULL)
-        return;
     size_t len = strlen(row->nodes);
     snprintf(row->nodes + len, sizeof(row->nodes) - len, "%s%s",
              len > 0 ? ", " : "", node);
@@ -183,7 +180,7 @@ static void print_json(const struct reach *r, const struct table *t,
 static int list(struct reach *r, bool json)
 {
     struct fault_tell tell = {.done = 0};
-    struct table t = {.rows = mem_zalloc(ROWS_MAX * sizeof(struct row))};
+    struct table t = {.count = 0};
     unsigned heard;
     gather(r, &t, &tell, &heard);
     if (json)

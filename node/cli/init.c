@@ -28,6 +28,13 @@ static const char help[] =
     "fixed\n"
     "                         for the life of the cluster\n"
     "  --base-port P          first port (default 8081)\n"
+    "  --san A,B              further names and addresses for the nodes'\n"
+    "                         certificates; localhost is always there\n"
+    "  --fault-injection      let administrators inject faults; for tests "
+    "only\n"
+    "  --if-missing           fine if the folder holds this cluster already; "
+    "what\n"
+    "                         an interrupted init left is made anew\n"
     "  --host H               where the nodes run (default 127.0.0.1): one "
     "host\n"
     "                         for all, or a pattern with a host per node\n"
@@ -92,7 +99,7 @@ static void print_json(const struct layout *l, const char *dir)
 struct init_flags {
     struct layout_options layout;
     const char *dir;
-    bool json, help;
+    bool if_missing, json, help;
 };
 
 /* CMD_OK, or CMD_USAGE after having said why. */
@@ -118,6 +125,11 @@ static int parse_flags(int argc, char **argv, struct init_flags *f)
          .min = 1,
          .max = LAYOUT_BASE_PORT_MAX},
         {.name = "host", .kind = OPTION_TEXT, .value = &f->layout.host},
+        {.name = "san", .kind = OPTION_TEXT, .value = &f->layout.sans},
+        {.name = "fault-injection",
+         .kind = OPTION_FLAG,
+         .value = &f->layout.fault_injection},
+        {.name = "if-missing", .kind = OPTION_FLAG, .value = &f->if_missing},
         {.name = "output", .kind = OPTION_OUTPUT, .value = &f->json},
         {.name = "help", .kind = OPTION_FLAG, .value = &f->help}};
     int code = options_parse("init", argc, argv, specs, ARRAY_LEN(specs), 0,
@@ -128,6 +140,27 @@ static int parse_flags(int argc, char **argv, struct init_flags *f)
         code =
             options_refuse("init", "--dir, --cluster and --regions are needed");
     return code;
+}
+
+/* Finds the cluster that is asked for, or makes it. Only a folder without a
+ * whole cluster is written to. */
+static int find_or_create(const struct layout *l, const char *dir,
+                          struct err_msg *msg)
+{
+    struct layout found;
+    int err = layout_load(dir, &found, msg);
+    if (err == ERR_OK && !layout_same(l, &found))
+        return err_set(msg, ERR_EXISTS,
+                       "%s holds cluster %s with %u regions and %u nodes, or "
+                       "other hosts, ports or shards than these flags say; "
+                       "choose another folder, or give the flags it was made "
+                       "with",
+                       dir, found.cluster, found.region_count,
+                       found.node_count);
+    if (err != ERR_NOT_FOUND)
+        return err;
+    err = create_discard_unfinished(dir, msg);
+    return err == ERR_OK ? create_cluster(l, dir, msg) : err;
 }
 
 int cmd_init(int argc, char **argv)
@@ -147,7 +180,9 @@ int cmd_init(int argc, char **argv)
     }
     if (layout_make(&f.layout, &layout, &msg) != ERR_OK)
         return options_refuse("init", "%s", msg.text);
-    if (create_cluster(&layout, f.dir, &msg) != ERR_OK)
+    int err =
+        (f.if_missing ? find_or_create : create_cluster)(&layout, f.dir, &msg);
+    if (err != ERR_OK)
         return options_failed("init", msg.text);
     char *absolute = realpath(f.dir, NULL);
     const char *dir = absolute != NULL ? absolute : f.dir;

@@ -8,6 +8,7 @@
 #include "node/base/buf.h"
 #include "node/base/check.h"
 #include "node/base/file.h"
+#include "node/cli/latency.h"
 
 #define CONFIG_TEXT_MAX (256 * 1024)
 #define NODE_TAG "{node}"
@@ -145,6 +146,33 @@ void layout_set_ports(struct layout *l, unsigned base)
     }
 }
 
+/* Copies the list of further names; "" stands for none. */
+static int set_sans(struct layout *l, const char *text, struct err_msg *msg)
+{
+    struct config_addr probe;
+    char host[CONFIG_HOST_MAX + 16];
+    unsigned count = 0;
+    if (strlen(text) > LAYOUT_SANS_TEXT_MAX)
+        return err_set(msg, ERR_INVALID, "san: more than %d bytes",
+                       LAYOUT_SANS_TEXT_MAX);
+    for (const char *at = text; *at != '\0';) {
+        size_t len = strcspn(at, ",");
+        bool v6 = memchr(at, ':', len) != NULL;
+        snprintf(host, sizeof(host), v6 ? "[%.*s]:1" : "%.*s:1", (int)len, at);
+        if (len > CONFIG_HOST_MAX ||
+            config_parse_addr(host, &probe, NULL) != ERR_OK)
+            return err_set(msg, ERR_INVALID,
+                           "san \"%.*s\": expected an address or a host name",
+                           (int)(len < 100 ? len : 100), at);
+        if (++count > LAYOUT_SANS_MAX)
+            return err_set(msg, ERR_INVALID, "more than %d sans",
+                           LAYOUT_SANS_MAX);
+        at += len + (at[len] == ',');
+    }
+    strcpy(l->sans, text);
+    return ERR_OK;
+}
+
 int layout_make(const struct layout_options *o, struct layout *layout_out,
                 struct err_msg *msg)
 {
@@ -173,6 +201,8 @@ int layout_make(const struct layout_options *o, struct layout *layout_out,
         return err;
     add_nodes(&l, o->nodes_per_region);
     err = set_hosts(&l, o->host, msg);
+    if (err == ERR_OK && o->sans != NULL)
+        err = set_sans(&l, o->sans, msg);
     if (err != ERR_OK)
         return err;
     layout_set_ports(&l, o->base_port);
@@ -180,44 +210,42 @@ int layout_make(const struct layout_options *o, struct layout *layout_out,
     return ERR_OK;
 }
 
+static bool same_node(const struct layout_node *a, const struct layout_node *b)
+{
+    return strcmp(a->name, b->name) == 0 && a->id == b->id &&
+           a->region == b->region && strcmp(a->host, b->host) == 0 &&
+           a->port == b->port && a->admin_port == b->admin_port &&
+           a->peer_port == b->peer_port;
+}
+
+bool layout_same(const struct layout *a, const struct layout *b)
+{
+    bool same = strcmp(a->cluster, b->cluster) == 0 &&
+                strcmp(a->host, b->host) == 0 && a->port == b->port &&
+                a->shards == b->shards && a->region_count == b->region_count &&
+                a->node_count == b->node_count;
+    for (unsigned i = 0; same && i < a->region_count; i++)
+        same = strcmp(a->regions[i].name, b->regions[i].name) == 0 &&
+               strcmp(a->regions[i].host, b->regions[i].host) == 0 &&
+               a->regions[i].port == b->regions[i].port;
+    for (unsigned i = 0; same && i < a->node_count; i++)
+        same = same_node(&a->nodes[i], &b->nodes[i]);
+    return same;
+}
+
 /* ---- latency ---------------------------------------------------------------
  */
-
-/* Usual round trips between the demo's default regions. */
-static const char world[] = "eastus:westeurope=80ms,eastus:southeastasia=220ms,"
-                            "westeurope:southeastasia=160ms";
-
-static bool has_region(const struct layout *l, const char *name)
-{
-    for (unsigned i = 0; i < l->region_count; i++)
-        if (strcmp(l->regions[i].name, name) == 0)
-            return true;
-    return false;
-}
-
-static int check_latencies(const struct layout *l,
-                           const struct config_latencies *list,
-                           struct err_msg *msg)
-{
-    if (list->count > LAYOUT_LATENCIES_MAX)
-        return err_set(msg, ERR_INVALID, "more than %d round trip times",
-                       LAYOUT_LATENCIES_MAX);
-    for (size_t i = 0; i < list->count; i++) {
-        const struct config_latency *t = &list->list[i];
-        if (t->a[0] != '\0' && (!has_region(l, t->a) || !has_region(l, t->b)))
-            return err_set(msg, ERR_INVALID, "there is no region \"%s\"",
-                           has_region(l, t->a) ? t->b : t->a);
-    }
-    return ERR_OK;
-}
 
 int layout_set_latency(struct layout *l, const char *text, struct err_msg *msg)
 {
     struct config_latencies list = {.count = 0};
-    int err = config_parse_latencies(
-        strcmp(text, LAYOUT_LATENCY_WORLD) == 0 ? world : text, &list, msg);
-    if (err == ERR_OK)
-        err = check_latencies(l, &list, msg);
+    const char *names[LAYOUT_REGIONS_MAX];
+    for (unsigned i = 0; i < l->region_count; i++)
+        names[i] = l->regions[i].name;
+    int err = latency_parse(text, names, l->region_count, &list, msg);
+    if (err == ERR_OK && list.count > LAYOUT_LATENCIES_MAX)
+        err = err_set(msg, ERR_INVALID, "more than %d round trip times",
+                      LAYOUT_LATENCIES_MAX);
     if (err == ERR_OK) {
         l->latency_count = (unsigned)list.count;
         for (size_t i = 0; i < list.count; i++)

@@ -28,7 +28,8 @@
 #define LAYOUT_REGIONS_MAX 9 /* ports P+1 to P+9 */
 #define LAYOUT_NODES_PER_REGION_MAX 9
 #define LAYOUT_LATENCIES_MAX 64 /* more than pairs of regions */
-#define LAYOUT_LATENCY_WORLD "world"
+#define LAYOUT_SANS_MAX 16        /* further names in certificates */
+#define LAYOUT_SANS_TEXT_MAX 2048 /* bytes of all of them, with commas */
 #define LAYOUT_NODES_MAX (LAYOUT_REGIONS_MAX * LAYOUT_NODES_PER_REGION_MAX)
 #define LAYOUT_BASE_PORT 8081
 #define LAYOUT_BASE_PORT_MAX (65535 - 2010 - LAYOUT_NODES_MAX)
@@ -59,6 +60,9 @@ struct layout {
     struct config_latency latencies[LAYOUT_LATENCIES_MAX];
     unsigned latency_count;
     bool fault_injection;
+    /* "a,b": hosts and addresses that nodes' certificates hold besides their
+     * own, their region's and the account's. Only for creating. */
+    char sans[LAYOUT_SANS_TEXT_MAX + 1];
     struct layout_region regions[LAYOUT_REGIONS_MAX];
     unsigned region_count;
     struct layout_node nodes[LAYOUT_NODES_MAX];
@@ -74,6 +78,7 @@ struct layout_options {
     unsigned shards;
     struct config_consistency consistency;
     bool fault_injection; /* for demos and tests only */
+    const char *sans;     /* as in struct layout; NULL = none */
 };
 
 /* ERR_INVALID with what is wrong: a name, a duplicate, a number. */
@@ -86,12 +91,15 @@ int layout_make(const struct layout_options *options, struct layout *layout_out,
 int layout_load(const char *dir, struct layout *layout_out,
                 struct err_msg *msg);
 
+/* Whether both are the same cluster in the same places: names, regions, nodes,
+ * hosts, ports and shards. What a running node can change does not count. */
+bool layout_same(const struct layout *a, const struct layout *b);
+
 /* Gives all ports anew, from another base port. */
 void layout_set_ports(struct layout *layout, unsigned base_port);
 
-/* Sets the round trip times that nodes imitate: "a:b=80ms,...", a time alone
- * for all pairs of regions, or "world" for what is usual between the demo's
- * default regions; "" for none. ERR_INVALID with what is wrong. */
+/* Sets the round trip times that nodes imitate, in the words of
+ * node/cli/latency.h; "" for none. ERR_INVALID with what is wrong. */
 int layout_set_latency(struct layout *layout, const char *text,
                        struct err_msg *msg);
 

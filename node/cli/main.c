@@ -22,6 +22,7 @@ static const struct command {
     {"consistency", cmd_consistency, "see or change the consistency level"},
     {"fault", cmd_fault, "make something fail, on purpose"},
     {"audit", cmd_audit, "who changed what"},
+    {"keys", cmd_keys, "renew certificates and account keys"},
     {"bench", cmd_bench, "generate load and measure"},
     {"version", cmd_version, "print the version"},
 };

@@ -1,6 +1,7 @@
 /* bastide node: one node, in the foreground. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -23,7 +24,9 @@ static const char help[] =
     "file,\n"
     "then from environment variables, then from --set; the last one wins.\n"
     "\n"
-    "  --config FILE      node.yaml, as made by `bastide init`\n"
+    "  --config FILE      node.yaml, as made by `bastide init`; without it, "
+    "what\n"
+    "                     BASTIDE_CONFIG in the environment names\n"
     "  --check-config     say what is wrong with the settings, or \"ok\"; "
     "start\n"
     "                     nothing. Warns of what is for tests only\n"
@@ -43,7 +46,7 @@ static const char help[] =
     "\n"
     "Settings (in the environment: BASTIDE_ and the name in capitals, with _ "
     "for "
-    "every dot):\n";
+    "every dot; with _FILE behind it, the name of a file with the value):\n";
 
 static void print_help(void)
 {
@@ -92,6 +95,8 @@ static int parse_flags(int argc, char **argv, struct node_flags *f)
                              NULL, NULL);
     if (code != CMD_OK)
         return code;
+    if (f->file == NULL)
+        f->file = getenv(CONFIG_ENV_FILE);
     if (f->run.sure && !f->run.rebuild)
         return options_refuse("node", "--yes goes with --rebuild");
     if (!f->help && f->file == NULL)

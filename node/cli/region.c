@@ -55,9 +55,7 @@ static int show(const char *command, struct reach *r, const char *name,
     struct err_msg msg;
     const struct topology_region *region = NULL;
     reach_answer_init(&a);
-    int err = reach_any(r, "topology", NULL, REACH_ASK_TIMEOUT_US, &a, &msg);
-    if (err == ERR_OK)
-        err = topology_parse(&a.json, &t, &msg);
+    int err = topology_ask(r, &a, &t, &msg);
     if (err == ERR_OK && name != NULL) {
         region = topology_find(&t, name);
         if (region == NULL)

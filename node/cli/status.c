@@ -1,6 +1,7 @@
 /* bastide status: asks nodes about themselves. */
 #include "node/cli/status.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 static const char help[] =
     "Usage: bastide status [--dir DIR] [options]\n"
     "       bastide status --admin URL --ca FILE --cert FILE --key FILE\n"
+    "       bastide status --ready --config FILE\n"
     "\n"
     "Shows regions, nodes and shards: where writes go, what a lost region "
     "would\n"
@@ -20,6 +22,10 @@ static const char help[] =
     "they\n"
     "do. Every node of the folder is asked.\n"
     "\n" REACH_HELP
+    "  --config FILE   with --ready: the node of this node.yaml, asked on its "
+    "own\n"
+    "                  machine and without a certificate; by default what\n"
+    "                  BASTIDE_CONFIG in the environment names\n"
     "  --ready         exit with 1 unless every node asked is ready\n"
     "  -o text|json    how to show it\n"
     "\n"
@@ -27,10 +33,12 @@ static const char help[] =
     "  bastide status --dir demo\n"
     "  bastide status --dir demo -o json | jq '.nodes[].status.shards'\n"
     "  bastide status --admin https://eu-1.example.org:9091/ --ready \\\n"
-    "      --ca ca.pem --cert admin.pem --key admin.key\n";
+    "      --ca ca.pem --cert admin.pem --key admin.key\n"
+    "  bastide status --ready --config eu-1/node.yaml\n";
 
 struct status_flags {
     struct reach_flags reach;
+    const char *config;
     bool ready, json, help;
 };
 
@@ -38,11 +46,17 @@ static int parse_flags(int argc, char **argv, struct status_flags *f)
 {
     const struct option_spec specs[] = {
         REACH_OPTIONS(&f->reach),
+        {.name = "config", .kind = OPTION_TEXT, .value = &f->config},
         {.name = "ready", .kind = OPTION_FLAG, .value = &f->ready},
         {.name = "output", .kind = OPTION_OUTPUT, .value = &f->json},
         {.name = "help", .kind = OPTION_FLAG, .value = &f->help}};
     int code = options_parse("status", argc, argv, specs, ARRAY_LEN(specs), 0,
                              NULL, NULL);
+    bool other = f->reach.dir != NULL || f->reach.admin != NULL;
+    if (f->ready && f->config == NULL && !other)
+        f->config = getenv(CONFIG_ENV_FILE);
+    if (code == CMD_OK && f->config != NULL && (!f->ready || other))
+        code = options_refuse("status", "--config goes with --ready alone");
     return code == CMD_OK ? reach_check_flags("status", &f->reach) : code;
 }
 
@@ -96,6 +110,55 @@ static int show(struct reach *r, const struct status_flags *f)
     return any_reached && (all_ready || !f->ready) ? CMD_OK : CMD_FAILED;
 }
 
+/* ---- one node, on its own machine ------------------------------------------
+ */
+
+/* Where a process on the same machine reaches a listener that is bound to all
+ * addresses. */
+static const char *local_host(const char *listen)
+{
+    return strcmp(listen, "0.0.0.0") == 0 ? "127.0.0.1"
+           : strcmp(listen, "::") == 0    ? "::1"
+                                          : listen;
+}
+
+/* Asks for /readyz, which needs no certificate: for health checks. */
+static int ask_ready(const struct config *c, struct buf *body,
+                     struct err_msg *msg)
+{
+    struct https *https = NULL;
+    char url[LAYOUT_URL_MAX + 1];
+    int status = 0, err = https_new(c->tls.ca, NULL, NULL, &https, msg);
+    layout_url(local_host(c->listen.admin.host), c->listen.admin.port, url);
+    if (err == ERR_OK)
+        err = https_get(https, url, "readyz?verbose", REACH_ASK_TIMEOUT_US,
+                        &status, body, msg);
+    https_free(https);
+    if (err != ERR_OK)
+        return err;
+    return status == 200
+               ? ERR_OK
+               : err_set(msg, ERR_UNAVAILABLE, "not ready: %s", buf_cstr(body));
+}
+
+static int show_ready(const struct status_flags *f)
+{
+    struct config *c = NULL;
+    struct buf body;
+    struct err_msg msg;
+    const struct config_sources sources = {.file = f->config,
+                                           .env = (const char *const *)environ};
+    buf_init(&body, HTTPS_ANSWER_MAX);
+    int err = config_load(&sources, &c, &msg);
+    if (err == ERR_OK)
+        err = ask_ready(c, &body, &msg);
+    if (err == ERR_OK)
+        puts(f->json ? "{\"ready\":true}" : "ready");
+    config_free(c);
+    buf_free(&body);
+    return err == ERR_OK ? CMD_OK : options_failed("status", msg.text);
+}
+
 int cmd_status(int argc, char **argv)
 {
     struct status_flags f = {.ready = false};
@@ -108,6 +171,8 @@ int cmd_status(int argc, char **argv)
         fputs(help, stdout);
         return CMD_OK;
     }
+    if (f.config != NULL)
+        return show_ready(&f);
     if (reach_open(&f.reach, &r, &msg) != ERR_OK)
         return options_failed("status", msg.text);
     code = show(&r, &f);

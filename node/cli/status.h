@@ -6,7 +6,9 @@
  *       "shards": [ { "shard": 0, "group": "meta", "role": "leader",
  *                     "leader": "eastus-1", "term": 3, "lsn": 120,
  *                     "commit_lsn": 120, "applied_lsn": 120 } ],
- *       "links": [ { "node": "westeurope-1", "state": "up" } ],
+ *       "links": [ { "node": "westeurope-1", "state": "up" },
+ *                  { "node": "southeastasia-1", "state": "backoff",
+ *                    "reason": "Connection refused" } ],
  *       "account": { "level": "Session", "epoch": 1, ... },
  *       "fault_injection": true, "faults": [ "cut eastus -> *, both ways" ] }
  *
@@ -14,8 +16,8 @@
  * none is known; `lsn` is the end of the node's own log. Readers ignore members
  * they do not know and show "-" for those that are missing. How far a replica
  * lags is the leader's commit_lsn minus its own applied_lsn. `faults` are those
- * injected for tests (node/server/faults.h). With the nodes' words goes one answer to GET /topology
- * (node/cli/topology.h).
+ * on request (node/server/faults.h). With the nodes' words goes one answer to
+ * GET /topology (node/cli/topology.h).
  */
 #ifndef BASTIDE_CLI_STATUS_H
 #define BASTIDE_CLI_STATUS_H

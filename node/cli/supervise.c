@@ -99,21 +99,36 @@ static const char *const commands[] = {[PROCESS_AS_IT_IS] = "start",
                                        [PROCESS_REBUILD] = "rebuild",
                                        [PROCESS_REBUILD_SURE] = "rebuild-yes"};
 
-int supervise_ask_start(const char *dir, const char *node, enum process_how how,
-                        struct err_msg *msg)
+/* Alone on a line: the account's keys have changed. */
+#define COMMAND_KEYS "keys"
+
+static int ask(const char *dir, const char *line, struct err_msg *msg)
 {
-    char path[PATH_MAX], line[COMMAND_MAX];
+    char path[PATH_MAX];
     int err = layout_path(dir, SUPERVISE_CONTROL, NULL, path, msg);
     if (err != ERR_OK)
         return err;
     int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-    int len = snprintf(line, sizeof(line), "%s %s\n", commands[how], node);
+    ssize_t len = (ssize_t)strlen(line);
     ssize_t wrote = fd >= 0 ? write(fd, line, (size_t)len) : -1;
     if (fd >= 0)
         close(fd);
     return wrote == len ? ERR_OK
                         : err_set(msg, ERR_UNAVAILABLE,
                                   "no cluster is running in %s", dir);
+}
+
+int supervise_ask_start(const char *dir, const char *node, enum process_how how,
+                        struct err_msg *msg)
+{
+    char line[COMMAND_MAX];
+    snprintf(line, sizeof(line), "%s %s\n", commands[how], node);
+    return ask(dir, line, msg);
+}
+
+int supervise_ask_keys(const char *dir, struct err_msg *msg)
+{
+    return ask(dir, COMMAND_KEYS "\n", msg);
 }
 
 /* ---- nodes ------------------------------------------------------------------
@@ -159,8 +174,7 @@ static unsigned alive_count(const struct state *st)
 static void write_cluster_file(const struct state *st)
 {
     struct err_msg msg;
-    if (cluster_file_write(st->s->layout, st->s->dir, st->s->keys, st->pids,
-                           &msg) != ERR_OK)
+    if (cluster_file_write(st->s->layout, st->s->dir, st->pids, &msg) != ERR_OK)
         tell(st, "%s", msg.text);
 }
 
@@ -269,6 +283,8 @@ static void obey(struct state *st, const char *line)
 {
     const char *node = strchr(line, ' ');
     unsigned how = 0;
+    if (strcmp(line, COMMAND_KEYS) == 0)
+        write_cluster_file(st);
     if (node == NULL)
         return;
     size_t len = (size_t)(node - line);
@@ -368,8 +384,7 @@ static int run_starting(struct state *st, struct err_msg *msg)
     } while (err == ERR_AGAIN);
     if (err != ERR_OK)
         return err;
-    err = cluster_file_write(st->s->layout, st->s->dir, st->s->keys, st->pids,
-                             msg);
+    err = cluster_file_write(st->s->layout, st->s->dir, st->pids, msg);
     if (err == ERR_OK)
         st->s->ready(st->s, clock_mono_us() - started_us, st->pids,
                      st->s->user);

@@ -55,6 +55,10 @@ int supervise_run(const struct supervise *s, struct err_msg *msg);
 int supervise_ask_start(const char *dir, const char *node, enum process_how how,
                         struct err_msg *msg);
 
+/* Tells it that the account's keys have changed, so that it writes cluster.json
+ * anew. ERR_UNAVAILABLE. */
+int supervise_ask_keys(const char *dir, struct err_msg *msg);
+
 /* Whether the node's readiness holds now; the node's own words otherwise. */
 bool supervise_node_ready(struct https *https, const struct layout_node *node,
                           struct err_msg *why);

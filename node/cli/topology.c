@@ -149,13 +149,48 @@ int topology_parse(const struct json *j, struct topology *out,
     return ERR_OK;
 }
 
+/* Looks for a node that finds writes going on, and leaves it, or the one that
+ * knows the newest decision, to be asked first. */
+static void choose_witness(struct reach *r, struct reach_answer *a,
+                           struct topology *scratch)
+{
+    int64_t epoch = -1;
+    unsigned first = r->first, best = r->first;
+    for (unsigned i = 0; i < r->node_count; i++) {
+        unsigned node = (first + i) % r->node_count;
+        if (reach_ask(r, node, "topology", NULL, REACH_ASK_TIMEOUT_US, a,
+                      NULL) != ERR_OK ||
+            topology_parse(&a->json, scratch, NULL) != ERR_OK)
+            continue;
+        if (scratch->unavailable[0] == '\0' || scratch->epoch > epoch) {
+            epoch = scratch->epoch;
+            best = node;
+        }
+        if (scratch->unavailable[0] == '\0')
+            break;
+    }
+    r->first = best;
+}
+
+int topology_ask(struct reach *r, struct reach_answer *a, struct topology *out,
+                 struct err_msg *msg)
+{
+    for (bool chosen = false;; chosen = true) {
+        int err = reach_any(r, "topology", NULL, REACH_ASK_TIMEOUT_US, a, msg);
+        if (err == ERR_OK)
+            err = topology_parse(&a->json, out, msg);
+        /* A node that is cut off knows less than those it was cut off from. */
+        if (err != ERR_OK || out->unavailable[0] == '\0' || chosen)
+            return err;
+        choose_witness(r, a, out);
+    }
+}
+
 int topology_get(struct reach *r, struct topology *out, struct err_msg *msg)
 {
     struct reach_answer a;
     reach_answer_init(&a);
-    int err = reach_any(r, "topology", NULL, REACH_ASK_TIMEOUT_US, &a, msg);
-    if (err == ERR_OK)
-        err = topology_parse(&a.json, out, msg);
+    int err = topology_ask(r, &a, out, msg);
     reach_answer_free(&a);
     return err;
 }

@@ -67,7 +67,13 @@ void topology_get_text(const struct json *j, json_ref object, const char *key,
 int topology_parse(const struct json *j, struct topology *out,
                    struct err_msg *msg);
 
-/* Asks any node. Errors of reach_any and topology_parse. */
+/* Asks any node; if that one finds that writes stop, the others, too, because
+ * it may be cut off from them: who finds writes going on is believed, else who
+ * knows the newest decision, and is asked first from then on. `a` has the
+ * answer. Errors of reach_any and topology_parse. */
+int topology_ask(struct reach *r, struct reach_answer *a, struct topology *out,
+                 struct err_msg *msg);
+/* The same without the answer itself. */
 int topology_get(struct reach *r, struct topology *out, struct err_msg *msg);
 
 const struct topology_region *topology_find(const struct topology *t,

@@ -101,20 +101,61 @@ int config_account_keys_load(const char *path,
     return err;
 }
 
+const char *config_master_key_name(enum config_master_key which)
+{
+    CHECK(which < CONFIG_KEY_COUNT);
+    return key_names[which];
+}
+
+/* A new key as base64 text. */
+static void put_random_key(struct buf *text)
+{
+    uint8_t raw[CONFIG_MASTER_KEY_LEN];
+    rng_fill(raw, sizeof(raw));
+    CHECK(text_base64_encode(bytes_of(raw, sizeof(raw)), text) == ERR_OK);
+    mem_wipe(raw, sizeof(raw));
+}
+
+/* The text of a file with these keys; those without text are made. */
+static void put_file(const struct config_account_keys *keys, struct buf *text)
+{
+    for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
+        CHECK(buf_printf(text, "%s: ", key_names[i]) == ERR_OK);
+        if (keys->text[i][0] == '\0')
+            put_random_key(text);
+        else
+            CHECK(buf_append_str(text, keys->text[i]) == ERR_OK);
+        CHECK(buf_append_str(text, "\n") == ERR_OK);
+    }
+}
+
 int config_account_keys_create(const char *path, struct err_msg *msg)
 {
+    const struct config_account_keys none = {.text = {""}};
     struct buf text;
     buf_init(&text, KEY_FILE_MAX);
-    for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
-        uint8_t raw[CONFIG_MASTER_KEY_LEN];
-        rng_fill(raw, sizeof(raw));
-        CHECK(buf_printf(&text, "%s: ", key_names[i]) == ERR_OK);
-        CHECK(text_base64_encode(bytes_of(raw, sizeof(raw)), &text) == ERR_OK);
-        CHECK(buf_append_str(&text, "\n") == ERR_OK);
-        mem_wipe(raw, sizeof(raw));
-    }
+    put_file(&none, &text);
     int err = file_create(path, 0600,
                           bytes_of(buf_bytes(&text), buf_len(&text)), msg);
     buf_wipe(&text);
+    return err;
+}
+
+int config_account_keys_rotate(const char *path, enum config_master_key which,
+                               struct err_msg *msg)
+{
+    CHECK(which < CONFIG_KEY_COUNT);
+    struct config_account_keys keys;
+    struct buf text;
+    int err = config_account_keys_load(path, &keys, msg);
+    if (err != ERR_OK)
+        return err;
+    mem_wipe(keys.text[which], sizeof(keys.text[which]));
+    buf_init(&text, KEY_FILE_MAX);
+    put_file(&keys, &text);
+    err = file_replace(path, 0600, bytes_of(buf_bytes(&text), buf_len(&text)),
+                       msg);
+    buf_wipe(&text);
+    config_account_keys_wipe(&keys);
     return err;
 }

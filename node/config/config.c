@@ -7,13 +7,16 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "node/base/buf.h"
 #include "node/base/check.h"
+#include "node/base/file.h"
 #include "node/base/mem.h"
 #include "node/config/file.h"
 #include "node/config/settings.h"
 
 #define ENV_PREFIX "BASTIDE_"
 #define ENV_FAULTS "BASTIDE_FAULTS"
+#define ENV_FILE "_FILE"
 
 /* Turns "LISTEN_ADMIN" into the index of "listen.admin": compares letter by
  * letter, '_' of the variable standing for '.' as well as '_'. */
@@ -31,39 +34,102 @@ static int setting_of_variable(const char *name, size_t len)
     return -1;
 }
 
-static int read_variable(const char *variable, struct config *c, bool *given,
-                         struct err_msg *msg)
+/* What a variable of the environment is about. */
+struct variable {
+    struct bytes name; /* with its prefix */
+    const char *value;
+    int setting;  /* index */
+    bool in_file; /* the value is the name of a file that holds it */
+};
+
+/* ERR_NOT_FOUND: no setting has this name. */
+static int find_variable(const char *text, struct variable *out)
 {
-    const char *equals = strchr(variable, '=');
-    if (equals == NULL)
-        return ERR_OK;
-    const char *name = variable + strlen(ENV_PREFIX);
-    if (strncmp(variable, ENV_FAULTS "=", strlen(ENV_FAULTS) + 1) == 0) {
-        mem_free(c->faults);
-        c->faults = mem_strdup(equals + 1);
-        return ERR_OK;
+    const char *equals = strchr(text, '=');
+    struct variable v = {.name = bytes_of(text, (size_t)(equals - text)),
+                         .value = equals + 1};
+    const char *name = text + strlen(ENV_PREFIX);
+    size_t len = v.name.len - strlen(ENV_PREFIX), end = strlen(ENV_FILE);
+    v.setting = setting_of_variable(name, len);
+    if (v.setting < 0 && len > end &&
+        memcmp(name + len - end, ENV_FILE, end) == 0) {
+        v.setting = setting_of_variable(name, len - end);
+        v.in_file = true;
     }
-    int i = setting_of_variable(name, (size_t)(equals - name));
-    int width = (int)(equals - variable);
-    if (i < 0)
+    *out = v;
+    return v.setting >= 0 ? ERR_OK : ERR_NOT_FOUND;
+}
+
+/* Reads a setting from a file that holds nothing else. */
+static int read_value_file(const char *path, const struct setting *s,
+                           struct config *c, struct err_msg *msg)
+{
+    struct buf text;
+    buf_init(&text, CONFIG_VALUE_MAX);
+    int err = file_read(path, false, &text, msg);
+    size_t len = buf_len(&text);
+    while (len > 0 && strchr("\r\n", buf_bytes(&text)[len - 1]) != NULL)
+        len--;
+    if (err == ERR_OK && memchr(buf_bytes(&text), '\0', len) != NULL)
+        err = err_set(msg, ERR_INVALID, "%s: a NUL byte inside a value", path);
+    if (err == ERR_OK) {
+        char *value = mem_strndup((const char *)buf_bytes(&text), len);
+        err = setting_read(s, value, c, msg);
+        mem_wipe(value, len);
+        mem_free(value);
+    }
+    buf_wipe(&text);
+    return err;
+}
+
+/* Which form of a variable was seen: nothing may be given in both. */
+enum variable_form { FORM_NONE, FORM_VALUE, FORM_FILE };
+
+static int read_variable(const char *text, struct config *c, bool *given,
+                         enum variable_form *forms, struct err_msg *msg)
+{
+    struct variable v;
+    struct err_msg why;
+    if (find_variable(text, &v) != ERR_OK)
         return err_set(msg, ERR_INVALID,
                        "%.*s: unknown environment variable; `bastide node "
                        "--help` lists all settings",
-                       width, variable);
-    struct err_msg why;
-    if (setting_read(&settings[i], equals + 1, c, &why) != ERR_OK)
-        return err_set(msg, ERR_INVALID, "%.*s: %s", width, variable, why.text);
-    given[i] = true;
+                       (int)v.name.len, text);
+    enum variable_form form = v.in_file ? FORM_FILE : FORM_VALUE;
+    if (forms[v.setting] != FORM_NONE && forms[v.setting] != form)
+        return err_set(msg, ERR_INVALID,
+                       "%.*s: the setting is given by value and by file, "
+                       "expected one of the two",
+                       (int)v.name.len, text);
+    forms[v.setting] = form;
+    const struct setting *s = &settings[v.setting];
+    int err = v.in_file ? read_value_file(v.value, s, c, &why)
+                        : setting_read(s, v.value, c, &why);
+    if (err != ERR_OK)
+        return err_set(msg, err, "%.*s: %s", (int)v.name.len, text, why.text);
+    given[v.setting] = true;
     return ERR_OK;
 }
 
 static int read_environment(const char *const *env, struct config *c,
                             bool *given, struct err_msg *msg)
 {
+    enum variable_form forms[SETTINGS_MAX] = {FORM_NONE};
     int err = ERR_OK;
-    for (size_t i = 0; env != NULL && env[i] != NULL && err == ERR_OK; i++)
-        if (strncmp(env[i], ENV_PREFIX, strlen(ENV_PREFIX)) == 0)
-            err = read_variable(env[i], c, given, msg);
+    for (size_t i = 0; env != NULL && env[i] != NULL && err == ERR_OK; i++) {
+        if (strncmp(env[i], ENV_PREFIX, strlen(ENV_PREFIX)) != 0 ||
+            strchr(env[i], '=') == NULL)
+            continue;
+        if (strncmp(env[i], CONFIG_ENV_FILE "=", strlen(CONFIG_ENV_FILE) + 1) ==
+            0)
+            continue;
+        if (strncmp(env[i], ENV_FAULTS "=", strlen(ENV_FAULTS) + 1) == 0) {
+            mem_free(c->faults);
+            c->faults = mem_strdup(env[i] + strlen(ENV_FAULTS) + 1);
+        } else {
+            err = read_variable(env[i], c, given, forms, msg);
+        }
+    }
     return err;
 }
 
@@ -252,6 +318,26 @@ static int check_latencies(const struct config *c, const char *where,
     return ERR_OK;
 }
 
+/* Puts the URLs of advertise_regions in place of those of the list. */
+static int place_endpoints(struct config *c, const char *where,
+                           struct err_msg *msg)
+{
+    for (size_t i = 0; i < c->advertise_regions.count; i++) {
+        const struct config_endpoint *e = &c->advertise_regions.list[i];
+        struct config_region *region = NULL;
+        for (size_t j = 0; j < c->region_count; j++)
+            if (strcmp(c->regions[j].name, e->region) == 0)
+                region = &c->regions[j];
+        if (region == NULL)
+            return err_set(msg, ERR_INVALID,
+                           "%s: advertise_regions: there is no region \"%s\"",
+                           where, e->region);
+        mem_free(region->endpoint);
+        region->endpoint = mem_strdup(e->url);
+    }
+    return ERR_OK;
+}
+
 static int by_priority(const void *a, const void *b)
 {
     uint32_t x = ((const struct config_region *)a)->priority;
@@ -296,6 +382,8 @@ static int check_all(struct config *c, const bool *given, const char *where,
         err = check_listeners(c, where, msg);
     if (err == ERR_OK)
         err = check_latencies(c, where, msg);
+    if (err == ERR_OK)
+        err = place_endpoints(c, where, msg);
     if (err == ERR_OK)
         err = check_timeouts(c, where, msg);
     return err;

@@ -7,6 +7,10 @@
  *     environment   BASTIDE_LISTEN_ADMIN=127.0.0.1:9091
  *     flag          --set listen.admin=127.0.0.1:9091
  *
+ * BASTIDE_<NAME>_FILE instead of BASTIDE_<NAME> names a file whose content is
+ * the value (at most CONFIG_VALUE_MAX bytes, without line ends at its end);
+ * giving both is refused.
+ *
  * (the regions list can only be given by the file). Unknown keys, unknown
  * BASTIDE_* variables, duplicate keys and bad values are refused with where
  * they stand, what was found and what was expected. docs/configuration.md
@@ -35,6 +39,9 @@
 #define CONFIG_NAME_MAX 63         /* bytes of a cluster, region or node name */
 #define CONFIG_HOST_MAX 253        /* bytes of a host name */
 #define CONFIG_FILE_MAX (1 << 20)  /* bytes of a configuration file */
+#define CONFIG_VALUE_MAX                                                       \
+    (64 * 1024) /* bytes of a value in a file of its own                       \
+                 */
 #define CONFIG_WORKERS_MAX 64
 #define CONFIG_LATENCIES_MAX 528 /* pairs of CONFIG_REGIONS_MAX regions */
 #define CONFIG_RTT_MAX_US 10000000
@@ -94,6 +101,24 @@ struct config_latencies {
     size_t count;
 };
 
+/* Which addresses the account document gives: the order is that of
+ * cosmos_advertise (cosmos/cosmos.h), which says more. */
+enum config_advertise {
+    CONFIG_ADVERTISE_LISTED,
+    CONFIG_ADVERTISE_HOST,
+    CONFIG_ADVERTISE_REQUEST
+};
+
+/* The public URL of a region, instead of the one in the regions list. */
+struct config_endpoint {
+    char region[CONFIG_NAME_MAX + 1];
+    char *url;
+};
+struct config_endpoints {
+    struct config_endpoint *list; /* later ones win */
+    size_t count;                 /* at most CONFIG_REGIONS_MAX */
+};
+
 enum config_tls { CONFIG_TLS_1_2 = 12, CONFIG_TLS_1_3 = 13 };
 /* "auto" is text on a terminal and JSON otherwise; config_log_format tells. */
 enum config_log_format { CONFIG_LOG_AUTO, CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
@@ -119,7 +144,10 @@ struct config {
         struct config_addr peer;    /* links of other nodes, mTLS */
     } listen;
 
-    char *account_endpoint; /* account.endpoint: URL any node serves */
+    char *account_endpoint;          /* account.endpoint: URL any node serves */
+    enum config_advertise advertise; /* advertise */
+    struct config_endpoints advertise_regions; /* advertise_regions: they stand
+                                                * in `regions` already */
 
     struct {
         char *ca;                    /* PEM, the cluster's CA certificate */
@@ -183,6 +211,11 @@ struct config {
                    * environment can set it: a fault is for tests */
 };
 
+/* The environment's word for where the file is, where none is named: what
+ * `bastide node` and `bastide status --ready` read in a container. No setting,
+ * and ignored by config_load. */
+#define CONFIG_ENV_FILE "BASTIDE_CONFIG"
+
 struct config_sources {
     const char *file;        /* path; NULL = no file */
     const char *const *env;  /* NAME=value, NULL-terminated; NULL = none */
@@ -245,6 +278,12 @@ void config_format_consistency(const struct config_consistency *consistency,
 int config_parse_latencies(const char *text, struct config_latencies *list,
                            struct err_msg *msg);
 void config_latencies_free(struct config_latencies *list);
+/* Reads "eastus=https://localhost:8082/,westeurope=https://..."; "" is an empty
+ * list. Appends to `list`, which config_endpoints_free ends. ERR_INVALID with
+ * what was expected; ERR_LIMIT beyond CONFIG_REGIONS_MAX. */
+int config_parse_endpoints(const char *text, struct config_endpoints *list,
+                           struct err_msg *msg);
+void config_endpoints_free(struct config_endpoints *list);
 /* Whether a cluster, region or node name is legal: a-z, 0-9 and '-', begins
  * and ends with a letter or digit, at most CONFIG_NAME_MAX bytes. */
 bool config_name_ok(const char *name);
@@ -280,6 +319,12 @@ int config_account_keys_load(const char *path,
 /* Makes four random keys and writes the file with mode 0600. ERR_EXISTS when
  * it is there already; ERR_NOT_FOUND, ERR_FORBIDDEN, ERR_NO_SPACE, ERR_IO. */
 int config_account_keys_create(const char *path, struct err_msg *msg);
+/* Replaces one of the keys in a file by a new random one; the other three stay.
+ * Errors of config_account_keys_load, and those of writing. */
+int config_account_keys_rotate(const char *path, enum config_master_key which,
+                               struct err_msg *msg);
+/* "primary", "secondary", "primary_readonly", "secondary_readonly". */
+const char *config_master_key_name(enum config_master_key which);
 void config_account_keys_wipe(struct config_account_keys *keys);
 
 #endif

@@ -59,6 +59,8 @@ const struct setting settings[] = {
     ADDR("listen.admin", listen.admin, "liveness, readiness and status (mutual TLS for status)"),
     ADDR("listen.peer", listen.peer, "links of other nodes (mutual TLS)"),
     URL("account.endpoint", account_endpoint, "public URL of the account, served by every node"),
+    {"advertise", SETTING_ADVERTISE, AT(advertise), NULL, NULL, "listed, host or request", "listed", "addresses of regions that clients are given: as listed; with the host they asked; or the host and port they asked"},
+    {"advertise_regions", SETTING_ENDPOINTS, AT(advertise_regions), NULL, NULL, "public URLs as region=https://host:port/,...", "", "public URLs of regions, instead of those in the regions list"},
     PATH("tls.ca", tls.ca, "the cluster's CA certificate (PEM)"),
     PATH("tls.cert", tls.cert, "this node's certificate (PEM)"),
     PATH("tls.key", tls.key, "this node's private key (PEM, mode 0600)"),
@@ -265,6 +267,7 @@ static bool read_value(const struct setting *s, const char *text, void *place)
     static const char *const bools[] = {"false", "true"};
     static const char *const versions[] = {"1.2", "1.3"};
     static const char *const formats[] = {"auto", "text", "json"};
+    static const char *const advertise[] = {"listed", "host", "request"};
     uint64_t number = 0;
     size_t choice = 0;
     switch (s->type) {
@@ -301,6 +304,14 @@ static bool read_value(const struct setting *s, const char *text, void *place)
     case SETTING_LATENCIES:
         config_latencies_free(place);
         return config_parse_latencies(text, place, NULL) == ERR_OK;
+    case SETTING_ENDPOINTS:
+        config_endpoints_free(place);
+        return config_parse_endpoints(text, place, NULL) == ERR_OK;
+    case SETTING_ADVERTISE:
+        if (!read_choice(text, advertise, ARRAY_LEN(advertise), &choice))
+            return false;
+        *(enum config_advertise *)place = (enum config_advertise)choice;
+        return true;
     case SETTING_FORMAT:
         if (!read_choice(text, formats, ARRAY_LEN(formats), &choice))
             return false;
@@ -328,6 +339,7 @@ void settings_free(struct config *c)
         if (settings[i].type == SETTING_PATH || settings[i].type == SETTING_URL)
             mem_free(*(char **)((char *)c + settings[i].offset));
     config_latencies_free(&c->latency);
+    config_endpoints_free(&c->advertise_regions);
 }
 
 char *setting_absolute(const char *base, char *path)

@@ -20,6 +20,8 @@ enum setting_type {
     SETTING_FORMAT,      /* enum config_log_format */
     SETTING_CONSISTENCY, /* struct config_consistency */
     SETTING_LATENCIES,   /* struct config_latencies; in the file also a list */
+    SETTING_ADVERTISE,   /* enum config_advertise */
+    SETTING_ENDPOINTS,   /* struct config_endpoints */
 };
 
 struct setting {

@@ -1,12 +1,13 @@
-/* The settings that are more than a number or a name: the consistency level
- * and the list of latencies. Their text is also what `bastide demo` takes. */
+/* The settings that are more than a number or a name: the consistency level,
+ * the list of latencies, the list of URLs. Their text is also what `bastide
+ * demo` takes. */
 #include <stdio.h>
 #include <string.h>
 
 #include "node/base/check.h"
 #include "node/base/mem.h"
 #include "node/base/text.h"
-#include "node/config/config.h"
+#include "node/config/settings.h"
 
 /* ---- consistency ----------------------------------------------------------
  */
@@ -187,4 +188,58 @@ void config_latencies_free(struct config_latencies *list)
 {
     mem_free(list->list);
     *list = (struct config_latencies){.list = NULL};
+}
+
+/* ---- endpoints ------------------------------------------------------------
+ */
+
+/* "eastus=https://localhost:8082/". */
+static bool read_endpoint(struct bytes text, struct config_endpoint *out)
+{
+    struct config_endpoint e = {.url = NULL};
+    const uint8_t *equals = memchr(text.data, '=', text.len);
+    if (equals == NULL)
+        return false;
+    size_t name = (size_t)(equals - text.data);
+    if (!read_region(bytes_of(text.data, name), e.region))
+        return false;
+    e.url = mem_strndup((const char *)equals + 1, text.len - name - 1);
+    if (!setting_url_ok(e.url)) {
+        mem_free(e.url);
+        return false;
+    }
+    *out = e;
+    return true;
+}
+
+int config_parse_endpoints(const char *text, struct config_endpoints *list,
+                           struct err_msg *msg)
+{
+    for (const char *at = text; *at != '\0';) {
+        struct bytes part = part_of(at, ',');
+        struct config_endpoint e;
+        if (list->count == CONFIG_REGIONS_MAX)
+            return err_set(msg, ERR_LIMIT, "more than %d URLs of regions",
+                           CONFIG_REGIONS_MAX);
+        if (!read_endpoint(part, &e))
+            return err_set(msg, ERR_INVALID,
+                           "found \"%.*s\", expected "
+                           "region=https://host:port/",
+                           (int)(part.len < 100 ? part.len : 100), at);
+        list->list =
+            mem_realloc(list->list, (list->count + 1) * sizeof(*list->list));
+        list->list[list->count++] = e;
+        at += part.len;
+        if (*at == ',')
+            at++;
+    }
+    return ERR_OK;
+}
+
+void config_endpoints_free(struct config_endpoints *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        mem_free(list->list[i].url);
+    mem_free(list->list);
+    *list = (struct config_endpoints){.list = NULL};
 }

@@ -6,6 +6,7 @@
 #include "node/base/check.h"
 #include "node/base/mem.h"
 #include "node/base/text.h"
+#include "node/cosmos/advertise.h"
 #include "node/cosmos/handlers.h"
 #include "node/cosmos/reply.h"
 #include "node/json/json.h"
@@ -190,6 +191,49 @@ int account_format(const struct cosmos_account *account, struct buf *out)
     return json_writer_end(&w);
 }
 
+int account_format_for(const struct cosmos_account *account, struct bytes host,
+                       struct buf *out)
+{
+    struct cosmos_account told = *account;
+    struct cosmos_region regions[COSMOS_REGIONS_MAX];
+    char urls[COSMOS_REGIONS_MAX][COSMOS_NAME_MAX + 1];
+    told.regions = regions;
+    for (size_t i = 0; i < account->region_count; i++) {
+        regions[i] = account->regions[i];
+        advertise_url(account->advertise, host, account->regions[i].endpoint,
+                      urls[i]);
+        regions[i].endpoint = urls[i];
+    }
+    return account_format(&told, out);
+}
+
+/* One piece of memory: the account, its regions, their texts. */
+struct copied_account {
+    struct cosmos_account account; /* first: it is what is freed */
+    struct cosmos_region regions[COSMOS_REGIONS_MAX];
+    char id[COSMOS_NAME_MAX + 1];
+    char names[COSMOS_REGIONS_MAX][COSMOS_NAME_MAX + 1];
+    char endpoints[COSMOS_REGIONS_MAX][COSMOS_NAME_MAX + 1];
+};
+
+struct cosmos_account *account_copy(const struct cosmos_account *account)
+{
+    struct copied_account *c = mem_zalloc(sizeof(*c));
+    c->account = *account;
+    c->account.reason = NULL;
+    c->account.regions = c->regions;
+    strcpy(c->id, account->id); /* account_check bounds all of these */
+    c->account.id = c->id;
+    for (size_t i = 0; i < account->region_count; i++) {
+        c->regions[i] = account->regions[i];
+        strcpy(c->names[i], account->regions[i].name);
+        strcpy(c->endpoints[i], account->regions[i].endpoint);
+        c->regions[i].name = c->names[i];
+        c->regions[i].endpoint = c->endpoints[i];
+    }
+    return &c->account;
+}
+
 static void set_place(struct cosmos_place *p,
                       const struct cosmos_account *account)
 {
@@ -229,18 +273,22 @@ int cosmos_set_account(struct cosmos *c, const struct cosmos_account *account,
     c->account_json =
         mem_strndup((const char *)buf_bytes(&json), buf_len(&json));
     buf_free(&json);
+    mem_free(c->account);
+    c->account = account_copy(account);
     set_place(&c->place, account);
     return ERR_OK;
 }
 
 void handle_account_read(struct call *c)
 {
-    const char *json = c->cosmos->account_json;
+    const struct cosmos *cosmos = c->cosmos;
     http_reply_header_str(c->http, "x-ms-max-media-storage-usage-mb", "2048");
     http_reply_header_str(c->http, "x-ms-media-storage-usage-mb", "0");
     struct buf body;
     buf_init(&body, ACCOUNT_JSON_MAX);
-    int err = buf_append_str(&body, json);
+    int err = cosmos->account->advertise == COSMOS_ADVERTISE_LISTED
+                  ? buf_append_str(&body, cosmos->account_json)
+                  : account_format_for(cosmos->account, c->headers.host, &body);
     if (err != ERR_OK)
         reply_fail(c, cosmos_failure_local(err));
     else

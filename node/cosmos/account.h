@@ -13,5 +13,13 @@
 int account_check(const struct cosmos_account *account, struct err_msg *msg);
 /* Appends the document of a checked account. Errors of buf. */
 int account_format(const struct cosmos_account *account, struct buf *out);
+/* The same for one client: with the addresses by which it finds the regions if
+ * it has sent `host` (advertise.h). */
+int account_format_for(const struct cosmos_account *account, struct bytes host,
+                       struct buf *out);
+
+/* A copy of a checked account that borrows nothing; `reason` is NULL in it.
+ * mem_free frees it. */
+struct cosmos_account *account_copy(const struct cosmos_account *account);
 
 #endif

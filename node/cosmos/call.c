@@ -71,6 +71,8 @@ struct call *call_begin(struct cosmos *cosmos, struct http_request *http)
     http->user = c;
     c->started_us = call_now(c);
     c->charge = 1;
+    c->level = cosmos->place.level;
+    c->operation = COSMOS_OP_OTHER; /* until its path is known */
     c->path.count = 0;
     cosmos_headers_read(http, &c->headers);
     struct bytes id = c->headers.activity_id;
@@ -105,6 +107,7 @@ static void call_reset(struct call *c)
     c->range = 0;
     c->lsn = c->term = 0;
     c->behind = false;
+    c->strike.struck = false;
 }
 
 void call_end(struct call *c)

@@ -1,9 +1,9 @@
 /* One request from its arrival to its answer.
  *
- *     on_request -> call_begin -> verify -> route -> handler
- *                                                     |  call_submit(op, done)
- *                                                     v
- *                                        done(call, result) -> reply_*
+ *     on_request -> call_begin -> verify -> faults -> route -> handler
+ *                                                   |  call_submit(op, done)
+ *                                                   v
+ *                                      done(call, result) -> reply_*
  *
  * Exactly one reply_* function ends a call; after it the pointer is dead.
  * Handlers may use cosmos->json between two waits only: another call will have
@@ -25,6 +25,7 @@
 #include "node/catalog/partition_key.h"
 #include "node/cosmos/cosmos.h"
 #include "node/cosmos/headers.h"
+#include "node/cosmos/meters.h"
 #include "node/cosmos/route.h"
 #include "node/cosmos/status.h"
 #include "node/http/http.h"
@@ -67,8 +68,9 @@ struct cosmos_place {
 
 struct cosmos {
     uint32_t magic;
-    struct cosmos_config config; /* `account` not valid after start-up */
-    char *account_json;
+    struct cosmos_config config;    /* `account` not valid after start-up */
+    char *account_json;             /* as listed, for most requests */
+    struct cosmos_account *account; /* what it says */
     struct cosmos_place place;
     struct session_floor *floor;
     bool owns_floor;
@@ -78,6 +80,7 @@ struct cosmos {
     struct call *kept;
     size_t kept_count;
     size_t running;
+    struct cosmos_meters meters;
 };
 
 struct call {
@@ -91,6 +94,7 @@ struct call {
     usec_t started_us;
     double charge;
     enum consistency_level level; /* of its reads */
+    enum cosmos_operation operation;
 
     /* What the path names, once call_resolve found it; counted references. */
     struct catalog_database *database;
@@ -121,7 +125,8 @@ struct call {
     bool behind; /* the answer is 404/1002: it repeats the client's token */
     bool by_rid; /* the path names the item by its RID */
 
-    struct page *page; /* feeds and queries; owned, page_free */
+    struct cosmos_strike strike; /* not struck unless a fault was */
+    struct page *page;           /* feeds and queries; owned, page_free */
 };
 
 /* -- life -------------------------------------------------------------------

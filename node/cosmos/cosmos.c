@@ -7,6 +7,7 @@
 #include "node/base/text.h"
 #include "node/cosmos/account.h"
 #include "node/cosmos/call.h"
+#include "node/cosmos/fault.h"
 #include "node/cosmos/level.h"
 #include "node/cosmos/reply.h"
 
@@ -56,10 +57,17 @@ void cosmos_free(struct cosmos *c)
     json_free(&c->json);
     buf_free(&c->scratch);
     mem_free(c->account_json);
+    mem_free(c->account);
     if (c->owns_floor)
         session_floor_free(c->floor);
     c->magic = 0;
     mem_free(c);
+}
+
+const struct cosmos_meters *cosmos_meters(const struct cosmos *c)
+{
+    CHECK_OBJ(c, COSMOS_MAGIC);
+    return &c->meters;
 }
 
 size_t cosmos_running(const struct cosmos *c)
@@ -135,7 +143,7 @@ static void reply_unauthorized(struct call *c,
 }
 
 /* False after answering. */
-static bool authorized(struct call *c)
+static bool authorized(struct call *c, unsigned *key_out)
 {
     const struct cosmos_config *config = &c->cosmos->config;
     struct auth_target target;
@@ -154,6 +162,7 @@ static bool authorized(struct call *c)
     int64_t now_s = config->wall_us(config->user) / USEC_PER_SEC;
     struct auth_verdict verdict;
     auth_verify(config->keys, &request, now_s, &verdict);
+    *key_out = verdict.key;
     if (verdict.result == AUTH_OK)
         return true;
     reply_unauthorized(c, &verdict, now_s);
@@ -182,14 +191,18 @@ static void handle(struct cosmos *cosmos, struct http_request *http)
 {
     struct call *c = call_begin(cosmos, http);
     if (c == NULL) {
-        reply_overload(http);
+        reply_overload(cosmos, http);
         return;
     }
+    unsigned key;
     int err = route_path_parse(http->target, &c->path);
+    if (err == ERR_OK)
+        c->operation = cosmos_operation_of(c);
     if (err == ERR_MALFORMED || err == ERR_LIMIT)
         reply_fail_text(c, FAIL_BAD_REQUEST,
                         "The request path is malformed or too long");
-    else if (!authorized(c) || !level_take(c) || !level_admit(c, writes(c)))
+    else if (!authorized(c, &key) || !fault_admit(c, key) || !level_take(c) ||
+             !level_admit(c, writes(c)))
         return;
     else if (err == ERR_NOT_FOUND)
         reply_fail(c, FAIL_ROUTE);

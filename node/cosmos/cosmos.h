@@ -13,9 +13,10 @@
  * Files, by what a client asks for: account.c, database.c, container.c,
  * document.c, feed.c, query.c; unsupported.c lists what is not there yet.
  * Levels and sessions: level.c (which reads get what), session.c (tokens).
+ * Faults on request: fault.c.
  * Shared: route.c (paths), headers.c (request headers), call.c (life of a
  * request), reply.c (responses), status.h (every refusal), continuation.c
- * (page tokens), charge.h (request units).
+ * (page tokens), charge.h (request units), advertise.c (addresses of regions).
  */
 #ifndef BASTIDE_COSMOS_COSMOS_H
 #define BASTIDE_COSMOS_COSMOS_H
@@ -31,6 +32,7 @@
 #include "node/cosmos/session.h"
 #include "node/crypt/seal.h"
 #include "node/http/http.h"
+#include "node/inject/inject.h"
 #include "node/shard/backend.h"
 
 /* Regions of an account. */
@@ -61,6 +63,15 @@ struct cosmos_region {
     bool down;            /* declared lost (the group record's `down`) */
 };
 
+/* Which addresses the account document gives for the regions. */
+enum cosmos_advertise {
+    COSMOS_ADVERTISE_LISTED, /* their endpoints, as they are listed */
+    COSMOS_ADVERTISE_HOST,   /* the host that the request was sent to (its Host
+                              * header), with each region's listed port */
+    COSMOS_ADVERTISE_REQUEST /* the host and port that the request was sent to,
+                              * for every region: one mapped port is enough */
+};
+
 /* What this node knows of the account and of its own place in it: the account
  * document, and what follows for requests.
  *
@@ -78,6 +89,7 @@ struct cosmos_account {
     size_t region_count;                 /* 1..COSMOS_REGIONS_MAX */
     size_t write_region;                 /* index into regions */
     struct consistency_policy consistency;
+    enum cosmos_advertise advertise;
 
     /* This node's region, index into regions; not used when `removed`. */
     size_t own_region;
@@ -94,7 +106,8 @@ struct cosmos_account {
     bool isolated;
     /* Isolated since a moment ago: others may have taken over. If this is the
      * write region as far as it knows, writes are answered 403/3 instead, upon
-     * which SDKs read the account anew, elsewhere if they can, and try again. */
+     * which SDKs read the account anew, elsewhere if they can, and try again.
+     */
     bool elsewhere;
     /* The node has started and not yet had any contact: the level that it knows
      * may be one that was replaced since. All reads are strong until then. */
@@ -107,11 +120,34 @@ struct cosmos_account {
 /* Longest `reason`; more is cut. */
 #define COSMOS_REASON_MAX 400
 
+/* What faults do to one request. */
+struct cosmos_strike {
+    /* `fault`, a copy, decides about the answer: it is one of respond, reset,
+     * truncate and key-rotated. */
+    bool struck;
+    struct inject_fault fault;
+    uint32_t delay_ms; /* the answer, whichever, is sent that much later */
+};
+
+/* Faults on request that face clients (node/inject), asked about every request
+ * once it is authorized and before it is carried out. */
+struct cosmos_faults {
+    /* How many there are. With none a request costs one relaxed load: one that
+     * is under way when a fault is added may miss it. NULL: never any. */
+    const _Atomic uint32_t *active;
+    /* Fills `strike_out`, all zero before but for `fault`. From the worker's
+     * loop. */
+    void (*strike)(void *user, const struct inject_request *r,
+                   struct cosmos_strike *strike_out);
+    void *user;
+};
+
 /* All pointers are borrowed and must outlive the cosmos, but for `account`,
  * which is copied. */
 struct cosmos_config {
     struct backend *backend;
     const struct catalog *catalog;
+    /* The first four in the order of enum inject_key. */
     const struct auth_keys *keys;
     /* The keyed hash of the placement group that `shard` belongs to, under
      * which partition keys and ids become addresses; NULL while the node does
@@ -127,6 +163,7 @@ struct cosmos_config {
     /* The node's, shared by all workers (session.h). NULL: one of its own, for
      * a node with one worker. */
     struct session_floor *floor;
+    struct cosmos_faults faults;
     struct cosmos_account account;
 };
 
@@ -149,6 +186,10 @@ void cosmos_free(struct cosmos *c);
  * the old account stays then. Everything is copied. */
 int cosmos_set_account(struct cosmos *c, const struct cosmos_account *account,
                        struct err_msg *msg);
+
+/* What it counts (meters.h), on its worker's thread. Lives as long as it. */
+struct cosmos_meters;
+const struct cosmos_meters *cosmos_meters(const struct cosmos *c);
 
 /* Requests taken and not yet answered. */
 size_t cosmos_running(const struct cosmos *c);

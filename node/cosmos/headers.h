@@ -17,6 +17,7 @@
     X(authorization, "authorization")                                          \
     X(ms_date, "x-ms-date")                                                    \
     X(date, "date")                                                            \
+    X(host, "host")                                                            \
     X(activity_id, "x-ms-activity-id")                                         \
     X(content_type, "content-type")                                            \
     X(if_match, "if-match")                                                    \

@@ -5,14 +5,13 @@
 
 #include "node/base/check.h"
 #include "node/base/text.h"
+#include "node/cosmos/fault.h"
 #include "node/cosmos/level.h"
 #include "node/cosmos/page.h"
 #include "node/json/json.h"
 
 /* Text of an error body, before and after it is quoted as JSON. */
 #define ERROR_TEXT_MAX (64u * 1024)
-/* Wait that a client is told when a shard gave no time of its own. */
-#define RETRY_AFTER_DEFAULT_MS 100
 /* dbs/<name>/colls/<name>, percent-encoded where it must be. */
 #define ALT_PATH_MAX (2 * 3 * RESOURCE_NAME_BYTES_MAX + 16)
 
@@ -68,11 +67,6 @@ static size_t append_u64(char *out, size_t len, uint64_t value)
 
 static void reply_session(struct call *c)
 {
-    if (c->behind) {
-        http_reply_header(c->http, "x-ms-session-token",
-                          c->headers.session_token);
-        return;
-    }
     if (c->page != NULL && page_session_write(c->page, c->http))
         return;
     if (c->lsn == 0)
@@ -103,12 +97,15 @@ static void reply_common(struct call *c)
     http_reply_header_str(r, "x-ms-activity-id", c->activity);
     reply_charge(c);
     http_reply_header_str(r, "x-ms-version", REPLY_API_VERSION);
+    if (c->behind)
+        http_reply_header(r, "x-ms-session-token", c->headers.session_token);
     if (!c->item_level)
         return;
     CHECK(c->container != NULL && c->database != NULL);
     char rid[RID_TEXT_MAX];
     size_t len = rid_format(&c->container->rid, rid);
-    reply_session(c);
+    if (!c->behind)
+        reply_session(c);
     reply_alt_path(c);
     http_reply_header(r, "x-ms-content-path", bytes_of(rid, len));
 }
@@ -133,23 +130,35 @@ void reply_state(struct call *c, const struct op_result *result)
         level_seen(c, c->range, result);
 }
 
+/* The answer has left. */
+static void finish(struct call *c, int status)
+{
+    cosmos_meters_answered(&c->cosmos->meters, c->operation, c->level, status,
+                           call_now(c) - c->started_us);
+    call_end(c);
+}
+
 /* ---- success ------------------------------------------------------------- */
 
 void reply_json(struct call *c, int status, struct buf *body)
 {
     CHECK(status >= 200 && status < 300);
+    if (fault_replaces(c, body))
+        return;
     http_reply_header_str(c->http, "Content-Type", "application/json");
     reply_common(c);
     http_respond_take(c->http, status, body);
-    call_end(c);
+    finish(c, status);
 }
 
 void reply_empty(struct call *c, int status)
 {
     CHECK(status < 400);
+    if (fault_replaces(c, NULL))
+        return;
     reply_common(c);
     http_respond(c->http, status, bytes_of(NULL, 0));
-    call_end(c);
+    finish(c, status);
 }
 
 /* ---- failure ------------------------------------------------------------- */
@@ -175,6 +184,8 @@ static void respond_error(struct call *c, const struct cosmos_status *status,
 {
     static const char last_resort[] =
         "{\"code\":\"ServiceUnavailable\",\"message\":\"out of memory\"}";
+    if (fault_replaces(c, body))
+        return;
     struct http_request *r = c->http;
     http_reply_header_str(r, "Content-Type", "application/json");
     reply_common(c);
@@ -185,28 +196,32 @@ static void respond_error(struct call *c, const struct cosmos_status *status,
     else
         http_respond(r, status->http, bytes_str(last_resort));
     buf_free(body);
-    call_end(c);
+    finish(c, status->http);
 }
 
 void reply_removed(struct call *c)
 {
-    const struct cosmos_status *status = cosmos_status(FAIL_REMOVED);
-    const char *id = c->cosmos->place.id;
     struct err_msg msg;
     err_set(&msg, ERR_FORBIDDEN,
             "Database Account %s does not exist in this region: the region has "
             "been removed from the account",
-            id);
+            c->cosmos->place.id);
+    reply_removed_text(c, msg.text);
+}
+
+void reply_removed_text(struct call *c, const char *text)
+{
+    const struct cosmos_status *status = cosmos_status(FAIL_REMOVED);
     struct buf body;
     struct json_writer w;
     buf_init(&body, ERROR_TEXT_MAX);
     json_writer_init(&w, &body);
     json_write_object_begin(&w);
     json_write_member_str(&w, "code", status->code);
-    json_write_member_str(&w, "message", msg.text);
+    json_write_member_str(&w, "message", text);
     json_write_member_raw(&w, "writableLocations", bytes_str("[]"));
     json_write_member_raw(&w, "readableLocations", bytes_str("[]"));
-    json_write_member_str(&w, "id", id);
+    json_write_member_str(&w, "id", c->cosmos->place.id);
     json_write_object_end(&w);
     if (json_writer_end(&w) != ERR_OK)
         buf_clear(&body);
@@ -286,6 +301,12 @@ void reply_fail(struct call *c, enum cosmos_failure failure)
     fail(c, status, bytes_str(text));
 }
 
+void reply_status(struct call *c, const struct cosmos_status *status,
+                  const char *text)
+{
+    fail(c, status, bytes_str(text));
+}
+
 void reply_fail_text(struct call *c, enum cosmos_failure failure,
                      const char *text)
 {
@@ -316,7 +337,7 @@ void reply_op_failed(struct call *c, struct op_result *result)
     if (failure == FAIL_THROTTLED) {
         uint32_t wait = result->retry_after_ms;
         http_reply_header_u64(c->http, "x-ms-retry-after-ms",
-                              wait != 0 ? wait : RETRY_AFTER_DEFAULT_MS);
+                              wait != 0 ? wait : REPLY_RETRY_AFTER_MS);
     }
     bool says_why = result->err == ERR_INVALID || result->err == ERR_THROTTLED;
     if (says_why && result->message.text[0] != '\0') {
@@ -349,14 +370,16 @@ void reply_format_error(struct http_request *r, enum http_reject why,
     error_body(http_reject_code(why), bytes_str(message), body);
 }
 
-void reply_overload(struct http_request *r)
+void reply_overload(struct cosmos *cosmos, struct http_request *r)
 {
     const struct cosmos_status *status = cosmos_status(FAIL_THROTTLED);
+    cosmos_meters_answered(&cosmos->meters, COSMOS_OP_OTHER,
+                           cosmos->place.level, status->http, 0);
     struct buf body;
     buf_init(&body, ERROR_TEXT_MAX);
     http_reply_header_str(r, "Content-Type", "application/json");
     http_reply_header_u64(r, "x-ms-substatus", status->substatus);
-    http_reply_header_u64(r, "x-ms-retry-after-ms", RETRY_AFTER_DEFAULT_MS);
+    http_reply_header_u64(r, "x-ms-retry-after-ms", REPLY_RETRY_AFTER_MS);
     error_body(status->code, bytes_str(status->text), &body);
     http_respond_take(r, status->http, &body);
     buf_free(&body);

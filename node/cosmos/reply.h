@@ -11,6 +11,8 @@
 
 /* What x-ms-version says; any version a client names is answered alike. */
 #define REPLY_API_VERSION "2020-07-15"
+/* Wait that a client is told with 429 when nothing else says how long. */
+#define REPLY_RETRY_AFTER_MS 100
 
 /* A failure in the words of the table. */
 void reply_fail(struct call *c, enum cosmos_failure failure);
@@ -20,8 +22,12 @@ void reply_fail_text(struct call *c, enum cosmos_failure failure,
 /* A failure whose message holds a JSON object of its own (query errors). */
 void reply_fail_json(struct call *c, enum cosmos_failure failure,
                      struct bytes json);
+/* A failure that is no row of the table (faults on request). */
+void reply_status(struct call *c, const struct cosmos_status *status,
+                  const char *text);
 /* 403/1008, with the empty account that SDKs expect in its body. */
 void reply_removed(struct call *c);
+void reply_removed_text(struct call *c, const char *text);
 /* What an operation failed with (its `err` is neither OK nor NOT_MODIFIED). */
 void reply_op_failed(struct call *c, struct op_result *result);
 
@@ -42,6 +48,6 @@ void reply_format_error(struct http_request *r, enum http_reject why,
                         const char *message, struct buf *body, void *user);
 
 /* 429 for a request that no call was free for. */
-void reply_overload(struct http_request *r);
+void reply_overload(struct cosmos *cosmos, struct http_request *r);
 
 #endif

@@ -1,13 +1,17 @@
 #include "node/crypt/cert.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <limits.h>
 #include <openssl/bn.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "node/base/check.h"
@@ -17,6 +21,9 @@
 #define SECONDS_PER_DAY 86400L
 /* Clocks of other machines may be a little behind. */
 #define CA_BACKDATE_SEC (-3600)
+#define RENEWED_FROM_SEC (-60)
+/* What a new file is called until it takes the old one's place. */
+#define NEW_SUFFIX ".new"
 
 int cert_uri_node(const char *cluster, const char *region, const char *node,
                   char *out)
@@ -38,6 +45,34 @@ int cert_uri_admin(const char *cluster, char *out)
         return ERR_LIMIT;
     memcpy(out, uri, (size_t)len + 1);
     return ERR_OK;
+}
+
+/* ---- looking at one --------------------------------------------------------
+ */
+
+static int64_t not_after(const X509 *cert)
+{
+    struct tm tm;
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) != 1)
+        return 0;
+    return (int64_t)timegm(&tm);
+}
+
+int64_t cert_file_not_after(const char *path)
+{
+    BIO *bio = BIO_new_file(path, "re");
+    int64_t first = 0;
+    X509 *cert;
+    while (bio != NULL &&
+           (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
+        int64_t until = not_after(cert);
+        if (first == 0 || until < first)
+            first = until;
+        X509_free(cert);
+    }
+    BIO_free(bio);
+    ERR_clear_error(); /* the end of the file is one */
+    return first;
 }
 
 /* ---- building a certificate ------------------------------------------------
@@ -164,6 +199,36 @@ static X509 *build_leaf(const struct cert_request *req, EVP_PKEY *key, X509 *ca,
         add_extension(cert, ca, NID_subject_key_identifier, "hash") &&
         add_extension(cert, ca, NID_authority_key_identifier, "keyid") &&
         add_names(cert, req) && X509_sign(cert, ca_key, EVP_sha256()) > 0)
+        return cert;
+    X509_free(cert);
+    return NULL;
+}
+
+/* Copies the extensions that say who and for what; those about keys are new. */
+static bool copy_extensions(X509 *to, const X509 *from)
+{
+    static const int same[] = {NID_basic_constraints, NID_key_usage,
+                               NID_ext_key_usage, NID_subject_alt_name};
+    for (size_t i = 0; i < ARRAY_LEN(same); i++) {
+        int at = X509_get_ext_by_NID(from, same[i], -1);
+        if (at < 0 || X509_add_ext(to, X509_get_ext(from, at), -1) != 1)
+            return false;
+    }
+    return true;
+}
+
+static X509 *build_again(const X509 *old, int valid_days, EVP_PKEY *key,
+                         X509 *ca, EVP_PKEY *ca_key)
+{
+    X509 *cert = X509_new();
+    if (cert != NULL && X509_set_version(cert, X509_VERSION_3) == 1 &&
+        set_serial(cert) && set_validity(cert, RENEWED_FROM_SEC, valid_days) &&
+        X509_set_subject_name(cert, X509_get_subject_name(old)) == 1 &&
+        X509_set_issuer_name(cert, X509_get_subject_name(ca)) == 1 &&
+        X509_set_pubkey(cert, key) == 1 && copy_extensions(cert, old) &&
+        add_extension(cert, ca, NID_subject_key_identifier, "hash") &&
+        add_extension(cert, ca, NID_authority_key_identifier, "keyid") &&
+        X509_sign(cert, ca_key, EVP_sha256()) > 0)
         return cert;
     X509_free(cert);
     return NULL;
@@ -310,6 +375,81 @@ int cert_issue(const struct cert_request *request, const char *ca_cert,
     X509_free(cert);
     EVP_PKEY_free(key);
     X509_free(ca);
+    EVP_PKEY_free(signer);
+    return err;
+}
+
+static int load_cert(const char *path, X509 **cert_out, struct err_msg *msg)
+{
+    struct buf text;
+    BIO *bio = NULL;
+    buf_init(&text, PEM_FILE_MAX);
+    int err = open_pem(path, false, &text, &bio, msg);
+    if (err == ERR_OK) {
+        *cert_out = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+        if (*cert_out == NULL)
+            err = err_set(msg, ERR_INVALID, "%s: no certificate in it", path);
+    }
+    BIO_free(bio);
+    buf_free(&text);
+    return err;
+}
+
+static int new_path(const char *path, char out[PATH_MAX], struct err_msg *msg)
+{
+    int len = snprintf(out, PATH_MAX, "%s%s", path, NEW_SUFFIX);
+    if (len >= PATH_MAX)
+        return err_set(msg, ERR_LIMIT, "%s: the path is too long", path);
+    unlink(out); /* of an interrupted renewal: nobody has used it */
+    return ERR_OK;
+}
+
+static int take_place(const char *from, const char *to, struct err_msg *msg)
+{
+    if (rename(from, to) != 0)
+        return err_set(msg, err_from_errno(errno), "%s: %s", to,
+                       strerror(errno));
+    return file_sync_parent(to);
+}
+
+/* Writes the pair beside the old one, then in its place. */
+static int replace_pair(X509 *cert, EVP_PKEY *key, const char *cert_path,
+                        const char *key_path, struct err_msg *msg)
+{
+    char new_cert[PATH_MAX], new_key[PATH_MAX];
+    int err = new_path(cert_path, new_cert, msg);
+    if (err == ERR_OK)
+        err = new_path(key_path, new_key, msg);
+    if (err == ERR_OK)
+        err = write_pair(cert, key, new_cert, new_key, msg);
+    if (err == ERR_OK)
+        err = take_place(new_key, key_path, msg);
+    return err == ERR_OK ? take_place(new_cert, cert_path, msg) : err;
+}
+
+int cert_renew(const char *cert_path, const char *key_path, const char *ca_cert,
+               const char *ca_key, int valid_days, struct err_msg *msg)
+{
+    CHECK(valid_days >= 1);
+    X509 *ca = NULL, *old = NULL, *cert = NULL;
+    EVP_PKEY *signer = NULL, *key = NULL;
+    int err = load_cert(cert_path, &old, msg);
+    if (err == ERR_OK)
+        err = load_ca(ca_cert, ca_key, &ca, &signer, msg);
+    if (err == ERR_OK) {
+        key = EVP_EC_gen("P-256");
+        CHECK(key != NULL);
+        cert = build_again(old, valid_days, key, ca, signer);
+        err = cert == NULL
+                  ? err_set(msg, ERR_INVALID,
+                            "%s: not a certificate that can be renewed",
+                            cert_path)
+                  : replace_pair(cert, key, cert_path, key_path, msg);
+    }
+    X509_free(cert);
+    X509_free(old);
+    X509_free(ca);
+    EVP_PKEY_free(key);
     EVP_PKEY_free(signer);
     return err;
 }

@@ -12,7 +12,8 @@
  * with serverAuth and/or clientAuth for the others. Serial numbers are random.
  *
  * Private keys are written with mode 0600, certificates with 0644; an existing
- * file is never overwritten (ERR_EXISTS). Files appear complete or not at all.
+ * file is never overwritten (ERR_EXISTS), but by cert_renew. Files appear
+ * complete or not at all.
  *
  * Every function: ERR_EXISTS, ERR_NOT_FOUND (folder or CA file missing),
  * ERR_FORBIDDEN, ERR_NO_SPACE, ERR_IO for files; ERR_INVALID for a request
@@ -23,6 +24,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "node/base/err.h"
 
@@ -48,6 +50,10 @@ int cert_uri_node(const char *cluster, const char *region, const char *node,
                   char *out);
 int cert_uri_admin(const char *cluster, char *out);
 
+/* When the first certificate of a PEM file expires, seconds since 1970; 0 when
+ * there is none in it, or it cannot be read. */
+int64_t cert_file_not_after(const char *path);
+
 /* Creates a self-signed CA named after the cluster. */
 int cert_create_ca(const char *cluster, const char *cert_path,
                    const char *key_path, struct err_msg *msg);
@@ -57,5 +63,13 @@ int cert_create_ca(const char *cluster, const char *cert_path,
 int cert_issue(const struct cert_request *request, const char *ca_cert,
                const char *ca_key, const char *cert_path, const char *key_path,
                struct err_msg *msg);
+
+/* Replaces a certificate and its key by new ones of the same subject, names and
+ * usages, valid from a minute ago for `valid_days`. Key and certificate are two
+ * files, so for a moment they do not belong together: whoever reads them just
+ * then is told so (tls_ctx.h: ERR_IDENTITY) and reads them again. Interrupted
+ * in that moment, it is to be done again. */
+int cert_renew(const char *cert_path, const char *key_path, const char *ca_cert,
+               const char *ca_key, int valid_days, struct err_msg *msg);
 
 #endif

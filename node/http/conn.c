@@ -67,6 +67,8 @@ static void drop_exchanges(struct http_conn *c)
         x->conn = NULL;
         if (x->state == EXCHANGE_RUNNING)
             continue;
+        if (x->state == EXCHANGE_DELAYED)
+            front_undelay(c->front, x);
         if (x->state == EXCHANGE_DONE)
             c->front->counters.responses_dropped++;
         exchange_release(x);
@@ -163,6 +165,15 @@ static bool send_continue(struct http_conn *c, struct http_exchange *x)
     return after_write(c, err);
 }
 
+/* Nothing of this response is sent, and nothing else any more. The channel is
+ * freed from the loop: a handler may be on the stack. */
+static void reset_channel(struct http_conn *c)
+{
+    chan_reset(c->chan);
+    doom(c);
+    c->blocked = true;
+}
+
 /* Sends the responses whose turn it is. True when the last one was among them
  * and the connection is finished. */
 static bool send_in_turn(struct http_conn *c)
@@ -173,9 +184,13 @@ static bool send_in_turn(struct http_conn *c)
             return false;
         if (x->state != EXCHANGE_DONE)
             return false;
+        if (x->cut == HTTP_CUT_RESET) {
+            reset_channel(c);
+            return false;
+        }
         if (!after_write(c, exchange_send(x, bytes_of(NULL, 0))))
             return false;
-        bool close = x->close;
+        bool close = x->close || x->cut == HTTP_CUT_HALF;
         unlink_exchange(c, x);
         c->front->counters.responses++;
         exchange_release(x);
@@ -212,7 +227,8 @@ static void close_if_retired(struct http_conn *c, struct http_exchange *x)
     enter_last(c, HTTP_WAIT_NONE, HTTP_LINGER_SHORT_BYTES);
 }
 
-static void mark_done(struct http_exchange *x, int status, size_t body_len)
+/* The handler has let go of it. False when nobody waits for the answer. */
+static bool take_back(struct http_exchange *x, int status, size_t body_len)
 {
     CHECK(x->state == EXCHANGE_RUNNING);
     CHECK(status >= 200 && status <= 599);
@@ -224,47 +240,81 @@ static void mark_done(struct http_exchange *x, int status, size_t body_len)
     x->status = status;
     x->reply_body_len = body_len;
     x->state = EXCHANGE_DONE;
-    if (x->conn == NULL) {
-        f->counters.responses_dropped++;
-        exchange_release(x);
+    if (x->conn != NULL)
+        return true;
+    f->counters.responses_dropped++;
+    exchange_release(x);
+    return false;
+}
+
+/* How many bytes of the body will be sent. */
+static size_t sent_part(const struct http_exchange *x)
+{
+    if (x->pub.method == HTTP_METHOD_HEAD || x->cut == HTTP_CUT_RESET)
+        return 0;
+    return x->cut == HTTP_CUT_HALF ? x->reply_body_len / 2 : x->reply_body_len;
+}
+
+/* Its body is in reply_body: sends it in its turn, or later. */
+static void send_kept(struct http_exchange *x)
+{
+    struct http_conn *c = x->conn;
+    if (x->delay_us > 0 && front_delay(x->front, x))
         return;
-    }
-    close_if_retired(x->conn, x);
+    close_if_retired(c, x);
+    conn_flush(c);
+}
+
+void conn_release(struct http_conn *c, struct http_exchange *x)
+{
+    CHECK(x->conn == c && x->state == EXCHANGE_DONE);
+    close_if_retired(c, x);
+    conn_flush(c);
+}
+
+/* Sends without a copy; what does not fit is copied. */
+static void send_now(struct http_exchange *x, struct bytes body)
+{
+    struct http_conn *c = x->conn;
+    close_if_retired(c, x);
+    if (after_write(c, exchange_send(x, body)))
+        conn_flush(c);
 }
 
 void http_respond(struct http_request *r, int status, struct bytes body)
 {
     struct http_exchange *x = exchange_of(r);
     struct http_conn *c = x->conn;
-    mark_done(x, status, body.len);
-    if (c == NULL)
+    if (!take_back(x, status, body.len))
         return;
-    if (r->method == HTTP_METHOD_HEAD)
-        body.len = 0;
-    int err = ERR_OK;
-    if (first_exchange(c) == x && !c->blocked)
-        err = exchange_send(x, body);
-    else if (buf_append(&x->reply_body, body.data, body.len) != ERR_OK)
-        err = ERR_NO_MEMORY;
-    if (after_write(c, err))
-        conn_flush(c);
+    body.len = sent_part(x);
+    bool plain = x->delay_us == 0 && x->cut != HTTP_CUT_RESET;
+    if (plain && first_exchange(c) == x && !c->blocked)
+        send_now(x, body);
+    else if (buf_append(&x->reply_body, body.data, body.len) == ERR_OK)
+        send_kept(x);
+    else
+        after_write(c, ERR_NO_MEMORY);
 }
 
 void http_respond_take(struct http_request *r, int status, struct buf *body)
 {
     struct http_exchange *x = exchange_of(r);
-    struct http_conn *c = x->conn;
     struct buf taken = *body;
     *body = (struct buf){.max = taken.max};
-    mark_done(x, status, buf_len(&taken));
-    if (c == NULL || r->method == HTTP_METHOD_HEAD) {
+    if (!take_back(x, status, buf_len(&taken))) {
+        buf_free(&taken);
+        return;
+    }
+    size_t part = sent_part(x);
+    if (part == 0) {
         buf_free(&taken);
     } else {
+        buf_truncate(&taken, part);
         taken.max = HTTP_RESPONSE_BODY_MAX;
         x->reply_body = taken;
     }
-    if (c != NULL)
-        conn_flush(c);
+    send_kept(x);
 }
 
 /* -- requests -------------------------------------------------------------- */

@@ -14,6 +14,7 @@ static struct http_exchange *exchange_alloc(struct http_front *f)
     x->magic = HTTP_EXCHANGE_MAGIC;
     x->front = f;
     list_init(&x->node);
+    list_init(&x->delayed);
     buf_init(&x->raw_head, f->options.limits.head_bytes);
     buf_init(&x->body, f->options.limits.body_bytes);
     buf_init(&x->reply, HTTP_RESPONSE_HEADERS_MAX);
@@ -47,6 +48,8 @@ struct http_exchange *exchange_new(struct http_front *f, struct http_conn *c)
     x->head.header_count = 0;
     x->head.chunked = false;
     x->send_continue = x->close = x->reply_head_sent = x->starved = false;
+    x->cut = HTTP_CUT_NONE;
+    x->delay_us = 0;
     x->status = 0;
     x->reply_body_len = 0;
     return x;
@@ -65,7 +68,7 @@ void exchange_release(struct http_exchange *x)
     struct http_front *f = x->front;
     CHECK_OBJ(x, HTTP_EXCHANGE_MAGIC);
     CHECK(x->state != EXCHANGE_FREE && x->state != EXCHANGE_RUNNING);
-    CHECK(list_empty(&x->node));
+    CHECK(list_empty(&x->node) && list_empty(&x->delayed));
     CHECK(f->counters.body_bytes_held >= buf_len(&x->body));
     f->counters.body_bytes_held -= buf_len(&x->body);
     x->state = EXCHANGE_FREE;
@@ -197,6 +200,20 @@ size_t http_reply_header_bytes(const struct http_request *r)
 void http_reply_close(struct http_request *r)
 {
     exchange_of(r)->close = true;
+}
+
+void http_reply_cut(struct http_request *r, enum http_cut cut)
+{
+    struct http_exchange *x = exchange_of(r);
+    CHECK(x->state == EXCHANGE_RUNNING);
+    x->cut = cut;
+}
+
+void http_reply_delay(struct http_request *r, usec_t delay_us)
+{
+    struct http_exchange *x = exchange_of(r);
+    CHECK(x->state == EXCHANGE_RUNNING && delay_us >= 0);
+    x->delay_us = delay_us;
 }
 
 /* -- refusals -------------------------------------------------------------- */

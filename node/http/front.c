@@ -95,6 +95,66 @@ static void tick_waits(struct http_front *f, usec_t now_us)
     }
 }
 
+/* -- delayed answers ------------------------------------------------------- */
+
+/* Rings for the first of them. */
+static void set_delay_timer(struct http_front *f)
+{
+    if (f->options.loop == NULL)
+        return;
+    struct ev_loop *loop = chan_loop_ev(f->options.loop);
+    ev_timer_stop(loop, &f->delay_timer);
+    if (list_empty(&f->delayed))
+        return;
+    struct http_exchange *x =
+        LIST_ENTRY(f->delayed.next, struct http_exchange, delayed);
+    usec_t now = front_now(f);
+    usec_t left = x->delay_until_us > now ? x->delay_until_us - now : 0;
+    ev_timer_set(&f->delay_timer, (double)left / USEC_PER_SEC, 0.);
+    ev_timer_start(loop, &f->delay_timer);
+}
+
+bool front_delay(struct http_front *f, struct http_exchange *x)
+{
+    CHECK(x->state == EXCHANGE_DONE && x->conn != NULL);
+    if (f->draining || f->counters.responses_delayed >= HTTP_DELAYED_MAX)
+        return false;
+    x->state = EXCHANGE_DELAYED;
+    x->delay_until_us = front_now(f) + x->delay_us;
+    /* Most are asked for the same delay, so the place is near the end. */
+    struct list *before = f->delayed.prev;
+    while (before != &f->delayed &&
+           LIST_ENTRY(before, struct http_exchange, delayed)->delay_until_us >
+               x->delay_until_us)
+        before = before->prev;
+    list_push_front(before, &x->delayed); /* that is, right behind it */
+    f->counters.responses_delayed++;
+    set_delay_timer(f);
+    return true;
+}
+
+void front_undelay(struct http_front *f, struct http_exchange *x)
+{
+    CHECK(x->state == EXCHANGE_DELAYED && f->counters.responses_delayed > 0);
+    list_remove(&x->delayed);
+    f->counters.responses_delayed--;
+    x->state = EXCHANGE_DONE;
+}
+
+/* Sends those whose time has come at `now_us`. */
+static void release_delayed(struct http_front *f, usec_t now_us)
+{
+    while (!list_empty(&f->delayed)) {
+        struct http_exchange *x =
+            LIST_ENTRY(f->delayed.next, struct http_exchange, delayed);
+        if (x->delay_until_us > now_us)
+            break;
+        front_undelay(f, x);
+        conn_release(x->conn, x);
+    }
+    set_delay_timer(f);
+}
+
 /* -- going on from the loop ------------------------------------------------ */
 
 static void start_soon_timer(struct http_front *f)
@@ -145,6 +205,7 @@ void http_front_tick(struct http_front *f, usec_t now_us)
     CHECK_OBJ(f, HTTP_FRONT_MAGIC);
     tick_waits(f, now_us);
     tick_outputs(f, now_us);
+    release_delayed(f, now_us);
     go_on(f);
     check_drained(f, now_us);
 }
@@ -157,6 +218,15 @@ static void on_soon_timer(struct ev_loop *loop, ev_timer *timer, int events)
     CHECK_OBJ(f, HTTP_FRONT_MAGIC);
     go_on(f);
     check_drained(f, front_now(f));
+}
+
+static void on_delay_timer(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)events;
+    struct http_front *f = timer->data;
+    CHECK_OBJ(f, HTTP_FRONT_MAGIC);
+    release_delayed(f, front_now(f));
 }
 
 static void on_tick_timer(struct ev_loop *loop, ev_timer *timer, int events)
@@ -173,7 +243,8 @@ static void start_timers(struct http_front *f)
     double tick = (double)HTTP_TICK_US / (double)USEC_PER_SEC;
     ev_timer_init(&f->soon_timer, on_soon_timer, 0., 0.);
     ev_timer_init(&f->tick_timer, on_tick_timer, tick, tick);
-    f->soon_timer.data = f->tick_timer.data = f;
+    ev_timer_init(&f->delay_timer, on_delay_timer, 0., 0.);
+    f->soon_timer.data = f->tick_timer.data = f->delay_timer.data = f;
     ev_timer_start(chan_loop_ev(f->options.loop), &f->tick_timer);
 }
 
@@ -182,6 +253,7 @@ static void stop_timers(struct http_front *f)
     struct ev_loop *loop = chan_loop_ev(f->options.loop);
     ev_timer_stop(loop, &f->soon_timer);
     ev_timer_stop(loop, &f->tick_timer);
+    ev_timer_stop(loop, &f->delay_timer);
 }
 
 /* -- life ------------------------------------------------------------------ */
@@ -259,6 +331,7 @@ int http_front_new(const struct http_front_options *options,
     list_init(&f->pool);
     list_init(&f->writing);
     list_init(&f->soon);
+    list_init(&f->delayed);
     set_waits(f);
     if (f->options.loop != NULL)
         start_timers(f);
@@ -300,6 +373,7 @@ void http_front_drain(struct http_front *f, usec_t limit_us,
     close_listeners(f);
     LIST_EACH_SAFE(node, &f->conns)
     conn_retire(LIST_ENTRY(node, struct http_conn, node));
+    release_delayed(f, USEC_NEVER);
 }
 
 void http_front_hang_up(struct http_front *f)

@@ -184,6 +184,25 @@ size_t http_reply_header_bytes(const struct http_request *r);
 /* Closes the connection after this response. */
 void http_reply_close(struct http_request *r);
 
+/* For faults on request: what a client shall see instead of the whole answer,
+ * once there is one (and those before it on its connection have been sent).
+ * Both are called before http_respond, which ends the request's life as always:
+ * what waits or is cut is the front's alone. */
+enum http_cut {
+    HTTP_CUT_NONE,
+    /* The head, with the length of the whole body, then half of the body, then
+     * the connection ends in order. An answer without a body is whole. */
+    HTTP_CUT_HALF,
+    /* Nothing: the connection is reset, and with it other requests on it. */
+    HTTP_CUT_RESET
+};
+void http_reply_cut(struct http_request *r, enum http_cut cut);
+/* The answer waits that long (or, if there are HTTP_DELAYED_MAX answers of this
+ * front that wait, not at all). It is dropped when the client goes meanwhile,
+ * and sent at once when the front begins to drain. */
+#define HTTP_DELAYED_MAX 1024
+void http_reply_delay(struct http_request *r, usec_t delay_us);
+
 /* Answers, and ends the life of `r`. `status` is 200..599. The body is copied;
  * it may point into the request. For HEAD the body's length is announced and
  * no byte of it sent; with 204 and 304 the body must be empty. */
@@ -244,7 +263,8 @@ struct http_counters {
     uint64_t requests;          /* handed to on_request */
     uint64_t requests_running;  /* gauge: not yet answered */
     uint64_t responses;         /* queued to a client; not those dropped */
-    uint64_t responses_dropped; /* the client had gone */
+    uint64_t responses_dropped; /* the client had gone, or was cut off */
+    uint64_t responses_delayed; /* gauge: wait as http_reply_delay asked */
     uint64_t bytes_in;          /* plain text, after TLS */
     uint64_t bytes_out;
     uint64_t body_bytes_held; /* gauge, see bodies_total_bytes */
@@ -321,9 +341,9 @@ int http_listener_open(struct http_front *f, const char *address, uint16_t port,
 /* The port it got. */
 uint16_t http_listener_port(const struct http_listener *l);
 
-/* Stops accepting and frees `l`. Its connections live on for a last answer with
- * Connection: close; those between requests are closed after
- * HTTP_LISTENER_GRACE_US. NULL is allowed. */
+/* Stops accepting and frees `l`. Its connections, those included that nobody
+ * has accepted yet, live on for a last answer with Connection: close; those
+ * between requests are closed after HTTP_LISTENER_GRACE_US. NULL is allowed. */
 #define HTTP_LISTENER_GRACE_US (2 * USEC_PER_SEC)
 void http_listener_close(struct http_listener *l);
 

@@ -61,6 +61,7 @@ struct http_exchange {
         EXCHANGE_FREE,    /* in the pool */
         EXCHANGE_READING, /* head or body incomplete */
         EXCHANGE_RUNNING, /* with the handler */
+        EXCHANGE_DELAYED, /* answered, waits in front.delayed */
         EXCHANGE_DONE,    /* answered, to be sent in its turn */
     } state;
     struct list node; /* in conn.exchanges, or in front.pool */
@@ -72,6 +73,10 @@ struct http_exchange {
     struct buf body;
     bool send_continue;    /* 100 Continue is owed */
     bool close;            /* the connection ends after this response */
+    enum http_cut cut;     /* what is sent of it */
+    usec_t delay_us;       /* until DONE, once answered; then: */
+    usec_t delay_until_us; /* while DELAYED */
+    struct list delayed;   /* in front.delayed while DELAYED */
     int status;            /* once DONE */
     struct buf reply;      /* header lines made by the handler */
     struct buf reply_body; /* once DONE: not yet queued to the channel */
@@ -155,6 +160,9 @@ struct http_front {
     struct list writing;
     /* Connections to go on with from the loop, not from inside http_respond. */
     struct list soon;
+    /* Exchanges that wait for their time, the next one first. */
+    struct list delayed;
+    ev_timer delay_timer;
     ev_timer soon_timer;
     ev_timer tick_timer;
     bool draining;
@@ -176,6 +184,11 @@ void front_schedule(struct http_front *f, struct http_conn *c);
 void front_wait(struct http_front *f, struct http_conn *c, enum http_wait wait);
 /* A connection was freed; a drain may be over. */
 void front_conn_gone(struct http_front *f);
+/* Keeps an answered exchange for its delay_us, then calls conn_release. False,
+ * and nothing was done, when too many are kept already or the front drains. */
+bool front_delay(struct http_front *f, struct http_exchange *x);
+/* Forgets a DELAYED exchange. */
+void front_undelay(struct http_front *f, struct http_exchange *x);
 /* Watches that the output of `c` moves. */
 void front_watch_output(struct http_front *f, struct http_conn *c);
 
@@ -191,6 +204,8 @@ void conn_timeout(struct http_conn *c);
 void conn_soon(struct http_conn *c);
 /* Lets it end at the next good moment. */
 void conn_retire(struct http_conn *c);
+/* A DELAYED exchange has waited long enough: it is DONE. */
+void conn_release(struct http_conn *c, struct http_exchange *x);
 /* Sends what is answered and in its turn; goes on reading when that made room.
  */
 void conn_flush(struct http_conn *c);

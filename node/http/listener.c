@@ -66,6 +66,7 @@ void http_listener_close(struct http_listener *l)
 {
     if (l == NULL)
         return;
+    chan_listener_take_waiting(l->chan_listener);
     LIST_EACH_SAFE(node, &l->front->conns)
     {
         struct http_conn *c = LIST_ENTRY(node, struct http_conn, node);

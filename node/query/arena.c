@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/base/err.h"
+#include "node/base/mem.h"
+
 #define CHUNK_SIZE (16 * 1024)
 
 struct arena_chunk {
@@ -31,7 +34,7 @@ void arena_free(struct arena *a)
 void arena_reset(struct arena *a)
 {
     struct arena_chunk *keep = a->chunks;
-    a->failed = false;
+    a->failed = a->starved = false;
     if (keep == NULL)
         return;
     if (keep->next == NULL && keep->cap == CHUNK_SIZE) {
@@ -41,14 +44,27 @@ void arena_reset(struct arena *a)
     arena_free(a);
 }
 
+void arena_fail(struct arena *a, int err)
+{
+    a->failed = true;
+    a->starved = a->starved || err == ERR_NO_MEMORY;
+}
+
+int arena_error(const struct arena *a)
+{
+    return a->starved ? ERR_NO_MEMORY : ERR_LIMIT;
+}
+
 static bool add_chunk(struct arena *a, size_t need)
 {
     size_t cap = need > CHUNK_SIZE ? need : CHUNK_SIZE;
     if (cap > a->max - a->held)
         return false;
-    struct arena_chunk *chunk = malloc(sizeof(*chunk) + cap);
-    if (chunk == NULL)
+    struct arena_chunk *chunk = mem_try_alloc(sizeof(*chunk) + cap);
+    if (chunk == NULL) {
+        arena_fail(a, ERR_NO_MEMORY);
         return false;
+    }
     *chunk = (struct arena_chunk){.next = a->chunks, .cap = cap};
     a->chunks = chunk;
     a->held += cap;

@@ -12,7 +12,9 @@ void eval_check_limits(struct eval *e)
 {
     if (e->result != ERR_OK)
         return;
-    if (e->arena->failed)
+    if (e->arena->starved)
+        e->result = ERR_NO_MEMORY;
+    else if (e->arena->failed)
         e->result =
             query_fail(e->error, ERR_LIMIT, "", e->text, 0, 0,
                        "The query needs too much memory for one document.");

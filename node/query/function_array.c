@@ -219,8 +219,9 @@ static bool identity_of(const struct call *c, const struct value *v,
 {
     struct buf b;
     buf_init(&b, QUERY_ROW_MEMORY_MAX);
-    if (value_encode(c->arena, v, &b) != ERR_OK)
-        c->arena->failed = true;
+    int err = value_encode(c->arena, v, &b);
+    if (err != ERR_OK)
+        arena_fail(c->arena, err);
     *identity_out = arena_copy(c->arena, bytes_of(buf_bytes(&b), buf_len(&b)));
     buf_free(&b);
     return !c->arena->failed;

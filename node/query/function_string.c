@@ -273,7 +273,7 @@ static struct value take_text(const struct call *c, struct buf *b, int result)
         v = value_string(
             arena_copy(c->arena, bytes_of(buf_bytes(b), buf_len(b))));
     else
-        c->arena->failed = true;
+        arena_fail(c->arena, result);
     buf_free(b);
     return v;
 }

@@ -189,7 +189,7 @@ int query_merge_add(struct query_merge *m, struct bytes rows)
             result =
                 m->shape.kind == QUERY_ORDERED ? add_ordered(m) : add_group(m);
         if (result == ERR_OK && m->arena.failed)
-            result = ERR_LIMIT;
+            result = arena_error(&m->arena);
     }
     return result;
 }

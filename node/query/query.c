@@ -128,6 +128,8 @@ int query_compile(struct bytes text, struct bytes parameters,
     buf_init(&q->parameters_text, QUERY_PARAMETERS_MAX);
     json_init(&q->parameters);
     int result = compile(q, text, parameters, error);
+    if (result != ERR_OK && q->arena.starved)
+        result = ERR_NO_MEMORY; /* it is not too large */
     if (result != ERR_OK) {
         if (error->text[0] == '\0')
             fail(error, result, err_text(result));

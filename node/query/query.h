@@ -95,7 +95,8 @@ int query_error_json(const struct query_error *error, struct buf *out);
  *   parameter list that is none, a parameter that is used but not given.
  * ERR_UNSUPPORTED: a construct of the language this version does not run.
  * ERR_LIMIT: one of the limits above.
- * On failure `*error` is filled; all three are the client's fault (400). */
+ * On failure `*error` is filled; these three are the client's fault (400).
+ * ERR_NO_MEMORY: the system has none. */
 int query_compile(struct bytes text, struct bytes parameters,
                   struct query **query_out, struct query_error *error);
 /* NULL is allowed. No scan or merge of it may be alive. */

@@ -56,11 +56,12 @@ static struct bytes text_of(struct arena *arena, const struct json *doc,
     struct buf decoded;
     struct bytes text = {NULL, 0};
     buf_init(&decoded, raw.len);
-    if (json_decode_string(raw, &decoded) == ERR_OK)
+    int err = json_decode_string(raw, &decoded);
+    if (err == ERR_OK)
         text =
             arena_copy(arena, bytes_of(buf_bytes(&decoded), buf_len(&decoded)));
     else
-        arena->failed = true;
+        arena_fail(arena, err);
     buf_free(&decoded);
     return text;
 }
@@ -189,12 +190,14 @@ static bool encodings_equal(struct arena *arena, const struct value *a,
     bool equal = false;
     buf_init(&x, QUERY_ROW_MEMORY_MAX);
     buf_init(&y, QUERY_ROW_MEMORY_MAX);
-    if (value_encode(arena, a, &x) == ERR_OK &&
-        value_encode(arena, b, &y) == ERR_OK)
+    int err = value_encode(arena, a, &x);
+    if (err == ERR_OK)
+        err = value_encode(arena, b, &y);
+    if (err == ERR_OK)
         equal = bytes_equal(bytes_of(buf_bytes(&x), buf_len(&x)),
                             bytes_of(buf_bytes(&y), buf_len(&y)));
     else
-        arena->failed = true;
+        arena_fail(arena, err);
     buf_free(&x);
     buf_free(&y);
     return equal;
@@ -326,7 +329,7 @@ static int encode_object(struct arena *arena, const struct value *v,
     struct value_member *sorted =
         arena_alloc(arena, (v->count + 1) * sizeof(*sorted));
     if (sorted == NULL)
-        return ERR_LIMIT;
+        return arena_error(arena);
     value_iter_init(&it, arena, v);
     while (count < v->count &&
            value_iter_next(&it, &sorted[count].name, &sorted[count].value))

@@ -1,6 +1,5 @@
 #include "node/server/admin.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "node/base/check.h"
@@ -11,6 +10,7 @@
 #include "node/server/faults.h"
 #include "node/server/metrics.h"
 #include "node/server/node.h"
+#include "node/server/readiness.h"
 #include "node/server/status.h"
 #include "node/server/worker.h"
 
@@ -37,7 +37,8 @@ struct survey {
     enum question question;
     uint32_t missing; /* workers that have not answered */
     struct shard_status *shards;
-    bool group_known; /* by all workers */
+    struct metrics *metrics; /* QUESTION_METRICS */
+    struct readiness known;
 };
 
 /* ---- answers
@@ -60,75 +61,19 @@ static void respond_text(struct http_request *r, int status, const char *code,
     respond(r, status, &body);
 }
 
-static bool shard_ready(const struct shard_status *s)
-{
-    return s->leader != 0 && s->has_key && !s->installing &&
-           s->amnesia == RAFT_AMNESIA_NONE && !s->overruled;
-}
-
-static bool survey_ready(const struct survey *v)
-{
-    if (!v->group_known || v->admin->worker->draining)
-        return false;
-    for (uint32_t i = 0; i <= v->admin->worker->node->shard_count; i++)
-        if (!shard_ready(&v->shards[i]))
-            return false;
-    return true;
-}
-
-/* Why the node is not ready, one sentence each; empty when it is. */
-static void put_reasons(const struct survey *v, struct json_writer *out)
-{
-    char text[STATUS_REASON_MAX];
-    if (v->admin->worker->draining)
-        json_write_str(out, "the node is stopping");
-    if (!v->group_known)
-        json_write_str(out, "the keys of group default are not known yet");
-    for (uint32_t i = 0; i <= v->admin->worker->node->shard_count; i++) {
-        const struct shard_status *s = &v->shards[i];
-        if (s->amnesia != RAFT_AMNESIA_NONE) {
-            status_rebuild_reason(v->admin->worker->node->config, s, text);
-            json_write_str(out, text);
-        }
-        const char *why = s->overruled
-                              ? "was overruled by a recovery: start "
-                                "the node anew, or with --rebuild --yes"
-                          : s->leader == 0 ? "has no leader"
-                          : s->installing  ? "is receiving a snapshot"
-                          : !s->has_key    ? "has no key yet"
-                                           : NULL;
-        if (why == NULL)
-            continue;
-        snprintf(text, sizeof(text), "shard %u %s", i, why);
-        json_write_str(out, text);
-    }
-}
-
 static void answer_ready(struct survey *v)
 {
-    bool ready = survey_ready(v);
     struct buf body;
-    struct json_writer out;
     buf_init(&body, ADMIN_BODY_MAX);
-    json_writer_init(&out, &body);
-    json_write_object_begin(&out);
-    json_write_key(&out, "ready");
-    json_write_bool(&out, ready);
-    if (v->question == QUESTION_READY_VERBOSE) {
-        json_write_key(&out, "waits_for");
-        json_write_array_begin(&out);
-        put_reasons(v, &out);
-        json_write_array_end(&out);
-    }
-    json_write_object_end(&out);
-    respond(v->request, ready ? 200 : 503, &body);
+    readiness_write(&v->known, v->question == QUESTION_READY_VERBOSE, &body);
+    respond(v->request, readiness_ok(&v->known) ? 200 : 503, &body);
 }
 
 static void answer_status(struct survey *v)
 {
     struct buf body;
     buf_init(&body, ADMIN_BODY_MAX);
-    status_write(v->admin->worker, v->shards, survey_ready(v), &body);
+    status_write(v->admin->worker, v->shards, readiness_ok(&v->known), &body);
     respond(v->request, 200, &body);
 }
 
@@ -136,7 +81,8 @@ static void answer_metrics(struct survey *v)
 {
     struct buf body;
     buf_init(&body, ADMIN_BODY_MAX);
-    metrics_write(v->admin->worker, v->shards, &body);
+    v->metrics->ready = readiness_ok(&v->known);
+    metrics_write(v->admin->worker, v->metrics, &body);
     http_reply_header_str(v->request, "Content-Type",
                           "text/plain; version=0.0.4");
     http_respond_take(v->request, 200, &body);
@@ -155,6 +101,7 @@ static void survey_finish(struct survey *v)
         answer_metrics(v);
     else
         answer_ready(v);
+    metrics_free(v->metrics);
     mem_free(v->shards);
     mem_free(v);
 }
@@ -174,8 +121,10 @@ static void worker_asked(struct worker *w, void *arg)
     for (uint32_t i = 0; i < w->replica_count; i++)
         shard_status(w->replicas[i].shard, clock_mono_us(),
                      &v->shards[w->replicas[i].id]);
+    if (v->metrics != NULL)
+        metrics_collect(w, v->metrics);
     if (w->group_hash == NULL)
-        __atomic_store_n(&v->group_known, false, __ATOMIC_RELAXED);
+        __atomic_store_n(&v->known.group_known, false, __ATOMIC_RELAXED);
     worker_run(v->admin->worker, worker_answered, v);
 }
 
@@ -187,9 +136,12 @@ static void survey_begin(struct admin *a, struct http_request *r,
     *v = (struct survey){.admin = a,
                          .request = r,
                          .question = question,
-                         .missing = node->worker_count,
-                         .group_known = true};
+                         .missing = node->worker_count};
     v->shards = mem_zalloc((node->shard_count + 1) * sizeof(*v->shards));
+    v->known = (struct readiness){
+        .worker = a->worker, .shards = v->shards, .group_known = true};
+    if (question == QUESTION_METRICS)
+        v->metrics = metrics_new(node);
     for (uint32_t i = 0; i < node->worker_count; i++)
         worker_run(&node->workers[i], worker_asked, v);
 }

@@ -13,6 +13,7 @@
 #include "node/server/governor.h"
 #include "node/server/group_edit.h"
 #include "node/server/peers.h"
+#include "node/server/reload.h"
 #include "node/server/worker.h"
 
 #define CONTROL_BODY_MAX (64u * 1024)
@@ -1036,8 +1037,35 @@ static void get_audit(struct worker *w, struct http_request *r,
     audit_page(a, bytes_of(NULL, 0));
 }
 
+/* ---- reloading
+ * ---------------------------------------------------------------
+ */
+
+static void reloaded(struct worker *w, void *user, int err, const char *reason)
+{
+    struct http_request *r = user;
+    if (err != ERR_OK) {
+        refuse(r, 409, "Conflict", reason);
+        return;
+    }
+    char until[CLOCK_ISO_LEN + 1];
+    struct buf body;
+    clock_iso(tls_ctx_not_after(w->node->tls_front) * USEC_PER_SEC, until);
+    buf_init(&body, CONTROL_ANSWER_MAX);
+    (void)buf_printf(&body, "{\"node\":\"%s\",\"certificate_expires\":\"%s\"}",
+                     w->node->config->node, until);
+    respond(r, 200, &body);
+}
+
+static void post_reload(struct worker *w, struct http_request *r,
+                        const struct json *body)
+{
+    (void)body;
+    reload_begin(w, reloaded, r);
+}
+
 /* ---- routes
- * --------------------------------------------------------------------
+ * ------------------------------------------------------------------
  */
 
 struct route {
@@ -1065,6 +1093,7 @@ static const struct route routes[] = {
     {"/regions/switch", NULL, post_switch, "to force dry_run"},
     {"/regions/priority", NULL, post_priority, "order failback move"},
     {"/regions/recover", get_recover, post_recover, "survivors confirm epoch"},
+    {"/reload", NULL, post_reload, ""},
 };
 
 static const struct route *find_route(struct bytes target,

@@ -6,6 +6,7 @@
 #include "node/base/check.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
+#include "node/server/faults_client.h"
 #include "node/server/faults_link.h"
 #include "node/server/faults_node.h"
 #include "node/server/worker.h"
@@ -36,6 +37,7 @@ static void apply(struct faults *f)
 {
     faults_link_apply(f->worker, &f->list);
     faults_node_apply(f->worker, &f->list);
+    faults_client_apply(f->worker, &f->list);
 }
 
 static void set_timer(struct faults *f)
@@ -172,10 +174,11 @@ static void put_active(struct json_writer *out, const struct inject_active *a,
     json_write_object_end(out);
 }
 
-static int show(const struct faults *f, struct buf *body)
+static int show(struct faults *f, struct buf *body)
 {
     struct json_writer out;
     usec_t now = clock_mono_us();
+    faults_client_collect(f->worker, &f->list);
     json_writer_init(&out, body);
     json_write_object_begin(&out);
     json_write_member_bool(&out, "fault_injection",

@@ -2,17 +2,18 @@
  * tests and rehearsals (node/inject/inject.h: what there is). Refused unless
  * the setting `fault_injection` is true.
  *
- *     GET    /faults      {"fault_injection":true,
- *                          "faults":[{"kind",...its members...,"id",
- *                                     "description","since_s","remaining_s",
- *                                     "hits"}, ...]}
- *                         what is active here, oldest first: a sentence, for
- * how many seconds, for how many more (null: until cleared), and how many
- * requests of clients it struck POST   /faults      one fault.
- * {"id":"f1","applies":true}; false, and not kept, when it does not concern
- * this node. Names in the cluster's configuration only DELETE /faults/ID
- * {"removed":1}, 0 when it is not here DELETE /faults      {"removed":N}, all
- * of them
+ *     GET /faults         {"fault_injection":true,"faults":[F, ...]}: what is
+ *                         active here, oldest first. F is the fault as it was
+ *                         asked for, with id, and
+ *                             description  a sentence
+ *                             since_s      it has been active for that long
+ *                             remaining_s  null: until it is cleared
+ *                             hits         requests of clients that it struck
+ *     POST /faults        one fault. {"id":"f1","applies":true}; false, and
+ *                         not kept, when it does not concern this node. Names
+ *                         must be in the cluster's configuration
+ *     DELETE /faults/ID   {"removed":1}, 0 when it is not here
+ *     DELETE /faults      {"removed":N}, all of them
  *
  * Each node applies what concerns it, so the caller asks all. A fault that has
  * no id gets one, which is another at each node; who wants to clear it by name
@@ -48,7 +49,7 @@ bool faults_target(struct bytes target);
  * `body` with the JSON to send. */
 int faults_handle(struct worker *w, enum http_method method,
                   struct bytes target, struct bytes request, struct buf *body);
-/* How many are active, of each kind. */
+/* How many are active, of each kind. For metrics. */
 void faults_count(const struct worker *w,
                   uint32_t counts_out[INJECT_KIND_COUNT]);
 /* What is active, as an array of sentences: "cut eastus -> *, both ways". For

@@ -1,12 +1,14 @@
 /* What the faults on request between nodes do to this node: its links, and,
  * while it is `down`, its clients. Worker 0 only.
  *
- *     cut, delay, loss, duplicate, bandwidth   at the end that sends (a cut at
- *                                              both)
- *     slow-close, handshake-failure            at the end that `to` names
- *     certificate                              at every other node
- *     down                                     on the node itself: all links
- * cut both ways, clients kept out
+ *     cut                at both ends
+ *     delay, loss, duplicate, bandwidth
+ *                        at the end that sends
+ *     slow-close, handshake-failure
+ *                        at the end that `to` names
+ *     certificate        at every other node
+ *     down               on the node itself: all its links are cut both ways,
+ *                        and clients kept out
  *
  * Faults add up with each other and with what the setting `latency` says
  * (impairment_add). A `*` opposite a region means the nodes of the other

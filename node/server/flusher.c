@@ -12,7 +12,9 @@
 static void flush_run(struct helper_job *job)
 {
     struct flusher *f = LIST_ENTRY(job, struct flusher, job);
+    usec_t began = clock_mono_us();
     f->err = engine_flush(f->replica->engine, f->flush);
+    f->took_us = clock_mono_us() - began;
 }
 
 static void drop_run(struct helper_job *job)
@@ -144,10 +146,11 @@ static void flush_success(struct flusher *f, usec_t now)
     struct replica *r = f->replica;
     engine_flush_done(r->engine, f->flush);
     shard_flushed(r->shard, now, f->flush);
+    meter_record(&f->commits, f->took_us);
+    f->flushed_bytes += f->flush->bytes;
     flush_free(TAKE(f->flush));
     f->flushed_us = now;
     f->trimming = true;
-    f->flushes++;
 }
 
 static void flush_done(struct inbox_message *m, void *owner)
@@ -184,8 +187,7 @@ void flusher_init(struct flusher *f, struct replica *r)
 /* Early enough that writes go on while a flush runs, whatever the limit. */
 static size_t flush_at(const struct flusher *f)
 {
-    const struct worker *w = f->replica->worker;
-    size_t share = w->node->config->limits.memtable_bytes / w->replica_count;
+    size_t share = worker_memtable_share(f->replica->worker);
     return share / 4 < FLUSHER_BYTES ? share / 4 : FLUSHER_BYTES;
 }
 

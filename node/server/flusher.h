@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "node/base/clock.h"
+#include "node/base/meter.h"
 #include "node/server/helper.h"
 #include "node/store/flush.h"
 
@@ -38,7 +39,10 @@ struct flusher {
     bool trimming; /* memory of the last flush is not all freed */
     usec_t flushed_us;
     usec_t retry_us;
-    uint64_t flushes, failures;
+    usec_t took_us; /* the helper's last flush */
+    /* For metrics. */
+    struct meter commits;
+    uint64_t flushed_bytes, failures;
 };
 
 void flusher_init(struct flusher *f, struct replica *r);

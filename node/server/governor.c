@@ -49,10 +49,11 @@ struct governor {
     struct buf gossip;
     bool known;
     struct govern_record record;
-    usec_t changed_us;  /* when its epoch was learned */
-    bool proven;        /* it was, once since the start */
-    usec_t contact_us;  /* the meta shard's leader was last surely there */
-    usec_t possible_us; /* when writes last looked possible from here */
+    uint64_t switches[2]; /* planned, forced */
+    usec_t changed_us;    /* when its epoch was learned */
+    bool proven;          /* it was, once since the start */
+    usec_t contact_us;    /* the meta shard's leader was last surely there */
+    usec_t possible_us;   /* when writes last looked possible from here */
     bool editing;
     bool stalled;              /* the own disk hangs */
     usec_t full_us;            /* a full one counts from then on */
@@ -433,8 +434,19 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
     decide(g);
 }
 
+/* The group's first record, which names the first write region, moves nothing.
+ */
+static void count_switch(struct governor *g, const struct govern_record *r)
+{
+    if (g->known && r->epoch != g->record.epoch &&
+        (r->write_region != g->record.write_region ||
+         (r->forced && !g->record.forced)))
+        g->switches[r->forced]++;
+}
+
 void governor_record(struct governor *g, const struct govern_record *r)
 {
+    count_switch(g, r);
     if (!g->known || r->epoch != g->record.epoch)
         g->changed_us = clock_mono_us();
     g->record = *r;
@@ -444,6 +456,11 @@ void governor_record(struct governor *g, const struct govern_record *r)
 /* ---- for the administrator
  * ------------------------------------------------------------
  */
+
+uint64_t governor_switches(const struct governor *g, bool forced)
+{
+    return g->switches[forced];
+}
 
 const struct govern_record *governor_now(const struct governor *g)
 {

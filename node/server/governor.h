@@ -46,6 +46,10 @@ struct governor_totals {
 };
 void governor_totals(const struct governor *g, struct governor_totals *out);
 
+/* Decisions to move the writes that this node learned of since it started. A
+ * planned one that became a forced one counts as both. */
+uint64_t governor_switches(const struct governor *g, bool forced);
+
 /* NULL until the group's record is known. Borrowed until the next turn. */
 const struct govern_record *governor_now(const struct governor *g);
 const struct failover_health *governor_health(const struct governor *g);

@@ -37,7 +37,9 @@ static void batch_close(struct log_batch *b)
 static void batch_run(struct helper_job *job)
 {
     struct log_batch *b = LIST_ENTRY(job, struct log_batch, job);
+    usec_t began = clock_mono_us();
     b->err = wal_append(b->worker->log.wal, b->records);
+    b->took_us = clock_mono_us() - began;
 }
 
 static void pipe_failing(struct log_pipe *p, int err)
@@ -81,6 +83,7 @@ static void batch_done(struct inbox_message *m, void *owner)
         pipe_recovered(p);
     p->syncing = NULL;
     p->durable++;
+    meter_record(&p->syncs, b->took_us);
     set_busy(p, 0);
     usec_t now = clock_mono_us();
     for (uint32_t i = 0; i < w->replica_count; i++)

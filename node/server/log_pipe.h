@@ -15,6 +15,7 @@
 
 #include "node/base/clock.h"
 #include "node/base/list.h"
+#include "node/base/meter.h"
 #include "node/server/helper.h"
 #include "node/store/wal.h"
 
@@ -37,6 +38,7 @@ struct log_batch {
     struct wal_batch *records;
     uint64_t *written; /* per replica: complete up to this update */
     int err;           /* of the append */
+    usec_t took_us;    /* likewise */
 };
 
 struct log_pipe {
@@ -53,6 +55,7 @@ struct log_pipe {
     usec_t busy_since_us; /* the same, 0 when nothing is unfinished; read by
                            * other threads */
     bool failing;
+    struct meter syncs; /* appends that succeeded, for metrics */
 };
 
 void log_pipe_init(struct log_pipe *p, struct worker *w, struct wal *wal);

@@ -1,220 +1,116 @@
 #include "node/server/metrics.h"
 
-#include <inttypes.h>
+#include "node/base/mem.h"
+#include "node/server/metrics_impl.h"
 
-#include "node/server/decision.h"
-#include "node/server/governor.h"
-#include "node/server/worker.h"
-
-static void head(struct buf *out, const char *name, const char *type,
-                 const char *help)
+struct metrics *metrics_new(const struct node *n)
 {
-    (void)buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name,
-                     type);
+    struct metrics *m = mem_zalloc(sizeof(*m));
+    m->shard_count = n->shard_count + 1;
+    m->shards = mem_zalloc(m->shard_count * sizeof(*m->shards));
+    m->workers = mem_zalloc(n->worker_count * sizeof(*m->workers));
+    return m;
 }
 
-/* ---- per shard
- * -----------------------------------------------------------------
- */
-
-struct shard_metric {
-    const char *name, *type, *help;
-    double (*value)(const struct shard_status *s);
-};
-
-static double is_leader(const struct shard_status *s)
+void metrics_free(struct metrics *m)
 {
-    return s->role == RAFT_LEADER;
+    if (m == NULL)
+        return;
+    mem_free(m->shards);
+    mem_free(m->workers);
+    mem_free(m);
 }
 
-static double epoch(const struct shard_status *s)
-{
-    return s->rule_committed.epoch;
-}
+/* ---- on each worker ------------------------------------------------------ */
 
-static double commit_lsn(const struct shard_status *s)
+static void collect_replica(const struct replica *r, struct metrics_shard *s,
+                            struct metrics_worker *mw)
 {
-    return (double)s->commit_lsn;
-}
-
-static double visible_lsn(const struct shard_status *s)
-{
-    return (double)s->visible_lsn;
-}
-
-static double at_risk_entries(const struct shard_status *s)
-{
-    return (double)s->at_risk_entries;
-}
-
-static double at_risk_seconds(const struct shard_status *s)
-{
-    return (double)s->at_risk_us / USEC_PER_SEC;
-}
-
-static double throttled(const struct shard_status *s)
-{
-    return (double)s->throttled;
-}
-
-static double session_waits(const struct shard_status *s)
-{
-    return (double)s->session_waits;
-}
-
-static double session_behind(const struct shard_status *s)
-{
-    return (double)s->session_behind;
-}
-
-static double bounded_refused(const struct shard_status *s)
-{
-    return (double)s->bounded_refused;
-}
-
-static double salvage_pending(const struct shard_status *s)
-{
-    return s->salvage_pending;
-}
-
-static const struct shard_metric shard_metrics[] = {
-    {"bastide_shard_leader", "gauge", "1 where this node leads the shard",
-     is_leader},
-    {"bastide_shard_epoch", "gauge",
-     "Epoch of the committed decision about the write region", epoch},
-    {"bastide_shard_commit_lsn", "gauge",
-     "Last entry that a majority of all voters has", commit_lsn},
-    {"bastide_shard_visible_lsn", "gauge", "Last entry that weak reads see",
-     visible_lsn},
-    {"bastide_shard_at_risk_entries", "gauge",
-     "Acknowledged entries that only the write region is known to have; at the "
-     "leader",
-     at_risk_entries},
-    {"bastide_shard_at_risk_seconds", "gauge",
-     "Age of the oldest of these entries", at_risk_seconds},
-    {"bastide_shard_throttled_writes_total", "counter",
-     "Writes refused to keep the bound of staleness", throttled},
-    {"bastide_shard_session_waits_total", "counter",
-     "Reads that waited for the state of their session token", session_waits},
-    {"bastide_shard_session_behind_total", "counter",
-     "Of these reads, those for which it did not come in time", session_behind},
-    {"bastide_shard_bounded_refused_total", "counter",
-     "Reads sent to the leader because this replica could not prove itself "
-     "fresh",
-     bounded_refused},
-    {"bastide_shard_conflicts_pending", "gauge",
-     "Overwritten entries not yet delivered to the conflicts feed",
-     salvage_pending},
-};
-
-static void put_shards(const struct worker *w,
-                       const struct shard_status *shards, struct buf *out)
-{
-    for (size_t m = 0; m < ARRAY_LEN(shard_metrics); m++) {
-        const struct shard_metric *metric = &shard_metrics[m];
-        head(out, metric->name, metric->type, metric->help);
-        for (uint32_t i = 0; i <= w->node->shard_count; i++)
-            (void)buf_printf(out, "%s{shard=\"%u\"} %.17g\n", metric->name, i,
-                             metric->value(&shards[i]));
+    struct engine_stats store;
+    shard_status(r->shard, clock_mono_us(), &s->status);
+    s->counts = r->counts;
+    s->memtable_limit_bytes = worker_memtable_share(r->worker);
+    meter_add(&mw->store_commits, &r->flusher.commits);
+    mw->flushed_bytes += r->flusher.flushed_bytes;
+    mw->flush_failures += r->flusher.failures;
+    if (engine_stats(r->engine, &store) == ERR_OK) {
+        mw->store_disk_bytes += store.disk_bytes;
+        mw->store_map_bytes += store.map_bytes;
     }
 }
 
-/* ---- per node
- * ----------------------------------------------------------------
- */
-
-static void put_reads(const struct worker *w, struct buf *out)
+void metrics_collect(struct worker *w, struct metrics *m)
 {
-    uint64_t local = 0, forwarded = 0;
-    for (uint32_t i = 0; i < w->node->worker_count; i++) {
-        const struct router *r = &w->node->workers[i].router;
-        local += __atomic_load_n(&r->reads_local, __ATOMIC_RELAXED);
-        forwarded += __atomic_load_n(&r->reads_forwarded, __ATOMIC_RELAXED);
-    }
-    head(out, "bastide_reads_local_total", "counter",
-         "Operations that read and were answered by this node's replica");
-    (void)buf_printf(out, "bastide_reads_local_total %" PRIu64 "\n", local);
-    head(out, "bastide_reads_forwarded_total", "counter",
-         "Operations that read and were sent to the shard's leader");
-    (void)buf_printf(out, "bastide_reads_forwarded_total %" PRIu64 "\n",
-                     forwarded);
+    struct metrics_worker *mw = &m->workers[w->index];
+    mw->http = *http_front_counters(w->front);
+    mw->api = *cosmos_meters(w->cosmos);
+    mw->reads_local = w->router.reads_local;
+    mw->reads_forwarded = w->router.reads_forwarded;
+    mw->forwarded = w->router.forwarded;
+    mw->retried = w->router.retried;
+    mw->log_syncs = w->log.syncs;
+    wal_stats(w->log.wal, &mw->log);
+    for (uint32_t i = 0; i < w->replica_count; i++)
+        collect_replica(&w->replicas[i], &m->shards[w->replicas[i].id], mw);
 }
 
-/* ---- per region
- * ----------------------------------------------------------------
- */
+/* ---- on worker 0 --------------------------------------------------------- */
 
-static void put_regions(const struct worker *w, struct buf *out)
+static void add_http(struct http_counters *all, const struct http_counters *h)
 {
-    const struct config *c = w->node->config;
-    const struct govern_record *rec = governor_now(w->governor);
-    const struct failover_health *h = governor_health(w->governor);
-    head(out, "bastide_write_region", "gauge", "1 for the write region");
-    for (uint32_t i = 0; i < c->region_count && rec != NULL; i++)
-        (void)buf_printf(out, "bastide_write_region{region=\"%s\"} %d\n",
-                         c->regions[i].name, rec->write_region == i + 1);
-    head(out, "bastide_region_state", "gauge",
-         "1 for the state that this node sees the region in");
-    for (uint32_t i = 0; i < c->region_count; i++)
-        for (int s = FAILOVER_UP; s <= FAILOVER_ILL; s++)
-            (void)buf_printf(
-                out, "bastide_region_state{region=\"%s\",state=\"%s\"} %d\n",
-                c->regions[i].name, failover_state_name((enum failover_state)s),
-                (int)failover_health_region(h, (failover_region)(i + 1))
-                        ->state == s);
+    all->connections_accepted += h->connections_accepted;
+    all->connections_refused += h->connections_refused;
+    all->connections_open += h->connections_open;
+    all->handshakes_failed += h->handshakes_failed;
+    all->requests_running += h->requests_running;
+    all->responses_dropped += h->responses_dropped;
+    all->bytes_in += h->bytes_in;
+    all->bytes_out += h->bytes_out;
+    all->body_bytes_held += h->body_bytes_held;
+    all->timeouts_idle += h->timeouts_idle;
+    all->timeouts_write += h->timeouts_write;
+    for (unsigned i = 0; i < HTTP_REJECT_COUNT; i++)
+        all->rejects[i] += h->rejects[i];
 }
 
-/* The most backward of those nodes of a region that are heard and can tell.
- * False when there is none: a lost region has no number, rather than 0. */
-static bool worst_lag(const struct failover_health *h, failover_region region,
-                      uint32_t *ms_out, uint64_t *entries_out)
+static void add_disk(struct metrics_worker *all, const struct metrics_worker *w)
 {
-    struct failover_node_health n;
-    bool any = false;
-    *ms_out = 0;
-    *entries_out = 0;
-    for (uint32_t i = 0; failover_health_node(h, i, &n); i++) {
-        if (n.region != region || !n.heard || n.self.behind_ms == UINT32_MAX)
-            continue;
-        any = true;
-        if (n.self.behind_ms > *ms_out)
-            *ms_out = n.self.behind_ms;
-        if (n.self.behind_entries > *entries_out)
-            *entries_out = n.self.behind_entries;
-    }
-    return any;
+    meter_add(&all->log_syncs, &w->log_syncs);
+    all->log.bytes += w->log.bytes;
+    all->log.segments += w->log.segments;
+    all->log.disk_bytes += w->log.disk_bytes;
+    all->log.failed_appends += w->log.failed_appends;
+    all->log.failed |= w->log.failed;
+    meter_add(&all->store_commits, &w->store_commits);
+    all->flushed_bytes += w->flushed_bytes;
+    all->flush_failures += w->flush_failures;
+    all->store_disk_bytes += w->store_disk_bytes;
+    all->store_map_bytes += w->store_map_bytes;
 }
 
-static void put_lag(const struct worker *w, struct buf *out)
+static void add_worker(struct metrics_worker *all,
+                       const struct metrics_worker *w)
 {
-    const struct config *c = w->node->config;
-    const struct failover_health *h = governor_health(w->governor);
-    uint32_t ms;
-    uint64_t entries;
-    head(out, "bastide_region_lag_seconds", "gauge",
-         "How old the state of the region's most backward node may be");
-    for (uint32_t r = 1; r <= c->region_count; r++)
-        if (worst_lag(h, (failover_region)r, &ms, &entries))
-            (void)buf_printf(out,
-                             "bastide_region_lag_seconds{region=\"%s\"} %g\n",
-                             c->regions[r - 1].name, ms / 1000.0);
-    head(out, "bastide_region_lag_entries", "gauge",
-         "Entries that the region's most backward node lacks");
-    for (uint32_t r = 1; r <= c->region_count; r++)
-        if (worst_lag(h, (failover_region)r, &ms, &entries))
-            (void)buf_printf(
-                out, "bastide_region_lag_entries{region=\"%s\"} %" PRIu64 "\n",
-                c->regions[r - 1].name, entries);
+    add_http(&all->http, &w->http);
+    cosmos_meters_add(&all->api, &w->api);
+    all->reads_local += w->reads_local;
+    all->reads_forwarded += w->reads_forwarded;
+    all->forwarded += w->forwarded;
+    all->retried += w->retried;
+    add_disk(all, w);
 }
 
-void metrics_write(struct worker *w, const struct shard_status *shards,
-                   struct buf *out)
+void metrics_write(struct worker *w, const struct metrics *m, struct buf *out)
 {
-    put_shards(w, shards, out);
-    put_reads(w, out);
-    put_regions(w, out);
-    put_lag(w, out);
-    head(out, "bastide_isolated", "gauge",
-         "1 while this node has no contact with the meta shard's leader");
-    (void)buf_printf(out, "bastide_isolated %d\n", w->steering.news.isolated);
+    struct metrics_worker *all = mem_zalloc(sizeof(*all));
+    for (uint32_t i = 0; i < w->node->worker_count; i++)
+        add_worker(all, &m->workers[i]);
+    metrics_gauge(out, "bastide_ready", "1 when /readyz answers 200", m->ready);
+    metrics_put_process(w, out);
+    metrics_put_regions(w, out);
+    metrics_put_shards(m, out);
+    metrics_put_requests(all, out);
+    metrics_put_disk(w, m, all, out);
+    metrics_put_links(w, out);
+    mem_free(all);
 }

@@ -13,10 +13,13 @@
 #include "node/server/catalog_feed.h"
 #include "node/server/doors.h"
 #include "node/server/faults.h"
+#include "node/server/faults_client.h"
 #include "node/server/governor.h"
 #include "node/server/hold.h"
 #include "node/server/peers.h"
+#include "node/server/porch.h"
 #include "node/server/rebuild.h"
+#include "node/server/reload.h"
 #include "node/server/stand_in.h"
 #include "node/server/steward.h"
 #include "node/server/worker.h"
@@ -101,6 +104,7 @@ static int sweep(struct node *n, struct err_msg *msg)
 static int create_workers(struct node *n, struct err_msg *msg)
 {
     n->sessions = session_floor_new(n->shard_count + 1u);
+    n->client_faults = faults_client_new(n);
     n->board = mem_zalloc((n->shard_count + 1) * sizeof(*n->board));
     n->workers = mem_zalloc(n->worker_count * sizeof(*n->workers));
     for (uint32_t i = 0; i < n->worker_count; i++) {
@@ -142,6 +146,7 @@ static int node_start(struct node *n, const struct config *config,
     n->shard_count = config->shards;
     n->started_wall_us = clock_wall_us();
     n->incarnation = (uint64_t)n->started_wall_us;
+    struct porch *porch = NULL;
     int err = load_keys(n, msg);
     if (err == ERR_OK)
         err = load_tls(n, msg);
@@ -149,6 +154,8 @@ static int node_start(struct node *n, const struct config *config,
         err = open_datadir(n, msg);
     if (err == ERR_OK)
         err = rebuild_begin(n, options->rebuild, options->sure, msg);
+    if (err == ERR_OK)
+        err = porch_open(n, msg, &porch);
     if (err == ERR_OK) {
         err = create_workers(n, msg);
         if (err == ERR_CORRUPT)
@@ -156,6 +163,7 @@ static int node_start(struct node *n, const struct config *config,
     }
     if (err == ERR_OK)
         err = open_doors(n, msg);
+    porch_close(porch);
     if (err != ERR_OK)
         return err;
     datadir_note_damage(n->datadir, NULL);
@@ -182,11 +190,13 @@ static void campaign_first(struct node *n)
         worker_run(&n->workers[i], campaign, NULL);
 }
 
-static void wait_for_signal(const sigset_t *signals)
+/* Until one that ends the node. */
+static void wait_for_signal(struct node *n, const sigset_t *signals)
 {
     int sig = 0;
-    while (sigwait(signals, &sig) != 0 || sig == SIGHUP) {
-    }
+    while (sigwait(signals, &sig) != 0 || sig == SIGHUP)
+        if (sig == SIGHUP)
+            reload_ask(n);
     log_info("stopping", LOG_STR("signal", strsignal(sig)));
 }
 
@@ -200,6 +210,7 @@ static void node_stop(struct node *n)
         worker_join(&n->workers[i]);
     links_free(peers_links(n->workers[0].peers));
     session_floor_free(n->sessions);
+    faults_client_free(n->client_faults);
     datadir_close(n->datadir);
     kek_wipe(&n->kek);
     cluster_keys_wipe(&n->cluster_keys);
@@ -228,7 +239,7 @@ int node_run(const struct config *config, const struct node_options *options)
              LOG_UINT("workers", the_node.worker_count),
              LOG_UINT("shards", the_node.shard_count));
     campaign_first(&the_node);
-    wait_for_signal(&signals);
+    wait_for_signal(&the_node, &signals);
     node_stop(&the_node);
     log_info("stopped");
     return ERR_OK;

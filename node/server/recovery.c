@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "node/base/check.h"
+#include "node/base/fault.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/base/rng.h"
@@ -13,7 +14,16 @@
 struct replay {
     struct worker *worker;
     struct recovered *list; /* one per replica */
+    uint64_t records;       /* so far */
 };
+
+/* For the porch (porch.h). */
+static void note_progress(const struct worker *w, uint64_t records)
+{
+    struct node_start *s = &w->node->start;
+    __atomic_store_n(&s->worker, w->index, __ATOMIC_RELAXED);
+    __atomic_store_n(&s->records, records, __ATOMIC_RELAXED);
+}
 
 /* ---- replay -------------------------------------------------------------- */
 
@@ -90,7 +100,9 @@ static void drop_salvage(struct recovered *r, uint32_t number)
 
 static int replay_record(void *ctx, const struct wal_record *record)
 {
-    struct recovered *r = find(ctx, record->shard);
+    struct replay *replay = ctx;
+    note_progress(replay->worker, ++replay->records);
+    struct recovered *r = find(replay, record->shard);
     if (r == NULL)
         return ERR_OK; /* a shard that is not here any more */
     switch (record->type) {
@@ -277,9 +289,7 @@ static int open_replica(struct replica *r, struct recovered *log,
         log->commit_lsn <= restored.base_lsn + log->count)
         restored.commit_lsn = log->commit_lsn;
     struct shard_options options = {.id = r->id,
-                                    .memtable_bytes =
-                                        w->node->config->limits.memtable_bytes /
-                                        w->replica_count,
+                                    .memtable_bytes = worker_memtable_share(w),
                                     .sealer = w->sealer,
                                     .kv = engine_kv(r->engine),
                                     .env = &server_shard_env,
@@ -304,6 +314,8 @@ int recovery_run(struct worker *w, struct err_msg *msg)
         .list = mem_zalloc(w->replica_count * sizeof(*replay.list))};
     for (uint32_t i = 0; i < w->replica_count; i++)
         replay.list[i].shard = w->replicas[i].id;
+    note_progress(w, 0);
+    (void)fault_hit("log.replay.before");
     int err = open_log(w, &replay, msg);
     for (uint32_t i = 0; i < w->replica_count && err == ERR_OK; i++)
         err = open_replica(&w->replicas[i], &replay.list[i], msg);

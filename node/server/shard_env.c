@@ -87,12 +87,28 @@ static const char *role_name(enum raft_role role)
     return names[role];
 }
 
+static void count_role(struct replica_counts *c, const struct shard_status *s)
+{
+    if (s->role == RAFT_CANDIDATE && s->term != c->term) {
+        c->candidacies++;
+        c->term = s->term;
+    }
+    if (s->role == RAFT_LEADER && c->role != RAFT_LEADER)
+        c->won++;
+    c->role = s->role;
+    if (s->leader != 0 && c->leader != 0 && s->leader != c->leader)
+        c->leader_changes++;
+    if (s->leader != 0)
+        c->leader = s->leader;
+}
+
 static void env_role(void *user, struct shard *s)
 {
     (void)user;
     struct replica *r = replica_of(s);
     struct shard_status status;
     shard_status(s, clock_mono_us(), &status);
+    count_role(&r->counts, &status);
     if (status.role == RAFT_FOLLOWER || status.role == RAFT_LEADER)
         log_info("role changed", LOG_UINT("shard", status.id),
                  LOG_STR("role", role_name(status.role)),

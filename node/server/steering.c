@@ -31,6 +31,7 @@ void steering_first_account(const struct worker *w,
         .region_count = c->region_count,
         .own_region = (size_t)(c->own_region - c->regions),
         .refuse_writes = !c->forward_writes,
+        .advertise = (enum cosmos_advertise)c->advertise,
         .unproven = true,
         .consistency = {.level = (enum consistency_level)c->consistency.level}};
 }

@@ -11,9 +11,11 @@
 #include "node/server/admin.h"
 #include "node/server/catalog_feed.h"
 #include "node/server/doors.h"
+#include "node/server/faults_client.h"
 #include "node/server/peers.h"
 #include "node/server/rebuild.h"
 #include "node/server/recovery.h"
+#include "node/server/reload.h"
 #include "node/server/salvager.h"
 #include "node/server/stand_in.h"
 #include "node/server/steward.h"
@@ -35,6 +37,11 @@ struct replica *worker_replica(struct worker *w, uint32_t shard)
         return NULL;
     uint32_t at = shard / w->node->worker_count;
     return at < w->replica_count ? &w->replicas[at] : NULL;
+}
+
+uint64_t worker_memtable_share(const struct worker *w)
+{
+    return w->node->config->limits.memtable_bytes / w->replica_count;
 }
 
 void worker_wake(struct worker *w)
@@ -239,16 +246,7 @@ static int make_keys(struct worker *w, struct err_msg *msg)
     w->sealer = sealer_new(w->keyring);
     w->meta_hash = keyed_hash_new(node->cluster_keys.index);
     w->token_hash = make_token_hash(w->meta_hash);
-    auth_keys_init(&w->auth);
-    for (int i = 0; i < CONFIG_KEY_COUNT && err == ERR_OK; i++) {
-        bool reads = i == CONFIG_KEY_PRIMARY_READONLY ||
-                     i == CONFIG_KEY_SECONDARY_READONLY;
-        err = auth_keys_add(
-            &w->auth,
-            bytes_of(node->account_keys.raw[i], CONFIG_MASTER_KEY_LEN),
-            reads ? AUTH_READ_ONLY : AUTH_READ_WRITE, msg);
-    }
-    return err;
+    return reload_auth_keys(&node->account_keys, &w->auth, msg);
 }
 
 static int make_replicas(struct worker *w, struct err_msg *msg)
@@ -284,6 +282,7 @@ static int make_cosmos(struct worker *w, struct err_msg *msg)
         .wall_us = wall_us,
         .user = w,
         .floor = w->node->sessions,
+        .faults = faults_client_hook(w->node->client_faults),
         .op_timeout_us = w->node->config->timeouts.request_ms * USEC_PER_MS};
     steering_first_account(w, regions, &config.account);
     return cosmos_new(&config, &w->cosmos, msg);

@@ -18,7 +18,9 @@
  *   salvager.h  what a forced failover overwrote, to /conflicts
  *   steering.h  replicas and API follow the group's decision
  *   doors.h    listeners for clients
+ *   faults_client.h  faults that these meet
  *   governor.h, admin.h, stand_in.h, faults.h (worker 0)
+ *   metrics.h, readiness.h  what a worker says of itself to those who watch
  */
 #ifndef BASTIDE_SERVER_WORKER_H
 #define BASTIDE_SERVER_WORKER_H
@@ -54,9 +56,19 @@ struct stand_in;
 struct steward;
 struct governor;
 struct faults;
+struct faults_client;
 
 #define WORKER_MAGIC MAGIC('w', 'o', 'r', 'k')
 #define REPLICA_MAGIC MAGIC('r', 'e', 'p', 'l')
+
+/* What a replica's roles were, for metrics. Since the process started. */
+struct replica_counts {
+    uint64_t candidacies, won;
+    uint64_t leader_changes; /* to another than `leader` */
+    enum raft_role role;
+    uint64_t term;  /* of the last candidacy */
+    raft_id leader; /* the last one known */
+};
 
 /* A shard's replica as its worker holds it. */
 struct replica {
@@ -66,6 +78,7 @@ struct replica {
     struct shard *shard;
     struct engine *engine;
     struct flusher flusher;
+    struct replica_counts counts;
     struct steer steer;
     char path[DATADIR_PATH_MAX];
 };
@@ -135,6 +148,12 @@ struct worker {
     uint32_t chore_count;
 };
 
+/* How far the start is; written by the main thread, read by the porch's. */
+struct node_start {
+    uint32_t worker;  /* whose log is being read */
+    uint64_t records; /* read of it so far */
+};
+
 /* What all workers share and none changes after the start. */
 struct node {
     const struct config *config;
@@ -149,9 +168,11 @@ struct node {
     struct tls_ctx *tls_admin;
     struct tls_ctx *tls_peer;
     struct session_floor *sessions; /* of clients without tokens */
+    struct faults_client *client_faults;
     usec_t started_wall_us;
     uint64_t incarnation;
     struct shard_board *board; /* by shard; written by their workers */
+    struct node_start start;
     bool rebuilding; /* replicas were opened as amnesiacs; see rebuild.h */
 };
 
@@ -162,6 +183,9 @@ static inline struct worker *node_shard_worker(struct node *n, uint32_t shard)
 /* The replica of `shard` on the worker that owns it; NULL when there is no
  * such shard. */
 struct replica *worker_replica(struct worker *w, uint32_t shard);
+
+/* Bytes that each of a worker's shards may hold in its memtable. */
+uint64_t worker_memtable_share(const struct worker *w);
 
 /* Makes everything but the thread: opens the log, replays it, opens engines
  * and shards. On the main thread, for one worker after the other. */

@@ -92,7 +92,7 @@ int chan_write(struct chan *c, const void *data, size_t len)
 {
     CHECK_OBJ(c, CHAN_MAGIC);
     CHECK(!c->freed);
-    if (c->state == CHAN_CLOSING || c->state == CHAN_CLOSED)
+    if (c->state == CHAN_CLOSING || c->state == CHAN_CLOSED || c->reset)
         return ERR_CLOSED;
     if (len == 0)
         return ERR_OK;
@@ -147,6 +147,17 @@ void chan_close_when_sent(struct chan *c)
         return;
     c->state = CHAN_CLOSING;
     c->ops->queued(c);
+}
+
+void chan_reset(struct chan *c)
+{
+    CHECK_OBJ(c, CHAN_MAGIC);
+    CHECK(!c->freed);
+    if (c->state == CHAN_CLOSED || c->reset)
+        return;
+    c->reset = true;
+    buf_clear(&c->out);
+    c->ops->reset(c);
 }
 
 const char *chan_peer_uri(const struct chan *c)

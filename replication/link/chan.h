@@ -67,6 +67,11 @@ void chan_read_start(struct chan *c);
 #define CHAN_CLOSE_TIMEOUT_MS 2000
 void chan_close_when_sent(struct chan *c);
 
+/* Makes the coming chan_free a reset (TCP RST) instead of an orderly end: the
+ * peer's next read or write fails. What is queued and unsent is dropped, and
+ * more cannot be written (ERR_CLOSED). For faults on request. */
+void chan_reset(struct chan *c);
+
 /* The peer's certificate URI SAN ("spiffe://..."), NULL without a client
  * certificate. Valid after on_open, as long as the channel. */
 const char *chan_peer_uri(const struct chan *c);

@@ -23,6 +23,7 @@ enum chan_state { CHAN_OPENING, CHAN_OPEN, CHAN_CLOSING, CHAN_CLOSED };
 struct chan_ops {
     void (*queued)(struct chan *c);  /* there is output, or CLOSING began */
     void (*reading)(struct chan *c); /* read_on changed */
+    void (*reset)(struct chan *c);   /* the end shall be a reset */
     void (*cut)(struct chan *c);     /* freed: let go of the transport now */
     void (*release)(struct chan *c); /* free what is left, `c` included */
 };
@@ -41,6 +42,7 @@ struct chan {
     bool freed;
     bool read_on;
     bool told_full; /* owes on_writable */
+    bool reset;     /* chan_reset was called */
     char *uri;      /* owned */
     char *reason;   /* owned */
     char addr[CHAN_ADDR_MAX + 1];

@@ -25,6 +25,7 @@ struct chan_listener {
     void (*on_accept)(struct chan *c, void *user);
     void *user;
     int fd;
+    int backlog;
     uint16_t port;
     unsigned channels_max;
     unsigned open;
@@ -91,20 +92,31 @@ static bool accept_one(struct chan_listener *l)
     return true;
 }
 
+static void accept_batch(struct chan_listener *l, int most)
+{
+    /* on_accept may free the listener; the watcher tells. */
+    struct chan_loop *cl = l->cl;
+    cl->accepting = l;
+    for (int i = 0; i < most && cl->accepting == l; i++) {
+        if (!accept_one(l))
+            break;
+    }
+    cl->accepting = NULL;
+}
+
 static void on_accept_ready(struct ev_loop *ev, ev_io *w, int revents)
 {
     (void)ev;
     (void)revents;
     struct chan_listener *l = w->data;
     CHECK_OBJ(l, LISTENER_MAGIC);
-    /* on_accept may free the listener; the watcher tells. */
-    struct chan_loop *cl = l->cl;
-    cl->accepting = l;
-    for (int i = 0; i < ACCEPT_BATCH && cl->accepting == l; i++) {
-        if (!accept_one(l))
-            break;
-    }
-    cl->accepting = NULL;
+    accept_batch(l, ACCEPT_BATCH);
+}
+
+void chan_listener_take_waiting(struct chan_listener *l)
+{
+    CHECK_OBJ(l, LISTENER_MAGIC);
+    accept_batch(l, l->backlog);
 }
 
 static void on_pause_over(struct ev_loop *ev, ev_timer *w, int revents)
@@ -187,9 +199,9 @@ int chan_listen(struct chan_loop *cl, const struct chan_listen_options *options,
                        "cannot listen on %s: not an address and port, such as "
                        "127.0.0.1:8081",
                        options->address);
-    int fd = open_socket(&addr, options->reuse_port,
-                         options->backlog > 0 ? options->backlog
-                                              : CHAN_BACKLOG_DEFAULT);
+    int backlog =
+        options->backlog > 0 ? options->backlog : CHAN_BACKLOG_DEFAULT;
+    int fd = open_socket(&addr, options->reuse_port, backlog);
     if (fd < 0)
         return listen_error(msg, options->address, errno);
     struct chan_listener *l = mem_zalloc(sizeof(*l));
@@ -203,6 +215,7 @@ int chan_listen(struct chan_loop *cl, const struct chan_listen_options *options,
     l->user = options->user;
     l->channels_max = options->channels_max;
     l->fd = fd;
+    l->backlog = backlog;
     l->port = socket_port(fd);
     list_init(&l->channels);
     ev_io_init(&l->io, on_accept_ready, fd, EV_READ);

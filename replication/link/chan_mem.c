@@ -48,6 +48,11 @@ static void mem_nothing(struct chan *c)
     (void)c;
 }
 
+static void mem_reset(struct chan *c)
+{
+    chan_mem_break(c, ERR_IO, "reset by the peer");
+}
+
 static void mem_release(struct chan *c)
 {
     struct end *e = end_of(c);
@@ -61,6 +66,7 @@ static void mem_release(struct chan *c)
 static const struct chan_ops mem_ops = {
     .queued = mem_nothing,
     .reading = mem_nothing,
+    .reset = mem_reset,
     .cut = mem_nothing,
     .release = mem_release,
 };

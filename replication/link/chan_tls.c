@@ -623,9 +623,20 @@ static void tls_release(struct chan *c)
     mem_free(t);
 }
 
+/* Linger for no time: closing the socket resets it (tcp(7)). Where that cannot
+ * be set, the peer still sees a TLS connection that ends without a word. */
+static void tls_reset(struct chan *c)
+{
+    struct chan_tls *t = chan_tls_of(c);
+    const struct linger none = {.l_onoff = 1, .l_linger = 0};
+    if (t->fd >= 0)
+        (void)setsockopt(t->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+}
+
 static const struct chan_ops tls_ops = {
     .queued = tls_queued,
     .reading = tls_reading,
+    .reset = tls_reset,
     .cut = tls_cut,
     .release = tls_release,
 };
@@ -708,8 +719,7 @@ struct chan_tls *chan_tls_new(struct chan_loop *cl, struct tls_ctx *tls,
     ev_init(&t->timer, on_timer);
     t->rd.data = t->wr.data = t->timer.data = t;
     before_ssl();
-    t->ssl = SSL_new(tls_ctx_ssl(tls));
-    CHECK(t->ssl != NULL);
+    t->ssl = tls_ctx_connection(tls);
     if (judge != NULL) {
         CHECK(SSL_set_app_data(t->ssl, (void *)(uintptr_t)judge) == 1);
         SSL_set_verify(t->ssl, SSL_get_verify_mode(t->ssl), ask_judge);

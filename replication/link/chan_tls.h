@@ -104,6 +104,10 @@ uint16_t chan_listener_port(const struct chan_listener *l);
 unsigned chan_listener_open(const struct chan_listener *l); /* channels */
 /* Connections closed because channels_max were open. */
 uint64_t chan_listener_refused(const struct chan_listener *l);
+/* Accepts now, without waiting for the loop, whoever has connected already.
+ * Before chan_listener_free it spares them a reset: the kernel ends what waits
+ * in the backlog of a socket that is closed. */
+void chan_listener_take_waiting(struct chan_listener *l);
 /* Stops listening and closes the socket at once; accepted channels live on.
  * NULL is allowed. */
 void chan_listener_free(struct chan_listener *l);

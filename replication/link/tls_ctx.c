@@ -4,6 +4,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,13 +18,24 @@
 /* A PEM file larger than this is not ours. */
 #define TLS_FILE_MAX (1024 * 1024)
 
+/* What a context is made from, so that it can be made again. Owned copies. */
+struct recipe {
+    enum tls_kind kind;
+    char *cert, *key, *ca; /* paths; NULL where the kind has none */
+    bool allow_tls12;
+    enum tls_client_cert client_cert;
+};
+
+/* `ssl` and `not_after` change when the files are read again; all else is
+ * constant. */
 struct tls_ctx {
     uint32_t magic;
     atomic_uint refs;
-    enum tls_kind kind;
+    struct recipe recipe;
+    pthread_mutex_t lock; /* of the two below */
     SSL_CTX *ssl;
-    char *uri;
     long long not_after;
+    char *uri;
 };
 
 /* -- reading PEM files ---------------------------------------------------- */
@@ -141,9 +153,9 @@ static int load_cert(struct tls_ctx *ctx, const char *path, struct err_msg *msg)
     return err;
 }
 
-static int load_key(struct tls_ctx *ctx, const struct tls_files *files,
-                    struct err_msg *msg)
+static int load_key(struct tls_ctx *ctx, struct err_msg *msg)
 {
+    const struct recipe *files = &ctx->recipe;
     struct buf text;
     buf_init(&text, TLS_FILE_MAX);
     BIO *bio = NULL;
@@ -202,8 +214,7 @@ static int load_ca(struct tls_ctx *ctx, const char *path, struct err_msg *msg)
 
 /* A node that its own CA did not issue would be refused by everybody: say so at
  * the start, not at the first link. */
-static int check_issued(struct tls_ctx *ctx, const struct tls_files *files,
-                        struct err_msg *msg)
+static int check_issued(struct tls_ctx *ctx, struct err_msg *msg)
 {
     STACK_OF(X509) *chain = NULL;
     SSL_CTX_get0_chain_certs(ctx->ssl, &chain);
@@ -215,7 +226,7 @@ static int check_issued(struct tls_ctx *ctx, const struct tls_files *files,
     if (X509_verify_cert(check) != 1)
         err = err_set(
             msg, ERR_AUTH, "certificate file %s: not vouched for by %s: %s",
-            files->cert, files->ca,
+            ctx->recipe.cert, ctx->recipe.ca,
             X509_verify_cert_error_string(X509_STORE_CTX_get_error(check)));
     X509_STORE_CTX_free(check);
     return err;
@@ -249,12 +260,37 @@ bool tls_cert_uri(X509 *cert, char **uri_out)
 
 /* -- contexts ------------------------------------------------------------- */
 
-static struct tls_ctx *ctx_new(enum tls_kind kind)
+static char *copy(const char *text)
+{
+    return text == NULL ? NULL : mem_strdup(text);
+}
+
+static struct recipe recipe_copy(const struct recipe *r)
+{
+    struct recipe copied = *r;
+    copied.cert = copy(r->cert);
+    copied.key = copy(r->key);
+    copied.ca = copy(r->ca);
+    return copied;
+}
+
+static struct recipe recipe_of(enum tls_kind kind,
+                               const struct tls_files *files)
+{
+    return (struct recipe){.kind = kind,
+                           .cert = copy(files->cert),
+                           .key = copy(files->key),
+                           .ca = copy(files->ca)};
+}
+
+/* Takes the recipe over. */
+static struct tls_ctx *ctx_new(struct recipe recipe)
 {
     struct tls_ctx *ctx = mem_zalloc(sizeof(*ctx));
     ctx->magic = TLS_CTX_MAGIC;
     atomic_init(&ctx->refs, 1);
-    ctx->kind = kind;
+    ctx->recipe = recipe;
+    CHECK(pthread_mutex_init(&ctx->lock, NULL) == 0);
     ERR_clear_error();
     ctx->ssl = SSL_CTX_new(TLS_method());
     CHECK(ctx->ssl != NULL);
@@ -272,20 +308,9 @@ static struct tls_ctx *ctx_new(enum tls_kind kind)
     return ctx;
 }
 
-static int finish(struct tls_ctx *ctx, int err, struct tls_ctx **ctx_out)
+static void server_settings(struct tls_ctx *ctx)
 {
-    ERR_clear_error();
-    if (err != ERR_OK) {
-        tls_ctx_unref(ctx);
-        return err;
-    }
-    *ctx_out = ctx;
-    return ERR_OK;
-}
-
-static void server_settings(struct tls_ctx *ctx, bool allow_tls12)
-{
-    if (allow_tls12) {
+    if (ctx->recipe.allow_tls12) {
         CHECK(SSL_CTX_set_min_proto_version(ctx->ssl, TLS1_2_VERSION) == 1);
         /* RFC 9325 section 4.2: forward secrecy and AEAD only. */
         CHECK(SSL_CTX_set_cipher_list(
@@ -298,44 +323,80 @@ static void server_settings(struct tls_ctx *ctx, bool allow_tls12)
     CHECK(SSL_CTX_set_num_tickets(ctx->ssl, 1) == 1);
 }
 
+static int load_own(struct tls_ctx *ctx, struct err_msg *msg)
+{
+    int err = load_cert(ctx, ctx->recipe.cert, msg);
+    return err == ERR_OK ? load_key(ctx, msg) : err;
+}
+
+static int fill_server(struct tls_ctx *ctx, struct err_msg *msg)
+{
+    server_settings(ctx);
+    int err = load_own(ctx, msg);
+    if (err != ERR_OK || ctx->recipe.client_cert == TLS_CLIENT_CERT_NONE)
+        return err;
+    int mode = SSL_VERIFY_PEER;
+    if (ctx->recipe.client_cert == TLS_CLIENT_CERT_REQUIRED)
+        mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+    SSL_CTX_set_verify(ctx->ssl, mode, NULL);
+    return load_ca(ctx, ctx->recipe.ca, msg);
+}
+
+static int fill_peer(struct tls_ctx *ctx, struct err_msg *msg)
+{
+    SSL_CTX_set_options(ctx->ssl, SSL_OP_NO_TICKET);
+    CHECK(SSL_CTX_set_num_tickets(ctx->ssl, 0) == 1);
+    SSL_CTX_set_verify(ctx->ssl,
+                       SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    int err = load_own(ctx, msg);
+    if (err == ERR_OK)
+        err = load_ca(ctx, ctx->recipe.ca, msg);
+    return err == ERR_OK ? check_issued(ctx, msg) : err;
+}
+
+static int fill_client(struct tls_ctx *ctx, struct err_msg *msg)
+{
+    SSL_CTX_set_verify(ctx->ssl, SSL_VERIFY_PEER, NULL);
+    int err = load_ca(ctx, ctx->recipe.ca, msg);
+    return err == ERR_OK && ctx->recipe.cert != NULL ? load_own(ctx, msg) : err;
+}
+
+/* Takes the recipe over, also on failure. */
+static int make(struct recipe recipe, struct err_msg *msg,
+                struct tls_ctx **ctx_out)
+{
+    static int (*const fill[])(struct tls_ctx * ctx, struct err_msg * msg) = {
+        [TLS_KIND_SERVER] = fill_server,
+        [TLS_KIND_PEER] = fill_peer,
+        [TLS_KIND_CLIENT] = fill_client};
+    struct tls_ctx *ctx = ctx_new(recipe);
+    int err = fill[recipe.kind](ctx, msg);
+    ERR_clear_error();
+    if (err != ERR_OK) {
+        tls_ctx_unref(ctx);
+        return err;
+    }
+    *ctx_out = ctx;
+    return ERR_OK;
+}
+
 int tls_ctx_server(const struct tls_server_options *options,
                    struct err_msg *msg, struct tls_ctx **ctx_out)
 {
     CHECK(options->files.cert != NULL && options->files.key != NULL);
     CHECK_IMPLIES(options->client_cert != TLS_CLIENT_CERT_NONE,
                   options->files.ca != NULL);
-    struct tls_ctx *ctx = ctx_new(TLS_KIND_SERVER);
-    server_settings(ctx, options->allow_tls12);
-    int err = load_cert(ctx, options->files.cert, msg);
-    if (err == ERR_OK)
-        err = load_key(ctx, &options->files, msg);
-    if (err == ERR_OK && options->client_cert != TLS_CLIENT_CERT_NONE) {
-        err = load_ca(ctx, options->files.ca, msg);
-        int mode = SSL_VERIFY_PEER;
-        if (options->client_cert == TLS_CLIENT_CERT_REQUIRED)
-            mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
-        SSL_CTX_set_verify(ctx->ssl, mode, NULL);
-    }
-    return finish(ctx, err, ctx_out);
+    struct recipe recipe = recipe_of(TLS_KIND_SERVER, &options->files);
+    recipe.allow_tls12 = options->allow_tls12;
+    recipe.client_cert = options->client_cert;
+    return make(recipe, msg, ctx_out);
 }
 
 int tls_ctx_peer(const struct tls_files *files, struct err_msg *msg,
                  struct tls_ctx **ctx_out)
 {
     CHECK(files->cert != NULL && files->key != NULL && files->ca != NULL);
-    struct tls_ctx *ctx = ctx_new(TLS_KIND_PEER);
-    SSL_CTX_set_options(ctx->ssl, SSL_OP_NO_TICKET);
-    CHECK(SSL_CTX_set_num_tickets(ctx->ssl, 0) == 1);
-    SSL_CTX_set_verify(ctx->ssl,
-                       SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
-    int err = load_cert(ctx, files->cert, msg);
-    if (err == ERR_OK)
-        err = load_key(ctx, files, msg);
-    if (err == ERR_OK)
-        err = load_ca(ctx, files->ca, msg);
-    if (err == ERR_OK)
-        err = check_issued(ctx, files, msg);
-    return finish(ctx, err, ctx_out);
+    return make(recipe_of(TLS_KIND_PEER, files), msg, ctx_out);
 }
 
 int tls_ctx_client(const struct tls_files *files, struct err_msg *msg,
@@ -343,15 +404,37 @@ int tls_ctx_client(const struct tls_files *files, struct err_msg *msg,
 {
     CHECK(files->ca != NULL);
     CHECK((files->cert == NULL) == (files->key == NULL));
-    struct tls_ctx *ctx = ctx_new(TLS_KIND_CLIENT);
-    SSL_CTX_set_verify(ctx->ssl, SSL_VERIFY_PEER, NULL);
-    int err = load_ca(ctx, files->ca, msg);
-    if (err == ERR_OK && files->cert != NULL) {
-        err = load_cert(ctx, files->cert, msg);
-        if (err == ERR_OK)
-            err = load_key(ctx, files, msg);
+    return make(recipe_of(TLS_KIND_CLIENT, files), msg, ctx_out);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+int tls_ctx_reload(struct tls_ctx *ctx, struct err_msg *msg)
+{
+    CHECK_OBJ(ctx, TLS_CTX_MAGIC);
+    struct tls_ctx *fresh;
+    int err = make(recipe_copy(&ctx->recipe), msg, &fresh);
+    if (err != ERR_OK)
+        return err;
+    if (same_text(ctx->uri, fresh->uri)) {
+        pthread_mutex_lock(&ctx->lock);
+        SSL_CTX *old = ctx->ssl;
+        ctx->ssl = fresh->ssl;
+        ctx->not_after = fresh->not_after;
+        pthread_mutex_unlock(&ctx->lock);
+        fresh->ssl = old; /* goes with it; connections hold what they use */
+    } else {
+        err = err_set(msg, ERR_IDENTITY,
+                      "certificate file %s: is of %.255s, this is %.255s",
+                      ctx->recipe.cert,
+                      fresh->uri != NULL ? fresh->uri : "nobody",
+                      ctx->uri != NULL ? ctx->uri : "nobody");
     }
-    return finish(ctx, err, ctx_out);
+    tls_ctx_unref(fresh);
+    return err;
 }
 
 const char *tls_ctx_uri(const struct tls_ctx *ctx)
@@ -360,22 +443,29 @@ const char *tls_ctx_uri(const struct tls_ctx *ctx)
     return ctx->uri;
 }
 
-long long tls_ctx_not_after(const struct tls_ctx *ctx)
+long long tls_ctx_not_after(struct tls_ctx *ctx)
 {
     CHECK_OBJ(ctx, TLS_CTX_MAGIC);
-    return ctx->not_after;
+    pthread_mutex_lock(&ctx->lock);
+    long long not_after = ctx->not_after;
+    pthread_mutex_unlock(&ctx->lock);
+    return not_after;
 }
 
-SSL_CTX *tls_ctx_ssl(const struct tls_ctx *ctx)
+SSL *tls_ctx_connection(struct tls_ctx *ctx)
 {
     CHECK_OBJ(ctx, TLS_CTX_MAGIC);
-    return ctx->ssl;
+    pthread_mutex_lock(&ctx->lock);
+    SSL *ssl = SSL_new(ctx->ssl);
+    pthread_mutex_unlock(&ctx->lock);
+    CHECK(ssl != NULL);
+    return ssl;
 }
 
 enum tls_kind tls_ctx_kind(const struct tls_ctx *ctx)
 {
     CHECK_OBJ(ctx, TLS_CTX_MAGIC);
-    return ctx->kind;
+    return ctx->recipe.kind;
 }
 
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx)
@@ -393,6 +483,10 @@ void tls_ctx_unref(struct tls_ctx *ctx)
     if (atomic_fetch_sub_explicit(&ctx->refs, 1, memory_order_acq_rel) != 1)
         return;
     SSL_CTX_free(ctx->ssl);
+    pthread_mutex_destroy(&ctx->lock);
+    mem_free(ctx->recipe.cert);
+    mem_free(ctx->recipe.key);
+    mem_free(ctx->recipe.ca);
     mem_free(ctx->uri);
     ctx->magic = 0;
     mem_free(ctx);

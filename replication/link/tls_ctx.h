@@ -1,6 +1,6 @@
 /* OpenSSL contexts: who we are, whom we believe, which versions we speak.
  *
- * Three kinds, all immutable after creation:
+ * Three kinds, constant after creation but for tls_ctx_reload:
  *
  *     tls_ctx_server   HTTPS front and admin listener: TLS 1.3 (1.2 only if
  *                      asked for), stateless session tickets, a client
@@ -66,11 +66,17 @@ int tls_ctx_peer(const struct tls_files *files, struct err_msg *msg,
 int tls_ctx_client(const struct tls_files *files, struct err_msg *msg,
                    struct tls_ctx **ctx_out);
 
+/* Reads the context's files again, with the same errors, and uses them for all
+ * connections to come; those that are open keep what they began with.
+ * ERR_IDENTITY also when the new certificate is of another identity. On failure
+ * everything stays as it was. Any thread. */
+int tls_ctx_reload(struct tls_ctx *ctx, struct err_msg *msg);
+
 /* The URI SAN of the context's own certificate ("spiffe://..."), NULL when it
  * has none. Lives as long as the context. */
 const char *tls_ctx_uri(const struct tls_ctx *ctx);
 /* When the own certificate expires, seconds since 1970; 0 without one. */
-long long tls_ctx_not_after(const struct tls_ctx *ctx);
+long long tls_ctx_not_after(struct tls_ctx *ctx);
 
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx);
 /* Drops one reference; NULL is allowed. */

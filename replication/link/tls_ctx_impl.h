@@ -9,7 +9,8 @@
 
 enum tls_kind { TLS_KIND_SERVER, TLS_KIND_PEER, TLS_KIND_CLIENT };
 
-SSL_CTX *tls_ctx_ssl(const struct tls_ctx *ctx);
+/* A connection object with what the files said when they were last read. */
+SSL *tls_ctx_connection(struct tls_ctx *ctx);
 enum tls_kind tls_ctx_kind(const struct tls_ctx *ctx);
 
 /* The only URI among the certificate's subject alternative names, as a new

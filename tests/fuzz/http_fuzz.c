@@ -49,10 +49,23 @@ static void check_request(const struct http_request *r)
     CHECK(r->body.len <= HTTP_BODY_MAX);
 }
 
+/* Some answers wait or are cut, as the last byte of the target has it. */
+static void disturb(struct http_request *r)
+{
+    static const enum http_cut cuts[] = {HTTP_CUT_NONE, HTTP_CUT_NONE,
+                                         HTTP_CUT_HALF, HTTP_CUT_RESET};
+    uint8_t last = r->target.data[r->target.len - 1];
+    if (last & 4)
+        http_reply_cut(r, cuts[last & 3]);
+    if (last & 8)
+        http_reply_delay(r, (last & 3) * USEC_PER_MS);
+}
+
 static void on_request(struct http_request *r, void *user)
 {
     struct fuzz *f = user;
     check_request(r);
+    disturb(r);
     if (f->hold && f->held_count < HELD_MAX)
         f->held[f->held_count++] = r;
     else
@@ -111,7 +124,7 @@ static void send_all(struct fuzz *f, struct http_front *front,
 static void check_balance(const struct http_counters *n)
 {
     CHECK(n->requests_running == 0 && n->connections_open == 0);
-    CHECK(n->body_bytes_held == 0);
+    CHECK(n->body_bytes_held == 0 && n->responses_delayed == 0);
     uint64_t rejects = 0;
     for (int i = 0; i < HTTP_REJECT_COUNT; i++)
         rejects += n->rejects[i];

@@ -16,6 +16,8 @@ const SETTLE_MS = 90_000;
 // What a user of a failing cluster may be told (docs/consistency.md, "What
 // clients notice"), and a create that an SDK has repeated.
 const DOCUMENTED = /ECONNRESET|ECONNREFUSED|EPIPE|socket hang up|ETIMEDOUT|Timeout|aborted|^503|^408|^429|^409/i;
+// And while answers are spoilt on request: any status, or half a JSON text.
+const SPOILT = /^4\d\d|^5\d\d|JSON|Premature|terminated|Invalid response|Parse Error/i;
 const PARTITIONS = 5;
 
 const textOf = (id, v) => createHash("sha256").update(`${id} ${v}`).digest("hex").repeat(4);
@@ -95,7 +97,7 @@ export class Soak {
     this.errors.set(key, (this.errors.get(key) ?? 0) + 1);
     // A level that has just been changed is another one for a request under way.
     if (this.changing && error.code === 400 && /consistency/i.test(words)) return;
-    if (!DOCUMENTED.test(words)) this.complain(`${what}: ${words}`);
+    if (!DOCUMENTED.test(words) && !(this.spoiling && SPOILT.test(words))) this.complain(`${what}: ${words}`);
   }
 
   /** One user: creates, replaces, deletes and reads, one after the other, and
@@ -199,7 +201,7 @@ export class Soak {
           [...json.writableLocations, ...json.readableLocations].every(({ name, databaseAccountEndpoint }) =>
             this.regions.includes(name) && URL.canParse(databaseAccountEndpoint)) &&
           json.userConsistencyPolicy?.defaultConsistencyLevel !== undefined;
-        if (!fine) this.complain(`account document of ${node.name}: ${status} ${text.slice(0, 500)}`);
+        if (!fine && !(status === 503 && this.spoiling)) this.complain(`account document of ${node.name}: ${status} ${text.slice(0, 500)}`);
       } catch {
         // Dead, stopped.
       }
@@ -252,7 +254,76 @@ export class Soak {
     return delay(100 + this.random(most));
   }
 
+  /** A fault of a kind from the menu (node/inject/inject.h), as POST /faults takes
+   *  it, with what may vary about it drawn. Some are no faults to live with for
+   *  long, so all end by themselves. */
+  static MENU = {
+    cut: () => ({}),
+    delay: (soak) => ({ delay_ms: 20 + soak.random(180), jitter_ms: soak.random(100) }),
+    loss: (soak) => ({ percent: 1 + soak.random(20) }),
+    duplicate: (soak) => ({ percent: 1 + soak.random(50) }),
+    bandwidth: (soak) => ({ kbit_per_second: 200 + soak.random(2000) }),
+    "slow-close": (soak) => ({ delay_ms: 100 + soak.random(2000) }),
+    "handshake-failure": (soak) => ({ percent: 20 + soak.random(80) }),
+    certificate: (soak) => ({ problem: soak.pick(["expired", "revoked", "wrong-region"]) }),
+    down: () => ({}),
+    kill: () => ({}),
+    pause: () => ({}),
+    "slow-loop": (soak) => ({ delay_ms: 5 + soak.random(50) }),
+    "clock-jump": (soak) => ({ offset_ms: soak.pick([-30_000, -1000, 1000, 120_000]) }),
+    // Within what leases allow for.
+    "clock-drift": (soak) => ({ ppm: soak.pick([-20_000, -500, 500, 20_000]) }),
+    "disk-full": () => ({}),
+    "disk-slow": (soak) => ({ delay_ms: 20 + soak.random(400) }),
+    "disk-hang": () => ({}),
+    "disk-error": (soak) => ({ disk: soak.pick(["write", "sync"]) }),
+    "allocation-failure": (soak) => ((soak.spoiling = true), { percent: 1 + soak.random(5) }),
+    respond: (soak) => ({ ...soak.pick([{ status: 429, retry_after_ms: 50 }, { status: 503 }, { status: 408, when: "after" }, { status: 449 }]), ...soak.struck() }),
+    reset: (soak) => ({ when: soak.pick(["before", "after"]), ...soak.struck() }),
+    "answer-delay": (soak) => ({ delay_ms: 50 + soak.random(1000), ...soak.struck() }),
+    truncate: (soak) => soak.struck(),
+    "key-rotated": () => ({ key: "secondary" }), // which nobody uses here
+  };
+  /** Requests that a fault facing clients strikes. */
+  struck() {
+    this.spoiling = true;
+    return { operation: this.pick(["read", "query", "create", "upsert", "delete", "write"]), percent: 5 + this.random(30) };
+  }
+  async fromMenu(kind) {
+    const members = Soak.MENU[kind](this);
+    const ends = Soak.LINKS.includes(kind)
+      ? { from: this.pick([await this.target(), "*"]), to: this.pick([...this.regions, "*"]), both: this.random(2) === 0 }
+      : { at: this.pick([await this.target(), this.pick(this.cluster.reload().nodes).name]) };
+    const seconds = 2 + this.random(5);
+    const fault = { kind, ...members, ...ends, for: `${seconds}s` };
+    const answers = await this.tell("POST", "/faults", fault);
+    for (const { status, json } of answers)
+      // A dead node, or one that is being killed already.
+      if (![0, 200, 409].includes(status)) this.complain(`POST /faults ${JSON.stringify(fault)}: ${status} ${JSON.stringify(json)}`);
+    this.said.push(JSON.stringify(fault));
+    await delay(this.random(2) === 0 ? seconds * 1000 : this.random(1000));
+  }
+  static LINKS = ["cut", "delay", "loss", "duplicate", "bandwidth", "slow-close", "handshake-failure"];
+
   static FAULTS = {
+    async menu() {
+      await this.fromMenu(this.pick(Object.keys(Soak.MENU)));
+    },
+    /** The power of everything fails, in the middle of a write. */
+    async losePower() {
+      const nodes = this.cluster.reload().nodes;
+      await this.tell("POST", "/faults", { kind: "torn-write", at: "*" });
+      await this.tell("POST", "/faults", { kind: "kill", at: "*" });
+      await until("they are dead", () => !nodes.some(({ pid }) => isAlive(pid)));
+    },
+    /** A bit of one node's log flips; the node gets its data anew from the others. */
+    async flipBit() {
+      await this.heal();
+      const { name } = this.pick(this.cluster.reload().nodes);
+      await this.tell("POST", "/faults", { kind: "bit-flip", file: "log", at: name });
+      await this.kill(this.cluster.reload().nodes.filter((node) => node.name === name));
+      await this.command("demo", "--start", name, "--rebuild", "--yes");
+    },
     async killRegion() {
       await this.kill(this.nodesOf(await this.target()));
       await this.pause(5000);
@@ -371,14 +442,15 @@ export class Soak {
     await until("users write", () => this.counts.writes >= goal, SETTLE_MS);
     const begun = Date.now();
     for (let n = 0; n < count; n++) {
-      const name = names?.[n] ?? this.pick(all);
+      const name = names?.[n] ?? (this.random(2) === 0 ? "menu" : this.pick(all));
       done.push(name);
       const change = this.changing && this.random(3) === 0 ? this.changeLevel() : undefined;
-      await Soak.FAULTS[name].call(this);
+      await (Soak.FAULTS[name] ? Soak.FAULTS[name].call(this) : this.fromMenu(name));
       await change;
     }
     const faulty = Date.now() - begun;
     await this.heal();
+    this.spoiling = false;
     const settled = Date.now() - begun - faulty;
     await this.compare();
     return { done, said: this.said, faulty, settled, compared: Date.now() - begun - faulty - settled };

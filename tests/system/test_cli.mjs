@@ -12,7 +12,7 @@ before(() => (folder = mkdtempSync(path.join(tmpdir(), "bastide-cli-"))));
 after(() => rmSync(folder, { recursive: true, force: true }));
 const at = (...parts) => path.join(folder, ...parts);
 
-const COMMANDS = ["demo", "node", "init", "status", "region", "consistency", "audit", "bench", "version"];
+const COMMANDS = ["demo", "node", "init", "status", "region", "consistency", "audit", "keys", "bench", "version"];
 const REGION_PARTS = ["switch", "priority", "recover"];
 
 test("help exists for every command, on stdout, with examples", async () => {

@@ -51,11 +51,13 @@ const crashes = {
 // Come to without a document being written.
 const atStart = { "log.read": "crash@1", "store.read": "crash@1", "loop.turn": "crash@200" };
 const snapshots = ["store.snapshot.write", "store.snapshot.adopt.before", "store.snapshot.adopt.after"];
+const starts = ["log.replay.before"];
 
 test("every fault point is tested here", () => {
   const header = readFileSync(new URL("../../node/base/fault_points.h", import.meta.url), "utf8");
   const points = [...header.matchAll(/X\("([^"]+)"/g)].map(([, name]) => name);
-  assert.deepEqual(points.toSorted(), [...Object.keys(crashes), ...Object.keys(atStart), ...snapshots].toSorted());
+  assert.deepEqual(points.toSorted(),
+    [...Object.keys(crashes), ...Object.keys(atStart), ...snapshots, ...starts].toSorted());
 });
 
 let turn = 0;
@@ -94,6 +96,17 @@ test("a node that dies while it receives a snapshot takes it the next time", asy
   }
   await cluster.restart(node.name);
   await documents.compare(node.endpoint);
+});
+
+test("a node that dies while it starts starts the next time", async () => {
+  const node = cluster.reload().nodes[2];
+  await cluster.kill(node.name);
+  for (const point of starts) {
+    const faulty = await startAlone(cluster, node, { BASTIDE_FAULTS: `${point}=crash@1` }, { waitReady: false });
+    await until(`${node.name} dies at ${point}`, faulty.ended);
+    assert.equal(faulty.code(), "SIGKILL", `${point}: ${faulty.output().slice(-2000)}`);
+  }
+  await cluster.restart(node.name);
 });
 
 test("after all this every node has every acknowledged write", async () => {

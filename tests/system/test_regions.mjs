@@ -173,6 +173,20 @@ test("a node that is cut off does not judge who could take the writes", async ()
   await untilTopology(cluster, "all regions are up", (t) => t.settled && t.regions.every(({ state }) => state === "up"), 60_000);
 });
 
+test("a region that is down does not speak for the others, though its nodes answer", async () => {
+  const home = (await settledIn(A)).write_region;
+  await inject(cluster, { kind: "down", at: home });
+  try {
+    // As long as it is alone with its opinion, which it gives first.
+    await untilTopology(cluster, "another region takes the writes", (t) => t.write_region !== home && !t.unavailable, 10_000);
+    assert.match(await ok("region", "list"), new RegExp(`^${home} +0 down`, "m"));
+    assert.equal((await admin(cluster, cluster.nodes.find(({ region }) => region === home), "GET", "/topology")).json.write_region, home);
+  } finally {
+    await heal(cluster);
+  }
+  await settledIn(A);
+});
+
 test("a new order moves the writes, unless told not to", async () => {
   const { result, failures } = await underLoad(() => ok("region", "priority", `${B},${A},${C}`, "--failback", "manual"));
   assert.deepEqual(failures, []);

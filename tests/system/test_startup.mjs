@@ -111,7 +111,11 @@ test("a node without peers stays alive and not ready, and says what it waits for
       }
     };
     await until("it lives", async () => (await get("/livez"))?.status === 200);
-    const answer = await get("/readyz?verbose");
+    // First it reads its log, and says so.
+    const answer = await until("it has started", async () => {
+      const now = await get("/readyz?verbose");
+      return now && !/is being read/.test(now.text) && now;
+    });
     assert.equal(answer.status, 503);
     assert.match(answer.text, /leader/);
   } finally {

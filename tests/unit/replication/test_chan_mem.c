@@ -143,6 +143,22 @@ static void a_broken_pair_loses_what_was_queued(void **state)
     chan_free(b.chan);
 }
 
+static void a_reset_end_is_a_break_for_the_other(void **state)
+{
+    (void)state;
+    struct side a = {0}, b = {0};
+    open_pair(NULL, &a, &b);
+    assert_int_equal(chan_write(a.chan, "lost", 4), ERR_OK);
+    chan_reset(a.chan);
+    assert_int_equal(chan_write(a.chan, "x", 1), ERR_CLOSED);
+    chan_free(a.chan);
+    chan_mem_run(b.chan);
+    assert_int_equal(b.datas, 0);
+    assert_true(b.closes == 1 && b.err == ERR_IO);
+    assert_string_equal(chan_reason(b.chan), "reset by the peer");
+    chan_free(b.chan);
+}
+
 static void freeing_inside_callbacks_is_allowed(void **state)
 {
     (void)state;
@@ -163,6 +179,7 @@ int main(void)
         cmocka_unit_test(limits_push_back),
         cmocka_unit_test(closing_sends_first),
         cmocka_unit_test(a_broken_pair_loses_what_was_queued),
+        cmocka_unit_test(a_reset_end_is_a_break_for_the_other),
         cmocka_unit_test(freeing_inside_callbacks_is_allowed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

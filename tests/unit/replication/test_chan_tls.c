@@ -381,6 +381,23 @@ static void a_peer_that_never_closes_is_cut(void **state)
     fixture_close(&f);
 }
 
+static void a_reset_channel_ends_without_a_word(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    fixture_connected(&f);
+    assert_int_equal(chan_write(f.s.chan, "lost", 4), ERR_OK);
+    chan_reset(f.s.chan);
+    assert_int_equal(chan_output_len(f.s.chan), 0);
+    assert_int_equal(chan_write(f.s.chan, "x", 1), ERR_CLOSED);
+    chan_free(TAKE(f.s.chan));
+    WAIT_FOR(&f, f.c.closed);
+    assert_int_equal(f.c.err, ERR_IO);
+    assert_string_equal(f.c.reason, strerror(ECONNRESET));
+    assert_int_equal(buf_len(&f.c.got), 0);
+    fixture_close(&f);
+}
+
 static void a_silent_client_is_cut_during_the_handshake(void **state)
 {
     (void)state;
@@ -781,6 +798,7 @@ int main(void)
         cmocka_unit_test(freeing_inside_a_callback_is_allowed),
         cmocka_unit_test(close_when_sent_delivers_everything),
         cmocka_unit_test(a_peer_that_never_closes_is_cut),
+        cmocka_unit_test(a_reset_channel_ends_without_a_word),
         cmocka_unit_test(a_silent_client_is_cut_during_the_handshake),
         cmocka_unit_test(plain_text_is_refused),
         cmocka_unit_test(a_refused_connection_says_so),

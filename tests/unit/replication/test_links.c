@@ -755,6 +755,12 @@ static void an_end_is_noticed_late(void **state)
     assert_true(clock_mono_us() - start >= 300 * USEC_PER_MS);
     assert_int_equal(w.a.down_err, ERR_EOF);
     assert_int_equal(w.a.failures, 1);
+    /* That nobody is there is noticed at once. */
+    struct links_stats s = {0};
+    start = clock_mono_us();
+    WAIT_FOR(&w, links_get_stats(w.a.links, PEER_B, &s) == ERR_OK &&
+                     s.attempts >= 3);
+    assert_true(clock_mono_us() - start < 300 * USEC_PER_MS);
     world_close(&w);
 }
 

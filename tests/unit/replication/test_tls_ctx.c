@@ -62,9 +62,9 @@ static bool turn(SSL *ssl)
     return false;
 }
 
-static struct outcome shake(SSL_CTX *client, const struct tls_ctx *server)
+static struct outcome shake(SSL_CTX *client, struct tls_ctx *server)
 {
-    SSL *c = SSL_new(client), *s = SSL_new(tls_ctx_ssl(server));
+    SSL *c = SSL_new(client), *s = tls_ctx_connection(server);
     BIO *cb, *sb;
     assert_int_equal(BIO_new_bio_pair(&cb, 65536, &sb, 65536), 1);
     SSL_set_bio(c, cb, cb);
@@ -165,6 +165,70 @@ static void references_are_counted(void **state)
     tls_ctx_unref(NULL);
 }
 
+/* New files of the same names; pki_make_node overwrites. */
+static void renew(const char *uri, long until_sec)
+{
+    struct pki_node again;
+    pki_make_node(&pki, &ca, "renewed", uri, -60, until_sec, &again);
+}
+
+static void files_are_read_again(void **state)
+{
+    (void)state;
+    struct pki_node own;
+    pki_make_node(&pki, &ca, "renewed", "URI:spiffe://t/region/a/node/a-1", -60,
+                  3600, &own);
+    struct tls_server_options o = {.files = {own.cert, own.key, NULL}};
+    struct tls_ctx *ctx = NULL;
+    struct err_msg msg;
+    assert_int_equal(tls_ctx_server(&o, &msg, &ctx), ERR_OK);
+    long long before = tls_ctx_not_after(ctx);
+    renew("URI:spiffe://t/region/a/node/a-1", 7200);
+    assert_int_equal(tls_ctx_not_after(ctx), before);
+    assert_int_equal(tls_ctx_reload(ctx, &msg), ERR_OK);
+    assert_true(tls_ctx_not_after(ctx) > before + 3000);
+    SSL_CTX *client = client_ctx(TLS1_3_VERSION);
+    assert_true(shake(client, ctx).done);
+    SSL_SESSION_free(ticket);
+    ticket = NULL;
+    SSL_CTX_free(client);
+    tls_ctx_unref(ctx);
+}
+
+/* What cannot be used changes nothing: the context goes on as it was. */
+static void bad_files_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *uri;
+        long until_sec;
+        bool no_key;
+        int err;
+    } bad[] = {
+        {"URI:spiffe://t/region/b/node/b-1", 3600, false, ERR_IDENTITY},
+        {"URI:spiffe://t/region/a/node/a-1", -10, false, ERR_AUTH},
+        {"URI:spiffe://t/region/a/node/a-1", 3600, true, ERR_NOT_FOUND},
+    };
+    struct pki_node own;
+    pki_make_node(&pki, &ca, "renewed", "URI:spiffe://t/region/a/node/a-1", -60,
+                  3600, &own);
+    struct tls_files files = {own.cert, own.key, ca.path};
+    struct tls_ctx *ctx = NULL;
+    struct err_msg msg;
+    assert_int_equal(tls_ctx_peer(&files, &msg, &ctx), ERR_OK);
+    long long before = tls_ctx_not_after(ctx);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        renew(bad[i].uri, bad[i].until_sec);
+        if (bad[i].no_key)
+            unlink(own.key);
+        assert_int_equal(tls_ctx_reload(ctx, &msg), bad[i].err);
+        assert_non_null(strstr(msg.text, "renewed"));
+        assert_int_equal(tls_ctx_not_after(ctx), before);
+        assert_string_equal(tls_ctx_uri(ctx), "spiffe://t/region/a/node/a-1");
+    }
+    tls_ctx_unref(ctx);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -190,6 +254,8 @@ int main(void)
         cmocka_unit_test(sessions_are_resumed),
         cmocka_unit_test(peers_do_not_resume),
         cmocka_unit_test(references_are_counted),
+        cmocka_unit_test(files_are_read_again),
+        cmocka_unit_test(bad_files_are_refused),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -254,6 +254,7 @@ static void all_four_keys_read_and_two_write(void **state)
         const struct auth_verdict *v = verify(&keys, &s);
         assert_int_equal(v->result, AUTH_OK);
         assert_int_equal(v->rights, n < 2 ? AUTH_READ_WRITE : AUTH_READ_ONLY);
+        assert_int_equal(v->key, n);
         s.needs_write = true;
         assert_int_equal(verify(&keys, &s)->result,
                          n < 2 ? AUTH_OK : AUTH_KEY_READ_ONLY);

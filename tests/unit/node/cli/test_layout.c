@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,6 +144,46 @@ static void unfinished_work_is_discarded_but_never_data(void **state)
     assert_int_equal(create_cluster(&l, folder, &msg), ERR_OK);
 }
 
+/* Killed between making a node's folder and filling it, or in the middle of a
+ * file. */
+static void whatever_init_left_is_made_anew(void **state)
+{
+    (void)state;
+    struct layout l, read;
+    struct err_msg msg;
+    char path[PATH_MAX];
+    struct layout_options o = options("east", "127.0.0.1");
+    o.sans = "db.example.org,fe80::1";
+    assert_int_equal(layout_make(&o, &l, NULL), ERR_OK);
+    layout_path(folder, "east-1", NULL, path, NULL);
+    assert_int_equal(mkdir(path, 0700), 0);
+    layout_path(folder, "east-2", NULL, path, NULL);
+    assert_int_equal(mkdir(path, 0700), 0);
+    layout_path(folder, "east-2", "ca.pem.AbCdEf", path, NULL);
+    assert_int_equal(close(open(path, O_CREAT | O_WRONLY, 0600)), 0);
+    assert_int_equal(create_cluster(&l, folder, &msg), ERR_EXISTS);
+    assert_int_equal(create_discard_unfinished(folder, &msg), ERR_OK);
+    assert_int_equal(create_cluster(&l, folder, &msg), ERR_OK);
+    assert_int_equal(layout_load(folder, &read, &msg), ERR_OK);
+    assert_true(layout_same(&l, &read));
+    read.nodes[1].peer_port++;
+    assert_false(layout_same(&l, &read));
+}
+
+static void names_for_certificates_are_checked(void **state)
+{
+    (void)state;
+    struct layout l;
+    struct layout_options o = options("east", "127.0.0.1");
+    static const char *const bad[] = {"a b", "a,,b", "a/b", ","};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        o.sans = bad[i];
+        assert_int_equal(layout_make(&o, &l, NULL), ERR_INVALID);
+    }
+    o.sans = "a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a";
+    assert_int_equal(layout_make(&o, &l, NULL), ERR_INVALID);
+}
+
 #define ON_DISK(test)                                                          \
     cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
@@ -154,6 +195,8 @@ int main(void)
         cmocka_unit_test(bad_layouts_are_refused),
         ON_DISK(what_was_created_can_be_read_back),
         ON_DISK(unfinished_work_is_discarded_but_never_data),
+        ON_DISK(whatever_init_left_is_made_anew),
+        cmocka_unit_test(names_for_certificates_are_checked),
     };
     return cmocka_run_group_tests_name("cli/layout", tests, NULL, NULL);
 }

@@ -333,6 +333,27 @@ static void created_account_keys_load_and_differ(void **state)
     assert_non_null(strstr(msg.text, "chmod 600"));
 }
 
+static void one_account_key_is_rotated_and_the_others_stay(void **state)
+{
+    (void)state;
+    struct config_account_keys before, after;
+    struct err_msg msg;
+    struct stat st;
+    assert_int_equal(config_account_keys_create(path, &msg), ERR_OK);
+    assert_int_equal(config_account_keys_load(path, &before, &msg), ERR_OK);
+    assert_int_equal(
+        config_account_keys_rotate(path, CONFIG_KEY_SECONDARY, &msg), ERR_OK);
+    assert_int_equal(config_account_keys_load(path, &after, &msg), ERR_OK);
+    for (int i = 0; i < CONFIG_KEY_COUNT; i++)
+        assert_int_equal(strcmp(before.text[i], after.text[i]) == 0,
+                         i != CONFIG_KEY_SECONDARY);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(config_account_keys_rotate(path, CONFIG_KEY_PRIMARY, &msg),
+                     ERR_NOT_FOUND);
+}
+
 static void bad_account_keys_are_refused_without_showing_them(void **state)
 {
     (void)state;
@@ -357,6 +378,66 @@ static void bad_account_keys_are_refused_without_showing_them(void **state)
                      cases[i].expected);
         assert_null(strstr(msg.text, "c2VjcmV0"));
     }
+}
+
+static void a_value_may_stand_in_a_file_of_its_own(void **state)
+{
+    (void)state;
+    struct config *c;
+    struct err_msg msg;
+    char value[160], variable[224];
+    snprintf(value, sizeof(value), "%s.value", path);
+    snprintf(variable, sizeof(variable), "BASTIDE_LOG_LEVEL_FILE=%s", value);
+    const char *file = WHO PLACES REGIONS;
+    const char *env[] = {variable, "BASTIDE_CONFIG=/elsewhere", NULL};
+    assert_int_equal(file_replace(value, 0600, bytes_str("warn\r\n"), NULL),
+                     ERR_OK);
+    assert_int_equal(load(file, env, NULL, &c, &msg), ERR_OK);
+    assert_int_equal(c->log.level, LOG_WARN);
+    config_free(c);
+
+    const char *both[] = {"BASTIDE_LOG_LEVEL=info", variable, NULL};
+    assert_int_equal(load(file, both, NULL, &c, &msg), ERR_INVALID);
+    assert_non_null(strstr(msg.text, "given by value and by file"));
+
+    assert_int_equal(file_replace(value, 0600, bytes_str("loud"), NULL),
+                     ERR_OK);
+    assert_int_equal(load(file, env, NULL, &c, &msg), ERR_INVALID);
+    assert_non_null(strstr(msg.text, "BASTIDE_LOG_LEVEL_FILE: log.level: "));
+    assert_int_equal(file_replace(value, 0600, bytes_of("info\0x", 6), NULL),
+                     ERR_OK);
+    assert_int_equal(load(file, env, NULL, &c, &msg), ERR_INVALID);
+
+    assert_int_equal(unlink(value), 0);
+    assert_int_equal(load(file, env, NULL, &c, &msg), ERR_NOT_FOUND);
+    assert_non_null(strstr(msg.text, value));
+    const char *unknown[] = {"BASTIDE_LOUD_FILE=/x", NULL};
+    assert_int_equal(load(file, unknown, NULL, &c, &msg), ERR_INVALID);
+    assert_non_null(strstr(msg.text, "BASTIDE_LOUD_FILE: unknown"));
+}
+
+static void regions_can_be_advertised_elsewhere(void **state)
+{
+    (void)state;
+    struct config *c;
+    struct err_msg msg;
+    const char *file = WHO PLACES REGIONS;
+    const char *env[] = {"BASTIDE_ADVERTISE=host",
+                         "BASTIDE_ADVERTISE_REGIONS=east=https://h:18082/",
+                         NULL};
+    assert_int_equal(load(file, env, NULL, &c, &msg), ERR_OK);
+    assert_int_equal(c->advertise, CONFIG_ADVERTISE_HOST);
+    assert_string_equal(config_find_region(c, "east")->endpoint,
+                        "https://h:18082/");
+    assert_string_equal(config_find_region(c, "west")->endpoint,
+                        "https://w:2/");
+    config_free(c);
+    static const char *const bad[] = {
+        "advertise=loudly", "advertise_regions=north=https://h:1/",
+        "advertise_regions=east", "advertise_regions=east=http://h:1/",
+        "advertise_regions=east=https://h:1/x"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_int_equal(load(file, NULL, bad[i], &c, &msg), ERR_INVALID);
 }
 
 static void every_setting_is_described(void **state)
@@ -384,8 +465,11 @@ int main(void)
         ON_DISK(unknown_variables_and_flags_are_refused),
         ON_DISK(a_missing_or_unreadable_file_is_named),
         ON_DISK(created_account_keys_load_and_differ),
+        ON_DISK(one_account_key_is_rotated_and_the_others_stay),
         ON_DISK(bad_account_keys_are_refused_without_showing_them),
         ON_DISK(latencies_are_found_by_pair),
+        ON_DISK(a_value_may_stand_in_a_file_of_its_own),
+        ON_DISK(regions_can_be_advertised_elsewhere),
         cmocka_unit_test(levels_are_read_and_written),
         cmocka_unit_test(every_setting_is_described),
     };

@@ -36,6 +36,8 @@
 struct response {
     int status;
     bool closes; /* the connection, afterwards */
+    enum http_cut cut;
+    usec_t delay_us;
     char headers[16 * 1024]; /* "name: value\n"... */
     struct buf body;
 };
@@ -112,6 +114,16 @@ void http_reply_reset(struct http_request *r)
 void http_reply_close(struct http_request *r)
 {
     fake_of(r)->response.closes = true;
+}
+
+void http_reply_cut(struct http_request *r, enum http_cut cut)
+{
+    fake_of(r)->response.cut = cut;
+}
+
+void http_reply_delay(struct http_request *r, usec_t delay_us)
+{
+    fake_of(r)->response.delay_us = delay_us;
 }
 
 void http_respond(struct http_request *r, int status, struct bytes body)
@@ -205,6 +217,11 @@ struct world {
     void *waiting_user;
     struct op_result waiting_result;
     bool (*before_write)(struct world *w, const struct op *op);
+    /* Faults on request: the last that strikes counts. */
+    _Atomic uint32_t faulty;
+    struct inject_list faults;
+    struct prng dice;
+    struct inject_request asked; /* what the last one was asked about */
 };
 
 static int fake_order(const struct fake_record *a, const struct fake_record *b)
@@ -582,6 +599,16 @@ static void fake_submit(struct backend *self, const struct op *op,
     op_result_free(&r);
 }
 
+/* The answer that waits; those to come do not. */
+static void world_deliver(struct world *w)
+{
+    op_done_cb *done = w->waiting_done;
+    assert_non_null(done);
+    w->waiting_done = NULL;
+    w->deferred = false;
+    done(w->waiting_user, &w->waiting_result);
+}
+
 /* ---- world --------------------------------------------------------------- */
 
 static const struct keyed_hash *fake_hash(void *user, uint16_t shard)
@@ -599,6 +626,24 @@ static usec_t fake_wall(void *user)
 {
     (void)user;
     return FAKE_WALL_S * USEC_PER_SEC;
+}
+
+static void fake_strike(void *user, const struct inject_request *r,
+                        struct cosmos_strike *strike_out)
+{
+    struct world *w = user;
+    w->asked = *r;
+    for (size_t i = 0; i < w->faults.count; i++) {
+        struct inject_active *a = &w->faults.active[i];
+        if (!inject_strikes(a, r, &w->dice))
+            continue;
+        if (a->fault.kind == INJECT_ANSWER_DELAY) {
+            strike_out->delay_ms = a->fault.delay_ms;
+        } else {
+            strike_out->struck = true;
+            strike_out->fault = a->fault;
+        }
+    }
 }
 
 static const struct cosmos_region fake_regions[] = {
@@ -663,6 +708,7 @@ static int world_new(void **state)
         .mono_us = fake_mono,
         .wall_us = fake_wall,
         .user = w,
+        .faults = {.active = &w->faulty, .strike = fake_strike, .user = w},
         .account = {.id = "acct",
                     .regions = fake_regions,
                     .region_count = 3,

@@ -133,6 +133,71 @@ static void lost_regions_are_not_advertised(void **state)
     json_free(&doc);
 }
 
+/* What GET / gives for westus when asked with this Host header. */
+static void expect_westus(struct world *w, const char *host,
+                          const char *endpoint)
+{
+    char line[512];
+    snprintf(line, sizeof(line), "Host: %s", host);
+    parse(SEND(w, "GET", "/", "", line));
+    expect_location(json_get_str(&doc, 0, "readableLocations"), 1, "westus",
+                    endpoint);
+    json_free(&doc);
+}
+
+static void regions_are_told_by_the_name_the_client_used(void **state)
+{
+    struct world *w = *state;
+    struct cosmos_account a = {.id = "acct",
+                               .regions = fake_regions,
+                               .region_count = 3,
+                               .advertise = COSMOS_ADVERTISE_HOST};
+    const char *listed = "https://127.0.0.1:8083/";
+    assert_int_equal(cosmos_set_account(w->cosmos, &a, NULL), ERR_OK);
+    expect_westus(w, "localhost:18081", "https://localhost:8083/");
+    expect_westus(w, "db.example.org", "https://db.example.org:8083/");
+    expect_westus(w, "[::1]:8081", "https://[::1]:8083/");
+    a.advertise = COSMOS_ADVERTISE_REQUEST;
+    assert_int_equal(cosmos_set_account(w->cosmos, &a, NULL), ERR_OK);
+    expect_westus(w, "localhost:32768", "https://localhost:32768/");
+    expect_westus(w, "db.example.org", "https://db.example.org/");
+    a.advertise = COSMOS_ADVERTISE_LISTED;
+    assert_int_equal(cosmos_set_account(w->cosmos, &a, NULL), ERR_OK);
+    expect_westus(w, "localhost:18081", listed);
+}
+
+/* Nothing but a host gets into the document. */
+static void a_host_that_is_none_is_not_told(void **state)
+{
+    struct world *w = *state;
+    struct cosmos_account a = {.id = "acct",
+                               .regions = fake_regions,
+                               .region_count = 3,
+                               .advertise = COSMOS_ADVERTISE_REQUEST};
+    static const char *const bad[] = {"h\"},{\"name\":\"x",
+                                      "user@h",
+                                      "h/path",
+                                      "h:",
+                                      "h:0",
+                                      "h:65536",
+                                      "h:1:2",
+                                      "[::1",
+                                      "[]:1",
+                                      "[::1]x",
+                                      "[fe80::1%eth0]:80",
+                                      "h h",
+                                      "h\\",
+                                      "h\xc3\xa4",
+                                      ":80"};
+    assert_int_equal(cosmos_set_account(w->cosmos, &a, NULL), ERR_OK);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        expect_westus(w, bad[i], "https://127.0.0.1:8083/");
+    char longest[300];
+    memset(longest, 'a', sizeof(longest));
+    longest[sizeof(longest) - 1] = '\0';
+    expect_westus(w, longest, "https://127.0.0.1:8083/");
+}
+
 static void account_document_is_the_same_every_time(void **state)
 {
     struct world *w = *state;
@@ -393,6 +458,8 @@ int main(void)
         TEST(account_document_is_complete),
         TEST(regions_stand_in_order_of_priority),
         TEST(lost_regions_are_not_advertised),
+        TEST(regions_are_told_by_the_name_the_client_used),
+        TEST(a_host_that_is_none_is_not_told),
         TEST(account_document_is_the_same_every_time),
         TEST(refuses_accounts_that_break_clients),
         TEST(unsigned_requests_get_401_everywhere),

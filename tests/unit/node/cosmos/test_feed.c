@@ -259,10 +259,7 @@ static void a_page_is_sent_when_its_time_is_up(void **state)
     w->deferred = true;
     struct response *r = SEND(w, "GET", DOCS, "");
     w->mono += COSMOS_PAGE_SLICE_US + 1;
-    op_done_cb *done = w->waiting_done;
-    w->waiting_done = NULL;
-    w->deferred = false;
-    done(w->waiting_user, &w->waiting_result);
+    world_deliver(w);
     expect_status(r, 200);
     expect_header(r, "x-ms-item-count", "5");
     assert_non_null(resp_header(r, "x-ms-continuation"));

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "node/base/check.h"
@@ -150,6 +151,33 @@ static void an_expired_certificate_can_be_made_and_is_refused(void **state)
                      X509_V_ERR_CERT_HAS_EXPIRED);
 }
 
+static void
+a_file_tells_when_the_first_of_its_certificates_expires(void **state)
+{
+    (void)state;
+    struct cert_request request = {.common_name = "n",
+                                   .uri = "spiffe://demo/admin",
+                                   .client = true,
+                                   .valid_days = 30};
+    assert_int_equal(cert_issue(&request, at("ca.pem"), at("ca.key"),
+                                at("n.pem"), at("n.key"), NULL),
+                     0);
+    int64_t now = (int64_t)time(NULL), day = 86400;
+    int64_t soon = cert_file_not_after(at("n.pem"));
+    int64_t late = cert_file_not_after(at("ca.pem"));
+    assert_in_range(soon, now + 30 * day - 60, now + 30 * day + 60);
+    assert_true(late > now + (CERT_CA_DAYS - 1) * day);
+    /* Both in one file. */
+    FILE *f = fopen(at("ca.pem"), "ae");
+    X509 *cert = read_cert("n.pem");
+    assert_int_equal(PEM_write_X509(f, cert), 1);
+    fclose(f);
+    X509_free(cert);
+    assert_int_equal(cert_file_not_after(at("ca.pem")), soon);
+    assert_int_equal(cert_file_not_after(at("n.key")), 0);
+    assert_int_equal(cert_file_not_after(at("missing")), 0);
+}
+
 static void keys_are_private_and_nothing_is_overwritten(void **state)
 {
     (void)state;
@@ -164,6 +192,60 @@ static void keys_are_private_and_nothing_is_overwritten(void **state)
     /* The certificate is in the way: no key must be left without one. */
     assert_int_equal(issue(&r, &msg), ERR_EXISTS);
     assert_int_equal(access(at("n.key"), F_OK), -1);
+}
+
+static void
+a_renewed_certificate_has_the_same_names_and_another_key(void **state)
+{
+    (void)state;
+    struct err_msg msg;
+    struct cert_request r = node_request("spiffe://demo/region/w/node/west-1");
+    r.valid_from_sec = -2 * 86400; /* has ended */
+    assert_int_equal(issue(&r, NULL), ERR_OK);
+    X509 *old = read_cert("n.pem");
+    assert_int_equal(cert_renew(at("n.pem"), at("n.key"), at("ca.pem"),
+                                at("ca.key"), 30, &msg),
+                     ERR_OK);
+    X509 *cert = read_cert("n.pem");
+    assert_int_equal(verify("n.pem", "ca.pem", X509_PURPOSE_SSL_SERVER),
+                     X509_V_OK);
+    assert_int_equal(verify("n.pem", "ca.pem", X509_PURPOSE_SSL_CLIENT),
+                     X509_V_OK);
+    assert_int_equal(X509_check_host(cert, "localhost", 0, 0, NULL), 1);
+    assert_int_equal(
+        X509_NAME_cmp(X509_get_subject_name(cert), X509_get_subject_name(old)),
+        0);
+    assert_int_not_equal(
+        EVP_PKEY_eq(X509_get0_pubkey(cert), X509_get0_pubkey(old)), 1);
+    FILE *f = fopen(at("n.key"), "re");
+    EVP_PKEY *key = PEM_read_PrivateKey(f, NULL, NULL, NULL);
+    fclose(f);
+    assert_int_equal(X509_check_private_key(cert, key), 1);
+    EVP_PKEY_free(key);
+    struct stat st;
+    assert_int_equal(stat(at("n.key"), &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    X509_free(old);
+    X509_free(cert);
+}
+
+static void what_cannot_be_renewed_stays(void **state)
+{
+    (void)state;
+    struct err_msg msg;
+    struct cert_request r = node_request("spiffe://demo/x");
+    assert_int_equal(issue(&r, NULL), ERR_OK);
+    X509 *before = read_cert("n.pem");
+    assert_int_equal(cert_renew(at("n.pem"), at("n.key"), at("ca.pem"),
+                                at("other.key"), 30, &msg),
+                     ERR_INVALID);
+    assert_int_equal(cert_renew(at("none"), at("n.key"), at("ca.pem"),
+                                at("ca.key"), 30, &msg),
+                     ERR_NOT_FOUND);
+    X509 *after = read_cert("n.pem");
+    assert_int_equal(X509_cmp(before, after), 0);
+    X509_free(before);
+    X509_free(after);
 }
 
 static void bad_requests_and_files_are_refused(void **state)
@@ -205,7 +287,10 @@ int main(void)
         ON_DISK(a_node_certificate_names_its_node_and_hosts),
         ON_DISK(it_verifies_for_its_purposes_against_its_own_ca_alone),
         ON_DISK(an_expired_certificate_can_be_made_and_is_refused),
+        ON_DISK(a_file_tells_when_the_first_of_its_certificates_expires),
         ON_DISK(keys_are_private_and_nothing_is_overwritten),
+        ON_DISK(a_renewed_certificate_has_the_same_names_and_another_key),
+        ON_DISK(what_cannot_be_renewed_stays),
         ON_DISK(bad_requests_and_files_are_refused),
     };
     return cmocka_run_group_tests_name("crypt/cert", tests, NULL, NULL);

@@ -859,6 +859,215 @@ static void a_drain_is_bounded(void **state)
     assert_true(http_request_gone(w.running[0]));
 }
 
+/* -- answers that are cut or wait ------------------------------------------ */
+
+/* Sends this request and leaves it with the handler; its number. */
+static size_t hold_request(const char *text)
+{
+    w.hold = true;
+    send_text(text);
+    return w.running_count - 1;
+}
+
+static uint64_t delayed(void)
+{
+    return http_front_counters(w.front)->responses_delayed;
+}
+
+static void half_an_answer_announces_all_of_it(void **state)
+{
+    (void)state;
+    size_t i = hold_request(GET("/a"));
+    http_reply_cut(w.running[i], HTTP_CUT_HALF);
+    answer(i, "0123456789");
+    run();
+    assert_non_null(strstr(got(), "Content-Length: 10\r\n"));
+    assert_null(strstr(got(), "Connection:"));
+    assert_string_equal(strstr(got(), "\r\n\r\n") + 4, "01234");
+    assert_true(w.client_closed);
+}
+
+static void half_an_answer_may_be_taken_or_wait_its_turn(void **state)
+{
+    (void)state;
+    size_t i = hold_request(GET("/a") GET("/b") GET("/c"));
+    struct buf body;
+    buf_init(&body, 100);
+    assert_int_equal(buf_append_str(&body, "01234567"), ERR_OK);
+    http_reply_cut(w.running[i - 1], HTTP_CUT_HALF);
+    http_respond_take(TAKE(w.running[i - 1]), 200, &body);
+    run();
+    expect_nothing();
+    answer(i - 2, "first");
+    run();
+    expect(200, "first");
+    assert_string_equal(strstr(got(), "\r\n\r\n") + 4, "0123");
+    assert_true(w.client_closed);
+    answer(i, "too late");
+}
+
+static void an_answer_without_body_is_whole_when_halved(void **state)
+{
+    (void)state;
+    size_t i = hold_request(GET("/a"));
+    http_reply_cut(w.running[i], HTTP_CUT_HALF);
+    http_respond(TAKE(w.running[i]), 204, bytes_of(NULL, 0));
+    run();
+    expect(204, "");
+    assert_true(w.client_closed);
+}
+
+static void a_reset_sends_nothing(void **state)
+{
+    (void)state;
+    size_t i = hold_request(GET("/a") GET("/b"));
+    http_reply_cut(w.running[i], HTTP_CUT_RESET);
+    answer(i, "lost");
+    run();
+    assert_false(w.client_closed);
+    answer(i - 1, "first");
+    run();
+    pass(1);
+    expect_nothing(); /* chan_mem loses what was on its way, too */
+    assert_true(w.client_closed);
+    const struct http_counters *n = http_front_counters(w.front);
+    assert_int_equal(n->connections_open, 0);
+    assert_int_equal(n->responses, 1);
+    assert_int_equal(n->responses_dropped, 1);
+}
+
+static void a_reset_leaves_running_requests_alive(void **state)
+{
+    (void)state;
+    size_t i = hold_request(GET("/a") GET("/b"));
+    http_reply_cut(w.running[i - 1], HTTP_CUT_RESET);
+    answer(i - 1, "lost");
+    pass(1);
+    assert_true(w.client_closed);
+    assert_true(http_request_gone(w.running[i]));
+    answer(i, "nobody hears it");
+    assert_int_equal(http_front_counters(w.front)->responses_dropped, 2);
+}
+
+static void a_delayed_answer_comes_later(void **state)
+{
+    (void)state;
+    size_t i = hold_request(GET("/a"));
+    http_reply_delay(w.running[i], 5000);
+    answer(i, "late");
+    pass(4999);
+    expect_nothing();
+    assert_int_equal(delayed(), 1);
+    assert_int_equal(http_front_counters(w.front)->requests_running, 0);
+    pass(1);
+    expect(200, "late");
+    assert_int_equal(delayed(), 0);
+    assert_false(w.client_closed);
+}
+
+static void delayed_answers_keep_the_order_of_requests(void **state)
+{
+    (void)state;
+    size_t i = hold_request(GET("/a") GET("/b") GET("/c"));
+    http_reply_delay(w.running[i - 2], 5000);
+    http_reply_delay(w.running[i - 1], 2000);
+    answer(i, "third");
+    answer(i - 1, "second");
+    answer(i - 2, "first");
+    pass(2000);
+    assert_int_equal(delayed(), 1);
+    expect_nothing();
+    pass(3000);
+    expect(200, "first");
+    expect(200, "second");
+    expect(200, "third");
+}
+
+static void a_delayed_answer_may_be_cut_as_well(void **state)
+{
+    (void)state;
+    size_t i = hold_request(GET("/a"));
+    http_reply_delay(w.running[i], 5000);
+    http_reply_cut(w.running[i], HTTP_CUT_RESET);
+    answer(i, "lost");
+    pass(4999);
+    assert_false(w.client_closed);
+    pass(1);
+    assert_true(w.client_closed);
+    expect_nothing();
+}
+
+static void a_client_may_leave_a_delayed_answer(void **state)
+{
+    (void)state;
+    size_t i = hold_request(GET("/a"));
+    http_reply_delay(w.running[i], 5000);
+    answer(i, "late");
+    disconnect();
+    assert_int_equal(delayed(), 0);
+    assert_int_equal(http_front_counters(w.front)->responses_dropped, 1);
+    pass(5000);
+}
+
+static void a_front_may_end_with_delayed_answers(void **state)
+{
+    (void)state;
+    size_t i = hold_request(GET("/a"));
+    http_reply_delay(w.running[i], 5000);
+    answer(i, "late");
+    restart();
+}
+
+static void a_drain_does_not_wait_for_delayed_answers(void **state)
+{
+    (void)state;
+    size_t i = hold_request(GET("/a"));
+    http_reply_delay(w.running[i], 60 * USEC_PER_SEC);
+    answer(i, "late");
+    i = hold_request(GET("/b"));
+    http_reply_delay(w.running[i], 60 * USEC_PER_SEC);
+    http_front_drain(w.front, USEC_PER_SEC, on_drained, &w);
+    run();
+    expect(200, "late");
+    answer(i, "at once");
+    run();
+    assert_non_null(strstr(got(), "Connection: close\r\n"));
+    expect(200, "at once");
+    pass(1);
+    assert_true(w.drained);
+}
+
+/* The client reads nothing, so its connections are many and cheap. */
+static void delayed_answers_are_bounded(void **state)
+{
+    (void)state;
+    struct chan *clients[HTTP_DELAYED_MAX / HTTP_PIPELINED_MAX];
+    struct chan *first = TAKE(w.client);
+    w.hold = true;
+    for (size_t c = 0; c < ARRAY_LEN(clients); c++) {
+        connect_with(NULL);
+        for (size_t n = 0; n < HTTP_PIPELINED_MAX; n++) {
+            w.running_count = 0;
+            send_text(GET("/a"));
+            http_reply_delay(w.running[0], 5000);
+            answer(0, "late");
+        }
+        clients[c] = TAKE(w.client);
+    }
+    w.running_count = 0;
+    w.client = first;
+    assert_int_equal(delayed(), HTTP_DELAYED_MAX);
+    size_t i = hold_request(GET("/b"));
+    http_reply_delay(w.running[i], 5000);
+    answer(i, "at once");
+    run();
+    expect(200, "at once");
+    pass(5000);
+    assert_int_equal(delayed(), 0);
+    for (size_t c = 0; c < ARRAY_LEN(clients); c++)
+        chan_free(clients[c]);
+}
+
 static void limits_out_of_range_are_named(void **state)
 {
     (void)state;
@@ -913,6 +1122,18 @@ int main(void)
         TEST(a_drain_answers_what_is_on_its_way),
         TEST(a_drain_closes_idle_connections_half_way),
         TEST(a_drain_is_bounded),
+        TEST(half_an_answer_announces_all_of_it),
+        TEST(half_an_answer_may_be_taken_or_wait_its_turn),
+        TEST(an_answer_without_body_is_whole_when_halved),
+        TEST(a_reset_sends_nothing),
+        TEST(a_reset_leaves_running_requests_alive),
+        TEST(a_delayed_answer_comes_later),
+        TEST(delayed_answers_keep_the_order_of_requests),
+        TEST(a_delayed_answer_may_be_cut_as_well),
+        TEST(a_client_may_leave_a_delayed_answer),
+        TEST(a_front_may_end_with_delayed_answers),
+        TEST(a_drain_does_not_wait_for_delayed_answers),
+        TEST(delayed_answers_are_bounded),
         TEST(limits_out_of_range_are_named),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <ev.h>
 #include <limits.h>
 #include <netinet/in.h>
@@ -40,6 +41,7 @@ static bool hold, drained;
 struct client {
     struct chan *chan;
     bool open, closed;
+    char reason[128]; /* why it closed */
     struct buf got;
 };
 
@@ -92,8 +94,10 @@ static void client_data(struct chan *c, void *user)
 
 static void client_close(struct chan *c, void *user, int err)
 {
-    (void)c, (void)err;
-    ((struct client *)user)->closed = true;
+    (void)err;
+    struct client *client = user;
+    client->closed = true;
+    snprintf(client->reason, sizeof client->reason, "%s", chan_reason(c));
 }
 
 static const struct chan_handler client_events = {
@@ -324,6 +328,20 @@ static void ports_open_and_close_at_run_time(void **state)
     client_end(&c);
 }
 
+static void who_has_connected_is_answered_though_the_port_closes(void **state)
+{
+    (void)state;
+    struct client a;
+    client_start(&a, http_listener_port(listener));
+    /* The loop has not turned: the kernel alone knows of the connection. */
+    http_listener_close(TAKE(listener));
+    RUN_UNTIL(a.open);
+    exchange(&a, GET("/late"), "\r\n\r\n/late");
+    assert_non_null(strstr(text_of(&a), "Connection: close\r\n"));
+    RUN_UNTIL(a.closed);
+    client_end(&a);
+}
+
 static void a_port_is_shared_between_workers(void **state)
 {
     (void)state;
@@ -396,6 +414,57 @@ static void a_drain_ends_in_order(void **state)
     client_end(&c);
 }
 
+static void hold_one(struct client *client)
+{
+    client_start(client, http_listener_port(listener));
+    RUN_UNTIL(client->open);
+    hold = true;
+    assert_int_equal(chan_write(client->chan, GET("/a"), sizeof GET("/a") - 1),
+                     ERR_OK);
+    RUN_UNTIL(held != NULL);
+}
+
+static void a_reset_is_one_for_the_client(void **state)
+{
+    (void)state;
+    struct client a;
+    hold_one(&a);
+    http_reply_cut(held, HTTP_CUT_RESET);
+    http_respond(TAKE(held), 200, bytes_str("lost"));
+    RUN_UNTIL(a.closed);
+    assert_string_equal(a.reason, strerror(ECONNRESET));
+    assert_string_equal(text_of(&a), "");
+    assert_int_equal(http_front_counters(front)->connections_open, 0);
+    client_end(&a);
+}
+
+static void half_an_answer_ends_in_order(void **state)
+{
+    (void)state;
+    struct client a;
+    hold_one(&a);
+    http_reply_cut(held, HTTP_CUT_HALF);
+    http_respond(TAKE(held), 200, bytes_str("01234567"));
+    RUN_UNTIL(a.closed);
+    const char *blank = strstr(text_of(&a), "\r\n\r\n");
+    assert_non_null(blank);
+    assert_string_equal(blank + 4, "0123");
+    client_end(&a);
+}
+
+static void a_delay_ends_by_itself(void **state)
+{
+    (void)state;
+    struct client a;
+    hold_one(&a);
+    usec_t since = clock_mono_us();
+    http_reply_delay(held, 20 * USEC_PER_MS);
+    http_respond(TAKE(held), 200, bytes_str("late"));
+    RUN_UNTIL(strstr(text_of(&a), "\r\n\r\nlate") != NULL);
+    assert_true(clock_mono_us() - since >= 20 * USEC_PER_MS);
+    client_end(&a);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -406,9 +475,13 @@ int main(void)
         TEST(a_slow_handshake_is_cut_off),
         TEST(connections_are_bounded),
         TEST(ports_open_and_close_at_run_time),
+        TEST(who_has_connected_is_answered_though_the_port_closes),
         TEST(a_port_is_shared_between_workers),
         TEST(a_port_in_use_is_named),
         TEST(a_drain_ends_in_order),
+        TEST(a_reset_is_one_for_the_client),
+        TEST(half_an_answer_ends_in_order),
+        TEST(a_delay_ends_by_itself),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, make_certificates,

@@ -1,4 +1,5 @@
 /* What is refused, with which code, where, and in which words. */
+#include "node/base/mem.h"
 #include "tests/unit/node/query/cases.h"
 
 struct error_case {
@@ -275,6 +276,20 @@ static void failures_at_run_time_are_explained(void **state)
     buf_free(&array);
 }
 
+static void a_lack_of_memory_is_not_the_querys_fault(void **state)
+{
+    (void)state;
+    struct query *q = NULL;
+    struct query_error error;
+    mem_fail(MEM_PERMILLE);
+    mem_may_fail(true);
+    int err = query_compile(bytes_str("SELECT * FROM c"), bytes_of(NULL, 0), &q,
+                            &error);
+    mem_may_fail(false);
+    mem_fail(0);
+    assert_int_equal(err, ERR_NO_MEMORY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,6 +299,7 @@ int main(void)
         cmocka_unit_test(long_in_lists_fit_up_to_the_limit),
         cmocka_unit_test(errors_become_json),
         cmocka_unit_test(failures_at_run_time_are_explained),
+        cmocka_unit_test(a_lack_of_memory_is_not_the_querys_fault),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
