@@ -34,23 +34,23 @@ limit_of() {
 }
 
 run() {
-    local limit
-    limit=$(limit_of "$1")
+    local seconds
+    seconds=$(limit_of "$1")
     case $1 in
     *.mjs)
         if [ -n "$no_node" ]; then
             echo "ok 1 - $1 # SKIP $no_node; deploy/install-deps.sh sdk says why"
         else
-            timeout "$limit" "$node" --test-reporter=tap "$1"
+            timeout "$seconds" "$node" --test-reporter=tap "$1"
         fi
         ;;
-    *.sh) timeout "$limit" bash "$1" ;;
+    *.sh) timeout "$seconds" bash "$1" ;;
     *\ *)
         # A command line of ours, without quoting inside.
         # shellcheck disable=SC2086
-        timeout "$limit" $1
+        timeout "$seconds" $1
         ;;
-    *) CMOCKA_MESSAGE_OUTPUT=TAP timeout "$limit" "$1" ;;
+    *) CMOCKA_MESSAGE_OUTPUT=TAP timeout "$seconds" "$1" ;;
     esac >"$log" 2>&1 </dev/null
 }
 
