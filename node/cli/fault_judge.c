@@ -16,9 +16,9 @@ static double seconds(usec_t us)
 const char *fault_failure_word(int status, char out[16])
 {
     static const char *const words[BENCH_FAILURE_COUNT] = {
-        [BENCH_LOST] = "lost",
+        [BENCH_LOST] = "connection lost",
         [BENCH_NO_ANSWER] = "no answer",
-        [BENCH_NO_HTTP] = "no HTTP",
+        [BENCH_NO_HTTP] = "not HTTP",
         [BENCH_NO_CONNECT] = "no connection",
     };
     if (status < BENCH_FAILURE_COUNT)

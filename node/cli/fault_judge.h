@@ -50,7 +50,8 @@ struct fault_result {
 
 void fault_judge(const struct fault_record *r, struct fault_result *out);
 
-/* "503", "429", "lost", "no answer", ... */
+/* "503", "429", "connection lost", "no answer", ... `out` has room for those
+ * that are made. */
 const char *fault_failure_word(int status, char out[16]);
 
 #endif

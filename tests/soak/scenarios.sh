@@ -15,6 +15,7 @@ trap 'exit 1' INT TERM
 
 start() {
     rm -rf "$1"
+    : >"$1.log"
     "$bastide" demo --dir "$1" --base-port auto >"$1.log" 2>&1 &
     demo=$!
     for _ in $(seq 300); do

@@ -71,6 +71,15 @@ test("losing the write region: measured, judged, reported", async () => {
   assert.equal(await hasFaults(), false);
 });
 
+test("what a forced switch loses is counted, and found again as conflicts", async () => {
+  const played = await play("lose-far-region");
+  assert.equal(played.code, 0, explain(played));
+  const result = JSON.parse(played.stdout);
+  assert.ok(result.lost > 0, "a region that is far ahead loses something");
+  assert.equal(result.lost_in_feed, result.lost);
+  assert.ok(result.lost_s > 0);
+});
+
 test("a link that flaps moves nothing", async () => {
   const played = await play("flapping-link");
   assert.equal(played.code, 0, explain(played));

@@ -88,6 +88,27 @@ static void every_request_is_signed(void **state)
     buf_clear(&out);
     assert_int_equal(bench_read(&wire, "h:1", 7, &out), ERR_OK);
     assert_signed("GET");
+    buf_clear(&out);
+    assert_int_equal(bench_delete(&wire, "h:1", 7, &out), ERR_OK);
+    assert_signed("DELETE");
+    buf_clear(&out);
+    assert_int_equal(
+        bench_read_conflicts(&wire, "h:1", bytes_str("next"), &out), ERR_OK);
+    assert_signed("GET");
+    assert_non_null(strstr(buf_cstr(&out), "\r\nx-ms-continuation: next\r\n"));
+    buf_clear(&out);
+    assert_int_equal(bench_delete_container(&wire, "h:1", &out), ERR_OK);
+    assert_signed("DELETE");
+}
+
+static void further_headers_are_sent(void **state)
+{
+    (void)state;
+    wire.more = "x-ms-session-token: 0:1#2\r\n";
+    assert_int_equal(bench_read(&wire, "h:1", 7, &out), ERR_OK);
+    assert_non_null(
+        strstr(buf_cstr(&out), "\r\nx-ms-session-token: 0:1#2\r\n"));
+    wire.more = NULL;
 }
 
 static void documents_have_the_size_asked_for(void **state)
@@ -139,6 +160,33 @@ static void responses_are_read_wherever_they_are_cut(void **state)
     assert_true(bytes_equal(r.body, bytes_str("hello")));
 }
 
+static void what_clients_must_know_is_found(void **state)
+{
+    (void)state;
+    static const char text[] = "HTTP/1.1 404 Not Found\r\n"
+                               "x-ms-substatus: 1002\r\n"
+                               "x-ms-session-token: 3:1#7#1=7\r\n"
+                               "x-ms-continuation: more\r\n"
+                               "Content-Length: 2\r\n\r\n{}";
+    char copy[sizeof text];
+    struct bench_response r;
+    assert_int_equal(bench_parse_response(bytes_str(text), &r), ERR_OK);
+    assert_int_equal(r.substatus, 1002);
+    memcpy(copy, text, sizeof copy);
+    bench_response_move(&r, (const uint8_t *)text, (const uint8_t *)copy);
+    assert_ptr_equal(r.body.data, copy + sizeof text - 3);
+    assert_true(bytes_equal(r.session, bytes_str("3:1#7#1=7")));
+    assert_true(bytes_equal(r.continuation, bytes_str("more")));
+    assert_true(bytes_equal(r.body, bytes_str("{}")));
+    assert_int_equal(
+        bench_parse_response(bytes_str("HTTP/1.1 200 OK\r\nContent-Length: "
+                                       "0\r\n\r\n"),
+                             &r),
+        ERR_OK);
+    bench_response_move(&r, r.body.data, (const uint8_t *)copy);
+    assert_null(r.session.data);
+}
+
 static void other_protocols_are_noticed(void **state)
 {
     (void)state;
@@ -163,6 +211,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_request_is_signed),
+        cmocka_unit_test(further_headers_are_sent),
+        cmocka_unit_test(what_clients_must_know_is_found),
         cmocka_unit_test(documents_have_the_size_asked_for),
         cmocka_unit_test(names_that_need_encoding_are_refused),
         cmocka_unit_test(responses_are_read_wherever_they_are_cut),
