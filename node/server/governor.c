@@ -56,6 +56,7 @@ struct governor {
     usec_t possible_us;   /* when writes last looked possible from here */
     bool editing;
     bool stalled;              /* the own disk hangs */
+    bool no_space;             /* or is full */
     usec_t full_us;            /* a full one counts from then on */
     struct govern_record hint; /* learned from gossip meanwhile */
     uint8_t hint_flags;
@@ -101,17 +102,18 @@ static void take_hint(struct worker *w, void *arg)
     mem_free(hint);
 }
 
-/* A decision that this node's own log cannot tell it, because its disk hangs.
- */
+/* A decision that this node's own log cannot tell it, because its disk hangs or
+ * is full. */
 static void learn(struct governor *g, const struct extra *x)
 {
-    if (!g->stalled || !g->known || x->write_region == 0 ||
+    if (!(g->stalled || g->no_space) || !g->known || x->write_region == 0 ||
         govern_rank(&g->record, x->write_region) == g->record.n_regions ||
         x->level >= CONSISTENCY_COUNT || x->epoch <= g->record.epoch ||
         (x->epoch == g->hint.epoch && (x->flags == g->hint_flags)))
         return;
     if (x->epoch != g->hint.epoch)
-        log_warn("the own disk hangs: a decision was learned from others",
+        log_warn("the own log cannot be written: a decision was learned from "
+                 "others",
                  LOG_UINT("epoch", x->epoch),
                  LOG_STR("write_region",
                          decision_region_name(g->worker->node->config,
@@ -197,6 +199,7 @@ static struct failover_self look_at_self(struct governor *g)
         (uint32_t)(log_pipe_node_stalled_us(node, clock_mono_us()) /
                    USEC_PER_MS);
     g->own = own;
+    g->no_space = self.no_space;
     g->stalled = self.disk_stall_ms >=
                  (uint32_t)(failover_health_timing(failover_health(g->failover))
                                 ->stall_us /

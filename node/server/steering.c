@@ -36,11 +36,22 @@ void steering_first_account(const struct worker *w,
         .consistency = {.level = (enum consistency_level)c->consistency.level}};
 }
 
+static bool has_hint(const struct steering *s)
+{
+    return s->hint.epoch > s->record.epoch;
+}
+
+/* The newest decision that this node has heard of. */
+static const struct govern_record *newest(const struct steering *s)
+{
+    return has_hint(s) ? &s->hint : &s->record;
+}
+
 /* Regions by the record's priority. */
 static void show_account(struct steering *s)
 {
     const struct config *c = s->worker->node->config;
-    const struct govern_record *r = &s->record;
+    const struct govern_record *r = newest(s);
     struct cosmos_region regions[COSMOS_REGIONS_MAX];
     struct cosmos_account account;
     struct err_msg msg;
@@ -58,6 +69,9 @@ static void show_account(struct steering *s)
         account.removed = account.own_region == r->n_regions;
         account.consistency = r->consistency;
     }
+    /* A log that cannot be written does not learn who leads: writes cannot be
+     * passed on, but clients can be told where they go. */
+    account.refuse_writes |= has_hint(s);
     account.isolated = s->news.isolated;
     account.elsewhere = s->news.elsewhere;
     account.unproven = !s->news.proven;
@@ -156,6 +170,7 @@ void steering_take_news(struct steering *s, const struct steering_news *news)
 void steering_take_hint(struct steering *s, const struct govern_record *hint)
 {
     s->hint = *hint;
+    show_account(s);
     steering_soon(s);
 }
 
@@ -172,8 +187,7 @@ void steering_turn(struct steering *s, usec_t now)
     s->next_us = now + STEER_EVERY_US;
     struct worker *w = s->worker;
     struct steer_health health = s->news.health;
-    const struct govern_record *record =
-        s->hint.epoch > s->record.epoch ? &s->hint : &s->record;
+    const struct govern_record *record = newest(s);
     health.self_ill |= w->draining;
     for (uint32_t i = 0; i < w->replica_count; i++) {
         struct replica *r = &w->replicas[i];

@@ -58,7 +58,8 @@ void steering_group(struct steering *s, const struct catalog_group *g);
 /* From the governor; `news` is copied. On the worker's own thread. */
 void steering_take_news(struct steering *s, const struct steering_news *news);
 /* From the governor: a committed decision that this node's own meta replica
- * cannot learn of now. Its replicas follow it until they know better. */
+ * cannot learn of now. Its replicas follow it, and its clients are told of it,
+ * until it knows better. */
 void steering_take_hint(struct steering *s, const struct govern_record *hint);
 /* At the end of this turn, whether or not it is due. */
 void steering_soon(struct steering *s);

@@ -105,6 +105,7 @@ export const logOf = (node) => readFileSync(path.join(node.dir, "node.log"), "ut
 export class Documents {
   constructor(cluster, container) {
     this.cluster = cluster;
+    this.container = container;
     this.path = `/dbs/${container.database.id}/colls/${container.id}/docs`;
     this.acknowledged = new Map(); // id -> document
     this.serial = 0;

@@ -105,6 +105,27 @@ test("the disk of the leader fills up", async (t) => {
   for (const { endpoint, name } of cluster.nodes) await documents.compare(endpoint, undefined, name);
 });
 
+test("the writes go where there is space, and the full node says where that is", async (t) => {
+  if (!mounted) return t.skip("mounting a small file system is not allowed here: DISK FULL IS NOT TESTED");
+  await makeLeader(cluster, node);
+  fill();
+  await writeUntilRefused();
+  const account = async () => (await cluster.request({ endpoint: node.endpoint })).json;
+  const [place] = await until("the full node names another write region", async () => {
+    const { writableLocations } = await account();
+    return writableLocations[0].name !== node.region && writableLocations;
+  }, 15_000);
+  const answer = await documents.request("POST", undefined, "p", { endpoint: node.endpoint, body: JSON.stringify({ id: "x", pk: "p" }) });
+  assert.deepEqual([answer.status, answer.headers["x-ms-substatus"]], [403, "3"], answer.text);
+  assert.match(answer.json.message, new RegExp(`write region is ${place.name}`));
+  // A client that knows no other address than the full node's.
+  const { database, id } = documents.container;
+  const items = cluster.client({ endpoint: node.endpoint }).database(database.id).container(id).items;
+  for (let n = 0; n < 5; n++) await items.upsert({ id: `full${n}`, pk: "p", n });
+  rmSync(filler());
+  await writeUntilAccepted();
+});
+
 test("the disk of a follower fills up: nobody notices, and it catches up", async (t) => {
   if (!mounted) return t.skip("mounting a small file system is not allowed here: DISK FULL IS NOT TESTED");
   await makeLeader(cluster, cluster.nodes[1]);
