@@ -5,7 +5,7 @@ import path from "node:path";
 import tls from "node:tls";
 import { after, before, test } from "node:test";
 import { Cluster, until } from "../sdk/lib.mjs";
-import { admin, command, Documents, impair, heal, logOf } from "./lib.mjs";
+import { admin, command, Documents, heal, inject, logOf } from "./lib.mjs";
 
 let cluster, documents;
 before(async () => {
@@ -57,7 +57,7 @@ test("new certificates are used at once, and no request fails meanwhile", async 
 });
 
 test("links that are made anew prove the new certificates", async () => {
-  await impair(cluster, { from: "*", to: "*", both: true, cut: true });
+  await inject(cluster, { kind: "cut", from: "*", to: "*", both: true });
   for (const node of cluster.nodes)
     await until(`the links of ${node.name} are down`, async () =>
       (await admin(cluster, node, "GET", "/status")).json.links.every(({ state }) => state !== "up"));
