@@ -3,6 +3,7 @@
 #define BASTIDE_BASE_FAULT_POINTS_H
 
 #define FAULT_POINTS(X)                                                        \
+    X("log.replay.before", "at start, before a log is read")                   \
     X("log.append.before", "before a batch is written to the log")             \
     X("log.append.after", "after the write, before the sync")                  \
     X("log.sync.before", "before fdatasync of the log")                        \
