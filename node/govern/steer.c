@@ -67,7 +67,7 @@ static void tell_policy(struct steer *st, usec_t now,
         return;
     st->policy = policy_stamp(rec);
     const struct consistency_policy *c = &rec->consistency;
-    struct shard_policy p = {.level = (uint8_t)c->level};
+    struct shard_policy p = {.epoch = rec->epoch, .level = (uint8_t)c->level};
     if (c->level == CONSISTENCY_BOUNDED) {
         p.max_lag_entries = (uint32_t)c->max_staleness_prefix;
         p.max_lag_us = (usec_t)c->max_staleness_interval * USEC_PER_SEC;

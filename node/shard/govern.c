@@ -52,11 +52,25 @@ void shard_govern(struct shard *s, const struct raft_event *event,
         hear(s, now, event->message->from);
 }
 
+/* Every change of the level is a decision with an epoch of its own, and is said
+ * to be done when each shard has committed the configuration of that epoch. So
+ * whoever leads from then on has that configuration; but not always the record:
+ * one that was started again may have an old one, or none, until the meta shard
+ * has a leader. A strong shard needs no bound. */
+static bool knows_bound(const struct shard *s)
+{
+    const struct raft_config *c = raft_config(s->raft);
+    return s->id == SHARD_META || c->ack == RAFT_ACK_COMMIT ||
+           s->policy_epoch >= c->epoch;
+}
+
 int shard_govern_write(struct shard *s, usec_t now, uint64_t lsn,
                        uint32_t *retry_after_ms_out)
 {
     if (SHARD_PLANTED(UNGOVERNED))
         return ERR_OK;
+    if (!knows_bound(s))
+        return ERR_UNAVAILABLE;
     switch (staleness_admit(&s->governor, now, lsn, retry_after_ms_out)) {
     case STALENESS_ACCEPT:
         return ERR_OK;
@@ -78,6 +92,7 @@ void shard_set_policy(struct shard *s, usec_t now,
 {
     CHECK_OBJ(s, SHARD_MAGIC);
     bool was_on = s->governor.bound.on;
+    s->policy_epoch = policy->epoch;
     struct staleness_bound bound = {
         .on = policy->level == CONSISTENCY_BOUNDED && s->id != SHARD_META,
         .entries = policy->max_lag_entries > 0 ? policy->max_lag_entries : 1,

@@ -38,7 +38,10 @@
  * Writes are refused with THROTTLED, in an account of bounded staleness, when
  * accepting them could leave a replica further behind than the bound
  * (replication/staleness.h); and for a moment after a change of leaders, until
- * the new one has learned how far everybody is, with UNAVAILABLE.
+ * the new one has learned how far everybody is, with UNAVAILABLE. Likewise,
+ * where the write region acknowledges alone, while this replica has not been
+ * told the policy (shard_set_policy) of the decision that its configuration
+ * comes from, or of a newer one: the bound may be tighter than what it knows.
  *
  * Numbering. `update` numbers are raft's: everything up to shard_written() is
  * in the batches handed to the environment so far.
@@ -245,9 +248,11 @@ void shard_decide(struct shard *s, usec_t now, uint32_t epoch,
 int shard_recover(struct shard *s, usec_t now,
                   const struct raft_config *config);
 
-/* What the account asks of its writes. Before the first call: strong. */
+/* What the account asks of its writes. Before the first call: nothing, by
+ * decision 0, which is none. */
 struct shard_policy {
-    uint8_t level; /* enum consistency_level of the account */
+    uint32_t epoch; /* of the decision that says so */
+    uint8_t level;  /* enum consistency_level of the account */
     /* CONSISTENCY_BOUNDED: the bounds; less than 1 and 1 s counts as that. */
     uint32_t max_lag_entries;
     usec_t max_lag_us;

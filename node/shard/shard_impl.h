@@ -80,6 +80,7 @@ struct shard {
 
     /* The bound of the account, while leading; see govern.c. */
     struct staleness governor;
+    uint32_t policy_epoch;  /* of the newest policy told */
     uint64_t governed_term; /* the governor knows of this leadership */
     usec_t transfer_us;     /* a transfer is under way since; 0: none is */
     usec_t handover_us;

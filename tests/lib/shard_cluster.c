@@ -77,7 +77,6 @@ struct cluster {
     struct prng prng;
     struct raft_config config;
     struct shard_policy policy;
-    bool has_policy;
     struct keyring *keys;
     struct cluster_node nodes[CLUSTER_NODES_MAX + 1];
     struct list links[CLUSTER_NODES_MAX + 1][CLUSTER_NODES_MAX + 1];
@@ -467,8 +466,7 @@ void cluster_start(struct cluster *c, raft_id id)
     n->synced = n->log_len;
     if (!c->no_key)
         shard_set_key(n->shard, CLUSTER_KEY_ID);
-    if (c->has_policy)
-        shard_set_policy(n->shard, c->now, &c->policy);
+    shard_set_policy(n->shard, c->now, &c->policy);
     for (raft_id other = 1; other <= c->n; other++) {
         if (other == id || c->cut[id][other] || c->nodes[other].shard == NULL)
             continue;
@@ -488,6 +486,7 @@ struct cluster *cluster_new(const struct cluster_options *options)
     CHECK(options->nodes >= 1 && options->nodes <= CLUSTER_NODES_MAX);
     c->n = options->nodes;
     c->no_key = options->no_key;
+    c->policy.epoch = UINT32_MAX;
     c->shard = options->meta ? SHARD_META : CLUSTER_SHARD;
     c->memtable_bytes =
         options->memtable_bytes > 0 ? options->memtable_bytes : 16u << 20;
@@ -788,7 +787,6 @@ void cluster_decide(struct cluster *c, raft_id id, uint32_t epoch,
 void cluster_set_policy(struct cluster *c, const struct shard_policy *policy)
 {
     c->policy = *policy;
-    c->has_policy = true;
     for (raft_id id = 1; id <= c->n; id++)
         if (c->nodes[id].shard != NULL)
             shard_set_policy(c->nodes[id].shard, c->now, policy);

@@ -99,7 +99,8 @@ void cluster_transfer(struct cluster *c, raft_id to);
 void cluster_decide(struct cluster *c, raft_id id, uint32_t epoch,
                     raft_region region);
 
-/* shard_set_policy at every node, now and whenever one starts. */
+/* shard_set_policy at every node, now and whenever one starts. Before: one
+ * without a bound, newer than any decision. */
 void cluster_set_policy(struct cluster *c, const struct shard_policy *policy);
 
 /* -- faults ------------------------------------------------------------------

@@ -38,6 +38,9 @@ struct sim_env {
      * `seed` and `trace`; NULL: small ones, made from the seed. */
     uint16_t shard;
     const struct raft_options *raft;
+    /* Its owner tells a whole shard the policy (shard_set_policy); else it has
+     * none to keep. */
+    bool steered;
     /* Options that make rare meetings frequent: candidates that time out
      * together, logs that catch up one entry at a time. */
     bool turbulent;

@@ -631,6 +631,9 @@ static void open_shard(struct sim_replica *p, const struct raft_config *config,
     struct err_msg msg;
     CHECK(shard_open(&options, &restored, now_us, &msg, &p->shard) == ERR_OK);
     shard_set_key(p->shard, KEY_ID);
+    if (!p->env.steered)
+        shard_set_policy(p->shard, now_us,
+                         &(struct shard_policy){.epoch = UINT32_MAX});
 }
 
 static struct sim_replica *shard_replica_open(const struct sim_env *env,

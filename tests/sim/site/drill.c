@@ -144,7 +144,8 @@ static void strike(struct site *s)
         break;
     case DRILL_MOVE:
         d->expected = d->other;
-        (void)site_order_move(s, d->other);
+        if (!site_order_move(s, d->other))
+            d->kind = DRILL_NONE;
         break;
     case DRILL_SLOW:
         s->slow_us[d->write_region] =

@@ -489,6 +489,7 @@ static void open_replica(struct site_node *n, uint16_t shard)
         .verbose = s->loud > 1,
         .shard = shard,
         .raft = &s->raft,
+        .steered = true,
         .write = env_write,
         .send = env_send,
         .led = env_led,

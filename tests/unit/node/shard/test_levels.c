@@ -680,6 +680,49 @@ static void a_new_leader_learns_before_it_writes(void **state)
     cluster_free(c);
 }
 
+/* A node that was started again may lead before it hears what the account asks
+ * for by now. */
+static void a_leader_that_knows_an_old_level_accepts_nothing(void **state)
+{
+    (void)state;
+    struct cluster *c = far_apart();
+    struct shard_policy old = {.level = CONSISTENCY_SESSION};
+    cluster_set_policy(c, &old);
+    assert_int_equal(put_n(c, 1, 1).err, ERR_OK);
+    cluster_turns(c, 300);
+    lose_region_1(c);
+    cluster_turns(c, 300);
+    assert_int_equal(put_n(c, 2, 2).err, ERR_UNAVAILABLE);
+    struct shard_policy now = {.epoch = 1,
+                               .level = CONSISTENCY_BOUNDED,
+                               .max_lag_entries = 1,
+                               .max_lag_us = USEC_PER_SEC};
+    cluster_set_policy(c, &now);
+    put_until_accepted(c, 2, 2);
+    assert_int_equal(put_n(c, 2, 3).err, ERR_THROTTLED);
+    cluster_free(c);
+}
+
+/* What a majority of all acknowledges is bounded by nothing else. */
+static void a_strong_shard_asks_for_no_level(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_new(&(struct cluster_options){
+        .nodes = 3, .regions = three_regions, .by_majority = true});
+    struct shard_policy old = {.level = CONSISTENCY_SESSION};
+    cluster_set_policy(c, &old);
+    raft_id leader = cluster_elect(c);
+    struct raft_config next =
+        *raft_config(shard_raft(cluster_shard(c, leader)));
+    next.epoch = 1;
+    assert_int_equal(
+        shard_change(cluster_shard(c, leader), cluster_now(c), &next), ERR_OK);
+    cluster_turns(c, 300);
+    assert_int_equal(status_of(c, leader).rule_committed.epoch, 1);
+    assert_int_equal(put_n(c, leader, 1).err, ERR_OK);
+    cluster_free(c);
+}
+
 static void the_meta_shard_is_never_throttled(void **state)
 {
     (void)state;
@@ -753,6 +796,8 @@ int main(void)
         cmocka_unit_test(who_needs_a_snapshot_stops_mattering),
         cmocka_unit_test(a_region_declared_down_stops_mattering),
         cmocka_unit_test(a_new_leader_learns_before_it_writes),
+        cmocka_unit_test(a_leader_that_knows_an_old_level_accepts_nothing),
+        cmocka_unit_test(a_strong_shard_asks_for_no_level),
         cmocka_unit_test(the_meta_shard_is_never_throttled),
         cmocka_unit_test(survivors_become_a_cluster_of_their_own),
     };
