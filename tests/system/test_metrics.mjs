@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import https from "node:https";
 import { after, before, test } from "node:test";
 import { Cluster, makeContainer, run, until } from "../sdk/lib.mjs";
-import { Documents, heal, impair, isReady, statusOf } from "./lib.mjs";
+import { Documents, heal, inject, isReady, statusOf } from "./lib.mjs";
 import { lintMetrics, scrape } from "./metrics.mjs";
 
 const COUNT = 40;
@@ -153,9 +153,9 @@ test("a region that is cut off lags, what it lacks is at risk, and both end", as
   const others = cluster.nodes.slice(1).map(({ region }) => region);
   assert.equal((await at()).get("bastide_faults_active"), 0);
   // One other region is left: writes go on, and it has them at once.
-  await impair(cluster, { from: others[0], to: "*", both: true, cut: true });
+  await inject(cluster, { kind: "cut", from: others[0], to: "*", both: true });
   try {
-    await until("the fault is counted", async () => (await at()).get("bastide_faults_active", { family: "link" }) > 0);
+    await until("the fault is counted", async () => (await at()).get("bastide_faults_active", { family: "link", kind: "cut" }) > 0);
     await until("the link is down", async () =>
       (await at()).get("bastide_link_up", { peer: node(1).name, peer_region: others[0] }) === 0);
     await until("the region is down", async () =>
@@ -177,8 +177,7 @@ test("a region that is cut off lags, what it lacks is at risk, and both end", as
 });
 
 test("entries at risk rise while the others get them late, and fall", async () => {
-  const late = { from: node().region, to: "*", delay_ms: 400 };
-  await impair(cluster, late);
+  await inject(cluster, { kind: "delay", from: node().region, to: "*", delay_ms: 400 });
   try {
     for (let i = 0; i < 20; i++) await send("POST", undefined, { body: document(`l${i}`), status: 201 });
     const { get } = await at();

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Cluster, makeContainer, until } from "../sdk/lib.mjs";
-import { heal, impair, isReady, killAlone, startAlone } from "./lib.mjs";
+import { heal, inject, isReady, killAlone, startAlone } from "./lib.mjs";
 
 let cluster, container;
 before(async () => {
@@ -59,7 +59,7 @@ test("a node that reads its log is alive and says how far it is", async () => {
 test("a node that is cut off has no leader and says that it is isolated", async () => {
   const node = cluster.nodes[1];
   await until("all are ready", () => isReady(cluster, node));
-  await impair(cluster, { from: node.region, to: "*", both: true, cut: true });
+  await inject(cluster, { kind: "cut", from: node.region, to: "*", both: true });
   try {
     const { status, json } = await untilReady(node, "it knows", ({ waits_for, limited_by }) =>
       waits_for.length > 0 && limited_by.some((reason) => /^isolated: no majority/.test(reason)));

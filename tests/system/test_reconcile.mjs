@@ -28,7 +28,7 @@ const nodeOf = (region) => cluster.nodes.find((node) => node.region === region);
 const at = (region) => cluster.client({ endpoint: nodeOf(region).endpoint })
   .database(container.database.id).container(container.id);
 // None while it is starting.
-const shards = (region) => admin(cluster, nodeOf(region), "GET", "/status").then(({ json }) => json.shards, () => []);
+const shards = (region) => admin(cluster, nodeOf(region), "GET", "/status").then(({ json }) => json.shards ?? [], () => []);
 const conflictsAt = async (region) => (await at(region).conflicts.readAll().fetchAll()).resources;
 
 /** Starts a node that is down, told to put its data away. */
