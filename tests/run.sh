@@ -1,22 +1,32 @@
 #!/usr/bin/env bash
 # Runs test programs that speak TAP and adds up their results.
 #
-#   tests/run.sh PROGRAM...     each is run once; a .mjs file by node, a .sh file
+#   tests/run.sh [--jobs N] PROGRAM...
+#                               each is run once; a .mjs file by node, a .sh file
 #                               by bash; "program argument ..." in one word is a
-#                               command line
+#                               command line. --jobs: so many at the same time
 #
 # Prints failures as they come and ends with "N passed, N failed[, N skipped]".
-# A test that takes longer than others says so near its top: "test-timeout: 600"
-# (seconds).
 # A program that dies or prints no result counts as one failure. Tests of the
 # SDK are skipped, and counted so, where Node.js or the SDK are missing.
+#
+# What a test file may say near its top:
+#   test-timeout: 600   it takes longer than others, at most so many seconds
+#   test-alone          it measures time, or takes a whole machine: nothing else
+#                       runs beside it
 set -u
 cd "$(dirname "$0")/.." || exit 1
 node=${NODE:-node}
 limit=${TEST_TIMEOUT:-240}
-passed=0 failed=0 skipped=0
-log=$(mktemp) || exit 1
-trap 'rm -f "$log"' EXIT
+jobs=1
+if [ "${1:-}" = --jobs ]; then
+    jobs=$2
+    shift 2
+fi
+folder=$(mktemp -d) || exit 1
+trap 'rm -rf "$folder"' EXIT
+# Whoever stops this stops what it has started.
+trap 'trap - TERM INT; kill 0; exit 143' TERM INT
 
 # Why tests written for Node.js cannot run; empty when they can.
 no_node=
@@ -26,11 +36,22 @@ elif [ ! -d tests/sdk/node_modules/@azure/cosmos ]; then
     no_node="no @azure/cosmos in tests/sdk/node_modules"
 fi
 
+# What the top of a test file says, if it is one.
+top_of() {
+    case $1 in *.mjs | *.sh) head -n 20 "$1" ;; esac
+}
+
 # Seconds that a test may take.
 limit_of() {
-    local own=
-    case $1 in *.mjs | *.sh) own=$(head -n 20 "$1" | sed -n 's/^.*test-timeout: \([0-9]*\).*$/\1/p' | head -n 1) ;; esac
+    local own
+    own=$(top_of "$1" | sed -n 's/^.*test-timeout: \([0-9]*\).*$/\1/p' | head -n 1)
     echo "${own:-$limit}"
+}
+
+# Our command lines (simulator, model) use all cores themselves.
+is_alone() {
+    case $1 in *\ *) return 0 ;; esac
+    top_of "$1" | grep -q 'test-alone'
 }
 
 run() {
@@ -51,28 +72,58 @@ run() {
         timeout "$seconds" $1
         ;;
     *) CMOCKA_MESSAGE_OUTPUT=TAP timeout "$seconds" "$1" ;;
-    esac >"$log" 2>&1 </dev/null
+    esac </dev/null
 }
 
-for program in "$@"; do
+# Runs a program and tells how it went, in one piece; its numbers go to a file.
+report() {
+    local program=$1 log=$folder/$2.log start code p f s label
     start=$(date +%s%N)
-    run "$program"
+    run "$program" >"$log" 2>&1
     code=$?
     p=$(grep -cE '^ok ' "$log")
     f=$(grep -cE '^not ok ' "$log")
     s=$(grep -ciE '^ok .*# skip' "$log")
     if [ "$code" -ne 0 ] && [ "$f" -eq 0 ]; then f=1; fi
     if [ $((p + f)) -eq 0 ]; then f=1; fi
-    passed=$((passed + p - s)) failed=$((failed + f)) skipped=$((skipped + s))
     label=${program#build/tests/}
-    printf '%-52s %4d passed %3d failed %3d skipped %6d ms\n' "${label:0:52}" \
-        $((p - s)) "$f" "$s" $((($(date +%s%N) - start) / 1000000))
-    grep -iE '^ok .*# skip' "$log" | sed 's/^/    skipped: /'
-    if [ "$f" -ne 0 ]; then
-        echo "---- output of $program (exit $code)"
-        tail -n 120 "$log"
-        echo "---- rerun: $program"
+    {
+        printf '%-52s %4d passed %3d failed %3d skipped %6d ms\n' "${label:0:52}" \
+            $((p - s)) "$f" "$s" $((($(date +%s%N) - start) / 1000000))
+        grep -iE '^ok .*# skip' "$log" | sed 's/^/    skipped: /'
+        if [ "$f" -ne 0 ]; then
+            echo "---- output of $program (exit $code)"
+            tail -n 120 "$log"
+            echo "---- rerun: $program"
+        fi
+    } >"$log.told"
+    cat "$log.told"
+    echo "$((p - s)) $f $s" >"$folder/$2.sum"
+    rm -f "$log" "$log.told"
+}
+
+number=0 running=0
+for program in "$@"; do
+    most=$jobs
+    if is_alone "$program"; then most=1; fi
+    while [ "$running" -ge "$most" ]; do
+        wait -n
+        running=$((running - 1))
+    done
+    report "$program" "$number" &
+    number=$((number + 1)) running=$((running + 1))
+    if [ "$most" -eq 1 ]; then
+        wait
+        running=0
     fi
+done
+wait
+
+passed=0 failed=0 skipped=0
+for ((i = 0; i < number; i++)); do
+    # One that left no numbers has died with everything it was to tell.
+    read -r p f s <"$folder/$i.sum" || { p=0 f=1 s=0; }
+    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 done
 if [ "$skipped" -gt 0 ]; then
     echo "$passed passed, $failed failed, $skipped skipped"

@@ -55,7 +55,7 @@ export NODE
 check: deps-test
 	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/bastide check-programs
 	@[ "$$(id -u)" -ne 0 ] || { deploy/docker/engine.sh && deploy/docker/image.sh; } || true
-	@tests/run.sh $(UNIT_BIN) $(SELFTEST_BIN) "$(SIM_BIN) --jobs $(JOBS) --seeds $(CHECK_SEEDS)" \
+	@tests/run.sh --jobs $(JOBS) $(UNIT_BIN) $(SELFTEST_BIN) "$(SIM_BIN) --jobs $(JOBS) --seeds $(CHECK_SEEDS)" \
 		"$(SIM_BIN) --jobs $(JOBS) --replica shard --seeds $(CHECK_SHARD_SEEDS)" \
 		"$(SIM_BIN) --jobs $(JOBS) --replica site --seeds $(CHECK_SITE_SEEDS)" \
 		"tests/sim/canary.sh $(CANARY_BIN)" \
@@ -67,10 +67,10 @@ check: deps-test
 check-programs: $(UNIT_BIN) $(SIM_BIN) $(CANARY_BIN) $(SELFTEST_BIN) $(FAILOVER_CANARY_BIN)
 
 system: $(BUILD)/bastide
-	@tests/run.sh $(SYSTEM_TESTS)
+	@tests/run.sh --jobs $(JOBS) $(SYSTEM_TESTS)
 sdk: $(BUILD)/bastide
 	@deploy/install-deps.sh sdk || true
-	@tests/run.sh $(SDK_TESTS)
+	@tests/run.sh --jobs $(JOBS) $(SDK_TESTS)
 
 asan:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) BUILD=build-asan SANITIZE=address,undefined unit

@@ -3,6 +3,7 @@
 // disk. Written and read with the official SDK from the host.
 //
 // test-timeout: 600
+// test-alone
 //
 // The account has the level strong, so everything acknowledged must be there in
 // the end, whatever was lost in between.

@@ -1,6 +1,8 @@
 // Three nodes of one region under 500 operations a second: each is killed in
 // turn, the leader most of all, for nine cycles, and each cycle's pause is told;
 // then all at once, twice. Every acknowledged write is compared.
+//
+// test-alone
 import assert from "node:assert/strict";
 import { availableParallelism, loadavg } from "node:os";
 import { performance } from "node:perf_hooks";
