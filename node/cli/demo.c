@@ -17,7 +17,6 @@
 #include "node/cli/cmd.h"
 #include "node/cli/create.h"
 #include "node/cli/demo_text.h"
-#include "node/cli/latency.h"
 #include "node/cli/options.h"
 #include "node/cli/ports.h"
 #include "node/cli/process.h"
@@ -76,8 +75,11 @@ static bool read_base_port(const char *text, void *value)
 static bool read_latency(const char *text, void *value)
 {
     struct demo_flags *f = value;
+    struct config_latencies list = {.count = 0};
     f->latency = text;
-    return latency_text_ok(text);
+    bool ok = config_parse_latencies(text, &list, NULL) == ERR_OK;
+    config_latencies_free(&list);
+    return ok;
 }
 
 static bool read_consistency(const char *text, void *value)

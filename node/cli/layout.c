@@ -8,7 +8,7 @@
 #include "node/base/buf.h"
 #include "node/base/check.h"
 #include "node/base/file.h"
-#include "node/cli/latency.h"
+#include "node/config/latency.h"
 
 #define CONFIG_TEXT_MAX (256 * 1024)
 #define NODE_TAG "{node}"
@@ -242,7 +242,9 @@ int layout_set_latency(struct layout *l, const char *text, struct err_msg *msg)
     const char *names[LAYOUT_REGIONS_MAX];
     for (unsigned i = 0; i < l->region_count; i++)
         names[i] = l->regions[i].name;
-    int err = latency_parse(text, names, l->region_count, &list, msg);
+    int err = config_parse_latencies(text, &list, msg);
+    if (err == ERR_OK)
+        err = latency_expand(&list, names, l->region_count, msg);
     if (err == ERR_OK && list.count > LAYOUT_LATENCIES_MAX)
         err = err_set(msg, ERR_INVALID, "more than %d round trip times",
                       LAYOUT_LATENCIES_MAX);

@@ -99,7 +99,7 @@ bool layout_same(const struct layout *a, const struct layout *b);
 void layout_set_ports(struct layout *layout, unsigned base_port);
 
 /* Sets the round trip times that nodes imitate, in the words of
- * node/cli/latency.h; "" for none. ERR_INVALID with what is wrong. */
+ * node/config/latency.h; "" for none. ERR_INVALID with what is wrong. */
 int layout_set_latency(struct layout *layout, const char *text,
                        struct err_msg *msg);
 

@@ -12,6 +12,7 @@
 #include "node/base/file.h"
 #include "node/base/mem.h"
 #include "node/config/file.h"
+#include "node/config/latency.h"
 #include "node/config/settings.h"
 
 #define ENV_PREFIX "BASTIDE_"
@@ -299,23 +300,18 @@ static int check_regions(const struct config *c, const char *where,
     return err;
 }
 
-/* Latencies name regions that exist. */
-static int check_latencies(const struct config *c, const char *where,
-                           struct err_msg *msg)
+/* Latencies name regions that exist, and "world" is what it means for them. */
+static int expand_latencies(struct config *c, const char *where,
+                            struct err_msg *msg)
 {
-    for (size_t i = 0; i < c->latency.count; i++) {
-        const struct config_latency *l = &c->latency.list[i];
-        if (l->a[0] == '\0')
-            continue;
-        const char *unknown = config_find_region(c, l->a) == NULL   ? l->a
-                              : config_find_region(c, l->b) == NULL ? l->b
-                                                                    : NULL;
-        if (unknown != NULL)
-            return err_set(msg, ERR_INVALID,
-                           "%s: latency: there is no region \"%s\"", where,
-                           unknown);
-    }
-    return ERR_OK;
+    const char *names[CONFIG_REGIONS_MAX];
+    struct err_msg why;
+    for (size_t i = 0; i < c->region_count; i++)
+        names[i] = c->regions[i].name;
+    int err = latency_expand(&c->latency, names, c->region_count, &why);
+    return err == ERR_OK
+               ? ERR_OK
+               : err_set(msg, err, "%s: latency: %.400s", where, why.text);
 }
 
 /* Puts the URLs of advertise_regions in place of those of the list. */
@@ -381,7 +377,7 @@ static int check_all(struct config *c, const bool *given, const char *where,
     if (err == ERR_OK)
         err = check_listeners(c, where, msg);
     if (err == ERR_OK)
-        err = check_latencies(c, where, msg);
+        err = expand_latencies(c, where, msg);
     if (err == ERR_OK)
         err = place_endpoints(c, where, msg);
     if (err == ERR_OK)

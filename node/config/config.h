@@ -95,6 +95,8 @@ struct config_latency {
     char a[CONFIG_NAME_MAX + 1];
     char b[CONFIG_NAME_MAX + 1];
     uint32_t rtt_us; /* at most CONFIG_RTT_MAX_US */
+    bool world;      /* "world": names and time are not known yet; never after
+                      * config_load (config/latency.h) */
 };
 struct config_latencies {
     struct config_latency *list; /* later ones win */
@@ -272,11 +274,16 @@ int config_parse_consistency(const char *text,
 void config_format_consistency(const struct config_consistency *consistency,
                                char out[CONFIG_CONSISTENCY_TEXT_MAX]);
 /* Reads "eastus:westeurope=80ms,westeurope:westeurope=500us"; a time alone
- * ("80ms") is that of every pair of different regions; "" is an empty list.
- * Appends to `list`, which config_latencies_free ends. ERR_INVALID with what
- * was expected; ERR_LIMIT beyond CONFIG_LATENCIES_MAX. */
+ * ("80ms") is that of every pair of different regions, "world" what was
+ * measured between Azure's (latency_expand); "" is an empty list. Appends to
+ * `list`, which config_latencies_free ends. ERR_INVALID with what was expected;
+ * ERR_LIMIT beyond CONFIG_LATENCIES_MAX. */
 int config_parse_latencies(const char *text, struct config_latencies *list,
                            struct err_msg *msg);
+/* Appends one. ERR_LIMIT. */
+int config_latencies_add(struct config_latencies *list,
+                         const struct config_latency *latency,
+                         struct err_msg *msg);
 void config_latencies_free(struct config_latencies *list);
 /* Reads "eastus=https://localhost:8082/,westeurope=https://..."; "" is an empty
  * list. Appends to `list`, which config_endpoints_free ends. ERR_INVALID with

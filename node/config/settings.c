@@ -71,7 +71,7 @@ const struct setting settings[] = {
     U32("shards", shards, 1, 1024, "2", "shards of the group 'default'; fixed for the life of the cluster"),
     {"consistency", SETTING_CONSISTENCY, AT(consistency), NULL, NULL, "strong, bounded[,K=entries][,T=seconds], session, prefix or eventual", "strong", "level of a new account; later `bastide consistency set` decides"},
     BOOL("forward_writes", forward_writes, "true", "outside the write region, pass writes on to it; false: refuse them, so that SDKs go there"),
-    {"latency", SETTING_LATENCIES, AT(latency), NULL, NULL, "round trips as region:region=80ms, or 80ms for all, up to 10s", "", "for tests and demos: delay what is sent to nodes of other regions"},
+    {"latency", SETTING_LATENCIES, AT(latency), NULL, NULL, "round trips as region:region=80ms, or 80ms for all, up to 10s, or world", "", "for tests and demos: delay what is sent to nodes of other regions"},
     BOOL("fault_injection", fault_injection, "false", "for tests only: administrators may make this node fail (bastide fault)"),
     SIZE("limits.memtable_bytes", SETTING_SIZE_U64, limits.memtable_bytes, "16MiB", "64GiB", "64MiB", "memory for writes not yet in the store, per worker; beyond it writes get 429"),
     U32("limits.connections", limits.connections, 16, 1000000, "10000", "client connections at once"),

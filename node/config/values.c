@@ -136,13 +136,13 @@ static bool read_region(struct bytes text, char out[CONFIG_NAME_MAX + 1])
     return config_name_ok(out);
 }
 
-/* "a:b=80ms" or "80ms". */
+/* "a:b=80ms", "80ms" or "world". */
 static bool read_latency(struct bytes text, struct config_latency *out)
 {
-    struct config_latency l = {.rtt_us = 0};
+    struct config_latency l = {.world = bytes_equal(text, bytes_str("world"))};
     const uint8_t *equals = memchr(text.data, '=', text.len);
     if (equals == NULL) {
-        if (!read_time(text, &l.rtt_us))
+        if (!l.world && !read_time(text, &l.rtt_us))
             return false;
         *out = l;
         return true;
@@ -160,6 +160,19 @@ static bool read_latency(struct bytes text, struct config_latency *out)
     return true;
 }
 
+int config_latencies_add(struct config_latencies *list,
+                         const struct config_latency *latency,
+                         struct err_msg *msg)
+{
+    if (list->count == CONFIG_LATENCIES_MAX)
+        return err_set(msg, ERR_LIMIT, "more than %d round trip times",
+                       CONFIG_LATENCIES_MAX);
+    list->list =
+        mem_realloc(list->list, (list->count + 1) * sizeof(*list->list));
+    list->list[list->count++] = *latency;
+    return ERR_OK;
+}
+
 int config_parse_latencies(const char *text, struct config_latencies *list,
                            struct err_msg *msg)
 {
@@ -169,14 +182,12 @@ int config_parse_latencies(const char *text, struct config_latencies *list,
         if (!read_latency(part, &l))
             return err_set(msg, ERR_INVALID,
                            "found \"%.*s\", expected a round trip time as "
-                           "region:region=80ms, or 80ms for all, up to 10s",
+                           "region:region=80ms, or 80ms for all, up to 10s, or "
+                           "world",
                            (int)(part.len < 100 ? part.len : 100), at);
-        if (list->count == CONFIG_LATENCIES_MAX)
-            return err_set(msg, ERR_LIMIT, "more than %d round trip times",
-                           CONFIG_LATENCIES_MAX);
-        list->list =
-            mem_realloc(list->list, (list->count + 1) * sizeof(*list->list));
-        list->list[list->count++] = l;
+        int err = config_latencies_add(list, &l, msg);
+        if (err != ERR_OK)
+            return err;
         at += part.len;
         if (*at == ',')
             at++;

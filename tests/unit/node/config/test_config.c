@@ -157,6 +157,8 @@ static const struct {
     {"latency: 11s\n", "found \"11s\""},
     {WHO PLACES REGIONS "latency: west:north=80ms\n",
      "latency: there is no region \"north\""},
+    {WHO PLACES REGIONS "latency: world\n",
+     "latency: world has no round trips for "},
     {"regions: [{name: a}]\n", "regions: \"priority\" is missing"},
     {"regions: [{name: a, colour: red}]\n", "unknown key \"colour\""},
     {"regions: [{nodes: [{id: x}]}]\n", "nodes.id: found \"x\""},

@@ -1,4 +1,4 @@
-#include "node/cli/latency.h"
+#include "node/config/latency.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -60,17 +60,18 @@ unsigned latency_measured_ms(const char *a, const char *b)
     return i > j ? measured[i].ms[j] : measured[j].ms[i];
 }
 
-/* "a:b=82ms" for every pair that was measured. */
+/* Every pair that was measured. */
 static int add_world(const char *const *regions, size_t count,
                      struct config_latencies *list, struct err_msg *msg)
 {
     for (size_t i = 0; i < count; i++)
         for (size_t j = i + 1; j < count; j++) {
-            char pair[2 * CONFIG_NAME_MAX + 32];
-            unsigned ms = latency_measured_ms(regions[i], regions[j]);
-            snprintf(pair, sizeof(pair), "%s:%s=%ums", regions[i], regions[j],
-                     ms);
-            int err = ms > 0 ? config_parse_latencies(pair, list, msg) : ERR_OK;
+            struct config_latency pair = {
+                .rtt_us = latency_measured_ms(regions[i], regions[j]) * 1000};
+            snprintf(pair.a, sizeof(pair.a), "%s", regions[i]);
+            snprintf(pair.b, sizeof(pair.b), "%s", regions[j]);
+            int err = pair.rtt_us > 0 ? config_latencies_add(list, &pair, msg)
+                                      : ERR_OK;
             if (err != ERR_OK)
                 return err;
         }
@@ -156,43 +157,36 @@ static int check_world(const struct config_latencies *list,
     return err;
 }
 
-/* Cuts the text into its parts; `world_out` says whether "world" was one. */
-static int add_parts(const char *text, const char *const *regions, size_t count,
+static int add_parts(const struct config_latencies *from,
+                     const char *const *regions, size_t count,
                      struct config_latencies *list, bool *world_out,
                      struct err_msg *msg)
 {
-    char part[2 * CONFIG_NAME_MAX + 32];
-    for (const char *at = text; *at != '\0';) {
-        size_t len = strcspn(at, ",");
-        snprintf(part, sizeof(part), "%.*s", (int)len, at);
-        bool world = strcmp(part, LATENCY_WORLD) == 0;
-        int err = world ? add_world(regions, count, list, msg)
-                        : config_parse_latencies(part, list, msg);
-        if (err != ERR_OK)
-            return err;
-        *world_out = *world_out || world;
-        at += len + (at[len] == ',');
+    int err = ERR_OK;
+    for (size_t i = 0; i < from->count && err == ERR_OK; i++) {
+        const struct config_latency *part = &from->list[i];
+        *world_out = *world_out || part->world;
+        err = part->world ? add_world(regions, count, list, msg)
+                          : config_latencies_add(list, part, msg);
     }
-    return ERR_OK;
-}
-
-int latency_parse(const char *text, const char *const *regions, size_t count,
-                  struct config_latencies *list, struct err_msg *msg)
-{
-    bool world = false;
-    int err = add_parts(text, regions, count, list, &world, msg);
-    if (err == ERR_OK)
-        err = check_names(list, regions, count, msg);
-    if (err == ERR_OK && world)
-        err = check_world(list, regions, count, msg);
     return err;
 }
 
-bool latency_text_ok(const char *text)
+int latency_expand(struct config_latencies *list, const char *const *regions,
+                   size_t count, struct err_msg *msg)
 {
-    struct config_latencies list = {.count = 0};
+    struct config_latencies whole = {.count = 0};
     bool world = false;
-    int err = add_parts(text, NULL, 0, &list, &world, NULL);
-    config_latencies_free(&list);
-    return err == ERR_OK;
+    int err = add_parts(list, regions, count, &whole, &world, msg);
+    if (err == ERR_OK)
+        err = check_names(&whole, regions, count, msg);
+    if (err == ERR_OK && world)
+        err = check_world(&whole, regions, count, msg);
+    if (err != ERR_OK) {
+        config_latencies_free(&whole);
+        return err;
+    }
+    config_latencies_free(list);
+    *list = whole;
+    return ERR_OK;
 }

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "node/base/check.h"
-#include "node/cli/latency.h"
+#include "node/config/latency.h"
 
 static struct config_latencies list;
 static struct err_msg msg;
@@ -19,7 +19,8 @@ static int parse(const char *text, const char *const *regions, size_t count)
 {
     config_latencies_free(&list);
     list = (struct config_latencies){.count = 0};
-    return latency_parse(text, regions, count, &list, &msg);
+    int err = config_parse_latencies(text, &list, &msg);
+    return err == ERR_OK ? latency_expand(&list, regions, count, &msg) : err;
 }
 #define PARSE(text, ...)                                                       \
     parse(text, (const char *const[]){__VA_ARGS__},                            \
@@ -129,9 +130,7 @@ static void times_are_taken_as_they_are(void **state)
     assert_int_equal(PARSE("a:moon=80ms", "a", "b"), ERR_INVALID);
     assert_non_null(strstr(msg.text, "there is no region \"moon\""));
     assert_int_equal(PARSE("worlds", "a", "b"), ERR_INVALID);
-    assert_true(latency_text_ok("world"));
-    assert_true(latency_text_ok("80ms,world,a:b=1s"));
-    assert_false(latency_text_ok("world,80"));
+    assert_int_equal(PARSE("world,80", "a", "b"), ERR_INVALID);
 }
 
 int main(void)
