@@ -6,6 +6,8 @@
 #include "node/base/check.h"
 #include "node/base/mem.h"
 #include "node/cli/fault_tell.h"
+#include "node/cli/renew.h"
+#include "node/crypt/cert.h"
 
 #define NAP_US (20 * USEC_PER_MS)
 #define HEAL_ATTEMPTS 3
@@ -360,7 +362,8 @@ int fault_play_switch(struct fault_play *p, const char *region, usec_t limit_us,
                : err;
 }
 
-/* ---- restarts ---------------------------------------------------------------
+/* ---- node by node
+ * ---------------------------------------------------------------
  */
 
 static int restart_node(struct fault_play *p, unsigned node, usec_t limit_us,
@@ -386,8 +389,30 @@ static int restart_node(struct fault_play *p, unsigned node, usec_t limit_us,
     return err == ERR_OK ? fault_play_wait_well(p, limit_us, msg) : err;
 }
 
-static int restart(struct fault_play *p, const char *who, usec_t limit_us,
-                   struct err_msg *msg)
+/* Connections that are open stay as they are: a fault that ends them makes
+ * nodes prove themselves anew. */
+static int renew_node(struct fault_play *p, unsigned node, usec_t limit_us,
+                      struct err_msg *msg)
+{
+    const char *name = p->reach->nodes[node].name;
+    struct err_msg why;
+    int err = renew_certificate(p->dir, name, CERT_NODE_DAYS, msg);
+    if (err != ERR_OK)
+        return err;
+    err = renew_reload(p->reach, node, &why);
+    if (err != ERR_OK)
+        return err_set(msg, err, "%s does not use its new certificate: %.300s",
+                       name, why.text);
+    fault_watch_note(p->watch, fault_watch_now(p->watch), -1,
+                     "%s has a new certificate", name);
+    return fault_play_wait_well(p, limit_us, msg);
+}
+
+/* A node that a name means is dealt with before the next one. */
+static int node_by_node(struct fault_play *p, const char *who, usec_t limit_us,
+                        int (*deal)(struct fault_play *p, unsigned node,
+                                    usec_t limit_us, struct err_msg *msg),
+                        struct err_msg *msg)
 {
     bool found = false;
     int err = ERR_OK;
@@ -395,7 +420,7 @@ static int restart(struct fault_play *p, const char *who, usec_t limit_us,
         if (inject_means(who, p->reach->nodes[i].region,
                          p->reach->nodes[i].name)) {
             found = true;
-            err = restart_node(p, i, limit_us, msg);
+            err = deal(p, i, limit_us, msg);
         }
     return found ? err
                  : err_set(msg, ERR_NOT_FOUND, "there is no region or node %s",
@@ -439,7 +464,9 @@ static int do_step(struct fault_play *p, const struct scenario_step *s,
         return s->only_begin ? begin_switch(p, name, s->limit_us, msg)
                              : fault_play_switch(p, name, s->limit_us, msg);
     case SCENARIO_RESTART:
-        return restart(p, name, s->limit_us, msg);
+        return node_by_node(p, name, s->limit_us, restart_node, msg);
+    case SCENARIO_RENEW:
+        return node_by_node(p, name, s->limit_us, renew_node, msg);
     case SCENARIO_WAIT:
         return wait_step(p, s, name, msg);
     case SCENARIO_CONSISTENCY:

@@ -13,6 +13,7 @@
 
 struct fault_play {
     const struct scenario *scenario;
+    const char *dir; /* of the cluster */
     struct reach *reach;
     struct scenario_names names;
     struct fault_watch *watch;

@@ -247,6 +247,7 @@ static int set_up(struct run *r, struct err_msg *msg)
     if (err != ERR_OK)
         return err;
     r->play.scenario = &r->scenario;
+    r->play.dir = dir;
     r->play.reach = &r->reach;
     r->play.stop = &interrupted;
     r->play.watch = fault_watch_start(&r->reach, clock_mono_us());

@@ -387,6 +387,25 @@ static int step_named(const struct reader *r, const yaml_node_t *n,
     return s->text == NULL ? read_name(r, n, key, &s->text) : ERR_OK;
 }
 
+static int renew_at(const struct reader *r, const yaml_node_t *n,
+                    const char *key, void *into)
+{
+    struct scenario_step *s = into;
+    return s->text == NULL ? read_name(r, n, key, &s->text) : ERR_OK;
+}
+
+static const struct key renew_keys[] = {{"at", renew_at}};
+
+static int step_renew(const struct reader *r, const yaml_node_t *n,
+                      const char *key, void *into)
+{
+    uint32_t seen = 0;
+    ((struct scenario_step *)into)->kind = SCENARIO_RENEW;
+    int err =
+        read_mapping(r, n, key, renew_keys, ARRAY_LEN(renew_keys), into, &seen);
+    return err == ERR_OK && seen == 0 ? expected(r, n, key, "{at: NAME}") : err;
+}
+
 static int step_wait(const struct reader *r, const yaml_node_t *n,
                      const char *key, void *into)
 {
@@ -447,7 +466,7 @@ static int step_reads(const struct reader *r, const yaml_node_t *n,
                      &((struct scenario_step *)into)->reads_within_us);
 }
 
-/* The first two say when, the next seven what: one of each at most, one at
+/* The first two say when, the next eight what: one of each at most, one at
  * least of what. */
 static const struct key step_keys[] = {
     {"at", step_at},
@@ -457,6 +476,7 @@ static const struct key step_keys[] = {
     {"switch", step_named},
     {"begin-switch", step_named},
     {"restart", step_named},
+    {"renew-certificates", step_renew},
     {"wait-until", step_wait},
     {"consistency", step_consistency},
     {"limit", step_limit},
@@ -464,7 +484,7 @@ static const struct key step_keys[] = {
     {"reads-succeed-within", step_reads},
 };
 #define STEP_WHEN 0x3u
-#define STEP_WHAT 0x1fcu
+#define STEP_WHAT 0x3fcu
 
 static bool one_bit(uint32_t bits)
 {
@@ -485,7 +505,7 @@ static int read_step(const struct reader *r, const yaml_node_t *n, void *into)
     if (!one_bit(seen & STEP_WHAT))
         return expected(r, n, "step",
                         "one of fault, clear, switch, begin-switch, restart, "
-                        "wait-until and consistency");
+                        "renew-certificates, wait-until and consistency");
     if ((seen & STEP_WHEN) == STEP_WHEN)
         return expected(r, n, "step", "at or after, not both");
     return ERR_OK;
@@ -781,6 +801,10 @@ void scenario_describe_step(const struct scenario_step *step,
     case SCENARIO_RESTART:
         snprintf(out, SCENARIO_SENTENCE_MAX, "restart %.63s, node by node",
                  name);
+        break;
+    case SCENARIO_RENEW:
+        snprintf(out, SCENARIO_SENTENCE_MAX,
+                 "renew the certificates of %.63s, node by node", name);
         break;
     case SCENARIO_WAIT:
         describe_wait(step, name, out);

@@ -57,6 +57,7 @@ enum scenario_kind {
     SCENARIO_CLEAR,       /* `text`: a fault's id, or "all" */
     SCENARIO_SWITCH,      /* `text`: a region; `only_begin` */
     SCENARIO_RESTART,     /* `text`: a region or a node, "*": all, in turn */
+    SCENARIO_RENEW,       /* certificates; `text`: likewise */
     SCENARIO_WAIT,        /* `wait` */
     SCENARIO_CONSISTENCY, /* `level` */
 };

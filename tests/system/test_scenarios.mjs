@@ -3,8 +3,9 @@
 // it did stays behind.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import tls from "node:tls";
 import { after, before, test } from "node:test";
 import { Cluster, program, run, until } from "../sdk/lib.mjs";
 
@@ -83,6 +84,45 @@ test("what a forced switch loses is counted, and found again as conflicts", asyn
 test("a link that flaps moves nothing", async () => {
   const played = await play("flapping-link");
   assert.equal(played.code, 0, explain(played));
+});
+
+/** The certificate that a new connection to a node is shown. */
+function fingerprint(node) {
+  const { hostname, port } = new URL(node.endpoint);
+  return new Promise((resolve, reject) => {
+    const socket = tls.connect({ host: hostname, port, ca: cluster.ca }, () => {
+      resolve(socket.getPeerCertificate().fingerprint256);
+      socket.destroy();
+    });
+    socket.on("error", reject);
+  });
+}
+
+test("certificates are rotated at every node, unnoticed", async () => {
+  const before = await Promise.all(cluster.nodes.map(fingerprint));
+  const played = await play("certificate-rotation");
+  assert.equal(played.code, 0, explain(played));
+  const now = await Promise.all(cluster.nodes.map(fingerprint));
+  for (const [i, { name }] of cluster.nodes.entries()) assert.notEqual(now[i], before[i], name);
+  const { timeline } = JSON.parse(played.stdout);
+  for (const { name } of cluster.nodes)
+    assert.ok(timeline.some(({ event }) => event === `${name} has a new certificate`), played.stdout);
+});
+
+test("without the CA's key no certificate is renewed, and that is said", async () => {
+  const before = await Promise.all(cluster.nodes.map(fingerprint));
+  const rotate = scenario("keyless", `
+steps:
+  - renew-certificates: {at: "*"}
+`);
+  renameSync(file("ca.key"), file("ca.key.away"));
+  const played = await play(rotate);
+  renameSync(file("ca.key.away"), file("ca.key"));
+  assert.equal(played.code, 1, explain(played));
+  const failed = JSON.parse(played.stdout).expectations.filter(({ held }) => !held);
+  assert.equal(failed.length, 1, played.stdout);
+  assert.match(failed[0].detail, /step of line \d+: .*ca\.key: No such file.*signed with the key of the cluster's CA/);
+  assert.deepEqual(await Promise.all(cluster.nodes.map(fingerprint)), before);
 });
 
 test("an expectation that cannot hold fails, and only that one", async () => {

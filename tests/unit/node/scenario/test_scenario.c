@@ -38,6 +38,7 @@ static const char whole[] =
     "  - wait-until: write-region={read_region}\n"
     "  - consistency: strong\n"
     "  - begin-switch: a\n"
+    "  - renew-certificates: {at: \"{read_region}\"}\n"
     "expect:\n"
     "  - no-acknowledged-write-lost: true\n"
     "  - lost-at-most: 7\n"
@@ -69,10 +70,10 @@ static void test_all_words(void **state)
     assert_int_equal(s.reads_per_second, 20);
     assert_int_equal(s.duration_us, 60 * USEC_PER_SEC);
     static const enum scenario_kind kinds[] = {
-        SCENARIO_FAULT,   SCENARIO_CLEAR,       SCENARIO_SWITCH,
-        SCENARIO_RESTART, SCENARIO_WAIT,        SCENARIO_WAIT,
-        SCENARIO_WAIT,    SCENARIO_CONSISTENCY, SCENARIO_SWITCH};
-    assert_int_equal(s.step_count, 9);
+        SCENARIO_FAULT,  SCENARIO_CLEAR, SCENARIO_SWITCH, SCENARIO_RESTART,
+        SCENARIO_WAIT,   SCENARIO_WAIT,  SCENARIO_WAIT,   SCENARIO_CONSISTENCY,
+        SCENARIO_SWITCH, SCENARIO_RENEW};
+    assert_int_equal(s.step_count, 10);
     for (size_t i = 0; i < s.step_count; i++)
         assert_int_equal(s.steps[i].kind, kinds[i]);
     assert_false(s.steps[0].relative);
@@ -84,6 +85,7 @@ static void test_all_words(void **state)
     assert_true(s.steps[8].only_begin && !s.steps[2].only_begin);
     assert_int_equal(s.steps[2].limit_us, 20 * USEC_PER_SEC);
     assert_string_equal(s.steps[6].text, "{read_region}");
+    assert_string_equal(s.steps[9].text, "{read_region}");
     assert_int_equal(s.expect_count, 6);
     assert_int_equal(s.expects[1].number, 7);
     assert_int_equal(s.expects[4].status_count, 2);
@@ -130,6 +132,12 @@ static void test_refusals(void **state)
         {STEPS "{at: 2h, clear: all}", "at: expected a time"},
         {STEPS "{at: 61m, clear: all}", "at: expected a time"},
         {STEPS "switch: \"{nowhere}\"", "there is no placeholder {nowhere}"},
+        {STEPS "renew-certificates: a", "renew-certificates: expected a map"},
+        {STEPS "renew-certificates: {}", "expected {at: NAME}"},
+        {STEPS "renew-certificates: {to: a}", "unknown key \"to\""},
+        {STEPS "renew-certificates: {at: \"{no}\"}",
+         "at: there is no placeholder {no}"},
+        {STEPS "{renew-certificates: {at: a}, restart: a}", "expected one of"},
         {STEPS "wait-until: later", "expected healthy, settled or"},
         {STEPS "wait-until: write-region=", "expected healthy, settled or"},
         {STEPS "fault: cut", "f.yaml:3: fault: expected members"},
