@@ -219,6 +219,18 @@ test("nodes that cannot be told are named", async () => {
   await untilOver();
 });
 
+test("nodes that hang are waited for together", async () => {
+  const hung = [nodeOf(B), nodeOf(C)];
+  for (const { pid } of hung) process.kill(pid, "SIGSTOP");
+  const began = Date.now();
+  const { code, stderr } = await command(cluster, "fault", "list");
+  const took = Date.now() - began;
+  for (const { pid } of hung) process.kill(pid, "SIGCONT");
+  assert.equal(code, 0);
+  for (const { name } of hung) assert.match(stderr, new RegExp(`${name} cannot be reached: .*no answer in time`));
+  assert.ok(took < 5500, `${took} ms; one after the other it is 6000 at least`);
+});
+
 test("what cannot be meant is refused with what was expected", async () => {
   for (const [args, code, expected] of [
     [[], 2, /expected add, list, clear or run/],

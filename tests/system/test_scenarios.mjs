@@ -125,6 +125,32 @@ steps:
   assert.deepEqual(await Promise.all(cluster.nodes.map(fingerprint)), before);
 });
 
+test("levels have bounds of the scenario's, and the account gets its own back", async () => {
+  const show = async () => (await run(["consistency", "show", "--dir", cluster.dir, "-o", "json"])).stdout;
+  const before = JSON.parse(await show());
+  const bounds = scenario("bounds", `
+needs: {level: bounded-staleness, max-staleness-prefix: 5000, max-staleness-interval: 20s}
+steps:
+  - at: 1s
+    consistency: bounded-staleness
+    max-staleness-prefix: 4000
+  - after: 1s
+    consistency: session
+expect:
+  - no-acknowledged-write-lost: true
+`);
+  const played = await play(bounds, "--history", file("history.jsonl"));
+  assert.equal(played.code, 0, explain(played));
+  const promised = readFileSync(file("history.jsonl"), "utf8").trim().split("\n").map((line) => JSON.parse(line))
+    .filter((line) => line.promise_us !== undefined).map(({ level, max_entries: k, max_us: t }) => [level, k, t]);
+  const t = 20_000_000;
+  // In between, the wider bounds and the weaker level.
+  assert.deepEqual(promised, [["BoundedStaleness", 5000, t], ["BoundedStaleness", 5000, t], ["BoundedStaleness", 4000, t],
+    ["Session", 4000, t], ["Session", undefined, undefined]]);
+  const now = JSON.parse(await show());
+  for (const key of ["level", "max_staleness_prefix", "max_staleness_interval"]) assert.equal(now[key], before[key], key);
+});
+
 test("an expectation that cannot hold fails, and only that one", async () => {
   const impossible = scenario("impossible", `
 needs: {level: eventual}
