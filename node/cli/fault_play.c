@@ -5,8 +5,10 @@
 
 #include "node/base/check.h"
 #include "node/base/mem.h"
+#include "node/cli/fault_setup.h"
 #include "node/cli/fault_tell.h"
 #include "node/cli/renew.h"
+#include "node/cli/supervise.h"
 #include "node/crypt/cert.h"
 
 #define NAP_US (20 * USEC_PER_MS)
@@ -460,6 +462,40 @@ static int node_by_node(struct fault_play *p, const char *who, usec_t limit_us,
                            who);
 }
 
+/* ---- keys -------------------------------------------------------------------
+ */
+
+/* As an application should: the other key first, and then the new one may come
+ * in place of the first, which is refused from then on. */
+static int rotate_key(struct fault_play *p, const char *name,
+                      struct err_msg *msg)
+{
+    enum config_master_key which = CONFIG_KEY_PRIMARY;
+    enum config_master_key rest = CONFIG_KEY_SECONDARY;
+    struct auth_key other;
+    struct err_msg why;
+    if (strcmp(name, config_master_key_name(which)) != 0) {
+        which = CONFIG_KEY_SECONDARY;
+        rest = CONFIG_KEY_PRIMARY;
+    }
+    int err = fault_setup_key(p->dir, rest, &other, msg);
+    if (err != ERR_OK)
+        return err;
+    fault_load_key(p->load, &other);
+    *p->key = other;
+    mem_wipe(&other, sizeof(other));
+    err = renew_account_key(p->dir, p->reach, which, msg);
+    for (unsigned i = 0; i < p->reach->node_count && err == ERR_OK; i++) {
+        err = renew_reload(p->reach, i, &why);
+        if (err != ERR_OK)
+            err_set(msg, err, "%s does not use the new key: %.300s",
+                    p->reach->nodes[i].name, why.text);
+    }
+    if (err == ERR_OK)
+        (void)supervise_ask_keys(p->dir, NULL); /* only a demo has one */
+    return err;
+}
+
 /* ---- steps ------------------------------------------------------------------
  */
 
@@ -500,6 +536,8 @@ static int do_step(struct fault_play *p, const struct scenario_step *s,
         return node_by_node(p, name, s->limit_us, restart_node, msg);
     case SCENARIO_RENEW:
         return node_by_node(p, name, s->limit_us, renew_node, msg);
+    case SCENARIO_ROTATE:
+        return rotate_key(p, name, msg);
     case SCENARIO_WAIT:
         return wait_step(p, s, name, msg);
     case SCENARIO_CONSISTENCY:

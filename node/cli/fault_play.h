@@ -13,7 +13,8 @@
 
 struct fault_play {
     const struct scenario *scenario;
-    const char *dir; /* of the cluster */
+    const char *dir;      /* of the cluster */
+    struct auth_key *key; /* of all requests but the load's */
     struct reach *reach;
     struct scenario_names names;
     struct fault_watch *watch;

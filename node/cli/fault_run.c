@@ -261,6 +261,7 @@ static int set_up(struct run *r, struct err_msg *msg)
         return err;
     r->play.scenario = &r->scenario;
     r->play.dir = dir;
+    r->play.key = &r->wire.key;
     r->play.reach = &r->reach;
     r->play.stop = &interrupted;
     r->play.watch = fault_watch_start(&r->reach, clock_mono_us());

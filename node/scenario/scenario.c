@@ -453,6 +453,20 @@ static int step_renew(const struct reader *r, const yaml_node_t *n,
     return err == ERR_OK && seen == 0 ? expected(r, n, key, "{at: NAME}") : err;
 }
 
+static int step_rotate(const struct reader *r, const yaml_node_t *n,
+                       const char *key, void *into)
+{
+    struct scenario_step *s = into;
+    const char *text = scalar(n);
+    s->kind = SCENARIO_ROTATE;
+    if (text == NULL ||
+        (strcmp(text, "primary") != 0 && strcmp(text, "secondary") != 0))
+        return expected(r, n, key, "primary or secondary");
+    if (s->text == NULL)
+        s->text = mem_strdup(text);
+    return ERR_OK;
+}
+
 static int step_wait(const struct reader *r, const yaml_node_t *n,
                      const char *key, void *into)
 {
@@ -516,7 +530,7 @@ static int step_reads(const struct reader *r, const yaml_node_t *n,
                      &((struct scenario_step *)into)->reads_within_us);
 }
 
-/* The first two say when, the next eight what: one of each at most, one at
+/* The first two say when, the next nine what: one of each at most, one at
  * least of what. */
 static const struct key step_keys[] = {
     {"at", step_at},
@@ -527,6 +541,7 @@ static const struct key step_keys[] = {
     {"begin-switch", step_named},
     {"restart", step_named},
     {"renew-certificates", step_renew},
+    {"rotate-account-key", step_rotate},
     {"wait-until", step_wait},
     {"consistency", step_consistency},
     {"max-staleness-prefix", step_bound},
@@ -536,7 +551,7 @@ static const struct key step_keys[] = {
     {"reads-succeed-within", step_reads},
 };
 #define STEP_WHEN 0x3u
-#define STEP_WHAT 0x3fcu
+#define STEP_WHAT 0x7fcu
 
 static bool one_bit(uint32_t bits)
 {
@@ -555,9 +570,11 @@ static int read_step(const struct reader *r, const yaml_node_t *n, void *into)
     if (err != ERR_OK)
         return err;
     if (!one_bit(seen & STEP_WHAT))
-        return expected(r, n, "step",
-                        "one of fault, clear, switch, begin-switch, restart, "
-                        "renew-certificates, wait-until and consistency");
+        return expected(
+            r, n, "step",
+            "one of fault, clear, switch, begin-switch, restart, "
+            "renew-certificates, rotate-account-key, wait-until and "
+            "consistency");
     if ((seen & STEP_WHEN) == STEP_WHEN)
         return expected(r, n, "step", "at or after, not both");
     return check_bounds(r, n, "step",
@@ -885,6 +902,10 @@ void scenario_describe_step(const struct scenario_step *step,
     case SCENARIO_RENEW:
         snprintf(out, SCENARIO_SENTENCE_MAX,
                  "renew the certificates of %.63s, node by node", name);
+        break;
+    case SCENARIO_ROTATE:
+        snprintf(out, SCENARIO_SENTENCE_MAX, "rotate the %.63s account key",
+                 name);
         break;
     case SCENARIO_WAIT:
         describe_wait(step, name, out);

@@ -58,6 +58,7 @@ enum scenario_kind {
     SCENARIO_SWITCH,      /* `text`: a region; `only_begin` */
     SCENARIO_RESTART,     /* `text`: a region or a node, "*": all, in turn */
     SCENARIO_RENEW,       /* certificates; `text`: likewise */
+    SCENARIO_ROTATE,      /* the account key `text`, primary or secondary */
     SCENARIO_WAIT,        /* `wait` */
     SCENARIO_CONSISTENCY, /* `policy` */
 };

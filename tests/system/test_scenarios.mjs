@@ -125,6 +125,29 @@ steps:
   assert.deepEqual(await Promise.all(cluster.nodes.map(fingerprint)), before);
 });
 
+test("both account keys are rotated, unnoticed by clients that move in time", async () => {
+  const { primaryKey, secondaryKey } = cluster.info;
+  const rotate = scenario("rotate-keys", `
+steps:
+  - at: 1s
+    rotate-account-key: primary
+    writes-succeed-within: 3s
+  - after: 1s
+    rotate-account-key: secondary
+    writes-succeed-within: 3s
+expect:
+  - no-failed-request: true
+  - no-acknowledged-write-lost: true
+`);
+  const played = await play(rotate);
+  assert.equal(played.code, 0, explain(played));
+  await until("cluster.json has the new keys", () => cluster.reload().info.secondaryKey !== secondaryKey);
+  assert.notEqual(cluster.info.primaryKey, primaryKey);
+  for (const key of [primaryKey, secondaryKey]) assert.equal((await cluster.request({ key })).status, 401);
+  for (const key of [cluster.info.primaryKey, cluster.info.secondaryKey])
+    assert.equal((await cluster.request({ key })).status, 200);
+});
+
 test("levels have bounds of the scenario's, and the account gets its own back", async () => {
   const show = async () => (await run(["consistency", "show", "--dir", cluster.dir, "-o", "json"])).stdout;
   const before = JSON.parse(await show());

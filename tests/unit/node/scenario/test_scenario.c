@@ -40,6 +40,7 @@ static const char whole[] =
     "  - consistency: strong\n"
     "  - begin-switch: a\n"
     "  - renew-certificates: {at: \"{read_region}\"}\n"
+    "  - rotate-account-key: secondary\n"
     "  - consistency: bounded-staleness\n"
     "    max-staleness-prefix: 7\n"
     "expect:\n"
@@ -75,11 +76,11 @@ static void test_all_words(void **state)
     assert_int_equal(s.reads_per_second, 20);
     assert_int_equal(s.duration_us, 60 * USEC_PER_SEC);
     static const enum scenario_kind kinds[] = {
-        SCENARIO_FAULT,   SCENARIO_CLEAR,       SCENARIO_SWITCH,
-        SCENARIO_RESTART, SCENARIO_WAIT,        SCENARIO_WAIT,
-        SCENARIO_WAIT,    SCENARIO_CONSISTENCY, SCENARIO_SWITCH,
-        SCENARIO_RENEW,   SCENARIO_CONSISTENCY};
-    assert_int_equal(s.step_count, 11);
+        SCENARIO_FAULT,  SCENARIO_CLEAR, SCENARIO_SWITCH, SCENARIO_RESTART,
+        SCENARIO_WAIT,   SCENARIO_WAIT,  SCENARIO_WAIT,   SCENARIO_CONSISTENCY,
+        SCENARIO_SWITCH, SCENARIO_RENEW, SCENARIO_ROTATE, SCENARIO_CONSISTENCY};
+    assert_int_equal(s.step_count, 12);
+    assert_string_equal(s.steps[10].text, "secondary");
     for (size_t i = 0; i < s.step_count; i++)
         assert_int_equal(s.steps[i].kind, kinds[i]);
     assert_false(s.steps[0].relative);
@@ -93,9 +94,9 @@ static void test_all_words(void **state)
     assert_string_equal(s.steps[6].text, "{read_region}");
     assert_string_equal(s.steps[9].text, "{read_region}");
     assert_int_equal(s.steps[7].policy.level, CONSISTENCY_STRONG);
-    assert_int_equal(s.steps[10].policy.level, CONSISTENCY_BOUNDED);
-    assert_int_equal(s.steps[10].policy.max_staleness_prefix, 7);
-    assert_int_equal(s.steps[10].policy.max_staleness_interval, 0);
+    assert_int_equal(s.steps[11].policy.level, CONSISTENCY_BOUNDED);
+    assert_int_equal(s.steps[11].policy.max_staleness_prefix, 7);
+    assert_int_equal(s.steps[11].policy.max_staleness_interval, 0);
     assert_int_equal(s.expect_count, 6);
     assert_int_equal(s.expects[1].number, 7);
     assert_int_equal(s.expects[4].status_count, 2);
@@ -152,6 +153,7 @@ static void test_refusals(void **state)
         {STEPS "{consistency: bounded-staleness, "
                "max-staleness-interval: 1500ms}",
          "max-staleness-interval: expected whole seconds"},
+        {STEPS "rotate-account-key: third", "expected primary or secondary"},
         {STEPS "renew-certificates: a", "renew-certificates: expected a map"},
         {STEPS "renew-certificates: {}", "expected {at: NAME}"},
         {STEPS "renew-certificates: {to: a}", "unknown key \"to\""},
@@ -236,7 +238,7 @@ static void test_sentences(void **state)
     assert_non_null(strstr(text, "{write_region}"));
     scenario_describe_step(&s.steps[2], &names, text);
     assert_string_equal(text, "switch the writes to west");
-    scenario_describe_step(&s.steps[10], NULL, text);
+    scenario_describe_step(&s.steps[11], NULL, text);
     assert_string_equal(text, "consistency becomes BoundedStaleness, at most 7 "
                               "entries");
     scenario_describe_expect(&s.expects[4], &names, text);
