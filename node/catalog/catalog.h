@@ -62,6 +62,13 @@ struct consistency_policy {
     int32_t max_staleness_prefix;   /* entries; bounded staleness */
     int32_t max_staleness_interval; /* seconds */
 };
+/* Whether both promise the same: bounds count at bounded staleness only. */
+bool consistency_same(const struct consistency_policy *a,
+                      const struct consistency_policy *b);
+/* `want`, with the bounds that it leaves 0 as in `now`. */
+struct consistency_policy
+consistency_over(const struct consistency_policy *now,
+                 const struct consistency_policy *want);
 
 /* Record of CONTAINER_ACCOUNT. The account's consistency is that of its group
  * `default`. */

@@ -30,6 +30,27 @@ int consistency_parse(struct bytes text, enum consistency_level *level_out)
     return ERR_INVALID;
 }
 
+bool consistency_same(const struct consistency_policy *a,
+                      const struct consistency_policy *b)
+{
+    return a->level == b->level &&
+           (a->level != CONSISTENCY_BOUNDED ||
+            (a->max_staleness_prefix == b->max_staleness_prefix &&
+             a->max_staleness_interval == b->max_staleness_interval));
+}
+
+struct consistency_policy
+consistency_over(const struct consistency_policy *now,
+                 const struct consistency_policy *want)
+{
+    struct consistency_policy p = *want;
+    if (p.max_staleness_prefix == 0)
+        p.max_staleness_prefix = now->max_staleness_prefix;
+    if (p.max_staleness_interval == 0)
+        p.max_staleness_interval = now->max_staleness_interval;
+    return p;
+}
+
 /* -- databases ----------------------------------------------------------- */
 
 static int corrupt(struct err_msg *msg, const char *record, const char *what)

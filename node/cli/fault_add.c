@@ -32,22 +32,23 @@ static const char common_help[] =
 
 struct add_flags {
     struct reach_flags reach;
-    const char *values[MEMBERS_MAX]; /* by member; NULL: not given */
-    bool set[MEMBERS_MAX];           /* of those without a value */
-    char names[MEMBERS_MAX][FLAG_NAME_MAX];
+    const char *values[MEMBERS_MAX];        /* by member; NULL: not given */
+    bool set[MEMBERS_MAX];                  /* of those without a value */
+    char flags[MEMBERS_MAX][FLAG_NAME_MAX]; /* "--delay-ms" */
+    const char *shown[MEMBERS_MAX];         /* the same, for messages */
     bool json, help;
 };
 
 /* ---- flags -----------------------------------------------------------------
  */
 
-/* "delay_ms" is --delay-ms. --key is the administrator's, so that of an account
- * has another name. */
+/* Of "delay_ms": "--delay-ms". --key is the administrator's, so that of an
+ * account has another name. */
 static void flag_name(const char *member, char out[FLAG_NAME_MAX])
 {
     bool is_key = strcmp(member, "key") == 0;
-    int len =
-        snprintf(out, FLAG_NAME_MAX, "%s%s", is_key ? "account-" : "", member);
+    int len = snprintf(out, FLAG_NAME_MAX, "--%s%s", is_key ? "account-" : "",
+                       member);
     CHECK(len > 0 && len < FLAG_NAME_MAX);
     for (char *at = out; *at != '\0'; at++)
         if (*at == '_')
@@ -66,9 +67,10 @@ static int parse_flags(int argc, char **argv, struct add_flags *f,
     char **words;
     for (size_t i = 0; (m = inject_member(i)) != NULL; i++) {
         CHECK(i < MEMBERS_MAX && count < OPTION_SPECS_MAX);
-        flag_name(m->name, f->names[i]);
+        flag_name(m->name, f->flags[i]);
+        f->shown[i] = f->flags[i];
         specs[count++] = (struct option_spec){
-            .name = f->names[i],
+            .name = f->flags[i] + strlen("--"),
             .kind = m->is_bool ? OPTION_FLAG : OPTION_TEXT,
             .value = m->is_bool ? (void *)&f->set[i] : (void *)&f->values[i]};
     }
@@ -83,7 +85,7 @@ static int print_kind(const struct add_flags *f, enum inject_kind kind)
     char storage[512];
     struct buf takes = buf_over(storage, sizeof(storage) - 1);
     const struct inject_member *m;
-    inject_members(kind, &takes);
+    inject_members(kind, f->shown, &takes);
     storage[buf_len(&takes)] = '\0';
     printf("Usage: bastide fault add %s [flags]\n\n%s: %s.\n\nIt takes %s:\n",
            inject_word(kind), inject_word(kind), inject_what(kind), storage);
@@ -91,9 +93,9 @@ static int print_kind(const struct add_flags *f, enum inject_kind kind)
         if (!inject_takes_member(kind, i))
             continue;
         if (m->is_bool)
-            printf("  --%s\n", f->names[i]);
+            printf("  %s\n", f->flags[i]);
         else
-            printf("  --%-17s %s\n", f->names[i], m->expected);
+            printf("  %-19s %s\n", f->flags[i], m->expected);
     }
     fputs(common_help, stdout);
     return CMD_OK;
@@ -152,7 +154,7 @@ static int read_fault(const struct add_flags *f, const char *kind,
     if (err != ERR_OK)
         err_set(&msg, err, "the values are too long");
     else
-        err = inject_read(&j, 0, fault_out, &msg);
+        err = inject_read_named(&j, 0, f->shown, fault_out, &msg);
     json_free(&j);
     buf_free(&text);
     return err == ERR_OK ? CMD_OK : options_refuse(COMMAND, "%s", msg.text);

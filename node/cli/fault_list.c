@@ -81,29 +81,31 @@ static void gather_one(struct table *t, const struct json *j, json_ref fault,
     row->hits += (uint64_t)hits;
 }
 
-/* Every node's faults. `heard_out`: how many nodes answered. */
-static void gather(struct reach *r, struct table *t, struct fault_tell *tell,
-                   unsigned *heard_out)
+/* Every node's faults. */
+struct gathering {
+    const struct reach *reach;
+    struct table table;
+    struct fault_tell tell;
+    unsigned heard; /* nodes that answered */
+};
+
+static void gather(void *user, unsigned node, int err,
+                   const struct reach_answer *a, const struct err_msg *why)
 {
-    struct reach_answer a;
-    reach_answer_init(&a);
-    *heard_out = 0;
-    for (unsigned i = 0; i < r->node_count; i++) {
-        struct fault_told *told = &tell->nodes[i];
-        int err = reach_ask(r, i, "faults", NULL, REACH_ASK_TIMEOUT_US, &a,
-                            &told->why);
-        json_ref faults =
-            err == ERR_OK ? json_get_str(&a.json, 0, "faults") : JSON_NONE;
-        *heard_out += err == ERR_OK;
-        if (err != ERR_OK)
-            told->how = a.status != 0 ? FAULT_TOLD_REFUSED : FAULT_TOLD_UNHEARD;
-        if (faults == JSON_NONE)
-            continue;
-        for (json_ref f = json_first(&a.json, faults); f != JSON_NONE;
-             f = json_next(&a.json, faults, f))
-            gather_one(t, &a.json, f, fault_tell_node(r, i));
+    struct gathering *g = user;
+    struct fault_told *told = &g->tell.nodes[node];
+    if (err != ERR_OK) {
+        told->how = a->status != 0 ? FAULT_TOLD_REFUSED : FAULT_TOLD_UNHEARD;
+        told->why = *why;
+        return;
     }
-    reach_answer_free(&a);
+    g->heard++;
+    json_ref faults = json_get_str(&a->json, 0, "faults");
+    if (faults == JSON_NONE)
+        return;
+    for (json_ref f = json_first(&a->json, faults); f != JSON_NONE;
+         f = json_next(&a->json, faults, f))
+        gather_one(&g->table, &a->json, f, fault_tell_node(g->reach, node));
 }
 
 /* ---- showing ---------------------------------------------------------------
@@ -179,17 +181,16 @@ static void print_json(const struct reach *r, const struct table *t,
 
 static int list(struct reach *r, bool json)
 {
-    struct fault_tell tell = {.done = 0};
-    struct table t = {.count = 0};
-    unsigned heard;
-    gather(r, &t, &tell, &heard);
+    struct gathering g = {.reach = r};
+    reach_each(r, "GET", "faults", NULL, REACH_ASK_TIMEOUT_US, gather, &g);
     if (json)
-        print_json(r, &t, &tell);
-    else if (heard > 0)
-        print_text(&t);
-    mem_free(t.rows);
-    fault_tell_complain("fault list", r, &tell);
-    return heard > 0 ? CMD_OK : options_failed("fault list", "no node answers");
+        print_json(r, &g.table, &g.tell);
+    else if (g.heard > 0)
+        print_text(&g.table);
+    mem_free(g.table.rows);
+    fault_tell_complain("fault list", r, &g.tell);
+    return g.heard > 0 ? CMD_OK
+                       : options_failed("fault list", "no node answers");
 }
 
 /* ---- clearing --------------------------------------------------------------

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "node/base/check.h"
 #include "node/base/mem.h"
@@ -45,6 +46,8 @@ struct client {
     struct session_point seen[FAULT_RANGES_MAX];
 };
 
+enum key_change { KEY_SETTLED, KEY_WANTED, KEY_TAKEN };
+
 struct fault_load {
     const struct fault_load_options *options;
     struct bench_wire wire;
@@ -65,6 +68,10 @@ struct fault_load {
     atomic_bool stopping;
     atomic_int level;
     atomic_uint_least64_t acked;
+    /* A change of the key: the thread takes it, then waits for old requests. */
+    struct auth_key new_key;
+    _Atomic(enum key_change) key_change;
+    usec_t key_us; /* when it was taken */
 };
 
 usec_t fault_load_now(const struct fault_load *l)
@@ -439,6 +446,23 @@ static void client_tick(struct client *c, usec_t now)
                 "no answer in time");
 }
 
+/* The change is over when nothing that was signed before it is under way. */
+static void take_key(struct fault_load *l, usec_t now)
+{
+    enum key_change change = atomic_load(&l->key_change);
+    if (change == KEY_WANTED) {
+        l->wire.key = l->new_key;
+        l->key_us = now;
+        atomic_store(&l->key_change, KEY_TAKEN);
+    }
+    if (change != KEY_TAKEN)
+        return;
+    for (unsigned i = 0; i < l->options->clients; i++)
+        if (l->clients[i].state == ASKED && l->clients[i].since_us <= l->key_us)
+            return;
+    atomic_store(&l->key_change, KEY_SETTLED);
+}
+
 static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct fault_load *l = timer->data;
@@ -446,6 +470,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
     usec_t now = fault_load_now(l);
     bool idle = true;
     bench_set_date(&l->wire, clock_wall_us() / USEC_PER_SEC);
+    take_key(l, now);
     for (unsigned i = 0; i < l->options->clients; i++) {
         client_tick(&l->clients[i], now);
         idle = idle && l->clients[i].state == IDLE;
@@ -517,6 +542,15 @@ int fault_load_start(const struct fault_load_options *options,
 void fault_load_level(struct fault_load *l, enum consistency_level level)
 {
     atomic_store(&l->level, (int)level);
+}
+
+void fault_load_key(struct fault_load *l, const struct auth_key *key)
+{
+    CHECK(l->running && atomic_load(&l->key_change) == KEY_SETTLED);
+    l->new_key = *key;
+    atomic_store(&l->key_change, KEY_WANTED);
+    while (atomic_load(&l->key_change) != KEY_SETTLED)
+        usleep(USEC_PER_MS);
 }
 
 uint64_t fault_load_acked(const struct fault_load *l)
@@ -596,5 +630,6 @@ void fault_load_free(struct fault_load *l)
     observed_free(&l->history);
     mem_free(l->failures);
     mem_wipe(&l->wire.key, sizeof(l->wire.key));
+    mem_wipe(&l->new_key, sizeof(l->new_key));
     mem_free(l);
 }

@@ -73,6 +73,9 @@ int fault_load_start(const struct fault_load_options *options,
                      struct fault_load **load_out, struct err_msg *msg);
 /* The account's level has changed: at session, clients send their tokens. */
 void fault_load_level(struct fault_load *l, enum consistency_level level);
+/* Requests are signed with this key from now on. Returns when none that has the
+ * key before is under way, so after FAULT_ANSWER_TIMEOUT_US at most. */
+void fault_load_key(struct fault_load *l, const struct auth_key *key);
 usec_t fault_load_now(const struct fault_load *l);
 /* Writes acknowledged so far. */
 uint64_t fault_load_acked(const struct fault_load *l);

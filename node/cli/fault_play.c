@@ -5,7 +5,11 @@
 
 #include "node/base/check.h"
 #include "node/base/mem.h"
+#include "node/cli/fault_setup.h"
 #include "node/cli/fault_tell.h"
+#include "node/cli/renew.h"
+#include "node/cli/supervise.h"
+#include "node/crypt/cert.h"
 
 #define NAP_US (20 * USEC_PER_MS)
 #define HEAL_ATTEMPTS 3
@@ -79,8 +83,8 @@ static bool is_region(const struct fault_view *v, const void *want)
 
 static bool is_level(const struct fault_view *v, const void *want)
 {
-    return v->newest.settled &&
-           v->newest.level == *(const enum consistency_level *)want;
+    struct consistency_policy now = fault_play_policy_of(&v->newest);
+    return v->newest.settled && consistency_same(&now, want);
 }
 
 int fault_play_wait_well(struct fault_play *p, usec_t limit_us,
@@ -169,18 +173,7 @@ static int resolve(const struct fault_play *p, const char *text, char *out,
 static int make_fault(struct fault_play *p, const struct scenario_step *s,
                       struct inject_fault *fault_out, struct err_msg *msg)
 {
-    struct buf text;
-    struct json j;
-    buf_init(&text, 2 * SCENARIO_FAULT_MAX);
-    json_init(&j);
-    int err = scenario_resolve(s->text, &p->names, &text, msg);
-    if (err == ERR_OK)
-        err = json_parse(&j, bytes_of(buf_bytes(&text), buf_len(&text)),
-                         2 * SCENARIO_FAULT_MAX, NULL);
-    if (err == ERR_OK)
-        err = inject_read(&j, 0, fault_out, msg);
-    json_free(&j);
-    buf_free(&text);
+    int err = scenario_read_fault(s->text, &p->names, fault_out, msg);
     if (err == ERR_OK && fault_out->id[0] == '\0')
         snprintf(fault_out->id, sizeof(fault_out->id), "%s-%zu", p->run,
                  (size_t)(s - p->scenario->steps) + 1);
@@ -291,47 +284,91 @@ static int post(struct fault_play *p, const char *path, const char *body,
     return err;
 }
 
-static void promise(struct fault_play *p, usec_t from_us,
-                    enum consistency_level level, uint32_t levels,
-                    const struct topology *t)
+struct consistency_policy fault_play_policy_of(const struct topology *t)
+{
+    return (struct consistency_policy){
+        .level = t->level,
+        .max_staleness_prefix = (int32_t)t->prefix,
+        .max_staleness_interval = (int32_t)t->interval};
+}
+
+static void promise(struct fault_play *p, usec_t from_us, uint32_t levels,
+                    const struct consistency_policy *policy)
 {
     CHECK(p->promise_count < FAULT_PROMISES_MAX);
     p->promises[p->promise_count++] = (struct hist_promise){
         .from_us = from_us,
-        .level = level,
-        .levels = levels | 1u << level,
-        .max_entries = t->prefix > 0 ? (uint64_t)t->prefix : UINT64_MAX,
-        .max_us =
-            t->interval > 0 ? t->interval * USEC_PER_SEC : SCENARIO_TIME_MAX_US,
+        .level = policy->level,
+        .levels = levels | 1u << policy->level,
+        .max_entries = policy->max_staleness_prefix > 0
+                           ? (uint64_t)policy->max_staleness_prefix
+                           : UINT64_MAX,
+        .max_us = policy->max_staleness_interval > 0
+                      ? policy->max_staleness_interval * USEC_PER_SEC
+                      : SCENARIO_TIME_MAX_US,
     };
 }
 
 void fault_play_promise_first(struct fault_play *p,
-                              enum consistency_level level,
-                              const struct topology *t)
+                              const struct consistency_policy *policy)
 {
-    promise(p, 0, level, 0, t);
+    promise(p, 0, 0, policy);
 }
 
-int fault_play_level(struct fault_play *p, enum consistency_level level,
-                     usec_t limit_us, struct err_msg *msg)
+/* While one becomes the other, the weaker level and the wider bounds count. */
+static struct consistency_policy weaker(const struct consistency_policy *a,
+                                        const struct consistency_policy *b)
+{
+    struct consistency_policy w = *a;
+    if (b->level > w.level)
+        w.level = b->level;
+    if (b->max_staleness_prefix > w.max_staleness_prefix)
+        w.max_staleness_prefix = b->max_staleness_prefix;
+    if (b->max_staleness_interval > w.max_staleness_interval)
+        w.max_staleness_interval = b->max_staleness_interval;
+    return w;
+}
+
+static int post_policy(struct fault_play *p, const struct consistency_policy *c,
+                       struct err_msg *msg)
+{
+    char storage[160];
+    struct buf body = buf_over(storage, sizeof(storage) - 1);
+    struct json_writer w;
+    json_writer_init(&w, &body);
+    json_write_object_begin(&w);
+    json_write_member_str(&w, "level", consistency_name(c->level));
+    if (c->max_staleness_prefix > 0)
+        json_write_member_int64(&w, "max_staleness_prefix",
+                                c->max_staleness_prefix);
+    if (c->max_staleness_interval > 0)
+        json_write_member_int64(&w, "max_staleness_interval",
+                                c->max_staleness_interval);
+    json_write_object_end(&w);
+    CHECK(json_writer_end(&w) == ERR_OK);
+    storage[buf_len(&body)] = '\0';
+    return post(p, "consistency", storage, msg);
+}
+
+int fault_play_level(struct fault_play *p,
+                     const struct consistency_policy *want, usec_t limit_us,
+                     struct err_msg *msg)
 {
     struct fault_view v;
-    char body[64];
     fault_watch_view(p->watch, &v);
-    enum consistency_level old = v.known ? v.newest.level : level;
-    snprintf(body, sizeof(body), "{\"level\":\"%s\"}", consistency_name(level));
-    /* While it changes, the weaker one counts. */
+    struct consistency_policy old =
+        v.known ? fault_play_policy_of(&v.newest) : *want;
+    struct consistency_policy now = consistency_over(&old, want);
+    struct consistency_policy meanwhile = weaker(&old, &now);
     if (p->load != NULL)
-        promise(p, fault_load_now(p->load), old > level ? old : level,
-                1u << old | 1u << level, &v.newest);
-    int err = post(p, "consistency", body, msg);
+        promise(p, fault_load_now(p->load), 1u << old.level | 1u << now.level,
+                &meanwhile);
+    int err = post_policy(p, &now, msg);
     if (err == ERR_OK)
-        err = wait_view(p, limit_us, "the new level", is_level, &level, msg);
+        err = wait_view(p, limit_us, "the new level", is_level, &now, msg);
     if (err == ERR_OK && p->load != NULL) {
-        fault_watch_view(p->watch, &v);
-        promise(p, fault_load_now(p->load), level, 0, &v.newest);
-        fault_load_level(p->load, level);
+        promise(p, fault_load_now(p->load), 0, &now);
+        fault_load_level(p->load, now.level);
     }
     return err;
 }
@@ -360,7 +397,8 @@ int fault_play_switch(struct fault_play *p, const char *region, usec_t limit_us,
                : err;
 }
 
-/* ---- restarts ---------------------------------------------------------------
+/* ---- node by node
+ * ---------------------------------------------------------------
  */
 
 static int restart_node(struct fault_play *p, unsigned node, usec_t limit_us,
@@ -386,8 +424,30 @@ static int restart_node(struct fault_play *p, unsigned node, usec_t limit_us,
     return err == ERR_OK ? fault_play_wait_well(p, limit_us, msg) : err;
 }
 
-static int restart(struct fault_play *p, const char *who, usec_t limit_us,
-                   struct err_msg *msg)
+/* Connections that are open stay as they are: a fault that ends them makes
+ * nodes prove themselves anew. */
+static int renew_node(struct fault_play *p, unsigned node, usec_t limit_us,
+                      struct err_msg *msg)
+{
+    const char *name = p->reach->nodes[node].name;
+    struct err_msg why;
+    int err = renew_certificate(p->dir, name, CERT_NODE_DAYS, msg);
+    if (err != ERR_OK)
+        return err;
+    err = renew_reload(p->reach, node, &why);
+    if (err != ERR_OK)
+        return err_set(msg, err, "%s does not use its new certificate: %.300s",
+                       name, why.text);
+    fault_watch_note(p->watch, fault_watch_now(p->watch), -1,
+                     "%s has a new certificate", name);
+    return fault_play_wait_well(p, limit_us, msg);
+}
+
+/* A node that a name means is dealt with before the next one. */
+static int node_by_node(struct fault_play *p, const char *who, usec_t limit_us,
+                        int (*deal)(struct fault_play *p, unsigned node,
+                                    usec_t limit_us, struct err_msg *msg),
+                        struct err_msg *msg)
 {
     bool found = false;
     int err = ERR_OK;
@@ -395,11 +455,45 @@ static int restart(struct fault_play *p, const char *who, usec_t limit_us,
         if (inject_means(who, p->reach->nodes[i].region,
                          p->reach->nodes[i].name)) {
             found = true;
-            err = restart_node(p, i, limit_us, msg);
+            err = deal(p, i, limit_us, msg);
         }
     return found ? err
                  : err_set(msg, ERR_NOT_FOUND, "there is no region or node %s",
                            who);
+}
+
+/* ---- keys -------------------------------------------------------------------
+ */
+
+/* As an application should: the other key first, and then the new one may come
+ * in place of the first, which is refused from then on. */
+static int rotate_key(struct fault_play *p, const char *name,
+                      struct err_msg *msg)
+{
+    enum config_master_key which = CONFIG_KEY_PRIMARY;
+    enum config_master_key rest = CONFIG_KEY_SECONDARY;
+    struct auth_key other;
+    struct err_msg why;
+    if (strcmp(name, config_master_key_name(which)) != 0) {
+        which = CONFIG_KEY_SECONDARY;
+        rest = CONFIG_KEY_PRIMARY;
+    }
+    int err = fault_setup_key(p->dir, rest, &other, msg);
+    if (err != ERR_OK)
+        return err;
+    fault_load_key(p->load, &other);
+    *p->key = other;
+    mem_wipe(&other, sizeof(other));
+    err = renew_account_key(p->dir, p->reach, which, msg);
+    for (unsigned i = 0; i < p->reach->node_count && err == ERR_OK; i++) {
+        err = renew_reload(p->reach, i, &why);
+        if (err != ERR_OK)
+            err_set(msg, err, "%s does not use the new key: %.300s",
+                    p->reach->nodes[i].name, why.text);
+    }
+    if (err == ERR_OK)
+        (void)supervise_ask_keys(p->dir, NULL); /* only a demo has one */
+    return err;
 }
 
 /* ---- steps ------------------------------------------------------------------
@@ -439,11 +533,15 @@ static int do_step(struct fault_play *p, const struct scenario_step *s,
         return s->only_begin ? begin_switch(p, name, s->limit_us, msg)
                              : fault_play_switch(p, name, s->limit_us, msg);
     case SCENARIO_RESTART:
-        return restart(p, name, s->limit_us, msg);
+        return node_by_node(p, name, s->limit_us, restart_node, msg);
+    case SCENARIO_RENEW:
+        return node_by_node(p, name, s->limit_us, renew_node, msg);
+    case SCENARIO_ROTATE:
+        return rotate_key(p, name, msg);
     case SCENARIO_WAIT:
         return wait_step(p, s, name, msg);
     case SCENARIO_CONSISTENCY:
-        return fault_play_level(p, s->level, s->limit_us, msg);
+        return fault_play_level(p, &s->policy, s->limit_us, msg);
     }
     CHECK_UNREACHABLE();
 }

@@ -13,6 +13,8 @@
 
 struct fault_play {
     const struct scenario *scenario;
+    const char *dir;      /* of the cluster */
+    struct auth_key *key; /* of all requests but the load's */
     struct reach *reach;
     struct scenario_names names;
     struct fault_watch *watch;
@@ -34,15 +36,17 @@ struct fault_play {
 void fault_play_names(struct reach *r, const struct topology *t,
                       struct scenario_names *names_out);
 
-/* The level that is in force when the load begins. */
+/* What the account promises when the load begins. */
 void fault_play_promise_first(struct fault_play *p,
-                              enum consistency_level level,
-                              const struct topology *t);
-/* Sets the account's level and waits until it holds. While the load runs, the
- * promise that this changes is remembered. ERR_TIMEOUT, ERR_CANCELLED, errors
- * of reach_any. */
-int fault_play_level(struct fault_play *p, enum consistency_level level,
-                     usec_t limit_us, struct err_msg *msg);
+                              const struct consistency_policy *policy);
+/* What a cluster's account has. */
+struct consistency_policy fault_play_policy_of(const struct topology *t);
+/* Sets the account's level, with its bounds, and waits until it holds. While
+ * the load runs, the promise that this changes is remembered. ERR_TIMEOUT,
+ * ERR_CANCELLED, errors of reach_any. */
+int fault_play_level(struct fault_play *p,
+                     const struct consistency_policy *want, usec_t limit_us,
+                     struct err_msg *msg);
 /* Moves the writes and waits for it; a planned switch. Likewise. */
 int fault_play_switch(struct fault_play *p, const char *region, usec_t limit_us,
                       struct err_msg *msg);

@@ -366,12 +366,20 @@ static void print_op(FILE *out, const struct observed *h, size_t i)
                 op->at.lsn);
 }
 
+static void print_promise(FILE *out, const struct hist_promise *p)
+{
+    fprintf(out, "{\"promise_us\":%lld,\"level\":\"%s\",\"levels\":%u",
+            (long long)p->from_us, consistency_name(p->level), p->levels);
+    if ((p->levels & 1u << CONSISTENCY_BOUNDED) != 0)
+        fprintf(out, ",\"max_entries\":%llu,\"max_us\":%lld",
+                (unsigned long long)p->max_entries, (long long)p->max_us);
+    fputs("}\n", out);
+}
+
 static void print_rest(FILE *out, const struct observed *h)
 {
     for (size_t i = 0; i < h->n_promises; i++)
-        fprintf(out, "{\"promise_us\":%lld,\"level\":\"%s\",\"levels\":%u}\n",
-                (long long)h->promises[i].from_us,
-                consistency_name(h->promises[i].level), h->promises[i].levels);
+        print_promise(out, &h->promises[i]);
     for (size_t i = 0; i < h->n_switches; i++)
         fprintf(out, "{\"switch_to_epoch\":%u,\"forced\":%s}\n",
                 h->switches[i].epoch, h->switches[i].forced ? "true" : "false");

@@ -95,6 +95,7 @@ struct run {
     struct fault_load_options load_options;
     struct fault_play play;
     struct topology before;
+    struct consistency_policy policy; /* when the load begins */
     struct fault_result result;
     /* "": nothing went wrong. */
     struct err_msg play_error, heal_error, read_error;
@@ -159,8 +160,8 @@ static void print_plan(const struct scenario *s)
     printf("%s: %s\nneeds %u regions, %u nodes in each%s%s\n"
            "%u clients, %u writes/s, %u reads/s, %u documents\n\nSteps\n",
            s->name, s->description, s->regions, s->nodes_per_region,
-           s->has_level ? ", level " : "",
-           s->has_level ? consistency_name(s->level) : "", s->clients,
+           s->has_policy ? ", level " : "",
+           s->has_policy ? consistency_name(s->policy.level) : "", s->clients,
            s->writes_per_second, s->reads_per_second, s->documents);
     for (size_t i = 0; i < s->step_count; i++) {
         const struct scenario_step *t = &s->steps[i];
@@ -231,6 +232,18 @@ static int wait_for_rest(struct run *r, struct err_msg *msg)
     return fault_play_wait_well(&r->play, WELL_TIMEOUT_US, msg);
 }
 
+/* What the scenario needs, or what there is. */
+static int set_policy(struct run *r, struct err_msg *msg)
+{
+    struct consistency_policy now = fault_play_policy_of(&r->before);
+    r->policy = r->scenario.has_policy
+                    ? consistency_over(&now, &r->scenario.policy)
+                    : now;
+    return consistency_same(&r->policy, &now)
+               ? ERR_OK
+               : fault_play_level(&r->play, &r->policy, LEVEL_TIMEOUT_US, msg);
+}
+
 static int set_up(struct run *r, struct err_msg *msg)
 {
     const char *dir = r->flags->dir != NULL ? r->flags->dir : "demo";
@@ -247,16 +260,16 @@ static int set_up(struct run *r, struct err_msg *msg)
     if (err != ERR_OK)
         return err;
     r->play.scenario = &r->scenario;
+    r->play.dir = dir;
+    r->play.key = &r->wire.key;
     r->play.reach = &r->reach;
     r->play.stop = &interrupted;
     r->play.watch = fault_watch_start(&r->reach, clock_mono_us());
     err = wait_for_rest(r, msg);
     if (err == ERR_OK)
         err = topology_get(&r->reach, &r->before, msg);
-    if (err == ERR_OK && r->scenario.has_level &&
-        r->scenario.level != r->before.level)
-        err = fault_play_level(&r->play, r->scenario.level, LEVEL_TIMEOUT_US,
-                               msg);
+    if (err == ERR_OK)
+        err = set_policy(r, msg);
     if (err == ERR_OK)
         err = fault_setup_make(r->ask, &r->cluster, &r->wire, SETUP_TIMEOUT_US,
                                msg);
@@ -271,14 +284,13 @@ static int set_up(struct run *r, struct err_msg *msg)
 static int start_load(struct run *r, struct err_msg *msg)
 {
     const struct scenario *s = &r->scenario;
-    enum consistency_level level = s->has_level ? s->level : r->before.level;
     r->load_options.cluster = &r->cluster;
     r->load_options.wire = &r->wire;
     r->load_options.clients = s->clients;
     r->load_options.documents = s->documents;
     r->load_options.writes_per_second = s->writes_per_second;
     r->load_options.reads_per_second = s->reads_per_second;
-    r->load_options.level = level;
+    r->load_options.level = r->policy.level;
     int err = fault_load_start(&r->load_options, &r->play.load, msg);
     if (err != ERR_OK)
         return err;
@@ -286,7 +298,7 @@ static int start_load(struct run *r, struct err_msg *msg)
     fault_watch_free(r->play.watch);
     r->play.watch = fault_watch_start(
         &r->reach, clock_mono_us() - fault_load_now(r->play.load));
-    fault_play_promise_first(&r->play, level, &r->before);
+    fault_play_promise_first(&r->play, &r->policy);
     return ERR_OK;
 }
 
@@ -375,6 +387,24 @@ static void heal(struct run *r)
     interrupted = interrupted || was_interrupted;
 }
 
+/* Bounds can only be changed at the level that uses them. */
+static int restore_policy(struct run *r, const struct topology *t,
+                          struct err_msg *msg)
+{
+    struct consistency_policy now = fault_play_policy_of(t);
+    struct consistency_policy before = fault_play_policy_of(&r->before);
+    struct consistency_policy had = now, bounds = before;
+    int err = ERR_OK;
+    had.level = bounds.level = CONSISTENCY_BOUNDED;
+    if (!consistency_same(&had, &bounds)) {
+        err = fault_play_level(&r->play, &bounds, LEVEL_TIMEOUT_US, msg);
+        now = bounds;
+    }
+    return err != ERR_OK || consistency_same(&now, &before)
+               ? err
+               : fault_play_level(&r->play, &before, LEVEL_TIMEOUT_US, msg);
+}
+
 /* Level and write region as they were before. */
 static void restore(struct run *r)
 {
@@ -389,9 +419,8 @@ static void restore(struct run *r)
         err = fault_play_switch(&r->play, r->before.write_region,
                                 LEVEL_TIMEOUT_US, &why);
     fault_watch_view(r->play.watch, &v);
-    if (err == ERR_OK && v.known && v.newest.level != r->before.level)
-        err =
-            fault_play_level(&r->play, r->before.level, LEVEL_TIMEOUT_US, &why);
+    if (err == ERR_OK && v.known)
+        err = restore_policy(r, &v.newest, &why);
     if (err != ERR_OK)
         fprintf(stderr, "bastide " COMMAND ": not all is as before: %s\n",
                 why.text);

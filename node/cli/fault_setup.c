@@ -24,8 +24,8 @@ static void put_address(const char *host, unsigned port,
     snprintf(out, FAULT_ADDRESS_MAX, v6 ? "[%s]:%u" : "%s:%u", host, port);
 }
 
-static int read_key(const char *dir, struct auth_key *key_out,
-                    struct err_msg *msg)
+int fault_setup_key(const char *dir, enum config_master_key which,
+                    struct auth_key *key_out, struct err_msg *msg)
 {
     char path[PATH_MAX];
     struct config_account_keys keys;
@@ -34,9 +34,9 @@ static int read_key(const char *dir, struct auth_key *key_out,
         err = config_account_keys_load(path, &keys, msg);
     if (err != ERR_OK)
         return err;
-    err = auth_key_init(
-        key_out, bytes_of(keys.raw[CONFIG_KEY_PRIMARY], CONFIG_MASTER_KEY_LEN),
-        AUTH_READ_WRITE);
+    err =
+        auth_key_init(key_out, bytes_of(keys.raw[which], CONFIG_MASTER_KEY_LEN),
+                      AUTH_READ_WRITE);
     config_account_keys_wipe(&keys);
     return err;
 }
@@ -50,7 +50,7 @@ int fault_setup_read(const char *dir, struct fault_cluster *cluster_out,
     if (err == ERR_OK)
         err = layout_path(dir, "ca.pem", NULL, k->ca, msg);
     if (err == ERR_OK)
-        err = read_key(dir, key_out, msg);
+        err = fault_setup_key(dir, CONFIG_KEY_PRIMARY, key_out, msg);
     if (err == ERR_OK) {
         put_address(l->host, l->port, k->account);
         k->region_count = l->region_count;

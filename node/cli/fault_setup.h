@@ -15,6 +15,11 @@
 int fault_setup_read(const char *dir, struct fault_cluster *cluster_out,
                      struct auth_key *key_out, struct err_msg *msg);
 
+/* One of the folder's account keys; the caller's to wipe. Errors of
+ * config_account_keys_load. */
+int fault_setup_key(const char *dir, enum config_master_key which,
+                    struct auth_key *key_out, struct err_msg *msg);
+
 /* Makes database and container if they are missing; tries until `timeout_us`.
  */
 int fault_setup_make(struct fault_ask *a, const struct fault_cluster *cluster,

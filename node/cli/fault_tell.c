@@ -17,51 +17,53 @@ void fault_tell_write(const struct inject_fault *f, struct buf *out)
 
 /* A node has answered (`err` of reach_call), and says that it did something. */
 static void note(struct fault_tell *t, unsigned node, int err,
-                 const struct reach_answer *a, bool done)
+                 const struct reach_answer *a, const struct err_msg *why,
+                 bool done)
 {
     struct fault_told *told = &t->nodes[node];
     if (err == ERR_OK)
         told->how = done ? FAULT_TOLD_DONE : FAULT_TOLD_NOTHING;
     else
         told->how = a->status != 0 ? FAULT_TOLD_REFUSED : FAULT_TOLD_UNHEARD;
+    told->why = *why;
     t->done += told->how == FAULT_TOLD_DONE;
+}
+
+static void heard_add(void *user, unsigned node, int err,
+                      const struct reach_answer *a, const struct err_msg *why)
+{
+    bool applies = false;
+    if (err == ERR_OK)
+        (void)json_get_bool(&a->json, 0, "applies", &applies);
+    note(user, node, err, a, why, applies);
 }
 
 void fault_tell_add(struct reach *r, const char *request,
                     struct fault_tell *tell_out)
 {
-    struct reach_answer a;
-    reach_answer_init(&a);
     *tell_out = (struct fault_tell){.done = 0};
-    for (unsigned i = 0; i < r->node_count; i++) {
-        bool applies = false;
-        int err = reach_call(r, i, "POST", "faults", request,
-                             REACH_ASK_TIMEOUT_US, &a, &tell_out->nodes[i].why);
-        if (err == ERR_OK)
-            (void)json_get_bool(&a.json, 0, "applies", &applies);
-        note(tell_out, i, err, &a, applies);
-    }
-    reach_answer_free(&a);
+    reach_each(r, "POST", "faults", request, REACH_ASK_TIMEOUT_US, heard_add,
+               tell_out);
+}
+
+static void heard_clear(void *user, unsigned node, int err,
+                        const struct reach_answer *a, const struct err_msg *why)
+{
+    int64_t removed = 0;
+    if (err == ERR_OK)
+        (void)json_get_int64(&a->json, 0, "removed", &removed);
+    note(user, node, err, a, why, removed > 0);
 }
 
 void fault_tell_clear(struct reach *r, const char *id,
                       struct fault_tell *tell_out)
 {
     char path[16 + INJECT_ID_MAX];
-    struct reach_answer a;
-    reach_answer_init(&a);
-    *tell_out = (struct fault_tell){.done = 0};
     snprintf(path, sizeof(path), "faults%s%s", id != NULL ? "/" : "",
              id != NULL ? id : "");
-    for (unsigned i = 0; i < r->node_count; i++) {
-        int64_t removed = 0;
-        int err = reach_call(r, i, "DELETE", path, NULL, REACH_ASK_TIMEOUT_US,
-                             &a, &tell_out->nodes[i].why);
-        if (err == ERR_OK)
-            (void)json_get_int64(&a.json, 0, "removed", &removed);
-        note(tell_out, i, err, &a, removed > 0);
-    }
-    reach_answer_free(&a);
+    *tell_out = (struct fault_tell){.done = 0};
+    reach_each(r, "DELETE", path, NULL, REACH_ASK_TIMEOUT_US, heard_clear,
+               tell_out);
 }
 
 const char *fault_tell_node(const struct reach *r, unsigned node)

@@ -1,6 +1,6 @@
 /* Telling every node of a cluster of a fault on request, or that it is over:
- * each node applies what concerns it (node/server/faults.h). One node after the
- * other; one that hangs costs REACH_ASK_TIMEOUT_US. */
+ * each node applies what concerns it (node/server/faults.h). All at once; those
+ * that hang cost REACH_ASK_TIMEOUT_US. */
 #ifndef BASTIDE_CLI_FAULT_TELL_H
 #define BASTIDE_CLI_FAULT_TELL_H
 

@@ -103,32 +103,40 @@ static bool are_close(const struct topology *t)
     return true;
 }
 
+/* A view that is being made of the answers. */
+struct looking {
+    const struct reach *reach;
+    struct fault_view *view;
+};
+
+static void heard(void *user, unsigned node, int err,
+                  const struct reach_answer *a, const struct err_msg *why)
+{
+    const struct looking *l = user;
+    const struct reach_node *n = &l->reach->nodes[node];
+    struct fault_view *v = l->view;
+    struct topology t;
+    struct err_msg msg = *why;
+    if (err == ERR_OK)
+        err = topology_parse(&a->json, &t, &msg);
+    if (err != ERR_OK) {
+        v->well = v->rejoined = false;
+        snprintf(v->why, sizeof(v->why), "%s: %.300s", n->name, msg.text);
+        return;
+    }
+    judge_node(n, &t, v);
+    if (!v->known || tells_more(&t, &v->newest))
+        v->newest = t;
+    v->known = true;
+}
+
 static void look(struct fault_watch *w, struct fault_view *v)
 {
-    struct reach_answer a;
-    struct topology t;
-    struct err_msg msg;
+    struct looking l = {.reach = &w->reach, .view = v};
     *v = (struct fault_view){
         .well = true, .rejoined = true, .asked_us = clock_mono_us()};
-    reach_answer_init(&a);
-    for (unsigned i = 0; i < w->reach.node_count; i++) {
-        int err =
-            reach_ask(&w->reach, i, "topology", NULL, ASK_TIMEOUT_US, &a, &msg);
-        if (err == ERR_OK)
-            err = topology_parse(&a.json, &t, &msg);
-        if (err != ERR_OK) {
-            v->well = v->rejoined = false;
-            snprintf(v->why, sizeof(v->why), "%s: %.300s",
-                     w->reach.nodes[i].name, msg.text);
-            continue;
-        }
-        judge_node(&w->reach.nodes[i], &t, v);
-        if (!v->known || tells_more(&t, &v->newest))
-            v->newest = t;
-        v->known = true;
-    }
+    reach_each(&w->reach, "GET", "topology", NULL, ASK_TIMEOUT_US, heard, &l);
     v->rejoined = v->rejoined && v->known && are_close(&v->newest);
-    reach_answer_free(&a);
 }
 
 /* ---- what changes -----------------------------------------------------------

@@ -5,16 +5,14 @@
 
 #include "node/base/buf.h"
 #include "node/base/check.h"
-#include "node/base/file.h"
 #include "node/cli/cmd.h"
 #include "node/cli/options.h"
-#include "node/cli/reach.h"
+#include "node/cli/renew.h"
 #include "node/cli/supervise.h"
 #include "node/crypt/cert.h"
 #include "node/json/json.h"
 
 #define DAYS_MAX 3650
-#define KEYS_FILE_MAX 4096
 #define JSON_MAX (1 << 20)
 
 static const char help[] =
@@ -68,7 +66,6 @@ struct keys_flags {
 
 struct keys {
     const struct keys_flags *flags;
-    struct layout layout;
     struct reach reach;
     struct buf report; /* JSON objects of the nodes */
     struct json_writer out;
@@ -80,57 +77,13 @@ static bool concerns(const struct keys *k, const char *node)
     return k->flags->node == NULL || strcmp(k->flags->node, node) == 0;
 }
 
-/* ---- files ------------------------------------------------------------------
- */
-
-static int renew_certificate(const struct keys *k, const char *node,
-                             struct err_msg *msg)
-{
-    const char *dir = k->flags->dir;
-    char ca[PATH_MAX], ca_key[PATH_MAX], cert[PATH_MAX], key[PATH_MAX];
-    int err = layout_path(dir, node, "node.pem", cert, msg);
-    if (err == ERR_OK)
-        err = layout_path(dir, node, "node.key", key, msg);
-    if (err == ERR_OK)
-        err = layout_path(dir, "ca.pem", NULL, ca, msg);
-    if (err == ERR_OK)
-        err = layout_path(dir, "ca.key", NULL, ca_key, msg);
-    if (err == ERR_OK)
-        err = cert_renew(cert, key, ca, ca_key, (int)k->flags->days, msg);
-    return err;
-}
-
 static int renew_certificates(const struct keys *k, struct err_msg *msg)
 {
     int err = ERR_OK;
-    for (unsigned i = 0; i < k->layout.node_count && err == ERR_OK; i++)
-        if (concerns(k, k->layout.nodes[i].name))
-            err = renew_certificate(k, k->layout.nodes[i].name, msg);
-    return err;
-}
-
-/* The folder's file first: a rotation that is interrupted is repeated by
- * copying it again, and `rotate` itself makes one more key. */
-static int rotate_key(const struct keys *k, enum config_master_key which,
-                      struct err_msg *msg)
-{
-    char from[PATH_MAX], to[PATH_MAX];
-    struct buf text;
-    int err = layout_path(k->flags->dir, "account.keys", NULL, from, msg);
-    if (err == ERR_OK)
-        err = config_account_keys_rotate(from, which, msg);
-    if (err != ERR_OK)
-        return err;
-    buf_init(&text, KEYS_FILE_MAX);
-    err = file_read(from, true, &text, msg);
-    for (unsigned i = 0; i < k->layout.node_count && err == ERR_OK; i++) {
-        err = layout_path(k->flags->dir, k->layout.nodes[i].name,
-                          "account.keys", to, msg);
-        if (err == ERR_OK)
-            err = file_replace(to, 0600,
-                               bytes_of(buf_bytes(&text), buf_len(&text)), msg);
-    }
-    buf_wipe(&text);
+    for (unsigned i = 0; i < k->reach.node_count && err == ERR_OK; i++)
+        if (concerns(k, k->reach.nodes[i].name))
+            err = renew_certificate(k->flags->dir, k->reach.nodes[i].name,
+                                    k->flags->days, msg);
     return err;
 }
 
@@ -159,13 +112,9 @@ static void report(struct keys *k, const char *node, int err, const char *text)
 /* A node that does not run reads the files when it starts. */
 static void tell_node(struct keys *k, unsigned i)
 {
-    struct reach_answer a;
     struct err_msg msg = {.text = ""};
-    reach_answer_init(&a);
-    int err =
-        reach_ask(&k->reach, i, "reload", "{}", REACH_ASK_TIMEOUT_US, &a, &msg);
+    int err = renew_reload(&k->reach, i, &msg);
     report(k, k->reach.nodes[i].name, err, msg.text);
-    reach_answer_free(&a);
 }
 
 static int tell_nodes(struct keys *k)
@@ -205,13 +154,11 @@ static bool read_key_kind(const char *word, enum config_master_key *which_out)
 static int open_cluster(struct keys *k, struct err_msg *msg)
 {
     const struct reach_flags flags = {.dir = k->flags->dir};
-    int err = layout_load(k->flags->dir, &k->layout, msg);
-    if (err == ERR_OK)
-        err = reach_open(&flags, &k->reach, msg);
+    int err = reach_open(&flags, &k->reach, msg);
     if (err != ERR_OK || k->flags->node == NULL)
         return err;
-    for (unsigned i = 0; i < k->layout.node_count; i++)
-        if (concerns(k, k->layout.nodes[i].name))
+    for (unsigned i = 0; i < k->reach.node_count; i++)
+        if (concerns(k, k->reach.nodes[i].name))
             return ERR_OK;
     return err_set(msg, ERR_NOT_FOUND, "there is no node %.63s in %.255s",
                    k->flags->node, k->flags->dir);
@@ -228,7 +175,7 @@ static int carry_out(const struct keys_flags *f, enum keys_verb verb,
     if (err == ERR_OK && verb == CERTIFICATES)
         err = renew_certificates(&k, &msg);
     if (err == ERR_OK && verb == ROTATE)
-        err = rotate_key(&k, which, &msg);
+        err = renew_account_key(f->dir, &k.reach, which, &msg);
     int code =
         err == ERR_OK ? tell_nodes(&k) : options_failed("keys", msg.text);
     if (err == ERR_OK && verb == ROTATE)

@@ -1,8 +1,10 @@
 #include "node/cli/reach.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #include "node/base/check.h"
+#include "node/base/mem.h"
 #include "node/cli/cmd.h"
 #include "node/cli/supervise.h"
 
@@ -137,6 +139,57 @@ int reach_call(struct reach *r, unsigned node, const char *method,
                        a->status);
     return a->status / 100 == 2 ? ERR_OK : refusal(n, a, msg);
 }
+
+/* ---- asking all ------------------------------------------------------------
+ */
+
+/* One node's share of reach_each, on a thread of its own. */
+struct share {
+    pthread_t thread;
+    struct reach *reach; /* is only read */
+    unsigned node;
+    const char *method, *path, *request;
+    usec_t timeout_us;
+    struct reach_answer answer;
+    int err;
+    struct err_msg why;
+};
+
+static void *ask_share(void *user)
+{
+    struct share *s = user;
+    s->err = reach_call(s->reach, s->node, s->method, s->path, s->request,
+                        s->timeout_us, &s->answer, &s->why);
+    return NULL;
+}
+
+void reach_each(struct reach *r, const char *method, const char *path,
+                const char *request, usec_t timeout_us, reach_heard *heard,
+                void *user)
+{
+    struct share *shares = mem_zalloc(r->node_count * sizeof(*shares));
+    for (unsigned i = 0; i < r->node_count; i++) {
+        struct share *s = &shares[i];
+        s->reach = r;
+        s->node = i;
+        s->method = method;
+        s->path = path;
+        s->request = request;
+        s->timeout_us = timeout_us;
+        reach_answer_init(&s->answer);
+        CHECK(pthread_create(&s->thread, NULL, ask_share, s) == 0);
+    }
+    for (unsigned i = 0; i < r->node_count; i++) {
+        struct share *s = &shares[i];
+        CHECK(pthread_join(s->thread, NULL) == 0);
+        heard(user, i, s->err, &s->answer, &s->why);
+        reach_answer_free(&s->answer);
+    }
+    mem_free(shares);
+}
+
+/* ---- asking anybody --------------------------------------------------------
+ */
 
 /* Whether another node may be able to answer. */
 static bool is_not_now(int err)

@@ -125,15 +125,6 @@ int govern_switch(const struct govern_record *now, raft_region to, bool forced,
     return ERR_OK;
 }
 
-static bool same_level(const struct consistency_policy *a,
-                       const struct consistency_policy *b)
-{
-    return a->level == b->level &&
-           (a->level != CONSISTENCY_BOUNDED ||
-            (a->max_staleness_prefix == b->max_staleness_prefix &&
-             a->max_staleness_interval == b->max_staleness_interval));
-}
-
 int govern_set_level(const struct govern_record *now,
                      const struct consistency_policy *level, int64_t at_us,
                      const char *reason, struct govern_record *next_out)
@@ -141,7 +132,7 @@ int govern_set_level(const struct govern_record *now,
     if (level->level == CONSISTENCY_BOUNDED &&
         (level->max_staleness_prefix < 1 || level->max_staleness_interval < 1))
         return ERR_INVALID;
-    if (same_level(&now->consistency, level))
+    if (consistency_same(&now->consistency, level))
         return ERR_EXISTS;
     struct govern_record next = *now;
     next.consistency = *level;

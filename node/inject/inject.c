@@ -157,14 +157,20 @@ bool inject_needs(enum inject_kind kind, enum inject_member_id m)
     return (kinds[kind].needed & 1u << m) != 0;
 }
 
-void inject_members(enum inject_kind kind, struct buf *out)
+static const char *name_of(const char *const *names, unsigned member)
+{
+    return names != NULL ? names[member]
+                         : inject_member_table[member].shown.name;
+}
+
+void inject_members(enum inject_kind kind, const char *const *names,
+                    struct buf *out)
 {
     const char *comma = "";
     for (unsigned m = 0; m < INJECT_MEMBERS; m++) {
         if (!inject_takes(kind, m))
             continue;
-        (void)buf_printf(out, "%s%s%s", comma,
-                         inject_member_table[m].shown.name,
+        (void)buf_printf(out, "%s%s%s", comma, name_of(names, m),
                          inject_needs(kind, m) ? " (needed)" : "");
         comma = ", ";
     }
@@ -336,11 +342,12 @@ static bool read_value(const struct json *j, json_ref value,
 
 /* ERR_INVALID, and what the kind takes. */
 static int refuse(struct err_msg *msg, enum inject_kind kind,
-                  const char *problem, const char *member)
+                  const char *const *names, const char *problem,
+                  const char *member)
 {
     char storage[ERR_MSG_MAX];
     struct buf takes = buf_over(storage, sizeof(storage) - 1);
-    inject_members(kind, &takes);
+    inject_members(kind, names, &takes);
     return err_set(msg, ERR_INVALID, "%s %s %s; it takes %.*s",
                    kinds[kind].word, problem, member, (int)buf_len(&takes),
                    storage);
@@ -388,27 +395,31 @@ static const char *shown_name(const struct json *j, json_ref key, char out[48])
     return out;
 }
 
-static int read_member(const struct json *j, json_ref key, uint32_t *seen,
+static int read_member(const struct json *j, json_ref key,
+                       const char *const *names, uint32_t *seen,
                        struct inject_fault *f, struct err_msg *msg)
 {
-    char name[48];
+    char unknown[48];
     unsigned m = find_member(j, key);
     if (m == INJECT_MEMBERS)
-        return refuse(msg, f->kind, "has no member", shown_name(j, key, name));
+        return refuse(msg, f->kind, names, "has no member",
+                      shown_name(j, key, unknown));
+    const char *name = name_of(names, m);
     const struct inject_member_info *info = &inject_member_table[m];
     if (!inject_takes(f->kind, m))
-        return refuse(msg, f->kind, "does not take", info->shown.name);
+        return refuse(msg, f->kind, names, "does not take", name);
     if ((*seen & 1u << m) != 0)
-        return err_set(msg, ERR_INVALID, "%s is there twice", info->shown.name);
+        return err_set(msg, ERR_INVALID, "%s is there twice", name);
     *seen |= 1u << m;
     if (!read_value(j, key + 1, info, f))
-        return err_set(msg, ERR_INVALID, "%s: expected %s", info->shown.name,
+        return err_set(msg, ERR_INVALID, "%s: expected %s", name,
                        info->shown.expected);
     return ERR_OK;
 }
 
 static int read_members(const struct json *j, json_ref ref,
-                        struct inject_fault *f, struct err_msg *msg)
+                        const char *const *names, struct inject_fault *f,
+                        struct err_msg *msg)
 {
     uint32_t seen = 0;
     unsigned kind_seen = 0;
@@ -416,7 +427,7 @@ static int read_members(const struct json *j, json_ref ref,
          k = json_next_member(j, ref, k)) {
         int err = ERR_OK;
         if (!json_string_equal(j, k, bytes_str("kind")))
-            err = read_member(j, k, &seen, f, msg);
+            err = read_member(j, k, names, &seen, f, msg);
         else if (++kind_seen > 1)
             err = err_set(msg, ERR_INVALID, "kind is there twice");
         if (err != ERR_OK)
@@ -425,13 +436,19 @@ static int read_members(const struct json *j, json_ref ref,
     uint32_t missing = kinds[f->kind].needed & ~seen;
     for (unsigned m = 0; m < INJECT_MEMBERS; m++)
         if ((missing & 1u << m) != 0)
-            return refuse(msg, f->kind, "needs",
-                          inject_member_table[m].shown.name);
+            return refuse(msg, f->kind, names, "needs", name_of(names, m));
     return ERR_OK;
 }
 
 int inject_read(const struct json *j, json_ref ref,
                 struct inject_fault *fault_out, struct err_msg *msg)
+{
+    return inject_read_named(j, ref, NULL, fault_out, msg);
+}
+
+int inject_read_named(const struct json *j, json_ref ref,
+                      const char *const *names, struct inject_fault *fault_out,
+                      struct err_msg *msg)
 {
     struct inject_fault f = {.permille = 1000};
     if (json_type(j, ref) != JSON_OBJECT)
@@ -440,10 +457,11 @@ int inject_read(const struct json *j, json_ref ref,
                        "\"from\":\"eastus\",\"to\":\"*\",\"both\":true}");
     int err = read_kind(j, ref, &f.kind, msg);
     if (err == ERR_OK)
-        err = read_members(j, ref, &f, msg);
+        err = read_members(j, ref, names, &f, msg);
     if (err == ERR_OK && f.kind == INJECT_PAUSE &&
         f.for_us > INJECT_PAUSE_MAX_US)
-        err = err_set(msg, ERR_INVALID, "for: a pause takes at most 60s");
+        err = err_set(msg, ERR_INVALID, "%s: a pause takes at most 60s",
+                      name_of(names, INJECT_M_FOR));
     if (err != ERR_OK)
         return err;
     if (kinds[f.kind].family != INJECT_LINK && f.at[0] == '\0')

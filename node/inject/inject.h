@@ -183,8 +183,10 @@ const char *inject_what(enum inject_kind kind);
 /* Whether it is done when it is added, and not kept in the list. */
 bool inject_is_instant(enum inject_kind kind);
 /* "from (needed), to (needed), both, for, id": the members that a kind takes,
- * for help and messages. Errors of the buffer are ignored. */
-void inject_members(enum inject_kind kind, struct buf *out);
+ * for help and messages. `names` is what they are called, by their index, such
+ * as flags; NULL: as in JSON. Errors of the buffer are ignored. */
+void inject_members(enum inject_kind kind, const char *const *names,
+                    struct buf *out);
 /* ERR_NOT_FOUND. */
 int inject_find_kind(struct bytes word, enum inject_kind *kind_out);
 
@@ -210,6 +212,10 @@ void inject_put_member(struct json_writer *out, const char *name,
  * looked up: the caller knows which regions and nodes there are. */
 int inject_read(const struct json *j, json_ref ref,
                 struct inject_fault *fault_out, struct err_msg *msg);
+/* The same; messages call the members by `names`, as inject_members does. */
+int inject_read_named(const struct json *j, json_ref ref,
+                      const char *const *names, struct inject_fault *fault_out,
+                      struct err_msg *msg);
 /* Writes the members that count, as inject_read reads them, into an open
  * object. */
 void inject_write(struct json_writer *out, const struct inject_fault *fault);

@@ -157,13 +157,21 @@ int scenario_resolve(const char *text, const struct scenario_names *names,
     return err == ERR_OK ? buf_append_str(out, text) : err;
 }
 
+/* Stand for all that a cluster may have. */
+static const struct scenario_names *any_names(void)
+{
+    static const struct scenario_names any = {{
+#define ANY_ROW(id, name, what) [SCENARIO_P_##id] = "any",
+        SCENARIO_PLACEHOLDER_LIST(ANY_ROW)
+#undef ANY_ROW
+    }};
+    return &any;
+}
+
 /* Whether the text would be right with any names. */
 static int check_names(const char *text, struct buf *out, struct err_msg *msg)
 {
-    struct scenario_names any;
-    for (size_t i = 0; i < SCENARIO_PLACEHOLDERS; i++)
-        strcpy(any.name[i], "any");
-    return scenario_resolve(text, &any, out, msg);
+    return scenario_resolve(text, any_names(), out, msg);
 }
 
 /* A name of a region or node, or a placeholder. */
@@ -209,16 +217,14 @@ static int write_fault(const struct reader *r, const yaml_node_t *map,
                : expected(r, map, "fault", "less, in UTF-8");
 }
 
-/* Reads it as a node would, with any names in place of its placeholders. */
-static int check_fault(const char *text, struct inject_fault *fault_out,
-                       const struct scenario_names *names, struct err_msg *msg)
+int scenario_read_fault(const char *text, const struct scenario_names *names,
+                        struct inject_fault *fault_out, struct err_msg *msg)
 {
     struct buf plain;
     struct json j;
     buf_init(&plain, 2 * SCENARIO_FAULT_MAX);
     json_init(&j);
-    int err = names != NULL ? scenario_resolve(text, names, &plain, msg)
-                            : check_names(text, &plain, msg);
+    int err = scenario_resolve(text, names, &plain, msg);
     if (err == ERR_OK)
         err = json_parse(&j, bytes_of(buf_bytes(&plain), buf_len(&plain)),
                          2 * SCENARIO_FAULT_MAX, NULL);
@@ -239,8 +245,8 @@ static int read_fault(const struct reader *r, const yaml_node_t *n,
         return expected(r, n, "fault", "members such as {kind: cut, ...}");
     buf_init(&text, SCENARIO_FAULT_MAX);
     int err = write_fault(r, n, &text);
-    if (err == ERR_OK &&
-        check_fault(buf_cstr(&text), &fault, NULL, &why) != ERR_OK)
+    if (err == ERR_OK && scenario_read_fault(buf_cstr(&text), any_names(),
+                                             &fault, &why) != ERR_OK)
         err = err_set(r->msg, ERR_INVALID, "%s:%u: fault: %.400s", r->path,
                       line_of(n), why.text);
     if (err == ERR_OK)
@@ -356,6 +362,47 @@ static int read_text(const struct reader *r, const yaml_node_t *n,
     return ERR_OK;
 }
 
+/* ---- levels -----------------------------------------------------------------
+ */
+
+static int read_level(const struct reader *r, const yaml_node_t *n,
+                      const char *key, struct consistency_policy *out)
+{
+    const char *text = scalar(n);
+    return text != NULL && parse_level(text, &out->level)
+               ? ERR_OK
+               : expected(r, n, key, LEVEL_EXPECTED);
+}
+
+static int read_bound(const struct reader *r, const yaml_node_t *n,
+                      const char *key, struct consistency_policy *out)
+{
+    uint64_t entries = 0;
+    usec_t us = 0;
+    if (strcmp(key, "max-staleness-prefix") == 0) {
+        int err = read_number(r, n, key, 1, INT32_MAX, &entries);
+        out->max_staleness_prefix = (int32_t)entries;
+        return err;
+    }
+    int err = read_time(r, n, key, &us);
+    if (err == ERR_OK && (us == 0 || us % USEC_PER_SEC != 0))
+        err = expected(r, n, key, "whole seconds");
+    out->max_staleness_interval = (int32_t)(us / USEC_PER_SEC);
+    return err;
+}
+
+/* `n` is what has the bounds. */
+static int check_bounds(const struct reader *r, const yaml_node_t *n,
+                        const char *where, bool bounded,
+                        const struct consistency_policy *p)
+{
+    bool any = p->max_staleness_prefix != 0 || p->max_staleness_interval != 0;
+    return any && !bounded ? expected(r, n, where,
+                                      "bounds only where the level becomes "
+                                      "bounded-staleness")
+                           : ERR_OK;
+}
+
 /* ---- steps ------------------------------------------------------------------
  */
 
@@ -385,6 +432,39 @@ static int step_named(const struct reader *r, const yaml_node_t *n,
               : strcmp(key, "restart") == 0 ? SCENARIO_RESTART
                                             : SCENARIO_SWITCH;
     return s->text == NULL ? read_name(r, n, key, &s->text) : ERR_OK;
+}
+
+static int renew_at(const struct reader *r, const yaml_node_t *n,
+                    const char *key, void *into)
+{
+    struct scenario_step *s = into;
+    return s->text == NULL ? read_name(r, n, key, &s->text) : ERR_OK;
+}
+
+static const struct key renew_keys[] = {{"at", renew_at}};
+
+static int step_renew(const struct reader *r, const yaml_node_t *n,
+                      const char *key, void *into)
+{
+    uint32_t seen = 0;
+    ((struct scenario_step *)into)->kind = SCENARIO_RENEW;
+    int err =
+        read_mapping(r, n, key, renew_keys, ARRAY_LEN(renew_keys), into, &seen);
+    return err == ERR_OK && seen == 0 ? expected(r, n, key, "{at: NAME}") : err;
+}
+
+static int step_rotate(const struct reader *r, const yaml_node_t *n,
+                       const char *key, void *into)
+{
+    struct scenario_step *s = into;
+    const char *text = scalar(n);
+    s->kind = SCENARIO_ROTATE;
+    if (text == NULL ||
+        (strcmp(text, "primary") != 0 && strcmp(text, "secondary") != 0))
+        return expected(r, n, key, "primary or secondary");
+    if (s->text == NULL)
+        s->text = mem_strdup(text);
+    return ERR_OK;
 }
 
 static int step_wait(const struct reader *r, const yaml_node_t *n,
@@ -420,11 +500,14 @@ static int step_consistency(const struct reader *r, const yaml_node_t *n,
                             const char *key, void *into)
 {
     struct scenario_step *s = into;
-    const char *text = scalar(n);
     s->kind = SCENARIO_CONSISTENCY;
-    return text != NULL && parse_level(text, &s->level)
-               ? ERR_OK
-               : expected(r, n, key, LEVEL_EXPECTED);
+    return read_level(r, n, key, &s->policy);
+}
+
+static int step_bound(const struct reader *r, const yaml_node_t *n,
+                      const char *key, void *into)
+{
+    return read_bound(r, n, key, &((struct scenario_step *)into)->policy);
 }
 
 static int step_limit(const struct reader *r, const yaml_node_t *n,
@@ -447,7 +530,7 @@ static int step_reads(const struct reader *r, const yaml_node_t *n,
                      &((struct scenario_step *)into)->reads_within_us);
 }
 
-/* The first two say when, the next seven what: one of each at most, one at
+/* The first two say when, the next nine what: one of each at most, one at
  * least of what. */
 static const struct key step_keys[] = {
     {"at", step_at},
@@ -457,14 +540,18 @@ static const struct key step_keys[] = {
     {"switch", step_named},
     {"begin-switch", step_named},
     {"restart", step_named},
+    {"renew-certificates", step_renew},
+    {"rotate-account-key", step_rotate},
     {"wait-until", step_wait},
     {"consistency", step_consistency},
+    {"max-staleness-prefix", step_bound},
+    {"max-staleness-interval", step_bound},
     {"limit", step_limit},
     {"writes-succeed-within", step_writes},
     {"reads-succeed-within", step_reads},
 };
 #define STEP_WHEN 0x3u
-#define STEP_WHAT 0x1fcu
+#define STEP_WHAT 0x7fcu
 
 static bool one_bit(uint32_t bits)
 {
@@ -483,12 +570,17 @@ static int read_step(const struct reader *r, const yaml_node_t *n, void *into)
     if (err != ERR_OK)
         return err;
     if (!one_bit(seen & STEP_WHAT))
-        return expected(r, n, "step",
-                        "one of fault, clear, switch, begin-switch, restart, "
-                        "wait-until and consistency");
+        return expected(
+            r, n, "step",
+            "one of fault, clear, switch, begin-switch, restart, "
+            "renew-certificates, rotate-account-key, wait-until and "
+            "consistency");
     if ((seen & STEP_WHEN) == STEP_WHEN)
         return expected(r, n, "step", "at or after, not both");
-    return ERR_OK;
+    return check_bounds(r, n, "step",
+                        step->kind == SCENARIO_CONSISTENCY &&
+                            step->policy.level == CONSISTENCY_BOUNDED,
+                        &step->policy);
 }
 
 /* ---- expectations -----------------------------------------------------------
@@ -586,17 +678,22 @@ static int needs_level(const struct reader *r, const yaml_node_t *n,
                        const char *key, void *into)
 {
     struct scenario *s = into;
-    const char *text = scalar(n);
-    s->has_level = true;
-    return text != NULL && parse_level(text, &s->level)
-               ? ERR_OK
-               : expected(r, n, key, LEVEL_EXPECTED);
+    s->has_policy = true;
+    return read_level(r, n, key, &s->policy);
+}
+
+static int needs_bound(const struct reader *r, const yaml_node_t *n,
+                       const char *key, void *into)
+{
+    return read_bound(r, n, key, &((struct scenario *)into)->policy);
 }
 
 static const struct key needs_keys[] = {
     {"regions", needs_number},
     {"nodes-per-region", needs_number},
     {"level", needs_level},
+    {"max-staleness-prefix", needs_bound},
+    {"max-staleness-interval", needs_bound},
 };
 
 static int load_number(const struct reader *r, const yaml_node_t *n,
@@ -646,8 +743,15 @@ static int top_description(const struct reader *r, const yaml_node_t *n,
 static int top_needs(const struct reader *r, const yaml_node_t *n,
                      const char *key, void *into)
 {
-    return read_mapping(r, n, key, needs_keys, ARRAY_LEN(needs_keys), into,
-                        NULL);
+    struct scenario *s = into;
+    int err =
+        read_mapping(r, n, key, needs_keys, ARRAY_LEN(needs_keys), s, NULL);
+    return err == ERR_OK
+               ? check_bounds(r, n, key,
+                              s->has_policy &&
+                                  s->policy.level == CONSISTENCY_BOUNDED,
+                              &s->policy)
+               : err;
 }
 
 static int top_load(const struct reader *r, const yaml_node_t *n,
@@ -754,6 +858,19 @@ static void describe_wait(const struct scenario_step *step, const char *name,
              (double)step->limit_us / USEC_PER_SEC);
 }
 
+static void describe_policy(const struct consistency_policy *p,
+                            char out[SCENARIO_SENTENCE_MAX])
+{
+    int n = snprintf(out, SCENARIO_SENTENCE_MAX, "consistency becomes %s",
+                     consistency_name(p->level));
+    if (p->max_staleness_prefix > 0)
+        n += snprintf(out + n, SCENARIO_SENTENCE_MAX - (size_t)n,
+                      ", at most %d entries", p->max_staleness_prefix);
+    if (p->max_staleness_interval > 0)
+        snprintf(out + n, SCENARIO_SENTENCE_MAX - (size_t)n, ", at most %d s",
+                 p->max_staleness_interval);
+}
+
 void scenario_describe_step(const struct scenario_step *step,
                             const struct scenario_names *names,
                             char out[SCENARIO_SENTENCE_MAX])
@@ -765,8 +882,8 @@ void scenario_describe_step(const struct scenario_step *step,
         step->text != NULL ? shown(step->text, names, &scratch) : "";
     switch (step->kind) {
     case SCENARIO_FAULT:
-        if (check_fault(step->text, &fault, names, NULL) == ERR_OK &&
-            names != NULL)
+        if (names != NULL &&
+            scenario_read_fault(step->text, names, &fault, NULL) == ERR_OK)
             inject_describe(&fault, out, SCENARIO_SENTENCE_MAX);
         else
             snprintf(out, SCENARIO_SENTENCE_MAX, "fault %.300s", step->text);
@@ -782,12 +899,19 @@ void scenario_describe_step(const struct scenario_step *step,
         snprintf(out, SCENARIO_SENTENCE_MAX, "restart %.63s, node by node",
                  name);
         break;
+    case SCENARIO_RENEW:
+        snprintf(out, SCENARIO_SENTENCE_MAX,
+                 "renew the certificates of %.63s, node by node", name);
+        break;
+    case SCENARIO_ROTATE:
+        snprintf(out, SCENARIO_SENTENCE_MAX, "rotate the %.63s account key",
+                 name);
+        break;
     case SCENARIO_WAIT:
         describe_wait(step, name, out);
         break;
     case SCENARIO_CONSISTENCY:
-        snprintf(out, SCENARIO_SENTENCE_MAX, "consistency becomes %s",
-                 consistency_name(step->level));
+        describe_policy(&step->policy, out);
         break;
     }
     buf_free(&scratch);

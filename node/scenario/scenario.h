@@ -57,8 +57,10 @@ enum scenario_kind {
     SCENARIO_CLEAR,       /* `text`: a fault's id, or "all" */
     SCENARIO_SWITCH,      /* `text`: a region; `only_begin` */
     SCENARIO_RESTART,     /* `text`: a region or a node, "*": all, in turn */
+    SCENARIO_RENEW,       /* certificates; `text`: likewise */
+    SCENARIO_ROTATE,      /* the account key `text`, primary or secondary */
     SCENARIO_WAIT,        /* `wait` */
-    SCENARIO_CONSISTENCY, /* `level` */
+    SCENARIO_CONSISTENCY, /* `policy` */
 };
 
 enum scenario_wait {
@@ -76,7 +78,7 @@ struct scenario_step {
     enum scenario_kind kind;
     char *text;
     enum scenario_wait wait;
-    enum consistency_level level;
+    struct consistency_policy policy; /* bounds of 0: the account's stay */
     bool only_begin; /* asks for the switch and does not wait for it */
     usec_t limit_us; /* WAIT, SWITCH, RESTART, CONSISTENCY: fails after */
     /* Expected of every client, counted from the step; 0: not */
@@ -107,8 +109,8 @@ struct scenario {
     char description[SCENARIO_TEXT_MAX + 1];
 
     unsigned regions, nodes_per_region; /* at least */
-    bool has_level; /* the account's, set before and put back afterwards */
-    enum consistency_level level;
+    bool has_policy; /* the account's, set before and put back afterwards */
+    struct consistency_policy policy; /* bounds of 0: the account's */
 
     unsigned clients;                             /* spread over the regions */
     unsigned writes_per_second, reads_per_second; /* of all together */
@@ -155,6 +157,11 @@ struct scenario_names {
  * exist; ERR_NOT_FOUND: one that is not known; else errors of the buffer. */
 int scenario_resolve(const char *text, const struct scenario_names *names,
                      struct buf *out, struct err_msg *msg);
+
+/* Reads a step's fault as a node would. Errors of scenario_resolve and
+ * inject_read. */
+int scenario_read_fault(const char *text, const struct scenario_names *names,
+                        struct inject_fault *fault_out, struct err_msg *msg);
 
 /* ---- saying ---------------------------------------------------------------
  */

@@ -169,12 +169,8 @@ static int change_level(void *user, const struct govern_record *now,
                         struct govern_record *next_out, struct err_msg *msg)
 {
     const struct order *o = user;
-    struct consistency_policy level = o->level;
-    /* Bounds that are not given stay. */
-    if (level.max_staleness_prefix == 0)
-        level.max_staleness_prefix = now->consistency.max_staleness_prefix;
-    if (level.max_staleness_interval == 0)
-        level.max_staleness_interval = now->consistency.max_staleness_interval;
+    struct consistency_policy level =
+        consistency_over(&now->consistency, &o->level);
     int err = govern_set_level(now, &level, clock_wall_us(),
                                "an administrator set the level", next_out);
     if (err == ERR_EXISTS) { /* asked for twice is made once */

@@ -219,16 +219,30 @@ test("nodes that cannot be told are named", async () => {
   await untilOver();
 });
 
+test("nodes that hang are waited for together", async () => {
+  const hung = [nodeOf(B), nodeOf(C)];
+  for (const { pid } of hung) process.kill(pid, "SIGSTOP");
+  const began = Date.now();
+  const { code, stderr } = await command(cluster, "fault", "list");
+  const took = Date.now() - began;
+  for (const { pid } of hung) process.kill(pid, "SIGCONT");
+  assert.equal(code, 0);
+  for (const { name } of hung) assert.match(stderr, new RegExp(`${name} cannot be reached: .*no answer in time`));
+  assert.ok(took < 5500, `${took} ms; one after the other it is 6000 at least`);
+});
+
 test("what cannot be meant is refused with what was expected", async () => {
   for (const [args, code, expected] of [
     [[], 2, /expected add, list, clear or run/],
     [["heal"], 2, /"heal": expected add, list, clear or run/],
     [["add"], 2, /which kind\?/],
     [["add", "fire"], 2, /kind: expected one of cut, delay, /],
-    [["add", "cut", "--from", "a"], 2, /cut needs to; it takes from \(needed\), to \(needed\), both, for, id/],
-    [["add", "cut", "--from", A, "--to", B, "--delay-ms", "5"], 2, /cut does not take delay_ms/],
-    [["add", "cut", "--from", A, "--to", B, "--for", "soon"], 2, /for: expected a time such as "10s"/],
-    [["add", "loss", "--from", A, "--to", B, "--percent", "101"], 2, /percent: expected a number from 0.1 to 100/],
+    [["add", "cut", "--from", "a"], 2, /cut needs --to; it takes --from \(needed\), --to \(needed\), --both, --for, --id$/m],
+    [["add", "cut", "--from", A, "--to", B, "--delay-ms", "5"], 2, /cut does not take --delay-ms; it takes --from/],
+    [["add", "cut", "--from", A, "--to", B, "--for", "soon"], 2, /--for: expected a time such as "10s"/],
+    [["add", "loss", "--from", A, "--to", B, "--percent", "101"], 2, /--percent: expected a number from 0.1 to 100/],
+    [["add", "pause", "--at", A, "--for", "61s"], 2, /--for: a pause takes at most 60s/],
+    [["add", "key-rotated", "--account-key", "third"], 2, /--account-key: expected /],
     [["add", "cut", "--from", A, "--to", "moon"], 1, /^bastide fault add: to: there is no region or node moon in this cluster$/m],
     [["add", "cut", "--form", A], 2, /unknown flag "--form"/],
     [["clear", "nothing-like-it"], 1, /there is no such fault/]]) {

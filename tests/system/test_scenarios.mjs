@@ -3,8 +3,9 @@
 // it did stays behind.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import tls from "node:tls";
 import { after, before, test } from "node:test";
 import { Cluster, program, run, until } from "../sdk/lib.mjs";
 
@@ -83,6 +84,94 @@ test("what a forced switch loses is counted, and found again as conflicts", asyn
 test("a link that flaps moves nothing", async () => {
   const played = await play("flapping-link");
   assert.equal(played.code, 0, explain(played));
+});
+
+/** The certificate that a new connection to a node is shown. */
+function fingerprint(node) {
+  const { hostname, port } = new URL(node.endpoint);
+  return new Promise((resolve, reject) => {
+    const socket = tls.connect({ host: hostname, port, ca: cluster.ca }, () => {
+      resolve(socket.getPeerCertificate().fingerprint256);
+      socket.destroy();
+    });
+    socket.on("error", reject);
+  });
+}
+
+test("certificates are rotated at every node, unnoticed", async () => {
+  const before = await Promise.all(cluster.nodes.map(fingerprint));
+  const played = await play("certificate-rotation");
+  assert.equal(played.code, 0, explain(played));
+  const now = await Promise.all(cluster.nodes.map(fingerprint));
+  for (const [i, { name }] of cluster.nodes.entries()) assert.notEqual(now[i], before[i], name);
+  const { timeline } = JSON.parse(played.stdout);
+  for (const { name } of cluster.nodes)
+    assert.ok(timeline.some(({ event }) => event === `${name} has a new certificate`), played.stdout);
+});
+
+test("without the CA's key no certificate is renewed, and that is said", async () => {
+  const before = await Promise.all(cluster.nodes.map(fingerprint));
+  const rotate = scenario("keyless", `
+steps:
+  - renew-certificates: {at: "*"}
+`);
+  renameSync(file("ca.key"), file("ca.key.away"));
+  const played = await play(rotate);
+  renameSync(file("ca.key.away"), file("ca.key"));
+  assert.equal(played.code, 1, explain(played));
+  const failed = JSON.parse(played.stdout).expectations.filter(({ held }) => !held);
+  assert.equal(failed.length, 1, played.stdout);
+  assert.match(failed[0].detail, /step of line \d+: .*ca\.key: No such file.*signed with the key of the cluster's CA/);
+  assert.deepEqual(await Promise.all(cluster.nodes.map(fingerprint)), before);
+});
+
+test("both account keys are rotated, unnoticed by clients that move in time", async () => {
+  const { primaryKey, secondaryKey } = cluster.info;
+  const rotate = scenario("rotate-keys", `
+steps:
+  - at: 1s
+    rotate-account-key: primary
+    writes-succeed-within: 3s
+  - after: 1s
+    rotate-account-key: secondary
+    writes-succeed-within: 3s
+expect:
+  - no-failed-request: true
+  - no-acknowledged-write-lost: true
+`);
+  const played = await play(rotate);
+  assert.equal(played.code, 0, explain(played));
+  await until("cluster.json has the new keys", () => cluster.reload().info.secondaryKey !== secondaryKey);
+  assert.notEqual(cluster.info.primaryKey, primaryKey);
+  for (const key of [primaryKey, secondaryKey]) assert.equal((await cluster.request({ key })).status, 401);
+  for (const key of [cluster.info.primaryKey, cluster.info.secondaryKey])
+    assert.equal((await cluster.request({ key })).status, 200);
+});
+
+test("levels have bounds of the scenario's, and the account gets its own back", async () => {
+  const show = async () => (await run(["consistency", "show", "--dir", cluster.dir, "-o", "json"])).stdout;
+  const before = JSON.parse(await show());
+  const bounds = scenario("bounds", `
+needs: {level: bounded-staleness, max-staleness-prefix: 5000, max-staleness-interval: 20s}
+steps:
+  - at: 1s
+    consistency: bounded-staleness
+    max-staleness-prefix: 4000
+  - after: 1s
+    consistency: session
+expect:
+  - no-acknowledged-write-lost: true
+`);
+  const played = await play(bounds, "--history", file("history.jsonl"));
+  assert.equal(played.code, 0, explain(played));
+  const promised = readFileSync(file("history.jsonl"), "utf8").trim().split("\n").map((line) => JSON.parse(line))
+    .filter((line) => line.promise_us !== undefined).map(({ level, max_entries: k, max_us: t }) => [level, k, t]);
+  const t = 20_000_000;
+  // In between, the wider bounds and the weaker level.
+  assert.deepEqual(promised, [["BoundedStaleness", 5000, t], ["BoundedStaleness", 5000, t], ["BoundedStaleness", 4000, t],
+    ["Session", 4000, t], ["Session", undefined, undefined]]);
+  const now = JSON.parse(await show());
+  for (const key of ["level", "max_staleness_prefix", "max_staleness_interval"]) assert.equal(now[key], before[key], key);
 });
 
 test("an expectation that cannot hold fails, and only that one", async () => {

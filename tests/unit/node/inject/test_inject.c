@@ -225,7 +225,7 @@ static void every_kind_says_what_it_takes(void **state)
         assert_int_equal(kind, k);
         assert_true(strlen(inject_what(kind)) > 0);
         struct buf b = buf_over(storage, sizeof(storage) - 1);
-        inject_members(kind, &b);
+        inject_members(kind, NULL, &b);
         storage[buf_len(&b)] = '\0';
         assert_non_null(strstr(storage, "id"));
         assert_true(inject_family_of(kind) == INJECT_LINK

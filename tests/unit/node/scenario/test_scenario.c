@@ -19,7 +19,8 @@ static struct err_msg msg;
 static const char whole[] =
     "name: all-words\n"
     "description: everything that there is\n"
-    "needs: {regions: 3, nodes-per-region: 2, level: bounded-staleness}\n"
+    "needs: {regions: 3, nodes-per-region: 2, level: bounded-staleness,\n"
+    "        max-staleness-prefix: 100, max-staleness-interval: 5s}\n"
     "load: {clients: 9, documents: 10, writes-per-second: 40,\n"
     "       reads-per-second: 20, duration: 1m}\n"
     "steps:\n"
@@ -38,6 +39,10 @@ static const char whole[] =
     "  - wait-until: write-region={read_region}\n"
     "  - consistency: strong\n"
     "  - begin-switch: a\n"
+    "  - renew-certificates: {at: \"{read_region}\"}\n"
+    "  - rotate-account-key: secondary\n"
+    "  - consistency: bounded-staleness\n"
+    "    max-staleness-prefix: 7\n"
     "expect:\n"
     "  - no-acknowledged-write-lost: true\n"
     "  - lost-at-most: 7\n"
@@ -61,29 +66,37 @@ static void test_all_words(void **state)
     assert_string_equal(s.name, "all-words");
     assert_int_equal(s.regions, 3);
     assert_int_equal(s.nodes_per_region, 2);
-    assert_true(s.has_level);
-    assert_int_equal(s.level, CONSISTENCY_BOUNDED);
+    assert_true(s.has_policy);
+    assert_int_equal(s.policy.level, CONSISTENCY_BOUNDED);
+    assert_int_equal(s.policy.max_staleness_prefix, 100);
+    assert_int_equal(s.policy.max_staleness_interval, 5);
     assert_int_equal(s.clients, 9);
     assert_int_equal(s.documents, 10);
     assert_int_equal(s.writes_per_second, 40);
     assert_int_equal(s.reads_per_second, 20);
     assert_int_equal(s.duration_us, 60 * USEC_PER_SEC);
     static const enum scenario_kind kinds[] = {
-        SCENARIO_FAULT,   SCENARIO_CLEAR,       SCENARIO_SWITCH,
-        SCENARIO_RESTART, SCENARIO_WAIT,        SCENARIO_WAIT,
-        SCENARIO_WAIT,    SCENARIO_CONSISTENCY, SCENARIO_SWITCH};
-    assert_int_equal(s.step_count, 9);
+        SCENARIO_FAULT,  SCENARIO_CLEAR, SCENARIO_SWITCH, SCENARIO_RESTART,
+        SCENARIO_WAIT,   SCENARIO_WAIT,  SCENARIO_WAIT,   SCENARIO_CONSISTENCY,
+        SCENARIO_SWITCH, SCENARIO_RENEW, SCENARIO_ROTATE, SCENARIO_CONSISTENCY};
+    assert_int_equal(s.step_count, 12);
+    assert_string_equal(s.steps[10].text, "secondary");
     for (size_t i = 0; i < s.step_count; i++)
         assert_int_equal(s.steps[i].kind, kinds[i]);
     assert_false(s.steps[0].relative);
     assert_int_equal(s.steps[0].at_us, 2 * USEC_PER_SEC);
-    assert_int_equal(s.steps[0].line, 7);
+    assert_int_equal(s.steps[0].line, 8);
     assert_int_equal(s.steps[0].writes_within_us, 5 * USEC_PER_SEC);
     assert_int_equal(s.steps[0].reads_within_us, 500 * USEC_PER_MS);
     assert_true(s.steps[1].relative);
     assert_true(s.steps[8].only_begin && !s.steps[2].only_begin);
     assert_int_equal(s.steps[2].limit_us, 20 * USEC_PER_SEC);
     assert_string_equal(s.steps[6].text, "{read_region}");
+    assert_string_equal(s.steps[9].text, "{read_region}");
+    assert_int_equal(s.steps[7].policy.level, CONSISTENCY_STRONG);
+    assert_int_equal(s.steps[11].policy.level, CONSISTENCY_BOUNDED);
+    assert_int_equal(s.steps[11].policy.max_staleness_prefix, 7);
+    assert_int_equal(s.steps[11].policy.max_staleness_interval, 0);
     assert_int_equal(s.expect_count, 6);
     assert_int_equal(s.expects[1].number, 7);
     assert_int_equal(s.expects[4].status_count, 2);
@@ -96,7 +109,7 @@ static void test_defaults(void **state)
     (void)state;
     assert_int_equal(parse("name: a\nsteps:\n  - clear: all\n"), ERR_OK);
     assert_int_equal(s.regions, 1);
-    assert_false(s.has_level);
+    assert_false(s.has_policy);
     assert_true(s.clients > 0 && s.documents > 0 && s.writes_per_second > 0 &&
                 s.reads_per_second > 0);
     assert_true(s.steps[0].relative && s.steps[0].at_us == 0);
@@ -130,6 +143,23 @@ static void test_refusals(void **state)
         {STEPS "{at: 2h, clear: all}", "at: expected a time"},
         {STEPS "{at: 61m, clear: all}", "at: expected a time"},
         {STEPS "switch: \"{nowhere}\"", "there is no placeholder {nowhere}"},
+        {"name: a\nneeds: {level: strong, max-staleness-prefix: 1}",
+         "f.yaml:2: needs: expected bounds only where"},
+        {STEPS "{consistency: session, max-staleness-interval: 5s}",
+         "step: expected bounds only where the level becomes bounded"},
+        {STEPS "{clear: all, max-staleness-prefix: 5}", "expected bounds only"},
+        {STEPS "{consistency: bounded-staleness, max-staleness-prefix: 0}",
+         "max-staleness-prefix: expected a whole number from 1 to 2147483647"},
+        {STEPS "{consistency: bounded-staleness, "
+               "max-staleness-interval: 1500ms}",
+         "max-staleness-interval: expected whole seconds"},
+        {STEPS "rotate-account-key: third", "expected primary or secondary"},
+        {STEPS "renew-certificates: a", "renew-certificates: expected a map"},
+        {STEPS "renew-certificates: {}", "expected {at: NAME}"},
+        {STEPS "renew-certificates: {to: a}", "unknown key \"to\""},
+        {STEPS "renew-certificates: {at: \"{no}\"}",
+         "at: there is no placeholder {no}"},
+        {STEPS "{renew-certificates: {at: a}, restart: a}", "expected one of"},
         {STEPS "wait-until: later", "expected healthy, settled or"},
         {STEPS "wait-until: write-region=", "expected healthy, settled or"},
         {STEPS "fault: cut", "f.yaml:3: fault: expected members"},
@@ -208,6 +238,9 @@ static void test_sentences(void **state)
     assert_non_null(strstr(text, "{write_region}"));
     scenario_describe_step(&s.steps[2], &names, text);
     assert_string_equal(text, "switch the writes to west");
+    scenario_describe_step(&s.steps[11], NULL, text);
+    assert_string_equal(text, "consistency becomes BoundedStaleness, at most 7 "
+                              "entries");
     scenario_describe_expect(&s.expects[4], &names, text);
     assert_string_equal(text, "requests fail only with 429, 503");
     for (size_t i = 0; i < s.step_count; i++)
