@@ -154,6 +154,21 @@ describe("containers", { skip }, () => {
     await cluster.wellAgain("eastus");
   });
 
+  // What users get to break it with, beside what they have.
+  const tools = (...words) => cluster.compose("run", "--rm", "-T", "tools", ...words, "--dir", "/cluster");
+
+  test("bastide fault kills a node, which comes back, and stops another for a while", async () => {
+    const restarts = async () =>
+      Number(await docker("inspect", "--format", "{{.RestartCount}}", cluster.container("westeurope")));
+    assert.equal(await restarts(), 0);
+    await tools("fault", "add", "kill", "--at", "westeurope", "--for", "2s");
+    await until("it was restarted", async () => (await restarts()) > 0, 20_000, 100);
+    await cluster.wellAgain("eastus");
+    await tools("fault", "add", "pause", "--at", "southeastasia", "--for", "1s");
+    await load.goesOn("one node is stopped", 20_000);
+    await cluster.wellAgain("eastus");
+  });
+
   test("everything goes down and comes up again", async () => {
     await load.stop();
     cluster.closeClients();
@@ -170,5 +185,12 @@ describe("containers", { skip }, () => {
       assert.deepEqual((await load.differences(there)).filter((line) => !line.startsWith("first:")), [], region);
     }
     t.diagnostic(`${load.count} writes acknowledged; errors: ${JSON.stringify([...load.errors])}`);
+  });
+
+  test("bastide fault run plays a scenario in here, and everything holds", async (t) => {
+    const { held, writes, lost, longest_gap_s, expectations } =
+      JSON.parse(await tools("fault", "run", "lose-write-region", "-o", "json"));
+    t.diagnostic(`${writes} writes, ${lost} lost, none acknowledged for ${longest_gap_s} s at the longest`);
+    assert.ok(held, JSON.stringify(expectations.filter((expectation) => !expectation.held)));
   });
 });
