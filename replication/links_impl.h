@@ -131,6 +131,11 @@ void link_failed(struct link *l, enum peer_event_type type, int err,
                  const char *reason);
 struct link *link_find_node(const struct links *links, const char *node);
 
+/* How often open requests are checked for passed deadlines. */
+#define LINKS_EXPIRY_TICK_US (10 * USEC_PER_MS)
+/* Has that done from `after_us` on, if it is not already. */
+void links_expiry_start(struct links *links, usec_t after_us);
+
 /* -- of links_impair.c ------------------------------------------------------
  */
 

@@ -1,0 +1,172 @@
+/* What users send: each call looks for the link, makes the frame and queues it
+ * under the limit of its class. */
+#include "node/base/mem.h"
+#include "replication/links_impl.h"
+
+/* The link to `id`, ready to send. */
+static int find_up(const struct links *links, links_peer id,
+                   struct link **link_out)
+{
+    struct link *l = link_find(links, id);
+    if (l == NULL)
+        return ERR_NOT_FOUND;
+    if (!link_streaming(l))
+        return ERR_UNAVAILABLE;
+    *link_out = l;
+    return ERR_OK;
+}
+
+/* Queues the raft frame, twice if an impairment says so. Not so a bare one: it
+ * would only ask for its entries again. */
+static int queue_raft(struct link *l, const struct relay_sending *sending)
+{
+    struct buf *frame = &l->links->frame;
+    size_t len = buf_len(frame);
+    void *twin =
+        !sending->bare && impairment_duplicates(&l->out, &l->links->prng)
+            ? mem_dup(buf_bytes(frame), len)
+            : NULL;
+    int err = link_queue(l, LINKS_RAFT_QUEUE_MAX);
+    if (err == ERR_OK && twin != NULL &&
+        buf_append(frame, twin, len) == ERR_OK &&
+        link_queue(l, LINKS_RAFT_QUEUE_MAX) == ERR_OK)
+        l->stats.raft_duplicated++;
+    mem_free(twin);
+    return err;
+}
+
+int links_send_raft(struct links *links, links_peer to, uint64_t shard,
+                    const struct raft_msg *message,
+                    const struct bytes *payloads)
+{
+    struct link *l;
+    int err = find_up(links, to, &l);
+    if (err != ERR_OK)
+        return err;
+    err = codec_put_raft(&links->frame, shard, message, payloads);
+    if (err != ERR_OK)
+        return err;
+    struct relay_sending sending = links_relay_outgoing(l, shard, message);
+    size_t len = buf_len(&links->frame);
+    if (impairment_loses(&l->out, &links->prng)) {
+        buf_clear(&links->frame);
+        l->stats.raft_dropped++;
+        return ERR_OK; /* as the network does it: nobody is told */
+    }
+    err = queue_raft(l, &sending);
+    links_relay_sent(l, &sending, err);
+    if (err == ERR_FULL)
+        l->stats.raft_dropped++;
+    if (err != ERR_OK)
+        return err;
+    l->stats.raft_bytes_out += len;
+    if (message->type == RAFT_MSG_APPEND && !sending.bare)
+        l->stats.raft_entries_out += message->append.bytes;
+    return ERR_OK;
+}
+
+int links_request(struct links *links, links_peer to, uint32_t kind,
+                  uint32_t deadline_ms, struct bytes body, uint64_t *id_out)
+{
+    CHECK(deadline_ms > 0);
+    struct link *l;
+    int err = find_up(links, to, &l);
+    if (err != ERR_OK)
+        return err;
+    if (HASH_COUNT(l->pending) >= LINKS_REQUESTS_MAX) {
+        l->stats.requests_refused++;
+        return ERR_FULL;
+    }
+    struct request r = {links->next_request, deadline_ms, kind, body};
+    err = codec_put_request(&links->frame, &r);
+    if (err != ERR_OK)
+        return err;
+    err = link_queue(l, LINKS_REQUEST_QUEUE_MAX);
+    if (err == ERR_FULL)
+        l->stats.requests_refused++;
+    if (err != ERR_OK)
+        return err;
+    struct pending *p = mem_zalloc(sizeof(*p));
+    p->id = links->next_request++;
+    p->end = l->written;
+    p->peer = to;
+    p->deadline_us = clock_mono_us() + (usec_t)deadline_ms * USEC_PER_MS;
+    list_init(&p->node);
+    HASH_ADD(hh, l->pending, id, sizeof(p->id), p);
+    links->open_requests++;
+    links_expiry_start(links, LINKS_EXPIRY_TICK_US);
+    *id_out = p->id;
+    return ERR_OK;
+}
+
+int links_reply(struct links *links, struct links_call call, int err,
+                struct bytes body)
+{
+    struct link *l;
+    if (find_up(links, call.peer, &l) != ERR_OK || l->session != call.session)
+        return ERR_CLOSED;
+    struct response r = {call.id, err, body};
+    int rc = codec_put_response(&links->frame, &r);
+    return rc == ERR_OK ? link_queue(l, LINKS_OUTPUT_MAX) : rc;
+}
+
+/* The transfer a chunk belongs to, begun by its chunk 0. */
+static int find_transfer(struct link *l, const struct snapshot_chunk *chunk,
+                         struct transfer **transfer_out)
+{
+    struct transfer *t;
+    HASH_FIND(hh, l->transfers, &chunk->shard, sizeof(chunk->shard), t);
+    if (t != NULL && t->id == chunk->transfer) {
+        *transfer_out = t;
+        return ERR_OK;
+    }
+    if (chunk->seq != 0)
+        return ERR_UNAVAILABLE; /* it was lost with its connection */
+    if (t == NULL) {
+        if (HASH_COUNT(l->transfers) >= LINKS_TRANSFERS_MAX)
+            return ERR_FULL;
+        t = mem_zalloc(sizeof(*t));
+        t->shard = chunk->shard;
+        HASH_ADD(hh, l->transfers, shard, sizeof(t->shard), t);
+    }
+    t->id = chunk->transfer;
+    t->next = t->acked = 0;
+    t->done = false;
+    *transfer_out = t;
+    return ERR_OK;
+}
+
+int links_send_snapshot(struct links *links, links_peer to,
+                        const struct snapshot_chunk *chunk)
+{
+    struct link *l;
+    struct transfer *t;
+    int err = find_up(links, to, &l);
+    if (err == ERR_OK)
+        err = find_transfer(l, chunk, &t);
+    if (err != ERR_OK)
+        return err;
+    CHECK(chunk->seq == t->next && !t->done);
+    if (t->next - t->acked >= LINKS_SNAPSHOT_WINDOW)
+        return ERR_AGAIN;
+    err = codec_put_snapshot(&links->frame, chunk);
+    if (err != ERR_OK)
+        return err;
+    err = link_queue(l, LINKS_SNAPSHOT_QUEUE_MAX);
+    if (err != ERR_OK)
+        return err == ERR_FULL ? ERR_AGAIN : err;
+    t->next++;
+    t->done = chunk->done;
+    return ERR_OK;
+}
+
+int links_snapshot_ack(struct links *links, links_peer to,
+                       const struct snapshot_ack *ack)
+{
+    struct link *l;
+    int err = find_up(links, to, &l);
+    if (err != ERR_OK)
+        return err;
+    err = codec_put_snapshot_ack(&links->frame, ack);
+    return err == ERR_OK ? link_queue(l, LINKS_OUTPUT_MAX) : err;
+}
