@@ -22,7 +22,7 @@ ALL_CFLAGS  = $(CFLAGS_COMMON) $(CFLAGS_MODE) $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(LDFLAGS_MODE) $(LDFLAGS)
 
 # Modules in link order: a module may use those to its right (and below).
-MODULES = node/cli node/server node/govern node/admin node/scenario node/history node/cosmos node/auth node/http node/catalog node/shard node/query node/inject node/json \
+MODULES = node/cli node/server node/govern node/scenario node/history node/cosmos node/auth node/http node/catalog node/shard node/query node/inject node/json \
 	node/store node/config replication failover consensus node/crypt node/base
 
 # What a unit test of a module links, besides the module itself.
@@ -44,7 +44,6 @@ USES_node/shard   = replication node/query node/catalog node/json node/store con
 USES_node/govern  = node/shard node/query node/catalog node/json node/store replication failover consensus node/crypt node/base
 USES_node/http    = replication node/crypt node/base consensus failover
 USES_node/cosmos  = node/auth node/http node/catalog node/shard node/query node/inject node/json node/store replication failover consensus node/crypt node/base
-USES_node/admin   = node/http node/json replication failover consensus node/crypt node/base
 USES_node/server  = $(filter-out node/cli node/server,$(MODULES))
 USES_node/cli     = $(filter-out node/cli,$(MODULES))
 
@@ -66,7 +65,6 @@ LIBS_node/shard   = -llmdb -lcrypto -lpthread -lm
 LIBS_node/govern  = $(LIBS_ALL)
 LIBS_node/http    = -lev -lssl -lcrypto -lprotobuf-c -lhttp_parser
 LIBS_node/cosmos  = $(LIBS_ALL)
-LIBS_node/admin   = $(LIBS_ALL)
 LIBS_node/server  = $(LIBS_ALL)
 LIBS_node/cli     = $(LIBS_ALL)
 LIBS_ALL          = -lev -lssl -lcrypto -lprotobuf-c -lhttp_parser -llmdb -lyaml -lpthread -lm

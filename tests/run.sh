@@ -7,8 +7,9 @@
 #                               command line. --jobs: so many at the same time
 #
 # Prints failures as they come and ends with "N passed, N failed[, N skipped]".
-# A program that dies or prints no result counts as one failure. Tests of the
-# SDK are skipped, and counted so, where Node.js or the SDK are missing.
+# A program that dies or prints no result counts as one failure; the folders of
+# a test that failed are kept, and named. Tests of the SDK are skipped, and
+# counted so, where Node.js or the SDK are missing.
 #
 # What a test file may say near its top:
 #   test-timeout: 600   it takes longer than others, at most so many seconds
@@ -24,7 +25,9 @@ if [ "${1:-}" = --jobs ]; then
     shift 2
 fi
 folder=$(mktemp -d) || exit 1
-trap 'rm -rf "$folder"' EXIT
+# What tests make in folders stays there when they fail.
+keep=$(mktemp -d "${TMPDIR:-/tmp}/bastide-failed-XXXXXX") || exit 1
+trap 'rm -rf "$folder"; rmdir "$keep" 2>/dev/null' EXIT
 # Whoever stops this stops what it has started.
 trap 'trap - TERM INT; kill 0; exit 143' TERM INT
 
@@ -77,9 +80,10 @@ run() {
 
 # Runs a program and tells how it went, in one piece; its numbers go to a file.
 report() {
-    local program=$1 log=$folder/$2.log start code p f s label
+    local program=$1 log=$folder/$2.log kept=$keep/$2 start code p f s label
     start=$(date +%s%N)
-    run "$program" >"$log" 2>&1
+    mkdir -p "$kept"
+    TMPDIR=$kept TEST_KEEP=1 run "$program" >"$log" 2>&1
     code=$?
     p=$(grep -cE '^ok ' "$log")
     f=$(grep -cE '^not ok ' "$log")
@@ -94,7 +98,10 @@ report() {
         if [ "$f" -ne 0 ]; then
             echo "---- output of $program (exit $code)"
             tail -n 120 "$log"
-            echo "---- rerun: $program"
+            if rmdir "$kept" 2>/dev/null; then :; else echo "---- its folders, with logs and data: $kept"; fi
+            echo "---- rerun: tests/run.sh '$program'"
+        else
+            rm -rf "$kept"
         fi
     } >"$log.told"
     cat "$log.told"

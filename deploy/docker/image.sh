@@ -3,9 +3,12 @@
 # with the version. What is unchanged comes from the engine's cache.
 #
 #   deploy/docker/image.sh [observability]     also bastide-prometheus
+#
+# Exit codes: 0, 3 when there is no base image to build on, 1 for anything else.
 set -eu
 cd "$(dirname "$0")/../.."
 base=debian:bookworm-slim
+no_base=3
 
 say() { echo "image: $*" >&2; }
 
@@ -33,7 +36,8 @@ size() { docker image inspect --format '{{.Size}}' "$1"; }
 # Without the buildx plugin only the classic builder is there.
 docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=0
 
-docker image inspect "$base" >/dev/null 2>&1 || docker pull -q "$base" >/dev/null 2>&1 || make_base
+docker image inspect "$base" >/dev/null 2>&1 || docker pull -q "$base" >/dev/null 2>&1 ||
+    make_base || exit "$no_base"
 version=$(sed -n 's/^#define NODE_VERSION "\(.*\)"/\1/p' node/server/node.h)
 revision=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
 

@@ -17,13 +17,21 @@ export const REGIONS = ["eastus", "westeurope", "southeastasia"];
 const USER = 10001;
 const DISK_BYTES = 96 * 1024 * 1024;
 
-/** Why no containers can be had here; undefined when they can. */
+/** Compose as it is here: 2 is a word of docker, 1 is a program. */
+const COMPOSE = spawnSync("docker", ["compose", "version"]).status === 0 ? ["docker", "compose"] : ["docker-compose"];
+/** What image.sh exits with where there is no base image. */
+const NO_BASE = 3;
+
+/** Why no containers can be had here; undefined when they can. An image that
+ *  does not build is no reason, but a failure. */
 export function whyNoContainers() {
   if (process.getuid() !== 0) return "containers are tested as root only: cuts need iptables and mounts";
-  for (const step of ["deploy/docker/engine.sh", "deploy/docker/image.sh"]) {
-    const { status, stderr } = spawnSync(path.join(root, step), { encoding: "utf8" });
-    if (status !== 0) return `${step}: ${stderr.trim().split("\n").at(-1)}`;
-  }
+  const last = ({ stderr }) => stderr.trim().split("\n").at(-1);
+  const engine = spawnSync(path.join(root, "deploy/docker/engine.sh"), { encoding: "utf8" });
+  if (engine.status !== 0) return `deploy/docker/engine.sh: ${last(engine)}`;
+  const image = spawnSync(path.join(root, "deploy/docker/image.sh"), { encoding: "utf8" });
+  if (image.status === NO_BASE) return `deploy/docker/image.sh: ${last(image)}`;
+  if (image.status !== 0) throw new Error(`deploy/docker/image.sh:\n${image.stdout}${image.stderr}`);
   return undefined;
 }
 
@@ -90,7 +98,7 @@ export class ComposeCluster extends Cluster {
   }
 
   compose(...args) {
-    return this.sh("docker-compose", "-f", file, "-f", this.env.COMPOSE_OVERRIDE, ...args);
+    return this.sh(...COMPOSE, "-f", file, "-f", this.env.COMPOSE_OVERRIDE, ...args);
   }
 
   /** deploy/up.sh: what users type. */
@@ -138,30 +146,25 @@ export class ComposeCluster extends Cluster {
     }, 60_000, 200);
   }
 
-  logs() {
-    return spawnSync("docker-compose", ["-f", file, "logs", "--no-color", "--tail", "40"],
-      { encoding: "utf8", env: this.env }).stdout;
+  /** Runs a command of compose to its end, whatever happens. */
+  composeNow(...args) {
+    const [program, ...words] = [...COMPOSE, "-f", file, "-f", this.env.COMPOSE_OVERRIDE, ...args];
+    return spawnSync(program, words, { encoding: "utf8", env: this.env, maxBuffer: 1 << 28 }).stdout;
   }
 
-  /** Removes everything that this project has made. */
-  async remove() {
-    this.closeClients();
-    try {
-      await this.compose("down", "-v", "--remove-orphans", "-t", "5");
-    } finally {
-      this.removeFolder();
-    }
-  }
-
+  /** Removes everything that this project has made; its logs stay for whoever
+   *  wants to keep the folder. */
   removeNow() {
-    const files = ["-f", file, "-f", this.env.COMPOSE_OVERRIDE];
-    spawnSync("docker-compose", [...files, "down", "-v", "--remove-orphans", "-t", "1"], { env: this.env });
+    this.closeClients();
+    if (process.env.TEST_KEEP)
+      writeFileSync(path.join(this.folder, "compose.log"), this.composeNow("logs", "--no-color") ?? "");
+    this.composeNow("down", "-v", "--remove-orphans", "-t", "5");
     this.removeFolder();
   }
 
   removeFolder() {
     spawnSync("umount", [this.disk]);
-    rmSync(this.folder, { recursive: true, force: true });
+    if (!process.env.TEST_KEEP) rmSync(this.folder, { recursive: true, force: true });
   }
 }
 

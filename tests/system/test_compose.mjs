@@ -21,6 +21,10 @@ if (skip) console.log(`# NO CONTAINERS ARE TESTED: ${skip}`);
 // Until an unmodified SDK's writes succeed again.
 const PAUSE_LIMIT_MS = 5_000;
 const STOP_LIMIT_MS = 5_000;
+// The goal is 10 s; most of it is docker's, and this machine may be busy.
+const START_LIMIT_MS = 20_000;
+// Any of `bastide fault run --list`.
+const SCENARIOS = (process.env.SCENARIOS ?? "lose-write-region split-brain").split(" ");
 const IMAGE_LIMIT_BYTES = 30e6;
 
 describe("containers", { skip }, () => {
@@ -47,14 +51,16 @@ describe("containers", { skip }, () => {
     cluster = await ComposeCluster.make();
     cluster.env.CLUSTER_CONSISTENCY = "strong";
   });
-  after(() => cluster?.remove());
+  after(() => cluster?.removeNow());
 
   test("from nothing to a write of the SDK", async (t) => {
     const from = Date.now();
     await cluster.up();
     items = await makeContainer(cluster.client());
     await items.items.create({ id: "first", pk: "a", n: 0 });
-    t.diagnostic(`docker-compose up to the first write: ${Date.now() - from} ms`);
+    const took = Date.now() - from;
+    t.diagnostic(`docker-compose up to the first write: ${took} ms`);
+    assert.ok(took < START_LIMIT_MS, `${took} ms`);
     load = new Load(cluster, items);
   });
 
@@ -187,10 +193,11 @@ describe("containers", { skip }, () => {
     t.diagnostic(`${load.count} writes acknowledged; errors: ${JSON.stringify([...load.errors])}`);
   });
 
-  test("bastide fault run plays a scenario in here, and everything holds", async (t) => {
-    const { held, writes, lost, longest_gap_s, expectations } =
-      JSON.parse(await tools("fault", "run", "lose-write-region", "-o", "json"));
-    t.diagnostic(`${writes} writes, ${lost} lost, none acknowledged for ${longest_gap_s} s at the longest`);
-    assert.ok(held, JSON.stringify(expectations.filter((expectation) => !expectation.held)));
-  });
+  for (const scenario of SCENARIOS)
+    test(`bastide fault run plays ${scenario} in here, and everything holds`, async (t) => {
+      const { held, writes, lost, longest_gap_s, expectations } =
+        JSON.parse(await tools("fault", "run", scenario, "-o", "json"));
+      t.diagnostic(`${writes} writes, ${lost} lost, none acknowledged for ${longest_gap_s} s at the longest`);
+      assert.ok(held, JSON.stringify(expectations.filter((expectation) => !expectation.held)));
+    });
 });
