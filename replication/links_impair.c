@@ -47,10 +47,14 @@ static void alarm_set(struct link *l)
         return;
     struct itimerspec spec = {.it_value = {0, 0}};
     if (due != USEC_NEVER) {
-        spec.it_value.tv_sec = due / USEC_PER_SEC;
-        spec.it_value.tv_nsec = due % USEC_PER_SEC * 1000;
+        /* From now on, not at a time: the process's clock may be made to run
+         * differently from the system's (clock.h). Zero would never ring. */
+        usec_t now = clock_mono_us();
+        usec_t left = due > now ? due - now : 0;
+        spec.it_value.tv_sec = left / USEC_PER_SEC;
+        spec.it_value.tv_nsec = left % USEC_PER_SEC * 1000 + (left == 0);
     }
-    CHECK(timerfd_settime(l->alarm_fd, TFD_TIMER_ABSTIME, &spec, NULL) == 0);
+    CHECK(timerfd_settime(l->alarm_fd, 0, &spec, NULL) == 0);
     l->alarm_us = due;
 }
 

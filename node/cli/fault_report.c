@@ -273,7 +273,7 @@ static void put_xml(struct buf *b, const char *text)
             err = buf_append_str(b, "&quot;");
             break;
         default:
-            err = buf_append(b, *c >= ' ' || *c == '\n' || *c < 0 ? c : "?", 1);
+            err = buf_append(b, (uint8_t)*c >= ' ' || *c == '\n' ? c : "?", 1);
         }
     CHECK(err == ERR_OK);
 }

@@ -109,6 +109,7 @@ static void learn(struct governor *g, const struct extra *x)
     if (!(g->stalled || g->no_space) || !g->known || x->write_region == 0 ||
         govern_rank(&g->record, x->write_region) == g->record.n_regions ||
         x->level >= CONSISTENCY_COUNT || x->epoch <= g->record.epoch ||
+        x->epoch < g->hint.epoch ||
         (x->epoch == g->hint.epoch && (x->flags == g->hint_flags)))
         return;
     if (x->epoch != g->hint.epoch)

@@ -138,6 +138,12 @@ export class ComposeCluster extends Cluster {
     }
   }
 
+  /** Whether somebody says that writes go to another region than this. */
+  async writesMovedFrom(region) {
+    const now = await this.writeRegion();
+    return now !== undefined && now !== region;
+  }
+
   /** Waits until every node is healthy, and writes go to `region`. */
   async wellAgain(region) {
     await until(`every node is healthy and ${region} has the writes`, async () => {

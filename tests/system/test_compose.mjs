@@ -36,7 +36,7 @@ describe("containers", { skip }, () => {
     const from = Date.now();
     try {
       await act();
-      await until("the account names another write region", async () => (await cluster.writeRegion()) !== "eastus", 15_000, 100);
+      await until("the account names another write region", async () => await cluster.writesMovedFrom("eastus"), 15_000, 100);
       await load.goesOn(what, 20_000);
       const pause = load.pause(from);
       t.diagnostic(`${what}: no write acknowledged for ${pause} ms`);
@@ -141,15 +141,12 @@ describe("containers", { skip }, () => {
   test("the disk of the write region is full: writes go where there is space", async (t) => {
     const filler = path.join(cluster.disk, "filler");
     load.text = "x".repeat(30_000); // the log has room set aside
-    let from;
+    const from = Date.now();
     try {
       spawnSync("dd", ["if=/dev/zero", `of=${filler}`, "bs=64k"]);
-      await until("writes move", async () => {
-        from ??= load.errors.has(503) ? Date.now() : undefined;
-        return (await cluster.writeRegion()) !== "eastus";
-      }, 60_000, 100);
+      await until("writes move", () => cluster.writesMovedFrom("eastus"), 60_000, 100);
       await load.goesOn("the disk is full", 20_000);
-      const pause = load.pause(from ?? Date.now());
+      const pause = load.pause(from);
       t.diagnostic(`full disk: no write acknowledged for ${pause} ms`);
       assert.ok(pause <= PAUSE_LIMIT_MS, `writes paused for ${pause} ms`);
     } finally {

@@ -45,6 +45,28 @@ static void delayed_frames_arrive_later_and_in_order(void **state)
     world_close(&w);
 }
 
+/* The process's clock has gained time on the system's, which a timer follows:
+ * delays stay what they are. */
+static void a_clock_that_gained_time_delays_nothing_more(void **state)
+{
+    (void)state;
+    struct world w = {.timing = {.silence_us = 5 * USEC_PER_SEC}};
+    world_up(&w);
+    clock_adjust(0, 500000);
+    run_for(&w, 400 * USEC_PER_MS);
+    clock_adjust(0, 0);
+    impair(&w.a, PEER_B, IMPAIR_OUT, (struct impairment){.delay_us = 20000});
+    usec_t start = clock_real_mono_us();
+    for (uint64_t i = 0; i < 3; i++) {
+        send_append(&w.a, PEER_A, PEER_B, i, 1);
+        WAIT_FOR(&w, w.b.raft_next == i + 1);
+    }
+    usec_t took = clock_real_mono_us() - start;
+    assert_true(took >= 3 * 20000);
+    assert_true(took < 3 * 100 * USEC_PER_MS);
+    world_close(&w);
+}
+
 static const struct impairment cut = {.cut = true};
 static const struct impairment healthy = {.cut = false};
 
@@ -360,6 +382,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(delayed_frames_arrive_later_and_in_order),
+        cmocka_unit_test(a_clock_that_gained_time_delays_nothing_more),
         cmocka_unit_test(a_cut_is_noticed_by_silence_and_heals),
         cmocka_unit_test(a_short_cut_loses_nothing),
         cmocka_unit_test(a_request_that_waits_when_the_link_ends_never_left),
