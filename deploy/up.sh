@@ -40,6 +40,8 @@ doors=$(docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$ga
 umask 077
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
+trap 'rm -f "$folder/.both" "$folder/.json"' EXIT
+rm -f "$folder/.both" "$folder/.json"
 some_node=$(echo "$running" | sed -n 's/^[a-z]*-[0-9] \([^ ]*\) .*/\1/p' | head -n 1)
 docker exec "$some_node" sh -c 'cat /cluster/ca.pem; echo; cat /cluster/account.keys' >"$folder/.both"
 sed -n '/BEGIN/,/END/p' "$folder/.both" >"$folder/ca.pem"
@@ -72,7 +74,6 @@ nodes() {
     printf ' ] }\n'
 } >"$folder/.json"
 mv "$folder/.json" "$folder/cluster.json"
-rm "$folder/.both"
 
 cat <<END
 Cluster bastide is ready after $((took / 1000)).$(((took % 1000) / 100)) s:

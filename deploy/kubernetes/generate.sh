@@ -17,6 +17,8 @@
 #
 # Needs Kubernetes 1.27 or newer (ordinals of StatefulSets).
 set -eu
+# It holds keys.
+[ ! -f /dev/stdout ] || chmod 600 /dev/stdout
 dir=${1:?usage: generate.sh DIR, a folder made by bastide init}
 image=${IMAGE:-bastide:latest}
 storage=${STORAGE:-10Gi}

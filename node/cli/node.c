@@ -166,7 +166,12 @@ int cmd_node(int argc, char **argv)
                                            .set_count = f.set_count};
     if (config_load(&sources, &config, &msg) != ERR_OK)
         return options_failed("node", msg.text);
-    if (f.check) {
+    if (config->faults != NULL && config->faults[0] != '\0' &&
+        !config->fault_injection) {
+        code = options_failed("node", "BASTIDE_FAULTS makes a node fail on "
+                                      "purpose, which needs fault_injection: "
+                                      "true; for tests only");
+    } else if (f.check) {
         code = check_config(config, f.json);
     } else if (fault_arm(config->faults, &msg) != ERR_OK) {
         code = options_failed("node", msg.text);

@@ -61,7 +61,8 @@ static int find_variable(const char *text, struct variable *out)
     return v.setting >= 0 ? ERR_OK : ERR_NOT_FOUND;
 }
 
-/* Reads a setting from a file that holds nothing else. */
+/* Reads a setting from a file that holds nothing else. What the file holds is
+ * in no message: it may be a secret that stands in the wrong place. */
 static int read_value_file(const char *path, const struct setting *s,
                            struct config *c, struct err_msg *msg)
 {
@@ -75,7 +76,10 @@ static int read_value_file(const char *path, const struct setting *s,
         err = err_set(msg, ERR_INVALID, "%s: a NUL byte inside a value", path);
     if (err == ERR_OK) {
         char *value = mem_strndup((const char *)buf_bytes(&text), len);
-        err = setting_read(s, value, c, msg);
+        if (setting_read(s, value, c, NULL) != ERR_OK)
+            err = err_set(msg, ERR_INVALID,
+                          "%s: %.200s holds something else, expected %s",
+                          s->name, path, s->expected);
         mem_wipe(value, len);
         mem_free(value);
     }
@@ -104,8 +108,10 @@ static int read_variable(const char *text, struct config *c, bool *given,
                        (int)v.name.len, text);
     forms[v.setting] = form;
     const struct setting *s = &settings[v.setting];
-    int err = v.in_file ? read_value_file(v.value, s, c, &why)
-                        : setting_read(s, v.value, c, &why);
+    /* A path names a file already, and the name is what is wanted. */
+    int err = v.in_file && s->type != SETTING_PATH
+                  ? read_value_file(v.value, s, c, &why)
+                  : setting_read(s, v.value, c, &why);
     if (err != ERR_OK)
         return err_set(msg, err, "%.*s: %s", (int)v.name.len, text, why.text);
     given[v.setting] = true;

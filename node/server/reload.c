@@ -1,5 +1,6 @@
 #include "node/server/reload.h"
 
+#include "node/base/check.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/server/worker.h"
@@ -40,15 +41,19 @@ static int read_account_keys(const struct config *c, struct auth_keys *keys_out,
     return err;
 }
 
-/* The three contexts are made from the same files; the one for peers asks most
- * of them, so what it takes the others take. */
+/* All three contexts or none. */
 static int read_certificates(struct node *n, struct err_msg *msg)
 {
-    int err = tls_ctx_reload(n->tls_peer, msg);
-    if (err == ERR_OK)
-        err = tls_ctx_reload(n->tls_front, msg);
-    if (err == ERR_OK)
-        err = tls_ctx_reload(n->tls_admin, msg);
+    struct tls_ctx *all[] = {n->tls_peer, n->tls_front, n->tls_admin};
+    struct tls_ctx *fresh[ARRAY_LEN(all)] = {NULL};
+    int err = ERR_OK;
+    for (size_t i = 0; i < ARRAY_LEN(all) && err == ERR_OK; i++)
+        err = tls_ctx_reread(all[i], msg, &fresh[i]);
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        if (err == ERR_OK)
+            tls_ctx_become(all[i], fresh[i]);
+        else
+            tls_ctx_unref(fresh[i]);
     return err;
 }
 

@@ -13,7 +13,7 @@
 struct worker;
 
 /* `err` is ERR_OK or says with `reason` what could not be used: the errors of
- * config_account_keys_load, auth_keys_add and tls_ctx_reload. */
+ * config_account_keys_load, auth_keys_add and tls_ctx_reread. */
 typedef void reload_done(struct worker *w, void *user, int err,
                          const char *reason);
 

@@ -412,29 +412,39 @@ static bool same_text(const char *a, const char *b)
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-int tls_ctx_reload(struct tls_ctx *ctx, struct err_msg *msg)
+int tls_ctx_reread(const struct tls_ctx *ctx, struct err_msg *msg,
+                   struct tls_ctx **fresh_out)
 {
     CHECK_OBJ(ctx, TLS_CTX_MAGIC);
     struct tls_ctx *fresh;
     int err = make(recipe_copy(&ctx->recipe), msg, &fresh);
     if (err != ERR_OK)
         return err;
-    if (same_text(ctx->uri, fresh->uri)) {
-        pthread_mutex_lock(&ctx->lock);
-        SSL_CTX *old = ctx->ssl;
-        ctx->ssl = fresh->ssl;
-        ctx->not_after = fresh->not_after;
-        pthread_mutex_unlock(&ctx->lock);
-        fresh->ssl = old; /* goes with it; connections hold what they use */
-    } else {
+    if (!same_text(ctx->uri, fresh->uri)) {
         err = err_set(msg, ERR_IDENTITY,
                       "certificate file %s: is of %.255s, this is %.255s",
                       ctx->recipe.cert,
                       fresh->uri != NULL ? fresh->uri : "nobody",
                       ctx->uri != NULL ? ctx->uri : "nobody");
+        tls_ctx_unref(fresh);
+        return err;
     }
+    *fresh_out = fresh;
+    return ERR_OK;
+}
+
+void tls_ctx_become(struct tls_ctx *ctx, struct tls_ctx *fresh)
+{
+    CHECK_OBJ(ctx, TLS_CTX_MAGIC);
+    CHECK_OBJ(fresh, TLS_CTX_MAGIC);
+    CHECK(same_text(ctx->uri, fresh->uri));
+    pthread_mutex_lock(&ctx->lock);
+    SSL_CTX *old = ctx->ssl;
+    ctx->ssl = fresh->ssl;
+    ctx->not_after = fresh->not_after;
+    pthread_mutex_unlock(&ctx->lock);
+    fresh->ssl = old; /* goes with it; connections hold what they use */
     tls_ctx_unref(fresh);
-    return err;
 }
 
 const char *tls_ctx_uri(const struct tls_ctx *ctx)

@@ -1,6 +1,6 @@
 /* OpenSSL contexts: who we are, whom we believe, which versions we speak.
  *
- * Three kinds, constant after creation but for tls_ctx_reload:
+ * Three kinds, constant after creation but for tls_ctx_become:
  *
  *     tls_ctx_server   HTTPS front and admin listener: TLS 1.3 (1.2 only if
  *                      asked for), stateless session tickets, a client
@@ -66,11 +66,15 @@ int tls_ctx_peer(const struct tls_files *files, struct err_msg *msg,
 int tls_ctx_client(const struct tls_files *files, struct err_msg *msg,
                    struct tls_ctx **ctx_out);
 
-/* Reads the context's files again, with the same errors, and uses them for all
- * connections to come; those that are open keep what they began with.
- * ERR_IDENTITY also when the new certificate is of another identity. On failure
- * everything stays as it was. Any thread. */
-int tls_ctx_reload(struct tls_ctx *ctx, struct err_msg *msg);
+/* Reads the context's files again, with the same errors, into a context of its
+ * own; ERR_IDENTITY also when the new certificate is of another identity. `ctx`
+ * stays as it was. */
+int tls_ctx_reread(const struct tls_ctx *ctx, struct err_msg *msg,
+                   struct tls_ctx **fresh_out);
+/* Makes `ctx` use what `fresh` (of tls_ctx_reread, taken over) has read for all
+ * connections to come; those that are open keep what they began with. Any
+ * thread. */
+void tls_ctx_become(struct tls_ctx *ctx, struct tls_ctx *fresh);
 
 /* The URI SAN of the context's own certificate ("spiffe://..."), NULL when it
  * has none. Lives as long as the context. */

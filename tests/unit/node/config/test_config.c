@@ -406,9 +406,17 @@ static void a_value_may_stand_in_a_file_of_its_own(void **state)
                      ERR_OK);
     assert_int_equal(load(file, env, NULL, &c, &msg), ERR_INVALID);
     assert_non_null(strstr(msg.text, "BASTIDE_LOG_LEVEL_FILE: log.level: "));
+    assert_null(strstr(msg.text, "loud"));
     assert_int_equal(file_replace(value, 0600, bytes_of("info\0x", 6), NULL),
                      ERR_OK);
     assert_int_equal(load(file, env, NULL, &c, &msg), ERR_INVALID);
+
+    /* Where the value is the name of a file, it is that file. */
+    snprintf(variable, sizeof(variable), "BASTIDE_KEYS_KEK_FILE=%s", value);
+    assert_int_equal(load(file, env, NULL, &c, &msg), ERR_OK);
+    assert_string_equal(c->keys.kek, value);
+    config_free(c);
+    snprintf(variable, sizeof(variable), "BASTIDE_LOG_LEVEL_FILE=%s", value);
 
     assert_int_equal(unlink(value), 0);
     assert_int_equal(load(file, env, NULL, &c, &msg), ERR_NOT_FOUND);
