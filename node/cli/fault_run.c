@@ -99,6 +99,7 @@ struct run {
     struct fault_result result;
     /* "": nothing went wrong. */
     struct err_msg play_error, heal_error, read_error;
+    const char *unwilling; /* a node without fault_injection */
 };
 
 static volatile sig_atomic_t interrupted;
@@ -205,6 +206,33 @@ static int check_needs(const struct run *r, struct err_msg *msg)
     return ERR_OK;
 }
 
+static void hear_permission(void *user, unsigned node, int err,
+                            const struct reach_answer *a,
+                            const struct err_msg *why)
+{
+    (void)why;
+    struct run *r = user;
+    bool allowed = true;
+    if (err == ERR_OK &&
+        json_get_bool(&a->json, 0, "fault_injection", &allowed) == ERR_OK &&
+        !allowed)
+        r->unwilling = r->reach.nodes[node].name;
+}
+
+/* Not every step is a fault that the nodes would refuse: switches, levels,
+ * renewals are no less for clusters of tests only. */
+static int check_permission(struct run *r, struct err_msg *msg)
+{
+    reach_each(&r->reach, "GET", "faults", NULL, REACH_ASK_TIMEOUT_US,
+               hear_permission, r);
+    return r->unwilling == NULL
+               ? ERR_OK
+               : err_set(msg, ERR_FORBIDDEN,
+                         "%s has no fault_injection: true, so this cluster is "
+                         "not one to play scenarios on; nothing was done",
+                         r->unwilling);
+}
+
 /* Names that no run before has used, so that every document is missing at
  * first. */
 static int make_wire(struct run *r, struct err_msg *msg)
@@ -255,6 +283,8 @@ static int set_up(struct run *r, struct err_msg *msg)
         err = reach_open(&reach, &r->reach, msg);
     if (err == ERR_OK)
         err = check_needs(r, msg);
+    if (err == ERR_OK)
+        err = check_permission(r, msg);
     if (err == ERR_OK)
         err = fault_ask_new(r->cluster.ca, &r->ask, msg);
     if (err != ERR_OK)
