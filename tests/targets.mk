@@ -15,6 +15,7 @@ help:
 	@echo 'make demo          install what is missing, build, run a cluster of three regions'
 	@echo '                   in ./demo until Ctrl-C   (DIR=folder, ARGS="--base-port 9000 ...")'
 	@echo 'make image         build the container images bastide and bastide-gateway; needs Docker'
+	@echo '                   (WITH=observability: and bastide-prometheus)'
 	@echo 'make compose-up    run a cluster of three regions in containers; ./cluster gets its keys'
 	@echo 'make cross-arm64   build-arm64/bastide, on a machine of another kind'
 	@echo 'make check         install what is missing, build, run every test'

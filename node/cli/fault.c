@@ -39,7 +39,9 @@ static const char examples[] =
     "  bastide fault add respond --status 429 --retry-after-ms 50 "
     "--operation create \\\n"
     "      --container orders --percent 20\n"
-    "  bastide fault clear\n";
+    "  bastide fault clear\n"
+    "  bastide fault run --list\n"
+    "  bastide fault run lose-write-region\n";
 
 static void print_kinds(enum inject_family family, const char *title)
 {

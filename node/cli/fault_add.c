@@ -80,23 +80,31 @@ static int parse_flags(int argc, char **argv, struct add_flags *f,
     return code == CMD_OK ? reach_check_flags(COMMAND, &f->reach) : code;
 }
 
+static void print_member(const struct add_flags *f, enum inject_kind kind,
+                         size_t i)
+{
+    const struct inject_member *m = inject_member(i);
+    const char *by_default = inject_default(kind, i);
+    printf("  %-19s %s", f->flags[i],
+           m->is_bool ? "the other direction, too" : m->expected);
+    if (by_default != NULL)
+        printf(" (default %s)", by_default);
+    putchar('\n');
+}
+
 static int print_kind(const struct add_flags *f, enum inject_kind kind)
 {
     char storage[512];
     struct buf takes = buf_over(storage, sizeof(storage) - 1);
-    const struct inject_member *m;
     inject_members(kind, f->shown, &takes);
     storage[buf_len(&takes)] = '\0';
     printf("Usage: bastide fault add %s [flags]\n\n%s: %s.\n\nIt takes %s:\n",
            inject_word(kind), inject_word(kind), inject_what(kind), storage);
-    for (size_t i = 0; (m = inject_member(i)) != NULL; i++) {
-        if (!inject_takes_member(kind, i))
-            continue;
-        if (m->is_bool)
-            printf("  %s\n", f->flags[i]);
-        else
-            printf("  %-19s %s\n", f->flags[i], m->expected);
-    }
+    for (size_t i = 0; inject_member(i) != NULL; i++)
+        if (inject_takes_member(kind, i))
+            print_member(f, kind, i);
+    if (kind == INJECT_PAUSE)
+        puts("\nA pause takes at most 60s.");
     fputs(common_help, stdout);
     return CMD_OK;
 }

@@ -157,6 +157,28 @@ bool inject_needs(enum inject_kind kind, enum inject_member_id m)
     return (kinds[kind].needed & 1u << m) != 0;
 }
 
+const char *inject_default(enum inject_kind kind, size_t i)
+{
+    if (!inject_takes_member(kind, i) || inject_needs(kind, i))
+        return NULL;
+    switch ((enum inject_member_id)i) {
+    case INJECT_M_AT:
+        return "\"*\"";
+    case INJECT_M_PERCENT:
+        return "100";
+    case INJECT_M_WHEN:
+        return when_words[INJECT_BEFORE];
+    case INJECT_M_OPERATION:
+        return operation_words[INJECT_OP_ANY];
+    case INJECT_M_RETRY_AFTER:
+        return "100 with status 429";
+    case INJECT_M_SUBSTATUS:
+        return "3200 with status 429";
+    default:
+        return NULL;
+    }
+}
+
 static const char *name_of(const char *const *names, unsigned member)
 {
     return names != NULL ? names[member]

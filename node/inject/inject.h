@@ -77,8 +77,8 @@ enum inject_family { INJECT_LINK, INJECT_NODE, INJECT_CLIENT };
       "links and clients are cut off at once, only the "                       \
       "admin listener answers")                                                \
     X(KILL, "kill", NODE,                                                      \
-      "SIGKILL; with `for` it does not start again "                           \
-      "before")                                                                \
+      "SIGKILL; with `for` it starts again only "                              \
+      "after that")                                                            \
     X(PAUSE, "pause", NODE, "SIGSTOP, and SIGCONT after `for`")                \
     X(SLOW_LOOP, "slow-loop", NODE,                                            \
       "each turn of each event loop takes "                                    \
@@ -199,6 +199,9 @@ struct inject_member {
 /* NULL after the last. */
 const struct inject_member *inject_member(size_t i);
 bool inject_takes_member(enum inject_kind kind, size_t i);
+/* What holds when a fault of this kind is asked for without the member, for
+ * help; NULL: it has to be given, or nothing does. */
+const char *inject_default(enum inject_kind kind, size_t i);
 /* Writes a member whose value is known as text only, as flags and scenario
  * files have it, into an open object: as JSON number or boolean where the
  * member is one and the text looks like it, else as a string. Members that do

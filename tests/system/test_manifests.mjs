@@ -1,5 +1,7 @@
-// What is shipped for Kubernetes, compose 2 and systemd is what these accept:
-// checked against their schemas, and by systemd itself where it is installed.
+// What is shipped for Kubernetes, compose and systemd is what these accept:
+// objects of Kubernetes are checked against their schemas, the compose file against
+// a list of keys that compose 1 and 2 know, the unit by systemd itself where it is
+// installed.
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
