@@ -13,13 +13,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-void *mem_alloc(size_t size);                 /* uninitialised */
-void *mem_zalloc(size_t size);                /* zeroed */
-void *mem_realloc(void *ptr, size_t size);    /* like realloc */
+void *mem_alloc(size_t size);              /* uninitialised */
+void *mem_zalloc(size_t size);             /* zeroed */
+void *mem_realloc(void *ptr, size_t size); /* like realloc */
 char *mem_strdup(const char *text);
 char *mem_strndup(const char *text, size_t len); /* NUL-terminated copy */
 void *mem_dup(const void *data, size_t len);
-void mem_free(void *ptr);                     /* NULL is allowed */
+void mem_free(void *ptr); /* NULL is allowed */
 
 /* -- memory that may be missing ----------------------------------------------
  *

@@ -69,8 +69,7 @@ int cmd_fault(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } parts[] = {
-        {"add", fault_add},
+    } parts[] = {{"add", fault_add},
                  {"list", fault_list},
                  {"clear", fault_clear},
                  {"run", fault_run}};

@@ -27,7 +27,7 @@
 
 #define LAYOUT_REGIONS_MAX 9 /* ports P+1 to P+9 */
 #define LAYOUT_NODES_PER_REGION_MAX 9
-#define LAYOUT_LATENCIES_MAX 64 /* more than pairs of regions */
+#define LAYOUT_LATENCIES_MAX 64   /* more than pairs of regions */
 #define LAYOUT_SANS_MAX 16        /* further names in certificates */
 #define LAYOUT_SANS_TEXT_MAX 2048 /* bytes of all of them, with commas */
 #define LAYOUT_NODES_MAX (LAYOUT_REGIONS_MAX * LAYOUT_NODES_PER_REGION_MAX)
