@@ -298,8 +298,8 @@ export class Soak {
     const fault = { kind, ...members, ...ends, for: `${seconds}s` };
     const answers = await this.tell("POST", "/faults", fault);
     for (const { status, json } of answers)
-      // A dead node, or one that is being killed already.
-      if (![0, 200, 409].includes(status)) this.complain(`POST /faults ${JSON.stringify(fault)}: ${status} ${JSON.stringify(json)}`);
+      // A dead node, one that is being killed already, or one that starts.
+      if (![0, 200, 409].includes(status) && !/is starting/.test(json?.message)) this.complain(`POST /faults ${JSON.stringify(fault)}: ${status} ${JSON.stringify(json)}`);
     this.said.push(JSON.stringify(fault));
     await delay(this.random(2) === 0 ? seconds * 1000 : this.random(1000));
   }
