@@ -240,28 +240,30 @@ static X509 *build_again(const X509 *old, int valid_days, EVP_PKEY *key,
 /* ---- files -----------------------------------------------------------------
  */
 
-static int write_bio(BIO *bio, const char *path, mode_t mode,
+static int write_bio(BIO *bio, const char *path, mode_t mode, const char *like,
                      struct err_msg *msg)
 {
     char *data;
     long len = BIO_get_mem_data(bio, &data);
     CHECK(len > 0);
-    return file_create(path, mode, bytes_of(data, (size_t)len), msg);
+    return file_create_like(path, mode, like, bytes_of(data, (size_t)len), msg);
 }
 
 /* The key first: a certificate without its key would be of no use, a key
- * without a certificate is removed. */
+ * without a certificate is removed. They get the owners of the two old files;
+ * NULL if there are none. */
 static int write_pair(X509 *cert, EVP_PKEY *key, const char *cert_path,
-                      const char *key_path, struct err_msg *msg)
+                      const char *key_path, const char *old_cert,
+                      const char *old_key, struct err_msg *msg)
 {
     BIO *key_bio = BIO_new(BIO_s_secmem()), *cert_bio = BIO_new(BIO_s_mem());
     CHECK(key_bio != NULL && cert_bio != NULL);
     CHECK(PEM_write_bio_PKCS8PrivateKey(key_bio, key, NULL, NULL, 0, NULL,
                                         NULL) == 1);
     CHECK(PEM_write_bio_X509(cert_bio, cert) == 1);
-    int err = write_bio(key_bio, key_path, 0600, msg);
+    int err = write_bio(key_bio, key_path, 0600, old_key, msg);
     if (err == ERR_OK) {
-        err = write_bio(cert_bio, cert_path, 0644, msg);
+        err = write_bio(cert_bio, cert_path, 0644, old_cert, msg);
         if (err != ERR_OK)
             unlink(key_path);
     }
@@ -347,7 +349,7 @@ int cert_create_ca(const char *cluster, const char *cert_path,
                   ? err_set(msg, ERR_INVALID,
                             "no CA certificate can be made for cluster \"%s\"",
                             cluster)
-                  : write_pair(cert, key, cert_path, key_path, msg);
+                  : write_pair(cert, key, cert_path, key_path, NULL, NULL, msg);
     X509_free(cert);
     EVP_PKEY_free(key);
     return err;
@@ -374,7 +376,7 @@ int cert_issue(const struct cert_request *request, const char *ca_cert,
     err = cert == NULL
               ? err_set(msg, ERR_INVALID, "%s: the certificate cannot be made",
                         cert_path)
-              : write_pair(cert, key, cert_path, key_path, msg);
+              : write_pair(cert, key, cert_path, key_path, NULL, NULL, msg);
     X509_free(cert);
     EVP_PKEY_free(key);
     X509_free(ca);
@@ -488,7 +490,8 @@ static int replace_pair(X509 *cert, EVP_PKEY *key, const char *cert_path,
     if (err == ERR_OK)
         err = new_path(key_path, new_key, msg);
     if (err == ERR_OK)
-        err = write_pair(cert, key, new_cert, new_key, msg);
+        err =
+            write_pair(cert, key, new_cert, new_key, cert_path, key_path, msg);
     if (err == ERR_OK)
         err = take_place(new_key, key_path, msg);
     return err == ERR_OK ? take_place(new_cert, cert_path, msg) : err;

@@ -69,6 +69,7 @@ int cert_issue(const struct cert_request *request, const char *ca_cert,
  * have expired, but it must be signed by a CA in `ca_cert` and `uri` must be
  * the one identity in it: ERR_INVALID otherwise, and nothing is changed.
  * `ca_cert` may hold several CAs, of which the first is `ca_key`'s.
+ * The new files belong to the owners of the old ones.
  * Key and certificate are two files, so for a moment they do not belong
  * together: whoever reads them just then is told so (tls_ctx.h: ERR_IDENTITY)
  * and reads them again. Interrupted in that moment, it is to be done again. */

@@ -238,6 +238,24 @@ a_renewed_certificate_has_the_same_names_and_another_key(void **state)
     X509_free(cert);
 }
 
+static void a_renewed_certificate_keeps_its_owner(void **state)
+{
+    (void)state;
+    struct err_msg msg;
+    struct stat st;
+    if (geteuid() != 0)
+        skip();
+    struct cert_request r = node_request(WEST_1);
+    assert_int_equal(issue(&r, NULL), ERR_OK);
+    assert_int_equal(chown(at("n.key"), 12345, 12345), 0);
+    assert_int_equal(chown(at("n.pem"), 12346, 12345), 0);
+    assert_int_equal(renew(WEST_1, "ca.pem", "ca.key", &msg), ERR_OK);
+    assert_int_equal(stat(at("n.key"), &st), 0);
+    assert_int_equal(st.st_uid, 12345);
+    assert_int_equal(stat(at("n.pem"), &st), 0);
+    assert_int_equal(st.st_uid, 12346);
+}
+
 static void what_cannot_be_renewed_stays(void **state)
 {
     (void)state;
@@ -385,6 +403,7 @@ int main(void)
         ON_DISK(a_file_tells_when_the_first_of_its_certificates_expires),
         ON_DISK(keys_are_private_and_nothing_is_overwritten),
         ON_DISK(a_renewed_certificate_has_the_same_names_and_another_key),
+        ON_DISK(a_renewed_certificate_keeps_its_owner),
         ON_DISK(what_cannot_be_renewed_stays),
         ON_DISK(a_forged_certificate_is_not_signed),
         ON_DISK(a_certificate_of_the_old_ca_is_renewed_by_the_new),
