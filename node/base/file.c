@@ -154,10 +154,29 @@ static int sync_parent(const char *path)
     return errno != 0 ? errno : EIO;
 }
 
+/* Gives a new file to the owner of `like`, if that exists. The group is taken
+ * along where that is allowed: it says nothing about files of mode 0600, and
+ * whoever owns a file need not be a member of its group. 0 or an errno. */
+static int give_to_owner(int fd, const char *like)
+{
+    struct stat old, st;
+    if (lstat(like, &old) != 0)
+        return errno == ENOENT ? 0 : errno;
+    if (fstat(fd, &st) != 0)
+        return errno;
+    if (old.st_uid != st.st_uid)
+        return fchown(fd, old.st_uid, old.st_gid) == 0 ? 0 : errno;
+    if (old.st_gid != st.st_gid && fchown(fd, (uid_t)-1, old.st_gid) != 0 &&
+        errno != EPERM)
+        return errno;
+    return 0;
+}
+
 /* Makes a new file with a name of its own beside `path`, complete and synced;
- * `temp` (PATH_MAX bytes) receives its name. 0 or an errno. */
-static int write_beside(const char *path, mode_t mode, struct bytes content,
-                        char *temp)
+ * `temp` (PATH_MAX bytes) receives its name. It belongs to the owner of `like`,
+ * unless that is NULL. 0 or an errno. */
+static int write_beside(const char *path, mode_t mode, const char *like,
+                        struct bytes content, char *temp)
 {
     int len = snprintf(temp, PATH_MAX, "%s.XXXXXX", path);
     if (len < 0 || len >= PATH_MAX)
@@ -165,7 +184,11 @@ static int write_beside(const char *path, mode_t mode, struct bytes content,
     int fd = mkostemp(temp, O_CLOEXEC);
     if (fd < 0)
         return errno;
-    int saved = fchmod(fd, mode) == 0 ? write_and_sync(fd, content) : errno;
+    int saved = fchmod(fd, mode) == 0 ? 0 : errno;
+    if (saved == 0 && like != NULL)
+        saved = give_to_owner(fd, like);
+    if (saved == 0)
+        saved = write_and_sync(fd, content);
     if (close(fd) != 0 && saved == 0)
         saved = errno;
     if (saved != 0)
@@ -173,11 +196,11 @@ static int write_beside(const char *path, mode_t mode, struct bytes content,
     return saved;
 }
 
-int file_create(const char *path, mode_t mode, struct bytes content,
-                struct err_msg *msg)
+int file_create_like(const char *path, mode_t mode, const char *like,
+                     struct bytes content, struct err_msg *msg)
 {
     char temp[PATH_MAX];
-    int saved = write_beside(path, mode, content, temp);
+    int saved = write_beside(path, mode, like, content, temp);
     if (saved == 0) {
         /* link, unlike rename, refuses to replace. */
         saved = link(temp, path) == 0 ? 0 : errno;
@@ -188,11 +211,17 @@ int file_create(const char *path, mode_t mode, struct bytes content,
     return saved == 0 ? ERR_OK : fail(path, "create", saved, msg);
 }
 
+int file_create(const char *path, mode_t mode, struct bytes content,
+                struct err_msg *msg)
+{
+    return file_create_like(path, mode, NULL, content, msg);
+}
+
 int file_replace(const char *path, mode_t mode, struct bytes content,
                  struct err_msg *msg)
 {
     char temp[PATH_MAX];
-    int saved = write_beside(path, mode, content, temp);
+    int saved = write_beside(path, mode, path, content, temp);
     if (saved == 0 && rename(temp, path) != 0) {
         saved = errno;
         unlink(temp);

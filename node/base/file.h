@@ -25,7 +25,13 @@ int file_read(const char *path, bool private_only, struct buf *out,
 int file_create(const char *path, mode_t mode, struct bytes content,
                 struct err_msg *msg);
 
-/* Likewise, but replaces what is there, atomically. */
+/* Likewise, for a file that is to take the place of `like`: it belongs to the
+ * owner of that, so that root can renew what others read. An error when that
+ * cannot be; nothing of it when `like` is NULL or does not exist. */
+int file_create_like(const char *path, mode_t mode, const char *like,
+                     struct bytes content, struct err_msg *msg);
+
+/* Likewise, but replaces what is there, atomically, and keeps its owner. */
 int file_replace(const char *path, mode_t mode, struct bytes content,
                  struct err_msg *msg);
 

@@ -1,8 +1,11 @@
 #include "node/cli/create.h"
 
 #include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "node/base/buf.h"
@@ -58,17 +61,19 @@ static int refuse_used(const char *dir, struct err_msg *msg)
     return err;
 }
 
-/* Every name that create_cluster may have written, in DIR or DIR/<node>. */
+/* Every name that create_cluster may have written, but for the marker: first
+ * those that DIR/<node> may hold, then those that only DIR holds. */
 static const char *const all_names[] = {
-    "ca.pem",       "ca.key",       "admin.pem", "admin.key", "kek.key",
-    "cluster.keys", "account.keys", "node.pem",  "node.key",  "node.yaml",
+    "ca.pem",   "kek.key",   "cluster.keys", "account.keys", "node.pem",
+    "node.key", "node.yaml", "ca.key",       "admin.pem",    "admin.key",
 };
 
+#define NODE_NAMES 7
 #define TEMP_SUFFIX_LEN 7 /* ".XXXXXX" of file_create */
 
-static bool is_ours(const char *name)
+static bool is_one_of(const char *name, size_t count)
 {
-    for (size_t i = 0; i < ARRAY_LEN(all_names); i++) {
+    for (size_t i = 0; i < count; i++) {
         size_t len = strlen(all_names[i]);
         if (strncmp(name, all_names[i], len) == 0 &&
             (name[len] == '\0' ||
@@ -78,31 +83,96 @@ static bool is_ours(const char *name)
     return false;
 }
 
-static void remove_files(const char *dir)
+/* ---- the marker ------------------------------------------------------------
+ * It is there from before the first file until after the last. What a folder
+ * holds does not tell: a cluster that lost a file looks like one that has not
+ * got it yet. */
+
+#define MARKER ".unfinished"
+
+static bool has_marker(const char *dir)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    return layout_path(dir, MARKER, NULL, path, NULL) == ERR_OK &&
+           lstat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* Not with file_create: a temporary file of it would be left for good if this
+ * is killed here. */
+static int put_marker(const char *dir, struct err_msg *msg)
+{
+    char path[PATH_MAX];
+    int err = layout_path(dir, MARKER, NULL, path, msg);
+    if (err != ERR_OK)
+        return err;
+    int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+    if (fd < 0 && errno == EEXIST)
+        return err_set(msg, ERR_EXISTS,
+                       "%s: an interrupted init left it half made; bastide "
+                       "init --if-missing makes it anew",
+                       dir);
+    err = fd < 0 ? err_from_errno(errno) : file_sync_parent(path);
+    if (fd >= 0)
+        close(fd);
+    return err == ERR_OK ? ERR_OK
+                         : err_set(msg, err, "%s: cannot create it: %s", path,
+                                   err_text(err));
+}
+
+int create_settle(const char *dir, struct err_msg *msg)
+{
+    char path[PATH_MAX];
+    int err = layout_path(dir, MARKER, NULL, path, msg);
+    /* Asked first: a read-only file system answers EROFS, marker or not. */
+    if (err != ERR_OK || !has_marker(dir))
+        return err;
+    err = unlink(path) == 0 ? file_sync_parent(path) : err_from_errno(errno);
+    return err == ERR_OK ? ERR_OK
+                         : err_set(msg, err, "%s: cannot remove it: %s", path,
+                                   err_text(err));
+}
+
+/* ---- what was interrupted --------------------------------------------------
+ */
+
+static void remove_files(const char *dir, size_t names)
 {
     char path[PATH_MAX];
     DIR *d = opendir(dir);
     for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;)
-        if (is_ours(e->d_name) &&
+        if (is_one_of(e->d_name, names) &&
             layout_path(dir, e->d_name, NULL, path, NULL) == ERR_OK)
             unlink(path);
     if (d != NULL)
         closedir(d);
 }
 
-/* Whether create_cluster has begun to fill this folder. */
-static bool holds_ours(const char *path)
+/* "<region>-<number>", as layout_make names nodes. */
+static bool is_node_name(const char *name)
 {
+    size_t len = strlen(name);
+    return config_name_ok(name) && len >= 3 && name[len - 2] == '-' &&
+           name[len - 1] >= '1' && name[len - 1] <= '9';
+}
+
+/* Whether it is a folder that create_cluster has begun to fill. Those that are
+ * still empty are in nobody's way. */
+static bool is_node_folder(const char *path)
+{
+    struct stat st;
     bool found = false;
+    if (lstat(path, &st) != 0 || !S_ISDIR(st.st_mode))
+        return false;
     DIR *d = opendir(path);
     for (struct dirent *e; d != NULL && !found && (e = readdir(d)) != NULL;)
-        found = is_ours(e->d_name);
+        found = is_one_of(e->d_name, NODE_NAMES);
     if (d != NULL)
         closedir(d);
     return found;
 }
 
-/* Calls `each` with the path of every sub-folder that looks like a node's. */
+/* Calls `each` with the path of every sub-folder that create_cluster made. */
 static int for_each_node_folder(const char *dir,
                                 int (*each)(const char *path,
                                             struct err_msg *msg),
@@ -113,47 +183,79 @@ static int for_each_node_folder(const char *dir,
     int err = ERR_OK;
     for (struct dirent *e;
          d != NULL && err == ERR_OK && (e = readdir(d)) != NULL;)
-        if (config_name_ok(e->d_name) &&
+        if (is_node_name(e->d_name) &&
             layout_path(dir, e->d_name, NULL, path, NULL) == ERR_OK &&
-            holds_ours(path))
+            is_node_folder(path))
             err = each(path, msg);
     if (d != NULL)
         closedir(d);
     return err;
 }
 
-static int refuse_data(const char *path, struct err_msg *msg)
+/* Data above all: a node that has run is not half made. */
+static int refuse_others(const char *path, struct err_msg *msg)
 {
-    char data[PATH_MAX];
-    if (layout_path(path, "data", NULL, data, NULL) == ERR_OK &&
-        access(data, F_OK) == 0)
-        return err_set(msg, ERR_EXISTS,
-                       "%s: has data but no complete configuration; restore "
-                       "its node.yaml or choose a new folder",
-                       path);
-    return ERR_OK;
+    int err = ERR_OK;
+    DIR *d = opendir(path);
+    for (struct dirent *e;
+         d != NULL && err == ERR_OK && (e = readdir(d)) != NULL;)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
+            !is_one_of(e->d_name, NODE_NAMES))
+            err = err_set(msg, ERR_EXISTS,
+                          "%s: holds %.100s, which init does not make; "
+                          "nothing was removed: restore its node.yaml, or "
+                          "choose a new folder",
+                          path, e->d_name);
+    if (d != NULL)
+        closedir(d);
+    return err;
 }
 
 static int remove_node_folder(const char *path, struct err_msg *msg)
 {
-    remove_files(path);
+    remove_files(path, NODE_NAMES);
     if (rmdir(path) != 0)
-        return err_set(msg, ERR_EXISTS,
-                       "%s: holds files of others; remove it or choose a new "
+        return err_set(msg, err_from_errno(errno),
+                       "%s: cannot remove it: %s; remove it or choose a new "
                        "folder",
-                       path);
+                       path, strerror(errno));
     return ERR_OK;
+}
+
+/* Nobody was interrupted here: whatever there is belongs to somebody. */
+static int refuse_unmarked(const char *dir, struct err_msg *msg)
+{
+    struct layout l;
+    struct err_msg why = {.text = ""};
+    if (access(dir, F_OK) != 0)
+        return ERR_OK;
+    int err = refuse_used(dir, msg);
+    if (err != ERR_EXISTS || layout_load(dir, &l, &why) == ERR_OK)
+        return err;
+    return err_set(msg, ERR_EXISTS,
+                   "%.200s: not empty, but not a whole cluster (%.200s), and "
+                   "not left by an interrupted init; nothing was changed: "
+                   "restore what is missing, or choose a new folder",
+                   dir, why.text);
 }
 
 int create_discard_unfinished(const char *dir, struct err_msg *msg)
 {
-    int err = for_each_node_folder(dir, refuse_data, msg);
+    if (!has_marker(dir))
+        return refuse_unmarked(dir, msg);
+    int err = for_each_node_folder(dir, refuse_others, msg);
     if (err == ERR_OK)
         err = for_each_node_folder(dir, remove_node_folder, msg);
-    if (err == ERR_OK)
-        remove_files(dir);
-    return err;
+    if (err != ERR_OK)
+        return err;
+    /* The marker last: this may be interrupted, too. */
+    remove_files(dir, ARRAY_LEN(all_names));
+    file_sync_folder(dir);
+    return create_settle(dir, msg);
 }
+
+/* ---- making one ------------------------------------------------------------
+ */
 
 static int copy_file(const char *from, const char *to, mode_t mode,
                      struct err_msg *msg)
@@ -290,6 +392,8 @@ int create_cluster(const struct layout *l, const char *dir, struct err_msg *msg)
     if (err == ERR_OK)
         err = refuse_used(dir, msg);
     if (err == ERR_OK)
+        err = put_marker(dir, msg);
+    if (err == ERR_OK)
         err = create_ca(l, dir, msg);
     if (err == ERR_OK)
         err = create_keys(l, dir, msg);
@@ -297,5 +401,5 @@ int create_cluster(const struct layout *l, const char *dir, struct err_msg *msg)
         err = create_node(l, &l->nodes[i], dir, msg);
     for (unsigned i = 0; i < l->node_count && err == ERR_OK; i++)
         err = layout_write_config(l, &l->nodes[i], dir, msg);
-    return err;
+    return err == ERR_OK ? create_settle(dir, msg) : err;
 }

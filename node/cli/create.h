@@ -7,6 +7,9 @@
  *                                  kek.key, cluster.keys, account.keys, and
  *                                  its own node.pem, node.key
  *
+ *     DIR/.unfinished              only while all that is being made: whoever
+ *                                  is interrupted leaves it
+ *
  * A node's folder is complete: copy it to the node's machine.
  */
 #ifndef BASTIDE_CLI_CREATE_H
@@ -15,15 +18,23 @@
 #include "node/cli/layout.h"
 
 /* ERR_EXISTS when the folder holds anything (hidden files, demo.* and empty
- * folders apart): nothing is ever overwritten. Otherwise errors of files, with
- * a message. The node.yaml files are written last, so that a folder left half
- * made can be told from a cluster (layout_load: ERR_NOT_FOUND). */
+ * folders apart), or was left half made: nothing is ever overwritten. Otherwise
+ * errors of files, with a message. The node.yaml files are written last, so
+ * that a half made folder does not pass for a cluster (layout_load:
+ * ERR_NOT_FOUND). */
 int create_cluster(const struct layout *layout, const char *dir,
                    struct err_msg *msg);
 
-/* Removes what an interrupted create_cluster left in `dir`, and only that:
- * files of the names above, and only if no node has a data folder, in which
- * case it answers ERR_EXISTS. Fine if there is nothing. */
+/* Makes room for create_cluster in a folder that layout_load finds no cluster
+ * in. With .unfinished in it, what the interrupted create_cluster left is
+ * removed, and only that: files of the names above; ERR_EXISTS, and nothing is
+ * removed, when a node's folder holds anything else, such as data. Without it
+ * nothing is removed, and ERR_EXISTS says so if there is anything that
+ * create_cluster would refuse: a cluster that misses a file is its owner's. */
 int create_discard_unfinished(const char *dir, struct err_msg *msg);
+
+/* For a folder with a whole cluster: takes .unfinished away if create_cluster
+ * was interrupted after all else was done. Errors of files. */
+int create_settle(const char *dir, struct err_msg *msg);
 
 #endif

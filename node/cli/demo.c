@@ -282,7 +282,9 @@ static void end_leftovers(const struct layout *l, const char *dir)
 
 static int adopt_cluster(struct demo *d, struct err_msg *msg)
 {
-    int err = compare_cluster(d, msg);
+    int err = create_settle(d->dir, msg);
+    if (err == ERR_OK)
+        err = compare_cluster(d, msg);
     if (err == ERR_OK)
         err = compare_level(d, msg);
     if (err == ERR_OK)

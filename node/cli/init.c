@@ -144,8 +144,8 @@ static int parse_flags(int argc, char **argv, struct init_flags *f)
     return code;
 }
 
-/* Finds the cluster that is asked for, or makes it. Only a folder without a
- * whole cluster is written to. */
+/* Finds the cluster that is asked for, or makes it, in a folder that holds
+ * nothing or what an interrupted init left. */
 static int find_or_create(const struct layout *l, const char *dir,
                           struct err_msg *msg)
 {
@@ -159,6 +159,8 @@ static int find_or_create(const struct layout *l, const char *dir,
                        "with",
                        dir, found.cluster, found.region_count,
                        found.node_count);
+    if (err == ERR_OK)
+        return create_settle(dir, msg);
     if (err != ERR_NOT_FOUND)
         return err;
     err = create_discard_unfinished(dir, msg);

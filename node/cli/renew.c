@@ -23,11 +23,36 @@ static int find_ca_key(const char *dir, char path[PATH_MAX],
     return err;
 }
 
+/* Who a node is according to the folder; its certificate has to agree. */
+static int find_uri(const char *dir, const char *node, char *uri_out,
+                    struct err_msg *msg)
+{
+    struct layout l;
+    int err = layout_load(dir, &l, msg);
+    if (err != ERR_OK)
+        return err;
+    for (unsigned i = 0; i < l.node_count; i++) {
+        if (strcmp(l.nodes[i].name, node) != 0)
+            continue;
+        err = cert_uri_node(l.cluster, l.regions[l.nodes[i].region].name, node,
+                            uri_out);
+        return err == ERR_OK ? ERR_OK
+                             : err_set(msg, err,
+                                       "node %s: the names are too long for a "
+                                       "certificate",
+                                       node);
+    }
+    return err_set(msg, ERR_NOT_FOUND, "%.300s: no node %s", dir, node);
+}
+
 int renew_certificate(const char *dir, const char *node, unsigned days,
                       struct err_msg *msg)
 {
     char ca[PATH_MAX], ca_key[PATH_MAX], cert[PATH_MAX], key[PATH_MAX];
+    char uri[CERT_URI_MAX + 1];
     int err = find_ca_key(dir, ca_key, msg);
+    if (err == ERR_OK)
+        err = find_uri(dir, node, uri, msg);
     if (err == ERR_OK)
         err = layout_path(dir, "ca.pem", NULL, ca, msg);
     if (err == ERR_OK)
@@ -35,7 +60,7 @@ int renew_certificate(const char *dir, const char *node, unsigned days,
     if (err == ERR_OK)
         err = layout_path(dir, node, "node.key", key, msg);
     if (err == ERR_OK)
-        err = cert_renew(cert, key, ca, ca_key, (int)days, msg);
+        err = cert_renew(uri, cert, key, ca, ca_key, (int)days, msg);
     return err;
 }
 

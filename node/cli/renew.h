@@ -12,8 +12,8 @@
 
 /* A new key and certificate of the same names for a node, valid for `days`,
  * signed by the folder's ca.key. ERR_NOT_FOUND: that key is not there, as on
- * machines that only run nodes, or the node is not; else errors of
- * cert_renew. */
+ * machines that only run nodes, or the node is not; else errors of layout_load
+ * and cert_renew. */
 int renew_certificate(const char *dir, const char *node, unsigned days,
                       struct err_msg *msg);
 

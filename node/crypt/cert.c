@@ -204,11 +204,11 @@ static X509 *build_leaf(const struct cert_request *req, EVP_PKEY *key, X509 *ca,
     return NULL;
 }
 
-/* Copies the extensions that say who and for what; those about keys are new. */
+/* Copies the extensions that say who and what for; the others are those that
+ * this module gives every such certificate. */
 static bool copy_extensions(X509 *to, const X509 *from)
 {
-    static const int same[] = {NID_basic_constraints, NID_key_usage,
-                               NID_ext_key_usage, NID_subject_alt_name};
+    static const int same[] = {NID_ext_key_usage, NID_subject_alt_name};
     for (size_t i = 0; i < ARRAY_LEN(same); i++) {
         int at = X509_get_ext_by_NID(from, same[i], -1);
         if (at < 0 || X509_add_ext(to, X509_get_ext(from, at), -1) != 1)
@@ -225,7 +225,10 @@ static X509 *build_again(const X509 *old, int valid_days, EVP_PKEY *key,
         set_serial(cert) && set_validity(cert, RENEWED_FROM_SEC, valid_days) &&
         X509_set_subject_name(cert, X509_get_subject_name(old)) == 1 &&
         X509_set_issuer_name(cert, X509_get_subject_name(ca)) == 1 &&
-        X509_set_pubkey(cert, key) == 1 && copy_extensions(cert, old) &&
+        X509_set_pubkey(cert, key) == 1 &&
+        add_extension(cert, ca, NID_basic_constraints, "critical,CA:FALSE") &&
+        add_extension(cert, ca, NID_key_usage, "critical,digitalSignature") &&
+        copy_extensions(cert, old) &&
         add_extension(cert, ca, NID_subject_key_identifier, "hash") &&
         add_extension(cert, ca, NID_authority_key_identifier, "keyid") &&
         X509_sign(cert, ca_key, EVP_sha256()) > 0)
@@ -237,28 +240,30 @@ static X509 *build_again(const X509 *old, int valid_days, EVP_PKEY *key,
 /* ---- files -----------------------------------------------------------------
  */
 
-static int write_bio(BIO *bio, const char *path, mode_t mode,
+static int write_bio(BIO *bio, const char *path, mode_t mode, const char *like,
                      struct err_msg *msg)
 {
     char *data;
     long len = BIO_get_mem_data(bio, &data);
     CHECK(len > 0);
-    return file_create(path, mode, bytes_of(data, (size_t)len), msg);
+    return file_create_like(path, mode, like, bytes_of(data, (size_t)len), msg);
 }
 
 /* The key first: a certificate without its key would be of no use, a key
- * without a certificate is removed. */
+ * without a certificate is removed. They get the owners of the two old files;
+ * NULL if there are none. */
 static int write_pair(X509 *cert, EVP_PKEY *key, const char *cert_path,
-                      const char *key_path, struct err_msg *msg)
+                      const char *key_path, const char *old_cert,
+                      const char *old_key, struct err_msg *msg)
 {
     BIO *key_bio = BIO_new(BIO_s_secmem()), *cert_bio = BIO_new(BIO_s_mem());
     CHECK(key_bio != NULL && cert_bio != NULL);
     CHECK(PEM_write_bio_PKCS8PrivateKey(key_bio, key, NULL, NULL, 0, NULL,
                                         NULL) == 1);
     CHECK(PEM_write_bio_X509(cert_bio, cert) == 1);
-    int err = write_bio(key_bio, key_path, 0600, msg);
+    int err = write_bio(key_bio, key_path, 0600, old_key, msg);
     if (err == ERR_OK) {
-        err = write_bio(cert_bio, cert_path, 0644, msg);
+        err = write_bio(cert_bio, cert_path, 0644, old_cert, msg);
         if (err != ERR_OK)
             unlink(key_path);
     }
@@ -344,7 +349,7 @@ int cert_create_ca(const char *cluster, const char *cert_path,
                   ? err_set(msg, ERR_INVALID,
                             "no CA certificate can be made for cluster \"%s\"",
                             cluster)
-                  : write_pair(cert, key, cert_path, key_path, msg);
+                  : write_pair(cert, key, cert_path, key_path, NULL, NULL, msg);
     X509_free(cert);
     EVP_PKEY_free(key);
     return err;
@@ -371,7 +376,7 @@ int cert_issue(const struct cert_request *request, const char *ca_cert,
     err = cert == NULL
               ? err_set(msg, ERR_INVALID, "%s: the certificate cannot be made",
                         cert_path)
-              : write_pair(cert, key, cert_path, key_path, msg);
+              : write_pair(cert, key, cert_path, key_path, NULL, NULL, msg);
     X509_free(cert);
     EVP_PKEY_free(key);
     X509_free(ca);
@@ -393,6 +398,70 @@ static int load_cert(const char *path, X509 **cert_out, struct err_msg *msg)
     BIO_free(bio);
     buf_free(&text);
     return err;
+}
+
+/* Whether a CA of the file signed it, at whatever time: while a CA is replaced
+ * there are two in it. */
+static bool signed_by_any(X509 *cert, const char *ca_path)
+{
+    struct buf text;
+    BIO *bio = NULL;
+    X509 *ca;
+    bool found = false;
+    buf_init(&text, PEM_FILE_MAX);
+    if (open_pem(ca_path, false, &text, &bio, NULL) == ERR_OK)
+        while (!found &&
+               (ca = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
+            EVP_PKEY *key = X509_get0_pubkey(ca);
+            found = X509_check_ca(ca) != 0 && key != NULL &&
+                    X509_verify(cert, key) == 1;
+            X509_free(ca);
+        }
+    BIO_free(bio);
+    buf_free(&text);
+    ERR_clear_error(); /* the end of the file is one */
+    return found;
+}
+
+static bool same_text(const ASN1_STRING *a, const char *b)
+{
+    size_t len = strlen(b);
+    return (size_t)ASN1_STRING_length(a) == len &&
+           memcmp(ASN1_STRING_get0_data(a), b, len) == 0;
+}
+
+/* Whether its identity is this one and no other. */
+static bool names_only(const X509 *cert, const char *uri)
+{
+    GENERAL_NAMES *names =
+        X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+    int uris = 0;
+    bool same = true;
+    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+        if (name->type != GEN_URI)
+            continue;
+        uris++;
+        same = same && same_text(name->d.uniformResourceIdentifier, uri);
+    }
+    GENERAL_NAMES_free(names);
+    return uris == 1 && same;
+}
+
+/* The file may have been put there by whoever runs the node: the CA does not
+ * sign for more than it has signed before, nor for another node. */
+static int check_old(X509 *old, const char *uri, const char *cert_path,
+                     const char *ca_cert, struct err_msg *msg)
+{
+    if (!signed_by_any(old, ca_cert))
+        return err_set(msg, ERR_INVALID,
+                       "%s: not signed by the CA in %s; it is not renewed",
+                       cert_path, ca_cert);
+    if (!names_only(old, uri))
+        return err_set(msg, ERR_INVALID,
+                       "%s: not the certificate of %s; it is not renewed",
+                       cert_path, uri);
+    return ERR_OK;
 }
 
 static int new_path(const char *path, char out[PATH_MAX], struct err_msg *msg)
@@ -421,21 +490,25 @@ static int replace_pair(X509 *cert, EVP_PKEY *key, const char *cert_path,
     if (err == ERR_OK)
         err = new_path(key_path, new_key, msg);
     if (err == ERR_OK)
-        err = write_pair(cert, key, new_cert, new_key, msg);
+        err =
+            write_pair(cert, key, new_cert, new_key, cert_path, key_path, msg);
     if (err == ERR_OK)
         err = take_place(new_key, key_path, msg);
     return err == ERR_OK ? take_place(new_cert, cert_path, msg) : err;
 }
 
-int cert_renew(const char *cert_path, const char *key_path, const char *ca_cert,
-               const char *ca_key, int valid_days, struct err_msg *msg)
+int cert_renew(const char *uri, const char *cert_path, const char *key_path,
+               const char *ca_cert, const char *ca_key, int valid_days,
+               struct err_msg *msg)
 {
-    CHECK(valid_days >= 1);
+    CHECK(uri != NULL && valid_days >= 1);
     X509 *ca = NULL, *old = NULL, *cert = NULL;
     EVP_PKEY *signer = NULL, *key = NULL;
     int err = load_cert(cert_path, &old, msg);
     if (err == ERR_OK)
         err = load_ca(ca_cert, ca_key, &ca, &signer, msg);
+    if (err == ERR_OK)
+        err = check_old(old, uri, cert_path, ca_cert, msg);
     if (err == ERR_OK) {
         key = EVP_EC_gen("P-256");
         CHECK(key != NULL);

@@ -65,11 +65,16 @@ int cert_issue(const struct cert_request *request, const char *ca_cert,
                struct err_msg *msg);
 
 /* Replaces a certificate and its key by new ones of the same subject, names and
- * usages, valid from a minute ago for `valid_days`. Key and certificate are two
- * files, so for a moment they do not belong together: whoever reads them just
- * then is told so (tls_ctx.h: ERR_IDENTITY) and reads them again. Interrupted
- * in that moment, it is to be done again. */
-int cert_renew(const char *cert_path, const char *key_path, const char *ca_cert,
-               const char *ca_key, int valid_days, struct err_msg *msg);
+ * extended usages, valid from a minute ago for `valid_days`. The old one may
+ * have expired, but it must be signed by a CA in `ca_cert` and `uri` must be
+ * the one identity in it: ERR_INVALID otherwise, and nothing is changed.
+ * `ca_cert` may hold several CAs, of which the first is `ca_key`'s.
+ * The new files belong to the owners of the old ones.
+ * Key and certificate are two files, so for a moment they do not belong
+ * together: whoever reads them just then is told so (tls_ctx.h: ERR_IDENTITY)
+ * and reads them again. Interrupted in that moment, it is to be done again. */
+int cert_renew(const char *uri, const char *cert_path, const char *key_path,
+               const char *ca_cert, const char *ca_key, int valid_days,
+               struct err_msg *msg);
 
 #endif

@@ -1,6 +1,6 @@
 // The command line: exit codes, help, refusals that say what to do next.
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -207,9 +207,25 @@ test("a folder left half made by an interrupted start is made anew", async () =>
   await run(["init", "--dir", dir, "--cluster", "demo", "--regions", "a,b"]);
   rmSync(path.join(dir, "b-1/node.yaml"));
   rmSync(path.join(dir, "a-1/node.yaml"));
+  writeFileSync(path.join(dir, ".unfinished"), "");
   const started = await run(["demo", "--dir", dir, "--base-port", "auto", "--detach"]);
   assert.equal(started.code, 0, started.stderr);
   await run(["demo", "--dir", dir, "--stop"]);
+  assert.ok(!existsSync(path.join(dir, ".unfinished")));
+});
+
+test("a cluster that lost a node.yaml is refused and loses nothing more", async () => {
+  const dir = at("lost");
+  await run(["init", "--dir", dir, "--cluster", "demo", "--regions", "a,b"]);
+  rmSync(path.join(dir, "b-1/node.yaml"));
+  const key = readFileSync(path.join(dir, "ca.key"), "utf8");
+  for (const args of [["demo", "--dir", dir, "--detach"], ["init", "--if-missing", "--dir", dir, "--cluster", "demo", "--regions", "a,b"]]) {
+    const { code, stderr } = await run(args);
+    assert.equal(code, 1, stderr);
+    assert.match(stderr, /b-1\/node\.yaml.*nothing was changed: restore what is missing/);
+  }
+  assert.equal(readFileSync(path.join(dir, "ca.key"), "utf8"), key);
+  for (const name of ["kek.key", "account.keys", "a-1/node.yaml", "b-1/node.key"]) assert.ok(existsSync(path.join(dir, name)), name);
 });
 
 test("a port taken by another program is named", async () => {

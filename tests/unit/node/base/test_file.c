@@ -85,6 +85,39 @@ static void replacing_keeps_one_file_with_the_new_mode(void **state)
     buf_free(&got);
 }
 
+/* What root renews is still its owner's. */
+static void replacing_keeps_the_owner(void **state)
+{
+    (void)state;
+    struct stat st;
+    struct err_msg msg;
+    char old[400];
+    if (geteuid() != 0)
+        skip();
+    snprintf(old, sizeof(old), "%s", in_folder("a"));
+    file_create(old, 0600, bytes_str("one"), NULL);
+    assert_int_equal(chown(old, 12345, 23456), 0);
+    assert_int_equal(file_replace(old, 0640, bytes_str("two"), &msg), ERR_OK);
+    assert_int_equal(stat(old, &st), 0);
+    assert_int_equal(st.st_uid, 12345);
+    assert_int_equal(st.st_gid, 23456);
+    assert_int_equal(st.st_mode & 0777, 0640);
+    assert_int_equal(
+        file_create_like(in_folder("b"), 0600, old, bytes_str("x"), &msg),
+        ERR_OK);
+    assert_int_equal(stat(in_folder("b"), &st), 0);
+    assert_int_equal(st.st_uid, 12345);
+    /* Somebody else may replace it, but not give the new one away. */
+    assert_int_equal(chmod(folder, 0777), 0);
+    assert_int_equal(seteuid(54321), 0);
+    int err = file_replace(old, 0600, bytes_str("three"), &msg);
+    assert_int_equal(seteuid(0), 0);
+    assert_int_equal(err, ERR_FORBIDDEN);
+    assert_int_equal(stat(old, &st), 0);
+    assert_int_equal(st.st_size, 3);
+    assert_int_equal(entries(), 2);
+}
+
 static void reading_refuses_what_it_should(void **state)
 {
     (void)state;
@@ -153,6 +186,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             replacing_keeps_one_file_with_the_new_mode, make_folder,
             remove_folder),
+        cmocka_unit_test_setup_teardown(replacing_keeps_the_owner, make_folder,
+                                        remove_folder),
         cmocka_unit_test_setup_teardown(reading_refuses_what_it_should,
                                         make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(folders_are_made_with_their_parents,

@@ -26,9 +26,31 @@ static int make_folder(void **state)
     return mkdtemp(folder) == NULL;
 }
 
+static void make_file(const char *a, const char *b)
+{
+    char path[PATH_MAX];
+    layout_path(folder, a, b, path, NULL);
+    assert_int_equal(close(open(path, O_CREAT | O_WRONLY, 0600)), 0);
+}
+
+static bool exists(const char *a, const char *b)
+{
+    char path[PATH_MAX];
+    layout_path(folder, a, b, path, NULL);
+    return access(path, F_OK) == 0;
+}
+
+static void remove_file(const char *a, const char *b)
+{
+    char path[PATH_MAX];
+    layout_path(folder, a, b, path, NULL);
+    assert_int_equal(remove(path), 0);
+}
+
 static int remove_folder(void **state)
 {
     (void)state;
+    make_file(".unfinished", NULL);
     return create_discard_unfinished(folder, NULL) != ERR_OK || rmdir(folder);
 }
 
@@ -129,19 +151,98 @@ static void unfinished_work_is_discarded_but_never_data(void **state)
     (void)state;
     struct layout l;
     struct err_msg msg;
-    char yaml[PATH_MAX], data[PATH_MAX];
+    char data[PATH_MAX];
     struct layout_options o = options("east", "127.0.0.1");
     assert_int_equal(layout_make(&o, &l, NULL), ERR_OK);
     assert_int_equal(create_cluster(&l, folder, &msg), ERR_OK);
-    layout_path(folder, "east-2", "node.yaml", yaml, NULL);
-    layout_path(folder, "east-1", "data", data, NULL);
-    assert_int_equal(unlink(yaml), 0);
+    assert_false(exists(".unfinished", NULL));
+    make_file(".unfinished", NULL);
+    remove_file("east-2", "node.yaml");
     assert_int_equal(layout_load(folder, &l, &msg), ERR_NOT_FOUND);
+    layout_path(folder, "east-1", "data", data, NULL);
     assert_int_equal(mkdir(data, 0700), 0);
     assert_int_equal(create_discard_unfinished(folder, &msg), ERR_EXISTS);
+    assert_non_null(strstr(msg.text, "east-1: holds data"));
+    assert_true(exists("ca.key", NULL) && exists("east-2", "node.key"));
     assert_int_equal(rmdir(data), 0);
     assert_int_equal(create_discard_unfinished(folder, &msg), ERR_OK);
+    assert_false(exists("ca.key", NULL) || exists("east-2", NULL) ||
+                 exists(".unfinished", NULL));
     assert_int_equal(create_cluster(&l, folder, &msg), ERR_OK);
+}
+
+static void a_cluster_that_lost_a_file_is_not_unfinished(void **state)
+{
+    (void)state;
+    struct layout l, read;
+    struct err_msg msg;
+    struct layout_options o = options("east", "127.0.0.1");
+    assert_int_equal(layout_make(&o, &l, NULL), ERR_OK);
+    assert_int_equal(create_cluster(&l, folder, &msg), ERR_OK);
+    remove_file("east-2", "node.yaml");
+    assert_int_equal(layout_load(folder, &read, &msg), ERR_NOT_FOUND);
+    assert_int_equal(create_discard_unfinished(folder, &msg), ERR_EXISTS);
+    assert_non_null(strstr(msg.text, "east-2/node.yaml"));
+    assert_non_null(strstr(msg.text, "nothing was changed"));
+    static const char *const names[] = {
+        "ca.pem",       "ca.key",       "admin.pem", "admin.key",
+        "cluster.keys", "account.keys", "kek.key"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        assert_true(exists(names[i], NULL));
+    assert_true(exists("east-1", "node.yaml") && exists("east-1", "node.key"));
+}
+
+static void files_of_others_are_left_alone(void **state)
+{
+    (void)state;
+    struct layout l;
+    struct err_msg msg;
+    char path[PATH_MAX];
+    struct layout_options o = options("east", "127.0.0.1");
+    assert_int_equal(layout_make(&o, &l, NULL), ERR_OK);
+    make_file("ca.key", NULL);
+    assert_int_equal(create_discard_unfinished(folder, &msg), ERR_EXISTS);
+    assert_non_null(strstr(msg.text, "nothing was changed"));
+    assert_int_equal(create_cluster(&l, folder, &msg), ERR_EXISTS);
+    assert_true(exists("ca.key", NULL));
+    assert_false(exists(".unfinished", NULL));
+    /* In a half made folder, those in sub-folders that are not a node's. */
+    make_file(".unfinished", NULL);
+    layout_path(folder, "backup", NULL, path, NULL);
+    assert_int_equal(mkdir(path, 0700), 0);
+    make_file("backup", "ca.pem");
+    layout_path(folder, "east-1", NULL, path, NULL);
+    assert_int_equal(mkdir(path, 0700), 0);
+    make_file("east-1", "ca.pem");
+    make_file("east-1", "ca.key");
+    assert_int_equal(create_discard_unfinished(folder, &msg), ERR_EXISTS);
+    assert_true(exists("ca.key", NULL) && exists("east-1", "ca.pem"));
+    remove_file("east-1", "ca.key");
+    assert_int_equal(create_discard_unfinished(folder, &msg), ERR_OK);
+    assert_false(exists("ca.key", NULL) || exists("east-1", NULL));
+    assert_true(exists("backup", "ca.pem"));
+    remove_file("backup", "ca.pem");
+    remove_file("backup", NULL);
+}
+
+static void a_folder_without_files_needs_no_marker(void **state)
+{
+    (void)state;
+    struct layout l;
+    struct err_msg msg;
+    char path[PATH_MAX];
+    struct layout_options o = options("east", "127.0.0.1");
+    assert_int_equal(layout_make(&o, &l, NULL), ERR_OK);
+    layout_path(folder, "none", NULL, path, NULL);
+    assert_int_equal(create_discard_unfinished(path, &msg), ERR_OK);
+    layout_path(folder, "east-1", NULL, path, NULL);
+    assert_int_equal(mkdir(path, 0700), 0);
+    make_file("demo.lock", NULL);
+    make_file(".hidden", NULL);
+    assert_int_equal(create_discard_unfinished(folder, &msg), ERR_OK);
+    assert_int_equal(create_cluster(&l, folder, &msg), ERR_OK);
+    remove_file("demo.lock", NULL);
+    remove_file(".hidden", NULL);
 }
 
 /* Killed between making a node's folder and filling it, or in the middle of a
@@ -155,12 +256,14 @@ static void whatever_init_left_is_made_anew(void **state)
     struct layout_options o = options("east", "127.0.0.1");
     o.sans = "db.example.org,fe80::1";
     assert_int_equal(layout_make(&o, &l, NULL), ERR_OK);
+    make_file(".unfinished", NULL);
+    assert_int_equal(create_cluster(&l, folder, &msg), ERR_EXISTS);
+    assert_non_null(strstr(msg.text, "--if-missing"));
     layout_path(folder, "east-1", NULL, path, NULL);
     assert_int_equal(mkdir(path, 0700), 0);
     layout_path(folder, "east-2", NULL, path, NULL);
     assert_int_equal(mkdir(path, 0700), 0);
-    layout_path(folder, "east-2", "ca.pem.AbCdEf", path, NULL);
-    assert_int_equal(close(open(path, O_CREAT | O_WRONLY, 0600)), 0);
+    make_file("east-2", "ca.pem.AbCdEf");
     assert_int_equal(create_cluster(&l, folder, &msg), ERR_EXISTS);
     assert_int_equal(create_discard_unfinished(folder, &msg), ERR_OK);
     assert_int_equal(create_cluster(&l, folder, &msg), ERR_OK);
@@ -168,6 +271,11 @@ static void whatever_init_left_is_made_anew(void **state)
     assert_true(layout_same(&l, &read));
     read.nodes[1].peer_port++;
     assert_false(layout_same(&l, &read));
+    /* Killed before the very last step. */
+    make_file(".unfinished", NULL);
+    assert_int_equal(create_settle(folder, &msg), ERR_OK);
+    assert_false(exists(".unfinished", NULL));
+    assert_int_equal(create_settle(folder, &msg), ERR_OK);
 }
 
 static void names_for_certificates_are_checked(void **state)
@@ -195,6 +303,9 @@ int main(void)
         cmocka_unit_test(bad_layouts_are_refused),
         ON_DISK(what_was_created_can_be_read_back),
         ON_DISK(unfinished_work_is_discarded_but_never_data),
+        ON_DISK(a_cluster_that_lost_a_file_is_not_unfinished),
+        ON_DISK(files_of_others_are_left_alone),
+        ON_DISK(a_folder_without_files_needs_no_marker),
         ON_DISK(whatever_init_left_is_made_anew),
         cmocka_unit_test(names_for_certificates_are_checked),
     };

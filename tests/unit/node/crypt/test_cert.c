@@ -194,24 +194,33 @@ static void keys_are_private_and_nothing_is_overwritten(void **state)
     assert_int_equal(access(at("n.key"), F_OK), -1);
 }
 
+static int renew(const char *uri, const char *ca, const char *ca_key,
+                 struct err_msg *msg)
+{
+    return cert_renew(uri, at("n.pem"), at("n.key"), at(ca), at(ca_key), 30,
+                      msg);
+}
+
+#define WEST_1 "spiffe://demo/region/w/node/west-1"
+
 static void
 a_renewed_certificate_has_the_same_names_and_another_key(void **state)
 {
     (void)state;
     struct err_msg msg;
-    struct cert_request r = node_request("spiffe://demo/region/w/node/west-1");
+    struct cert_request r = node_request(WEST_1);
     r.valid_from_sec = -2 * 86400; /* has ended */
     assert_int_equal(issue(&r, NULL), ERR_OK);
     X509 *old = read_cert("n.pem");
-    assert_int_equal(cert_renew(at("n.pem"), at("n.key"), at("ca.pem"),
-                                at("ca.key"), 30, &msg),
-                     ERR_OK);
+    assert_int_equal(renew(WEST_1, "ca.pem", "ca.key", &msg), ERR_OK);
     X509 *cert = read_cert("n.pem");
     assert_int_equal(verify("n.pem", "ca.pem", X509_PURPOSE_SSL_SERVER),
                      X509_V_OK);
     assert_int_equal(verify("n.pem", "ca.pem", X509_PURPOSE_SSL_CLIENT),
                      X509_V_OK);
     assert_int_equal(X509_check_host(cert, "localhost", 0, 0, NULL), 1);
+    assert_int_equal(X509_check_ca(cert), 0);
+    assert_int_equal(X509_get_key_usage(cert), KU_DIGITAL_SIGNATURE);
     assert_int_equal(
         X509_NAME_cmp(X509_get_subject_name(cert), X509_get_subject_name(old)),
         0);
@@ -229,23 +238,127 @@ a_renewed_certificate_has_the_same_names_and_another_key(void **state)
     X509_free(cert);
 }
 
+static void a_renewed_certificate_keeps_its_owner(void **state)
+{
+    (void)state;
+    struct err_msg msg;
+    struct stat st;
+    if (geteuid() != 0)
+        skip();
+    struct cert_request r = node_request(WEST_1);
+    assert_int_equal(issue(&r, NULL), ERR_OK);
+    assert_int_equal(chown(at("n.key"), 12345, 12345), 0);
+    assert_int_equal(chown(at("n.pem"), 12346, 12345), 0);
+    assert_int_equal(renew(WEST_1, "ca.pem", "ca.key", &msg), ERR_OK);
+    assert_int_equal(stat(at("n.key"), &st), 0);
+    assert_int_equal(st.st_uid, 12345);
+    assert_int_equal(stat(at("n.pem"), &st), 0);
+    assert_int_equal(st.st_uid, 12346);
+}
+
 static void what_cannot_be_renewed_stays(void **state)
 {
     (void)state;
     struct err_msg msg;
-    struct cert_request r = node_request("spiffe://demo/x");
+    struct cert_request r = node_request(WEST_1);
     assert_int_equal(issue(&r, NULL), ERR_OK);
     X509 *before = read_cert("n.pem");
-    assert_int_equal(cert_renew(at("n.pem"), at("n.key"), at("ca.pem"),
-                                at("other.key"), 30, &msg),
-                     ERR_INVALID);
-    assert_int_equal(cert_renew(at("none"), at("n.key"), at("ca.pem"),
+    assert_int_equal(renew(WEST_1, "ca.pem", "other.key", &msg), ERR_INVALID);
+    assert_int_equal(cert_renew(WEST_1, at("none"), at("n.key"), at("ca.pem"),
                                 at("ca.key"), 30, &msg),
                      ERR_NOT_FOUND);
+    /* Another node's, and one of another CA. */
+    assert_int_equal(
+        renew("spiffe://demo/region/w/node/west-2", "ca.pem", "ca.key", &msg),
+        ERR_INVALID);
+    assert_non_null(strstr(msg.text, "not the certificate of"));
+    assert_int_equal(renew(WEST_1, "other.pem", "other.key", &msg),
+                     ERR_INVALID);
+    assert_non_null(strstr(msg.text, "not signed by the CA"));
     X509 *after = read_cert("n.pem");
     assert_int_equal(X509_cmp(before, after), 0);
     X509_free(before);
     X509_free(after);
+}
+
+/* n.pem and n.key as somebody without the CA's key makes them. */
+static void forge(const char *san, const char *basic)
+{
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *cert = X509_new();
+    X509_set_version(cert, X509_VERSION_3);
+    ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);
+    X509_gmtime_adj(X509_getm_notBefore(cert), 0);
+    X509_gmtime_adj(X509_getm_notAfter(cert), 86400);
+    /* The CA's name, so that nothing but the signature tells. */
+    X509 *ca = read_cert("ca.pem");
+    X509_set_issuer_name(cert, X509_get_subject_name(ca));
+    X509_set_subject_name(cert, X509_get_subject_name(ca));
+    X509_free(ca);
+    X509_set_pubkey(cert, key);
+    const struct {
+        int nid;
+        const char *value;
+    } extensions[] = {{NID_basic_constraints, basic},
+                      {NID_key_usage, "critical,keyCertSign"},
+                      {NID_ext_key_usage, "serverAuth,clientAuth"},
+                      {NID_subject_alt_name, san}};
+    for (size_t i = 0; i < ARRAY_LEN(extensions); i++) {
+        X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, NULL, extensions[i].nid,
+                                                extensions[i].value);
+        assert_non_null(e);
+        X509_add_ext(cert, e, -1);
+        X509_EXTENSION_free(e);
+    }
+    assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
+    FILE *f = fopen(at("n.pem"), "we");
+    assert_int_equal(PEM_write_X509(f, cert), 1);
+    fclose(f);
+    f = fopen(at("n.key"), "we");
+    assert_int_equal(PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL),
+                     1);
+    fclose(f);
+    X509_free(cert);
+    EVP_PKEY_free(key);
+}
+
+static void a_forged_certificate_is_not_signed(void **state)
+{
+    (void)state;
+    struct err_msg msg;
+    static const char *const sans[] = {"URI:spiffe://demo/admin",
+                                       "URI:" WEST_1};
+    for (size_t i = 0; i < ARRAY_LEN(sans); i++) {
+        struct stat key, key_now;
+        forge(sans[i], "critical,CA:TRUE");
+        assert_int_equal(stat(at("n.key"), &key), 0);
+        X509 *before = read_cert("n.pem");
+        assert_int_equal(renew(WEST_1, "ca.pem", "ca.key", &msg), ERR_INVALID);
+        assert_non_null(strstr(msg.text, "not signed by the CA"));
+        X509 *after = read_cert("n.pem");
+        assert_int_equal(X509_cmp(before, after), 0);
+        assert_int_equal(stat(at("n.key"), &key_now), 0);
+        assert_int_equal(key.st_ino, key_now.st_ino);
+        X509_free(before);
+        X509_free(after);
+    }
+}
+
+/* As docs/operations.md replaces a CA: both in ca.pem, the new one first. */
+static void a_certificate_of_the_old_ca_is_renewed_by_the_new(void **state)
+{
+    (void)state;
+    struct err_msg msg;
+    struct cert_request r = node_request(WEST_1);
+    assert_int_equal(issue(&r, NULL), ERR_OK);
+    X509 *old = read_cert("ca.pem");
+    FILE *f = fopen(at("other.pem"), "ae");
+    assert_int_equal(PEM_write_X509(f, old), 1);
+    fclose(f);
+    X509_free(old);
+    assert_int_equal(renew(WEST_1, "other.pem", "other.key", &msg), ERR_OK);
+    assert_int_equal(verify("n.pem", "other.pem", X509_PURPOSE_SSL_SERVER),
+                     X509_V_OK);
 }
 
 static void bad_requests_and_files_are_refused(void **state)
@@ -290,7 +403,10 @@ int main(void)
         ON_DISK(a_file_tells_when_the_first_of_its_certificates_expires),
         ON_DISK(keys_are_private_and_nothing_is_overwritten),
         ON_DISK(a_renewed_certificate_has_the_same_names_and_another_key),
+        ON_DISK(a_renewed_certificate_keeps_its_owner),
         ON_DISK(what_cannot_be_renewed_stays),
+        ON_DISK(a_forged_certificate_is_not_signed),
+        ON_DISK(a_certificate_of_the_old_ca_is_renewed_by_the_new),
         ON_DISK(bad_requests_and_files_are_refused),
     };
     return cmocka_run_group_tests_name("crypt/cert", tests, NULL, NULL);
