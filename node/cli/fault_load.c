@@ -117,10 +117,9 @@ static void rest(struct client *c, usec_t pause_us)
 static void give_up(struct client *c, int failure, const char *why)
 {
     usec_t now = fault_load_now(c->load);
-    if (c->slot != SLOT_ACCOUNT) {
-        note_failure(c, failure, 0, bytes_str(why));
+    note_failure(c, failure, 0, bytes_str(why));
+    if (c->slot != SLOT_ACCOUNT)
         c->suspect_until_us[c->connected[c->slot]] = now + FAULT_SUSPECT_US;
-    }
     client_conn_close(&c->conns[c->slot]);
     c->lost = true;
     rest(c, FAULT_BACKOFF_US);
@@ -293,6 +292,8 @@ static void account_answered(struct client *c, const struct bench_response *a)
         c->state = IDLE;
         return;
     }
+    if (a->status != 200)
+        note_failure(c, a->status, a->substatus, a->body);
     rest(c, FAULT_BACKOFF_US);
 }
 
