@@ -401,6 +401,36 @@ int fault_play_switch(struct fault_play *p, const char *region, usec_t limit_us,
  * ---------------------------------------------------------------
  */
 
+/* Whether the node has started after `since_us`, for certain: it tells its age
+ * in whole seconds. */
+static bool is_younger(struct fault_play *p, unsigned node, usec_t since_us)
+{
+    struct reach_answer a;
+    int64_t age_s;
+    reach_answer_init(&a);
+    bool known = reach_ask(p->reach, node, "status", NULL, REACH_ASK_TIMEOUT_US,
+                           &a, NULL) == ERR_OK;
+    known = known && json_get_int64(&a.json, 0, "uptime_s", &age_s) == ERR_OK;
+    reach_answer_free(&a);
+    return known && age_s < (clock_mono_us() - since_us) / USEC_PER_SEC;
+}
+
+/* It answers for a moment still, so that answers prove nothing: only its age
+ * does. */
+static int wait_restarted(struct fault_play *p, unsigned node, usec_t since_us,
+                          usec_t limit_us, struct err_msg *msg)
+{
+    int err = ERR_OK;
+    while (err == ERR_OK && !is_younger(p, node, since_us)) {
+        if (clock_mono_us() - since_us > limit_us)
+            return err_set(msg, ERR_TIMEOUT, "%s: not restarted within %.1f s",
+                           p->reach->nodes[node].name,
+                           (double)limit_us / USEC_PER_SEC);
+        err = nap(p, msg);
+    }
+    return err;
+}
+
 static int restart_node(struct fault_play *p, unsigned node, usec_t limit_us,
                         struct err_msg *msg)
 {
@@ -414,6 +444,7 @@ static int restart_node(struct fault_play *p, unsigned node, usec_t limit_us,
     fault_watch_note(p->watch, fault_watch_now(p->watch), -1, "restart %s",
                      name);
     reach_answer_init(&a);
+    usec_t since_us = clock_mono_us();
     int err = reach_ask(p->reach, node, "faults", body, REACH_ASK_TIMEOUT_US,
                         &a, &why);
     if (err != ERR_OK && a.status != 0)
@@ -421,6 +452,8 @@ static int restart_node(struct fault_play *p, unsigned node, usec_t limit_us,
     else
         err = ERR_OK; /* it may be gone before it has answered */
     reach_answer_free(&a);
+    if (err == ERR_OK)
+        err = wait_restarted(p, node, since_us, limit_us, msg);
     return err == ERR_OK ? fault_play_wait_well(p, limit_us, msg) : err;
 }
 
