@@ -312,14 +312,15 @@ static const char *address_of(const struct run *r, const char *region)
 
 /* Every change of the write region that the audit knows of: "epoch 7, write
  * region b, ..., forced". */
-static void learn_switches(struct run *r, struct observed *h)
+static int learn_switches(struct run *r, struct observed *h,
+                          struct err_msg *msg)
 {
     struct reach_answer a;
     char text[512];
     unsigned epoch;
     reach_answer_init(&a);
     int err = reach_any(&r->reach, AUDIT_PATH, NULL, REACH_CHANGE_TIMEOUT_US,
-                        &a, &r->read_error);
+                        &a, msg);
     json_ref list =
         err == ERR_OK ? json_get_str(&a.json, 0, "records") : JSON_NONE;
     for (json_ref c = list != JSON_NONE ? json_first(&a.json, list) : JSON_NONE;
@@ -331,6 +332,7 @@ static void learn_switches(struct run *r, struct observed *h)
                                    .forced = strstr(text, ", forced") != NULL});
     }
     reach_answer_free(&a);
+    return err;
 }
 
 /* Reads the feed until it has all that was lost, or time is up. */
@@ -357,18 +359,22 @@ static void read_end(struct run *r, struct topology *now)
 {
     struct observed *h = fault_load_history(r->play.load);
     struct buf tokens;
+    struct err_msg why = {""}; /* of an attempt that was repeated, perhaps */
     const char *address = address_of(r, now->write_region);
     buf_init(&tokens, FAULT_RANGES_MAX * 128);
     for (size_t i = 0; i < r->play.promise_count; i++)
         observed_promise(h, &r->play.promises[i]);
-    learn_switches(r, h);
+    int err = learn_switches(r, h, &why);
     fault_load_tokens(r->play.load, &tokens);
-    int err =
-        fault_setup_read_ends(r->ask, address, &r->wire,
-                              buf_len(&tokens) > 0 ? buf_cstr(&tokens) : "",
-                              READ_TIMEOUT_US, h, &r->read_error);
     if (err == ERR_OK)
-        (void)read_feed(r, address, h, &r->read_error);
+        err =
+            fault_setup_read_ends(r->ask, address, &r->wire,
+                                  buf_len(&tokens) > 0 ? buf_cstr(&tokens) : "",
+                                  READ_TIMEOUT_US, h, &why);
+    if (err == ERR_OK)
+        err = read_feed(r, address, h, &why);
+    if (err != ERR_OK)
+        r->read_error = why;
     buf_free(&tokens);
 }
 
