@@ -96,6 +96,7 @@ struct run {
     struct fault_play play;
     struct topology before;
     struct consistency_policy policy; /* when the load begins */
+    bool level_ordered;               /* that policy, of the account */
     struct fault_result result;
     /* "": nothing went wrong. */
     struct err_msg play_error, heal_error, read_error;
@@ -239,9 +240,10 @@ static int set_policy(struct run *r, struct err_msg *msg)
     r->policy = r->scenario.has_policy
                     ? consistency_over(&now, &r->scenario.policy)
                     : now;
-    return consistency_same(&r->policy, &now)
-               ? ERR_OK
-               : fault_play_level(&r->play, &r->policy, LEVEL_TIMEOUT_US, msg);
+    r->level_ordered = !consistency_same(&r->policy, &now);
+    return r->level_ordered
+               ? fault_play_level(&r->play, &r->policy, LEVEL_TIMEOUT_US, msg)
+               : ERR_OK;
 }
 
 static int set_up(struct run *r, struct err_msg *msg)
@@ -394,10 +396,9 @@ static void heal(struct run *r)
 }
 
 /* Bounds can only be changed at the level that uses them. */
-static int restore_policy(struct run *r, const struct topology *t,
+static int restore_policy(struct run *r, struct consistency_policy now,
                           struct err_msg *msg)
 {
-    struct consistency_policy now = fault_play_policy_of(t);
     struct consistency_policy before = fault_play_policy_of(&r->before);
     struct consistency_policy had = now, bounds = before;
     int err = ERR_OK;
@@ -409,6 +410,13 @@ static int restore_policy(struct run *r, const struct topology *t,
     return err != ERR_OK || consistency_same(&now, &before)
                ? err
                : fault_play_level(&r->play, &before, LEVEL_TIMEOUT_US, msg);
+}
+
+static void tell_left(int err, const struct err_msg *why)
+{
+    if (err != ERR_OK)
+        fprintf(stderr, "bastide " COMMAND ": not all is as before: %s\n",
+                why->text);
 }
 
 /* Level and write region as they were before. */
@@ -426,10 +434,18 @@ static void restore(struct run *r)
                                 LEVEL_TIMEOUT_US, &why);
     fault_watch_view(r->play.watch, &v);
     if (err == ERR_OK && v.known)
-        err = restore_policy(r, &v.newest, &why);
-    if (err != ERR_OK)
-        fprintf(stderr, "bastide " COMMAND ": not all is as before: %s\n",
-                why.text);
+        err = restore_policy(r, fault_play_policy_of(&v.newest), &why);
+    tell_left(err, &why);
+}
+
+/* After a set-up that failed: the level was ordered and may come to hold any
+ * moment, so what can be seen now does not count. */
+static void undo_set_up(struct run *r)
+{
+    struct err_msg why = {""};
+    interrupted = 0;
+    if (r->level_ordered)
+        tell_left(restore_policy(r, r->policy, &why), &why);
 }
 
 /* ---- telling ----------------------------------------------------------------
@@ -485,8 +501,6 @@ static int tell(struct run *r, struct fault_load *load, usec_t end_us,
 static int play(struct run *r)
 {
     struct err_msg msg;
-    if (start_load(r, &msg) != ERR_OK)
-        return options_failed(COMMAND, msg.text);
     struct fault_load *load = r->play.load;
     struct fault_view end;
     r->play_error.text[0] = '\0';
@@ -518,8 +532,12 @@ static void release(struct run *r)
 static void catch_signals(void)
 {
     const struct sigaction action = {.sa_handler = on_signal};
+    struct sigaction hangup;
     CHECK(sigaction(SIGINT, &action, NULL) == 0);
     CHECK(sigaction(SIGTERM, &action, NULL) == 0);
+    CHECK(sigaction(SIGHUP, NULL, &hangup) == 0);
+    if (hangup.sa_handler != SIG_IGN) /* as nohup wants it */
+        CHECK(sigaction(SIGHUP, &action, NULL) == 0);
 }
 
 static int run_scenario(const struct run_flags *f, struct scenario *s)
@@ -534,8 +552,13 @@ static int run_scenario(const struct run_flags *f, struct scenario *s)
     if (f->duration_s * USEC_PER_SEC > r->scenario.duration_us)
         r->scenario.duration_us = f->duration_s * USEC_PER_SEC;
     catch_signals();
-    int code =
-        set_up(r, &msg) == ERR_OK ? play(r) : options_failed(COMMAND, msg.text);
+    int code;
+    if (set_up(r, &msg) == ERR_OK && start_load(r, &msg) == ERR_OK)
+        code = play(r);
+    else {
+        code = options_failed(COMMAND, msg.text);
+        undo_set_up(r);
+    }
     release(r);
     return code;
 }
