@@ -350,23 +350,45 @@ static int post_policy(struct fault_play *p, const struct consistency_policy *c,
     return post(p, "consistency", storage, msg);
 }
 
+/* When a watch has only just begun there is none. */
+static int first_view(struct fault_play *p, usec_t limit_us,
+                      struct fault_view *out, struct err_msg *msg)
+{
+    usec_t until_us = clock_mono_us() + limit_us;
+    int err = ERR_OK;
+    for (fault_watch_view(p->watch, out); err == ERR_OK && !out->known;
+         fault_watch_view(p->watch, out)) {
+        if (clock_mono_us() > until_us)
+            return err_set(msg, ERR_TIMEOUT,
+                           "no node tells the level that there is");
+        err = nap(p, msg);
+    }
+    return err;
+}
+
 int fault_play_level(struct fault_play *p,
                      const struct consistency_policy *want, usec_t limit_us,
                      struct err_msg *msg)
 {
     struct fault_view v;
-    fault_watch_view(p->watch, &v);
-    struct consistency_policy old =
-        v.known ? fault_play_policy_of(&v.newest) : *want;
+    int err = first_view(p, limit_us, &v, msg);
+    if (err != ERR_OK)
+        return err;
+    struct consistency_policy old = fault_play_policy_of(&v.newest);
     struct consistency_policy now = consistency_over(&old, want);
     struct consistency_policy meanwhile = weaker(&old, &now);
-    if (p->load != NULL)
+    if (p->load != NULL) {
+        /* A node that is at session already needs the tokens. */
+        if (now.level == CONSISTENCY_SESSION)
+            fault_load_level(p->load, now.level);
         promise(p, fault_load_now(p->load), 1u << old.level | 1u << now.level,
                 &meanwhile);
-    int err = post_policy(p, &now, msg);
+    }
+    err = post_policy(p, &now, msg);
     if (err == ERR_OK)
         err = wait_view(p, limit_us, "the new level", is_level, &now, msg);
     if (err == ERR_OK && p->load != NULL) {
+        /* In this order: until then a request at session needs its tokens. */
         promise(p, fault_load_now(p->load), 0, &now);
         fault_load_level(p->load, now.level);
     }
