@@ -21,6 +21,8 @@
 #define DELETE_PERCENT 5
 #define ACCOUNT_MAX (256 * 1024)
 #define NOWHERE UINT_MAX
+/* In the message of an answer that a fault made (node/cosmos/fault.h). */
+#define INJECTED "(injected by fault "
 
 enum slot { SLOT_WRITE, SLOT_READ, SLOT_ACCOUNT, SLOTS };
 enum state { IDLE, CONNECTING, ASKED };
@@ -320,8 +322,13 @@ uint64_t fault_version_of(struct bytes document)
 }
 
 /* What an answer means (hist_op); ERR_TIMEOUT: the outcome is not known. */
-static int result_of(const struct bench_response *a)
+int fault_result_of(const struct bench_response *a)
 {
+    /* Not the cluster's word; and it may have been said after the work. */
+    if (a->status >= 400 && a->body.len > 0 &&
+        memmem(a->body.data, a->body.len, INJECTED, sizeof(INJECTED) - 1) !=
+            NULL)
+        return ERR_TIMEOUT;
     switch (a->status) {
     case 200:
     case 201:
@@ -375,7 +382,7 @@ static void record(struct client *c, const struct hist_op *answer)
 
 static void answered(struct client *c, const struct bench_response *a)
 {
-    int result = result_of(a);
+    int result = fault_result_of(a);
     struct hist_op op = c->load->history.ops[c->op - 1];
     bool fine = result == ERR_OK ||
                 (result == ERR_NOT_FOUND && c->kind != LINEAR_UPSERT);

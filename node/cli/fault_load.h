@@ -90,6 +90,9 @@ const struct fault_failure *fault_load_failures(const struct fault_load *l,
 void fault_load_tokens(const struct fault_load *l, struct buf *out);
 void fault_load_free(struct fault_load *l); /* NULL is allowed */
 
+/* What an answer means (struct hist_op, result). ERR_TIMEOUT: the outcome is
+ * not known, as of all answers that a client fault made. */
+int fault_result_of(const struct bench_response *a);
 /* The number of the write that a document holds; 0: none. */
 uint64_t fault_version_of(struct bytes document);
 
