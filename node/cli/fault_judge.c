@@ -332,8 +332,9 @@ static void judge_rules(const struct fault_record *r, struct fault_result *out)
         bool held = rules[i].check(r->history, why);
         struct fault_verdict *v = verdict(out, held, "%s", rules[i].what);
         if (held)
-            snprintf(v->why, sizeof(v->why), "%zu checked",
-                     count_of(r->history, rules[i].concerns));
+            snprintf(v->why, sizeof(v->why), "%zu checked%s%s",
+                     count_of(r->history, rules[i].concerns),
+                     why[0] != '\0' ? "; " : "", why);
         else
             snprintf(v->why, sizeof(v->why), "%s", why);
     }
