@@ -74,6 +74,8 @@ struct fault_load {
     struct auth_key new_key;
     _Atomic(enum key_change) key_change;
     usec_t key_us; /* when it was taken */
+    /* Somebody waits for the end of what was asked until then; 0: nobody. */
+    _Atomic(usec_t) old_us;
 };
 
 usec_t fault_load_now(const struct fault_load *l)
@@ -454,6 +456,21 @@ static void client_tick(struct client *c, usec_t now)
                 "no answer in time");
 }
 
+static bool is_under_way(const struct fault_load *l, usec_t since_us)
+{
+    for (unsigned i = 0; i < l->options->clients; i++)
+        if (l->clients[i].state == ASKED && l->clients[i].since_us <= since_us)
+            return true;
+    return false;
+}
+
+static void end_old(struct fault_load *l)
+{
+    usec_t old_us = atomic_load(&l->old_us);
+    if (old_us != 0 && !is_under_way(l, old_us))
+        atomic_store(&l->old_us, 0);
+}
+
 /* The change is over when nothing that was signed before it is under way. */
 static void take_key(struct fault_load *l, usec_t now)
 {
@@ -463,12 +480,8 @@ static void take_key(struct fault_load *l, usec_t now)
         l->key_us = now;
         atomic_store(&l->key_change, KEY_TAKEN);
     }
-    if (change != KEY_TAKEN)
-        return;
-    for (unsigned i = 0; i < l->options->clients; i++)
-        if (l->clients[i].state == ASKED && l->clients[i].since_us <= l->key_us)
-            return;
-    atomic_store(&l->key_change, KEY_SETTLED);
+    if (change == KEY_TAKEN && !is_under_way(l, l->key_us))
+        atomic_store(&l->key_change, KEY_SETTLED);
 }
 
 static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
@@ -479,6 +492,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
     bool idle = true;
     bench_set_date(&l->wire, clock_wall_us() / USEC_PER_SEC);
     take_key(l, now);
+    end_old(l);
     for (unsigned i = 0; i < l->options->clients; i++) {
         client_tick(&l->clients[i], now);
         idle = idle && l->clients[i].state == IDLE;
@@ -549,7 +563,13 @@ int fault_load_start(const struct fault_load_options *options,
 
 void fault_load_level(struct fault_load *l, enum consistency_level level)
 {
+    CHECK(l->running);
     atomic_store(&l->level, (int)level);
+    if (level != CONSISTENCY_SESSION)
+        return;
+    atomic_store(&l->old_us, fault_load_now(l));
+    while (atomic_load(&l->old_us) != 0)
+        usleep(USEC_PER_MS);
 }
 
 void fault_load_key(struct fault_load *l, const struct auth_key *key)

@@ -71,7 +71,9 @@ struct fault_load;
  * of tls_ctx_client. */
 int fault_load_start(const struct fault_load_options *options,
                      struct fault_load **load_out, struct err_msg *msg);
-/* The account's level has changed: at session, clients send their tokens. */
+/* The account's level changes: at session, clients send their tokens. Returns
+ * when no request without is under way, so after FAULT_ANSWER_TIMEOUT_US at
+ * most. */
 void fault_load_level(struct fault_load *l, enum consistency_level level);
 /* Requests are signed with this key from now on. Returns when none that has the
  * key before is under way, so after FAULT_ANSWER_TIMEOUT_US at most. */

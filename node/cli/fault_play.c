@@ -390,7 +390,8 @@ int fault_play_level(struct fault_play *p,
     if (err == ERR_OK && p->load != NULL) {
         /* In this order: until then a request at session needs its tokens. */
         promise(p, fault_load_now(p->load), 0, &now);
-        fault_load_level(p->load, now.level);
+        if (now.level != CONSISTENCY_SESSION)
+            fault_load_level(p->load, now.level);
     }
     return err;
 }
