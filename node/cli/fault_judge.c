@@ -89,10 +89,11 @@ static void find_gap(const struct fault_record *r, struct fault_result *out)
     const struct observed *h = r->history;
     usec_t *acks = mem_alloc((h->n_ops + 2) * sizeof(*acks));
     size_t n = 0;
+    acks[n++] = 0; /* clients wait from the load's beginning */
     for (size_t i = 0; i < h->n_ops; i++)
         if (counts(&h->ops[i], true)) {
             size_t k = n++;
-            for (; k > 0 && acks[k - 1] > h->ops[i].answered_us; k--)
+            for (; k > 1 && acks[k - 1] > h->ops[i].answered_us; k--)
                 acks[k] = acks[k - 1];
             acks[k] = h->ops[i].answered_us;
         }
@@ -222,12 +223,89 @@ static void judge_expect(const struct fault_record *r, struct fault_result *out,
     }
 }
 
+/* ---- work -------------------------------------------------------------------
+ */
+
+/* The first client that was never answered; their number: there is none. */
+static unsigned find_unanswered(const struct fault_record *r)
+{
+    bool *heard = mem_zalloc(r->clients * sizeof(*heard));
+    unsigned who = 0;
+    for (size_t i = 0; i < r->history->n_ops; i++) {
+        const struct hist_op *op = &r->history->ops[i];
+        if (counts(op, true) || counts(op, false))
+            heard[op->session] = true;
+    }
+    while (who < r->clients && heard[who])
+        who++;
+    mem_free(heard);
+    return who;
+}
+
+/* Rules hold of a load that did nothing. A play that failed may have ended
+ * before there was time for any, and is said to have failed. */
+static void judge_work(const struct fault_record *r, struct fault_result *out)
+{
+    unsigned who = find_unanswered(r);
+    if (r->play_error[0] != '\0')
+        return;
+    struct fault_verdict *v =
+        verdict(out, out->writes > 0 && out->reads > 0 && who == r->clients,
+                "all clients are served, with writes and reads");
+    if (out->writes > 0 && out->reads > 0 && who < r->clients)
+        snprintf(v->why, sizeof(v->why), "client %u of %s never was", who,
+                 r->cluster->regions[who % r->cluster->region_count].name);
+    else
+        snprintf(v->why, sizeof(v->why),
+                 "%" PRIu64 " writes, %" PRIu64 " reads", out->writes,
+                 out->reads);
+}
+
 /* ---- rules ------------------------------------------------------------------
  */
+
+static bool is_acknowledged(const struct observed *o, const struct hist_op *op)
+{
+    (void)o;
+    return counts(op, true);
+}
+
+static bool is_read(const struct observed *o, const struct hist_op *op)
+{
+    (void)o;
+    return counts(op, false);
+}
+
+static bool is_strong(const struct observed *o, const struct hist_op *op)
+{
+    return (counts(op, true) || counts(op, false)) &&
+           observed_level(o, op) == CONSISTENCY_STRONG;
+}
+
+static bool is_of_session(const struct observed *o, const struct hist_op *op)
+{
+    return counts(op, true) ||
+           (counts(op, false) && observed_keeps_session(o, op));
+}
+
+static bool is_bounded(const struct observed *o, const struct hist_op *op)
+{
+    return counts(op, false) && observed_level(o, op) == CONSISTENCY_BOUNDED;
+}
 
 static bool survival(const struct observed *o, char why[VERDICT_TEXT_MAX])
 {
     return observed_survival(o, NULL, why);
+}
+
+static size_t count_of(const struct observed *o,
+                       bool (*concerns)(const struct observed *o,
+                                        const struct hist_op *op))
+{
+    size_t n = 0;
+    for (size_t i = 0; i < o->n_ops; i++)
+        n += concerns(o, &o->ops[i]);
+    return n;
 }
 
 static void judge_rules(const struct fault_record *r, struct fault_result *out)
@@ -235,20 +313,30 @@ static void judge_rules(const struct fault_record *r, struct fault_result *out)
     static const struct {
         const char *what;
         bool (*check)(const struct observed *o, char why[VERDICT_TEXT_MAX]);
+        /* What there was to check: a rule without any held for nothing. */
+        bool (*concerns)(const struct observed *o, const struct hist_op *op);
     } rules[FAULT_RULES] = {
         {"acknowledged writes are there, or lost as their level allows and in "
          "the conflict feed",
-         survival},
-        {"what a read sees is a prefix of the writes", observed_prefix},
-        {"strong operations are linearizable", observed_linear},
-        {"sessions read their writes and never go back", observed_sessions},
-        {"bounded reads are as fresh as promised", observed_staleness},
+         survival, is_acknowledged},
+        {"what a read sees is a prefix of the writes", observed_prefix,
+         is_read},
+        {"strong operations are linearizable", observed_linear, is_strong},
+        {"sessions read their writes and never go back", observed_sessions,
+         is_of_session},
+        {"bounded reads are as fresh as promised", observed_staleness,
+         is_bounded},
     };
     for (size_t i = 0; i < FAULT_RULES; i++) {
         char why[VERDICT_TEXT_MAX] = "";
         bool held = rules[i].check(r->history, why);
         struct fault_verdict *v = verdict(out, held, "%s", rules[i].what);
-        snprintf(v->why, sizeof(v->why), "%s", why);
+        if (held)
+            snprintf(v->why, sizeof(v->why), "%zu checked%s%s",
+                     count_of(r->history, rules[i].concerns),
+                     why[0] != '\0' ? "; " : "", why);
+        else
+            snprintf(v->why, sizeof(v->why), "%s", why);
     }
 }
 
@@ -271,6 +359,7 @@ void fault_judge(const struct fault_record *r, struct fault_result *out)
     (void)observed_survival(r->history, &out->loss, ignored);
     find_gap(r, out);
     judge_error(out, "every step can be played", r->play_error);
+    judge_work(r, out);
     judge_steps(r, out);
     for (size_t i = 0; i < r->scenario->expect_count; i++)
         judge_expect(r, out, &r->scenario->expects[i]);

@@ -7,9 +7,9 @@
 #include "node/scenario/scenario.h"
 
 #define FAULT_RULES 5 /* checkers of node/history/observed.h */
-/* Each step may have two; and: played, healed, read. */
+/* Each step may have two; and: played, served, healed, read. */
 #define FAULT_VERDICTS_MAX                                                     \
-    (SCENARIO_EXPECTS_MAX + 2 * SCENARIO_STEPS_MAX + FAULT_RULES + 3)
+    (SCENARIO_EXPECTS_MAX + 2 * SCENARIO_STEPS_MAX + FAULT_RULES + 4)
 #define FAULT_WHY_MAX 512
 #define FAULT_NEVER INT64_MAX
 
@@ -37,7 +37,8 @@ struct fault_record {
 
 struct fault_result {
     uint64_t writes, reads; /* acknowledged, answered */
-    /* The longest time without an acknowledged write, and when it began. */
+    /* The longest time without an acknowledged write, from the beginning to the
+     * end of the load, and when it began. */
     usec_t gap_us, gap_from_us;
     /* Per step: until every client had a write acknowledged that it had asked
      * for since; FAULT_NEVER: one had none; negative: not played. */

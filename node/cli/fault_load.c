@@ -21,6 +21,8 @@
 #define DELETE_PERCENT 5
 #define ACCOUNT_MAX (256 * 1024)
 #define NOWHERE UINT_MAX
+/* In the message of an answer that a fault made (node/cosmos/fault.h). */
+#define INJECTED "(injected by fault "
 
 enum slot { SLOT_WRITE, SLOT_READ, SLOT_ACCOUNT, SLOTS };
 enum state { IDLE, CONNECTING, ASKED };
@@ -72,6 +74,8 @@ struct fault_load {
     struct auth_key new_key;
     _Atomic(enum key_change) key_change;
     usec_t key_us; /* when it was taken */
+    /* Somebody waits for the end of what was asked until then; 0: nobody. */
+    _Atomic(usec_t) old_us;
 };
 
 usec_t fault_load_now(const struct fault_load *l)
@@ -117,10 +121,9 @@ static void rest(struct client *c, usec_t pause_us)
 static void give_up(struct client *c, int failure, const char *why)
 {
     usec_t now = fault_load_now(c->load);
-    if (c->slot != SLOT_ACCOUNT) {
-        note_failure(c, failure, 0, bytes_str(why));
+    note_failure(c, failure, 0, bytes_str(why));
+    if (c->slot != SLOT_ACCOUNT)
         c->suspect_until_us[c->connected[c->slot]] = now + FAULT_SUSPECT_US;
-    }
     client_conn_close(&c->conns[c->slot]);
     c->lost = true;
     rest(c, FAULT_BACKOFF_US);
@@ -293,6 +296,8 @@ static void account_answered(struct client *c, const struct bench_response *a)
         c->state = IDLE;
         return;
     }
+    if (a->status != 200)
+        note_failure(c, a->status, a->substatus, a->body);
     rest(c, FAULT_BACKOFF_US);
 }
 
@@ -319,8 +324,13 @@ uint64_t fault_version_of(struct bytes document)
 }
 
 /* What an answer means (hist_op); ERR_TIMEOUT: the outcome is not known. */
-static int result_of(const struct bench_response *a)
+int fault_result_of(const struct bench_response *a)
 {
+    /* Not the cluster's word; and it may have been said after the work. */
+    if (a->status >= 400 && a->body.len > 0 &&
+        memmem(a->body.data, a->body.len, INJECTED, sizeof(INJECTED) - 1) !=
+            NULL)
+        return ERR_TIMEOUT;
     switch (a->status) {
     case 200:
     case 201:
@@ -374,7 +384,7 @@ static void record(struct client *c, const struct hist_op *answer)
 
 static void answered(struct client *c, const struct bench_response *a)
 {
-    int result = result_of(a);
+    int result = fault_result_of(a);
     struct hist_op op = c->load->history.ops[c->op - 1];
     bool fine = result == ERR_OK ||
                 (result == ERR_NOT_FOUND && c->kind != LINEAR_UPSERT);
@@ -446,6 +456,21 @@ static void client_tick(struct client *c, usec_t now)
                 "no answer in time");
 }
 
+static bool is_under_way(const struct fault_load *l, usec_t since_us)
+{
+    for (unsigned i = 0; i < l->options->clients; i++)
+        if (l->clients[i].state == ASKED && l->clients[i].since_us <= since_us)
+            return true;
+    return false;
+}
+
+static void end_old(struct fault_load *l)
+{
+    usec_t old_us = atomic_load(&l->old_us);
+    if (old_us != 0 && !is_under_way(l, old_us))
+        atomic_store(&l->old_us, 0);
+}
+
 /* The change is over when nothing that was signed before it is under way. */
 static void take_key(struct fault_load *l, usec_t now)
 {
@@ -455,12 +480,8 @@ static void take_key(struct fault_load *l, usec_t now)
         l->key_us = now;
         atomic_store(&l->key_change, KEY_TAKEN);
     }
-    if (change != KEY_TAKEN)
-        return;
-    for (unsigned i = 0; i < l->options->clients; i++)
-        if (l->clients[i].state == ASKED && l->clients[i].since_us <= l->key_us)
-            return;
-    atomic_store(&l->key_change, KEY_SETTLED);
+    if (change == KEY_TAKEN && !is_under_way(l, l->key_us))
+        atomic_store(&l->key_change, KEY_SETTLED);
 }
 
 static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
@@ -471,6 +492,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
     bool idle = true;
     bench_set_date(&l->wire, clock_wall_us() / USEC_PER_SEC);
     take_key(l, now);
+    end_old(l);
     for (unsigned i = 0; i < l->options->clients; i++) {
         client_tick(&l->clients[i], now);
         idle = idle && l->clients[i].state == IDLE;
@@ -541,7 +563,13 @@ int fault_load_start(const struct fault_load_options *options,
 
 void fault_load_level(struct fault_load *l, enum consistency_level level)
 {
+    CHECK(l->running);
     atomic_store(&l->level, (int)level);
+    if (level != CONSISTENCY_SESSION)
+        return;
+    atomic_store(&l->old_us, fault_load_now(l));
+    while (atomic_load(&l->old_us) != 0)
+        usleep(USEC_PER_MS);
 }
 
 void fault_load_key(struct fault_load *l, const struct auth_key *key)

@@ -71,7 +71,9 @@ struct fault_load;
  * of tls_ctx_client. */
 int fault_load_start(const struct fault_load_options *options,
                      struct fault_load **load_out, struct err_msg *msg);
-/* The account's level has changed: at session, clients send their tokens. */
+/* The account's level changes: at session, clients send their tokens. Returns
+ * when no request without is under way, so after FAULT_ANSWER_TIMEOUT_US at
+ * most. */
 void fault_load_level(struct fault_load *l, enum consistency_level level);
 /* Requests are signed with this key from now on. Returns when none that has the
  * key before is under way, so after FAULT_ANSWER_TIMEOUT_US at most. */
@@ -90,6 +92,9 @@ const struct fault_failure *fault_load_failures(const struct fault_load *l,
 void fault_load_tokens(const struct fault_load *l, struct buf *out);
 void fault_load_free(struct fault_load *l); /* NULL is allowed */
 
+/* What an answer means (struct hist_op, result). ERR_TIMEOUT: the outcome is
+ * not known, as of all answers that a client fault made. */
+int fault_result_of(const struct bench_response *a);
 /* The number of the write that a document holds; 0: none. */
 uint64_t fault_version_of(struct bytes document);
 

@@ -350,25 +350,48 @@ static int post_policy(struct fault_play *p, const struct consistency_policy *c,
     return post(p, "consistency", storage, msg);
 }
 
+/* When a watch has only just begun there is none. */
+static int first_view(struct fault_play *p, usec_t limit_us,
+                      struct fault_view *out, struct err_msg *msg)
+{
+    usec_t until_us = clock_mono_us() + limit_us;
+    int err = ERR_OK;
+    for (fault_watch_view(p->watch, out); err == ERR_OK && !out->known;
+         fault_watch_view(p->watch, out)) {
+        if (clock_mono_us() > until_us)
+            return err_set(msg, ERR_TIMEOUT,
+                           "no node tells the level that there is");
+        err = nap(p, msg);
+    }
+    return err;
+}
+
 int fault_play_level(struct fault_play *p,
                      const struct consistency_policy *want, usec_t limit_us,
                      struct err_msg *msg)
 {
     struct fault_view v;
-    fault_watch_view(p->watch, &v);
-    struct consistency_policy old =
-        v.known ? fault_play_policy_of(&v.newest) : *want;
+    int err = first_view(p, limit_us, &v, msg);
+    if (err != ERR_OK)
+        return err;
+    struct consistency_policy old = fault_play_policy_of(&v.newest);
     struct consistency_policy now = consistency_over(&old, want);
     struct consistency_policy meanwhile = weaker(&old, &now);
-    if (p->load != NULL)
+    if (p->load != NULL) {
+        /* A node that is at session already needs the tokens. */
+        if (now.level == CONSISTENCY_SESSION)
+            fault_load_level(p->load, now.level);
         promise(p, fault_load_now(p->load), 1u << old.level | 1u << now.level,
                 &meanwhile);
-    int err = post_policy(p, &now, msg);
+    }
+    err = post_policy(p, &now, msg);
     if (err == ERR_OK)
         err = wait_view(p, limit_us, "the new level", is_level, &now, msg);
     if (err == ERR_OK && p->load != NULL) {
+        /* In this order: until then a request at session needs its tokens. */
         promise(p, fault_load_now(p->load), 0, &now);
-        fault_load_level(p->load, now.level);
+        if (now.level != CONSISTENCY_SESSION)
+            fault_load_level(p->load, now.level);
     }
     return err;
 }
@@ -401,6 +424,36 @@ int fault_play_switch(struct fault_play *p, const char *region, usec_t limit_us,
  * ---------------------------------------------------------------
  */
 
+/* Whether the node has started after `since_us`, for certain: it tells its age
+ * in whole seconds. */
+static bool is_younger(struct fault_play *p, unsigned node, usec_t since_us)
+{
+    struct reach_answer a;
+    int64_t age_s;
+    reach_answer_init(&a);
+    bool known = reach_ask(p->reach, node, "status", NULL, REACH_ASK_TIMEOUT_US,
+                           &a, NULL) == ERR_OK;
+    known = known && json_get_int64(&a.json, 0, "uptime_s", &age_s) == ERR_OK;
+    reach_answer_free(&a);
+    return known && age_s < (clock_mono_us() - since_us) / USEC_PER_SEC;
+}
+
+/* It answers for a moment still, so that answers prove nothing: only its age
+ * does. */
+static int wait_restarted(struct fault_play *p, unsigned node, usec_t since_us,
+                          usec_t limit_us, struct err_msg *msg)
+{
+    int err = ERR_OK;
+    while (err == ERR_OK && !is_younger(p, node, since_us)) {
+        if (clock_mono_us() - since_us > limit_us)
+            return err_set(msg, ERR_TIMEOUT, "%s: not restarted within %.1f s",
+                           p->reach->nodes[node].name,
+                           (double)limit_us / USEC_PER_SEC);
+        err = nap(p, msg);
+    }
+    return err;
+}
+
 static int restart_node(struct fault_play *p, unsigned node, usec_t limit_us,
                         struct err_msg *msg)
 {
@@ -414,6 +467,7 @@ static int restart_node(struct fault_play *p, unsigned node, usec_t limit_us,
     fault_watch_note(p->watch, fault_watch_now(p->watch), -1, "restart %s",
                      name);
     reach_answer_init(&a);
+    usec_t since_us = clock_mono_us();
     int err = reach_ask(p->reach, node, "faults", body, REACH_ASK_TIMEOUT_US,
                         &a, &why);
     if (err != ERR_OK && a.status != 0)
@@ -421,6 +475,8 @@ static int restart_node(struct fault_play *p, unsigned node, usec_t limit_us,
     else
         err = ERR_OK; /* it may be gone before it has answered */
     reach_answer_free(&a);
+    if (err == ERR_OK)
+        err = wait_restarted(p, node, since_us, limit_us, msg);
     return err == ERR_OK ? fault_play_wait_well(p, limit_us, msg) : err;
 }
 
@@ -559,6 +615,8 @@ static int play_step(struct fault_play *p, size_t i, struct err_msg *msg)
         fault_watch_note(p->watch, p->step_us[i], (int)i, "%s", text);
         err = do_step(p, s, &why);
         p->ended_us = fault_watch_now(p->watch);
+        if (s->kind == SCENARIO_FAULT)
+            p->step_us[i] = p->ended_us; /* until then it need not bite */
     }
     if (err != ERR_OK && err != ERR_CANCELLED)
         return err_set(msg, err, "step of line %u: %.400s", s->line, why.text);

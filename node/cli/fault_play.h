@@ -22,7 +22,8 @@ struct fault_play {
     const volatile sig_atomic_t *stop; /* becomes 1: stop playing */
     char run[INJECT_ID_MAX - 8];       /* begins the ids of its faults */
 
-    /* When each step began, since the load did; FAULT_NOT_PLAYED. */
+    /* When each step began, since the load did, or a fault was told to all who
+     * have use for it; FAULT_NOT_PLAYED. */
     usec_t step_us[SCENARIO_STEPS_MAX];
     usec_t ended_us;
     char ids[SCENARIO_STEPS_MAX][INJECT_ID_MAX + 1]; /* of active faults */

@@ -96,6 +96,7 @@ struct run {
     struct fault_play play;
     struct topology before;
     struct consistency_policy policy; /* when the load begins */
+    bool level_ordered;               /* that policy, of the account */
     struct fault_result result;
     /* "": nothing went wrong. */
     struct err_msg play_error, heal_error, read_error;
@@ -267,9 +268,10 @@ static int set_policy(struct run *r, struct err_msg *msg)
     r->policy = r->scenario.has_policy
                     ? consistency_over(&now, &r->scenario.policy)
                     : now;
-    return consistency_same(&r->policy, &now)
-               ? ERR_OK
-               : fault_play_level(&r->play, &r->policy, LEVEL_TIMEOUT_US, msg);
+    r->level_ordered = !consistency_same(&r->policy, &now);
+    return r->level_ordered
+               ? fault_play_level(&r->play, &r->policy, LEVEL_TIMEOUT_US, msg)
+               : ERR_OK;
 }
 
 static int set_up(struct run *r, struct err_msg *msg)
@@ -342,14 +344,15 @@ static const char *address_of(const struct run *r, const char *region)
 
 /* Every change of the write region that the audit knows of: "epoch 7, write
  * region b, ..., forced". */
-static void learn_switches(struct run *r, struct observed *h)
+static int learn_switches(struct run *r, struct observed *h,
+                          struct err_msg *msg)
 {
     struct reach_answer a;
     char text[512];
     unsigned epoch;
     reach_answer_init(&a);
     int err = reach_any(&r->reach, AUDIT_PATH, NULL, REACH_CHANGE_TIMEOUT_US,
-                        &a, &r->read_error);
+                        &a, msg);
     json_ref list =
         err == ERR_OK ? json_get_str(&a.json, 0, "records") : JSON_NONE;
     for (json_ref c = list != JSON_NONE ? json_first(&a.json, list) : JSON_NONE;
@@ -361,6 +364,7 @@ static void learn_switches(struct run *r, struct observed *h)
                                    .forced = strstr(text, ", forced") != NULL});
     }
     reach_answer_free(&a);
+    return err;
 }
 
 /* Reads the feed until it has all that was lost, or time is up. */
@@ -387,18 +391,22 @@ static void read_end(struct run *r, struct topology *now)
 {
     struct observed *h = fault_load_history(r->play.load);
     struct buf tokens;
+    struct err_msg why = {""}; /* of an attempt that was repeated, perhaps */
     const char *address = address_of(r, now->write_region);
     buf_init(&tokens, FAULT_RANGES_MAX * 128);
     for (size_t i = 0; i < r->play.promise_count; i++)
         observed_promise(h, &r->play.promises[i]);
-    learn_switches(r, h);
+    int err = learn_switches(r, h, &why);
     fault_load_tokens(r->play.load, &tokens);
-    int err =
-        fault_setup_read_ends(r->ask, address, &r->wire,
-                              buf_len(&tokens) > 0 ? buf_cstr(&tokens) : "",
-                              READ_TIMEOUT_US, h, &r->read_error);
     if (err == ERR_OK)
-        (void)read_feed(r, address, h, &r->read_error);
+        err =
+            fault_setup_read_ends(r->ask, address, &r->wire,
+                                  buf_len(&tokens) > 0 ? buf_cstr(&tokens) : "",
+                                  READ_TIMEOUT_US, h, &why);
+    if (err == ERR_OK)
+        err = read_feed(r, address, h, &why);
+    if (err != ERR_OK)
+        r->read_error = why;
     buf_free(&tokens);
 }
 
@@ -418,10 +426,9 @@ static void heal(struct run *r)
 }
 
 /* Bounds can only be changed at the level that uses them. */
-static int restore_policy(struct run *r, const struct topology *t,
+static int restore_policy(struct run *r, struct consistency_policy now,
                           struct err_msg *msg)
 {
-    struct consistency_policy now = fault_play_policy_of(t);
     struct consistency_policy before = fault_play_policy_of(&r->before);
     struct consistency_policy had = now, bounds = before;
     int err = ERR_OK;
@@ -433,6 +440,13 @@ static int restore_policy(struct run *r, const struct topology *t,
     return err != ERR_OK || consistency_same(&now, &before)
                ? err
                : fault_play_level(&r->play, &before, LEVEL_TIMEOUT_US, msg);
+}
+
+static void tell_left(int err, const struct err_msg *why)
+{
+    if (err != ERR_OK)
+        fprintf(stderr, "bastide " COMMAND ": not all is as before: %s\n",
+                why->text);
 }
 
 /* Level and write region as they were before. */
@@ -450,10 +464,18 @@ static void restore(struct run *r)
                                 LEVEL_TIMEOUT_US, &why);
     fault_watch_view(r->play.watch, &v);
     if (err == ERR_OK && v.known)
-        err = restore_policy(r, &v.newest, &why);
-    if (err != ERR_OK)
-        fprintf(stderr, "bastide " COMMAND ": not all is as before: %s\n",
-                why.text);
+        err = restore_policy(r, fault_play_policy_of(&v.newest), &why);
+    tell_left(err, &why);
+}
+
+/* After a set-up that failed: the level was ordered and may come to hold any
+ * moment, so what can be seen now does not count. */
+static void undo_set_up(struct run *r)
+{
+    struct err_msg why = {""};
+    interrupted = 0;
+    if (r->level_ordered)
+        tell_left(restore_policy(r, r->policy, &why), &why);
 }
 
 /* ---- telling ----------------------------------------------------------------
@@ -509,8 +531,6 @@ static int tell(struct run *r, struct fault_load *load, usec_t end_us,
 static int play(struct run *r)
 {
     struct err_msg msg;
-    if (start_load(r, &msg) != ERR_OK)
-        return options_failed(COMMAND, msg.text);
     struct fault_load *load = r->play.load;
     struct fault_view end;
     r->play_error.text[0] = '\0';
@@ -542,8 +562,12 @@ static void release(struct run *r)
 static void catch_signals(void)
 {
     const struct sigaction action = {.sa_handler = on_signal};
+    struct sigaction hangup;
     CHECK(sigaction(SIGINT, &action, NULL) == 0);
     CHECK(sigaction(SIGTERM, &action, NULL) == 0);
+    CHECK(sigaction(SIGHUP, NULL, &hangup) == 0);
+    if (hangup.sa_handler != SIG_IGN) /* as nohup wants it */
+        CHECK(sigaction(SIGHUP, &action, NULL) == 0);
 }
 
 static int run_scenario(const struct run_flags *f, struct scenario *s)
@@ -558,8 +582,13 @@ static int run_scenario(const struct run_flags *f, struct scenario *s)
     if (f->duration_s * USEC_PER_SEC > r->scenario.duration_us)
         r->scenario.duration_us = f->duration_s * USEC_PER_SEC;
     catch_signals();
-    int code =
-        set_up(r, &msg) == ERR_OK ? play(r) : options_failed(COMMAND, msg.text);
+    int code;
+    if (set_up(r, &msg) == ERR_OK && start_load(r, &msg) == ERR_OK)
+        code = play(r);
+    else {
+        code = options_failed(COMMAND, msg.text);
+        undo_set_up(r);
+    }
     release(r);
     return code;
 }

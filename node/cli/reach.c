@@ -208,8 +208,8 @@ int reach_any(struct reach *r, const char *path, const char *request,
         int err = reach_ask(r, node, path, request, timeout_us, a, &why);
         if (err == ERR_OK || !is_not_now(err)) {
             r->first = node;
-            if (msg != NULL)
-                *msg = why;
+            if (msg != NULL) /* what another node said is no error then */
+                *msg = err == ERR_OK ? (struct err_msg){""} : why;
             return err;
         }
         if (a->status != 0 || !answered)

@@ -164,7 +164,9 @@ bool observed_may_be_lost(const struct observed *o, struct hist_place at);
  *               At a weaker level than strong a forced switch may have lost
  *               it; it is then in the conflict feed, which holds nothing that
  *               was not lost. A write that was refused is not there
- *   linear      operations at level strong on one document are linearizable
+ *   linear      operations at level strong on one document are linearizable;
+ *               of documents that are too much to decide it says "good", with
+ *               their number in `why`
  *   prefix      an answer is the state at the place that it names: not older
  *               than any acknowledged write up to there, not newer
  *   sessions    at level session a client reads its own writes, its reads never

@@ -1,5 +1,6 @@
 /* The checkers of histories as clients see them. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "node/base/err.h"
@@ -472,14 +473,17 @@ static size_t collect(const struct observed *o, const struct group *g,
 static bool document_is_linear(const struct branch *b, const struct group *g,
                                void *user, char why[VERDICT_TEXT_MAX])
 {
-    (void)user;
+    size_t *undecided_out = user;
+    bool undecided = false;
     struct linear_op *ops = mem_alloc(g->n * sizeof(*ops));
     struct strong_time t;
     bool ok = true;
     for (size_t at = 0; ok && next_strong(b->o, &at, &t);) {
         size_t n = collect(b->o, g, &t, ops);
         uint64_t initial = t.from_us == 0 ? 0 : LINEAR_ANY;
-        if (linear_check(ops, n, initial) == LINEAR_BAD)
+        enum linear_verdict verdict = linear_check(ops, n, initial);
+        undecided = undecided || verdict == LINEAR_UNDECIDED;
+        if (verdict == LINEAR_BAD)
             ok = verdict_bad(
                 why,
                 "not linearizable: the %zu strong operations on document "
@@ -487,13 +491,21 @@ static bool document_is_linear(const struct branch *b, const struct group *g,
                 n, g->ops[0]->key, g->ops[0]->shard,
                 (double)t.from_us / 1000.0);
     }
+    *undecided_out += undecided;
     mem_free(ops);
     return ok;
 }
 
 bool observed_linear(const struct observed *o, char why[VERDICT_TEXT_MAX])
 {
-    return each_document(o, document_is_linear, NULL, why);
+    size_t undecided = 0;
+    bool ok = each_document(o, document_is_linear, &undecided, why);
+    if (ok && undecided > 0)
+        snprintf(why, VERDICT_TEXT_MAX,
+                 "%zu documents not decided: too many "
+                 "operations at a time",
+                 undecided);
+    return ok;
 }
 
 /* ---- prefix -----------------------------------------------------------------

@@ -516,18 +516,28 @@ static int step_limit(const struct reader *r, const yaml_node_t *n,
     return read_time(r, n, key, &((struct scenario_step *)into)->limit_us);
 }
 
+/* 0 would mean that nothing is expected. */
+static int read_within(const struct reader *r, const yaml_node_t *n,
+                       const char *key, usec_t *out)
+{
+    int err = read_time(r, n, key, out);
+    return err != ERR_OK || *out > 0
+               ? err
+               : expected(r, n, key, "a time that is longer than 0");
+}
+
 static int step_writes(const struct reader *r, const yaml_node_t *n,
                        const char *key, void *into)
 {
-    return read_time(r, n, key,
-                     &((struct scenario_step *)into)->writes_within_us);
+    return read_within(r, n, key,
+                       &((struct scenario_step *)into)->writes_within_us);
 }
 
 static int step_reads(const struct reader *r, const yaml_node_t *n,
                       const char *key, void *into)
 {
-    return read_time(r, n, key,
-                     &((struct scenario_step *)into)->reads_within_us);
+    return read_within(r, n, key,
+                       &((struct scenario_step *)into)->reads_within_us);
 }
 
 /* The first two say when, the next nine what: one of each at most, one at

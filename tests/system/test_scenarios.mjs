@@ -231,12 +231,14 @@ steps:
   - after: 10m
     clear: all
 `);
-  const child = spawn(program, ["fault", "run", long, "--dir", cluster.dir], { stdio: "ignore" });
-  const ended = new Promise((resolve) => child.once("exit", (code, signal) => resolve(code ?? signal)));
-  await until("the cut is there", hasFaults);
-  child.kill("SIGINT");
-  assert.equal(await ended, 1);
-  assert.equal(await hasFaults(), false);
+  for (const signal of ["SIGINT", "SIGHUP"]) {
+    const child = spawn(program, ["fault", "run", long, "--dir", cluster.dir], { stdio: "ignore" });
+    const ended = new Promise((resolve) => child.once("exit", (code, killer) => resolve(code ?? killer)));
+    await until("the cut is there", hasFaults);
+    child.kill(signal);
+    assert.equal(await ended, 1, signal);
+    assert.equal(await hasFaults(), false, signal);
+  }
 });
 
 test("what cannot be played is said before anything is done", async () => {

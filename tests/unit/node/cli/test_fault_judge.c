@@ -64,6 +64,27 @@ static uint64_t write_of(unsigned client, int from_ms, int to_ms, uint64_t lsn)
     return n;
 }
 
+static void read_of(unsigned client, int from_ms, int to_ms)
+{
+    struct hist_op op = {.kind = LINEAR_READ,
+                         .session = client,
+                         .key = 1,
+                         .called_us = from_ms * MS};
+    uint64_t n = observed_called(&history, &op);
+    op.answered_us = to_ms * MS;
+    op.result = ERR_NOT_FOUND;
+    op.at.lsn = 4;
+    observed_answered(&history, n, &op);
+}
+
+/* Enough of a load for everything to hold. */
+static void work(void)
+{
+    uint64_t op = write_of(0, 1, 2, 5);
+    read_of(1, 0, 1);
+    observed_end(&history, &(struct hist_end){.version = op, .at = {.lsn = 9}});
+}
+
 /* The verdict that has these words. */
 static const struct fault_verdict *find(const char *words)
 {
@@ -110,6 +131,16 @@ static void test_every_client_has_to_write_again(void **state)
 static void test_gap(void **state)
 {
     (void)state;
+    begin("  - clear: all\n");
+    write_of(0, 4000, 4500, 1);
+    record.end_us = 5000 * MS;
+    fault_judge(&record, &result);
+    /* So does the time before the first. */
+    assert_int_equal(result.gap_us, 4500 * MS);
+    assert_int_equal(result.gap_from_us, 0);
+    begin("  - clear: all\n");
+    fault_judge(&record, &result);
+    assert_int_equal(result.gap_us, 10000 * MS);
     for (int end_ms = 5000; end_ms <= 8000; end_ms += 3000) {
         begin("  - clear: all\nexpect: [{longest-gap-at-most: 4s}]\n");
         write_of(0, 900, 1000, 1);
@@ -133,6 +164,7 @@ static void test_losses(void **state)
     begin("  - clear: all\nexpect: [{no-acknowledged-write-lost: true}, "
           "{lost-at-most: 1}]\n");
     uint64_t op = write_of(0, 1, 2, 5);
+    read_of(1, 0, 1);
     observed_end(&history, &(struct hist_end){.version = op, .at = {.lsn = 9}});
     fault_judge(&record, &result);
     assert_true(result.held);
@@ -164,6 +196,7 @@ static void test_failures(void **state)
     (void)state;
     begin("  - clear: all\nexpect: [{errors-only: [503]}, "
           "{no-failed-request: true}]\n");
+    work();
     fault_judge(&record, &result);
     assert_true(result.held);
     record.failure_count = 2;
@@ -181,6 +214,7 @@ static void test_region_and_errors(void **state)
 {
     (void)state;
     begin("  - clear: all\nexpect: [{write-region-is: \"{write_region}\"}]\n");
+    work();
     fault_judge(&record, &result);
     assert_true(result.held);
     strcpy(record.write_region, "west");
@@ -197,11 +231,42 @@ static void test_region_and_errors(void **state)
     assert_false(result.held);
 }
 
+/* What nobody asked for has not been checked. */
+static void test_a_load_that_does_nothing_does_not_hold(void **state)
+{
+    (void)state;
+    begin("  - clear: all\n");
+    fault_judge(&record, &result);
+    assert_false(find("all clients are served")->held);
+    assert_string_equal(find("all clients")->why, "0 writes, 0 reads");
+    assert_false(result.held);
+    write_of(0, 1, 2, 4);
+    read_of(0, 3, 4);
+    fault_judge(&record, &result);
+    assert_false(find("all clients")->held);
+    assert_string_equal(find("all clients")->why, "client 1 of west never was");
+    read_of(1, 5, 6);
+    fault_judge(&record, &result);
+    assert_true(find("all clients")->held);
+    assert_string_equal(find("are there, or lost")->why, "1 checked");
+    assert_string_equal(find("a prefix")->why, "2 checked");
+    assert_string_equal(find("linearizable")->why, "0 checked");
+    assert_string_equal(find("sessions read")->why, "3 checked");
+    assert_string_equal(find("bounded reads")->why, "0 checked");
+    /* The play ended too early for that. */
+    begin("  - clear: all\n");
+    record.play_error = "step of line 3: no";
+    fault_judge(&record, &result);
+    for (size_t i = 0; i < result.verdict_count; i++)
+        assert_null(strstr(result.verdicts[i].what, "all clients"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_client_has_to_write_again),
         cmocka_unit_test(test_gap),
+        cmocka_unit_test(test_a_load_that_does_nothing_does_not_hold),
         cmocka_unit_test(test_losses),
         cmocka_unit_test(test_failures),
         cmocka_unit_test(test_region_and_errors),
