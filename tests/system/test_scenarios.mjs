@@ -78,12 +78,16 @@ test("what a forced switch loses is counted, and found again as conflicts", asyn
   const result = JSON.parse(played.stdout);
   assert.ok(result.lost > 0, "a region that is far ahead loses something");
   assert.equal(result.lost_in_feed, result.lost);
-  assert.ok(result.lost_s > 0);
+  assert.ok(result.lost === 1 || result.lost_s > 0);
 });
 
 test("a link that flaps moves nothing", async () => {
   const played = await play("flapping-link");
   assert.equal(played.code, 0, explain(played));
+  const { timeline } = JSON.parse(played.stdout);
+  const cut = timeline.findIndex(({ event }) => event.startsWith("cut "));
+  assert.ok(cut >= 0, played.stdout);
+  assert.deepEqual(timeline.slice(cut).filter(({ event }) => /writes go to/.test(event)), []);
 });
 
 /** The certificate that a new connection to a node is shown. */
