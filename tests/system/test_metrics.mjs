@@ -116,7 +116,8 @@ test("the log and the store", async () => {
   const now = await at();
   const moved = (name) => now.get(name) - before.get(name);
   assert.ok(moved("bastide_log_written_bytes_total") > 10 * BYTES);
-  assert.ok(moved("bastide_log_sync_duration_seconds_count") >= 10);
+  // Not one for each write: two other nodes are a majority without this disk.
+  assert.ok(moved("bastide_log_sync_duration_seconds_count") >= 1);
   assert.ok(moved("bastide_shard_last_lsn") >= 10);
   assert.ok(now.get("bastide_shard_memtable_bytes") > 0);
   assert.ok(now.get("bastide_shard_memtable_limit_bytes") > now.get("bastide_shard_memtable_bytes"));
