@@ -9,6 +9,13 @@ log=/var/log/bastide-dockerd.log
 say() { echo "engine: $*" >&2; }
 answers() { docker version >/dev/null 2>&1; }
 
+# An engine that was killed leaves the number of its process behind, which may be
+# another's by now: the next one would take that for itself.
+forget_stale() { # file, program
+    [ -f "$1" ] || return 0
+    [ "$(cat "/proc/$(cat "$1")/comm" 2>/dev/null)" = "$2" ] || rm -f "$1"
+}
+
 answers && exit 0
 if [ "$(id -u)" -ne 0 ]; then
     if command -v docker >/dev/null; then
@@ -25,6 +32,8 @@ if [ -d /run/systemd/system ]; then
     systemctl start docker || exit 1
 elif ! answers; then
     say "starting dockerd, which writes to $log"
+    forget_stale /var/run/docker.pid dockerd
+    forget_stale /var/run/docker/containerd/containerd.pid containerd
     setsid dockerd >"$log" 2>&1 </dev/null &
 fi
 for _ in $(seq 150); do
