@@ -10,10 +10,14 @@ say() { echo "engine: $*" >&2; }
 answers() { docker version >/dev/null 2>&1; }
 
 # An engine that was killed leaves the number of its process behind, which may be
-# another's by now: the next one would take that for itself.
+# another's by now, or a dead one's that nobody has waited for: the next one
+# would take that for itself.
 forget_stale() { # file, program
     [ -f "$1" ] || return 0
-    [ "$(cat "/proc/$(cat "$1")/comm" 2>/dev/null)" = "$2" ] || rm -f "$1"
+    local status
+    status=$(cat "/proc/$(cat "$1")/status" 2>/dev/null)
+    case $status in *State:*[ZX]\ \(*) ;; "Name:"*"$2"*) return 0 ;; esac
+    rm -f "$1"
 }
 
 answers && exit 0
