@@ -57,11 +57,8 @@ static void put_region(struct json_writer *w, const struct layout *l,
 
 static int put_keys(struct json_writer *w, const char *dir, struct err_msg *msg)
 {
-    char path[PATH_MAX];
     struct config_account_keys keys;
-    int err = layout_path(dir, "account.keys", NULL, path, msg);
-    if (err == ERR_OK)
-        err = config_account_keys_load(path, &keys, msg);
+    int err = layout_account_keys(dir, &keys, msg);
     if (err != ERR_OK)
         return err;
     json_write_member_str(w, "primaryKey", keys.text[CONFIG_KEY_PRIMARY]);

@@ -294,7 +294,6 @@ static int adopt_cluster(struct demo *d, struct err_msg *msg)
 
 static int prepare(struct demo *d, struct err_msg *msg)
 {
-    char keys[PATH_MAX];
     int err = layout_load(d->dir, &d->layout, msg);
     if (err == ERR_NOT_FOUND)
         err = make_cluster(d, msg);
@@ -303,9 +302,7 @@ static int prepare(struct demo *d, struct err_msg *msg)
     if (err != ERR_OK)
         return err;
     end_leftovers(&d->layout, d->dir);
-    err = layout_path(d->dir, "account.keys", NULL, keys, msg);
-    if (err == ERR_OK)
-        err = config_account_keys_load(keys, &d->keys, msg);
+    err = layout_account_keys(d->dir, &d->keys, msg);
     if (err == ERR_OK)
         err = settle_ports(d, msg);
     return err;

@@ -27,11 +27,8 @@ static void put_address(const char *host, unsigned port,
 int fault_setup_key(const char *dir, enum config_master_key which,
                     struct auth_key *key_out, struct err_msg *msg)
 {
-    char path[PATH_MAX];
     struct config_account_keys keys;
-    int err = layout_path(dir, "account.keys", NULL, path, msg);
-    if (err == ERR_OK)
-        err = config_account_keys_load(path, &keys, msg);
+    int err = layout_account_keys(dir, &keys, msg);
     if (err != ERR_OK)
         return err;
     err =

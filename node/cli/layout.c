@@ -492,3 +492,11 @@ int layout_load(const char *dir, struct layout *layout_out, struct err_msg *msg)
         *layout_out = l;
     return err;
 }
+
+int layout_account_keys(const char *dir, struct config_account_keys *keys_out,
+                        struct err_msg *msg)
+{
+    char path[PATH_MAX];
+    int err = layout_path(dir, "account.keys", NULL, path, msg);
+    return err == ERR_OK ? config_account_keys_load(path, keys_out, msg) : err;
+}

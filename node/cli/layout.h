@@ -108,6 +108,11 @@ int layout_write_config(const struct layout *layout,
                         const struct layout_node *node, const char *dir,
                         struct err_msg *msg);
 
+/* The account's keys as the folder has them; wiped with
+ * config_account_keys_wipe. Errors of config_account_keys_load. */
+int layout_account_keys(const char *dir, struct config_account_keys *keys_out,
+                        struct err_msg *msg);
+
 /* "https://host:port/" into `out`, LAYOUT_URL_MAX + 1 bytes. */
 void layout_url(const char *host, unsigned port, char *out);
 
