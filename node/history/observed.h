@@ -192,4 +192,9 @@ bool observed_staleness(const struct observed *o, char why[VERDICT_TEXT_MAX]);
 /* All of them. */
 bool observed_judge(const struct observed *o, char why[VERDICT_TEXT_MAX]);
 
+/* A bounded read is never held to less than this: the least T there is. */
+#define OBSERVED_LEAST_BOUND_US USEC_PER_SEC
+/* For qsort of pointers to operations: by when they were answered. */
+int observed_by_answer(const void *a, const void *b);
+
 #endif

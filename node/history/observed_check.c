@@ -684,9 +684,7 @@ bool observed_sessions(const struct observed *o, char why[VERDICT_TEXT_MAX])
 /* ---- bounded staleness ------------------------------------------------------
  */
 
-#define LEAST_BOUND_US USEC_PER_SEC
-
-static int by_answer(const void *a, const void *b)
+int observed_by_answer(const void *a, const void *b)
 {
     const struct hist_op *x = *(const struct hist_op *const *)a;
     const struct hist_op *y = *(const struct hist_op *const *)b;
@@ -702,8 +700,8 @@ static struct hist_promise bound_of(const struct observed *o,
         observed_promised(o, read->called_us, read->answered_us);
     if (p.levels != 1u << CONSISTENCY_BOUNDED)
         p.max_entries = UINT64_MAX;
-    if (p.max_us < LEAST_BOUND_US)
-        p.max_us = LEAST_BOUND_US;
+    if (p.max_us < OBSERVED_LEAST_BOUND_US)
+        p.max_us = OBSERVED_LEAST_BOUND_US;
     return p;
 }
 
@@ -746,7 +744,7 @@ static bool is_fresh(const struct branch *b, const struct hist_op *read,
 bool observed_staleness(const struct observed *o, char why[VERDICT_TEXT_MAX])
 {
     struct branch b;
-    const struct hist_op **list = sorted(o, by_answer);
+    const struct hist_op **list = sorted(o, observed_by_answer);
     bool ok = true;
     branch_init(&b, o);
     for (size_t i = 0; ok && i < o->n_ops; i++)

@@ -246,15 +246,6 @@ bool judge_sessions(const struct history *h, char why[VERDICT_TEXT_MAX])
 /* ---- bounded staleness ------------------------------------------------------
  */
 
-#define LEAST_BOUND_US USEC_PER_SEC
-
-static int by_answer(const void *a, const void *b)
-{
-    const struct hist_op *x = *(const struct hist_op *const *)a;
-    const struct hist_op *y = *(const struct hist_op *const *)b;
-    return x->answered < y->answered ? -1 : x->answered > y->answered;
-}
-
 /* The writes that were done, by the time of their answers. */
 static const struct hist_op **writes_by_answer(const struct history *h,
                                                size_t *n_out)
@@ -265,7 +256,7 @@ static const struct hist_op **writes_by_answer(const struct history *h,
         if (hist_is_write(&h->seen.ops[i]) && hist_done(&h->seen.ops[i]) &&
             history_survived(h, h->seen.ops[i].shard, h->seen.ops[i].at))
             w[n++] = &h->seen.ops[i];
-    qsort(w, n, sizeof(*w), by_answer);
+    qsort(w, n, sizeof(*w), observed_by_answer);
     *n_out = n;
     return w;
 }
@@ -280,8 +271,8 @@ static bool fresh(const struct history *h, const struct hist_op *read,
      * another account accepted may be under way when the bound begins. */
     if (p.levels != 1u << CONSISTENCY_BOUNDED)
         p.max_entries = UINT64_MAX;
-    if (p.max_us < LEAST_BOUND_US)
-        p.max_us = LEAST_BOUND_US;
+    if (p.max_us < OBSERVED_LEAST_BOUND_US)
+        p.max_us = OBSERVED_LEAST_BOUND_US;
     struct hist_place at = history_branch(h, read->shard, read->at);
     uint64_t lacks = 0;
     for (size_t i = 0; i < n && writes[i]->answered < read->called; i++) {
