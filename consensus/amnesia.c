@@ -1,17 +1,19 @@
 /* A replica that lost its log and votes, and how it becomes one again that may
- * vote. Why this is safe: docs/rebuild.md.
+ * vote like any other. Why this is safe: docs/rebuild.md.
  *
- *   ASKING --- every other voter has told ---> LEARNING --- has it all --->
- * NONE
+ *   ASKING -- every other voter has told --> LEARNING -- has it all --> NONE
  *
  * ASKING: it asks every other voter for its term and the end of its log, and is
  * deaf to everything else. It may have promised not to follow a leader that is
  * still about, so it must not even acknowledge before it knows the terms. Then
  * it adopts the highest one, M, with its vote spent: it may have voted in M.
  *
- * LEARNING: it follows and acknowledges, but does not vote. It is over when an
- * entry of the term it is in, at or past the furthest end of a log that it was
- * told of, is durable here and known to be committed.
+ * LEARNING: it follows and acknowledges. It votes only for a candidate whose
+ * log reaches the furthest end of a log that it was told of, and only
+ * if it never was enough on its own to acknowledge; or else two voters of which
+ * one lost its disk would never have a leader again. It is over when
+ * an entry of the term it is in, at or past that end, is durable here and known
+ * to be committed.
  *
  * A leader that is asked forgets what the asker once acknowledged. */
 #include "consensus/canary.h"
@@ -59,13 +61,25 @@ void raft_amnesia_begin(struct raft *r)
         r->amnesia.state = RAFT_AMNESIA_LEARNING;
 }
 
+/* Whether a candidate surely has everything that may count as acknowledged by
+ * this node. What only this node had, no vote brings back: if it may have
+ * acknowledged alone, losing that must be decided (docs/operations.md). */
+static bool may_vote_for(const struct raft *r, const struct raft_vote *v)
+{
+    const struct amnesia *a = &r->amnesia;
+    bool reaches = v->last_term > a->last_term ||
+                   (v->last_term == a->last_term && v->last_lsn >= a->last_lsn);
+    return missing(r) == 0 && !a->sole &&
+           (reaches || CANARY(AMNESIAC_VOTES_BEHIND));
+}
+
 bool raft_amnesia_bars(struct raft *r, const struct raft_msg *m)
 {
     bool bars = false;
     if (r->amnesia.state == RAFT_AMNESIA_ASKING)
         bars = m->type != RAFT_MSG_TELL;
     else if (r->amnesia.state == RAFT_AMNESIA_LEARNING)
-        bars = m->type == RAFT_MSG_VOTE;
+        bars = m->type == RAFT_MSG_VOTE && !may_vote_for(r, &m->vote);
     if (CANARY(AMNESIAC_VOTES) && m->type == RAFT_MSG_VOTE)
         bars = false;
     if (bars)
@@ -114,12 +128,37 @@ static void forget_progress(struct raft *r, const struct raft_msg *m)
     raft_note(r, RAFT_TRACE_PEER_FORGOT, p->id, p->next, 0);
 }
 
+/* Whether by this rule `id` alone is enough to acknowledge. */
+static bool is_sole(const struct raft_config *c, uint8_t ack,
+                    raft_region write_region, raft_id id)
+{
+    const struct raft_member *m = raft_config_find(c, id);
+    if (ack != RAFT_ACK_REGION || m == NULL || m->region != write_region)
+        return false;
+    for (uint32_t i = 0; i < c->n; i++)
+        if (c->members[i].id != id && c->members[i].region == write_region &&
+            raft_config_is_voter(c, c->members[i].id))
+            return false;
+    return true;
+}
+
+/* By any rule that may be in force: of the log, or decided for it. */
+static bool may_be_sole(const struct raft *r, raft_id id)
+{
+    const struct raft_config *newest = trail_config(&r->trail);
+    const struct raft_config *committed = raft_config_committed(r);
+    return is_sole(newest, newest->ack, newest->write_region, id) ||
+           is_sole(committed, committed->ack, committed->write_region, id) ||
+           is_sole(newest, r->decided.ack, r->decided.region, id);
+}
+
 int raft_recv_ask(struct raft *r, const struct raft_msg *m)
 {
     struct raft_msg *reply = raft_emit(r, RAFT_MSG_TELL, m->from);
     reply->tell = (struct raft_tell){.life = m->ask.life,
                                      .last_lsn = trail_last_lsn(&r->trail),
-                                     .last_term = trail_last_term(&r->trail)};
+                                     .last_term = trail_last_term(&r->trail),
+                                     .sole = may_be_sole(r, m->from)};
     if (r->role == RAFT_LEADER)
         forget_progress(r, m);
     return ERR_OK;
@@ -153,6 +192,7 @@ int raft_recv_tell(struct raft *r, const struct raft_msg *m)
         !raft_config_is_voter(trail_config(&r->trail), m->from))
         return ERR_OK;
     a->told[a->n_told++] = m->from;
+    a->sole |= m->tell.sole;
     if (m->term > a->term)
         a->term = m->term;
     if (m->tell.last_term > a->last_term ||

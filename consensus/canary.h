@@ -10,15 +10,16 @@
 
 enum raft_canary {
     RAFT_CANARY_NONE,
-    RAFT_CANARY_VOTE_ANY_LOG,       /* votes without comparing logs */
-    RAFT_CANARY_FORGET_VOTE,        /* does not write its vote down */
-    RAFT_CANARY_LONG_LEASE,         /* trusts a lease beyond its end */
-    RAFT_CANARY_COUNT_OLD_TERM,     /* commits an older term by counting */
-    RAFT_CANARY_ACK_BEFORE_SYNC,    /* acknowledges what is not durable */
-    RAFT_CANARY_MAJORITY_ONLY,      /* elects without the write region */
-    RAFT_CANARY_READ_AT_ONCE,       /* serves reads without asking a quorum */
-    RAFT_CANARY_SKIP_JOINT,         /* asks the new half alone */
-    RAFT_CANARY_AMNESIAC_VOTES,     /* votes although its disk was lost */
+    RAFT_CANARY_VOTE_ANY_LOG,    /* votes without comparing logs */
+    RAFT_CANARY_FORGET_VOTE,     /* does not write its vote down */
+    RAFT_CANARY_LONG_LEASE,      /* trusts a lease beyond its end */
+    RAFT_CANARY_COUNT_OLD_TERM,  /* commits an older term by counting */
+    RAFT_CANARY_ACK_BEFORE_SYNC, /* acknowledges what is not durable */
+    RAFT_CANARY_MAJORITY_ONLY,   /* elects without the write region */
+    RAFT_CANARY_READ_AT_ONCE,    /* serves reads without asking a quorum */
+    RAFT_CANARY_SKIP_JOINT,      /* asks the new half alone */
+    RAFT_CANARY_AMNESIAC_VOTES,  /* votes although its disk was lost */
+    RAFT_CANARY_AMNESIAC_VOTES_BEHIND, /* ... for one with less than it had */
     RAFT_CANARY_AMNESIAC_ACKS,      /* acknowledges before it knows the terms */
     RAFT_CANARY_AMNESIA_ENDS_EARLY, /* votes with less than it once had */
     RAFT_CANARY_VISIBLE_UNVERIFIED, /* shows a log it has not compared */

@@ -160,7 +160,7 @@ struct raft_append_reply {
     /* The replier's own clock when this was made. Means nothing to anybody
      * else: the leader returns it (append.echo_us). */
     int64_t own_us;
-    uint64_t life;     /* names one life of the replier, see raft_read_index */
+    uint64_t life; /* names one life of the replier, see raft_read_index */
     /* The replier's visible_lsn, as far as its log was found to be that of this
      * leader; 0: none of it was yet. */
     uint64_t seen_lsn;
@@ -219,6 +219,9 @@ struct raft_tell {
     uint64_t life;     /* from the question */
     uint64_t last_lsn; /* of the sender's log */
     uint64_t last_term;
+    /* As far as the sender knows, the asker alone may have acknowledged: it is
+     * the only voter of the write region. */
+    bool sole;
 };
 
 struct raft_msg {
@@ -627,7 +630,8 @@ const struct raft_config *raft_config_at(const struct raft *r, uint64_t lsn);
 enum raft_amnesia {
     RAFT_AMNESIA_NONE,   /* an ordinary member */
     RAFT_AMNESIA_ASKING, /* deaf until all other voters have told their terms */
-    RAFT_AMNESIA_LEARNING, /* follows a leader, does not vote yet */
+    /* Follows a leader; votes only for who surely has what it lost. */
+    RAFT_AMNESIA_LEARNING,
 };
 enum raft_amnesia raft_amnesiac(const struct raft *r);
 /* ASKING: a voter whose answer is missing. 0: none is. */

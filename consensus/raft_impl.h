@@ -74,6 +74,7 @@ struct amnesia {
     uint64_t term;      /* the highest one told */
     uint64_t last_term; /* the furthest end of a log told */
     uint64_t last_lsn;
+    bool sole; /* somebody told so */
 };
 
 struct raft {

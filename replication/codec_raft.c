@@ -303,6 +303,7 @@ static void small_amnesia(union small *w, Wire__Raft *head,
         w->tell.life = msg->tell.life;
         w->tell.last_lsn = msg->tell.last_lsn;
         w->tell.last_term = msg->tell.last_term;
+        w->tell.sole = msg->tell.sole;
         head->body_case = WIRE__RAFT__BODY_TELL;
         head->tell = &w->tell;
     }
@@ -439,6 +440,7 @@ static int get_small(const Wire__Raft *m, struct raft_msg *msg)
             .life = m->tell->life,
             .last_lsn = m->tell->last_lsn,
             .last_term = m->tell->last_term,
+            .sole = m->tell->sole,
         };
         return ERR_OK;
     default:

@@ -20,6 +20,7 @@ RAFT_MAJORITY_ONLY       raft  3x1+3     100  acknowledged write lost
 RAFT_READ_AT_ONCE        raft  1x3       200  stale read
 RAFT_SKIP_JOINT          raft  1x5+1     1000 .
 RAFT_AMNESIAC_VOTES      raft  1x3-loss  100  leader completeness
+RAFT_AMNESIAC_VOTES_BEHIND raft 1x3-loss 1000 leader completeness
 RAFT_AMNESIAC_ACKS       raft  1x3-loss  1000 leader completeness
 RAFT_AMNESIA_ENDS_EARLY  raft  1x3-loss  500  leader completeness
 RAFT_VISIBLE_UNVERIFIED  raft  1x5+1     100  uncertain read
