@@ -163,7 +163,9 @@ static int check_scene(const struct scene *s, struct err_msg *msg)
     return ERR_OK;
 }
 
-/* What the level says of the loss. */
+/* What the level says of the loss. A survivor that was started anew, alone,
+ * may know an older one than what was decided last: so it only says what it
+ * knows. */
 static void explain_level(FILE *out, const struct scene *s)
 {
     const struct topology *t = &s->topology;
@@ -173,16 +175,20 @@ static void explain_level(FILE *out, const struct scene *s)
               "where writes went.\n",
               out);
     } else if (t->level == CONSISTENCY_STRONG) {
-        fputs("The level is strong: that can be any write that a majority "
+        fputs("The level known here is strong: that can be any write that a "
+              "majority "
               "without the survivors took.\n",
               out);
     } else {
         topology_policy_text(t->level, t->prefix, t->interval, policy);
-        fprintf(out, "The level is %s, and writes went to %s: %s\n", policy,
-                t->write_region,
+        fprintf(out,
+                "The level known here is %s, and writes went to %s: %s\n"
+                "A node that was started anew may have missed a later "
+                "decision.\n",
+                policy, t->write_region,
                 list_has(s->flags->survivors, t->write_region)
-                    ? "it survives, so acknowledged writes do."
-                    : "its last moments may be lost.");
+                    ? "if so, acknowledged writes survive."
+                    : "if so, its last moments may be lost.");
     }
 }
 
