@@ -9,11 +9,11 @@
  * it adopts the highest one, M, with its vote spent: it may have voted in M.
  *
  * LEARNING: it follows and acknowledges. It votes only for a candidate whose
- * log reaches the furthest end of a log that it was told of, and only
- * if it never was enough on its own to acknowledge; or else two voters of which
- * one lost its disk would never have a leader again. It is over when
- * an entry of the term it is in, at or past that end, is durable here and known
- * to be committed.
+ * log reaches the furthest end of a log that it was told of, and only if it was
+ * never enough on its own to acknowledge. (Without that vote, two voters of
+ * which one lost its disk might never have a leader again.) It is over when an
+ * entry of the term it is in, at or past that end, is durable here and known to
+ * be committed.
  *
  * A leader that is asked forgets what the asker once acknowledged. */
 #include "consensus/canary.h"

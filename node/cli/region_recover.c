@@ -176,8 +176,7 @@ static void explain_level(FILE *out, const struct scene *s)
               out);
     } else if (t->level == CONSISTENCY_STRONG) {
         fputs("The level known here is strong: that can be any write that a "
-              "majority "
-              "without the survivors took.\n",
+              "majority without the survivors took.\n",
               out);
     } else {
         topology_policy_text(t->level, t->prefix, t->interval, policy);
