@@ -7,9 +7,6 @@
 #include "node/catalog/numbers.h"
 #include "node/catalog/records.h"
 
-/* Placement groups of an account. */
-#define GROUPS_MAX 64
-
 #define CATALOG_MAGIC MAGIC('c', 'a', 't', 'a')
 
 /* A database or a container: by number in a sorted table, by name in a hash
@@ -432,4 +429,24 @@ const struct catalog_group *catalog_group_at(const struct catalog *c,
                                              size_t index)
 {
     return index < c->group_count ? &c->groups[index].group : NULL;
+}
+
+const struct catalog_group *catalog_group_of_shard(const struct catalog *c,
+                                                   uint32_t shard)
+{
+    for (size_t i = 0; i < c->group_count; i++) {
+        const struct catalog_group *g = &c->groups[i].group;
+        if (shard >= g->first_shard && shard - g->first_shard < g->shard_count)
+            return g;
+    }
+    return NULL;
+}
+
+const struct catalog_group *catalog_group_number(const struct catalog *c,
+                                                 uint16_t number)
+{
+    for (size_t i = 0; i < c->group_count; i++)
+        if (c->groups[i].group.number == number)
+            return &c->groups[i].group;
+    return NULL;
 }

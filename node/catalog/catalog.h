@@ -94,18 +94,42 @@ struct group_decision {
     char reason[160];
 };
 
-/* Record of CONTAINER_GROUPS. */
+/* Record of CONTAINER_GROUPS. The group `default` spans all regions, and its
+ * keys are wrapped with the cluster's own, which every node has. Every other
+ * group is fenced: its regions are where its data may exist (design section 5),
+ * and its keys are wrapped for each of them alone. */
+#define GROUP_DEFAULT 0 /* its number */
+#define GROUP_DEFAULT_NAME "default"
+#define GROUPS_MAX 32 /* of a cluster */
 #define GROUP_REGIONS_MAX 32
-#define GROUP_WRAPPED_KEY_MAX 256
+#define GROUP_MEMBERS_MAX 32 /* nodes */
+#define GROUP_WRAPPED_KEY_MAX 128
+/* A group's keys as one region can open them. */
+struct group_keys {
+    char region[CATALOG_NAME_MAX + 1];
+    uint8_t data_key[GROUP_WRAPPED_KEY_MAX]; /* wrapped, crypt/region_key.h */
+    uint8_t index_key[GROUP_WRAPPED_KEY_MAX];
+    uint16_t data_key_len;
+    uint16_t index_key_len;
+};
 struct catalog_group {
     uint16_t number; /* names the group in sealed data */
     char name[CATALOG_NAME_MAX + 1];
     uint16_t first_shard; /* its shards are first_shard .. + shard_count - 1 */
     uint16_t shard_count;
-    uint8_t data_key[GROUP_WRAPPED_KEY_MAX];  /* wrapped, crypt/keyring.h */
-    uint8_t index_key[GROUP_WRAPPED_KEY_MAX]; /* likewise */
+    /* Of group default: wrapped, crypt/keyring.h. */
+    uint8_t data_key[GROUP_WRAPPED_KEY_MAX];
+    uint8_t index_key[GROUP_WRAPPED_KEY_MAX];
     uint16_t data_key_len;
     uint16_t index_key_len;
+    /* Of the others: one per region, by the leader of the first shard; none
+     * until it has made them. */
+    struct group_keys keys[GROUP_REGIONS_MAX];
+    uint8_t key_count;
+    /* Of the others: the nodes with a replica when the group was made, by id.
+     * What its shards begin with; later their logs say who is a member. */
+    uint8_t member_count;
+    uint8_t members[GROUP_MEMBERS_MAX];
     uint8_t region_count; /* by priority, the preferred write region first */
     char regions[GROUP_REGIONS_MAX][CATALOG_NAME_MAX + 1];
     bool down[GROUP_REGIONS_MAX]; /* declared down, by index into `regions` */
@@ -115,6 +139,14 @@ struct catalog_group {
     uint32_t recovered_epoch; /* in which it last happened */
     struct group_decision decision;
 };
+/* Whether data of the group may exist in fewer than all regions. */
+static inline bool catalog_group_fenced(const struct catalog_group *g)
+{
+    return g->number != GROUP_DEFAULT;
+}
+/* What `region` can open; NULL: nothing, or not yet. */
+const struct group_keys *catalog_group_keys(const struct catalog_group *g,
+                                            const char *region);
 /* Index into `regions`; region_count when it is none of them. */
 size_t catalog_group_region(const struct catalog_group *g, const char *name);
 
@@ -183,5 +215,11 @@ const struct catalog_group *catalog_group(const struct catalog *c,
                                           const char *name);
 const struct catalog_group *catalog_group_at(const struct catalog *c,
                                              size_t index);
+/* The one that `shard` is of; NULL for the meta shard, and while the group's
+ * record is not there. */
+const struct catalog_group *catalog_group_of_shard(const struct catalog *c,
+                                                   uint32_t shard);
+const struct catalog_group *catalog_group_number(const struct catalog *c,
+                                                 uint16_t number);
 
 #endif

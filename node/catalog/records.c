@@ -166,12 +166,12 @@ static int64_t read_integer(struct reader *r, json_ref object, const char *name,
     return value;
 }
 
-static uint16_t read_key(struct reader *r, const char *name,
+static uint16_t read_key(struct reader *r, json_ref object, const char *name,
                          uint8_t out[GROUP_WRAPPED_KEY_MAX])
 {
     struct bytes text;
     struct buf key = buf_over(out, GROUP_WRAPPED_KEY_MAX);
-    json_ref value = json_get_str(&r->json, 0, name);
+    json_ref value = json_get_str(&r->json, object, name);
     if (value == JSON_NONE || json_type(&r->json, value) != JSON_STRING ||
         json_string_escaped(&r->json, value)) {
         r->wrong = name;
@@ -270,6 +270,40 @@ static void write_names(struct json_writer *w, const struct catalog_group *g,
     json_write_array_end(w);
 }
 
+const struct group_keys *catalog_group_keys(const struct catalog_group *g,
+                                            const char *region)
+{
+    for (size_t i = 0; i < g->key_count; i++)
+        if (strcmp(g->keys[i].region, region) == 0)
+            return &g->keys[i];
+    return NULL;
+}
+
+static void write_region_keys(struct json_writer *w,
+                              const struct catalog_group *g)
+{
+    json_write_key(w, "keys");
+    json_write_array_begin(w);
+    for (size_t i = 0; i < g->key_count; i++) {
+        const struct group_keys *k = &g->keys[i];
+        json_write_object_begin(w);
+        json_write_member_str(w, "region", k->region);
+        write_key_bytes(w, "dataKey", k->data_key, k->data_key_len);
+        write_key_bytes(w, "indexKey", k->index_key, k->index_key_len);
+        json_write_object_end(w);
+    }
+    json_write_array_end(w);
+}
+
+static void write_members(struct json_writer *w, const struct catalog_group *g)
+{
+    json_write_key(w, "members");
+    json_write_array_begin(w);
+    for (size_t i = 0; i < g->member_count; i++)
+        json_write_uint64(w, g->members[i]);
+    json_write_array_end(w);
+}
+
 int catalog_group_format(const struct catalog_group *g, struct buf *out)
 {
     struct json_writer w;
@@ -279,8 +313,13 @@ int catalog_group_format(const struct catalog_group *g, struct buf *out)
     json_write_member_int64(&w, "number", g->number);
     json_write_member_int64(&w, "firstShard", g->first_shard);
     json_write_member_int64(&w, "shards", g->shard_count);
-    write_key_bytes(&w, "dataKey", g->data_key, g->data_key_len);
-    write_key_bytes(&w, "indexKey", g->index_key, g->index_key_len);
+    if (catalog_group_fenced(g)) {
+        write_region_keys(&w, g);
+        write_members(&w, g);
+    } else {
+        write_key_bytes(&w, "dataKey", g->data_key, g->data_key_len);
+        write_key_bytes(&w, "indexKey", g->index_key, g->index_key_len);
+    }
     write_names(&w, g, "regions", false);
     write_names(&w, g, "down", true);
     json_write_member_bool(&w, "failback", g->failback);
@@ -386,6 +425,57 @@ static void read_decision(struct reader *r, struct catalog_group *g)
         r->wrong = "writeRegion";
 }
 
+/* The elements of an array member, of which there are at most `max`. */
+static json_ref read_array(struct reader *r, const char *name, size_t max)
+{
+    json_ref list = json_get_str(&r->json, 0, name);
+    if (list == JSON_NONE || json_type(&r->json, list) != JSON_ARRAY ||
+        json_count(&r->json, list) > max) {
+        r->wrong = name;
+        return JSON_NONE;
+    }
+    return list;
+}
+
+static void read_region_keys(struct reader *r, struct catalog_group *g)
+{
+    json_ref list = read_array(r, "keys", GROUP_REGIONS_MAX);
+    if (list == JSON_NONE)
+        return;
+    for (json_ref v = json_first(&r->json, list); v != JSON_NONE;
+         v = json_next(&r->json, list, v)) {
+        struct group_keys *k = &g->keys[g->key_count++];
+        if (json_type(&r->json, v) != JSON_OBJECT) {
+            r->wrong = "keys";
+            return;
+        }
+        read_string(r, json_get_str(&r->json, v, "region"), "region",
+                    k->region);
+        k->data_key_len = read_key(r, v, "dataKey", k->data_key);
+        k->index_key_len = read_key(r, v, "indexKey", k->index_key);
+        /* A key for somewhere else would be a hole in the fence. */
+        if (catalog_group_region(g, k->region) == g->region_count)
+            r->wrong = "keys";
+    }
+}
+
+static void read_members(struct reader *r, struct catalog_group *g)
+{
+    json_ref list = read_array(r, "members", GROUP_MEMBERS_MAX);
+    if (list == JSON_NONE)
+        return;
+    for (json_ref v = json_first(&r->json, list); v != JSON_NONE;
+         v = json_next(&r->json, list, v)) {
+        int64_t id = 0;
+        if (json_type(&r->json, v) != JSON_NUMBER ||
+            json_int64(&r->json, v, &id) != ERR_OK || id < 1 || id > UINT8_MAX)
+            r->wrong = "members";
+        g->members[g->member_count++] = (uint8_t)id;
+    }
+    if (g->member_count == 0)
+        r->wrong = "members";
+}
+
 /* A record of before there were decisions: strong, as everything was then. */
 static void undecided(struct catalog_group *g)
 {
@@ -403,9 +493,14 @@ static void read_group(struct reader *r, struct catalog_group *g)
         (uint16_t)read_integer(r, 0, "firstShard", 1, RID_SHARD_MAX);
     g->shard_count = (uint16_t)read_integer(r, 0, "shards", 1,
                                             RID_SHARD_MAX + 1 - g->first_shard);
-    g->data_key_len = read_key(r, "dataKey", g->data_key);
-    g->index_key_len = read_key(r, "indexKey", g->index_key);
     read_names(r, g, "regions", 1, add_region);
+    if (catalog_group_fenced(g)) {
+        read_region_keys(r, g);
+        read_members(r, g);
+    } else {
+        g->data_key_len = read_key(r, 0, "dataKey", g->data_key);
+        g->index_key_len = read_key(r, 0, "indexKey", g->index_key);
+    }
     if (json_get_str(&r->json, 0, "decision") == JSON_NONE) {
         undecided(g);
         return;

@@ -42,6 +42,13 @@ enum key_purpose {
                              * (region_key.h); never in a ring */
 };
 
+/* The id of a group's key for either of the first two purposes. */
+static inline uint32_t group_key_id(uint16_t group, enum key_purpose purpose)
+{
+    return KEY_ID_GROUP_FIRST + 2u * group + (uint32_t)purpose -
+           (uint32_t)KEY_PURPOSE_DATA;
+}
+
 /* -- key-encryption key ------------------------------------------------------
  */
 

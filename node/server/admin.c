@@ -1,4 +1,5 @@
 #include "node/server/admin.h"
+#include "node/server/catalog_feed.h"
 
 #include <string.h>
 
@@ -119,11 +120,11 @@ static void worker_asked(struct worker *w, void *arg)
 {
     struct survey *v = arg;
     for (uint32_t i = 0; i < w->replica_count; i++)
-        shard_status(w->replicas[i].shard, clock_mono_us(),
-                     &v->shards[w->replicas[i].id]);
+        shard_status(w->replicas[i]->shard, clock_mono_us(),
+                     &v->shards[w->replicas[i]->id]);
     if (v->metrics != NULL)
         metrics_collect(w, v->metrics);
-    if (w->group_hash == NULL)
+    if (catalog_feed_hash(w, 1) == NULL)
         __atomic_store_n(&v->known.group_known, false, __ATOMIC_RELAXED);
     worker_run(v->admin->worker, worker_answered, v);
 }
@@ -137,7 +138,7 @@ static void survey_begin(struct admin *a, struct http_request *r,
                          .request = r,
                          .question = question,
                          .missing = node->worker_count};
-    v->shards = mem_zalloc((node->shard_count + 1) * sizeof(*v->shards));
+    v->shards = mem_zalloc(NODE_SHARDS_MAX * sizeof(*v->shards));
     v->known = (struct readiness){
         .worker = a->worker, .shards = v->shards, .group_known = true};
     if (question == QUESTION_METRICS)

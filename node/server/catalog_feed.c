@@ -27,61 +27,129 @@ struct catalog_change {
  * ----------------------------------------------------------
  */
 
+/* Opens one key of a group's; `wrapped` is for this node. */
+static int open_key(const struct node *n, const struct catalog_group *g,
+                    enum key_purpose purpose, const uint8_t *wrapped,
+                    size_t len, uint8_t key_out[KEY_LEN])
+{
+    struct key_name name = {.cluster = n->cluster_keys.cluster_id,
+                            .group = g->name,
+                            .id = group_key_id(g->number, purpose),
+                            .purpose = purpose};
+    if (!catalog_group_fenced(g))
+        return len == KEY_WRAPPED_LEN
+                   ? key_unwrap(&n->kek, &name, wrapped, key_out)
+                   : ERR_CORRUPT;
+    if (!n->has_region_key)
+        return ERR_NOT_FOUND;
+    return len == REGION_WRAPPED_LEN
+               ? region_unwrap(&n->region_key, &name, wrapped, key_out)
+               : ERR_CORRUPT;
+}
+
+/* As this node can open them; from the record itself for group default. */
+static struct group_keys own_keys(const struct worker *w,
+                                  const struct catalog_group *g)
+{
+    const struct group_keys *k = catalog_group_keys(g, w->node->config->region);
+    struct group_keys own = {.region = ""};
+    if (k != NULL)
+        return *k;
+    if (!catalog_group_fenced(g)) {
+        memcpy(own.data_key, g->data_key, sizeof(own.data_key));
+        memcpy(own.index_key, g->index_key, sizeof(own.index_key));
+        own.data_key_len = g->data_key_len;
+        own.index_key_len = g->index_key_len;
+    }
+    return own;
+}
+
 /* Unwraps a group's keys: the data key into the ring, the index key to the
  * caller, who wipes it. */
 static int open_keys(struct worker *w, const struct catalog_group *g,
-                     uint8_t index_key[KEY_LEN], uint32_t *data_id_out)
+                     const struct group_keys *own, uint8_t index_key[KEY_LEN])
 {
     uint8_t data_key[KEY_LEN];
-    struct key_name name = {.cluster = w->node->cluster_keys.cluster_id,
-                            .group = g->name,
-                            .id = KEY_ID_GROUP_FIRST + 2u * g->number,
-                            .purpose = KEY_PURPOSE_DATA};
-    if (g->data_key_len != KEY_WRAPPED_LEN ||
-        g->index_key_len != KEY_WRAPPED_LEN)
-        return ERR_CORRUPT;
-    int err = key_unwrap(&w->node->kek, &name, g->data_key, data_key);
+    int err = open_key(w->node, g, KEY_PURPOSE_DATA, own->data_key,
+                       own->data_key_len, data_key);
     if (err == ERR_OK)
-        err = keyring_add(w->keyring, name.id, KEY_PURPOSE_DATA, data_key);
+        err = keyring_add(w->keyring, group_key_id(g->number, KEY_PURPOSE_DATA),
+                          KEY_PURPOSE_DATA, data_key);
     mem_wipe(data_key, sizeof(data_key));
-    *data_id_out = name.id;
-    name.id++;
-    name.purpose = KEY_PURPOSE_INDEX;
-    if (err == ERR_OK)
-        err = key_unwrap(&w->node->kek, &name, g->index_key, index_key);
-    return err;
+    return err == ERR_OK
+               ? open_key(w->node, g, KEY_PURPOSE_INDEX, own->index_key,
+                          own->index_key_len, index_key)
+               : err;
 }
 
-static void learn_group(struct worker *w, struct bytes json)
+static struct worker_group *find_keys(const struct worker *w, uint16_t group)
 {
-    struct catalog_group g;
-    struct err_msg msg;
+    for (uint32_t i = 0; i < w->group_count; i++)
+        if (w->groups[i].number == group)
+            return (struct worker_group *)&w->groups[i];
+    return NULL;
+}
+
+void catalog_feed_keys(struct worker *w, struct replica *r)
+{
+    const struct catalog_group *g = catalog_group_of_shard(w->catalog, r->id);
+    const struct worker_group *keys =
+        g != NULL ? find_keys(w, g->number) : NULL;
+    if (keys != NULL)
+        shard_set_key(r->shard, keys->data_key);
+}
+
+const struct keyed_hash *catalog_feed_hash(const struct worker *w,
+                                           uint16_t shard)
+{
+    if (shard == SHARD_META)
+        return w->meta_hash;
+    const struct catalog_group *g = catalog_group_of_shard(w->catalog, shard);
+    const struct worker_group *keys =
+        g != NULL ? find_keys(w, g->number) : NULL;
+    return keys != NULL ? keys->hash : NULL;
+}
+
+/* Once per group: keys do not change. */
+static void learn_keys(struct worker *w, const struct catalog_group *g)
+{
     uint8_t index_key[KEY_LEN];
-    uint32_t data_id;
-    int err = catalog_group_parse(json, &g, &msg);
-    if (err != ERR_OK || strcmp(g.name, "default") != 0)
-        return; /* catalog_put has complained */
-    steering_group(&w->steering, &g);
-    if (w->group_hash != NULL)
-        return;
-    if (g.shard_count != w->node->shard_count) {
-        log_error("the cluster was created with another number of shards",
-                  LOG_UINT("cluster", g.shard_count),
-                  LOG_UINT("configured", w->node->shard_count));
-        return;
-    }
-    err = open_keys(w, &g, index_key, &data_id);
+    const struct group_keys own = own_keys(w, g);
+    if (find_keys(w, g->number) != NULL || own.data_key_len == 0)
+        return; /* known; or not made yet, or not for this region */
+    int err = open_keys(w, g, &own, index_key);
     if (err != ERR_OK) {
-        log_error("the group's keys cannot be opened: is this the cluster's "
-                  "key-encryption key?",
-                  LOG_STR("group", g.name), LOG_STR("error", err_text(err)));
+        log_error("the group's keys cannot be opened: are these the cluster's "
+                  "key-encryption key and the region's key?",
+                  LOG_STR("group", g->name), LOG_STR("error", err_text(err)));
         return;
     }
-    w->group_hash = keyed_hash_new(index_key);
+    CHECK(w->group_count < GROUPS_MAX);
+    w->groups[w->group_count++] = (struct worker_group){
+        .number = g->number,
+        .data_key = group_key_id(g->number, KEY_PURPOSE_DATA),
+        .hash = keyed_hash_new(index_key)};
     mem_wipe(index_key, sizeof(index_key));
     for (uint32_t i = 0; i < w->replica_count; i++)
-        if (w->replicas[i].id != SHARD_META)
-            shard_set_key(w->replicas[i].shard, data_id);
+        if (w->replicas[i]->id != SHARD_META)
+            catalog_feed_keys(w, w->replicas[i]);
+}
+
+/* catalog_put has accepted it. */
+static void learn_group(struct worker *w, struct bytes json)
+{
+    struct catalog_group *g = mem_alloc(sizeof(*g));
+    struct err_msg msg;
+    CHECK(catalog_group_parse(json, g, &msg) == ERR_OK);
+    uint32_t configured = w->node->config->shards;
+    steering_put_group(&w->steering, g);
+    if (g->number == GROUP_DEFAULT && g->shard_count != configured)
+        log_error("the cluster was created with another number of shards",
+                  LOG_UINT("cluster", g->shard_count),
+                  LOG_UINT("configured", configured));
+    else
+        learn_keys(w, g);
+    mem_free(g);
 }
 
 static void forget_container(struct worker *w, uint64_t record)
@@ -90,9 +158,10 @@ static void forget_container(struct worker *w, uint64_t record)
     if (rid_number(record, &number) != ERR_OK)
         return;
     for (uint32_t i = 0; i < w->replica_count; i++)
-        if (w->replicas[i].id != SHARD_META) {
-            flusher_drop(&w->replicas[i].flusher, number);
-            flusher_drop(&w->replicas[i].flusher, number | CONTAINER_CONFLICTS);
+        if (w->replicas[i]->id != SHARD_META) {
+            flusher_drop(&w->replicas[i]->flusher, number);
+            flusher_drop(&w->replicas[i]->flusher,
+                         number | CONTAINER_CONFLICTS);
         }
 }
 
@@ -102,6 +171,7 @@ static void apply(struct worker *w, const struct catalog_change *c)
     switch (c->kind) {
     case CHANGE_CLEAR:
         catalog_clear(w->catalog);
+        steering_forget_groups(&w->steering);
         break;
     case CHANGE_PUT:
         if (catalog_put(w->catalog, c->container, c->record, c->json, c->lsn,

@@ -4,6 +4,8 @@
 
 #include "node/store/entry.h"
 
+struct keyed_hash;
+struct replica;
 struct shard;
 struct worker;
 
@@ -15,5 +17,12 @@ int catalog_feed_load(struct worker *meta);
  * order and before anything that worker posts afterwards. */
 void catalog_feed_committed(struct worker *meta, struct shard *s,
                             const struct entry *e);
+
+/* Gives a replica its group's data key, if this node has opened it. */
+void catalog_feed_keys(struct worker *w, struct replica *r);
+/* The hash for addresses in a shard; NULL until its group's keys are known
+ * here: never, outside the group's fence. */
+const struct keyed_hash *catalog_feed_hash(const struct worker *w,
+                                           uint16_t shard);
 
 #endif

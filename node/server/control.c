@@ -126,6 +126,7 @@ order_begin(struct order *o, const char *what,
     snprintf(edit.who, sizeof(edit.who), "%s",
              o->request->peer_uri != NULL ? o->request->peer_uri : "?");
     snprintf(edit.what, sizeof(edit.what), "%s", what);
+    snprintf(edit.group, sizeof(edit.group), "%s", GROUP_DEFAULT_NAME);
     group_edit_begin(o->worker, &edit);
 }
 
@@ -291,7 +292,7 @@ static int check_switch(struct order *o, struct err_msg *msg)
     struct failover_group group;
     enum failover_verdict verdict;
     char why[FAILOVER_REASON_MAX];
-    governor_group(g, &group);
+    governor_group(g, GROUP_DEFAULT, &group);
     o->from = group.write_region;
     const struct failover_region_health *now =
         failover_health_region(governor_health(g), group.write_region);
@@ -355,7 +356,8 @@ struct loss {
     struct http_request *request;
     struct order *order; /* the switch that is asked about; NULL: none */
     uint32_t missing;    /* workers that have not answered */
-    uint32_t led;        /* document shards led here */
+    uint32_t shards;     /* document shards with a replica here */
+    uint32_t led;        /* those of them that are led here */
     usec_t oldest_us;
     struct loss_entry {
         uint32_t container;
@@ -380,7 +382,7 @@ static void put_rejected(struct json_writer *out, struct worker *w)
 {
     struct failover_group group;
     struct failover_ranking ranking;
-    governor_group(w->governor, &group);
+    governor_group(w->governor, GROUP_DEFAULT, &group);
     failover_rank(governor_health(w->governor), &group, FAILOVER_FOR_FORCED,
                   &ranking);
     json_write_key(out, "rejected");
@@ -433,12 +435,12 @@ static void answer_at_risk(struct loss *l)
     struct buf body;
     struct json_writer out;
     uint64_t entries;
-    governor_totals(w->governor, &totals);
+    governor_totals(w->governor, GROUP_DEFAULT, &totals);
     buf_init(&body, CONTROL_ANSWER_MAX);
     json_writer_init(&out, &body);
     json_write_object_begin(&out);
     json_write_member_str(&out, "node", w->node->config->node);
-    json_write_member_int64(&out, "shards", w->node->shard_count);
+    json_write_member_int64(&out, "shards", l->shards);
     json_write_member_int64(&out, "led", l->led);
     put_losses(&out, "containers", l, &entries);
     json_write_member_int64(&out, "entries", (int64_t)entries);
@@ -452,12 +454,12 @@ static void answer_loss(struct loss *l)
 {
     struct order *o = l->order;
     struct worker *w = o->worker;
-    const struct govern_record *now = governor_now(w->governor);
+    const struct govern_record *now = governor_now(w->governor, GROUP_DEFAULT);
     struct governor_totals totals;
     struct buf body;
     struct json_writer out;
     uint64_t entries;
-    governor_totals(w->governor, &totals);
+    governor_totals(w->governor, GROUP_DEFAULT, &totals);
     buf_init(&body, CONTROL_ANSWER_MAX);
     json_writer_init(&out, &body);
     json_write_object_begin(&out);
@@ -470,7 +472,7 @@ static void answer_loss(struct loss *l)
     json_write_key(&out, "entries");
     if (!o->force)
         json_write_uint64(&out, 0);
-    else if (l->led == w->node->shard_count)
+    else if (l->led == l->shards)
         json_write_uint64(&out, entries);
     else
         json_write_null(&out); /* the write region's own nodes know */
@@ -502,9 +504,11 @@ static void loss_asked(struct worker *w, void *arg)
     struct loss *l = arg;
     bool wanted = l->order == NULL || l->order->force;
     for (uint32_t i = 0; i < w->replica_count && wanted; i++) {
-        struct shard *s = w->replicas[i].shard;
-        if (shard_id(s) == SHARD_META ||
-            raft_role(shard_raft(s)) != RAFT_LEADER)
+        struct shard *s = w->replicas[i]->shard;
+        if (shard_id(s) == SHARD_META)
+            continue;
+        l->shards++;
+        if (raft_role(shard_raft(s)) != RAFT_LEADER)
             continue;
         l->led++;
         shard_each_at_risk(s, count_loss, l);
@@ -545,7 +549,7 @@ static void post_switch(struct worker *w, struct http_request *r,
     } else if (err != ERR_OK) {
         err = err_set(&msg, err == ERR_NOT_FOUND ? ERR_INVALID : ERR_NOT_FOUND,
                       "to must name one of the cluster's regions");
-    } else if (governor_now(w->governor) == NULL) {
+    } else if (governor_now(w->governor, GROUP_DEFAULT) == NULL) {
         err = err_set(&msg, ERR_UNAVAILABLE,
                       "this node does not know the group yet: try again");
     } else {
@@ -669,13 +673,14 @@ static uint32_t newest_epoch(const struct shard *s)
 static void recover_asked(struct worker *w, void *arg)
 {
     struct recovery *v = arg;
-    const struct govern_record *known =
-        w->steering.known ? &w->steering.record : NULL;
     usec_t now = clock_mono_us();
-    if (known != NULL && known->epoch > v->newest)
-        v->newest = known->epoch;
     for (uint32_t i = 0; i < w->replica_count; i++) {
-        struct shard *s = w->replicas[i].shard;
+        struct shard *s = w->replicas[i]->shard;
+        const struct steering_group *of =
+            steering_group_of(&w->steering, shard_id(s));
+        const struct govern_record *known = of != NULL ? &of->record : NULL;
+        if (known != NULL && known->epoch > v->newest)
+            v->newest = known->epoch;
         uint32_t epoch = newest_epoch(s);
         v->newest = epoch > v->newest ? epoch : v->newest;
         if (v->epoch == 0)
@@ -896,7 +901,7 @@ static void put_decision(struct json_writer *out, struct worker *w,
 static void get_topology(struct worker *w, struct http_request *r)
 {
     const struct config *c = w->node->config;
-    const struct govern_record *rec = governor_now(w->governor);
+    const struct govern_record *rec = governor_now(w->governor, GROUP_DEFAULT);
     struct governor_totals totals;
     struct failover_plan plan;
     struct buf body;
@@ -906,8 +911,8 @@ static void get_topology(struct worker *w, struct http_request *r)
                "this node does not know the account yet: see /readyz?verbose");
         return;
     }
-    governor_totals(w->governor, &totals);
-    governor_plan(w->governor, &plan);
+    governor_totals(w->governor, GROUP_DEFAULT, &totals);
+    governor_plan(w->governor, GROUP_DEFAULT, &plan);
     buf_init(&body, CONTROL_ANSWER_MAX);
     json_writer_init(&out, &body);
     json_write_object_begin(&out);

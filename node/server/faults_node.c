@@ -340,7 +340,7 @@ static void flip_store(struct worker *w, void *arg)
     bool meta = arg != NULL;
     struct engine_flip flip;
     for (uint32_t i = 0; i < w->replica_count; i++) {
-        const struct replica *r = &w->replicas[i];
+        const struct replica *r = w->replicas[i];
         if ((r->id == SHARD_META) != meta ||
             engine_flip_bit(r->engine, &flip) != ERR_OK)
             continue;

@@ -11,18 +11,27 @@
 #include "node/server/steering.h"
 #include "node/server/worker.h"
 
-/* What goes before the controller's message in a node's gossip:
- * version u8 (2) | epoch u32 | pause ms u32 | at risk entries u64, ms u32 |
- * the decision of that epoch: write region u16, flags u8 (1 forced, 2 settled),
- * level u8, K u32, T u32, recovered epoch u32; little-endian.
+/* What goes before the controller's message in a node's gossip, little-endian:
+ *
+ *     version u8 (2) | of group default
+ *     version u8 (3) | number of groups u8 | for each: its number u16, and
+ *
+ *     epoch u32 | pause ms u32 | at risk entries u64, ms u32 | the decision of
+ *     that epoch: write region u16, flags u8 (1 forced, 2 settled, 4 this
+ *     node's replicas follow it), level u8, K u32, T u32, recovered epoch u32
+ *
+ * Version 3 once there are other groups than default.
  *
  * A node whose disk hangs cannot follow the meta shard's log, so it learns from
  * the others' gossip that it shall not lead any more. What they know is
  * committed, and an epoch is decided once. */
-#define EXTRA_VERSION 2
-#define EXTRA_LEN 37
+#define EXTRA_DEFAULT 2
+#define EXTRA_GROUPS 3
+#define EXTRA_LEN 36
+#define EXTRAS_MAX (2 + GROUPS_MAX * (2 + EXTRA_LEN))
 #define EXTRA_FORCED 1
 #define EXTRA_SETTLED 2
+#define EXTRA_FOLLOWED 4
 /* A node of the write region that is cut off sends clients elsewhere for that
  * long. Those who went there stay there; later it says what is wrong instead,
  * since SDKs look elsewhere for minutes before they pass a message on. */
@@ -42,28 +51,64 @@ struct extra {
     uint32_t recovered_epoch;
 };
 
+/* One placement group. */
+struct governed {
+    struct governor *governor;
+    uint16_t number;
+    char name[CATALOG_NAME_MAX + 1];
+    bool known; /* `record` is */
+    struct govern_record record;
+    uint64_t switches[2]; /* planned, forced */
+    usec_t changed_us;    /* when its epoch was learned */
+    usec_t possible_us;   /* when writes last looked possible from here */
+    bool editing;
+    struct govern_record hint; /* learned from gossip meanwhile */
+    uint8_t hint_flags;
+    struct extra own;
+    struct extra others[FAILOVER_NODES_MAX + 1]; /* by node */
+};
+
 struct governor {
     struct worker *worker;
     struct failover *failover;
     struct ev_timer timer;
     struct buf gossip;
-    bool known;
-    struct govern_record record;
-    uint64_t switches[2]; /* planned, forced */
-    usec_t changed_us;    /* when its epoch was learned */
-    bool proven;          /* it was, once since the start */
-    usec_t contact_us;    /* the meta shard's leader was last surely there */
-    usec_t possible_us;   /* when writes last looked possible from here */
-    bool editing;
-    bool stalled;              /* the own disk hangs */
-    bool no_space;             /* or is full */
-    usec_t full_us;            /* a full one counts from then on */
-    struct govern_record hint; /* learned from gossip meanwhile */
-    uint8_t hint_flags;
-    struct extra own;
-    struct extra others[FAILOVER_NODES_MAX + 1]; /* by node */
-    struct steering_news news;                   /* last told */
+    struct governed *groups[GROUPS_MAX]; /* default first, always there */
+    uint32_t group_count;
+    bool proven;       /* there was contact, once since the start */
+    usec_t contact_us; /* the meta shard's leader was last surely there */
+    bool stalled;      /* the own disk hangs */
+    bool no_space;     /* or is full */
+    usec_t full_us;    /* a full one counts from then on */
+    struct steering_news news; /* last told */
 };
+
+/* ---- groups ----------------------------------------------------------------
+ */
+
+static struct governed *find_group(const struct governor *g, uint16_t number)
+{
+    for (uint32_t i = 0; i < g->group_count; i++)
+        if (g->groups[i]->number == number)
+            return g->groups[i];
+    return NULL;
+}
+
+static struct governed *make_group(struct governor *g, uint16_t number,
+                                   const char *name)
+{
+    struct governed *d = find_group(g, number);
+    if (d != NULL)
+        return d;
+    CHECK(g->group_count < GROUPS_MAX);
+    d = mem_zalloc(sizeof(*d));
+    d->governor = g;
+    d->number = number;
+    d->possible_us = clock_mono_us();
+    snprintf(d->name, sizeof(d->name), "%s", name);
+    g->groups[g->group_count++] = d;
+    return d;
+}
 
 /* ---- gossip
  * ------------------------------------------------------------------
@@ -71,91 +116,140 @@ struct governor {
 
 static void put_extra(const struct extra *x, struct buf *out)
 {
-    uint8_t b[EXTRA_LEN] = {EXTRA_VERSION};
-    put_u32_le(b + 1, x->epoch);
-    put_u32_le(b + 5, x->pause_ms);
-    put_u64_le(b + 9, x->at_risk_entries);
-    put_u32_le(b + 17, x->at_risk_ms);
-    put_u16_le(b + 21, (uint16_t)x->write_region);
-    b[23] = x->flags;
-    b[24] = x->level;
-    put_u32_le(b + 25, x->prefix);
-    put_u32_le(b + 29, x->interval);
-    put_u32_le(b + 33, x->recovered_epoch);
+    uint8_t b[EXTRA_LEN];
+    put_u32_le(b, x->epoch);
+    put_u32_le(b + 4, x->pause_ms);
+    put_u64_le(b + 8, x->at_risk_entries);
+    put_u32_le(b + 16, x->at_risk_ms);
+    put_u16_le(b + 20, (uint16_t)x->write_region);
+    b[22] = x->flags;
+    b[23] = x->level;
+    put_u32_le(b + 24, x->prefix);
+    put_u32_le(b + 28, x->interval);
+    put_u32_le(b + 32, x->recovered_epoch);
     CHECK(buf_append(out, b, sizeof(b)) == ERR_OK);
+}
+
+static void put_extras(const struct governor *g, struct buf *out)
+{
+    if (g->group_count == 1) {
+        uint8_t version = EXTRA_DEFAULT;
+        CHECK(buf_append(out, &version, 1) == ERR_OK);
+        put_extra(&g->groups[0]->own, out);
+        return;
+    }
+    uint8_t head[2] = {EXTRA_GROUPS, (uint8_t)g->group_count};
+    CHECK(buf_append(out, head, sizeof(head)) == ERR_OK);
+    for (uint32_t i = 0; i < g->group_count; i++) {
+        uint8_t number[2];
+        put_u16_le(number, g->groups[i]->number);
+        CHECK(buf_append(out, number, sizeof(number)) == ERR_OK);
+        put_extra(&g->groups[i]->own, out);
+    }
+}
+
+static struct extra take_extra(struct cursor *c)
+{
+    struct extra x = {.epoch = cursor_u32_le(c)};
+    x.pause_ms = cursor_u32_le(c);
+    x.at_risk_entries = cursor_u64_le(c);
+    x.at_risk_ms = cursor_u32_le(c);
+    x.write_region = (raft_region)cursor_u16_le(c);
+    x.flags = cursor_u8(c);
+    x.level = cursor_u8(c);
+    x.prefix = cursor_u32_le(c);
+    x.interval = cursor_u32_le(c);
+    x.recovered_epoch = cursor_u32_le(c);
+    return x;
 }
 
 struct bytes governor_gossip(struct governor *g, uint32_t peer)
 {
     buf_clear(&g->gossip);
-    put_extra(&g->own, &g->gossip);
+    put_extras(g, &g->gossip);
     if (failover_gossip(g->failover, peer, clock_mono_us(), &g->gossip) !=
         ERR_OK)
         return bytes_of(NULL, 0);
     return bytes_of(buf_bytes(&g->gossip), buf_len(&g->gossip));
 }
 
+struct hint {
+    uint16_t group;
+    struct govern_record record;
+};
+
 static void take_hint(struct worker *w, void *arg)
 {
-    struct govern_record *hint = arg;
-    steering_take_hint(&w->steering, hint);
+    struct hint *hint = arg;
+    steering_take_hint(&w->steering, hint->group, &hint->record);
     mem_free(hint);
 }
 
 /* A decision that this node's own log cannot tell it, because its disk hangs or
  * is full. */
-static void learn(struct governor *g, const struct extra *x)
+static void learn(struct governed *d, const struct extra *x)
 {
-    if (!(g->stalled || g->no_space) || !g->known || x->write_region == 0 ||
-        govern_rank(&g->record, x->write_region) == g->record.n_regions ||
-        x->level >= CONSISTENCY_COUNT || x->epoch <= g->record.epoch ||
-        x->epoch < g->hint.epoch ||
-        (x->epoch == g->hint.epoch && (x->flags == g->hint_flags)))
+    struct governor *g = d->governor;
+    uint8_t flags = x->flags & (EXTRA_FORCED | EXTRA_SETTLED);
+    if (!(g->stalled || g->no_space) || !d->known || x->write_region == 0 ||
+        govern_rank(&d->record, x->write_region) == d->record.n_regions ||
+        x->level >= CONSISTENCY_COUNT || x->epoch <= d->record.epoch ||
+        x->epoch < d->hint.epoch ||
+        (x->epoch == d->hint.epoch && flags == d->hint_flags))
         return;
-    if (x->epoch != g->hint.epoch)
+    if (x->epoch != d->hint.epoch)
         log_warn("the own log cannot be written: a decision was learned from "
                  "others",
-                 LOG_UINT("epoch", x->epoch),
+                 LOG_STR("group", d->name), LOG_UINT("epoch", x->epoch),
                  LOG_STR("write_region",
                          decision_region_name(g->worker->node->config,
                                               x->write_region)));
-    g->hint = g->record;
-    g->hint_flags = x->flags;
-    g->hint.epoch = x->epoch;
-    g->hint.from_region = g->record.write_region;
-    g->hint.write_region = x->write_region;
-    g->hint.forced = (x->flags & EXTRA_FORCED) != 0;
-    g->hint.settled = (x->flags & EXTRA_SETTLED) != 0;
-    g->hint.consistency = (struct consistency_policy){
+    d->hint = d->record;
+    d->hint_flags = flags;
+    d->hint.epoch = x->epoch;
+    d->hint.from_region = d->record.write_region;
+    d->hint.write_region = x->write_region;
+    d->hint.forced = (flags & EXTRA_FORCED) != 0;
+    d->hint.settled = (flags & EXTRA_SETTLED) != 0;
+    d->hint.consistency = (struct consistency_policy){
         .level = (enum consistency_level)x->level,
         .max_staleness_prefix = (int32_t)x->prefix,
         .max_staleness_interval = (int32_t)x->interval};
-    g->hint.recovered_epoch = x->recovered_epoch;
+    d->hint.recovered_epoch = x->recovered_epoch;
+    struct hint hint = {.group = d->number, .record = d->hint};
     struct node *node = g->worker->node;
     for (uint32_t i = 0; i < node->worker_count; i++)
-        worker_run(&node->workers[i], take_hint,
-                   mem_dup(&g->hint, sizeof(g->hint)));
+        worker_run(&node->workers[i], take_hint, mem_dup(&hint, sizeof(hint)));
+}
+
+/* A group that is not known here yet is passed over. */
+static void heard_extra(struct governor *g, uint32_t peer, uint16_t number,
+                        struct cursor *c)
+{
+    struct extra x = take_extra(c);
+    struct governed *d = find_group(g, number);
+    if (!cursor_ok(c) || d == NULL)
+        return;
+    d->others[peer] = x;
+    learn(d, &x);
 }
 
 void governor_heard(struct governor *g, uint32_t peer, struct bytes gossip)
 {
     struct cursor c = cursor_of(gossip.data, gossip.len);
-    if (cursor_u8(&c) != EXTRA_VERSION || peer > FAILOVER_NODES_MAX)
+    uint8_t version = cursor_u8(&c);
+    if ((version != EXTRA_DEFAULT && version != EXTRA_GROUPS) ||
+        peer > FAILOVER_NODES_MAX)
         return;
-    struct extra x = {.epoch = cursor_u32_le(&c)};
-    x.pause_ms = cursor_u32_le(&c);
-    x.at_risk_entries = cursor_u64_le(&c);
-    x.at_risk_ms = cursor_u32_le(&c);
-    x.write_region = (raft_region)cursor_u16_le(&c);
-    x.flags = cursor_u8(&c);
-    x.level = cursor_u8(&c);
-    x.prefix = cursor_u32_le(&c);
-    x.interval = cursor_u32_le(&c);
-    x.recovered_epoch = cursor_u32_le(&c);
+    if (version == EXTRA_DEFAULT)
+        heard_extra(g, peer, GROUP_DEFAULT, &c);
+    uint32_t count = version == EXTRA_GROUPS ? cursor_u8(&c) : 0;
+    for (uint32_t i = 0; i < count && cursor_ok(&c); i++) {
+        uint16_t number = cursor_u16_le(&c);
+        heard_extra(g, peer, number, &c);
+    }
     if (!cursor_ok(&c))
         return;
-    g->others[peer] = x;
-    learn(g, &x);
     size_t left = cursor_left(&c);
     int err =
         failover_heard(g->failover, peer, bytes_of(cursor_take(&c, left), left),
@@ -169,37 +263,83 @@ void governor_heard(struct governor *g, uint32_t peer, struct bytes gossip)
  * -------------------------------------------
  */
 
+/* What is gossiped of a group's record. */
+static struct extra own_of(const struct governed *d)
+{
+    const struct govern_record *r = &d->record;
+    if (!d->known)
+        return (struct extra){.epoch = 0};
+    return (struct extra){
+        .epoch = r->epoch,
+        .write_region = r->write_region,
+        .flags = (uint8_t)((r->forced ? EXTRA_FORCED : 0) |
+                           (r->settled ? EXTRA_SETTLED : 0)),
+        .level = (uint8_t)r->consistency.level,
+        .prefix = (uint32_t)r->consistency.max_staleness_prefix,
+        .interval = (uint32_t)r->consistency.max_staleness_interval,
+        .recovered_epoch = r->recovered_epoch};
+}
+
+/* Of the boards of the group's shards that have a replica here. False: none
+ * has. */
+static bool look_at_group(struct governed *d, struct failover_self *self)
+{
+    const struct worker *w = d->governor->worker;
+    const struct steering_group *of = steering_group(&w->steering, d->number);
+    bool any = false, followed = true;
+    for (uint32_t i = 0; of != NULL && i < of->shard_count; i++) {
+        uint32_t id = of->first_shard + i;
+        if (!node_has_shard(w->node, id)) {
+            followed = false;
+            continue;
+        }
+        struct shard_board b = steering_board(w, id);
+        any = true;
+        followed &= b.settled_epoch == d->record.epoch;
+        /* A fenced group without a leader must not keep the others from moving.
+         */
+        if (b.behind_ms > self->behind_ms &&
+            (d->number == GROUP_DEFAULT || b.behind_ms != UINT32_MAX))
+            self->behind_ms = b.behind_ms;
+        self->behind_entries += b.behind_entries;
+        self->led += b.leads;
+        self->no_space |= b.no_space;
+        d->own.at_risk_entries += b.at_risk_entries;
+        if (b.at_risk_ms > d->own.at_risk_ms)
+            d->own.at_risk_ms = b.at_risk_ms;
+        if (b.config_epoch == d->record.epoch &&
+            b.handover_ms > d->own.pause_ms)
+            d->own.pause_ms = b.handover_ms;
+    }
+    if (any && followed)
+        d->own.flags |= EXTRA_FOLLOWED;
+    return any;
+}
+
+static void look_at_meta(const struct governor *g, struct failover_self *self)
+{
+    struct shard_board b = steering_board(g->worker, SHARD_META);
+    if (b.behind_ms > self->behind_ms)
+        self->behind_ms = b.behind_ms;
+    self->behind_entries += b.behind_entries;
+    self->led += b.leads;
+    self->no_space |= b.no_space;
+}
+
 static struct failover_self look_at_self(struct governor *g)
 {
     const struct node *node = g->worker->node;
     struct failover_self self = {.draining = g->worker->draining};
-    struct extra own = {.epoch = g->record.epoch};
-    if (g->known) {
-        own.write_region = g->record.write_region;
-        own.flags = (uint8_t)((g->record.forced ? EXTRA_FORCED : 0) |
-                              (g->record.settled ? EXTRA_SETTLED : 0));
-        own.level = (uint8_t)g->record.consistency.level;
-        own.prefix = (uint32_t)g->record.consistency.max_staleness_prefix;
-        own.interval = (uint32_t)g->record.consistency.max_staleness_interval;
-        own.recovered_epoch = g->record.recovered_epoch;
-    }
-    for (uint32_t i = 0; i <= node->shard_count; i++) {
-        struct shard_board b = steering_board(g->worker, i);
-        if (b.behind_ms > self.behind_ms)
-            self.behind_ms = b.behind_ms;
-        self.behind_entries += b.behind_entries;
-        self.led += b.leads;
-        self.no_space |= b.no_space;
-        own.at_risk_entries += b.at_risk_entries;
-        if (b.at_risk_ms > own.at_risk_ms)
-            own.at_risk_ms = b.at_risk_ms;
-        if (b.config_epoch == g->record.epoch && b.handover_ms > own.pause_ms)
-            own.pause_ms = b.handover_ms;
+    look_at_meta(g, &self);
+    for (uint32_t i = 0; i < g->group_count; i++) {
+        struct governed *d = g->groups[i];
+        d->own = own_of(d);
+        if (!look_at_group(d, &self) && d->number == GROUP_DEFAULT)
+            self.behind_ms = UINT32_MAX;
     }
     self.disk_stall_ms =
         (uint32_t)(log_pipe_node_stalled_us(node, clock_mono_us()) /
                    USEC_PER_MS);
-    g->own = own;
     g->no_space = self.no_space;
     g->stalled = self.disk_stall_ms >=
                  (uint32_t)(failover_health_timing(failover_health(g->failover))
@@ -295,20 +435,29 @@ static bool leads_meta(const struct governor *g)
     return raft_role(r) == RAFT_LEADER && raft_may_read(r, clock_mono_us());
 }
 
-static bool all_settled(const struct governor *g, uint32_t epoch)
+/* As far as this node's replicas know; where it has none, being outside the
+ * group's fence, as those of any other node do. */
+static bool all_settled(const struct governed *d, uint32_t epoch)
 {
-    for (uint32_t i = 1; i <= g->worker->node->shard_count; i++)
-        if (steering_board(g->worker, i).settled_epoch != epoch)
-            return false;
-    return true;
+    if (d->own.epoch == epoch && (d->own.flags & EXTRA_FOLLOWED) != 0)
+        return true;
+    const struct worker *w = d->governor->worker;
+    const struct steering_group *of = steering_group(&w->steering, d->number);
+    if (of == NULL || node_has_shard(w->node, of->first_shard))
+        return false;
+    for (uint32_t i = 1; i <= FAILOVER_NODES_MAX; i++)
+        if (d->others[i].epoch == epoch &&
+            (d->others[i].flags & EXTRA_FOLLOWED) != 0)
+            return true;
+    return false;
 }
 
-static void plan_for(const struct governor *g, const struct govern_record *r,
+static void plan_for(const struct governed *d, const struct govern_record *r,
                      struct failover_plan *out)
 {
     struct failover_group group;
-    govern_group(r, "default", g->changed_us, &group);
-    failover_plan(g->failover, &group, out);
+    govern_group(r, d->name, d->changed_us, &group);
+    failover_plan(d->governor->failover, &group, out);
 }
 
 /* The shards went on without this record: survivors were made a cluster of
@@ -322,37 +471,40 @@ static bool recovered(const struct governor *g, const struct govern_record *now,
         return false;
     govern_regions survivors = 0;
     for (uint32_t i = 0; i < c->n; i++)
-        if (c->members[i].voter)
+        if (c->members[i].voter &&
+            govern_rank(now, c->members[i].region) < now->n_regions)
             survivors |= govern_region_bit(c->members[i].region);
+    if (survivors == 0)
+        return false;
     govern_recover(now, c->epoch, survivors, at_us,
                    "the survivors were made a cluster of their own", next_out);
     return true;
 }
 
 /* What should follow `now`, a record of the epoch that this node knows. */
-static bool derive(const struct governor *g, const struct govern_record *now,
+static bool derive(const struct governed *d, const struct govern_record *now,
                    struct govern_record *next_out, const char **what_out)
 {
     struct failover_plan plan;
     int64_t at_us = clock_wall_us();
     *what_out = "recover";
-    if (recovered(g, now, at_us, next_out))
+    if (recovered(d->governor, now, at_us, next_out))
         return true;
-    plan_for(g, now, &plan);
+    plan_for(d, now, &plan);
     *what_out = plan.action == FAILOVER_NONE
                     ? "settled"
                     : failover_action_name(plan.action);
-    return govern_decide(now, &plan, all_settled(g, now->epoch), at_us,
+    return govern_decide(now, &plan, all_settled(d, now->epoch), at_us,
                          next_out);
 }
 
 static int change(void *user, const struct govern_record *now,
                   struct govern_record *next_out, struct err_msg *msg)
 {
-    struct governor *g = user;
+    const struct governed *d = user;
     const char *what;
-    if (!leads_meta(g) || now->epoch != g->record.epoch ||
-        !derive(g, now, next_out, &what))
+    if (!leads_meta(d->governor) || now->epoch != d->record.epoch ||
+        !derive(d, now, next_out, &what))
         return err_set(msg, ERR_STALE, "overtaken");
     return ERR_OK;
 }
@@ -360,34 +512,37 @@ static int change(void *user, const struct govern_record *now,
 static void changed(void *user, int err, const struct govern_record *record,
                     const struct err_msg *msg)
 {
-    struct governor *g = user;
+    struct governed *d = user;
     (void)record;
-    g->editing = false;
+    d->editing = false;
     if (err != ERR_OK && err != ERR_STALE)
         log_warn("a decision could not be recorded", LOG_STR("why", msg->text));
 }
 
-static void decide(struct governor *g)
+static void decide(struct governed *d)
 {
+    struct governor *g = d->governor;
     struct govern_record next;
     const char *what;
-    if (!g->known || g->editing || g->worker->stopping || !leads_meta(g) ||
-        !derive(g, &g->record, &next, &what))
+    if (!d->known || d->editing || g->worker->stopping || !leads_meta(g) ||
+        !derive(d, &d->record, &next, &what))
         return;
     const struct config *c = g->worker->node->config;
     struct group_edit edit = {.change = change,
                               .done = changed,
-                              .user = g,
+                              .user = d,
                               .timeout_us = EDIT_TIMEOUT_US,
-                              .quiet = next.epoch == g->record.epoch &&
-                                       next.down == g->record.down};
+                              .quiet = next.epoch == d->record.epoch &&
+                                       next.down == d->record.down};
+    snprintf(edit.group, sizeof(edit.group), "%s", d->name);
     snprintf(edit.who, sizeof(edit.who), "failover controller on %s", c->node);
     snprintf(edit.what, sizeof(edit.what), "%s", what);
     log_info(
-        "decision", LOG_STR("what", what), LOG_UINT("epoch", next.epoch),
+        "decision", LOG_STR("group", d->name), LOG_STR("what", what),
+        LOG_UINT("epoch", next.epoch),
         LOG_STR("write_region", decision_region_name(c, next.write_region)),
         LOG_STR("reason", next.reason));
-    g->editing = true;
+    d->editing = true;
     group_edit_begin(g->worker, &edit);
 }
 
@@ -430,45 +585,55 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
     struct failover_plan plan = {.unavailable = ""};
     follow_voters(g, now);
     failover_tick(g->failover, &self, now);
-    if (g->known)
-        plan_for(g, &g->record, &plan);
-    if (plan.unavailable[0] == '\0')
-        g->possible_us = now;
-    make_news(g, &self, &plan, now);
-    decide(g);
+    for (uint32_t i = g->group_count; i-- > 0;) {
+        struct governed *d = g->groups[i];
+        if (d->known)
+            plan_for(d, &d->record, &plan);
+        if (plan.unavailable[0] == '\0')
+            d->possible_us = now;
+        if (d->number == GROUP_DEFAULT)
+            make_news(g, &self, &plan, now);
+        decide(d);
+    }
 }
 
 /* The group's first record, which names the first write region, moves nothing.
  */
-static void count_switch(struct governor *g, const struct govern_record *r)
+static void count_switch(struct governed *d, const struct govern_record *r)
 {
-    if (g->known && r->epoch != g->record.epoch &&
-        (r->write_region != g->record.write_region ||
-         (r->forced && !g->record.forced)))
-        g->switches[r->forced]++;
+    if (d->known && r->epoch != d->record.epoch &&
+        (r->write_region != d->record.write_region ||
+         (r->forced && !d->record.forced)))
+        d->switches[r->forced]++;
 }
 
-void governor_record(struct governor *g, const struct govern_record *r)
+void governor_record(struct governor *g, uint16_t number, const char *name,
+                     const struct govern_record *r)
 {
-    count_switch(g, r);
-    if (!g->known || r->epoch != g->record.epoch)
-        g->changed_us = clock_mono_us();
-    g->record = *r;
-    g->known = true;
+    struct governed *d = make_group(g, number, name);
+    count_switch(d, r);
+    if (!d->known || r->epoch != d->record.epoch)
+        d->changed_us = clock_mono_us();
+    d->record = *r;
+    d->known = true;
 }
 
 /* ---- for the administrator
  * ------------------------------------------------------------
  */
 
-uint64_t governor_switches(const struct governor *g, bool forced)
+uint64_t governor_switches(const struct governor *g, uint16_t group,
+                           bool forced)
 {
-    return g->switches[forced];
+    const struct governed *d = find_group(g, group);
+    return d != NULL ? d->switches[forced] : 0;
 }
 
-const struct govern_record *governor_now(const struct governor *g)
+const struct govern_record *governor_now(const struct governor *g,
+                                         uint16_t group)
 {
-    return g->known ? &g->record : NULL;
+    const struct governed *d = find_group(g, group);
+    return d != NULL && d->known ? &d->record : NULL;
 }
 
 const struct failover_health *governor_health(const struct governor *g)
@@ -476,18 +641,22 @@ const struct failover_health *governor_health(const struct governor *g)
     return failover_health(g->failover);
 }
 
-void governor_group(const struct governor *g, struct failover_group *out)
+void governor_group(const struct governor *g, uint16_t group,
+                    struct failover_group *out)
 {
-    CHECK(g->known);
-    govern_group(&g->record, "default", g->changed_us, out);
+    const struct governed *d = find_group(g, group);
+    CHECK(d != NULL && d->known);
+    govern_group(&d->record, d->name, d->changed_us, out);
 }
 
-void governor_plan(const struct governor *g, struct failover_plan *out)
+void governor_plan(const struct governor *g, uint16_t group,
+                   struct failover_plan *out)
 {
-    CHECK(g->known);
-    plan_for(g, &g->record, out);
+    const struct governed *d = find_group(g, group);
+    CHECK(d != NULL && d->known);
+    plan_for(d, &d->record, out);
     /* At the start and when voters change, reports take a moment to come. */
-    if (clock_mono_us() - g->possible_us < GOVERNOR_DOUBT_US)
+    if (clock_mono_us() - d->possible_us < GOVERNOR_DOUBT_US)
         out->unavailable[0] = '\0';
 }
 
@@ -501,12 +670,16 @@ static void add_totals(struct governor_totals *t, const struct extra *x,
         t->pause_ms = x->pause_ms;
 }
 
-void governor_totals(const struct governor *g, struct governor_totals *out)
+void governor_totals(const struct governor *g, uint16_t group,
+                     struct governor_totals *out)
 {
+    const struct governed *d = find_group(g, group);
     *out = (struct governor_totals){.pause_ms = 0};
-    add_totals(out, &g->own, g->record.epoch);
+    if (d == NULL)
+        return;
+    add_totals(out, &d->own, d->record.epoch);
     for (uint32_t i = 1; i <= FAILOVER_NODES_MAX; i++)
-        add_totals(out, &g->others[i], g->record.epoch);
+        add_totals(out, &d->others[i], d->record.epoch);
 }
 
 /* ---- life
@@ -540,8 +713,8 @@ struct governor *governor_new(struct worker *w)
     usec_t now = clock_mono_us();
     g->worker = w;
     g->contact_us = now;
-    g->possible_us = now;
-    buf_init(&g->gossip, EXTRA_LEN + FAILOVER_MESSAGE_MAX);
+    (void)make_group(g, GROUP_DEFAULT, GROUP_DEFAULT_NAME);
+    buf_init(&g->gossip, EXTRAS_MAX + FAILOVER_MESSAGE_MAX);
     struct failover_timing timing = failover_timing_default;
     timing.down_us =
         (usec_t)node->config->timeouts.region_down_ms * USEC_PER_MS;

@@ -32,30 +32,37 @@ struct governor *governor_new(struct worker *w);
 /* The gossip for one peer, to be sent now; valid until the next call. */
 struct bytes governor_gossip(struct governor *g, uint32_t peer);
 void governor_heard(struct governor *g, uint32_t peer, struct bytes gossip);
-/* The committed record of group default; from steering. */
-void governor_record(struct governor *g, const struct govern_record *r);
+/* A group's committed record; from steering. */
+void governor_record(struct governor *g, uint16_t number, const char *name,
+                     const struct govern_record *r);
 
 /* -- for the administrator ------------------------------------------------- */
 
-/* What other nodes say of their own shards, with this node's. */
+/* Of one group, by its number (GROUP_DEFAULT...). What other nodes say of their
+ * own shards, with this node's. */
 struct governor_totals {
     uint64_t at_risk_entries; /* of all leaders heard */
     uint32_t at_risk_ms;
     uint32_t pause_ms; /* the longest last hand-over since the record's epoch
                         * was decided; UINT32_MAX: not known */
 };
-void governor_totals(const struct governor *g, struct governor_totals *out);
+void governor_totals(const struct governor *g, uint16_t group,
+                     struct governor_totals *out);
 
 /* Decisions to move the writes that this node learned of since it started. A
  * planned one that became a forced one counts as both. */
-uint64_t governor_switches(const struct governor *g, bool forced);
+uint64_t governor_switches(const struct governor *g, uint16_t group,
+                           bool forced);
 
 /* NULL until the group's record is known. Borrowed until the next turn. */
-const struct govern_record *governor_now(const struct governor *g);
+const struct govern_record *governor_now(const struct governor *g,
+                                         uint16_t group);
 const struct failover_health *governor_health(const struct governor *g);
 /* The group as the controller sees it, for failover_check_switch; and the plan,
  * also on nodes that may not act on it. Not before governor_now. */
-void governor_group(const struct governor *g, struct failover_group *out);
-void governor_plan(const struct governor *g, struct failover_plan *out);
+void governor_group(const struct governor *g, uint16_t group,
+                    struct failover_group *out);
+void governor_plan(const struct governor *g, uint16_t group,
+                   struct failover_plan *out);
 
 #endif

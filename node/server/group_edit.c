@@ -189,7 +189,7 @@ static void record_written(void *user, struct op_result *result)
 static void address(const struct editing *e, struct op *op)
 {
     cosmos_address(e->worker->meta_hash, CONTAINER_GROUPS, bytes_of(NULL, 0),
-                   bytes_str("default"), &op->at);
+                   bytes_str(e->edit.group), &op->at);
 }
 
 static void write_record(struct editing *e)

@@ -35,6 +35,7 @@ struct group_edit {
     void (*done)(void *user, int err, const struct govern_record *record,
                  const struct err_msg *msg);
     void *user;
+    char group[CATALOG_NAME_MAX + 1]; /* the group's name */
     char who[GROUP_EDIT_WHO_MAX];
     char what[GROUP_EDIT_WHAT_MAX];
     usec_t timeout_us; /* of each operation */

@@ -16,8 +16,7 @@ static struct log_batch *batch_new(struct log_pipe *p)
     struct log_batch *b = mem_zalloc(sizeof(*b));
     b->worker = p->worker;
     b->records = wal_batch_new(WAL_BATCH_BYTES_MAX);
-    b->written =
-        mem_zalloc((p->worker->replica_count + 1) * sizeof(*b->written));
+    b->written = mem_zalloc(NODE_SHARDS_MAX * sizeof(*b->written));
     list_init(&b->node);
     return b;
 }
@@ -28,10 +27,13 @@ static void batch_close(struct log_batch *b)
 {
     struct worker *w = b->worker;
     w->log.closed++;
-    for (uint32_t i = 0; i < w->replica_count; i++)
-        b->written[i] = w->replicas[i].shard != NULL
-                            ? shard_written(w->replicas[i].shard)
-                            : 0;
+    b->written_count = 0;
+    for (uint32_t i = 0; i < w->replica_count; i++) {
+        const struct replica *r = w->replicas[i];
+        if (r->shard != NULL)
+            b->written[b->written_count++] =
+                (struct log_written){r->id, shard_written(r->shard)};
+    }
 }
 
 static void batch_run(struct helper_job *job)
@@ -50,7 +52,7 @@ static void pipe_failing(struct log_pipe *p, int err)
                   LOG_STR("error", err_text(err)));
     p->failing = true;
     for (uint32_t i = 0; i < w->replica_count; i++)
-        shard_set_no_space(w->replicas[i].shard, true);
+        shard_set_no_space(w->replicas[i]->shard, true);
     ev_timer_set(&p->retry, LOG_PIPE_RETRY_MS / 1000.0, 0);
     ev_timer_start(w->loop, &p->retry);
 }
@@ -61,7 +63,7 @@ static void pipe_recovered(struct log_pipe *p)
     log_info("the log can be written again");
     p->failing = false;
     for (uint32_t i = 0; i < w->replica_count; i++)
-        shard_set_no_space(w->replicas[i].shard, false);
+        shard_set_no_space(w->replicas[i]->shard, false);
 }
 
 static void set_busy(struct log_pipe *p, usec_t since_us)
@@ -86,8 +88,11 @@ static void batch_done(struct inbox_message *m, void *owner)
     meter_record(&p->syncs, b->took_us);
     set_busy(p, 0);
     usec_t now = clock_mono_us();
-    for (uint32_t i = 0; i < w->replica_count; i++)
-        shard_persisted(w->replicas[i].shard, now, b->written[i]);
+    for (uint32_t i = 0; i < b->written_count; i++) {
+        const struct replica *r = worker_replica(w, b->written[i].shard);
+        if (r != NULL)
+            shard_persisted(r->shard, now, b->written[i].update);
+    }
     wal_batch_clear(b->records);
     list_push_back(&p->spare, &b->node);
     if (wal_wants_maintenance(p->wal))

@@ -36,9 +36,13 @@ struct log_batch {
     struct list node;
     struct worker *worker;
     struct wal_batch *records;
-    uint64_t *written; /* per replica: complete up to this update */
-    int err;           /* of the append */
-    usec_t took_us;    /* likewise */
+    struct log_written {
+        uint16_t shard;
+        uint64_t update; /* complete up to this one */
+    } * written;
+    uint32_t written_count;
+    int err;        /* of the append */
+    usec_t took_us; /* likewise */
 };
 
 struct log_pipe {

@@ -6,8 +6,8 @@
 struct metrics *metrics_new(const struct node *n)
 {
     struct metrics *m = mem_zalloc(sizeof(*m));
-    m->shard_count = n->shard_count + 1;
-    m->shards = mem_zalloc(m->shard_count * sizeof(*m->shards));
+    m->node = n;
+    m->shards = mem_zalloc(NODE_SHARDS_MAX * sizeof(*m->shards));
     m->workers = mem_zalloc(n->worker_count * sizeof(*m->workers));
     return m;
 }
@@ -51,7 +51,7 @@ void metrics_collect(struct worker *w, struct metrics *m)
     mw->log_syncs = w->log.syncs;
     wal_stats(w->log.wal, &mw->log);
     for (uint32_t i = 0; i < w->replica_count; i++)
-        collect_replica(&w->replicas[i], &m->shards[w->replicas[i].id], mw);
+        collect_replica(w->replicas[i], &m->shards[w->replicas[i]->id], mw);
 }
 
 /* ---- on worker 0 --------------------------------------------------------- */

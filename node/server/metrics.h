@@ -41,8 +41,8 @@ struct metrics_shard {
 
 struct metrics {
     bool ready; /* as /readyz says */
-    uint32_t shard_count;
-    struct metrics_shard *shards;   /* the meta shard and all of the group */
+    const struct node *node;
+    struct metrics_shard *shards;   /* by id: those that are here */
     struct metrics_worker *workers; /* one per worker */
 };
 

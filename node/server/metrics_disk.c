@@ -3,9 +3,9 @@
 
 static bool refusing(const struct metrics *m)
 {
-    for (uint32_t i = 0; i < m->shard_count; i++)
-        if (m->shards[i].status.no_space)
-            return true;
+    NODE_EACH_SHARD(m->node, i)
+    if (m->shards[i].status.no_space)
+        return true;
     return false;
 }
 

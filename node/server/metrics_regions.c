@@ -97,24 +97,24 @@ static void put_switches(const struct governor *g, struct buf *out)
                  "Decisions to move the writes that this node learned of; "
                  "planned ones lose nothing");
     metrics_sample_u64(out, name, "kind=\"planned\"",
-                       governor_switches(g, false));
+                       governor_switches(g, GROUP_DEFAULT, false));
     metrics_sample_u64(out, name, "kind=\"forced\"",
-                       governor_switches(g, true));
+                       governor_switches(g, GROUP_DEFAULT, true));
 }
 
 /* True also before the node knows enough to tell. */
 static bool writes_possible(const struct worker *w)
 {
     struct failover_plan plan = {.unavailable = ""};
-    if (governor_now(w->governor) != NULL)
-        governor_plan(w->governor, &plan);
+    if (governor_now(w->governor, GROUP_DEFAULT) != NULL)
+        governor_plan(w->governor, GROUP_DEFAULT, &plan);
     return plan.unavailable[0] == '\0' && !w->steering.news.cut_off;
 }
 
 void metrics_put_regions(const struct worker *w, struct buf *out)
 {
     const struct config *c = w->node->config;
-    const struct govern_record *rec = governor_now(w->governor);
+    const struct govern_record *rec = governor_now(w->governor, GROUP_DEFAULT);
     const struct failover_health *h = governor_health(w->governor);
     put_write_region(c, rec, out);
     metrics_gauge(out, "bastide_epoch",

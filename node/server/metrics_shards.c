@@ -175,7 +175,8 @@ void metrics_put_shards(const struct metrics *m, struct buf *out)
     for (size_t k = 0; k < ARRAY_LEN(shard_metrics); k++) {
         const struct shard_metric *metric = &shard_metrics[k];
         metrics_head(out, metric->name, metric->type, metric->help);
-        for (uint32_t i = 0; i < m->shard_count; i++) {
+        NODE_EACH_SHARD(m->node, i)
+        {
             snprintf(labels, sizeof(labels), "shard=\"%u\"", i);
             metrics_sample(out, metric->name, labels,
                            metric->value(&m->shards[i]));

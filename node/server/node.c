@@ -90,11 +90,11 @@ static int sweep(struct node *n, struct err_msg *msg)
     for (uint32_t i = 0; i < n->worker_count; i++) {
         struct worker *w = &n->workers[i];
         for (uint32_t j = 0; j < w->replica_count; j++) {
-            if (w->replicas[j].id == SHARD_META)
+            if (w->replicas[j]->id == SHARD_META)
                 continue;
-            int err = flusher_sweep(&w->replicas[j].flusher);
+            int err = flusher_sweep(&w->replicas[j]->flusher);
             if (err != ERR_OK)
-                return err_set(msg, err, "%s: %s", w->replicas[j].path,
+                return err_set(msg, err, "%s: %s", w->replicas[j]->path,
                                err_text(err));
         }
     }
@@ -103,9 +103,9 @@ static int sweep(struct node *n, struct err_msg *msg)
 
 static int create_workers(struct node *n, struct err_msg *msg)
 {
-    n->sessions = session_floor_new(n->shard_count + 1u);
+    n->sessions = session_floor_new(NODE_SHARDS_MAX);
     n->client_faults = faults_client_new(n);
-    n->board = mem_zalloc((n->shard_count + 1) * sizeof(*n->board));
+    n->board = mem_zalloc(NODE_SHARDS_MAX * sizeof(*n->board));
     n->workers = mem_zalloc(n->worker_count * sizeof(*n->workers));
     for (uint32_t i = 0; i < n->worker_count; i++) {
         int err = worker_create(&n->workers[i], n, i, msg);
@@ -130,8 +130,12 @@ static int open_doors(struct node *n, struct err_msg *msg)
     if (err != ERR_OK)
         return err;
     first->governor = governor_new(first);
-    if (first->steering.known)
-        governor_record(first->governor, &first->steering.record);
+    for (uint32_t i = 0; i < first->steering.group_count; i++) {
+        const struct steering_group *g = &first->steering.groups[i];
+        governor_record(first->governor, g->number,
+                        catalog_group_number(first->catalog, g->number)->name,
+                        &g->record);
+    }
     first->stand_in = stand_in_new(first);
     first->faults = faults_new(first);
     struct worker *meta = node_shard_worker(n, SHARD_META);
@@ -143,7 +147,6 @@ static int node_start(struct node *n, const struct config *config,
                       const struct node_options *options, struct err_msg *msg)
 {
     n->config = config;
-    n->shard_count = config->shards;
     n->started_wall_us = clock_wall_us();
     n->incarnation = (uint64_t)n->started_wall_us;
     struct porch *porch = NULL;
@@ -177,7 +180,7 @@ static void campaign(struct worker *w, void *arg)
     (void)arg;
     usec_t now = clock_mono_us();
     for (uint32_t i = 0; i < w->replica_count; i++)
-        shard_campaign(w->replicas[i].shard, now);
+        shard_campaign(w->replicas[i]->shard, now);
 }
 
 /* In the preferred region, a node that finds shards without a leader does not
@@ -237,7 +240,7 @@ int node_run(const struct config *config, const struct node_options *options)
     }
     log_info("node started", LOG_STR("region", config->region),
              LOG_UINT("workers", the_node.worker_count),
-             LOG_UINT("shards", the_node.shard_count));
+             LOG_UINT("shards", config->shards));
     campaign_first(&the_node);
     wait_for_signal(&the_node, &signals);
     node_stop(&the_node);

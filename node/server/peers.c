@@ -169,7 +169,7 @@ static void on_raft(void *user, links_peer from, uint64_t shard,
 {
     struct peers *p = user;
     struct node *node = p->worker->node;
-    if (shard > node->shard_count || m->from != from ||
+    if (shard >= NODE_SHARDS_MAX || m->from != from ||
         m->to != node->config->id)
         return;
     struct worker *owner = node_shard_worker(node, (uint32_t)shard);
@@ -200,8 +200,9 @@ static void deliver_reachability(struct inbox_message *message, void *owner)
     struct worker *w = owner;
     struct reachability *r = LIST_ENTRY(message, struct reachability, message);
     usec_t now = clock_mono_us();
+    w->reachable[r->id] = r->reachable;
     for (uint32_t i = 0; i < w->replica_count; i++)
-        shard_peer(w->replicas[i].shard, now, r->id, r->reachable);
+        shard_peer(w->replicas[i]->shard, now, r->id, r->reachable);
     worker_wake(w);
     mem_free(r);
 }

@@ -16,9 +16,9 @@ bool readiness_ok(const struct readiness *r)
 {
     if (!r->group_known || r->worker->draining)
         return false;
-    for (uint32_t i = 0; i <= r->worker->node->shard_count; i++)
-        if (!shard_ready(&r->shards[i]))
-            return false;
+    NODE_EACH_SHARD(r->worker->node, i)
+    if (!shard_ready(&r->shards[i]))
+        return false;
     return true;
 }
 
@@ -54,21 +54,21 @@ static void put_waits(const struct readiness *r, struct json_writer *out)
     const struct node *n = r->worker->node;
     if (r->worker->draining)
         json_write_str(out, "the node is stopping");
-    if (governor_now(r->worker->governor) == NULL)
+    if (governor_now(r->worker->governor, GROUP_DEFAULT) == NULL)
         json_write_str(out, "the catalog does not say yet where writes go");
     if (!r->group_known)
         json_write_str(out, "the keys of group default are not known yet");
-    for (uint32_t i = 0; i <= n->shard_count; i++)
-        put_shard(n->config, &r->shards[i], out);
+    NODE_EACH_SHARD(n, i)
+    put_shard(n->config, &r->shards[i], out);
 }
 
 /* ---- what limits it ------------------------------------------------------ */
 
 static bool disk_refuses(const struct readiness *r)
 {
-    for (uint32_t i = 0; i <= r->worker->node->shard_count; i++)
-        if (r->shards[i].no_space)
-            return true;
+    NODE_EACH_SHARD(r->worker->node, i)
+    if (r->shards[i].no_space)
+        return true;
     return false;
 }
 

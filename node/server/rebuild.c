@@ -7,6 +7,7 @@
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/server/reconcile.h"
+#include "node/server/replicas.h"
 #include "node/server/worker.h"
 
 static uint32_t node_count(const struct config *c)
@@ -98,12 +99,34 @@ static void worker_cured(struct worker *first, void *arg)
     helper_submit(&first->helper, HELPER_UPKEEP, &u->job);
 }
 
+static void meta_cured(struct worker *w, void *arg)
+{
+    (void)arg;
+    w->meta_cured = true;
+}
+
+/* What groups there are, and so which replicas, is known once the meta shard is
+ * cured: told to every worker behind the catalog that goes with it. */
+static void tell_meta_cured(struct worker *w)
+{
+    const struct replica *meta = worker_replica(w, SHARD_META);
+    if (meta == NULL || w->meta_cure_told ||
+        raft_amnesiac(shard_raft(meta->shard)) != RAFT_AMNESIA_NONE)
+        return;
+    w->meta_cure_told = true;
+    for (uint32_t i = 0; i < w->node->worker_count; i++)
+        worker_run(&w->node->workers[i], meta_cured, NULL);
+}
+
 void rebuild_check(struct worker *w)
 {
     if (!w->node->rebuilding || w->cured)
         return;
+    tell_meta_cured(w);
+    if (!w->meta_cured || !replicas_complete(w))
+        return;
     for (uint32_t i = 0; i < w->replica_count; i++) {
-        if (raft_amnesiac(shard_raft(w->replicas[i].shard)) !=
+        if (raft_amnesiac(shard_raft(w->replicas[i]->shard)) !=
             RAFT_AMNESIA_NONE)
             return;
     }

@@ -27,7 +27,8 @@ struct reconcile {
     struct helper_job job;
     struct worker *worker;
     char path[DATADIR_PATH_MAX];
-    struct found *shards; /* as the worker's replicas */
+    struct found *shards; /* of the replicas that the worker had */
+    uint32_t count;
     size_t bytes, left_out;
     struct err_msg msg;
     int err;
@@ -38,7 +39,7 @@ struct reconcile {
 
 static struct found *found_of(struct reconcile *r, uint32_t shard)
 {
-    for (uint32_t i = 0; i < r->worker->replica_count; i++)
+    for (uint32_t i = 0; i < r->count; i++)
         if (r->shards[i].shard == shard)
             return &r->shards[i];
     return NULL;
@@ -217,7 +218,7 @@ static void reconcile_run(struct helper_job *job)
 {
     struct reconcile *r = LIST_ENTRY(job, struct reconcile, job);
     r->err = walk_log(r);
-    for (uint32_t i = 0; i < r->worker->replica_count; i++) {
+    for (uint32_t i = 0; i < r->count; i++) {
         int err = walk_store(r, &r->shards[i]);
         r->err = r->err == ERR_OK ? err : r->err;
     }
@@ -248,10 +249,12 @@ static void reconcile_done(struct inbox_message *m, void *owner)
     struct worker *w = owner;
     struct reconcile *r = LIST_ENTRY(m, struct reconcile, job.message);
     size_t kept = 0;
-    for (uint32_t i = 0; i < w->replica_count; i++) {
+    for (uint32_t i = 0; i < r->count; i++) {
         struct found *f = &r->shards[i];
+        const struct replica *home = worker_replica(w, f->shard);
         for (size_t k = 0; k < f->count; k++) {
-            kept += shard_salvage_add(w->replicas[i].shard, f->items[k].entry,
+            kept += home != NULL &&
+                    shard_salvage_add(home->shard, f->items[k].entry,
                                       f->items[k].acknowledged) == ERR_OK;
             entry_unref(f->items[k].entry);
         }
@@ -272,11 +275,12 @@ static void reconcile_begin(struct worker *w, const char *path)
     struct reconcile *r = mem_zalloc(sizeof(*r));
     r->worker = w;
     snprintf(r->path, sizeof(r->path), "%s", path);
-    r->shards = mem_zalloc((w->replica_count + 1) * sizeof(*r->shards));
-    for (uint32_t i = 0; i < w->replica_count; i++) {
-        r->shards[i].shard = w->replicas[i].id;
-        if (w->replicas[i].id != SHARD_META)
-            r->shards[i].filter = salvage_filter_new(w->replicas[i].shard);
+    r->count = w->replica_count;
+    r->shards = mem_zalloc((r->count + 1) * sizeof(*r->shards));
+    for (uint32_t i = 0; i < r->count; i++) {
+        r->shards[i].shard = w->replicas[i]->id;
+        if (w->replicas[i]->id != SHARD_META)
+            r->shards[i].filter = salvage_filter_new(w->replicas[i]->shard);
     }
     r->job.run = reconcile_run;
     r->job.message.deliver = reconcile_done;

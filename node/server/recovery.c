@@ -8,13 +8,15 @@
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/base/rng.h"
+#include "node/server/replicas.h"
 #include "node/server/shard_env.h"
 #include "node/server/worker.h"
 
 struct replay {
     struct worker *worker;
     struct recovered *list; /* one per replica */
-    uint64_t records;       /* so far */
+    uint32_t count;
+    uint64_t records; /* so far */
 };
 
 /* For the porch (porch.h). */
@@ -29,7 +31,7 @@ static void note_progress(const struct worker *w, uint64_t records)
 
 static struct recovered *find(struct replay *replay, uint32_t shard)
 {
-    for (uint32_t i = 0; i < replay->worker->replica_count; i++)
+    for (uint32_t i = 0; i < replay->count; i++)
         if (replay->list[i].shard == shard)
             return &replay->list[i];
     return NULL;
@@ -183,6 +185,8 @@ static void first_config(const struct config *c, struct raft_config *out)
     CHECK(raft_config_check(out) == ERR_OK);
 }
 
+/* ERR_NOT_FOUND: a shard of another group than default, whose making was not
+ * finished. */
 static int base_config(struct replica *r, struct raft_config *out,
                        struct err_msg *msg)
 {
@@ -193,7 +197,10 @@ static int base_config(struct replica *r, struct raft_config *out,
         err = raft_config_decode(bytes_of(buf_bytes(&bytes), buf_len(&bytes)),
                                  out);
     buf_free(&bytes);
-    if (err == ERR_NOT_FOUND && engine_flushed_lsn(r->engine) == 0) {
+    bool fresh = err == ERR_NOT_FOUND && engine_flushed_lsn(r->engine) == 0;
+    if (fresh && r->id > r->worker->node->config->shards)
+        return ERR_NOT_FOUND;
+    if (fresh) {
         first_config(r->worker->node->config, out);
         return ERR_OK;
     }
@@ -256,13 +263,12 @@ static int trim_entries(struct replica *r, struct recovered *log,
     return ERR_OK;
 }
 
-static int open_replica(struct replica *r, struct recovered *log,
-                        struct err_msg *msg)
+/* On an open engine. */
+static int open_shard(struct replica *r, struct recovered *log,
+                      struct err_msg *msg)
 {
     struct worker *w = r->worker;
-    int err = open_engine(r, log, msg);
-    if (err == ERR_OK)
-        err = trim_entries(r, log, msg);
+    int err = trim_entries(r, log, msg);
     struct shard_restored restored = {.term = log->term,
                                       .vote = log->vote,
                                       .entries = log->entries,
@@ -307,19 +313,81 @@ static int open_replica(struct replica *r, struct recovered *log,
     return err;
 }
 
+static int open_replica(struct replica *r, struct recovered *log,
+                        struct err_msg *msg)
+{
+    int err = open_engine(r, log, msg);
+    return err == ERR_OK ? open_shard(r, log, msg) : err;
+}
+
+/* In the order in which they were found; one that was never finished goes. */
+static int open_all(struct replay *replay, struct err_msg *msg)
+{
+    struct worker *w = replay->worker;
+    uint32_t at = 0;
+    while (at < w->replica_count) {
+        struct replica *r = w->replicas[at];
+        struct recovered *log = find(replay, r->id);
+        CHECK(log != NULL);
+        int err = open_replica(r, log, msg);
+        if (err == ERR_NOT_FOUND && log->count == 0 && log->term == 0) {
+            log_info("a replica that was being made is made anew",
+                     LOG_UINT("shard", r->id));
+            replicas_forget(w, r);
+            continue;
+        }
+        if (err == ERR_NOT_FOUND)
+            err = err_set(msg, ERR_CORRUPT, "%s: the configuration is missing",
+                          r->path);
+        if (err != ERR_OK)
+            return err;
+        at++;
+    }
+    return ERR_OK;
+}
+
+int recovery_make_engine(struct replica *r, const struct raft_config *first,
+                         struct err_msg *msg)
+{
+    const struct recovered none = {.shard = r->id};
+    struct buf bytes;
+    int err = open_engine(r, &none, msg);
+    if (err != ERR_OK)
+        return err;
+    buf_init(&bytes, FLUSH_INFO_BYTES_MAX);
+    CHECK(raft_config_encode(first, &bytes) == ERR_OK);
+    struct flush *f = flush_new(0, 0, 0);
+    f->complete = true;
+    CHECK(flush_set_info(f, SHARD_INFO_CONFIG,
+                         bytes_of(buf_bytes(&bytes), buf_len(&bytes))) ==
+          ERR_OK);
+    err = engine_flush(r->engine, f);
+    flush_free(f);
+    buf_free(&bytes);
+    return err == ERR_OK ? ERR_OK
+                         : err_set(msg, err, "%s: %s", r->path, err_text(err));
+}
+
+int recovery_open_new(struct replica *r, struct err_msg *msg)
+{
+    struct recovered none = {.shard = r->id};
+    return open_shard(r, &none, msg);
+}
+
 int recovery_run(struct worker *w, struct err_msg *msg)
 {
-    struct replay replay = {
-        .worker = w,
-        .list = mem_zalloc(w->replica_count * sizeof(*replay.list))};
-    for (uint32_t i = 0; i < w->replica_count; i++)
-        replay.list[i].shard = w->replicas[i].id;
+    uint32_t count = w->replica_count;
+    struct replay replay = {.worker = w,
+                            .list = mem_zalloc(count * sizeof(*replay.list)),
+                            .count = count};
+    for (uint32_t i = 0; i < count; i++)
+        replay.list[i].shard = w->replicas[i]->id;
     note_progress(w, 0);
     (void)fault_hit("log.replay.before");
     int err = open_log(w, &replay, msg);
-    for (uint32_t i = 0; i < w->replica_count && err == ERR_OK; i++)
-        err = open_replica(&w->replicas[i], &replay.list[i], msg);
-    for (uint32_t i = 0; i < w->replica_count; i++) {
+    if (err == ERR_OK)
+        err = open_all(&replay, msg);
+    for (uint32_t i = 0; i < count; i++) {
         drop_from(&replay.list[i], 0);
         mem_free(replay.list[i].entries);
         drop_salvage(&replay.list[i], UINT32_MAX);

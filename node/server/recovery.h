@@ -30,4 +30,12 @@ struct recovered {
  * says which file, and how to go on. */
 int recovery_run(struct worker *w, struct err_msg *msg);
 
+/* A replica of a shard that this node has not had: makes and opens its engine,
+ * empty, with the configuration that the shard begins with. `path` is filled.
+ * On a helper thread. Errors of engine_recover, engine_open, engine_flush. */
+int recovery_make_engine(struct replica *r, const struct raft_config *first,
+                         struct err_msg *msg);
+/* Opens the shard on it, on the worker's loop. Errors of shard_open. */
+int recovery_open_new(struct replica *r, struct err_msg *msg);
+
 #endif

@@ -401,7 +401,7 @@ static void router_submit(struct backend *backend, const struct op *op,
                           usec_t timeout_us, op_done_cb *done, void *user)
 {
     struct router *r = (struct router *)backend;
-    CHECK(op->shard <= r->worker->node->shard_count);
+    CHECK(op->shard < NODE_SHARDS_MAX);
     struct task *t = task_new(r->worker, op, timeout_us);
     t->done = done;
     t->user = user;
@@ -439,7 +439,7 @@ void router_on_request(struct worker *w, struct links_call call,
     int err = buf_append(&copy, body.data, body.len);
     if (err == ERR_OK)
         err = op_decode(bytes_of(buf_bytes(&copy), buf_len(&copy)), &op);
-    if (err == ERR_OK && op.shard > w->node->shard_count)
+    if (err == ERR_OK && op.shard >= NODE_SHARDS_MAX)
         err = ERR_NOT_FOUND;
     if (err != ERR_OK) {
         buf_free(&copy);

@@ -39,8 +39,8 @@ void salvager_check(struct worker *w)
 {
     w->salvage_due = false;
     for (uint32_t i = 0; i < w->replica_count; i++)
-        if (shard_salvage_pending(w->replicas[i].shard) > 0)
-            deliver_due(&w->replicas[i]);
+        if (shard_salvage_pending(w->replicas[i]->shard) > 0)
+            deliver_due(w->replicas[i]);
 }
 
 void salvager_turn(struct worker *w)

@@ -74,14 +74,18 @@ static void put_rule(struct json_writer *out, const struct config *c,
         json_write_str(out, "majority");
 }
 
-static void put_shard(struct json_writer *out, const struct config *c,
+static void put_shard(struct json_writer *out, const struct worker *w,
                       const struct shard_status *s)
 {
+    const struct config *c = w->node->config;
     const char *leader = node_name(c, s->leader);
     json_write_object_begin(out);
     put_number(out, "shard", s->id);
     json_write_key(out, "group");
-    json_write_str(out, s->id == SHARD_META ? "meta" : "default");
+    const struct catalog_group *g = catalog_group_of_shard(w->catalog, s->id);
+    json_write_str(out, s->id == SHARD_META ? "meta"
+                        : g != NULL         ? g->name
+                                            : GROUP_DEFAULT_NAME);
     json_write_key(out, "role");
     json_write_str(out, status_role(s));
     json_write_key(out, "leader");
@@ -165,7 +169,7 @@ static void put_links(struct json_writer *out, const struct worker *w)
 /* What this node applies; null before it knows. */
 static void put_account(struct json_writer *out, const struct worker *w)
 {
-    const struct govern_record *rec = governor_now(w->governor);
+    const struct govern_record *rec = governor_now(w->governor, GROUP_DEFAULT);
     json_write_key(out, "account");
     if (rec == NULL) {
         json_write_null(out);
@@ -237,8 +241,8 @@ void status_write(struct worker *w, const struct shard_status *shards,
     put_account(&out, w);
     json_write_key(&out, "shards");
     json_write_array_begin(&out);
-    for (uint32_t i = 0; i <= w->node->shard_count; i++)
-        put_shard(&out, c, &shards[i]);
+    NODE_EACH_SHARD(w->node, i)
+    put_shard(&out, w, &shards[i]);
     json_write_array_end(&out);
     json_write_key(&out, "links");
     put_links(&out, w);

@@ -36,27 +36,55 @@ void steering_first_account(const struct worker *w,
         .consistency = {.level = (enum consistency_level)c->consistency.level}};
 }
 
-static bool has_hint(const struct steering *s)
+static bool has_hint(const struct steering_group *g)
 {
-    return s->hint.epoch > s->record.epoch;
+    return g->hint.epoch > g->record.epoch;
 }
 
 /* The newest decision that this node has heard of. */
-static const struct govern_record *newest(const struct steering *s)
+static const struct govern_record *newest(const struct steering_group *g)
 {
-    return has_hint(s) ? &s->hint : &s->record;
+    return has_hint(g) ? &g->hint : &g->record;
+}
+
+static struct steering_group *find_group(struct steering *s, uint16_t number)
+{
+    for (uint32_t i = 0; i < s->group_count; i++)
+        if (s->groups[i].number == number)
+            return &s->groups[i];
+    return NULL;
+}
+
+const struct steering_group *steering_group(const struct steering *s,
+                                            uint16_t number)
+{
+    return find_group((struct steering *)s, number);
+}
+
+const struct steering_group *steering_group_of(const struct steering *s,
+                                               uint16_t shard)
+{
+    for (uint32_t i = 0; i < s->group_count; i++) {
+        const struct steering_group *g = &s->groups[i];
+        if (shard == SHARD_META ? g->number == GROUP_DEFAULT
+                                : shard >= g->first_shard &&
+                                      shard - g->first_shard < g->shard_count)
+            return g;
+    }
+    return NULL;
 }
 
 /* Regions by the record's priority. */
 static void show_account(struct steering *s)
 {
     const struct config *c = s->worker->node->config;
-    const struct govern_record *r = newest(s);
+    const struct steering_group *g = steering_group(s, GROUP_DEFAULT);
     struct cosmos_region regions[COSMOS_REGIONS_MAX];
     struct cosmos_account account;
     struct err_msg msg;
     steering_first_account(s->worker, regions, &account);
-    if (s->known) {
+    if (g != NULL) {
+        const struct govern_record *r = newest(g);
         raft_region own = decision_region(c, c->region);
         for (uint32_t i = 0; i < r->n_regions; i++) {
             fill_region(c, r->priority[i] - 1u, &regions[i]);
@@ -71,7 +99,7 @@ static void show_account(struct steering *s)
     }
     /* A log that cannot be written does not learn who leads: writes cannot be
      * passed on, but clients can be told where they go. */
-    account.refuse_writes |= has_hint(s);
+    account.refuse_writes |= g != NULL && has_hint(g);
     account.isolated = s->news.isolated;
     account.elsewhere = s->news.elsewhere;
     account.unproven = !s->news.proven;
@@ -100,8 +128,9 @@ static void post(const struct steering *s, const struct replica *r, usec_t now)
     struct shard_board *board = &s->worker->node->board[r->id];
     struct shard_status status;
     shard_status(r->shard, now, &status);
-    if (s->known && steer_settled(&s->record, r->shard))
-        POST(settled_epoch, s->record.epoch);
+    const struct steering_group *g = steering_group_of(s, r->id);
+    if (g != NULL && steer_settled(&g->record, r->shard))
+        POST(settled_epoch, g->record.epoch);
     POST(config_epoch, status.rule_committed.epoch);
     /* 0 stands for none. */
     POST(handover_ms, to_ms(status.handover_us + USEC_PER_MS - 1));
@@ -125,7 +154,21 @@ struct shard_board steering_board(const struct worker *w, uint32_t shard)
                                 .at_risk_entries = LOOK(at_risk_entries),
                                 .at_risk_ms = LOOK(at_risk_ms),
                                 .leads = LOOK(leads),
-                                .no_space = LOOK(no_space)};
+                                .no_space = LOOK(no_space),
+                                .here = LOOK(here)};
+}
+
+void steering_here(struct worker *w, uint16_t shard, bool here)
+{
+    struct shard_board *board = &w->node->board[shard];
+    if (here)
+        *board = (struct shard_board){.behind_ms = UINT32_MAX};
+    POST(here, here);
+}
+
+bool node_has_shard(const struct node *n, uint32_t shard)
+{
+    return __atomic_load_n(&n->board[shard].here, __ATOMIC_RELAXED);
 }
 
 /* ---- steering
@@ -137,7 +180,23 @@ void steering_init(struct steering *s, struct worker *w)
     *s = (struct steering){.worker = w};
 }
 
-void steering_group(struct steering *s, const struct catalog_group *g)
+static struct steering_group *make_group(struct steering *s, uint16_t number)
+{
+    struct steering_group *g = find_group(s, number);
+    if (g != NULL)
+        return g;
+    CHECK(s->group_count < GROUPS_MAX);
+    g = &s->groups[s->group_count++];
+    *g = (struct steering_group){.number = number};
+    return g;
+}
+
+void steering_forget_groups(struct steering *s)
+{
+    s->group_count = 0;
+}
+
+void steering_put_group(struct steering *s, const struct catalog_group *g)
 {
     struct govern_record r;
     if (decision_of_group(s->worker->node->config, g, &r) != ERR_OK) {
@@ -146,13 +205,15 @@ void steering_group(struct steering *s, const struct catalog_group *g)
                   LOG_STR("group", g->name));
         return;
     }
-    s->record = r;
-    s->known = true;
-    if (s->worker->cosmos != NULL)
+    struct steering_group *known = make_group(s, g->number);
+    known->first_shard = g->first_shard;
+    known->shard_count = g->shard_count;
+    known->record = r;
+    if (s->worker->cosmos != NULL && g->number == GROUP_DEFAULT)
         show_account(s);
     steering_soon(s);
     if (s->worker->governor != NULL)
-        governor_record(s->worker->governor, &r);
+        governor_record(s->worker->governor, g->number, g->name, &r);
 }
 
 void steering_take_news(struct steering *s, const struct steering_news *news)
@@ -167,10 +228,15 @@ void steering_take_news(struct steering *s, const struct steering_news *news)
         show_account(s);
 }
 
-void steering_take_hint(struct steering *s, const struct govern_record *hint)
+void steering_take_hint(struct steering *s, uint16_t group,
+                        const struct govern_record *hint)
 {
-    s->hint = *hint;
-    show_account(s);
+    struct steering_group *g = find_group(s, group);
+    if (g == NULL)
+        return;
+    g->hint = *hint;
+    if (group == GROUP_DEFAULT)
+        show_account(s);
     steering_soon(s);
 }
 
@@ -187,12 +253,12 @@ void steering_turn(struct steering *s, usec_t now)
     s->next_us = now + STEER_EVERY_US;
     struct worker *w = s->worker;
     struct steer_health health = s->news.health;
-    const struct govern_record *record = newest(s);
     health.self_ill |= w->draining;
     for (uint32_t i = 0; i < w->replica_count; i++) {
-        struct replica *r = &w->replicas[i];
-        if (s->known)
-            steer_shard(&r->steer, now, record, &health, w->node->config->id,
+        struct replica *r = w->replicas[i];
+        const struct steering_group *g = steering_group_of(s, r->id);
+        if (g != NULL)
+            steer_shard(&r->steer, now, newest(g), &health, w->node->config->id,
                         r->shard);
         post(s, r, now);
     }
@@ -226,7 +292,7 @@ bool steering_can_hand_over(const struct steering *s)
 {
     const struct worker *w = s->worker;
     for (uint32_t i = 0; i < w->replica_count; i++) {
-        const struct raft *r = shard_raft(w->replicas[i].shard);
+        const struct raft *r = shard_raft(w->replicas[i]->shard);
         if (raft_role(r) == RAFT_LEADER && has_heir(s, r))
             return true;
     }

@@ -31,6 +31,7 @@ struct shard_board {
     uint32_t at_risk_ms;
     bool leads;
     bool no_space;
+    bool here; /* this node has a replica; see node_has_shard */
 };
 
 /* What the node as a whole knows, made by the governor. */
@@ -43,24 +44,44 @@ struct steering_news {
     char reason[COSMOS_REASON_MAX]; /* why service is limited, or "" */
 };
 
-struct steering {
-    struct worker *worker;
-    bool known; /* `record` is */
+/* What a worker follows of one placement group. */
+struct steering_group {
+    uint16_t number;
+    uint16_t first_shard, shard_count;
     struct govern_record record;
     struct govern_record hint; /* a newer one by gossip; epoch 0: none */
+};
+
+struct steering {
+    struct worker *worker;
+    struct steering_group groups[GROUPS_MAX];
+    uint32_t group_count;
     struct steering_news news;
     usec_t next_us;
 };
 
 void steering_init(struct steering *s, struct worker *w);
-/* A record of group default was put; from the catalog feed. */
-void steering_group(struct steering *s, const struct catalog_group *g);
+/* A group's record was put, or is gone; from the catalog feed. */
+void steering_put_group(struct steering *s, const struct catalog_group *g);
+void steering_forget_groups(struct steering *s);
+/* NULL while the group's record is not known here. Valid until the next turn.
+ */
+const struct steering_group *steering_group(const struct steering *s,
+                                            uint16_t number);
+/* The group whose decision a shard follows: the meta shard goes where group
+ * default goes. Likewise. */
+const struct steering_group *steering_group_of(const struct steering *s,
+                                               uint16_t shard);
 /* From the governor; `news` is copied. On the worker's own thread. */
 void steering_take_news(struct steering *s, const struct steering_news *news);
-/* From the governor: a committed decision that this node's own meta replica
- * cannot learn of now. Its replicas follow it, and its clients are told of it,
- * until it knows better. */
-void steering_take_hint(struct steering *s, const struct govern_record *hint);
+/* From the governor: a committed decision about a group that this node's own
+ * meta replica cannot learn of now. Its replicas follow it, and its clients are
+ * told of it, until it knows better. */
+void steering_take_hint(struct steering *s, uint16_t group,
+                        const struct govern_record *hint);
+/* Writes on the board whether this node has a replica of one of the worker's
+ * shards. */
+void steering_here(struct worker *w, uint16_t shard, bool here);
 /* At the end of this turn, whether or not it is due. */
 void steering_soon(struct steering *s);
 /* Once a turn: looks at the replicas when that is due. */

@@ -99,16 +99,16 @@ static void create_group(struct steward *s)
 {
     struct worker *w = s->worker;
     const struct config *c = w->node->config;
-    struct catalog_group g = {.number = 0,
-                              .name = "default",
+    struct catalog_group g = {.number = GROUP_DEFAULT,
+                              .name = GROUP_DEFAULT_NAME,
                               .first_shard = 1,
-                              .shard_count = (uint16_t)w->node->shard_count};
+                              .shard_count = (uint16_t)c->shards};
     struct key_name name = {.cluster = w->node->cluster_keys.cluster_id,
                             .group = g.name,
-                            .id = KEY_ID_GROUP_FIRST + 2u * g.number,
+                            .id = group_key_id(g.number, KEY_PURPOSE_DATA),
                             .purpose = KEY_PURPOSE_DATA};
     wrap_new_key(w, &name, g.data_key, &g.data_key_len);
-    name.id++;
+    name.id = group_key_id(g.number, KEY_PURPOSE_INDEX);
     name.purpose = KEY_PURPOSE_INDEX;
     wrap_new_key(w, &name, g.index_key, &g.index_key_len);
     for (size_t i = 0; i < c->region_count; i++)
@@ -133,7 +133,7 @@ void steward_check(struct steward *s)
     buf_clear(&s->body);
     if (catalog_account(s->worker->catalog) == NULL)
         create_account(s);
-    else if (catalog_group(s->worker->catalog, "default") == NULL)
+    else if (catalog_group_number(s->worker->catalog, GROUP_DEFAULT) == NULL)
         create_group(s);
 }
 

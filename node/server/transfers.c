@@ -547,7 +547,7 @@ static void deliver_ack(struct inbox_message *m, void *owner)
 void transfers_on_chunk(struct worker *w, links_peer from,
                         const struct snapshot_chunk *chunk)
 {
-    if (chunk->shard > w->node->shard_count)
+    if (chunk->shard >= NODE_SHARDS_MAX)
         return;
     struct transfer_parcel *p = parcel_chunk(from, chunk);
     p->message.deliver = deliver_chunk;
@@ -559,7 +559,7 @@ void transfers_on_chunk(struct worker *w, links_peer from,
 void transfers_on_ack(struct worker *w, links_peer from,
                       const struct snapshot_ack *ack)
 {
-    if (ack->shard > w->node->shard_count)
+    if (ack->shard >= NODE_SHARDS_MAX)
         return;
     struct transfer_parcel *p = parcel_ack(from, ack);
     p->message.deliver = deliver_ack;

@@ -16,6 +16,7 @@
 #include "node/server/rebuild.h"
 #include "node/server/recovery.h"
 #include "node/server/reload.h"
+#include "node/server/replicas.h"
 #include "node/server/salvager.h"
 #include "node/server/stand_in.h"
 #include "node/server/steward.h"
@@ -31,16 +32,9 @@
 /* ---- the turn --------------------------------------------------------------
  */
 
-struct replica *worker_replica(struct worker *w, uint32_t shard)
-{
-    if (shard % w->node->worker_count != w->index)
-        return NULL;
-    uint32_t at = shard / w->node->worker_count;
-    return at < w->replica_count ? &w->replicas[at] : NULL;
-}
-
 uint64_t worker_memtable_share(const struct worker *w)
 {
+    CHECK(w->replica_count > 0);
     return w->node->config->limits.memtable_bytes / w->replica_count;
 }
 
@@ -61,7 +55,7 @@ static void on_busy(struct ev_loop *loop, struct ev_idle *idle, int events)
 static void set_ticker(struct worker *w, usec_t now, usec_t deadline)
 {
     for (uint32_t i = 0; i < w->replica_count; i++) {
-        usec_t d = shard_deadline(w->replicas[i].shard);
+        usec_t d = shard_deadline(w->replicas[i]->shard);
         if (d < deadline)
             deadline = d;
     }
@@ -86,7 +80,7 @@ static void on_turn(struct ev_loop *loop, struct ev_prepare *prepare,
     bool more = false;
     salvager_turn(w);
     for (uint32_t i = 0; i < w->replica_count; i++) {
-        struct replica *r = &w->replicas[i];
+        struct replica *r = w->replicas[i];
         shard_hold(r->shard, gather);
         more |= shard_flush(r->shard, now);
         more |= flusher_turn(&r->flusher, now);
@@ -109,7 +103,7 @@ static void on_ticker(struct ev_loop *loop, struct ev_timer *t, int events)
     struct worker *w = t->data;
     usec_t now = clock_mono_us();
     for (uint32_t i = 0; i < w->replica_count; i++)
-        shard_tick(w->replicas[i].shard, now);
+        shard_tick(w->replicas[i]->shard, now);
 }
 
 /* ---- chores
@@ -151,9 +145,9 @@ void worker_maintain_log(struct worker *w)
     m->count = w->replica_count;
     for (uint32_t i = 0; i < w->replica_count; i++)
         m->keep[i] = (struct wal_keep){
-            .shard = w->replicas[i].id,
-            .keep_from = shard_keep_from(w->replicas[i].shard),
-            .salvage_from = shard_salvage_keep(w->replicas[i].shard)};
+            .shard = w->replicas[i]->id,
+            .keep_from = shard_keep_from(w->replicas[i]->shard),
+            .salvage_from = shard_salvage_keep(w->replicas[i]->shard)};
     m->job.run = maintain_run;
     m->job.message.deliver = maintain_done;
     w->maintaining = true;
@@ -169,8 +163,9 @@ static void on_chores(struct ev_loop *loop, struct ev_timer *t, int events)
         return;
     usec_t now = clock_mono_us();
     for (uint32_t i = 0; i < w->replica_count; i++)
-        flusher_check(&w->replicas[i].flusher, now);
+        flusher_check(&w->replicas[i]->flusher, now);
     transfers_tick(&w->transfers, now);
+    replicas_check(w);
     steward_check(w->steward);
     stand_in_check(w);
     doors_check(w);
@@ -207,8 +202,7 @@ void worker_run(struct worker *w, void (*fn)(struct worker *w, void *arg),
 
 static const struct keyed_hash *index_hash(void *user, uint16_t shard)
 {
-    const struct worker *w = user;
-    return shard == SHARD_META ? w->meta_hash : w->group_hash;
+    return catalog_feed_hash(user, shard);
 }
 
 static usec_t mono_us(void *user)
@@ -247,26 +241,6 @@ static int make_keys(struct worker *w, struct err_msg *msg)
     w->meta_hash = keyed_hash_new(node->cluster_keys.index);
     w->token_hash = make_token_hash(w->meta_hash);
     return reload_auth_keys(&node->account_keys, &w->auth, msg);
-}
-
-static int make_replicas(struct worker *w, struct err_msg *msg)
-{
-    struct node *node = w->node;
-    uint32_t total = node->shard_count + 1;
-    for (uint32_t id = w->index; id < total; id += node->worker_count)
-        w->replica_count++;
-    w->replicas = mem_zalloc((w->replica_count + 1) * sizeof(*w->replicas));
-    for (uint32_t i = 0; i < w->replica_count; i++) {
-        struct replica *r = &w->replicas[i];
-        r->magic = REPLICA_MAGIC;
-        r->worker = w;
-        r->id = (uint16_t)(w->index + i * node->worker_count);
-        flusher_init(&r->flusher, r);
-        int err = datadir_shard_path(node->datadir, r->id, r->path);
-        if (err != ERR_OK)
-            return err_set(msg, err, "shard %u: %s", r->id, err_text(err));
-    }
-    return recovery_run(w, msg);
 }
 
 static int make_cosmos(struct worker *w, struct err_msg *msg)
@@ -341,7 +315,9 @@ int worker_create(struct worker *w, struct node *node, uint32_t index,
     w->catalog = catalog_new();
     int err = make_keys(w, msg);
     if (err == ERR_OK)
-        err = make_replicas(w, msg);
+        err = replicas_find(w, msg);
+    if (err == ERR_OK)
+        err = recovery_run(w, msg);
     if (err == ERR_OK)
         err = make_cosmos(w, msg);
     if (err == ERR_OK)

@@ -11,6 +11,7 @@
  *     later: the batch is durable-> held messages leave, writes are answered
  *
  *   worker.c     life, loop, turn            log_pipe.h   the log's batches
+ *   replicas.h   opened and closed           recovery.h   and at the start
  *   router.h     operations to shards        peers.h      links (worker 0)
  *   flusher.h    memtable to LMDB            transfers.h  snapshots
  *   catalog_feed.h  committed catalog records to every worker
@@ -34,6 +35,7 @@
 #include "node/config/config.h"
 #include "node/cosmos/cosmos.h"
 #include "node/crypt/keyring.h"
+#include "node/crypt/region_key.h"
 #include "node/crypt/seal.h"
 #include "node/http/http.h"
 #include "node/server/flusher.h"
@@ -70,6 +72,10 @@ struct replica_counts {
     raft_id leader; /* the last one known */
 };
 
+/* Shards that the groups of a cluster may have together, the meta shard
+ * included: what a node has room for in its tables. */
+#define NODE_SHARDS_MAX 2048
+
 /* A shard's replica as its worker holds it. */
 struct replica {
     uint32_t magic;
@@ -104,8 +110,13 @@ struct worker {
     struct ev_timer ticker; /* the shards' earliest deadline */
     struct ev_timer chores; /* flushes, log upkeep */
 
-    struct replica *replicas; /* ids index, index + workers, ... */
+    /* Those of this worker (node_shard_worker), in the order in which they were
+     * opened, and by id; see replicas.h. */
+    struct replica *replicas[NODE_SHARDS_MAX];
+    struct replica *replica_of[NODE_SHARDS_MAX];
     uint32_t replica_count;
+    bool opening[NODE_SHARDS_MAX]; /* a helper is making it */
+    usec_t open_again_us;          /* after a failure */
     struct log_pipe log;
     struct router router;
     struct transfers transfers;
@@ -114,8 +125,14 @@ struct worker {
     struct keyring *keyring;
     struct sealer *sealer;
     struct keyed_hash *meta_hash;  /* addresses in the meta shard */
-    struct keyed_hash *group_hash; /* in group default; NULL until known */
     struct keyed_hash *token_hash; /* continuation tokens */
+    /* Groups whose keys this node has opened. */
+    struct worker_group {
+        uint16_t number;
+        uint32_t data_key;       /* in the keyring */
+        struct keyed_hash *hash; /* addresses in its shards */
+    } groups[GROUPS_MAX];
+    uint32_t group_count;
     struct auth_keys auth;
     struct catalog *catalog;
     struct cosmos *cosmos;
@@ -123,6 +140,7 @@ struct worker {
     struct http_listener *listeners[3]; /* account, region, node */
     struct http_listener *stand_ins[CONFIG_REGIONS_MAX];
     bool standing_in[CONFIG_REGIONS_MAX];
+    bool reachable[CONFIG_NODES_MAX + 1]; /* by node, as links say */
     bool shut;      /* clients are kept out; see doors.h */
     bool doors_jam; /* a listener could not be opened again; logged */
 
@@ -140,9 +158,11 @@ struct worker {
     bool front_drained, drained_told;
     usec_t hand_over_until;
     struct worker_signal drained;
-    bool cured;       /* told worker 0 that its replicas are rebuilt */
-    bool maintaining; /* wal_maintain is with the helper */
-    bool salvage_due; /* see salvager.h */
+    bool cured;      /* told worker 0 that its replicas are rebuilt */
+    bool meta_cured; /* what the catalog lacked is there; see rebuild.h */
+    bool meta_cure_told;
+    bool maintaining;             /* wal_maintain is with the helper */
+    bool salvage_due;             /* see salvager.h */
     bool reconciling, reconciled; /* see reconcile.h */
     uint64_t reconcile_mark;      /* log_pipe_mark of what was salvaged */
     uint32_t chore_count;
@@ -160,9 +180,10 @@ struct node {
     struct datadir *datadir;
     struct worker *workers;
     uint32_t worker_count;
-    uint32_t shard_count; /* of group default; shard ids 1..shard_count */
     struct cluster_keys cluster_keys;
     struct kek kek;
+    struct region_key region_key; /* opens the keys of fenced groups */
+    bool has_region_key;
     struct config_account_keys account_keys;
     struct tls_ctx *tls_front;
     struct tls_ctx *tls_admin;
@@ -171,7 +192,7 @@ struct node {
     struct faults_client *client_faults;
     usec_t started_wall_us;
     uint64_t incarnation;
-    struct shard_board *board; /* by shard; written by their workers */
+    struct shard_board *board; /* by shard id; written by their workers */
     struct node_start start;
     bool rebuilding; /* replicas were opened as amnesiacs; see rebuild.h */
 };
@@ -180,9 +201,21 @@ static inline struct worker *node_shard_worker(struct node *n, uint32_t shard)
 {
     return &n->workers[shard % n->worker_count];
 }
-/* The replica of `shard` on the worker that owns it; NULL when there is no
- * such shard. */
-struct replica *worker_replica(struct worker *w, uint32_t shard);
+/* The replica of `shard` on the worker that owns it; NULL when this node has
+ * none. */
+static inline struct replica *worker_replica(const struct worker *w,
+                                             uint32_t shard)
+{
+    return shard < NODE_SHARDS_MAX ? w->replica_of[shard] : NULL;
+}
+
+/* Whether this node has a replica of `shard`, as far as its worker has told.
+ * Any thread. */
+bool node_has_shard(const struct node *n, uint32_t shard);
+/* The ids of this node's shards, rising. Any thread. */
+#define NODE_EACH_SHARD(n, id)                                                 \
+    for (uint32_t id = 0; id < NODE_SHARDS_MAX; id++)                          \
+        if (node_has_shard(n, id))
 
 /* Bytes that each of a worker's shards may hold in its memtable. */
 uint64_t worker_memtable_share(const struct worker *w);

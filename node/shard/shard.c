@@ -220,6 +220,11 @@ bool shard_has_key(const struct shard *s)
     return s->has_key;
 }
 
+void shard_set_memtable_bytes(struct shard *s, size_t bytes)
+{
+    memtable_set_cap(s->memtable, bytes);
+}
+
 void shard_set_no_space(struct shard *s, bool no_space)
 {
     s->no_space = no_space;

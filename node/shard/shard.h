@@ -216,6 +216,8 @@ const struct raft *shard_raft(const struct shard *s);
  * writes answer UNAVAILABLE. */
 void shard_set_key(struct shard *s, uint32_t key_id);
 bool shard_has_key(const struct shard *s);
+/* What it may hold in memory from now on. */
+void shard_set_memtable_bytes(struct shard *s, size_t bytes);
 /* The disk is full (or works again): writes answer NO_SPACE meanwhile. */
 void shard_set_no_space(struct shard *s, bool no_space);
 

@@ -1,9 +1,11 @@
 #include "node/store/datadir.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -71,6 +73,28 @@ int datadir_shard_path(struct datadir *d, uint32_t shard,
                        char path_out[DATADIR_PATH_MAX])
 {
     return numbered(d, "shards", shard, path_out);
+}
+
+int datadir_each_shard(struct datadir *d,
+                       void (*each)(void *user, uint32_t shard), void *user)
+{
+    char path[DATADIR_PATH_MAX];
+    int code = join(d, "shards", path);
+    if (code != ERR_OK)
+        return code;
+    DIR *dir = opendir(path);
+    if (dir == NULL)
+        return errno == ENOENT ? ERR_OK : ERR_IO;
+    struct dirent *entry;
+    while (errno = 0, (entry = readdir(dir)) != NULL) {
+        char *end;
+        unsigned long number = strtoul(entry->d_name, &end, 10);
+        if (end != entry->d_name && *end == '\0' && number <= UINT16_MAX)
+            each(user, (uint32_t)number);
+    }
+    code = errno == 0 ? ERR_OK : ERR_IO;
+    closedir(dir);
+    return code;
 }
 
 /* -- the directory and its lock -- */

@@ -10,7 +10,8 @@
  *     rebuilding      there while the replicas here must not vote
  *     discarded-<n>/  what datadir_discard put away
  *
- * Made at first use. All functions block; call them at start.
+ * Made at first use. All functions block: call them at start or on a helper
+ * thread.
  */
 #ifndef BASTIDE_STORE_DATADIR_H
 #define BASTIDE_STORE_DATADIR_H
@@ -58,6 +59,10 @@ int datadir_wal_path(struct datadir *d, uint32_t worker,
 /* Makes `shards/<shard>` if missing and writes its path. */
 int datadir_shard_path(struct datadir *d, uint32_t shard,
                        char path_out[DATADIR_PATH_MAX]);
+/* Calls `each` with the number of every `shards/<shard>` there is, in no order.
+ * ERR_IO. */
+int datadir_each_shard(struct datadir *d,
+                       void (*each)(void *user, uint32_t shard), void *user);
 
 /* The operator's way on after ERR_CORRUPT: puts wal/ and shards/ away under
  * `discarded-<n>/` (crash-safe, nothing is deleted) so that the node starts

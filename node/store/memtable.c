@@ -181,6 +181,11 @@ struct memtable *memtable_new(size_t cap_bytes)
     return m;
 }
 
+void memtable_set_cap(struct memtable *m, size_t cap_bytes)
+{
+    m->cap = cap_bytes;
+}
+
 static void version_free(struct memtable *m, struct version *v)
 {
     size_t bytes = sizeof(*v) + v->key_len + v->value_len;

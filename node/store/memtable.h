@@ -34,6 +34,8 @@ struct memtable;
 
 /* `cap_bytes` bounds what memtable_has_room() admits. */
 struct memtable *memtable_new(size_t cap_bytes);
+/* Another cap from now on; what is there stays. */
+void memtable_set_cap(struct memtable *m, size_t cap_bytes);
 /* Gives back every reference. NULL is allowed. */
 void memtable_free(struct memtable *m);
 

@@ -362,6 +362,17 @@ static struct catalog_group sample_group(const char *name, uint16_t number)
     snprintf(g.name, sizeof(g.name), "%s", name);
     memset(g.data_key, 0xa5, g.data_key_len);
     memset(g.index_key, 0x5a, g.index_key_len);
+    if (number == GROUP_DEFAULT)
+        return g;
+    g.data_key_len = g.index_key_len = 0;
+    g.member_count = 2;
+    g.members[0] = 1;
+    g.members[1] = 200;
+    g.key_count = 1;
+    strcpy(g.keys[0].region, "japan");
+    memset(g.keys[0].data_key, 0xa5, g.keys[0].data_key_len = 60);
+    memset(g.keys[0].index_key, 0x5a,
+           g.keys[0].index_key_len = GROUP_WRAPPED_KEY_MAX);
     return g;
 }
 
@@ -380,6 +391,14 @@ static void groups_survive_their_records(void **state)
         assert_non_null(b);
         assert_int_equal(b->number, n);
         assert_memory_equal(b->data_key, g.data_key, g.data_key_len);
+        assert_int_equal(catalog_group_fenced(b), n > 0);
+        assert_int_equal(b->member_count, g.member_count);
+        assert_memory_equal(b->members, g.members, g.member_count);
+        assert_null(catalog_group_keys(b, "eastus"));
+        const struct group_keys *k = catalog_group_keys(b, "japan");
+        assert_int_equal(k != NULL, n > 0);
+        if (k != NULL)
+            assert_memory_equal(k->data_key, g.keys[0].data_key, 60);
         assert_true(b->down[1] && !b->down[0] && !b->down[2]);
         assert_int_equal(b->decision.epoch, 7);
         assert_int_equal(b->decision.consistency.level, CONSISTENCY_BOUNDED);
@@ -455,6 +474,17 @@ static void impossible_decisions_are_refused(void **state)
     assert_int_equal(catalog_group_parse(json, &back, NULL), ERR_CORRUPT);
     g = sample_group("g", 1);
     strcpy(g.regions[2], "eastus");
+    buf_clear(&text);
+    json = formatted(catalog_group_format(&g, &text));
+    assert_int_equal(catalog_group_parse(json, &back, NULL), ERR_CORRUPT);
+    /* A key for a region outside the fence. */
+    g = sample_group("g", 1);
+    strcpy(g.keys[0].region, "mars");
+    buf_clear(&text);
+    json = formatted(catalog_group_format(&g, &text));
+    assert_int_equal(catalog_group_parse(json, &back, NULL), ERR_CORRUPT);
+    g = sample_group("g", 1);
+    g.member_count = 0;
     buf_clear(&text);
     json = formatted(catalog_group_format(&g, &text));
     assert_int_equal(catalog_group_parse(json, &back, NULL), ERR_CORRUPT);

@@ -654,7 +654,7 @@ static const struct cosmos_region fake_regions[] = {
 
 static void world_groups(struct world *w)
 {
-    struct catalog_group g = {.number = 1,
+    struct catalog_group g = {.number = GROUP_DEFAULT,
                               .name = "default",
                               .first_shard = 1,
                               .shard_count = FAKE_SHARDS - 1,
