@@ -1,13 +1,9 @@
 #include "node/crypt/keyring.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <openssl/evp.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <uthash.h>
 
 #include "node/base/buf.h"
@@ -16,83 +12,16 @@
 #include "node/base/mem.h"
 #include "node/base/rng.h"
 #include "node/base/text.h"
+#include "node/crypt/secret_file.h"
 
 #define KEYRING_MAGIC 0x6b657972u
 #define NONCE_LEN 12
 #define TAG_LEN 16
 #define CLUSTER_KEYS_FORMAT 1
 
-/* -- secret files -- */
-
-/* Opens a file that must be ours alone. The checks are on the descriptor, so
- * that nobody can exchange the file in between. */
-static int open_secret(const char *path, const char *what, struct err_msg *msg,
-                       int *fd_out)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0)
-        return err_set(
-            msg, errno == ELOOP ? ERR_FORBIDDEN : err_from_errno(errno),
-            "cannot open the %s %s: %s", what, path, strerror(errno));
-    struct stat st;
-    int code = ERR_OK;
-    if (fstat(fd, &st) != 0)
-        code = err_set(msg, ERR_IO, "cannot examine the %s %s: %s", what, path,
-                       strerror(errno));
-    else if (!S_ISREG(st.st_mode))
-        code = err_set(msg, ERR_FORBIDDEN, "the %s %s is not a regular file",
-                       what, path);
-    else if (st.st_uid != geteuid())
-        code = err_set(msg, ERR_FORBIDDEN,
-                       "the %s %s belongs to user %u, expected %u: chown it",
-                       what, path, (unsigned)st.st_uid, (unsigned)geteuid());
-    else if ((st.st_mode & 07777) != 0600)
-        code = err_set(msg, ERR_FORBIDDEN,
-                       "the %s %s has mode %04o, expected 0600: run chmod 600",
-                       what, path, (unsigned)(st.st_mode & 07777));
-    if (code != ERR_OK) {
-        close(fd);
-        return code;
-    }
-    *fd_out = fd;
-    return ERR_OK;
-}
-
-/* Reads the whole file; `out` was made with the most it may hold. */
-static int read_secret(const char *path, const char *what, struct err_msg *msg,
-                       struct buf *out)
-{
-    int fd = -1;
-    int code = open_secret(path, what, msg, &fd);
-    if (code != ERR_OK)
-        return code;
-    code = file_read_rest(fd, out);
-    close(fd);
-    if (code == ERR_LIMIT)
-        return err_set(msg, ERR_INVALID, "the %s %s is too long", what, path);
-    if (code != ERR_OK)
-        return err_set(msg, code, "cannot read the %s %s: %s", what, path,
-                       err_text(code));
-    return ERR_OK;
-}
-
 /* -- key-encryption key -- */
 
 #define KEK_TEXT_MAX 128 /* a hex key and some white space */
-
-static bool is_blank(uint8_t c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-static struct bytes trim(struct bytes in)
-{
-    while (in.len > 0 && is_blank(in.data[in.len - 1]))
-        in.len--;
-    while (in.len > 0 && is_blank(in.data[0]))
-        in = bytes_of(in.data + 1, in.len - 1);
-    return in;
-}
 
 /* 32 bytes as hex or base64, told apart by their length. */
 static int parse_key(struct bytes text, uint8_t key_out[KEY_LEN])
@@ -113,9 +42,9 @@ int kek_load_file(const char *path, struct err_msg *msg, struct kek *kek_out)
 {
     struct buf text;
     buf_init(&text, KEK_TEXT_MAX);
-    int code = read_secret(path, "key file", msg, &text);
+    int code = secret_file_read(path, "key file", msg, &text);
     if (code == ERR_OK &&
-        parse_key(trim(bytes_of(buf_bytes(&text), buf_len(&text))),
+        parse_key(secret_file_trim(bytes_of(buf_bytes(&text), buf_len(&text))),
                   kek_out->key) != ERR_OK)
         code = err_set(msg, ERR_INVALID,
                        "the key file %s does not hold a key: expected 32 "
@@ -302,7 +231,7 @@ const uint8_t *keyring_find(const struct keyring *r, uint32_t id,
 
 /* -- cluster.keys -- */
 
-static bool name_ok(const char *name)
+bool key_name_ok(const char *name)
 {
     size_t len = strlen(name);
     if (len == 0 || len > KEY_NAME_MAX)
@@ -351,7 +280,7 @@ static int write_key_line(struct buf *out, const struct kek *kek,
 int cluster_keys_create(const char *path, const struct kek *kek,
                         const char *cluster, struct err_msg *msg)
 {
-    if (!name_ok(cluster))
+    if (!key_name_ok(cluster))
         return err_set(msg, ERR_INVALID,
                        "bad cluster name: expected 1 to %d letters, digits, "
                        "'-', '_' or '.'",
@@ -398,17 +327,6 @@ static bool is_word(struct bytes word, const char *text)
     return bytes_equal(word, bytes_str(text));
 }
 
-/* The first word of `*rest`, which moves past it and the blanks behind it. */
-static struct bytes next_word(struct bytes *rest)
-{
-    size_t len = 0;
-    while (len < rest->len && rest->data[len] != ' ')
-        len++;
-    struct bytes word = bytes_of(rest->data, len);
-    *rest = trim(bytes_of(rest->data + len, rest->len - len));
-    return word;
-}
-
 static int read_format(struct reading *r, struct bytes value)
 {
     uint64_t format;
@@ -430,7 +348,7 @@ static int read_name(struct reading *r, struct bytes value, char *out,
         return bad_line(r, "one name of legal length");
     memcpy(out, value.data, value.len);
     out[value.len] = '\0';
-    if (strlen(out) != value.len || !name_ok(out))
+    if (strlen(out) != value.len || !key_name_ok(out))
         return bad_line(r, "letters, digits, '-', '_' or '.'");
     *has = true;
     return ERR_OK;
@@ -443,7 +361,7 @@ static int read_key(struct reading *r, struct bytes rest,
         return bad_line(r, "one key, after cluster-id");
     struct key_name name = cluster_key_name(r->keys.cluster_id, purpose);
     uint64_t id;
-    struct bytes id_text = next_word(&rest);
+    struct bytes id_text = secret_file_word(&rest);
     if (text_parse_u64(id_text, UINT32_MAX, &id) != ERR_OK || id != name.id)
         return bad_line(r, "the key id 1 (data) or 2 (index)");
     struct buf wrapped;
@@ -461,12 +379,11 @@ static int read_key(struct reading *r, struct bytes rest,
     return code;
 }
 
-static int read_line(struct reading *r, struct bytes line)
+static int read_line(void *arg, unsigned line, struct bytes word,
+                     struct bytes rest)
 {
-    struct bytes rest = trim(line);
-    if (rest.len == 0 || rest.data[0] == '#')
-        return ERR_OK;
-    struct bytes word = next_word(&rest);
+    struct reading *r = arg;
+    r->line = line;
     if (is_word(word, "format"))
         return read_format(r, rest);
     if (!r->has_format)
@@ -487,21 +404,13 @@ static int read_line(struct reading *r, struct bytes line)
 
 static int read_lines(struct reading *r, struct bytes text)
 {
-    while (text.len > 0) {
-        const uint8_t *end = memchr(text.data, '\n', text.len);
-        size_t len = end != NULL ? (size_t)(end - text.data) : text.len;
-        size_t step = end != NULL ? len + 1 : len;
-        r->line++;
-        int code = read_line(r, bytes_of(text.data, len));
-        if (code != ERR_OK)
-            return code;
-        text = bytes_of(text.data + step, text.len - step);
-    }
-    if (!r->has_cluster || !r->has_id || !r->has_data || !r->has_index)
-        return err_set(r->msg, ERR_INVALID,
+    int code = secret_file_lines(text, read_line, r);
+    if (code == ERR_OK &&
+        (!r->has_cluster || !r->has_id || !r->has_data || !r->has_index))
+        code = err_set(r->msg, ERR_INVALID,
                        "%s: expected cluster, cluster-id, data and index",
                        r->path);
-    return ERR_OK;
+    return code;
 }
 
 int cluster_keys_read(const char *path, const struct kek *kek,
@@ -511,7 +420,7 @@ int cluster_keys_read(const char *path, const struct kek *kek,
     struct buf text;
     buf_init(&text, KEY_FILE_BYTES_MAX);
     struct reading r = {.path = path, .kek = kek, .msg = msg};
-    int code = read_secret(path, "cluster key file", msg, &text);
+    int code = secret_file_read(path, "cluster key file", msg, &text);
     if (code == ERR_OK)
         code = read_lines(&r, bytes_of(buf_bytes(&text), buf_len(&text)));
     if (code == ERR_OK && cluster != NULL &&

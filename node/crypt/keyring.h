@@ -15,6 +15,7 @@
 #ifndef BASTIDE_CRYPT_KEYRING_H
 #define BASTIDE_CRYPT_KEYRING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,8 +36,10 @@
 #define KEY_ID_GROUP_FIRST 16u
 
 enum key_purpose {
-    KEY_PURPOSE_DATA = 1,  /* seals documents (seal_value) */
-    KEY_PURPOSE_INDEX = 2, /* hashes names (keyed_hash16); never rotates */
+    KEY_PURPOSE_DATA = 1,   /* seals documents (seal_value) */
+    KEY_PURPOSE_INDEX = 2,  /* hashes names (keyed_hash16); never rotates */
+    KEY_PURPOSE_REGION = 3, /* opens what was wrapped for a region
+                             * (region_key.h); never in a ring */
 };
 
 /* -- key-encryption key ------------------------------------------------------
@@ -64,6 +67,10 @@ struct key_name {
     uint32_t id;
     enum key_purpose purpose;
 };
+
+/* Whether a cluster or group name is legal: 1 to KEY_NAME_MAX letters, digits,
+ * '-', '_' and '.'. */
+bool key_name_ok(const char *name);
 
 /* Fresh random key material. */
 void key_generate(uint8_t key_out[KEY_LEN]);
