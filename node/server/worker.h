@@ -34,6 +34,7 @@
 #include "node/config/config.h"
 #include "node/cosmos/cosmos.h"
 #include "node/crypt/keyring.h"
+#include "node/crypt/region_key.h"
 #include "node/crypt/seal.h"
 #include "node/http/http.h"
 #include "node/server/flusher.h"
@@ -163,6 +164,7 @@ struct node {
     uint32_t shard_count; /* of group default; shard ids 1..shard_count */
     struct cluster_keys cluster_keys;
     struct kek kek;
+    struct region_key region_key; /* region "": the regions have no keys */
     struct config_account_keys account_keys;
     struct tls_ctx *tls_front;
     struct tls_ctx *tls_admin;
