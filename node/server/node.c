@@ -58,6 +58,8 @@ static int load_tls(struct node *n, struct err_msg *msg)
         err = tls_ctx_server(&admin, msg, &n->tls_admin);
     if (err == ERR_OK)
         err = tls_ctx_peer(&files, msg, &n->tls_peer);
+    if (err == ERR_OK)
+        err = node_signer_open(files.cert, files.key, msg, &n->signer);
     return err;
 }
 
@@ -216,6 +218,7 @@ static void node_stop(struct node *n)
     session_floor_free(n->sessions);
     faults_client_free(n->client_faults);
     datadir_close(n->datadir);
+    node_signer_close(n->signer);
     kek_wipe(&n->kek);
     cluster_keys_wipe(&n->cluster_keys);
     region_key_wipe(&n->region_key);

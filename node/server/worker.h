@@ -36,6 +36,7 @@
 #include "node/crypt/keyring.h"
 #include "node/crypt/region_key.h"
 #include "node/crypt/seal.h"
+#include "node/crypt/sign.h"
 #include "node/http/http.h"
 #include "node/server/flusher.h"
 #include "node/server/helper.h"
@@ -169,6 +170,7 @@ struct node {
     struct tls_ctx *tls_front;
     struct tls_ctx *tls_admin;
     struct tls_ctx *tls_peer;
+    struct node_signer *signer; /* with the same key and certificate */
     struct session_floor *sessions; /* of clients without tokens */
     struct faults_client *client_faults;
     usec_t started_wall_us;
