@@ -23,6 +23,8 @@ dir=${1:?usage: generate.sh DIR, a folder made by bastide init}
 image=${IMAGE:-bastide:latest}
 storage=${STORAGE:-10Gi}
 files="node.yaml ca.pem node.pem node.key kek.key cluster.keys account.keys"
+# A region's secret holds that region's key; clusters of an older init have none.
+[ -z "$(find "$dir" -maxdepth 2 -name region.key)" ] || files="$files region.key"
 
 nodes=$(cd "$dir" && ls -d -- */node.yaml | sed 's|/node.yaml||')
 [ -n "$nodes" ] || { echo "generate: $dir holds no cluster" >&2; exit 1; }

@@ -11,6 +11,7 @@
 #include "node/base/buf.h"
 #include "node/base/check.h"
 #include "node/base/file.h"
+#include "node/cli/region_keys.h"
 #include "node/crypt/cert.h"
 #include "node/crypt/keyring.h"
 
@@ -64,11 +65,12 @@ static int refuse_used(const char *dir, struct err_msg *msg)
 /* Every name that create_cluster may have written, but for the marker: first
  * those that DIR/<node> may hold, then those that only DIR holds. */
 static const char *const all_names[] = {
-    "ca.pem",   "kek.key",   "cluster.keys", "account.keys", "node.pem",
-    "node.key", "node.yaml", "ca.key",       "admin.pem",    "admin.key",
+    "ca.pem",   "kek.key",   "cluster.keys", "account.keys",
+    "node.pem", "node.key",  "region.key",   "node.yaml",
+    "ca.key",   "admin.pem", "admin.key",
 };
 
-#define NODE_NAMES 7
+#define NODE_NAMES 8
 #define TEMP_SUFFIX_LEN 7 /* ".XXXXXX" of file_create */
 
 static bool is_one_of(const char *name, size_t count)
@@ -380,7 +382,7 @@ static int create_node(const struct layout *l, const struct layout_node *node,
     return err;
 }
 
-int create_cluster(const struct layout *l, const char *dir, struct err_msg *msg)
+int create_cluster(struct layout *l, const char *dir, struct err_msg *msg)
 {
     char longest[PATH_MAX];
     int err = ERR_OK;
@@ -399,6 +401,10 @@ int create_cluster(const struct layout *l, const char *dir, struct err_msg *msg)
         err = create_keys(l, dir, msg);
     for (unsigned i = 0; i < l->node_count && err == ERR_OK; i++)
         err = create_node(l, &l->nodes[i], dir, msg);
+    for (unsigned i = 0; i < l->region_count; i++)
+        l->regions[i].key[0] = '\0'; /* of an earlier attempt */
+    if (err == ERR_OK)
+        err = region_keys_create(l, dir, msg);
     for (unsigned i = 0; i < l->node_count && err == ERR_OK; i++)
         err = layout_write_config(l, &l->nodes[i], dir, msg);
     return err == ERR_OK ? create_settle(dir, msg) : err;

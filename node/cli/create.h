@@ -5,7 +5,8 @@
  *     DIR/kek.key cluster.keys account.keys
  *     DIR/<node>/node.yaml         and copies of what the node needs: ca.pem,
  *                                  kek.key, cluster.keys, account.keys, and
- *                                  its own node.pem, node.key
+ *                                  its own node.pem, node.key, and the key
+ *                                  of its region, region.key
  *
  *     DIR/.unfinished              only while all that is being made: whoever
  *                                  is interrupted leaves it
@@ -17,13 +18,13 @@
 
 #include "node/cli/layout.h"
 
-/* ERR_EXISTS when the folder holds anything (hidden files, demo.* and empty
+/* The regions of `layout` get their public keys.
+ * ERR_EXISTS when the folder holds anything (hidden files, demo.* and empty
  * folders apart), or was left half made: nothing is ever overwritten. Otherwise
  * errors of files, with a message. The node.yaml files are written last, so
  * that a half made folder does not pass for a cluster (layout_load:
  * ERR_NOT_FOUND). */
-int create_cluster(const struct layout *layout, const char *dir,
-                   struct err_msg *msg);
+int create_cluster(struct layout *layout, const char *dir, struct err_msg *msg);
 
 /* Makes room for create_cluster in a folder that layout_load finds no cluster
  * in. With .unfinished in it, what the interrupted create_cluster left is

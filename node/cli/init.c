@@ -8,12 +8,14 @@
 #include "node/cli/cmd.h"
 #include "node/cli/create.h"
 #include "node/cli/options.h"
+#include "node/cli/region_keys.h"
 #include "node/json/json.h"
 
 #define JSON_MAX (1 << 20)
 
 static const char help[] =
     "Usage: bastide init --dir DIR --cluster NAME --regions A,B,C [options]\n"
+    "       bastide init --dir DIR --region-keys\n"
     "\n"
     "Makes everything a new cluster needs, in a new folder: a CA, a "
     "certificate\n"
@@ -40,6 +42,11 @@ static const char help[] =
     "                         for all, or a pattern such as "
     "{node}.example.org:\n"
     "                         a host per node\n"
+    "  --region-keys          with --dir alone: give the regions of a cluster "
+    "that\n"
+    "                         an older init made their keys, which fenced "
+    "groups\n"
+    "                         need. What is there already stays\n"
     "  -o text|json           how to say what was made\n"
     "\n"
     "Examples:\n"
@@ -67,6 +74,17 @@ static void print_text(const struct layout *l, const char *dir)
            "  account keys                 %s/account.keys\n"
            "  then                         bastide status --dir %s\n",
            dir, dir, dir, dir);
+}
+
+static void print_region_keys(const struct layout *l, const char *dir)
+{
+    printf("The regions of cluster %s have keys:\n\n", l->cluster);
+    for (unsigned i = 0; i < l->region_count; i++)
+        printf("  %-16s %s\n", l->regions[i].name, l->regions[i].key);
+    printf("\nBring each machine its new %s/NODE/node.yaml and region.key, a\n"
+           "region's key to that region alone, and restart the nodes one after "
+           "the other.\n",
+           dir);
 }
 
 static void print_json(const struct layout *l, const char *dir)
@@ -101,7 +119,7 @@ static void print_json(const struct layout *l, const char *dir)
 struct init_flags {
     struct layout_options layout;
     const char *dir;
-    bool if_missing, json, help;
+    bool if_missing, region_keys, json, help;
 };
 
 /* CMD_OK, or CMD_USAGE after having said why. */
@@ -132,11 +150,17 @@ static int parse_flags(int argc, char **argv, struct init_flags *f)
          .kind = OPTION_FLAG,
          .value = &f->layout.fault_injection},
         {.name = "if-missing", .kind = OPTION_FLAG, .value = &f->if_missing},
+        {.name = "region-keys", .kind = OPTION_FLAG, .value = &f->region_keys},
         {.name = "output", .kind = OPTION_OUTPUT, .value = &f->json},
         {.name = "help", .kind = OPTION_FLAG, .value = &f->help}};
     int code = options_parse("init", argc, argv, specs, ARRAY_LEN(specs), 0,
                              NULL, NULL);
-    if (code == CMD_OK && !f->help &&
+    if (code == CMD_OK && !f->help && f->region_keys &&
+        (f->dir == NULL || f->layout.cluster != NULL ||
+         f->layout.regions != NULL || f->if_missing))
+        return options_refuse("init", "--region-keys goes with --dir alone: "
+                                      "it changes a cluster that is there");
+    if (code == CMD_OK && !f->help && !f->region_keys &&
         (f->dir == NULL || f->layout.cluster == NULL ||
          f->layout.regions == NULL))
         code =
@@ -146,7 +170,7 @@ static int parse_flags(int argc, char **argv, struct init_flags *f)
 
 /* Finds the cluster that is asked for, or makes it, in a folder that holds
  * nothing or what an interrupted init left. */
-static int find_or_create(const struct layout *l, const char *dir,
+static int find_or_create(struct layout *l, const char *dir,
                           struct err_msg *msg)
 {
     struct layout found;
@@ -182,16 +206,19 @@ int cmd_init(int argc, char **argv)
         fputs(help, stdout);
         return CMD_OK;
     }
-    if (layout_make(&f.layout, &layout, &msg) != ERR_OK)
+    if (!f.region_keys && layout_make(&f.layout, &layout, &msg) != ERR_OK)
         return options_refuse("init", "%s", msg.text);
-    int err =
-        (f.if_missing ? find_or_create : create_cluster)(&layout, f.dir, &msg);
+    int err = f.region_keys  ? region_keys_add(f.dir, &layout, &msg)
+              : f.if_missing ? find_or_create(&layout, f.dir, &msg)
+                             : create_cluster(&layout, f.dir, &msg);
     if (err != ERR_OK)
         return options_failed("init", msg.text);
     char *absolute = realpath(f.dir, NULL);
     const char *dir = absolute != NULL ? absolute : f.dir;
     if (f.json)
         print_json(&layout, dir);
+    else if (f.region_keys)
+        print_region_keys(&layout, dir);
     else
         print_text(&layout, dir);
     free(absolute);

@@ -286,6 +286,8 @@ static void put_regions(struct buf *b, const struct layout *l)
               ERR_OK);
         put_url(b, "    ", "endpoint", r->host, r->port);
         put_addr(b, "    ", "listen", l->listen, r->port);
+        if (r->key[0] != '\0')
+            CHECK(buf_printf(b, "    key: \"%s\"\n", r->key) == ERR_OK);
         CHECK(buf_append_str(b, "    nodes:\n") == ERR_OK);
         for (unsigned j = 0; j < l->node_count; j++) {
             const struct layout_node *n = &l->nodes[j];
@@ -361,6 +363,8 @@ int layout_write_config(const struct layout *l, const struct layout_node *node,
                              "  key: node.key\n"
                              "keys:\n  kek: kek.key\n  cluster: cluster.keys\n"
                              "  account: account.keys\n") == ERR_OK);
+    if (l->regions[node->region].key[0] != '\0')
+        CHECK(buf_append_str(&b, "  region: region.key\n") == ERR_OK);
     put_character(&b, l);
     put_regions(&b, l);
     err = file_replace(path, 0644, bytes_of(buf_bytes(&b), buf_len(&b)), msg);
@@ -409,6 +413,8 @@ static void copy_topology(const struct config *c, struct layout *l)
         const struct config_region *r = &c->regions[i];
         strcpy(l->regions[i].name, r->name);
         copy_url(r->endpoint, l->regions[i].host, &l->regions[i].port);
+        if (r->key.given)
+            region_public_format(r->key.public_key, l->regions[i].key);
         for (size_t j = 0; j < r->node_count; j++) {
             struct layout_node *n = &l->nodes[l->node_count++];
             strcpy(n->name, r->nodes[j].name);

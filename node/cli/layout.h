@@ -47,6 +47,7 @@ struct layout_region {
     char name[CONFIG_NAME_MAX + 1];
     char host[CONFIG_HOST_MAX + 1];
     uint16_t port;
+    char key[REGION_PUBLIC_TEXT_LEN + 1]; /* public part; "": none */
 };
 
 struct layout {
@@ -92,7 +93,8 @@ int layout_load(const char *dir, struct layout *layout_out,
                 struct err_msg *msg);
 
 /* Whether both are the same cluster in the same places: names, regions, nodes,
- * hosts, ports and shards. What a running node can change does not count. */
+ * hosts, ports and shards. Keys and what a running node can change do not
+ * count. */
 bool layout_same(const struct layout *a, const struct layout *b);
 
 /* Gives all ports anew, from another base port. */

@@ -12,6 +12,7 @@
 #include "node/cli/options.h"
 #include "node/config/config.h"
 #include "node/server/node.h"
+#include "node/server/own_region.h"
 
 /* --set flags on one command line; the refusal names it. */
 #define SETS_MAX 64
@@ -105,6 +106,25 @@ static int parse_flags(int argc, char **argv, struct node_flags *f)
     return CMD_OK;
 }
 
+/* Whether the key-encryption key opens the keys that lie beside it. */
+static int check_keys(const struct config *c, struct err_msg *msg)
+{
+    struct kek kek = {.key = {0}};
+    struct cluster_keys cluster = {.cluster = ""};
+    struct region_key region;
+    int err = kek_load_file(c->keys.kek, msg, &kek);
+    if (err == ERR_OK)
+        err =
+            cluster_keys_read(c->keys.cluster, &kek, c->cluster, msg, &cluster);
+    if (err == ERR_OK)
+        err = own_region_key(c, &kek, cluster.cluster_id, msg, &region);
+    if (err == ERR_OK)
+        region_key_wipe(&region);
+    kek_wipe(&kek);
+    cluster_keys_wipe(&cluster);
+    return err;
+}
+
 /* What --check-config can see beyond the settings themselves: the files they
  * name. */
 static int check_files(const struct config *c, struct err_msg *msg)
@@ -117,9 +137,10 @@ static int check_files(const struct config *c, struct err_msg *msg)
             return err_set(msg, err_from_errno(errno), "%s: cannot read it: %s",
                            files[i], strerror(errno));
     int err = config_account_keys_load(c->keys.account, &keys, msg);
-    if (err == ERR_OK)
-        config_account_keys_wipe(&keys);
-    return err;
+    if (err != ERR_OK)
+        return err;
+    config_account_keys_wipe(&keys);
+    return check_keys(c, msg);
 }
 
 /* What is no mistake, but nothing for production. NULL: nothing. */

@@ -242,6 +242,27 @@ static int check_timeouts(const struct config *c, const char *where,
 }
 
 /* Two regions that cannot be told apart. */
+/* All or none; and no two the same, which would open each other's groups. */
+static int check_region_keys(const struct config_region *a,
+                             const struct config_region *b, const char *where,
+                             struct err_msg *msg)
+{
+    if (a->key.given != b->key.given)
+        return err_set(msg, ERR_INVALID,
+                       "%s: region %s has a key and region %s has none, "
+                       "expected keys for all regions or for none; bastide "
+                       "init --region-keys adds them",
+                       where, a->key.given ? a->name : b->name,
+                       a->key.given ? b->name : a->name);
+    if (a->key.given && memcmp(a->key.public_key, b->key.public_key,
+                               sizeof(a->key.public_key)) == 0)
+        return err_set(msg, ERR_INVALID,
+                       "%s: regions %s and %s have the same key, expected one "
+                       "of its own for each",
+                       where, a->name, b->name);
+    return ERR_OK;
+}
+
 static int check_region_pair(const struct config_region *a,
                              const struct config_region *b, const char *where,
                              struct err_msg *msg)
@@ -254,7 +275,7 @@ static int check_region_pair(const struct config_region *a,
                        "%s: regions %s and %s both have priority %u, expected "
                        "different ones",
                        where, a->name, b->name, a->priority);
-    return ERR_OK;
+    return check_region_keys(a, b, where, msg);
 }
 
 /* Two nodes, of any regions, that cannot be told apart. */
@@ -502,6 +523,11 @@ const struct config_region *config_find_region(const struct config *config,
         if (strcmp(config->regions[i].name, name) == 0)
             return &config->regions[i];
     return NULL;
+}
+
+bool config_has_region_keys(const struct config *config)
+{
+    return config->regions[0].key.given; /* all or none */
 }
 
 uint32_t config_rtt_us(const struct config *config, const char *a,

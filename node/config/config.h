@@ -32,6 +32,7 @@
 
 #include "node/base/err.h"
 #include "node/base/log.h"
+#include "node/crypt/region_key.h"
 
 #define CONFIG_REGIONS_MAX 32      /* regions of a cluster */
 #define CONFIG_REGION_NODES_MAX 32 /* nodes of one region */
@@ -61,11 +62,20 @@ struct config_node {
     char *endpoint;          /* public URL served by this node alone */
 };
 
+/* The public part of a region's key (crypt/region_key.h). Either all regions
+ * have one, each its own, or none: a cluster made by an older `bastide init`,
+ * which can have no fenced groups until `bastide init --region-keys`. */
+struct config_region_key {
+    bool given;
+    uint8_t public_key[REGION_KEY_LEN];
+};
+
 struct config_region {
     char name[CONFIG_NAME_MAX + 1];
     uint32_t priority;         /* 0 = first choice for writes; unique */
     char *endpoint;            /* public URL, "https://host:port/" */
     struct config_addr listen; /* what the region's nodes bind for it */
+    struct config_region_key key;
     struct config_node *nodes;
     size_t node_count; /* at least 1 */
 };
@@ -162,6 +172,8 @@ struct config {
         char *kek;     /* key-encryption key file (crypt/keyring.h) */
         char *cluster; /* wrapped data keys (crypt/keyring.h) */
         char *account; /* account master keys (config_account_keys_load) */
+        char *region;  /* the own region's private key (crypt/region_key.h);
+                        * there only if the regions have keys */
     } keys;
 
     struct config_consistency consistency; /* consistency: of a new account; the
@@ -241,6 +253,9 @@ config_find_node(const struct config *config, uint32_t id,
                  const struct config_region **region_out);
 const struct config_region *config_find_region(const struct config *config,
                                                const char *name);
+
+/* Whether the regions have keys. */
+bool config_has_region_keys(const struct config *config);
 
 /* The round trip time to imitate between a node of region `a` and one of
  * region `b`, in either order; 0 = none. */

@@ -69,7 +69,14 @@ static int scalar_text(const struct reader *r, const yaml_node_t *n,
 
 struct entry_key {
     const char *name;
-    enum { ENTRY_NAME, ENTRY_NUMBER, ENTRY_ADDR, ENTRY_URL, ENTRY_NODES } type;
+    enum {
+        ENTRY_NAME,
+        ENTRY_NUMBER,
+        ENTRY_ADDR,
+        ENTRY_URL,
+        ENTRY_KEY,
+        ENTRY_NODES
+    } type;
     size_t offset;
     const char *expected;
 };
@@ -79,12 +86,14 @@ struct entry_key {
 #define NAME_EXPECTED "a name of a-z, 0-9 and '-'"
 #define ADDR_EXPECTED "an address as host:port"
 #define URL_EXPECTED "a URL as https://host:port/"
+#define KEY_EXPECTED "a region's public key, 64 hex digits"
 
 static const struct entry_key region_keys[] = {
     {"name", ENTRY_NAME, RAT(name), NAME_EXPECTED},
     {"priority", ENTRY_NUMBER, RAT(priority), "a whole number from 0 to 255"},
     {"endpoint", ENTRY_URL, RAT(endpoint), URL_EXPECTED},
     {"listen", ENTRY_ADDR, RAT(listen), ADDR_EXPECTED},
+    {"key", ENTRY_KEY, RAT(key), KEY_EXPECTED},
     {"nodes", ENTRY_NODES, 0, "a list of nodes"},
 };
 static const struct entry_key node_keys[] = {
@@ -97,6 +106,7 @@ static const struct entry_key node_keys[] = {
 static bool entry_value(const struct entry_key *key, const char *text,
                         void *place)
 {
+    struct config_region_key *key_place = place;
     uint64_t number;
     switch (key->type) {
     case ENTRY_NAME:
@@ -117,6 +127,10 @@ static bool entry_value(const struct entry_key *key, const char *text,
             return false;
         *(char **)place = mem_strdup(text);
         return true;
+    case ENTRY_KEY:
+        key_place->given = region_public_parse(bytes_str(text),
+                                               key_place->public_key) == ERR_OK;
+        return key_place->given;
     case ENTRY_NODES:
         break;
     }
@@ -126,7 +140,8 @@ static bool entry_value(const struct entry_key *key, const char *text,
 static int read_nodes(const struct reader *r, const yaml_node_t *list,
                       struct config_region *region);
 
-/* Reads one mapping by a table of keys; all of them must be there, once. */
+/* Reads one mapping by a table of keys; all of them must be there, once, but
+ * for optional ones. */
 static int read_entry(const struct reader *r, const yaml_node_t *map,
                       const char *where, const struct entry_key *keys,
                       size_t key_count, void *entry)
@@ -167,7 +182,7 @@ static int read_entry(const struct reader *r, const yaml_node_t *map,
         }
     }
     for (size_t i = 0; i < key_count; i++)
-        if ((seen & 1u << i) == 0) {
+        if ((seen & 1u << i) == 0 && keys[i].type != ENTRY_KEY) {
             struct err_msg why;
             err_set(&why, ERR_INVALID, "%s: \"%s\" is missing, expected %s",
                     where, keys[i].name, keys[i].expected);

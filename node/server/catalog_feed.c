@@ -40,7 +40,7 @@ static int open_key(const struct node *n, const struct catalog_group *g,
         return len == KEY_WRAPPED_LEN
                    ? key_unwrap(&n->kek, &name, wrapped, key_out)
                    : ERR_CORRUPT;
-    if (!n->has_region_key)
+    if (n->region_key.region[0] == '\0')
         return ERR_NOT_FOUND;
     return len == REGION_WRAPPED_LEN
                ? region_unwrap(&n->region_key, &name, wrapped, key_out)

@@ -105,6 +105,8 @@ static void put_keys(const struct config *c, struct buf *out)
     put_key(c->keys.kek, "key=\"kek\"", out);
     put_key(c->keys.cluster, "key=\"cluster\"", out);
     put_key(c->keys.account, "key=\"account\"", out);
+    if (config_has_region_keys(c))
+        put_key(c->keys.region, "key=\"region\"", out);
 }
 
 #define FAMILY_LINK "link"

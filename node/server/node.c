@@ -16,6 +16,7 @@
 #include "node/server/faults_client.h"
 #include "node/server/governor.h"
 #include "node/server/hold.h"
+#include "node/server/own_region.h"
 #include "node/server/peers.h"
 #include "node/server/porch.h"
 #include "node/server/rebuild.h"
@@ -36,6 +37,9 @@ static int load_keys(struct node *n, struct err_msg *msg)
         err = cluster_keys_read(c->keys.cluster, &n->kek, c->cluster, msg,
                                 &n->cluster_keys);
     if (err == ERR_OK)
+        err = own_region_key(c, &n->kek, n->cluster_keys.cluster_id, msg,
+                             &n->region_key);
+    if (err == ERR_OK)
         err = config_account_keys_load(c->keys.account, &n->account_keys, msg);
     return err;
 }
@@ -54,6 +58,8 @@ static int load_tls(struct node *n, struct err_msg *msg)
         err = tls_ctx_server(&admin, msg, &n->tls_admin);
     if (err == ERR_OK)
         err = tls_ctx_peer(&files, msg, &n->tls_peer);
+    if (err == ERR_OK)
+        err = node_signer_open(files.cert, files.key, msg, &n->signer);
     return err;
 }
 
@@ -215,8 +221,10 @@ static void node_stop(struct node *n)
     session_floor_free(n->sessions);
     faults_client_free(n->client_faults);
     datadir_close(n->datadir);
+    node_signer_close(n->signer);
     kek_wipe(&n->kek);
     cluster_keys_wipe(&n->cluster_keys);
+    region_key_wipe(&n->region_key);
     config_account_keys_wipe(&n->account_keys);
 }
 

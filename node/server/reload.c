@@ -41,7 +41,7 @@ static int read_account_keys(const struct config *c, struct auth_keys *keys_out,
     return err;
 }
 
-/* All three contexts or none. */
+/* All three contexts and the signer or none. */
 static int read_certificates(struct node *n, struct err_msg *msg)
 {
     struct tls_ctx *all[] = {n->tls_peer, n->tls_front, n->tls_admin};
@@ -49,6 +49,8 @@ static int read_certificates(struct node *n, struct err_msg *msg)
     int err = ERR_OK;
     for (size_t i = 0; i < ARRAY_LEN(all) && err == ERR_OK; i++)
         err = tls_ctx_reread(all[i], msg, &fresh[i]);
+    if (err == ERR_OK)
+        err = node_signer_reread(n->signer, msg);
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         if (err == ERR_OK)
             tls_ctx_become(all[i], fresh[i]);

@@ -37,6 +37,7 @@
 #include "node/crypt/keyring.h"
 #include "node/crypt/region_key.h"
 #include "node/crypt/seal.h"
+#include "node/crypt/sign.h"
 #include "node/http/http.h"
 #include "node/server/flusher.h"
 #include "node/server/helper.h"
@@ -182,12 +183,13 @@ struct node {
     uint32_t worker_count;
     struct cluster_keys cluster_keys;
     struct kek kek;
-    struct region_key region_key; /* opens the keys of fenced groups */
-    bool has_region_key;
+    struct region_key region_key; /* opens the keys of fenced groups; region
+                                   * "": the regions have no keys */
     struct config_account_keys account_keys;
     struct tls_ctx *tls_front;
     struct tls_ctx *tls_admin;
     struct tls_ctx *tls_peer;
+    struct node_signer *signer; /* with the same key and certificate */
     struct session_floor *sessions; /* of clients without tokens */
     struct faults_client *client_faults;
     usec_t started_wall_us;

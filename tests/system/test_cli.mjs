@@ -77,11 +77,39 @@ test("init makes complete node folders and never overwrites", async () => {
   const json = JSON.parse((await run([...inject, "-o", "json"])).stdout);
   assert.equal(json.ok, true);
   assert.match(json.warnings[0], /fault_injection is true/);
-  for (const secret of ["ca.key", "admin.key", "kek.key", "account.keys", "cluster.keys", "a-1/node.key"])
+  for (const secret of ["ca.key", "admin.key", "kek.key", "account.keys", "cluster.keys", "a-1/node.key", "a-1/region.key"])
     assert.equal(statSync(at("init", secret)).mode & 0o777, 0o600, secret);
   const again = await run(["init", "--dir", at("init"), "--cluster", "c", "--regions", "a,b"]);
   assert.equal(again.code, 1);
   assert.match(again.stderr, /not empty/);
+});
+
+test("a cluster of an older init gets region keys, once", async () => {
+  await run(["init", "--dir", at("older"), "--cluster", "c", "--regions", "a,b"]);
+  const nodes = ["a-1", "b-1"], config = (node) => at("older", node, "node.yaml");
+  const check = (node) => run(["node", "--config", config(node), "--check-config"]);
+  const add = () => run(["init", "--dir", at("older"), "--region-keys"]);
+  for (const node of nodes) {
+    writeFileSync(config(node), readFileSync(config(node), "utf8").replace(/^ *(key: "|region: region).*\n/gm, ""));
+    rmSync(at("older", node, "region.key"));
+    assert.equal((await check(node)).code, 0, "without keys");
+  }
+  const { code, stdout, stderr } = await add();
+  assert.equal(code, 0, stderr);
+  const [a, b] = stdout.match(/[0-9a-f]{64}/g);
+  assert.notEqual(a, b);
+  for (const node of nodes) {
+    assert.deepEqual(readFileSync(config(node), "utf8").match(/(?<=^    key: ")[0-9a-f]{64}/gm), [a, b]);
+    assert.equal((await check(node)).code, 0, "with keys");
+  }
+  const before = nodes.map((node) => readFileSync(config(node), "utf8"));
+  assert.equal((await add()).stdout, stdout);
+  assert.deepEqual(nodes.map((node) => readFileSync(config(node), "utf8")), before);
+  writeFileSync(at("older/b-1/region.key"), readFileSync(at("older/a-1/region.key")));
+  const strange = await check("b-1");
+  assert.equal(strange.code, 1);
+  assert.match(strange.stderr, /the key of region a, this node is in region b/);
+  assert.equal((await run(["init", "--dir", at("older"), "--region-keys", "--cluster", "c"])).code, 2);
 });
 
 test("--check-config names file, line, what was found and what was expected", async () => {

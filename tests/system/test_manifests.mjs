@@ -65,6 +65,9 @@ describe("kubernetes", { skip }, () => {
         assert.match(config, new RegExp(`^node: ${set.metadata.name}-${n}$`, "m"));
       }
       for (const { key } of items) assert.ok(secret.data[key], key);
+      for (const [name, value] of Object.entries(secret.data).filter(([key]) => key.endsWith(".region.key")))
+        assert.match(Buffer.from(value, "base64").toString(), new RegExp(`^region ${set.metadata.name}$`, "m"), name);
+      assert.ok(secret.data[`${set.metadata.name}-1.region.key`]);
       assert.equal(pod.securityContext.runAsNonRoot, true);
       for (const container of [...pod.initContainers, ...pod.containers]) {
         assert.equal(container.securityContext.readOnlyRootFilesystem, true);

@@ -49,6 +49,15 @@ const cases = {
     (dir) => writeFileSync(path.join(dir, "kek.key"), Buffer.alloc(32, 7).toString("base64") + "\n"), /key/i],
   "account keys that others may read": [(dir) => chmodSync(path.join(dir, "account.keys"), 0o640), /account\.keys.*chmod 600/s],
   "no account keys": [(dir) => rmSync(path.join(dir, "account.keys")), /account\.keys/],
+  "no region key": [(dir) => rmSync(path.join(dir, "region.key")), /region\.key/],
+  "a region key that others may read": [(dir) => chmodSync(path.join(dir, "region.key"), 0o644), /region\.key.*chmod 600/s],
+  "the key of another region": [
+    (dir) => cpSync(path.join(dir, "../westeurope-1/region.key"), path.join(dir, "region.key")), /the key of region westeurope/],
+  "a region key that the list of regions does not know": [
+    (dir) => {
+      const yaml = path.join(dir, "node.yaml");
+      writeFileSync(yaml, readFileSync(yaml, "utf8").replace(/key: "[0-9a-f]{64}"/, `key: "09${"0".repeat(62)}"`));
+    }, /region\.key: not the key that the configuration says/],
   "no certificate": [(dir) => rmSync(path.join(dir, "node.pem")), /node\.pem/],
   "a private key of another certificate": [
     (dir) => cpSync(path.join(dir, "../westeurope-1/node.key"), path.join(dir, "node.key")), /node\.key|node\.pem/],

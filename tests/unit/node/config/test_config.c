@@ -273,6 +273,63 @@ static void inconsistent_topology_is_refused(void **state)
     }
 }
 
+#define HEX_A "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a"
+#define HEX_B "de9edb7d7b7dc1b4d35b61c2ece435373f8343c89b83b2d4e8d0e7e8b4b3b7a2"
+#define HEX_ZERO                                                               \
+    "0000000000000000000000000000000000000000000000000000000000000000"
+
+/* Puts a key (NULL = none) into the entries of west and east. */
+static int load_keys(const char *west, const char *east,
+                     struct config **config_out, struct err_msg *msg)
+{
+    char text[2048];
+    const char *keys[] = {west, east}, *rest = REGIONS;
+    strcpy(text, WHO PLACES);
+    for (size_t i = 0; i < 2; i++) {
+        const char *at = strstr(rest, "- {") + strlen("- {");
+        size_t len = strlen(text);
+        snprintf(text + len, sizeof(text) - len, "%.*s%s%s%s", (int)(at - rest),
+                 rest, keys[i] != NULL ? "key: '" : "",
+                 keys[i] != NULL ? keys[i] : "", keys[i] != NULL ? "', " : "");
+        rest = at;
+    }
+    strcat(text, rest);
+    return load(text, NULL, NULL, config_out, msg);
+}
+
+static void all_regions_have_keys_or_none(void **state)
+{
+    (void)state;
+    struct config *c = NULL;
+    struct err_msg msg;
+    char expected[128];
+    assert_int_equal(load_keys(NULL, NULL, &c, &msg), ERR_OK);
+    assert_false(config_has_region_keys(c));
+    config_free(c);
+    assert_int_equal(load_keys(HEX_A, HEX_B, &c, &msg), ERR_OK);
+    assert_true(config_has_region_keys(c));
+    assert_int_equal(config_find_region(c, "west")->key.public_key[0], 0x85);
+    assert_int_equal(config_find_region(c, "east")->key.public_key[0], 0xde);
+    snprintf(expected, sizeof(expected), "%s/region.key", folder);
+    assert_string_equal(c->keys.region, expected);
+    config_free(c);
+    static const struct {
+        const char *west, *east, *expected;
+    } rows[] = {
+        {HEX_A, NULL, "region west has a key and region east has none"},
+        {NULL, HEX_A, "region east has a key and region west has none"},
+        {HEX_A, HEX_A, "regions west and east have the same key"},
+        {HEX_A, "85", "regions.key: found \"85\", expected a region's"},
+        {HEX_A, HEX_ZERO, "regions.key: found \"00"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        assert_int_equal(load_keys(rows[i].west, rows[i].east, &c, &msg),
+                         ERR_INVALID);
+        if (strstr(msg.text, rows[i].expected) == NULL)
+            fail_msg("got \"%s\", expected \"%s\"", msg.text, rows[i].expected);
+    }
+}
+
 static void unknown_variables_and_flags_are_refused(void **state)
 {
     (void)state;
@@ -472,6 +529,7 @@ int main(void)
         ON_DISK(flags_win_over_environment_over_file),
         ON_DISK(what_is_wrong_is_refused_with_its_place),
         ON_DISK(inconsistent_topology_is_refused),
+        ON_DISK(all_regions_have_keys_or_none),
         ON_DISK(unknown_variables_and_flags_are_refused),
         ON_DISK(a_missing_or_unreadable_file_is_named),
         ON_DISK(created_account_keys_load_and_differ),
