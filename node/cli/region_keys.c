@@ -284,7 +284,7 @@ int region_keys_add(const char *dir, struct layout *layout_out,
     int err = layout_load(dir, &l, msg);
     if (err == ERR_OK)
         err = region_keys_create(&l, dir, msg);
-    for (unsigned i = 0; i < l.node_count && err == ERR_OK; i++)
+    for (unsigned i = 0; err == ERR_OK && i < l.node_count; i++)
         err = add_to_config(&l, l.nodes[i].name, dir, msg);
     if (err == ERR_OK)
         *layout_out = l;
