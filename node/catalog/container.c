@@ -38,8 +38,15 @@ static json_ref sent_value(const struct json *j, json_ref object,
 
 /* -- create -------------------------------------------------------------- */
 
+static void write_placement(struct json_writer *w, struct bytes placement)
+{
+    if (placement.len > 0)
+        json_write_member_string(w, "_placement", placement);
+}
+
 static int write_definition(const struct json *j, json_ref object,
-                            struct json_writer *w, struct err_msg *msg)
+                            struct bytes placement, struct json_writer *w,
+                            struct err_msg *msg)
 {
     struct buf scratch;
     struct bytes name;
@@ -56,12 +63,14 @@ static int write_definition(const struct json *j, json_ref object,
     }
     if (err != ERR_OK)
         return err;
+    write_placement(w, placement);
     json_write_object_end(w);
     return json_writer_end(w);
 }
 
 int container_create(const struct json *j, json_ref object,
-                     struct buf *json_out, struct err_msg *msg)
+                     struct bytes placement, struct buf *json_out,
+                     struct err_msg *msg)
 {
     if (!policy_is(j, object, JSON_OBJECT))
         return err_set(msg, ERR_INVALID,
@@ -69,7 +78,7 @@ int container_create(const struct json *j, json_ref object,
     size_t before = buf_len(json_out);
     struct json_writer w;
     json_writer_init(&w, json_out);
-    int err = write_definition(j, object, &w, msg);
+    int err = write_definition(j, object, placement, &w, msg);
     if (err != ERR_OK)
         buf_truncate(json_out, before);
     return err;
@@ -187,6 +196,7 @@ static int replace_properties(const struct replace *r,
         if (err != ERR_OK)
             return err;
     }
+    write_placement(r->w, old->placement);
     json_write_object_end(r->w);
     return json_writer_end(r->w);
 }
@@ -262,6 +272,9 @@ static int read_definition(const struct json *j, struct buf *scratch,
     if (policy_read_partition_key(j, json_get_str(j, 0, "partitionKey"),
                                   scratch, &def->pk, NULL) != ERR_OK)
         return corrupt(msg, "partitionKey");
+    int placed = json_get_string(j, 0, "_placement", scratch, &def->placement);
+    if (placed != ERR_OK && placed != ERR_NOT_FOUND)
+        return corrupt(msg, "_placement");
     json_ref unique = json_get_str(j, 0, "uniqueKeyPolicy");
     def->has_unique_keys =
         unique != JSON_NONE && !is_empty_unique_policy(j, unique);

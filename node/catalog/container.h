@@ -55,6 +55,8 @@ struct container_def {
     uint32_t number;   /* the store's container number */
     uint64_t record;   /* counter of its record in shard 0; catalog.h */
     struct bytes name;
+    /* The placement group that its documents are in; empty: default. */
+    struct bytes placement;
     struct pk_def pk;
     bool has_ttl;         /* defaultTtl is present */
     int32_t default_ttl;  /* -1 or seconds */
@@ -72,12 +74,15 @@ struct container_def *container_def_ref(struct container_def *def);
 void container_def_unref(struct container_def *def);
 
 /* Checks a create body (`object` of `j`) and appends the completed definition
- * to `json_out` (a whole object). ERR_INVALID with a message; ERR_LIMIT,
- * ERR_NO_MEMORY of the buffer. `json_out` is as before on failure. */
+ * to `json_out` (a whole object), for placement group `placement` (empty:
+ * default), which the text then names as "_placement". ERR_INVALID with a
+ * message; ERR_LIMIT, ERR_NO_MEMORY of the buffer. `json_out` is as before on
+ * failure. */
 int container_create(const struct json *j, json_ref object,
-                     struct buf *json_out, struct err_msg *msg);
+                     struct bytes placement, struct buf *json_out,
+                     struct err_msg *msg);
 /* Same for a replace of `old`; immutable properties that are left out are kept,
- * that differ are refused. A changed id is refused. */
+ * that differ are refused. A changed id is refused. The placement stays. */
 int container_replace(const struct container_def *old, const struct json *j,
                       json_ref object, struct buf *json_out,
                       struct err_msg *msg);

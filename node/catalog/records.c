@@ -202,6 +202,10 @@ int catalog_account_format(const struct catalog_account *a, struct buf *out)
     json_writer_init(&w, out);
     json_write_object_begin(&w);
     json_write_member_str(&w, "id", a->id);
+    if (a->next_group > 0) {
+        json_write_member_int64(&w, "nextGroup", a->next_group);
+        json_write_member_int64(&w, "nextShard", a->next_shard);
+    }
     json_write_object_end(&w);
     return json_writer_end(&w);
 }
@@ -209,6 +213,12 @@ int catalog_account_format(const struct catalog_account *a, struct buf *out)
 static void read_account(struct reader *r, struct catalog_account *a)
 {
     read_string(r, json_get_str(&r->json, 0, "id"), "id", a->id);
+    if (json_get_str(&r->json, 0, "nextGroup") == JSON_NONE)
+        return;
+    a->next_group =
+        (uint16_t)read_integer(r, 0, "nextGroup", 1, UINT16_MAX);
+    a->next_shard =
+        (uint16_t)read_integer(r, 0, "nextShard", 1, UINT16_MAX);
 }
 
 int catalog_account_parse(struct bytes json, struct catalog_account *a_out,

@@ -100,7 +100,7 @@ static void call_reset(struct call *c)
         buf_clear(&c->text);
     c->http = NULL;
     c->want_container = c->looked_again = false;
-    c->item_level = c->by_rid = false;
+    c->item_level = c->by_rid = c->outside = c->writes_here = false;
     c->found = c->synced = NULL;
     c->done = NULL;
     c->attempts = 0;
@@ -235,15 +235,79 @@ void call_await_catalog(struct call *c, uint64_t lsn, call_step *then)
 #define PATH_DATABASE 2
 #define PATH_CONTAINER 4
 
+const struct catalog_group *call_group(const struct call *c, struct bytes name)
+{
+    const struct catalog *catalog = c->cosmos->config.catalog;
+    char text[CATALOG_NAME_MAX + 1];
+    if (name.len == 0)
+        return catalog_group_number(catalog, GROUP_DEFAULT);
+    if (name.len > CATALOG_NAME_MAX || memchr(name.data, 0, name.len) != NULL)
+        return NULL;
+    memcpy(text, name.data, name.len);
+    text[name.len] = '\0';
+    return catalog_group(catalog, text);
+}
+
+/* A fenced group has a level of its own. */
+static enum cosmos_failure take_group_level(struct call *c,
+                                            const struct catalog_group *group)
+{
+    enum consistency_level own = group->decision.consistency.level;
+    bool asked = c->headers.consistency.len > 0;
+    if (asked && c->level < own)
+        return FAIL_CONSISTENCY;
+    if (!asked)
+        c->level = own;
+    return FAIL_COUNT;
+}
+
 static enum cosmos_failure find_group(struct call *c)
 {
-    const struct catalog_group *group =
-        catalog_group(c->cosmos->config.catalog, CALL_GROUP);
+    const struct catalog_group *group = call_group(c, c->container->placement);
     if (group == NULL || group->shard_count == 0)
         return FAIL_UNAVAILABLE;
     c->first_shard = group->first_shard;
     c->shard_count = group->shard_count;
-    return FAIL_COUNT;
+    c->writes_here = c->cosmos->place.writes_here;
+    if (!catalog_group_fenced(group))
+        return FAIL_COUNT;
+    const char *region = c->cosmos->config.region;
+    c->outside = catalog_group_region(group, region) == group->region_count;
+    c->writes_here = strcmp(region, group->decision.write_region) == 0;
+    return take_group_level(c, group);
+}
+
+/* Ranges say nothing of what is in them. */
+static bool wants_documents(const struct call *c)
+{
+    return c->want_container && c->path.count > PATH_CONTAINER &&
+           !bytes_equal(c->path.segments[PATH_CONTAINER],
+                        bytes_str("pkranges"));
+}
+
+/* Says where to go: in the text, and for programs in a header. */
+static void refuse_outside(struct call *c)
+{
+    const struct cosmos_config *config = &c->cosmos->config;
+    const struct catalog_group *group = call_group(c, c->container->placement);
+    char names[GROUP_REGIONS_MAX * (CATALOG_NAME_MAX + 2)];
+    struct buf regions = buf_over(names, sizeof(names) - 1);
+    struct err_msg msg;
+    CHECK(group != NULL);
+    for (size_t i = 0; i < group->region_count; i++)
+        (void)buf_printf(&regions, "%s%s", i > 0 ? ", " : "",
+                         group->regions[i]);
+    names[buf_len(&regions)] = '\0';
+    err_set(&msg, ERR_FORBIDDEN,
+            "%s: placement group %s keeps them in %s; this is %s. Send the "
+            "request to an endpoint of one of these regions",
+            cosmos_status(FAIL_FENCED)->text, group->name, names,
+            config->region);
+    http_reply_header_str(c->http, "x-bastide-placement", group->name);
+    http_reply_header_str(c->http, "x-bastide-regions", names);
+    if (config->outside != NULL)
+        config->outside(config->user, group);
+    reply_fail_text(c, FAIL_FENCED, msg.text);
 }
 
 /* Whether a client that pins the container's RID still means this one. */
@@ -285,11 +349,18 @@ static enum cosmos_failure find(struct call *c)
 static void resolve(struct call *c)
 {
     enum cosmos_failure failure = find(c);
-    if (failure == FAIL_COUNT) {
+    if (failure == FAIL_COUNT && c->outside && wants_documents(c)) {
+        refuse_outside(c);
+    } else if (failure == FAIL_COUNT) {
         call_step *found = TAKE(c->found);
         found(c);
     } else if (!c->looked_again) {
         call_sync_catalog(c, 0, resolve);
+    } else if (failure == FAIL_CONSISTENCY) {
+        reply_fail_text(c, failure,
+                        "x-ms-consistency-level is stronger than the level of "
+                        "the container's placement group, and a request may "
+                        "only relax it");
     } else if (c->cosmos->place.isolated) {
         /* It may well exist: others may have made it since. */
         reply_fail(c, FAIL_ISOLATED);

@@ -39,7 +39,6 @@
 /* A kept call's buffer above this size is given back. */
 #define CALL_TEXT_KEPT (64u * 1024)
 /* The one group there is until placement groups come. */
-#define CALL_GROUP "default"
 
 struct page; /* page.h */
 
@@ -101,6 +100,8 @@ struct call {
     struct container_def *container;
     uint16_t first_shard; /* of the container's group */
     uint16_t shard_count;
+    bool outside;     /* of that group's fence is where this node is */
+    bool writes_here; /* this region acknowledges the container's writes */
     bool want_container;
     bool looked_again; /* the catalog was brought up to date once */
     call_step *found;  /* goes on when the path was resolved */
@@ -144,11 +145,15 @@ void call_free(struct call *c);
 /* -- resolving the path ------------------------------------------------------
  */
 
+/* The placement group that a container names, or would: `name` empty is
+ * default. NULL when this node knows none of that name. */
+const struct catalog_group *call_group(const struct call *c, struct bytes name);
 /* Finds the database (segment 1) or also the container (segment 3) in the
  * catalog, then goes on with `then`. When it is not there, the catalog is first
  * brought up to date (another node may just have created it); when it is still
  * missing, answers 404: plain for the resource the path addresses, 1003 for an
- * owner of it. */
+ * owner of it. A path to documents of a container whose fence this node is
+ * outside of is answered 403. */
 void call_with_database(struct call *c, call_step *then);
 void call_with_container(struct call *c, call_step *then);
 

@@ -38,9 +38,36 @@ static void container_parent(struct call *c, const struct keyed_hash *hash)
     memcpy(op->parent_rid, c->database->rid.bytes, c->database->rid.len);
 }
 
+static void container_create_again(struct call *c);
+
+/* The group that the client asks for; as its name is stored, empty for default.
+ * False after answering, or when the catalog is brought up to date first. */
+static bool placement_asked(struct call *c, struct bytes *name_out)
+{
+    struct bytes asked = c->headers.placement;
+    const struct catalog_group *g = call_group(c, asked);
+    struct err_msg msg;
+    if (g == NULL && !c->looked_again) {
+        call_sync_catalog(c, 0, container_create_again);
+        return false;
+    }
+    if (g == NULL && asked.len > 0) {
+        err_set(&msg, ERR_INVALID,
+                "x-bastide-placement: there is no placement group '%.*s'; see "
+                "'bastide placement list'",
+                (int)(asked.len < 100 ? asked.len : 100),
+                (const char *)asked.data);
+        reply_fail_text(c, FAIL_BAD_REQUEST, msg.text);
+        return false;
+    }
+    *name_out = g != NULL && catalog_group_fenced(g) ? asked : bytes_of("", 0);
+    return true;
+}
+
 static void container_create_found(struct call *c)
 {
-    if (!call_body_object(c, DEFINITION_MAX))
+    struct bytes placement;
+    if (!placement_asked(c, &placement) || !call_body_object(c, DEFINITION_MAX))
         return;
     struct json *json = &c->cosmos->json;
     struct buf *scratch = &c->cosmos->scratch;
@@ -50,7 +77,7 @@ static void container_create_found(struct call *c)
     buf_clear(&c->text);
     int err = resource_name_get(json, 0, scratch, &name, &msg);
     if (err == ERR_OK)
-        err = container_create(json, 0, &c->text, &msg);
+        err = container_create(json, 0, placement, &c->text, &msg);
     if (err != ERR_OK) {
         definition_refused(c, err, &msg);
         return;
@@ -67,6 +94,11 @@ static void container_create_found(struct call *c)
         return;
     container_parent(c, hash);
     meta_write(c, 201);
+}
+
+static void container_create_again(struct call *c)
+{
+    call_with_database(c, container_create_found);
 }
 
 static void container_query_found(struct call *c)

@@ -158,7 +158,11 @@ struct cosmos_config {
     const struct keyed_hash *token_hash;
     usec_t (*mono_us)(void *user);
     usec_t (*wall_us)(void *user);
-    void *user;           /* for the three functions above */
+    /* A request for documents of a fenced group was refused because this node
+     * is outside. NULL: nobody wants to know. */
+    void (*outside)(void *user, const struct catalog_group *group);
+    void *user;           /* for the functions above */
+    const char *region;   /* this node's; borrowed */
     usec_t op_timeout_us; /* 0: COSMOS_OP_TIMEOUT_US */
     /* The node's, shared by all workers (session.h). NULL: one of its own, for
      * a node with one worker. */

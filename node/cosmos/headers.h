@@ -38,6 +38,7 @@
     X(is_query_plan, "x-ms-cosmos-is-query-plan-request")                      \
     X(is_batch, "x-ms-cosmos-is-batch-request")                                \
     X(cross_partition, "x-ms-documentdb-query-enablecrosspartition")           \
+    X(placement, "x-bastide-placement")                                        \
     X(populate_quota, "x-ms-documentdb-populatequotainfo")                     \
     X(populate_metrics, "x-ms-documentdb-populatequerymetrics")                \
     X(populate_content, "x-ms-cosmos-populate-content-response-on-write")      \

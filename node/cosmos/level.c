@@ -111,7 +111,7 @@ static bool prefers_leader(const struct call *c)
     if (cosmos_header_true(c->headers.hub_only))
         return true;
     return c->level == CONSISTENCY_SESSION &&
-           c->headers.session_token.len == 0 && place->writes_here &&
+           c->headers.session_token.len == 0 && c->writes_here &&
            !place->isolated;
 }
 

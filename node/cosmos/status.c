@@ -63,6 +63,8 @@ enum cosmos_failure cosmos_failure_of(const struct op_result *result, bool item)
         return FAIL_UNAVAILABLE;
     case ERR_TIMEOUT:
         return FAIL_TIMEOUT;
+    case ERR_FORBIDDEN:
+        return FAIL_FENCED;
     case ERR_CORRUPT:
         return FAIL_CORRUPT;
     default:

@@ -71,6 +71,9 @@
     X(WRITE_REGION, 403, 3, "Forbidden",                                       \
       "Write operations are not allowed on this region.")                      \
     X(REMOVED, 403, 1008, "Forbidden", "Database Account does not exist")      \
+    X(FENCED, 403, 0, "Forbidden",                                             \
+      "The documents of this container may not leave the regions of its "      \
+      "placement group, and this node is not in one of them")                  \
     X(QUOTA, 403, 1005, "Forbidden",                                           \
       "The account has reached its maximum number of databases or "            \
       "containers")                                                            \

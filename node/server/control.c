@@ -9,15 +9,16 @@
 #include "node/base/rng.h"
 #include "node/base/text.h"
 #include "node/json/json.h"
+#include "node/server/control_reply.h"
 #include "node/server/decision.h"
 #include "node/server/governor.h"
 #include "node/server/group_edit.h"
 #include "node/server/peers.h"
+#include "node/server/placement.h"
 #include "node/server/reload.h"
 #include "node/server/worker.h"
 
 #define CONTROL_BODY_MAX (64u * 1024)
-#define CONTROL_ANSWER_MAX (4u << 20)
 #define CONTROL_TIMEOUT_US (5 * USEC_PER_SEC)
 /* Every later decision needs a newer epoch. */
 #define RECOVER_EPOCH_MAX (UINT32_MAX / 2)
@@ -25,51 +26,6 @@
 #define RECOVER_AFTER_US (3 * USEC_PER_SEC)
 #define AUDIT_DEFAULT 50
 #define AUDIT_MAX 1000
-
-/* ---- answers
- * -----------------------------------------------------------------
- */
-
-static void respond(struct http_request *r, int status, struct buf *body)
-{
-    http_reply_header_str(r, "Content-Type", "application/json");
-    http_respond_take(r, status, body);
-    buf_free(body);
-}
-
-static void refuse(struct http_request *r, int status, const char *code,
-                   const char *message)
-{
-    struct buf body;
-    struct json_writer w;
-    buf_init(&body, CONTROL_ANSWER_MAX);
-    json_writer_init(&w, &body);
-    json_write_object_begin(&w);
-    json_write_member_str(&w, "code", code);
-    json_write_member_str(&w, "message", message);
-    json_write_object_end(&w);
-    respond(r, status, &body);
-}
-
-static void refuse_err(struct http_request *r, int err, const char *message)
-{
-    switch (err) {
-    case ERR_INVALID:
-    case ERR_MALFORMED:
-        refuse(r, 400, "BadRequest", message);
-        break;
-    case ERR_NOT_FOUND:
-        refuse(r, 404, "NotFound", message);
-        break;
-    case ERR_EXISTS:
-    case ERR_STALE:
-    case ERR_BUSY:
-        refuse(r, 409, "Conflict", message);
-        break;
-    default:
-        refuse(r, 503, "ServiceUnavailable", message);
-    }
-}
 
 /* ---- what is asked
  * -------------------------------------------------------------
@@ -100,7 +56,7 @@ static void ordered(void *user, int err, const struct govern_record *record,
 {
     struct order *o = user;
     if (err != ERR_OK) {
-        refuse_err(o->request, err, msg->text);
+        control_refuse_err(o->request, err, msg->text);
     } else {
         struct buf body;
         struct json_writer w;
@@ -109,7 +65,7 @@ static void ordered(void *user, int err, const struct govern_record *record,
         json_write_object_begin(&w);
         json_write_member_int64(&w, "epoch", record->epoch);
         json_write_object_end(&w);
-        respond(o->request, 202, &body);
+        control_respond(o->request, 202, &body);
     }
     mem_free(o);
 }
@@ -207,9 +163,9 @@ static void post_consistency(struct worker *w, struct http_request *r,
     struct order *o = order_new(w, r);
     if (json_get_string(j, 0, "level", &scratch, &text) != ERR_OK ||
         consistency_parse(text, &o->level.level) != ERR_OK) {
-        refuse(r, 400, "BadRequest",
-               "level must be Strong, BoundedStaleness, Session, "
-               "ConsistentPrefix or Eventual");
+        control_refuse(r, 400, "BadRequest",
+                       "level must be Strong, BoundedStaleness, Session, "
+                       "ConsistentPrefix or Eventual");
         mem_free(o);
         return;
     }
@@ -217,9 +173,9 @@ static void post_consistency(struct worker *w, struct http_request *r,
                     &o->level.max_staleness_prefix) != ERR_OK ||
         parse_bound(j, "max_staleness_interval", CONFIG_STALENESS_INTERVAL_MAX,
                     &o->level.max_staleness_interval) != ERR_OK) {
-        refuse(r, 400, "BadRequest",
-               "max_staleness_prefix must be 1 to 2147483647 entries, "
-               "max_staleness_interval 1 to 86400 seconds");
+        control_refuse(r, 400, "BadRequest",
+                       "max_staleness_prefix must be 1 to 2147483647 entries, "
+                       "max_staleness_interval 1 to 86400 seconds");
         mem_free(o);
         return;
     }
@@ -272,9 +228,9 @@ static void post_priority(struct worker *w, struct http_request *r,
             legal = get_region(w, j, v, &o->order[o->n_order++]) == ERR_OK;
     if (!legal || !parse_failback(j, o) ||
         get_flag(j, "move", &o->move) != ERR_OK) {
-        refuse(r, 400, "BadRequest",
-               "order must be the regions' names, each once; failback "
-               "\"automatic\" or \"manual\"; move true or false");
+        control_refuse(r, 400, "BadRequest",
+                       "order must be the regions' names, each once; failback "
+                       "\"automatic\" or \"manual\"; move true or false");
         mem_free(o);
         return;
     }
@@ -447,7 +403,7 @@ static void answer_at_risk(struct loss *l)
     json_write_key(&out, "seconds");
     json_write_number(&out, totals.at_risk_ms / 1000.0);
     json_write_object_end(&out);
-    respond(l->request, 200, &body);
+    control_respond(l->request, 200, &body);
 }
 
 static void answer_loss(struct loss *l)
@@ -480,7 +436,7 @@ static void answer_loss(struct loss *l)
     json_write_number(&out, o->force ? totals.at_risk_ms / 1000.0 : 0);
     put_rejected(&out, w);
     json_write_object_end(&out);
-    respond(o->request, 200, &body);
+    control_respond(o->request, 200, &body);
 }
 
 static void loss_counted(struct worker *w, void *arg)
@@ -556,7 +512,7 @@ static void post_switch(struct worker *w, struct http_request *r,
         err = check_switch(o, &msg);
     }
     if (err != ERR_OK) {
-        refuse_err(r, err, msg.text);
+        control_refuse_err(r, err, msg.text);
         mem_free(o);
     } else if (dry_run) {
         loss_begin(w, r, o);
@@ -610,7 +566,7 @@ static void answer_known(struct worker *w, const struct recovery *v)
     json_write_member_str(&out, "node", w->node->config->node);
     json_write_member_int64(&out, "epoch", v->newest);
     json_write_object_end(&out);
-    respond(v->request, 200, &body);
+    control_respond(v->request, 200, &body);
 }
 
 static void recover_answer(struct worker *w, void *arg)
@@ -619,12 +575,12 @@ static void recover_answer(struct worker *w, void *arg)
     if (v->epoch == 0) {
         answer_known(w, v);
     } else if (v->err != ERR_OK) {
-        refuse(v->request, 409, "Conflict",
-               v->err == ERR_STALE
-                   ? "the epoch is not newer than what this node knows"
-               : v->err == ERR_AGAIN
-                   ? "this node hears a leader: the others are not lost"
-                   : err_text(v->err));
+        control_refuse(v->request, 409, "Conflict",
+                       v->err == ERR_STALE
+                           ? "the epoch is not newer than what this node knows"
+                       : v->err == ERR_AGAIN
+                           ? "this node hears a leader: the others are not lost"
+                           : err_text(v->err));
     } else {
         struct buf body;
         struct json_writer out;
@@ -634,7 +590,7 @@ static void recover_answer(struct worker *w, void *arg)
         json_write_member_str(&out, "node", w->node->config->node);
         json_write_member_int64(&out, "shards", v->shards);
         json_write_object_end(&out);
-        respond(v->request, 200, &body);
+        control_respond(v->request, 200, &body);
     }
     mem_free(v);
 }
@@ -762,7 +718,7 @@ static void post_recover(struct worker *w, struct http_request *r,
     v->request = r;
     int err = parse_recover(w, j, v, &msg);
     if (err != ERR_OK) {
-        refuse_err(r, err, msg.text);
+        control_refuse_err(r, err, msg.text);
         mem_free(v);
         return;
     }
@@ -907,8 +863,9 @@ static void get_topology(struct worker *w, struct http_request *r)
     struct buf body;
     struct json_writer out;
     if (rec == NULL) {
-        refuse(r, 503, "ServiceUnavailable",
-               "this node does not know the account yet: see /readyz?verbose");
+        control_refuse(
+            r, 503, "ServiceUnavailable",
+            "this node does not know the account yet: see /readyz?verbose");
         return;
     }
     governor_totals(w->governor, GROUP_DEFAULT, &totals);
@@ -933,7 +890,7 @@ static void get_topology(struct worker *w, struct http_request *r)
         json_write_null(&out);
     put_last_switch(&out, c, rec, &totals);
     json_write_object_end(&out);
-    respond(r, 200, &body);
+    control_respond(r, 200, &body);
 }
 
 /* ---- audit
@@ -966,7 +923,7 @@ static void audit_answer(struct audit_read *a)
     }
     json_write_array_end(&out);
     json_write_object_end(&out);
-    respond(a->request, 200, &body);
+    control_respond(a->request, 200, &body);
 }
 
 static void audit_end(struct audit_read *a)
@@ -985,7 +942,7 @@ static void audit_scanned(void *user, struct op_result *result)
     size_t offset = 0;
     struct bytes row;
     if (result->err != ERR_OK) {
-        refuse_err(a->request, result->err, err_text(result->err));
+        control_refuse_err(a->request, result->err, err_text(result->err));
         audit_end(a);
         return;
     }
@@ -1025,7 +982,7 @@ static void get_audit(struct worker *w, struct http_request *r,
         if (text_parse_u64(bytes_of(query.data + key.len, query.len - key.len),
                            AUDIT_MAX, &max) != ERR_OK ||
             max < 1) {
-            refuse(r, 400, "BadRequest", "max must be 1 to 1000");
+            control_refuse(r, 400, "BadRequest", "max must be 1 to 1000");
             return;
         }
     struct audit_read *a = mem_zalloc(sizeof(*a));
@@ -1046,7 +1003,7 @@ static void reloaded(struct worker *w, void *user, int err, const char *reason)
 {
     struct http_request *r = user;
     if (err != ERR_OK) {
-        refuse(r, 409, "Conflict", reason);
+        control_refuse(r, 409, "Conflict", reason);
         return;
     }
     char until[CLOCK_ISO_LEN + 1];
@@ -1055,7 +1012,7 @@ static void reloaded(struct worker *w, void *user, int err, const char *reason)
     buf_init(&body, CONTROL_ANSWER_MAX);
     (void)buf_printf(&body, "{\"node\":\"%s\",\"certificate_expires\":\"%s\"}",
                      w->node->config->node, until);
-    respond(r, 200, &body);
+    control_respond(r, 200, &body);
 }
 
 static void post_reload(struct worker *w, struct http_request *r,
@@ -1095,6 +1052,9 @@ static const struct route routes[] = {
     {"/regions/priority", NULL, post_priority, "order failback move"},
     {"/regions/recover", get_recover, post_recover, "survivors confirm epoch"},
     {"/reload", NULL, post_reload, ""},
+    {"/placement", placement_list, placement_create,
+     "name regions priority level max_staleness_prefix max_staleness_interval "
+     "shards copies_per_region"},
 };
 
 static const struct route *find_route(struct bytes target,
@@ -1144,7 +1104,7 @@ static void refuse_members(struct http_request *r, const char *members)
     struct err_msg msg;
     err_set(&msg, ERR_INVALID, "unknown or repeated member; there are: %s",
             members);
-    refuse_err(r, ERR_INVALID, msg.text);
+    control_refuse_err(r, ERR_INVALID, msg.text);
 }
 
 static void handle_post(struct worker *w, struct http_request *r,
@@ -1155,7 +1115,7 @@ static void handle_post(struct worker *w, struct http_request *r,
     if (r->body.len > CONTROL_BODY_MAX ||
         json_parse(&j, r->body, CONTROL_BODY_MAX, NULL) != ERR_OK ||
         json_type(&j, 0) != JSON_OBJECT)
-        refuse(r, 400, "BadRequest", "the body must be a JSON object");
+        control_refuse(r, 400, "BadRequest", "the body must be a JSON object");
     else if (!members_known(&j, route->members))
         refuse_members(r, route->members);
     else
@@ -1173,7 +1133,7 @@ void control_handle(struct worker *w, struct http_request *r)
     else if (route->post != NULL && r->method == HTTP_METHOD_POST)
         handle_post(w, r, route);
     else
-        refuse(r, 405, "MethodNotAllowed",
-               route->get != NULL ? "only GET is understood here"
-                                  : "only POST is understood here");
+        control_refuse(r, 405, "MethodNotAllowed",
+                       route->get != NULL ? "only GET is understood here"
+                                          : "only POST is understood here");
 }

@@ -27,6 +27,10 @@ struct group_edit {
      * another was faster. */
     int (*change)(void *user, const struct govern_record *now,
                   struct govern_record *next_out, struct err_msg *msg);
+    /* Instead of `change`: changes the rest of the record in place; the
+     * decision stays. Likewise. */
+    int (*change_group)(void *user, struct catalog_group *g,
+                        struct err_msg *msg);
     /* Exactly once, from the loop, unless the process ends before. ERR_OK: the
      * record is written and `record` says what it is now; the errors of
      * `change`; ERR_UNAVAILABLE: nothing was written; ERR_TIMEOUT: unknown;

@@ -142,20 +142,19 @@ static void opening_done(struct inbox_message *m, void *owner)
     struct worker *w = owner;
     struct opening *o = LIST_ENTRY(m, struct opening, job.message);
     struct replica *r = o->replica;
-    usec_t now = clock_mono_us();
     w->opening[r->id] = false;
     if (o->err == ERR_OK)
         o->err = recovery_open_new(r, &o->msg);
     if (o->err != ERR_OK) {
         log_error("a replica cannot be opened; it will be tried again",
                   LOG_UINT("shard", r->id), LOG_STR("reason", o->msg.text));
-        w->open_again_us = now + REPLICAS_RETRY_US;
+        w->open_again_us = clock_mono_us() + REPLICAS_RETRY_US;
         engine_close(r->engine);
         mem_free(r);
     } else {
         table_add(w, r);
         share_memory(w);
-        tell_reachable(w, r, now);
+        tell_reachable(w, r, clock_mono_us());
         catalog_feed_keys(w, r);
         steering_soon(&w->steering);
     }

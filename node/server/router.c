@@ -26,6 +26,7 @@ struct task {
     bool in_doubt;   /* a write that an earlier attempt may have logged */
     bool foreign;    /* came from a peer: not passed on */
     bool leader_asked;
+    uint32_t hops; /* members of the group asked, while none is known to lead */
     raft_id target;
     struct op_result result;
     op_done_cb *done;
@@ -301,6 +302,7 @@ static void task_ran(struct shard_request *req, struct op_result *result)
     CHECK_OBJ(t, TASK_MAGIC);
     int err = result->err;
     struct replica *r = worker_replica(t->owner, t->op->shard);
+    CHECK(r != NULL);
     raft_id leader = shard_leader(r->shard);
     bool leads = leader == t->owner->node->config->id;
     /* Only a leader knows that a state is nowhere. The SDK forgets its token
@@ -326,11 +328,43 @@ static void task_ran(struct shard_request *req, struct op_result *result)
         task_wait(t);
 }
 
+/* No replica of the shard is here. Inside its fence an operation goes to a
+ * member of the group, another one each time; outside it never gets so far, and
+ * is refused once more. */
+static void task_elsewhere(struct task *t)
+{
+    const struct worker *w = t->owner;
+    const struct config *c = w->node->config;
+    const struct catalog_group *g =
+        catalog_group_of_shard(w->catalog, t->op->shard);
+    if (g == NULL || t->foreign || w->stopping ||
+        clock_mono_us() >= t->deadline_us) {
+        task_fail(t, t->owner, task_give_up_err(t));
+        return;
+    }
+    if (catalog_group_region(g, c->region) == g->region_count) {
+        task_fail(t, t->owner, ERR_FORBIDDEN);
+        return;
+    }
+    for (uint32_t i = 0; i < g->member_count; i++) {
+        uint32_t id = g->members[t->hops++ % g->member_count];
+        if (w->reachable[id]) {
+            task_forward(t, id);
+            return;
+        }
+    }
+    task_wait(t);
+}
+
 static void task_run(struct task *t)
 {
     CHECK_OBJ(t, TASK_MAGIC);
     struct replica *r = worker_replica(t->owner, t->op->shard);
-    if (r == NULL || t->owner->stopping) {
+    if (r == NULL) {
+        task_elsewhere(t);
+        return;
+    }
+    if (t->owner->stopping) {
         task_fail(t, t->owner, task_give_up_err(t));
         return;
     }

@@ -12,6 +12,7 @@
 #include "node/server/catalog_feed.h"
 #include "node/server/doors.h"
 #include "node/server/faults_client.h"
+#include "node/server/group_keys.h"
 #include "node/server/peers.h"
 #include "node/server/rebuild.h"
 #include "node/server/recovery.h"
@@ -166,6 +167,7 @@ static void on_chores(struct ev_loop *loop, struct ev_timer *t, int events)
         flusher_check(&w->replicas[i]->flusher, now);
     transfers_tick(&w->transfers, now);
     replicas_check(w);
+    group_keys_check(w);
     steward_check(w->steward);
     stand_in_check(w);
     doors_check(w);
@@ -254,6 +256,7 @@ static int make_cosmos(struct worker *w, struct err_msg *msg)
         .token_hash = w->token_hash,
         .mono_us = mono_us,
         .wall_us = wall_us,
+        .region = w->node->config->region,
         .user = w,
         .floor = w->node->sessions,
         .faults = faults_client_hook(w->node->client_faults),

@@ -118,6 +118,7 @@ struct worker {
     uint32_t replica_count;
     bool opening[NODE_SHARDS_MAX]; /* a helper is making it */
     usec_t open_again_us;          /* after a failure */
+    bool making_keys;              /* see group_keys.h */
     struct log_pipe log;
     struct router router;
     struct transfers transfers;
@@ -189,7 +190,7 @@ struct node {
     struct tls_ctx *tls_front;
     struct tls_ctx *tls_admin;
     struct tls_ctx *tls_peer;
-    struct node_signer *signer; /* with the same key and certificate */
+    struct node_signer *signer;     /* with the same key and certificate */
     struct session_floor *sessions; /* of clients without tokens */
     struct faults_client *client_faults;
     usec_t started_wall_us;

@@ -24,7 +24,7 @@ static int create(const char *body)
     message.text[0] = '\0';
     assert_int_equal(json_parse(&parser, bytes_str(body), 1 << 20, NULL),
                      ERR_OK);
-    return container_create(&parser, 0, &out, &message);
+    return container_create(&parser, 0, bytes_of("", 0), &out, &message);
 }
 
 static void expect_created(const char *body, const char *stored)
@@ -398,7 +398,7 @@ static void a_full_buffer_is_reported_and_left_as_it_was(void **state)
         buf_init(&small, room);
         assert_int_equal(json_parse(&parser, bytes_str(with("")), 4096, NULL),
                          ERR_OK);
-        assert_int_equal(container_create(&parser, 0, &small, NULL), ERR_LIMIT);
+        assert_int_equal(container_create(&parser, 0, bytes_of("", 0), &small, NULL), ERR_LIMIT);
         assert_int_equal(buf_len(&small), 0);
         buf_free(&small);
     }

@@ -1,0 +1,534 @@
+#include "node/server/placement.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "node/base/check.h"
+#include "node/base/log.h"
+#include "node/base/mem.h"
+#include "node/base/rng.h"
+#include "node/json/json.h"
+#include "node/server/control_reply.h"
+#include "node/server/governor.h"
+#include "node/server/group_edit.h"
+#include "node/server/worker.h"
+
+#define PLACEMENT_TIMEOUT_US (5 * USEC_PER_SEC)
+/* Times that numbers are asked for because another was faster. */
+#define PLACEMENT_TRIES 5
+
+/* One group being made. */
+struct making {
+    struct worker *worker;
+    struct http_request *request;
+    struct catalog_group group;
+    uint32_t tries;
+    struct op op;
+    struct buf body;
+};
+
+static void make_end(struct making *m)
+{
+    buf_wipe(&m->body);
+    mem_free(m);
+}
+
+static void make_fail(struct making *m, int err, const char *why)
+{
+    control_refuse_err(m->request, err, why);
+    make_end(m);
+}
+
+static void make_failed(struct making *m, int err)
+{
+    struct err_msg msg;
+    err_set(&msg, err, "the group could not be written: %s", err_text(err));
+    make_fail(m, err, msg.text);
+}
+
+/* Runs m->op, whose kind and what goes with it are set. */
+static void submit(struct making *m, uint32_t container, const char *id,
+                   op_done_cb *done)
+{
+    m->op.shard = SHARD_META;
+    rng_fill(m->op.id, OP_ID_LEN);
+    cosmos_address(m->worker->meta_hash, container, bytes_of(NULL, 0),
+                   bytes_str(id), &m->op.at);
+    backend_submit(&m->worker->router.backend, &m->op, PLACEMENT_TIMEOUT_US,
+                   done, m);
+}
+
+/* ---- 3. the answer ----------------------------------------------------------
+ */
+
+static void put_warnings(struct json_writer *w, const struct making *m)
+{
+    const struct catalog_group *g = &m->group;
+    char text[400];
+    json_write_key(w, "warnings");
+    json_write_array_begin(w);
+    if (g->region_count == 1) {
+        snprintf(text, sizeof(text),
+                 "%s has one region: while %s is down its documents cannot be "
+                 "read or written",
+                 g->name, g->regions[0]);
+        json_write_str(w, text);
+    } else if (g->region_count == 2) {
+        snprintf(text, sizeof(text),
+                 "%s has two regions: losing either stops writes until it is "
+                 "back, since neither alone is a majority; a third region "
+                 "would keep them going",
+                 g->name);
+        json_write_str(w, text);
+    }
+    json_write_array_end(w);
+}
+
+static void describe(const struct catalog_group *g, char *out, size_t size)
+{
+    struct buf text = buf_over(out, size - 1);
+    (void)buf_printf(&text, "regions");
+    for (size_t i = 0; i < g->region_count; i++)
+        (void)buf_printf(&text, "%s%s", i > 0 ? "," : " ", g->regions[i]);
+    (void)buf_printf(&text, ", level %s, shards %u..%u",
+                     consistency_name(g->decision.consistency.level),
+                     g->first_shard, g->first_shard + g->shard_count - 1u);
+    out[buf_len(&text)] = '\0';
+}
+
+static struct op write_op(const struct making *m, enum op_write_mode mode)
+{
+    return (struct op){
+        .kind = OP_WRITE,
+        .mode = mode,
+        .resource = OP_RESOURCE_INTERNAL,
+        .body = bytes_of(buf_bytes(&m->body), buf_len(&m->body))};
+}
+
+static void group_written(void *user, struct op_result *result)
+{
+    struct making *m = user;
+    const struct catalog_group *g = &m->group;
+    char after[GROUP_EDIT_TEXT_MAX], what[GROUP_EDIT_WHAT_MAX];
+    if (result->err == ERR_EXISTS) {
+        make_fail(m, ERR_EXISTS, "there is a placement group of that name");
+        return;
+    }
+    if (result->err != ERR_OK) {
+        make_failed(m, result->err);
+        return;
+    }
+    describe(g, after, sizeof(after));
+    snprintf(what, sizeof(what), "create placement group %s", g->name);
+    group_edit_audit(m->worker,
+                     m->request->peer_uri != NULL ? m->request->peer_uri : "?",
+                     what, "", after, g->decision.reason);
+    struct buf body;
+    struct json_writer w;
+    buf_init(&body, CONTROL_ANSWER_MAX);
+    json_writer_init(&w, &body);
+    json_write_object_begin(&w);
+    json_write_member_str(&w, "name", g->name);
+    json_write_member_int64(&w, "number", g->number);
+    json_write_member_int64(&w, "first_shard", g->first_shard);
+    json_write_member_int64(&w, "shards", g->shard_count);
+    put_warnings(&w, m);
+    json_write_object_end(&w);
+    control_respond(m->request, 201, &body);
+    make_end(m);
+}
+
+/* ---- 2. number and shards ---------------------------------------------------
+ */
+
+static void read_account(struct making *m);
+
+static void numbers_taken(void *user, struct op_result *result)
+{
+    struct making *m = user;
+    if (result->err == ERR_PRECONDITION && ++m->tries < PLACEMENT_TRIES) {
+        read_account(m);
+        return;
+    }
+    if (result->err != ERR_OK) {
+        make_failed(m,
+                    result->err == ERR_PRECONDITION ? ERR_AGAIN : result->err);
+        return;
+    }
+    buf_clear(&m->body);
+    CHECK(catalog_group_format(&m->group, &m->body) == ERR_OK);
+    log_info("creating placement group", LOG_STR("group", m->group.name),
+             LOG_UINT("shards", m->group.shard_count));
+    m->op = write_op(m, OP_CREATE);
+    submit(m, CONTAINER_GROUPS, m->group.name, group_written);
+}
+
+/* The first free ones, when no group but default was ever made. */
+static void first_numbers(const struct worker *w, struct catalog_account *a)
+{
+    const struct catalog_group *g =
+        catalog_group_number(w->catalog, GROUP_DEFAULT);
+    CHECK(g != NULL);
+    if (a->next_group > 0)
+        return;
+    a->next_group = GROUP_DEFAULT + 1;
+    a->next_shard = (uint16_t)(g->first_shard + g->shard_count);
+}
+
+static void account_read(void *user, struct op_result *result)
+{
+    struct making *m = user;
+    struct catalog_account a;
+    struct err_msg msg;
+    int err = result->err;
+    if (err == ERR_OK)
+        err = catalog_account_parse(
+            bytes_of(buf_bytes(&result->body), buf_len(&result->body)), &a,
+            &msg);
+    if (err != ERR_OK) {
+        make_failed(m, err);
+        return;
+    }
+    first_numbers(m->worker, &a);
+    struct catalog_group *g = &m->group;
+    if (a.next_shard + g->shard_count > NODE_SHARDS_MAX) {
+        err_set(&msg, ERR_INVALID,
+                "the cluster's groups have had %u shards, and there may be %d "
+                "in all",
+                a.next_shard, NODE_SHARDS_MAX);
+        make_fail(m, ERR_INVALID, msg.text);
+        return;
+    }
+    g->number = a.next_group++;
+    g->first_shard = a.next_shard;
+    a.next_shard = (uint16_t)(a.next_shard + g->shard_count);
+    buf_clear(&m->body);
+    CHECK(catalog_account_format(&a, &m->body) == ERR_OK);
+    m->op = write_op(m, OP_REPLACE);
+    m->op.condition = OP_COND_IF_MATCH;
+    m->op.etag = result->etag;
+    submit(m, CONTAINER_ACCOUNT, "account", numbers_taken);
+}
+
+static void read_account(struct making *m)
+{
+    m->op = (struct op){.kind = OP_READ};
+    submit(m, CONTAINER_ACCOUNT, "account", account_read);
+}
+
+/* ---- 1. what is asked for ---------------------------------------------------
+ */
+
+/* Lower-case letters, digits and '-', as in certificates and file names. */
+static bool name_legal(const char *name)
+{
+    size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
+    return len > 0 && name[len] == '\0' && name[0] != '-';
+}
+
+/* A string member of at most CATALOG_NAME_MAX bytes. ERR_NOT_FOUND,
+ * ERR_INVALID. */
+static int get_name(const struct json *j, json_ref value,
+                    char out[CATALOG_NAME_MAX + 1])
+{
+    char storage[CATALOG_NAME_MAX * 6 + 2];
+    struct buf scratch = buf_over(storage, sizeof(storage));
+    struct bytes text;
+    if (value == JSON_NONE)
+        return ERR_NOT_FOUND;
+    if (json_type(j, value) != JSON_STRING ||
+        json_string(j, value, &scratch, &text) != ERR_OK || text.len == 0 ||
+        text.len > CATALOG_NAME_MAX || memchr(text.data, 0, text.len) != NULL)
+        return ERR_INVALID;
+    memcpy(out, text.data, text.len);
+    out[text.len] = '\0';
+    return ERR_OK;
+}
+
+/* The regions of `key`, each a known one and once, into `names`. */
+static int get_regions(const struct worker *w, const struct json *j,
+                       const char *key, struct catalog_group *g,
+                       struct err_msg *msg)
+{
+    json_ref list = json_get_str(j, 0, key);
+    g->region_count = 0;
+    if (list == JSON_NONE || json_type(j, list) != JSON_ARRAY ||
+        json_count(j, list) == 0 || json_count(j, list) > GROUP_REGIONS_MAX)
+        return err_set(msg, ERR_INVALID, "%s must be an array of regions", key);
+    for (json_ref v = json_first(j, list); v != JSON_NONE;
+         v = json_next(j, list, v)) {
+        char name[CATALOG_NAME_MAX + 1];
+        if (get_name(j, v, name) != ERR_OK ||
+            config_find_region(w->node->config, name) == NULL)
+            return err_set(msg, ERR_INVALID,
+                           "%s names a region that the cluster does not have",
+                           key);
+        if (catalog_group_region(g, name) < g->region_count)
+            return err_set(msg, ERR_INVALID, "%s names %s twice", key, name);
+        strcpy(g->regions[g->region_count++], name);
+    }
+    return ERR_OK;
+}
+
+/* `priority` orders `regions`. */
+static int get_fence(const struct worker *w, const struct json *j,
+                     struct catalog_group *g, struct err_msg *msg)
+{
+    struct catalog_group *ordered;
+    int err = get_regions(w, j, "regions", g, msg);
+    if (err != ERR_OK || json_get_str(j, 0, "priority") == JSON_NONE)
+        return err;
+    ordered = mem_zalloc(sizeof(*ordered));
+    err = get_regions(w, j, "priority", ordered, msg);
+    for (size_t i = 0; i < ordered->region_count && err == ERR_OK; i++)
+        if (catalog_group_region(g, ordered->regions[i]) == g->region_count)
+            err = ERR_INVALID;
+    if (err == ERR_OK && ordered->region_count != g->region_count)
+        err = ERR_INVALID;
+    if (err == ERR_OK)
+        memcpy(g->regions, ordered->regions, sizeof(g->regions));
+    else if (msg->text[0] == '\0')
+        err_set(msg, err, "priority must name each of the regions once");
+    mem_free(ordered);
+    return err;
+}
+
+static int get_level(const struct worker *w, const struct json *j,
+                     struct consistency_policy *out, struct err_msg *msg)
+{
+    struct consistency_policy want =
+        catalog_group_number(w->catalog, GROUP_DEFAULT)->decision.consistency;
+    char level[CATALOG_NAME_MAX + 1];
+    int64_t prefix = 0, interval = 0;
+    int named = get_name(j, json_get_str(j, 0, "level"), level);
+    if (named == ERR_INVALID ||
+        (named == ERR_OK &&
+         consistency_parse(bytes_str(level), &want.level) != ERR_OK))
+        return err_set(msg, ERR_INVALID,
+                       "level is one of Strong, BoundedStaleness, Session, "
+                       "ConsistentPrefix and Eventual");
+    int err = json_get_int64(j, 0, "max_staleness_prefix", &prefix);
+    if (err == ERR_NOT_FOUND || err == ERR_OK)
+        err = json_get_int64(j, 0, "max_staleness_interval", &interval);
+    if ((err != ERR_OK && err != ERR_NOT_FOUND) || prefix < 0 ||
+        prefix > INT32_MAX || interval < 0 || interval > INT32_MAX)
+        return err_set(msg, ERR_INVALID,
+                       "the bounds of staleness are whole numbers");
+    if (prefix > 0)
+        want.max_staleness_prefix = (int32_t)prefix;
+    if (interval > 0)
+        want.max_staleness_interval = (int32_t)interval;
+    if (want.level == CONSISTENCY_BOUNDED &&
+        (want.max_staleness_prefix == 0 || want.max_staleness_interval == 0))
+        return err_set(msg, ERR_INVALID,
+                       "BoundedStaleness needs max_staleness_prefix and "
+                       "max_staleness_interval");
+    *out = want;
+    return ERR_OK;
+}
+
+/* The first `copies` nodes of each region; all, if 0. */
+static int choose_members(const struct config *c, uint32_t copies,
+                          struct catalog_group *g, struct err_msg *msg)
+{
+    for (size_t i = 0; i < g->region_count; i++) {
+        const struct config_region *r = config_find_region(c, g->regions[i]);
+        if (copies > r->node_count)
+            return err_set(msg, ERR_INVALID,
+                           "copies_per_region is %u, and %s has %zu nodes",
+                           copies, r->name, r->node_count);
+        size_t n = copies > 0 ? copies : r->node_count;
+        for (size_t k = 0; k < n; k++) {
+            if (g->member_count == GROUP_MEMBERS_MAX)
+                return err_set(msg, ERR_INVALID,
+                               "more than %d nodes: set copies_per_region",
+                               GROUP_MEMBERS_MAX);
+            g->members[g->member_count++] = (uint8_t)r->nodes[k].id;
+        }
+    }
+    return ERR_OK;
+}
+
+static int get_counts(const struct worker *w, const struct json *j,
+                      struct catalog_group *g, struct err_msg *msg)
+{
+    const struct catalog_group *by =
+        catalog_group_number(w->catalog, GROUP_DEFAULT);
+    int64_t shards = by->shard_count < PLACEMENT_SHARDS_MAX
+                         ? by->shard_count
+                         : PLACEMENT_SHARDS_MAX;
+    int64_t copies = 0;
+    int err = json_get_int64(j, 0, "shards", &shards);
+    if ((err != ERR_OK && err != ERR_NOT_FOUND) || shards < 1 ||
+        shards > PLACEMENT_SHARDS_MAX)
+        return err_set(msg, ERR_INVALID, "shards is a number from 1 to %d",
+                       PLACEMENT_SHARDS_MAX);
+    err = json_get_int64(j, 0, "copies_per_region", &copies);
+    if ((err != ERR_OK && err != ERR_NOT_FOUND) || copies < 0 ||
+        copies > GROUP_MEMBERS_MAX || (err == ERR_OK && copies == 0))
+        return err_set(msg, ERR_INVALID,
+                       "copies_per_region is a number from 1 to the nodes of a "
+                       "region");
+    g->shard_count = (uint16_t)shards;
+    return choose_members(w->node->config, (uint32_t)copies, g, msg);
+}
+
+/* Epochs go on from the meta shard's, which a recovery of survivors raises:
+ * theirs is then newer than any that was decided before it. */
+static void first_decision(const struct worker *w, struct catalog_group *g)
+{
+    const struct raft_config *meta =
+        raft_config_committed(shard_raft(worker_replica(w, SHARD_META)->shard));
+    struct group_decision *d = &g->decision;
+    g->failback = true;
+    d->epoch = meta->epoch + 1;
+    d->at_us = clock_wall_us();
+    strcpy(d->write_region, g->regions[0]);
+    strcpy(d->from_region, g->regions[0]);
+    strcpy(d->reason, "the group was created");
+}
+
+static int parse(const struct worker *w, const struct json *j,
+                 struct catalog_group *g, struct err_msg *msg)
+{
+    if (get_name(j, json_get_str(j, 0, "name"), g->name) != ERR_OK ||
+        !name_legal(g->name))
+        return err_set(msg, ERR_INVALID,
+                       "name is 1 to %d lower-case letters, digits and '-'",
+                       CATALOG_NAME_MAX);
+    if (catalog_group(w->catalog, g->name) != NULL)
+        return err_set(msg, ERR_EXISTS,
+                       "there is a placement group of that name");
+    if (catalog_group_at(w->catalog, GROUPS_MAX - 1) != NULL)
+        return err_set(msg, ERR_INVALID,
+                       "there are %d placement groups already", GROUPS_MAX);
+    if (!config_has_region_keys(w->node->config))
+        return err_set(msg, ERR_INVALID,
+                       "the regions have no keys, which a fenced group's keys "
+                       "are wrapped for: make them with 'bastide init "
+                       "--region-keys', and restart the nodes");
+    int err = get_fence(w, j, g, msg);
+    if (err == ERR_OK)
+        err = get_level(w, j, &g->decision.consistency, msg);
+    if (err == ERR_OK)
+        err = get_counts(w, j, g, msg);
+    return err;
+}
+
+void placement_create(struct worker *w, struct http_request *r,
+                      const struct json *j)
+{
+    struct err_msg msg = {.text = ""};
+    if (catalog_group_number(w->catalog, GROUP_DEFAULT) == NULL) {
+        control_refuse_err(r, ERR_UNAVAILABLE,
+                           "this node does not know the account yet: try "
+                           "again");
+        return;
+    }
+    struct making *m = mem_zalloc(sizeof(*m));
+    m->worker = w;
+    m->request = r;
+    buf_init(&m->body, OP_BODY_MAX);
+    m->group.number = GROUP_DEFAULT + 1; /* for now: any fenced one */
+    int err = parse(w, j, &m->group, &msg);
+    if (err != ERR_OK) {
+        make_fail(m, err, msg.text);
+        return;
+    }
+    first_decision(w, &m->group);
+    read_account(m);
+}
+
+/* ---- list -------------------------------------------------------------------
+ */
+
+static void put_names(struct json_writer *w, const char *key,
+                      const struct catalog_group *g)
+{
+    json_write_key(w, key);
+    json_write_array_begin(w);
+    for (size_t i = 0; i < g->region_count; i++)
+        json_write_str(w, g->regions[i]);
+    json_write_array_end(w);
+}
+
+static void put_members(struct json_writer *w, const struct config *c,
+                        const struct catalog_group *g)
+{
+    json_write_key(w, "nodes");
+    json_write_array_begin(w);
+    for (size_t i = 0; i < c->region_count; i++)
+        for (size_t k = 0; k < c->regions[i].node_count; k++) {
+            const struct config_node *n = &c->regions[i].nodes[k];
+            if (!catalog_group_fenced(g) ||
+                memchr(g->members, (int)n->id, g->member_count) != NULL)
+                json_write_str(w, n->name);
+        }
+    json_write_array_end(w);
+}
+
+/* Why writes are impossible; null. */
+static void put_unavailable(struct json_writer *w, const struct worker *worker,
+                            const struct catalog_group *g)
+{
+    struct failover_plan plan = {.unavailable = ""};
+    if (governor_now(worker->governor, g->number) != NULL)
+        governor_plan(worker->governor, g->number, &plan);
+    json_write_key(w, "unavailable");
+    if (plan.unavailable[0] != '\0')
+        json_write_str(w, plan.unavailable);
+    else if (catalog_group_fenced(g) && g->key_count < g->region_count)
+        json_write_str(w, "its keys are not made yet: the first shard's leader "
+                          "does that");
+    else
+        json_write_null(w);
+}
+
+static void put_group(struct json_writer *w, const struct worker *worker,
+                      const struct catalog_group *g)
+{
+    const struct group_decision *d = &g->decision;
+    json_write_object_begin(w);
+    json_write_member_str(w, "name", g->name);
+    json_write_member_int64(w, "number", g->number);
+    json_write_member_bool(w, "fenced", catalog_group_fenced(g));
+    put_names(w, "regions", g);
+    put_members(w, worker->node->config, g);
+    json_write_member_int64(w, "first_shard", g->first_shard);
+    json_write_member_int64(w, "shards", g->shard_count);
+    json_write_member_str(w, "level", consistency_name(d->consistency.level));
+    json_write_member_int64(w, "max_staleness_prefix",
+                            d->consistency.max_staleness_prefix);
+    json_write_member_int64(w, "max_staleness_interval",
+                            d->consistency.max_staleness_interval);
+    json_write_member_str(w, "write_region", d->write_region);
+    json_write_member_int64(w, "epoch", d->epoch);
+    json_write_member_bool(w, "settled", d->settled);
+    json_write_key(w, "keys_for");
+    json_write_array_begin(w);
+    for (size_t i = 0; i < g->key_count; i++)
+        json_write_str(w, g->keys[i].region);
+    json_write_array_end(w);
+    put_unavailable(w, worker, g);
+    json_write_object_end(w);
+}
+
+void placement_list(struct worker *w, struct http_request *r,
+                    struct bytes query)
+{
+    (void)query;
+    struct buf body;
+    struct json_writer out;
+    const struct catalog_group *g;
+    buf_init(&body, CONTROL_ANSWER_MAX);
+    json_writer_init(&out, &body);
+    json_write_object_begin(&out);
+    json_write_member_str(&out, "cluster", w->node->config->cluster);
+    json_write_key(&out, "groups");
+    json_write_array_begin(&out);
+    for (size_t i = 0; (g = catalog_group_at(w->catalog, i)) != NULL; i++)
+        put_group(&out, w, g);
+    json_write_array_end(&out);
+    json_write_object_end(&out);
+    control_respond(r, 200, &body);
+}

@@ -1,0 +1,38 @@
+/* Placement groups on the admin API.
+ *
+ *   GET  /placement   all groups: fence, decision, shards, state of their keys
+ *   POST /placement   creates one
+ *     {"name": "eu", "regions": ["germany", "france"],
+ *      "priority": [...],             default: as in regions
+ *      "level": "Session", "max_staleness_prefix", "max_staleness_interval",
+ *                                     default: the account's
+ *      "shards": 2,                   default: as group default has
+ *      "copies_per_region": 1}        default: every node of the regions
+ *     201 {"name", "number", "first_shard", "shards", "warnings": [...]}
+ *     400 what is wrong with it; 409 it exists; 503 not now
+ *
+ * A group is made in two writes to the meta shard: the account's record gives
+ * out number and shards, on the condition that nobody else was faster; then the
+ * group's own. A crash between them costs numbers and nothing else. Its members
+ * open their replicas when they learn of it (replicas.h), elect leaders, and
+ * the first shard's makes the keys (group_keys.h).
+ */
+#ifndef BASTIDE_SERVER_PLACEMENT_H
+#define BASTIDE_SERVER_PLACEMENT_H
+
+#include "node/base/bytes.h"
+
+struct http_request;
+struct json;
+struct worker;
+
+/* Shards of one fenced group. */
+#define PLACEMENT_SHARDS_MAX 64
+
+/* On worker 0. */
+void placement_list(struct worker *w, struct http_request *r,
+                    struct bytes query);
+void placement_create(struct worker *w, struct http_request *r,
+                      const struct json *j);
+
+#endif
