@@ -75,6 +75,8 @@ consistency_over(const struct consistency_policy *now,
 #define CATALOG_NAME_MAX 63
 struct catalog_account {
     char id[CATALOG_NAME_MAX + 1];
+    uint32_t feature_level; /* the cluster's (base/feature.h); 0: none recorded
+                             * yet */
 };
 
 /* Who acknowledges a group's writes, and by which rule (design section 3). One

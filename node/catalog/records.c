@@ -202,6 +202,8 @@ int catalog_account_format(const struct catalog_account *a, struct buf *out)
     json_writer_init(&w, out);
     json_write_object_begin(&w);
     json_write_member_str(&w, "id", a->id);
+    if (a->feature_level != 0)
+        json_write_member_int64(&w, "featureLevel", a->feature_level);
     json_write_object_end(&w);
     return json_writer_end(&w);
 }
@@ -209,6 +211,9 @@ int catalog_account_format(const struct catalog_account *a, struct buf *out)
 static void read_account(struct reader *r, struct catalog_account *a)
 {
     read_string(r, json_get_str(&r->json, 0, "id"), "id", a->id);
+    if (json_get_str(&r->json, 0, "featureLevel") != JSON_NONE)
+        a->feature_level =
+            (uint32_t)read_integer(r, 0, "featureLevel", 1, UINT32_MAX);
 }
 
 int catalog_account_parse(struct bytes json, struct catalog_account *a_out,
