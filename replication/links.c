@@ -1055,6 +1055,7 @@ int links_get_stats(const struct links *links, links_peer peer,
     s.requests_open = HASH_COUNT(l->pending);
     s.attempts = l->peer.attempts;
     s.refusals = l->peer.refusals;
+    s.feature_heard = l->peer.feature_heard;
     if (link_streaming(l)) {
         s.version = l->peer.version;
         s.feature_level = l->peer.feature_level;

@@ -215,8 +215,9 @@ struct links_stats {
     size_t output_bytes; /* unsent, those that wait for their time included */
     struct impairment out, in;
     uint32_t requests_open;
-    uint32_t attempts; /* failed ones in a row */
-    uint64_t refusals; /* attempts and links that one side refused */
+    uint32_t attempts;      /* failed ones in a row */
+    uint64_t refusals;      /* attempts and links that one side refused */
+    uint32_t feature_heard; /* as in struct peer */
     /* Of the link that streams, else 0: agreed protocol version, and what the
      * peer said in its HELLO. */
     uint32_t version;

@@ -322,12 +322,9 @@ static int feature_compare(const struct peer *p, uint32_t supported,
 }
 
 /* Rule 3. */
-static int hello_check(const struct peer *p, const struct peer_hello *h,
+static int terms_check(const struct peer *p, const struct peer_hello *h,
                        char reason[PEER_REASON_MAX])
 {
-    int err = identity_check(&p->expected, &h->id, reason);
-    if (err != ERR_OK)
-        return err;
     if (h->version_min > h->version_max ||
         h->version_max < p->own.version_min ||
         h->version_min > p->own.version_max) {
@@ -349,7 +346,11 @@ static void on_hello(struct peer *p, const struct peer_event *e,
         return;
     }
     CHECK(p->state == PEER_PROVING);
-    int err = hello_check(p, e->hello, reason);
+    int err = identity_check(&p->expected, &e->hello->id, reason);
+    if (err == ERR_OK && e->hello->feature_active > p->feature_heard)
+        p->feature_heard = e->hello->feature_active;
+    if (err == ERR_OK)
+        err = terms_check(p, e->hello, reason);
     if (err != ERR_OK) {
         refuse(p, e->now_us, err, reason, u);
         return;

@@ -115,7 +115,9 @@ struct peer {
     uint64_t incarnation;   /* the peer's, of its last valid HELLO */
     uint32_t feature_level; /* as it said */
     uint32_t feature_wanted;
-    uint64_t refusals; /* times that one of the two refused the other */
+    uint32_t feature_heard; /* the highest level that it said the cluster is at,
+                             * also when refused */
+    uint64_t refusals;      /* times that one of the two refused the other */
     usec_t streaming_since_us;
     usec_t heard_us;    /* last byte from the peer */
     usec_t deadline_us; /* dialing, proving: give up; backoff: try again */

@@ -53,6 +53,19 @@ static struct feature_report report_of(const struct worker *w, uint32_t id)
                                    .wanted = s.feature_wanted};
 }
 
+/* Peers know of a level that this node's log does not have yet, or never will
+ * because they refuse the node. What they say is committed. */
+static void listen_to(struct worker *w)
+{
+    struct links_stats s;
+    const struct config *c = w->node->config;
+    for (size_t i = 0; i < c->region_count; i++)
+        for (size_t j = 0; j < c->regions[i].node_count; j++)
+            if (links_get_stats(peers_links(w->peers),
+                                c->regions[i].nodes[j].id, &s) == ERR_OK)
+                feature_raise(&w->node->features, s.feature_heard);
+}
+
 /* The level that the cluster could have now. */
 static uint32_t possible(const struct worker *w)
 {
@@ -179,6 +192,7 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
     (void)events;
     struct features *f = timer->data;
     struct worker *w = f->worker;
+    listen_to(w);
     uint32_t level = feature_level(&w->node->features);
     follow(f, level);
     if (f->raising || w->stopping || !leads_meta(w) ||

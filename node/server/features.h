@@ -2,11 +2,12 @@
  * its peers, and, where it leads the meta shard, raising it.
  *
  *     HELLOs of all nodes -> feature_next -> account record in the meta shard
- *     account record -> catalog feed -> node->features, links
+ *     account record -> catalog feed -> node->features -> links
+ *     HELLOs of nodes that know of a level already -> node->features
  *
  * Every worker may ask feature_active(&node->features, ...) at any time. A node
- * that learns that the level is above what it supports stops by itself; it can
- * only be one that was started with an older release at that very moment. */
+ * that finds the level above what it supports, in its log at the start or from
+ * a peer a moment later, ends with an error that says so. */
 #ifndef BASTIDE_SERVER_FEATURES_H
 #define BASTIDE_SERVER_FEATURES_H
 

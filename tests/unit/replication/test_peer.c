@@ -239,6 +239,7 @@ static void a_node_below_the_cluster_refuses_itself(void **state)
     STEP(&p, CONNECTED, 1, .uri = URI_B);
     struct peer_update u = STEP(&p, HELLO, 2, .hello = &b);
     assert_true(u.bye && u.close && !u.up);
+    assert_int_equal(p.feature_heard, 3);
     assert_string_equal(u.reason,
                         "knows the cluster at feature level 3, this node "
                         "supports 2: start this node with a newer release");
