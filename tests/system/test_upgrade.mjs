@@ -169,7 +169,7 @@ async function refusedBy(fleet, name, other, why) {
 }
 
 test("to a release with one feature level more, which is held, then raised", async (t) => {
-  const next = path.join(path.dirname(program), "tests/bastide-next");
+  const next = path.join(root, "build/tests/bastide-next");
   const { MAKEFLAGS, MAKELEVEL, ...env } = process.env;
   execFileSync("make", ["-s", "build/tests/bastide-next"], { cwd: root, env });
   const now = supported(program);
