@@ -99,16 +99,21 @@ class Fleet {
     for (const [name, status] of await statusOf(this.cluster)) assert.equal(activeAt(status), level, name);
   }
 
-  /** The leader of all shards dies; others take over, and it comes back. */
-  async killLeader(by) {
-    const name = await until("somebody leads", async () =>
-      [...(await statusOf(this.cluster))].find(([, { shards }]) => shards[1].role === "leader")?.[0]);
+  /** The node whose region is first for writes leads all shards. */
+  async leads(name) {
+    await untilTopology(this.cluster, `the writes are at ${name}`, (topology) =>
+      topology.write_region === this.node(name).region, 90_000);
+    await until(`${name} leads`, async () =>
+      (await statusOf(this.cluster)).get(name)?.shards.every(({ role }) => role === "leader"));
+  }
+  /** It dies; others take over, and it comes back. */
+  async killLeader(name, by) {
+    await this.leads(name);
     await this.stop(name, "SIGKILL");
     await this.load.more(SOME);
     await this.startNode(name, by);
     await this.connected();
-    await untilTopology(this.cluster, `the writes are back at ${name}`, (topology) =>
-      topology.write_region === this.node(name).region, 60_000);
+    await this.leads(name);
   }
 
   /** Nothing acknowledged is lost, nobody was told anything wrong. */
@@ -141,11 +146,11 @@ test("from the previous commit to this one, and back, and again", async (t) => {
   await fleet.replace(third, old);
   await fleet.replace(third, program);
 
-  await fleet.killLeader(old); // those of this commit take over, and give back
+  await fleet.killLeader(first, old); // those of this commit take over, and give back
   await fleet.assertLevel(before);
   await fleet.replace(first, program);
   await fleet.untilLevel(now);
-  await fleet.killLeader(program);
+  await fleet.killLeader(first, program);
 
   if (before < now) {
     await fleet.stop(third);
