@@ -49,8 +49,7 @@ static void spare_done(struct links *links)
 
 static bool relays(const struct link *l)
 {
-    return link_streaming(l) &&
-           l->links->own.feature_level >= FEATURE_RELAY &&
+    return link_streaming(l) && l->links->own.feature_level >= FEATURE_RELAY &&
            l->peer.feature_level >= FEATURE_RELAY;
 }
 

@@ -173,7 +173,7 @@ struct node {
     usec_t started_wall_us;
     uint64_t incarnation;
     struct feature_gate features; /* what may be used; see features.h */
-    struct shard_board *board; /* by shard; written by their workers */
+    struct shard_board *board;    /* by shard; written by their workers */
     struct node_start start;
     bool rebuilding; /* replicas were opened as amnesiacs; see rebuild.h */
 };
