@@ -2,6 +2,7 @@
  * behind a bare append, and passing on. */
 #include <string.h>
 
+#include "node/base/feature.h"
 #include "node/base/mem.h"
 #include "replication/links_impl.h"
 
@@ -48,9 +49,8 @@ static void spare_done(struct links *links)
 
 static bool relays(const struct link *l)
 {
-    return link_streaming(l) &&
-           l->links->own.feature_level >= LINKS_FEATURE_RELAY &&
-           l->peer.feature_level >= LINKS_FEATURE_RELAY;
+    return link_streaming(l) && l->links->own.feature_level >= FEATURE_RELAY &&
+           l->peer.feature_level >= FEATURE_RELAY;
 }
 
 static bool same_region(const char *region, const struct link *l)

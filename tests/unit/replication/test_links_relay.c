@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "node/base/feature.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "replication/links.h"
@@ -197,7 +198,7 @@ static struct links_stats stats(struct world *w, int from, int to)
 static void entries_cross_once(void **state)
 {
     (void)state;
-    struct world w = {.feature_level = LINKS_FEATURE_RELAY};
+    struct world w = {.feature_level = FEATURE_RELAY};
     world_open(&w);
     enum { APPENDS = 2000 };
     for (uint64_t lsn = 1; lsn <= APPENDS; lsn++) {
@@ -227,7 +228,7 @@ static void entries_cross_once(void **state)
 static void small_appends_and_old_nodes_are_not_relayed(void **state)
 {
     (void)state;
-    for (uint32_t level = 0; level <= LINKS_FEATURE_RELAY; level++) {
+    for (uint32_t level = 0; level <= FEATURE_RELAY; level++) {
         struct world w = {.feature_level = level};
         world_open(&w);
         send_all(&w, 1, level == 0 ? ENTRY_BYTES : RELAY_BYTES_MIN - 1);
@@ -243,7 +244,7 @@ static void small_appends_and_old_nodes_are_not_relayed(void **state)
 static void missing_entries_are_sent_in_full_from_then_on(void **state)
 {
     (void)state;
-    struct world w = {.feature_level = LINKS_FEATURE_RELAY};
+    struct world w = {.feature_level = FEATURE_RELAY};
     world_open(&w);
     struct impairment cut = {.cut = true}, none = {.cut = false};
     assert_int_equal(links_impair(w.nodes[1].links, 3, IMPAIR_OUT, &cut),
@@ -280,7 +281,7 @@ static void missing_entries_are_sent_in_full_from_then_on(void **state)
 static void a_relay_that_is_gone_is_replaced(void **state)
 {
     (void)state;
-    struct world w = {.feature_level = LINKS_FEATURE_RELAY};
+    struct world w = {.feature_level = FEATURE_RELAY};
     world_open(&w);
     send_all(&w, 1, ENTRY_BYTES);
     WAIT_FOR(&w, w.nodes[3].appends == 1);
@@ -297,7 +298,7 @@ static void a_relay_that_is_gone_is_replaced(void **state)
 static void a_relay_that_dies_loses_one_append(void **state)
 {
     (void)state;
-    struct world w = {.feature_level = LINKS_FEATURE_RELAY};
+    struct world w = {.feature_level = FEATURE_RELAY};
     world_open(&w);
     struct impairment slow = {.delay_us = 10 * USEC_PER_SEC};
     assert_int_equal(links_impair(w.nodes[LEADER].links, 2, IMPAIR_OUT, &slow),
@@ -318,7 +319,7 @@ static void a_relay_that_dies_loses_one_append(void **state)
 static void a_link_that_ends_forgets_what_waits(void **state)
 {
     (void)state;
-    struct world w = {.feature_level = LINKS_FEATURE_RELAY};
+    struct world w = {.feature_level = FEATURE_RELAY};
     world_open(&w);
     struct impairment cut = {.cut = true};
     assert_int_equal(links_impair(w.nodes[1].links, 3, IMPAIR_OUT, &cut),
