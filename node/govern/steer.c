@@ -190,6 +190,9 @@ static void move_members(const struct shard *s, usec_t now,
         return;
     if (add_missing(rec, target) || promote(s, now, rec, target))
         return;
+    /* Who goes from the meta shard hears before that the others are done. */
+    if (is_meta(s) && !rec->settled)
+        return;
     remove_one(rec, self, target);
 }
 

@@ -179,13 +179,15 @@ static int open_log(struct worker *w, struct replay *replay,
 /* ---- shards ----------------------------------------------------------------
  */
 
-/* The first configuration of every shard: all nodes of the configuration vote;
- * a region's place in the priority list is its nodes' priority. */
+/* The first configuration of every shard: all nodes that the cluster was made
+ * with vote; a region's place in the priority list is its nodes' priority. */
 static void first_config(const struct config *c, struct raft_config *out)
 {
     *out = (struct raft_config){.ack = RAFT_ACK_COMMIT};
     for (size_t i = 0; i < c->region_count; i++) {
         for (size_t j = 0; j < c->regions[i].node_count; j++) {
+            if (c->regions[i].nodes[j].added)
+                continue;
             struct raft_member m = {.id = c->regions[i].nodes[j].id,
                                     .region = (raft_region)(i + 1),
                                     .priority = (uint8_t)i,
