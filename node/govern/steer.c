@@ -104,7 +104,8 @@ static uint32_t voters_in(const struct raft_config *c, raft_region region)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < c->n; i++)
-        n += c->members[i].voter && c->members[i].region == region;
+        n += c->members[i].voter && !c->members[i].witness &&
+             c->members[i].region == region;
     return n;
 }
 
@@ -122,7 +123,10 @@ static void readmit(const struct shard *s, usec_t now,
         if (!m->voter && voters_in(target, m->region) < wanted &&
             is_near(s, now, m->id)) {
             m->voter = true;
-            return;
+            /* A witness votes again when two regions do. */
+            if (raft_config_check(target) == ERR_OK)
+                return;
+            m->voter = false;
         }
     }
 }
@@ -175,7 +179,7 @@ static raft_id best_in(const struct shard *s, usec_t now,
     for (uint32_t i = 0; i < c->n; i++) {
         const struct raft_member *m = &c->members[i];
         struct raft_peer_info info;
-        if (m->id == self || m->region != region || !m->voter ||
+        if (m->id == self || m->region != region || !m->voter || m->witness ||
             is_ill(health, m->id) || !is_near(s, now, m->id))
             continue;
         CHECK(raft_peer(r, m->id, &info) == ERR_OK);
@@ -199,8 +203,8 @@ static bool dispensable(const struct shard *s,
     uint32_t well = 0;
     for (uint32_t i = 0; i < c->n; i++) {
         const struct raft_member *m = &c->members[i];
-        well += m->voter && m->region == c->write_region && m->id != self &&
-                !is_ill(health, m->id);
+        well += m->voter && !m->witness && m->region == c->write_region &&
+                m->id != self && !is_ill(health, m->id);
     }
     return well > voters_in(c, c->write_region) / 2;
 }

@@ -24,7 +24,8 @@ static void tell_members(struct shard *s, usec_t now, bool begins)
     for (uint32_t i = 0; i < c->n; i++) {
         const struct raft_member *m = &c->members[i];
         struct raft_peer_info info;
-        if (m->id == self || raft_peer(s->raft, m->id, &info) != ERR_OK)
+        if (m->id == self || m->witness ||
+            raft_peer(s->raft, m->id, &info) != ERR_OK)
             continue;
         staleness_member(&s->governor, now, m->id, m->region,
                          begins ? info.heard_us : 0);
@@ -102,6 +103,11 @@ void shard_set_policy(struct shard *s, usec_t now,
     for (uint32_t i = 0; i < policy->n_down; i++)
         bound.down[i] = policy->down[i];
     staleness_set_bound(&s->governor, now, &bound);
+    struct raft_event down = {
+        .type = RAFT_EV_DOWN,
+        .now_us = now,
+        .down = {.regions = policy->down, .n = policy->n_down}};
+    shard_step(s, &down, NULL);
     if (bound.on && !was_on && raft_role(s->raft) == RAFT_LEADER)
         tell_members(s, now, true);
 }
