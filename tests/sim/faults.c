@@ -533,6 +533,18 @@ void faults_announce_drill(struct world *w)
                    (struct sim_event){.type = EV_DRILL, .node = leader});
 }
 
+/* A region is seldom lost for all others at the same moment. */
+static void cut_some(struct world *w, raft_region region)
+{
+    for (raft_id to = 1; to <= w->n_nodes; to++) {
+        if (w->nodes[to].region == region || toss(w))
+            continue;
+        for (raft_id from = 1; from <= w->n_nodes; from++)
+            if (w->nodes[from].region == region)
+                net_cut(w, from, to, true);
+    }
+}
+
 /* With a witness: the promise that it is there for. */
 void faults_drill(struct world *w, raft_id announced)
 {
@@ -547,9 +559,16 @@ void faults_drill(struct world *w, raft_id announced)
         (forced && w->ops->epoch == NULL))
         return;
     w->drilling = true;
-    lose_region(w, lost);
+    cut_some(w, lost);
+    later(w, 1, 100, (struct sim_event){.type = EV_LOSE, .number = lost});
     world_schedule(w, w->now_us + DRILL_WORKS_US,
                    (struct sim_event){.type = EV_DRILLED});
+}
+
+void faults_lose(struct world *w, raft_region region)
+{
+    lose_region(w, region);
+    net_heal(w);
 }
 
 void faults_drilled(struct world *w)

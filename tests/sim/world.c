@@ -480,6 +480,9 @@ static void world_event(struct world *w, const struct sim_event *ev)
         else
             faults_drill(w, ev->node);
         break;
+    case EV_LOSE:
+        faults_lose(w, (raft_region)ev->number);
+        break;
     case EV_DRILLED:
         faults_drilled(w);
         break;

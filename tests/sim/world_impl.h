@@ -50,6 +50,7 @@ enum world_event_type {
     EV_DECIDE,
     EV_RETURN,  /* the region that was lost is declared up */
     EV_DRILL,   /* a region is lost for a while: announced, then done... */
+    EV_LOSE,    /* region `number` is */
     EV_DRILLED, /* ...and the verdict on that */
     EV_HEAL,
     EV_SETTLE,
@@ -217,6 +218,7 @@ void faults_tell(struct node *n);
 void faults_return(struct world *w);
 void faults_announce_drill(struct world *w);
 void faults_drill(struct world *w, raft_id announced);
+void faults_lose(struct world *w, raft_region region);
 void faults_drilled(struct world *w);
 
 /* load.c */
