@@ -265,7 +265,8 @@ void raft_replicate(struct raft *r);
 void raft_heartbeat(struct raft *r);
 void raft_send_heartbeat(struct raft *r, struct progress *p);
 /* What a majority of a region's voters has, UINT64_MAX where there are none;
- * and what that of every awaited region has. */
+ * and what that of every awaited region has, as far as that cannot be replaced
+ * any more: 0 unless it ends with an entry of this term. */
 uint64_t raft_region_match(const struct raft *r, raft_region region);
 uint64_t raft_payload_lsn(const struct raft *r, quorum_region_fn awaited);
 /* Recomputes commit_lsn and region_lsn, and acts on configurations that became

@@ -223,12 +223,6 @@ uint64_t raft_region_match(const struct raft *r, raft_region region)
     return lsn >= 0 ? (uint64_t)lsn : UINT64_MAX;
 }
 
-uint64_t raft_payload_lsn(const struct raft *r, quorum_region_fn awaited)
-{
-    return (uint64_t)quorum_payload_value(trail_config(&r->trail), awaited,
-                                          match_of, r);
-}
-
 /* This node's own answer is always as of now. */
 struct answers {
     const struct raft *r;
@@ -290,6 +284,14 @@ static uint64_t of_this_term(const struct raft *r, int64_t value)
     if (value <= 0 || trail_term(&r->trail, (uint64_t)value, &term) != ERR_OK)
         return 0;
     return term == r->term || CANARY(COUNT_OLD_TERM) ? (uint64_t)value : 0;
+}
+
+uint64_t raft_payload_lsn(const struct raft *r, quorum_region_fn awaited)
+{
+    int64_t last = (int64_t)trail_last_lsn(&r->trail);
+    int64_t lsn =
+        quorum_payload_value(trail_config(&r->trail), awaited, match_of, r);
+    return of_this_term(r, lsn < last ? lsn : last);
 }
 
 /* Under RAFT_ACK_REGION the followers hear of an acknowledgement at once, and

@@ -1,6 +1,7 @@
 /* Members without payload, and when a leader tells them of an entry: not before
- * a majority of the voters of every awaited region has it, payload and all. Why
- * that is what makes them useful: docs/witness.md.
+ * a majority of the voters of every awaited region has it, payload and all, and
+ * an entry of the leader's term besides. Why that is what makes them useful:
+ * docs/witness.md.
  *
  *              DOWN names it                 DOWN does not,
  *   awaited -------------------> down --------------------> behind
@@ -113,10 +114,8 @@ bool raft_awaits(const struct raft *r, raft_region region)
 
 uint64_t raft_told_limit(const struct raft *r, const struct progress *p)
 {
-    uint64_t last = trail_last_lsn(&r->trail);
     const struct raft_config *c = trail_config(&r->trail);
     if (!raft_config_is_witness(c, p->id) || CANARY(WITNESS_COUNTS_AS_PAYLOAD))
-        return last;
-    uint64_t limit = raft_payload_lsn(r, awaited);
-    return limit < last ? limit : last;
+        return trail_last_lsn(&r->trail);
+    return raft_payload_lsn(r, awaited);
 }
