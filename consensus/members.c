@@ -120,6 +120,20 @@ static bool check_half(const struct raft_config *c, bool old_half)
     return true;
 }
 
+/* Whether a region has members with payload and members without. */
+static bool is_mixed(const struct raft_config *c, raft_region region)
+{
+    uint32_t with = 0;
+    uint32_t without = 0;
+    for (uint32_t i = 0; i < c->n; i++) {
+        if (c->members[i].region != region)
+            continue;
+        with += !c->members[i].witness;
+        without += c->members[i].witness;
+    }
+    return with > 0 && without > 0;
+}
+
 static int check_members(const struct raft_config *c)
 {
     raft_id last = 0;
@@ -128,6 +142,8 @@ static int check_members(const struct raft_config *c)
         if (m->id <= last || (m->voter_old && !c->joint))
             return ERR_INVALID;
         if (m->leaving && (m->voter || !m->voter_old))
+            return ERR_INVALID;
+        if (m->witness && is_mixed(c, m->region))
             return ERR_INVALID;
         last = m->id;
     }

@@ -80,7 +80,9 @@ bool raft_config_equal(const struct raft_config *a,
 
 /* Whether the configuration makes sense: ids nonzero, ascending and unique, a
  * voter that is no witness in every half, voter_old only while joint, and with
- * RAFT_ACK_REGION such a voter of the write region in every half. In a half
+ * RAFT_ACK_REGION such a voter of the write region in every half. The region of
+ * a witness has witnesses only: it would be lost together with the payload, and
+ * what goes to a region may be passed on there (replication/relay.h). In a half
  * where a witness votes, the others are of two regions at least, and those of
  * no region are a majority of all by themselves: what is committed shall have
  * its payload in two regions. ERR_INVALID otherwise. An empty

@@ -295,6 +295,7 @@ void shard_status(const struct shard *s, usec_t now,
         .has_key = s->has_key,
         .no_space = s->no_space,
         .installing = s->installing,
+        .witness = s->witness,
         .amnesia = raft_amnesiac(s->raft),
         .told_missing = raft_amnesia_waits_for(s->raft),
         .salvage_pending = s->salvage.pending};

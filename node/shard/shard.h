@@ -389,6 +389,7 @@ struct shard_status {
     size_t memtable_bytes, entry_bytes;
     uint32_t waiting;
     bool has_key, no_space, installing;
+    bool witness; /* needs no key, and serves nobody */
     enum raft_amnesia amnesia;
     raft_id told_missing;     /* ASKING: whose answer is waited for */
     uint32_t salvage_pending; /* conflicts not yet delivered, salvage.h */
