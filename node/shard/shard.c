@@ -276,7 +276,9 @@ void shard_status(const struct shard *s, usec_t now,
         .region_lsn = s->region_seen,
         .ack_lsn = s->ack_seen,
         .visible_lsn = s->visible_seen,
-        .fresh_us = fresh > 0 ? now - fresh : USEC_NEVER,
+        .fresh_us = s->witness  ? 0
+                    : fresh > 0 ? now - fresh
+                                : USEC_NEVER,
         .rule = rule_of(newest),
         .rule_committed = rule_of(committed),
         .changing = newest->joint || !raft_config_equal(newest, committed),

@@ -370,7 +370,7 @@ struct shard_status {
     uint64_t at_risk_entries;
     usec_t at_risk_us; /* how long ago the oldest of them was logged */
     /* Everything that was acknowledged anywhere this long ago is visible here;
-     * USEC_NEVER: cannot tell. */
+     * USEC_NEVER: cannot tell. At a witness, which shows nothing: 0. */
     usec_t fresh_us;
     /* The newest rule in the log, and the newest committed one. */
     struct shard_rule rule, rule_committed;

@@ -61,6 +61,8 @@ static const struct shape site_shapes[] = {
     SITE("5x1", 16, .regions = 5, .voters = 1),
     SITE("3x3", 12, .regions = 3, .voters = 3),
     SITE("2x3+2", 12, .regions = 2, .voters = 3, .learners = 1),
+    SITE("2x1+w", 16, .regions = 2, .voters = 1, .witness = true),
+    SITE("2x3+w", 8, .regions = 2, .voters = 3, .witness = true),
 };
 
 struct arguments {
