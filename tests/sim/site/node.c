@@ -342,6 +342,8 @@ static void decide(struct site_node *n)
         return;
     }
     govern_group(&n->record, "default", n->changed_us, &group);
+    if (n->site->shape.witness)
+        group.witness = (failover_region)site_regions(n->site);
     failover_plan(n->failover, &group, &plan);
     if (n->site->loud > 1)
         site_say(n->site, "n%u sees %s: %s", n->id,
