@@ -421,7 +421,8 @@ struct raft_event {
          * matter: a leader tells witnesses of an entry once every other region
          * has its payload (docs/witness.md). A region that is not named any
          * more is awaited again as soon as it has caught up, or a new leader
-         * begins. The leader's own is always awaited. */
+         * begins. The leader's own may be named: its disks may hang. If all
+         * are, its own is awaited. */
         struct {
             const raft_region *regions;
             uint32_t n; /* at most RAFT_MEMBERS_MAX */

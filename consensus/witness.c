@@ -97,14 +97,29 @@ int raft_regions_down(struct raft *r, const struct raft_event *ev)
 /* ---- what a witness may be told --------------------------------------------
  */
 
-/* The leader's own region always is: whatever it is said to be, it is there. */
 static bool awaited(const void *ctx, raft_region region)
 {
-    struct raft *r = (struct raft *)ctx;
+    return find_excuse((struct raft *)ctx, region) == NULL;
+}
+
+static bool is_own(const void *ctx, raft_region region)
+{
+    const struct raft *r = ctx;
     const struct raft_member *me =
         raft_config_find(trail_config(&r->trail), r->opt.self);
-    return (me != NULL && me->region == region) ||
-           find_excuse(r, region) == NULL;
+    return me != NULL && me->region == region;
+}
+
+/* Whether any region is that has voters with payload. */
+static bool some_awaited(const struct raft *r)
+{
+    const struct raft_config *c = trail_config(&r->trail);
+    for (uint32_t i = 0; i < c->n; i++) {
+        if (raft_config_may_lead(c, c->members[i].id) &&
+            awaited(r, c->members[i].region))
+            return true;
+    }
+    return false;
 }
 
 bool raft_awaits(const struct raft *r, raft_region region)
@@ -117,5 +132,6 @@ uint64_t raft_told_limit(const struct raft *r, const struct progress *p)
     const struct raft_config *c = trail_config(&r->trail);
     if (!raft_config_is_witness(c, p->id) || CANARY(WITNESS_COUNTS_AS_PAYLOAD))
         return trail_last_lsn(&r->trail);
-    return raft_payload_lsn(r, awaited);
+    /* The payload is somewhere, whatever is said to be down. */
+    return raft_payload_lsn(r, some_awaited(r) ? awaited : is_own);
 }

@@ -35,6 +35,11 @@ void steer_health_of(const struct failover_health *h, raft_id self,
             unfit(&n.self, STEER_SLOW_MS * USEC_PER_MS) &&
             health_out->n_ill < STEER_ILL_MAX)
             health_out->ill[health_out->n_ill++] = n.id;
+    const struct failover_region_health *r;
+    for (raft_region i = 1; i <= FAILOVER_REGIONS_MAX; i++)
+        if ((r = failover_health_region(h, i)) != NULL &&
+            r->state == FAILOVER_ILL)
+            health_out->unable |= govern_region_bit(i);
 }
 
 /* ---- what the shard is told -------------------------------------------------
@@ -61,11 +66,14 @@ static uint64_t policy_stamp(const struct govern_record *rec)
 }
 
 static void tell_policy(struct steer *st, usec_t now,
-                        const struct govern_record *rec, struct shard *s)
+                        const struct govern_record *rec,
+                        const struct steer_health *health, struct shard *s)
 {
-    if (is_meta(s) || st->policy == policy_stamp(rec))
+    if (is_meta(s) ||
+        (st->policy == policy_stamp(rec) && st->unable == health->unable))
         return;
     st->policy = policy_stamp(rec);
+    st->unable = health->unable;
     const struct consistency_policy *c = &rec->consistency;
     struct shard_policy p = {.epoch = rec->epoch, .level = (uint8_t)c->level};
     if (c->level == CONSISTENCY_BOUNDED) {
@@ -75,6 +83,8 @@ static void tell_policy(struct steer *st, usec_t now,
     for (uint32_t i = 0; i < rec->n_regions; i++)
         if ((rec->down & govern_region_bit(rec->priority[i])) != 0)
             p.down[p.n_down++] = rec->priority[i];
+        else if ((health->unable & govern_region_bit(rec->priority[i])) != 0)
+            p.unable[p.n_unable++] = rec->priority[i];
     shard_set_policy(s, now, &p);
 }
 
@@ -249,7 +259,7 @@ void steer_shard(struct steer *st, usec_t now, const struct govern_record *rec,
                  const struct steer_health *health, raft_id self,
                  struct shard *s)
 {
-    tell_policy(st, now, rec, s);
+    tell_policy(st, now, rec, health, s);
     tell_epoch(st, now, rec, s);
     if (raft_role(shard_raft(s)) == RAFT_LEADER && !shard_installing(s))
         lead(st, now, rec, health, self, s);

@@ -88,6 +88,20 @@ bool shard_trusts(struct shard *s, usec_t now, raft_id id)
     return SHARD_PLANTED(UNGOVERNED) || staleness_trusts(&s->governor, now, id);
 }
 
+/* What witnesses do not wait for. */
+static void tell_down(struct shard *s, usec_t now,
+                      const struct shard_policy *policy)
+{
+    raft_region regions[2 * RAFT_MEMBERS_MAX];
+    struct raft_event down = {.type = RAFT_EV_DOWN, .now_us = now};
+    for (uint32_t i = 0; i < policy->n_down; i++)
+        regions[down.down.n++] = policy->down[i];
+    for (uint32_t i = 0; i < policy->n_unable; i++)
+        regions[down.down.n++] = policy->unable[i];
+    down.down.regions = regions;
+    shard_step(s, &down, NULL);
+}
+
 void shard_set_policy(struct shard *s, usec_t now,
                       const struct shard_policy *policy)
 {
@@ -103,11 +117,7 @@ void shard_set_policy(struct shard *s, usec_t now,
     for (uint32_t i = 0; i < policy->n_down; i++)
         bound.down[i] = policy->down[i];
     staleness_set_bound(&s->governor, now, &bound);
-    struct raft_event down = {
-        .type = RAFT_EV_DOWN,
-        .now_us = now,
-        .down = {.regions = policy->down, .n = policy->n_down}};
-    shard_step(s, &down, NULL);
+    tell_down(s, now, policy);
     if (bound.on && !was_on && raft_role(s->raft) == RAFT_LEADER)
         tell_members(s, now, true);
 }

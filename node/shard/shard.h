@@ -270,6 +270,10 @@ struct shard_policy {
      * told of entries without waiting for them (RAFT_EV_DOWN). */
     uint32_t n_down;
     raft_region down[RAFT_MEMBERS_MAX];
+    /* Others that say of themselves that they cannot write: only witnesses do
+     * not wait for them. With `down` at most RAFT_MEMBERS_MAX. */
+    uint32_t n_unable;
+    raft_region unable[RAFT_MEMBERS_MAX];
 };
 /* At every replica, whenever it changes; takes effect with the next write. The
  * meta shard is never throttled. Not from inside a callback. */
