@@ -535,7 +535,9 @@ struct recovery {
     int err;
 };
 
-/* The survivors vote, by the group's rule; the others only follow. */
+/* The survivors vote, by the group's rule; the others only follow. So do the
+ * witnesses: one that has heard of more than the survivors have would keep them
+ * from electing a leader (docs/witness.md). */
 static void survivors_config(const struct recovery *v,
                              const struct govern_record *next, bool meta,
                              const struct raft_config *now,
@@ -546,7 +548,8 @@ static void survivors_config(const struct recovery *v,
     out->n = 0;
     for (uint32_t i = 0; i < now->n; i++) {
         struct raft_member m = now->members[i];
-        m.voter = (v->survivors & govern_region_bit(m.region)) != 0;
+        m.voter =
+            !m.witness && (v->survivors & govern_region_bit(m.region)) != 0;
         m.voter_old = m.leaving = false;
         out->members[out->n++] = m;
     }

@@ -314,6 +314,8 @@ static int open_shard(struct replica *r, struct recovered *log,
                                     .env = &server_shard_env,
                                     .user = r};
     server_raft_options(w->node->config, &options.raft);
+    options.raft.witness =
+        raft_config_is_witness(&restored.config, options.raft.self);
     log_info("replica opened", LOG_UINT("shard", r->id),
              LOG_UINT("flushed", restored.base_lsn),
              LOG_UINT("replayed", log->count), LOG_UINT("term", log->term),

@@ -305,7 +305,8 @@ static bool has_heir(const struct steering *s, const struct raft *r)
     const struct raft_config *c = raft_config(r);
     for (uint32_t i = 0; i < c->n; i++) {
         struct raft_peer_info info;
-        if (c->members[i].voter && !is_ill(s, c->members[i].id) &&
+        if (c->members[i].voter && !c->members[i].witness &&
+            !is_ill(s, c->members[i].id) &&
             raft_peer(r, c->members[i].id, &info) == ERR_OK && info.reachable)
             return true;
     }
