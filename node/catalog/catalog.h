@@ -141,6 +141,9 @@ struct catalog_group {
     uint8_t members[GROUP_MEMBERS_MAX];
     uint8_t first_count;
     uint8_t first_members[GROUP_MEMBERS_MAX];
+    /* The node of another region that votes without holding payload
+     * (docs/witness.md), also a member; 0: none. */
+    uint8_t witness;
     uint8_t region_count; /* by priority, the preferred write region first */
     char regions[GROUP_REGIONS_MAX][CATALOG_NAME_MAX + 1];
     bool down[GROUP_REGIONS_MAX]; /* declared down, by index into `regions` */

@@ -333,6 +333,8 @@ int catalog_group_format(const struct catalog_group *g, struct buf *out)
     if (catalog_group_fenced(g)) {
         write_region_keys(&w, g);
         write_members(&w, "firstMembers", g->first_members, g->first_count);
+        if (g->witness > 0)
+            json_write_member_int64(&w, "witness", g->witness);
     } else {
         write_key_bytes(&w, "dataKey", g->data_key, g->data_key_len);
         write_key_bytes(&w, "indexKey", g->index_key, g->index_key_len);
@@ -544,6 +546,8 @@ static void read_group(struct reader *r, struct catalog_group *g)
         g->member_count = read_members(r, "members", g->members);
     if (catalog_group_fenced(g)) {
         read_region_keys(r, g);
+        if (json_get_str(&r->json, 0, "witness") != JSON_NONE)
+            g->witness = (uint8_t)read_integer(r, 0, "witness", 1, UINT8_MAX);
         g->first_count = read_members(r, "firstMembers", g->first_members);
     } else {
         g->data_key_len = read_key(r, 0, "dataKey", g->data_key);

@@ -1058,7 +1058,7 @@ static const struct route routes[] = {
     {"/placement/regions", NULL, placement_regions, "group regions nodes dry_run"},
     {"/placement", placement_list, placement_create,
      "name regions priority level max_staleness_prefix max_staleness_interval "
-     "shards copies_per_region"},
+     "shards copies_per_region witness"},
 };
 
 static const struct route *find_route(struct bytes target,

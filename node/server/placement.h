@@ -7,7 +7,9 @@
  *      "level": "Session", "max_staleness_prefix", "max_staleness_interval",
  *                                     default: the account's
  *      "shards": 2,                   default: as group default has
- *      "copies_per_region": 1}        default: every node of the regions
+ *      "copies_per_region": 1,        default: every node of the regions
+ *      "witness": "us"}               a third region whose first node votes
+ *                                     without holding payload; default: none
  *     201 {"name", "number", "first_shard", "shards", "warnings": [...]}
  *     400 what is wrong with it; 409 it exists; 503 not now
  *

@@ -233,7 +233,8 @@ static void first_config(const struct config *c, const struct catalog_group *g,
             .id = n->id,
             .region = (raft_region)(region - c->regions + 1),
             .priority = (uint8_t)catalog_group_region(g, region->name),
-            .voter = true};
+            .voter = true,
+            .witness = n->id == g->witness};
         CHECK(raft_config_add(out, m) == ERR_OK);
     }
     CHECK(raft_config_check(out) == ERR_OK);
