@@ -4,6 +4,7 @@
 
 #include "node/base/mem.h"
 #include "node/base/text.h"
+#include "node/catalog/placement_rules.h"
 #include "node/json/json.h"
 
 static const char *const level_names[CONSISTENCY_COUNT] = {
@@ -206,19 +207,35 @@ int catalog_account_format(const struct catalog_account *a, struct buf *out)
         json_write_member_int64(&w, "nextGroup", a->next_group);
         json_write_member_int64(&w, "nextShard", a->next_shard);
     }
+    if (a->placement.count > 0) {
+        json_write_key(&w, "placementRules");
+        placement_rules_write(&a->placement, &w);
+    }
+    if (a->placement.required)
+        json_write_member_bool(&w, "requirePlacement", true);
     json_write_object_end(&w);
     return json_writer_end(&w);
+}
+
+static void read_placement(struct reader *r, struct placement_rules *p)
+{
+    json_ref list = json_get_str(&r->json, 0, "placementRules");
+    if (list != JSON_NONE &&
+        placement_rules_read(&r->json, list, p, NULL) != ERR_OK)
+        r->wrong = "placementRules";
+    int err = json_get_bool(&r->json, 0, "requirePlacement", &p->required);
+    if (err != ERR_OK && err != ERR_NOT_FOUND)
+        r->wrong = "requirePlacement";
 }
 
 static void read_account(struct reader *r, struct catalog_account *a)
 {
     read_string(r, json_get_str(&r->json, 0, "id"), "id", a->id);
+    read_placement(r, &a->placement);
     if (json_get_str(&r->json, 0, "nextGroup") == JSON_NONE)
         return;
-    a->next_group =
-        (uint16_t)read_integer(r, 0, "nextGroup", 1, UINT16_MAX);
-    a->next_shard =
-        (uint16_t)read_integer(r, 0, "nextShard", 1, UINT16_MAX);
+    a->next_group = (uint16_t)read_integer(r, 0, "nextGroup", 1, UINT16_MAX);
+    a->next_shard = (uint16_t)read_integer(r, 0, "nextShard", 1, UINT16_MAX);
 }
 
 int catalog_account_parse(struct bytes json, struct catalog_account *a_out,

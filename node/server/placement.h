@@ -10,6 +10,9 @@
  *      "copies_per_region": 1}        default: every node of the regions
  *     201 {"name", "number", "first_shard", "shards", "warnings": [...]}
  *     400 what is wrong with it; 409 it exists; 503 not now
+ *   GET  /placement/containers?group=eu   which containers are in it
+ *     {"containers": [{"database", "container"}...], "more": false}
+ *     "more": there are others, which this answer has no room for
  *
  * A group is made in two writes to the meta shard: the account's record gives
  * out number and shards, on the condition that nobody else was faster; then the
@@ -22,8 +25,10 @@
 
 #include "node/base/bytes.h"
 
+struct catalog_group;
 struct http_request;
 struct json;
+struct json_writer;
 struct worker;
 
 /* Shards of one fenced group. */
@@ -34,5 +39,11 @@ void placement_list(struct worker *w, struct http_request *r,
                     struct bytes query);
 void placement_create(struct worker *w, struct http_request *r,
                       const struct json *j);
+void placement_containers(struct worker *w, struct http_request *r,
+                          struct bytes query);
+
+/* One group as an object, as in GET /placement. */
+void placement_put(struct json_writer *w, const struct worker *worker,
+                   const struct catalog_group *g);
 
 #endif
