@@ -48,8 +48,11 @@ static void print_decision(FILE *out, const struct topology *t)
 {
     char policy[TOPOLOGY_POLICY_MAX];
     topology_policy_text(t->level, t->prefix, t->interval, policy);
-    fprintf(out, "Cluster %s: consistency %s, fail-back %s\n", t->cluster,
-            policy, t->failback_automatic ? "automatic" : "manual");
+    bool fenced =
+        t->group[0] != '\0' && strcmp(t->group, GROUP_DEFAULT_NAME) != 0;
+    fprintf(out, "Cluster %s%s%s: consistency %s, fail-back %s\n", t->cluster,
+            fenced ? ", placement group " : "", fenced ? t->group : "", policy,
+            t->failback_automatic ? "automatic" : "manual");
     fprintf(out, "Writes go to %s (epoch %lld%s%s%s)\n",
             t->write_region[0] != '\0' ? t->write_region : "?",
             (long long)t->epoch, t->forced ? ", forced" : "",
