@@ -88,12 +88,12 @@ struct placement_rules {
 };
 struct catalog_account {
     char id[CATALOG_NAME_MAX + 1];
+    struct placement_rules placement;
     /* The number and first shard of the next placement group: given out by
      * writing the record on the condition that nobody else did. 0: no group
      * but default was ever made. */
     uint16_t next_group;
     uint16_t next_shard;
-    struct placement_rules placement;
 };
 
 /* Who acknowledges a group's writes, and by which rule (design section 3). One

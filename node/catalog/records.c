@@ -197,24 +197,39 @@ static void write_key_bytes(struct json_writer *w, const char *name,
 
 /* -- account ------------------------------------------------------------- */
 
+static void write_placement(struct json_writer *w,
+                            const struct placement_rules *p)
+{
+    if (p->count > 0) {
+        json_write_key(w, "placementRules");
+        placement_rules_write(p, w);
+    }
+    if (p->required)
+        json_write_member_bool(w, "requirePlacement", true);
+}
+
 int catalog_account_format(const struct catalog_account *a, struct buf *out)
 {
     struct json_writer w;
     json_writer_init(&w, out);
     json_write_object_begin(&w);
     json_write_member_str(&w, "id", a->id);
+    write_placement(&w, &a->placement);
     if (a->next_group > 0) {
         json_write_member_int64(&w, "nextGroup", a->next_group);
         json_write_member_int64(&w, "nextShard", a->next_shard);
     }
-    if (a->placement.count > 0) {
-        json_write_key(&w, "placementRules");
-        placement_rules_write(&a->placement, &w);
-    }
-    if (a->placement.required)
-        json_write_member_bool(&w, "requirePlacement", true);
     json_write_object_end(&w);
     return json_writer_end(&w);
+}
+
+static void read_account(struct reader *r, struct catalog_account *a)
+{
+    read_string(r, json_get_str(&r->json, 0, "id"), "id", a->id);
+    if (json_get_str(&r->json, 0, "nextGroup") == JSON_NONE)
+        return;
+    a->next_group = (uint16_t)read_integer(r, 0, "nextGroup", 1, UINT16_MAX);
+    a->next_shard = (uint16_t)read_integer(r, 0, "nextShard", 1, UINT16_MAX);
 }
 
 static void read_placement(struct reader *r, struct placement_rules *p)
@@ -228,16 +243,6 @@ static void read_placement(struct reader *r, struct placement_rules *p)
         r->wrong = "requirePlacement";
 }
 
-static void read_account(struct reader *r, struct catalog_account *a)
-{
-    read_string(r, json_get_str(&r->json, 0, "id"), "id", a->id);
-    read_placement(r, &a->placement);
-    if (json_get_str(&r->json, 0, "nextGroup") == JSON_NONE)
-        return;
-    a->next_group = (uint16_t)read_integer(r, 0, "nextGroup", 1, UINT16_MAX);
-    a->next_shard = (uint16_t)read_integer(r, 0, "nextShard", 1, UINT16_MAX);
-}
-
 int catalog_account_parse(struct bytes json, struct catalog_account *a_out,
                           struct err_msg *msg)
 {
@@ -248,6 +253,8 @@ int catalog_account_parse(struct bytes json, struct catalog_account *a_out,
         r.wrong = "its JSON";
     else
         read_account(&r, &a);
+    if (r.wrong == NULL)
+        read_placement(&r, &a.placement);
     json_free(&r.json);
     if (r.wrong != NULL)
         return corrupt(msg, "account", r.wrong);

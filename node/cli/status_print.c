@@ -157,6 +157,18 @@ static void print_replicas(FILE *out, const struct replica *list, size_t count)
     }
 }
 
+/* The placement groups beside default, after a blank line; nothing when there
+ * are none. */
+static void print_groups(FILE *out, const struct json *topology)
+{
+    json_ref groups = json_get_str(topology, 0, "groups");
+    if (groups == JSON_NONE || json_type(topology, groups) != JSON_ARRAY ||
+        json_count(topology, groups) == 0)
+        return;
+    fputc('\n', out);
+    placement_groups_print(out, topology, groups);
+}
+
 /* ---- faults and the topology -----------------------------------------------
  */
 
@@ -237,18 +249,6 @@ static void print_troubles(FILE *out, const struct status_view *view)
             }
         json_free(&j);
     }
-}
-
-/* The placement groups beside default, after a blank line; nothing when there
- * are none. */
-static void print_groups(FILE *out, const struct json *topology)
-{
-    json_ref groups = json_get_str(topology, 0, "groups");
-    if (groups == JSON_NONE || json_type(topology, groups) != JSON_ARRAY ||
-        json_count(topology, groups) == 0)
-        return;
-    fputc('\n', out);
-    placement_groups_print(out, topology, groups);
 }
 
 static void print_topology(FILE *out, const struct status_view *view)

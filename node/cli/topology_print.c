@@ -44,12 +44,16 @@ static void warn(FILE *out, bool colour, const char *text)
             colour ? TOPOLOGY_PLAIN : "");
 }
 
+static bool is_fenced(const struct topology *t)
+{
+    return t->group[0] != '\0' && strcmp(t->group, GROUP_DEFAULT_NAME) != 0;
+}
+
 static void print_decision(FILE *out, const struct topology *t)
 {
     char policy[TOPOLOGY_POLICY_MAX];
     topology_policy_text(t->level, t->prefix, t->interval, policy);
-    bool fenced =
-        t->group[0] != '\0' && strcmp(t->group, GROUP_DEFAULT_NAME) != 0;
+    bool fenced = is_fenced(t);
     fprintf(out, "Cluster %s%s%s: consistency %s, fail-back %s\n", t->cluster,
             fenced ? ", placement group " : "", fenced ? t->group : "", policy,
             t->failback_automatic ? "automatic" : "manual");
@@ -79,8 +83,10 @@ static void print_risk(FILE *out, const struct topology *t)
 {
     char a[CELL_MAX], b[CELL_MAX];
     if (t->level == CONSISTENCY_STRONG)
-        fprintf(out, "\nAt risk: nothing; every acknowledged write is on a "
-                     "majority of all nodes\n");
+        fprintf(out,
+                "\nAt risk: nothing; every acknowledged write is on a "
+                "majority of %s nodes\n",
+                is_fenced(t) ? "the group's" : "all");
     else
         fprintf(out,
                 "\nAt risk if %s is lost now: %s entries, %s s of writes\n",

@@ -1,6 +1,9 @@
 /* Placement groups on the admin API.
  *
  *   GET  /placement   all groups: fence, decision, shards, state of their keys
+ *   GET  /placement/containers?group=eu   which containers are in it
+ *     {"containers": [{"database", "container"}...], "more": false}
+ *     more: there are others, for which this answer has no room
  *   POST /placement   creates one
  *     {"name": "eu", "regions": ["germany", "france"],
  *      "priority": [...],             default: as in regions
@@ -10,9 +13,6 @@
  *      "copies_per_region": 1}        default: every node of the regions
  *     201 {"name", "number", "first_shard", "shards", "warnings": [...]}
  *     400 what is wrong with it; 409 it exists; 503 not now
- *   GET  /placement/containers?group=eu   which containers are in it
- *     {"containers": [{"database", "container"}...], "more": false}
- *     "more": there are others, which this answer has no room for
  *
  * A group is made in two writes to the meta shard: the account's record gives
  * out number and shards, on the condition that nobody else was faster; then the
@@ -34,16 +34,16 @@ struct worker;
 /* Shards of one fenced group. */
 #define PLACEMENT_SHARDS_MAX 64
 
+/* One group as an object, as in GET /placement. */
+void placement_put(struct json_writer *w, const struct worker *worker,
+                   const struct catalog_group *g);
+
 /* On worker 0. */
+void placement_containers(struct worker *w, struct http_request *r,
+                          struct bytes query);
 void placement_list(struct worker *w, struct http_request *r,
                     struct bytes query);
 void placement_create(struct worker *w, struct http_request *r,
                       const struct json *j);
-void placement_containers(struct worker *w, struct http_request *r,
-                          struct bytes query);
-
-/* One group as an object, as in GET /placement. */
-void placement_put(struct json_writer *w, const struct worker *worker,
-                   const struct catalog_group *g);
 
 #endif
