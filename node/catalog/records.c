@@ -208,6 +208,17 @@ static void write_placement(struct json_writer *w,
         json_write_member_bool(w, "requirePlacement", true);
 }
 
+static void read_placement(struct reader *r, struct placement_rules *p)
+{
+    json_ref list = json_get_str(&r->json, 0, "placementRules");
+    if (list != JSON_NONE &&
+        placement_rules_read(&r->json, list, p, NULL) != ERR_OK)
+        r->wrong = "placementRules";
+    int err = json_get_bool(&r->json, 0, "requirePlacement", &p->required);
+    if (err != ERR_OK && err != ERR_NOT_FOUND)
+        r->wrong = "requirePlacement";
+}
+
 int catalog_account_format(const struct catalog_account *a, struct buf *out)
 {
     struct json_writer w;
@@ -230,17 +241,6 @@ static void read_account(struct reader *r, struct catalog_account *a)
         return;
     a->next_group = (uint16_t)read_integer(r, 0, "nextGroup", 1, UINT16_MAX);
     a->next_shard = (uint16_t)read_integer(r, 0, "nextShard", 1, UINT16_MAX);
-}
-
-static void read_placement(struct reader *r, struct placement_rules *p)
-{
-    json_ref list = json_get_str(&r->json, 0, "placementRules");
-    if (list != JSON_NONE &&
-        placement_rules_read(&r->json, list, p, NULL) != ERR_OK)
-        r->wrong = "placementRules";
-    int err = json_get_bool(&r->json, 0, "requirePlacement", &p->required);
-    if (err != ERR_OK && err != ERR_NOT_FOUND)
-        r->wrong = "requirePlacement";
 }
 
 int catalog_account_parse(struct bytes json, struct catalog_account *a_out,
