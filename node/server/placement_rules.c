@@ -213,9 +213,8 @@ static bool members_known(const struct json *j, json_ref rule)
     return json_members_unique(j, rule);
 }
 
-static int parse_rules(const struct worker *w, const struct json *j,
-                       json_ref list, struct placement_rules *out,
-                       struct err_msg *msg)
+static int parse_rules(const struct json *j, json_ref list,
+                       struct placement_rules *out, struct err_msg *msg)
 {
     size_t at = 0;
     int err = placement_rules_read(j, list, out, msg);
@@ -228,10 +227,6 @@ static int parse_rules(const struct worker *w, const struct json *j,
                            "rule %zu: unknown or repeated member; there are: "
                            "database container group",
                            at + 1);
-        if (catalog_group(w->catalog, out->list[at].group) == NULL)
-            return err_set(msg, ERR_INVALID,
-                           "rule %zu: there is no placement group '%s'", at + 1,
-                           out->list[at].group);
     }
     return ERR_OK;
 }
@@ -264,9 +259,30 @@ static int parse(const struct json *j, struct ruling *r, struct err_msg *msg)
         return err_set(msg, ERR_INVALID,
                        "expected rules, require_placement or both");
     err = parse_etag(j, r, msg);
-    return err == ERR_OK && r->rules_given
-               ? parse_rules(r->worker, j, list, &r->want, msg)
-               : err;
+    return err == ERR_OK && r->rules_given ? parse_rules(j, list, &r->want, msg)
+                                           : err;
+}
+
+/* The catalog is as new as the question: a group that was made at another node
+ * a moment ago is in it. */
+static void catalog_current(void *user, struct op_result *result)
+{
+    struct ruling *r = user;
+    struct err_msg msg;
+    if (result->err != ERR_OK) {
+        failed(r, result->err);
+        return;
+    }
+    for (size_t i = 0; r->rules_given && i < r->want.count; i++) {
+        const char *group = r->want.list[i].group;
+        if (catalog_group(r->worker->catalog, group) != NULL)
+            continue;
+        err_set(&msg, ERR_INVALID, "rule %zu: there is no placement group '%s'",
+                i + 1, group);
+        fail(r, ERR_INVALID, msg.text);
+        return;
+    }
+    read_account(r);
 }
 
 void placement_rules_get(struct worker *w, struct http_request *request,
@@ -283,8 +299,10 @@ void placement_rules_post(struct worker *w, struct http_request *request,
     struct ruling *r = begin(w, request);
     r->changes = true;
     int err = parse(j, r, &msg);
-    if (err != ERR_OK)
+    if (err != ERR_OK) {
         fail(r, err, msg.text);
-    else
-        read_account(r);
+        return;
+    }
+    r->op = (struct op){.kind = OP_BARRIER};
+    submit(r, catalog_current);
 }
