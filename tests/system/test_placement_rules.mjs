@@ -195,7 +195,7 @@ test("the writes of a group are switched by themselves", async () => {
   const { shards, group } = await json("placement", "show", "eu");
   assert.equal(group.write_region, "germany");
   assert.ok(shards.every(({ leader }) => leader === nodeOf("germany").name), JSON.stringify(shards));
-  await fails(1, /us is not a region of this group|no region/, "region", "switch", "us", "--group", "eu");
+  await fails(1, /us .*group|no region/, "region", "switch", "us", "--group", "eu");
   await fails(1, /placement groups/, "region", "switch", "germany", "--group", "mars");
   const ordered = await json("region", "priority", "france,germany", "--group", "eu", "--no-move");
   assert.deepEqual(ordered.regions.map(({ name }) => name), ["france", "germany"]);
