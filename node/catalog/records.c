@@ -4,6 +4,7 @@
 
 #include "node/base/mem.h"
 #include "node/base/text.h"
+#include "node/catalog/placement_rules.h"
 #include "node/json/json.h"
 
 static const char *const level_names[CONSISTENCY_COUNT] = {
@@ -196,12 +197,35 @@ static void write_key_bytes(struct json_writer *w, const char *name,
 
 /* -- account ------------------------------------------------------------- */
 
+static void write_placement(struct json_writer *w,
+                            const struct placement_rules *p)
+{
+    if (p->count > 0) {
+        json_write_key(w, "placementRules");
+        placement_rules_write(p, w);
+    }
+    if (p->required)
+        json_write_member_bool(w, "requirePlacement", true);
+}
+
+static void read_placement(struct reader *r, struct placement_rules *p)
+{
+    json_ref list = json_get_str(&r->json, 0, "placementRules");
+    if (list != JSON_NONE &&
+        placement_rules_read(&r->json, list, p, NULL) != ERR_OK)
+        r->wrong = "placementRules";
+    int err = json_get_bool(&r->json, 0, "requirePlacement", &p->required);
+    if (err != ERR_OK && err != ERR_NOT_FOUND)
+        r->wrong = "requirePlacement";
+}
+
 int catalog_account_format(const struct catalog_account *a, struct buf *out)
 {
     struct json_writer w;
     json_writer_init(&w, out);
     json_write_object_begin(&w);
     json_write_member_str(&w, "id", a->id);
+    write_placement(&w, &a->placement);
     if (a->next_group > 0) {
         json_write_member_int64(&w, "nextGroup", a->next_group);
         json_write_member_int64(&w, "nextShard", a->next_shard);
@@ -234,6 +258,8 @@ int catalog_account_parse(struct bytes json, struct catalog_account *a_out,
         r.wrong = "its JSON";
     else
         read_account(&r, &a);
+    if (r.wrong == NULL)
+        read_placement(&r, &a.placement);
     json_free(&r.json);
     if (r.wrong != NULL)
         return corrupt(msg, "account", r.wrong);

@@ -836,8 +836,8 @@ static void put_unavailable(struct json_writer *w, const struct worker *worker,
         json_write_null(w);
 }
 
-static void put_group(struct json_writer *w, const struct worker *worker,
-                      const struct catalog_group *g)
+void placement_put(struct json_writer *w, const struct worker *worker,
+                   const struct catalog_group *g)
 {
     const struct group_decision *d = &g->decision;
     json_write_object_begin(w);
@@ -864,6 +864,7 @@ static void put_group(struct json_writer *w, const struct worker *worker,
     json_write_member_str(w, "write_region", d->write_region);
     json_write_member_int64(w, "epoch", d->epoch);
     json_write_member_bool(w, "settled", d->settled);
+    json_write_member_str(w, "failback", g->failback ? "automatic" : "manual");
     json_write_key(w, "keys_for");
     json_write_array_begin(w);
     for (size_t i = 0; i < g->key_count; i++)
@@ -887,8 +888,95 @@ void placement_list(struct worker *w, struct http_request *r,
     json_write_key(&out, "groups");
     json_write_array_begin(&out);
     for (size_t i = 0; (g = catalog_group_at(w->catalog, i)) != NULL; i++)
-        put_group(&out, w, g);
+        placement_put(&out, w, g);
     json_write_array_end(&out);
     json_write_object_end(&out);
     control_respond(r, 200, &body);
+}
+
+/* ---- containers -------------------------------------------------------------
+ */
+
+/* One page of a database's containers is looked at at a time. */
+#define CONTAINER_PAGE 64
+/* An answer ends before the next entry might not fit: two names, escaped. */
+#define CONTAINERS_ROOM (CONTROL_ANSWER_MAX - 13u * RESOURCE_NAME_BYTES_MAX)
+
+struct containers {
+    const struct worker *worker;
+    struct bytes group;
+    struct buf body;
+    struct json_writer out;
+    bool more; /* than an answer holds */
+};
+
+static bool container_in(const struct container_def *def, struct bytes group)
+{
+    return bytes_equal(def->placement, group) ||
+           (def->placement.len == 0 &&
+            bytes_equal(group, bytes_str(GROUP_DEFAULT_NAME)));
+}
+
+static void put_container(struct containers *l,
+                          const struct catalog_database *db,
+                          const struct container_def *def)
+{
+    if (!container_in(def, l->group))
+        return;
+    if (buf_len(&l->body) > CONTAINERS_ROOM) {
+        l->more = true;
+        return;
+    }
+    json_write_object_begin(&l->out);
+    json_write_member_string(&l->out, "database", db->name);
+    json_write_member_string(&l->out, "container", def->name);
+    json_write_object_end(&l->out);
+}
+
+static void put_database(struct containers *l,
+                         const struct catalog_database *db)
+{
+    struct container_def *page[CONTAINER_PAGE];
+    uint32_t after = 0;
+    size_t n;
+    do {
+        n = catalog_list_containers(l->worker->catalog, db, after, page,
+                                    CONTAINER_PAGE);
+        for (size_t i = 0; i < n && !l->more; i++)
+            put_container(l, db, page[i]);
+        after = n > 0 ? page[n - 1]->number : after;
+    } while (n == CONTAINER_PAGE && !l->more);
+}
+
+static void put_databases(struct containers *l)
+{
+    struct catalog_database *db;
+    uint32_t after = 0;
+    while (!l->more &&
+           catalog_list_databases(l->worker->catalog, after, &db, 1) == 1) {
+        put_database(l, db);
+        after = db->number;
+    }
+}
+
+void placement_containers(struct worker *w, struct http_request *r,
+                          struct bytes query)
+{
+    struct containers l = {.worker = w};
+    struct bytes key = bytes_str("group=");
+    if (query.len <= key.len || memcmp(query.data, key.data, key.len) != 0) {
+        control_refuse(r, 400, "BadRequest", "expected ?group=NAME");
+        return;
+    }
+    l.group = bytes_of(query.data + key.len, query.len - key.len);
+    buf_init(&l.body, CONTROL_ANSWER_MAX);
+    json_writer_init(&l.out, &l.body);
+    json_write_object_begin(&l.out);
+    json_write_key(&l.out, "containers");
+    json_write_array_begin(&l.out);
+    put_databases(&l);
+    json_write_array_end(&l.out);
+    json_write_member_bool(&l.out, "more", l.more);
+    json_write_object_end(&l.out);
+    control_respond(r, 200, &l.body);
 }
