@@ -197,7 +197,7 @@ void flusher_check(struct flusher *f, usec_t now)
         return;
     if (shard_dirty_bytes(f->replica->shard) >= flush_at(f) ||
         now - f->flushed_us >= FLUSHER_INTERVAL_US)
-        if (shard_flush_begin(f->replica->shard))
+        if (shard_flush_begin(f->replica->shard, SHARD_FLUSH_ALL))
             worker_wake(f->replica->worker);
 }
 
