@@ -13,6 +13,7 @@
 #include "node/server/decision.h"
 #include "node/server/governor.h"
 #include "node/server/group_edit.h"
+#include "node/server/holdings.h"
 #include "node/server/peers.h"
 #include "node/server/placement.h"
 #include "node/server/reload.h"
@@ -1052,6 +1053,7 @@ static const struct route routes[] = {
     {"/regions/priority", NULL, post_priority, "order failback move"},
     {"/regions/recover", get_recover, post_recover, "survivors confirm epoch"},
     {"/reload", NULL, post_reload, ""},
+    {"/placement/holdings", holdings_get, NULL, NULL},
     {"/placement", placement_list, placement_create,
      "name regions priority level max_staleness_prefix max_staleness_interval "
      "shards copies_per_region"},
