@@ -209,7 +209,7 @@ void digester_turn(struct worker *w, usec_t now)
 bool digester_yield(struct replica *r)
 {
     struct digester *d = r->digester;
-    if (d == NULL || d->snapshot == NULL)
+    if (d == NULL)
         return false;
     d->yields = true;
     if (d->reading)

@@ -45,8 +45,8 @@ int digester_begin(struct replica *r, uint64_t lsn, usec_t give_up_us,
                    digester_done *done, void *user);
 /* Once a turn. */
 void digester_turn(struct worker *w, usec_t now);
-/* The state is about to be replaced or closed: ends the scan. True while the
- * helper reads, which keeps the state open: ask again after that. */
+/* The state is about to be replaced or closed: ends what is at work. True while
+ * the helper reads, which keeps the state open: ask again after that. */
 bool digester_yield(struct replica *r);
 
 #endif

@@ -57,7 +57,7 @@ static void share_memory(struct worker *w)
 
 void replicas_forget(struct worker *w, struct replica *r)
 {
-    CHECK(r->shard == NULL && r->digester == NULL);
+    CHECK(r->shard == NULL);
     table_remove(w, r);
     engine_close(r->engine);
     r->magic = 0;
