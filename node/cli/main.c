@@ -20,6 +20,7 @@ static const struct command {
     {"status", cmd_status, "show regions, nodes, shards, leaders and lag"},
     {"region", cmd_region, "see, switch, reorder and recover regions"},
     {"consistency", cmd_consistency, "see or change the consistency level"},
+    {"placement", cmd_placement, "say in which regions data may be"},
     {"fault", cmd_fault, "make something fail, on purpose"},
     {"audit", cmd_audit, "who changed what"},
     {"keys", cmd_keys, "renew certificates and account keys"},
