@@ -204,6 +204,16 @@ static void fence_text(const struct residency *r, json_ref group,
     out[buf_len(&b)] = '\0';
 }
 
+/* Whether the node is the group's witness: outside the fence it keeps the heads
+ * of the entries, but nothing that is in them. */
+static bool is_witness(const struct residency *r,
+                       const struct residency_report *p, json_ref group)
+{
+    int64_t id = residency_number(&p->json, 0, "id", -1);
+    return group != JSON_NONE && id > 0 &&
+           residency_number(&r->authority->json, group, "witness", 0) == id;
+}
+
 /* Something of `group` is on the reporting node. */
 static void judge_place(struct residency *r, const struct residency_report *p,
                         json_ref group, const char *what)
@@ -219,14 +229,17 @@ static void judge_place(struct residency *r, const struct residency_report *p,
                           p->node, p->region, what, name, fence);
 }
 
+/* `bare`: without payload, as a witness may have it. */
 static void judge_shard_place(struct residency *r,
                               const struct residency_report *p, int64_t shard,
-                              const char *what)
+                              bool bare, const char *what)
 {
     json_ref group =
         shard >= 0 ? residency_group_of(r, (uint32_t)shard) : JSON_NONE;
     if (shard == SHARD_META)
         return; /* it is everywhere */
+    if (bare && is_witness(r, p, group))
+        return;
     if (group == JSON_NONE)
         residency_add_problem(r, "%s (%s) holds %s, which is of no group",
                               p->node, p->region, what);
@@ -247,8 +260,17 @@ static void judge_replicas(struct residency *r,
         int64_t shard = residency_number(j, v, "shard", -1);
         snprintf(what, sizeof(what), "a replica of shard %lld",
                  (long long)shard);
-        judge_shard_place(r, p, shard, what);
+        judge_shard_place(r, p, shard, true, what);
     }
+}
+
+/* Whether such a file can be a witness's: the store of its open replica, of
+ * which the digest tells that it is empty, or a log without payloads. */
+static bool may_be_bare(const struct json *j, json_ref v, const char *path)
+{
+    return json_get_str(j, v, "payloads") != JSON_NONE
+               ? residency_number(j, v, "payloads", 1) == 0
+               : strncmp(path, "shards/", strlen("shards/")) == 0;
 }
 
 static void judge_files(struct residency *r, const struct residency_report *p,
@@ -268,7 +290,7 @@ static void judge_files(struct residency *r, const struct residency_report *p,
                      (long long)shard, path);
         else
             snprintf(what, sizeof(what), "%s in its data directory", path);
-        judge_shard_place(r, p, shard, what);
+        judge_shard_place(r, p, shard, may_be_bare(j, v, path), what);
     }
 }
 
@@ -319,7 +341,7 @@ static void judge_report(struct residency *r, const struct residency_report *p)
 /* One replica's digest. */
 struct digest_said {
     char node[RESIDENCY_NAME_MAX + 1];
-    int64_t lsn, records;
+    int64_t lsn, records, bytes;
     char sha256[DIGEST_TEXT_MAX + 1];
     char buckets[BUCKETS_TEXT_MAX + 1];
 };
@@ -357,6 +379,7 @@ static bool read_digest(struct residency *r, struct residency_shard *s,
     if (d != JSON_NONE && json_type(j, d) == JSON_OBJECT) {
         out->lsn = residency_number(j, d, "lsn", -1);
         out->records = residency_number(j, d, "records", -1);
+        out->bytes = residency_number(j, d, "bytes", -1);
         if (residency_text(j, d, "sha256", out->sha256, sizeof(out->sha256)) ==
                 ERR_OK &&
             residency_text(j, d, "buckets", out->buckets,
@@ -407,6 +430,17 @@ static bool compare(struct residency *r, struct residency_shard *s,
     return false;
 }
 
+/* It has the log's heads, and so a state, in which nothing is. */
+static bool judge_witness(struct residency *r, const struct residency_shard *s,
+                          const struct digest_said *said)
+{
+    if (said->records == 0 && said->bytes == 0)
+        return true;
+    residency_add_problem(r, "shard %u: the witness %s holds %lld records",
+                          s->id, said->node, (long long)said->records);
+    return false;
+}
+
 /* One member: where it is, and its digest, compared with the first one. */
 static bool judge_member(struct residency *r, struct residency_shard *s,
                          int64_t id, struct digest_said *first)
@@ -423,7 +457,9 @@ static bool judge_member(struct residency *r, struct residency_shard *s,
                               s->id);
         return false;
     }
-    if (!residency_allows(r, s->group, region))
+    bool witness = s->group != JSON_NONE &&
+                   residency_number(j, s->group, "witness", 0) == id;
+    if (!witness && !residency_allows(r, s->group, region))
         residency_add_problem(
             r, "shard %u has the member %s (%s), outside its group's fence",
             s->id, name, region);
@@ -435,6 +471,8 @@ static bool judge_member(struct residency *r, struct residency_shard *s,
     }
     if (!read_digest(r, s, p, replica, &said))
         return false;
+    if (witness)
+        return judge_witness(r, s, &said);
     if (first->lsn < 0) {
         *first = said;
         s->records = (uint64_t)said.records;

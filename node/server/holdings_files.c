@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "consensus/raft.h"
 #include "node/base/text.h"
 #include "node/json/json.h"
 #include "node/store/datadir.h"
@@ -115,6 +116,8 @@ static void put_found(void *user, const struct wal_found *f)
     json_write_member_int64(&s->log, "shard", f->shard);
     json_write_key(&s->log, "entries");
     json_write_uint64(&s->log, f->entries);
+    json_write_key(&s->log, "payloads");
+    json_write_uint64(&s->log, f->payloads);
     json_write_key(&s->log, "last_lsn");
     json_write_uint64(&s->log, f->last_lsn);
     json_write_object_end(&s->log);
@@ -126,7 +129,7 @@ static void take_log(struct search *s, const char *parent, const char *name)
     if (!join(parent, name, path) || !absolute(s, path, full))
         return;
     s->path = path;
-    int err = wal_inspect(full, put_found, s);
+    int err = wal_inspect(full, RAFT_ENTRY_DATA, put_found, s);
     if (err != ERR_OK)
         cannot(s, path, err_text(err));
 }

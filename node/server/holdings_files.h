@@ -7,9 +7,11 @@
 
 /* Appends two JSON arrays:
  *   folders  [{"path": "shards/5", "shard": 5, "bytes": 40960}, ...]
- *   log      [{"path": "wal/0", "shard": 5, "entries": 12, "last_lsn": 90},
- * ...] Paths are within the directory. Appends to `trouble`, as a sentence,
- * what could not be looked at. ERR_LIMIT: more than the buffers hold. */
+ *   log      [{"path": "wal/0", "shard": 5, "entries": 12, "payloads": 11,
+ *              "last_lsn": 90}, ...]
+ * Paths are within the directory; `payloads` are entries that bring data, the
+ * others are the log's own. Appends to `trouble`, as a sentence, what could not
+ * be looked at. ERR_LIMIT: more than the buffers hold. */
 int holdings_files(const char *dir, struct buf *folders, struct buf *log,
                    struct buf *trouble);
 

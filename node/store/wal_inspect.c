@@ -12,6 +12,7 @@
 #include "node/store/wal_impl.h"
 
 struct inspection {
+    uint8_t entry_type;       /* whose payloads count */
     struct wal_found *shards; /* in no order */
     size_t count, cap;
 };
@@ -43,6 +44,7 @@ static void take_batch(struct inspection *in,
             continue;
         struct wal_found *f = found_of(in, r.shard);
         f->entries++;
+        f->payloads += r.entry_type == in->entry_type && r.payload.len > 0;
         if (r.lsn > f->last_lsn)
             f->last_lsn = r.lsn;
     }
@@ -99,11 +101,11 @@ static int by_shard(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-int wal_inspect(const char *dir,
+int wal_inspect(const char *dir, uint8_t entry_type,
                 void (*each)(void *user, const struct wal_found *found),
                 void *user)
 {
-    struct inspection in = {.shards = NULL};
+    struct inspection in = {.entry_type = entry_type};
     struct dirent *entry;
     int err = ERR_OK;
     DIR *folder = opendir(dir);

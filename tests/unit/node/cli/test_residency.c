@@ -98,6 +98,8 @@ static int remove_cluster(void **state)
 struct say {
     const char *region, *nonce, *fence, *sha256, *extra_folders, *log, *keys,
         *trouble, *region_key;
+    const char *witness_replica; /* in place of one of shard 1 */
+    unsigned witness;            /* of group eu, by id */
     int64_t at_shift_us, lsn, records;
     uint64_t catalog_lsn;
     unsigned signer;
@@ -120,6 +122,7 @@ static int reset(void **state)
                                .keys = "",
                                .trouble = "",
                                .region_key = regions[i],
+                               .witness_replica = "",
                                .lsn = 100,
                                .records = 40,
                                .catalog_lsn = 12,
@@ -159,12 +162,15 @@ static void put_report(struct buf *out, unsigned i, usec_t now)
                          k > 0 ? "," : "", k + 1, names[k], regions[k]);
     (void)buf_printf(out,
                      "],\"groups\":[{\"name\":\"eu\",\"number\":1,\"fenced\":"
-                     "true,\"regions\":[%s],\"first_shard\":1,\"shards\":1}],"
-                     "\"replicas\":[",
-                     s->fence);
+                     "true,\"regions\":[%s],\"first_shard\":1,\"shards\":1,"
+                     "\"witness\":%u}],\"replicas\":[",
+                     s->fence, s->witness);
     put_replica(out, s, 0, MEMBER(1) "," MEMBER(2) "," MEMBER(3));
     if (i < 2)
-        put_replica(out, s, 1, MEMBER(1) "," MEMBER(2));
+        put_replica(out, s, 1,
+                    s->witness == 3 ? MEMBER(1) "," MEMBER(2) "," MEMBER(3)
+                                    : MEMBER(1) "," MEMBER(2));
+    (void)buf_append_str(out, s->witness_replica);
     (void)buf_printf(out,
                      "],\"folders\":[{\"path\":\"shards/0\",\"shard\":0}%s],"
                      "\"log\":[%s],\"keys\":[%s],\"region_key\":\"%s\","
@@ -401,6 +407,36 @@ static void members_outside_are_told(void **state)
     expect_among(&ca_pem, "france-1 (france) holds a replica of shard 1");
 }
 
+#define WITNESS_REPLICA(records)                                               \
+    ",{\"shard\":1,\"members\":[],\"commit_lsn\":90,\"digest\":{\"lsn\":100,"  \
+    "\"records\":" records ",\"bytes\":" records ",\"sha256\":\"cc\","         \
+    "\"buckets\":\"\"}}"
+#define LOG_WITH(payloads)                                                     \
+    "{\"path\":\"wal/0\",\"shard\":1,\"entries\":3,\"payloads\":" payloads "}"
+
+/* A group's witness may be outside, but with heads of entries alone. */
+static void a_witness_holds_no_payload(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < NODES; i++)
+        says[i].witness = 3;
+    says[2].witness_replica = WITNESS_REPLICA("0");
+    says[2].extra_folders = ",{\"path\":\"shards/1\",\"shard\":1}";
+    says[2].log = LOG_WITH("0");
+    expect(NULL);
+    says[2].witness_replica = WITNESS_REPLICA("1");
+    expect("shard 1: the witness us-1 holds 1 records");
+    says[2].witness_replica = WITNESS_REPLICA("0");
+    says[2].log = LOG_WITH("1");
+    expect("us-1 (us) holds log entries of shard 1 in wal/0");
+    says[2].log = "";
+    says[2].extra_folders = ",{\"path\":\"discarded-1/shards/1\",\"shard\":1}";
+    expect("us-1 (us) holds the folder of shard 1 in discarded-1/shards/1");
+    says[2].extra_folders = "";
+    says[2].keys = "{\"id\":18,\"group\":1,\"purpose\":\"data\"}";
+    expect("us-1 (us) holds the opened key 18");
+}
+
 static void see_shard(void *user, uint32_t shard)
 {
     bool *seen = user;
@@ -450,6 +486,7 @@ int main(void)
         TEST(inside_the_fence_the_same_is_right),
         TEST(a_fence_is_what_all_say_it_is),
         TEST(members_outside_are_told),
+        TEST(a_witness_holds_no_payload),
         TEST(replicas_must_agree),
         TEST(what_could_not_be_looked_at_is_told),
     };

@@ -110,7 +110,7 @@ static void all_that_is_in_the_files_is_found(void **state)
     must_append(w, b);
     assert_int_equal(wal_batch_truncate(b, 1, 1), ERR_OK);
     must_append(w, b);
-    assert_int_equal(wal_inspect(dir, count_found, sums), ERR_OK);
+    assert_int_equal(wal_inspect(dir, 0, count_found, sums), ERR_OK);
     assert_int_equal(sums[1].entries, 2);
     assert_int_equal(sums[1].last_lsn, 2);
     assert_int_equal(sums[2].entries, 1);
@@ -120,7 +120,8 @@ static void all_that_is_in_the_files_is_found(void **state)
     wal_batch_free(b);
     flats_free(&written);
     flats_free(&found);
-    assert_int_equal(wal_inspect("/nowhere", count_found, sums), ERR_NOT_FOUND);
+    assert_int_equal(wal_inspect("/nowhere", 0, count_found, sums),
+                     ERR_NOT_FOUND);
 }
 
 /* Appends batches of random size until there are `segments` of them. */
