@@ -9,6 +9,7 @@
 #include "node/cli/cmd.h"
 #include "node/cli/options.h"
 #include "node/cli/placement_group.h"
+#include "node/cli/placement_verify.h"
 #include "node/cli/topology.h"
 
 #define OUTPUT_MAX (16 << 20)
@@ -19,6 +20,8 @@ static const char help[] =
     "       bastide placement show NAME\n"
     "       bastide placement set NAME [--priority A,B] [--consistency LEVEL]\n"
     "       bastide placement rules [list|set|add|remove|require]\n"
+    "       bastide placement verify [--group G] [--out FILE]\n"
+    "       bastide placement check FILE [--ca FILE]\n"
     "\n"
     "A placement group says in which regions data may exist: outside its fence "
     "there\n"
@@ -34,6 +37,10 @@ static const char help[] =
     "containers\n"
     "  set         change a group's priority list or consistency level\n"
     "  rules       which group containers are in that name none\n"
+    "  verify      prove where the data is: asks every node, and judges the "
+    "signed\n"
+    "              answers\n"
+    "  check       judge them again from a file, without the cluster\n"
     "\n"
     "bastide placement create --help explains one; so does every other. All "
     "take\n" REACH_HELP "  -o text|json    how to show it\n"
@@ -273,7 +280,7 @@ static int show_one(int argc, char **argv)
 /* ---- the command -----------------------------------------------------------
  */
 
-#define PARTS_TEXT "create, list, show, set or rules"
+#define PARTS_TEXT "create, list, show, set, rules, verify or check"
 
 int cmd_placement(int argc, char **argv)
 {
@@ -284,7 +291,9 @@ int cmd_placement(int argc, char **argv)
                  {"list", list},
                  {"show", show_one},
                  {"set", placement_run_set},
-                 {"rules", placement_run_rules}};
+                 {"rules", placement_run_rules},
+                 {"verify", placement_verify},
+                 {"check", placement_check}};
     if (argc < 2)
         return options_refuse("placement", "expected " PARTS_TEXT);
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {

@@ -13,6 +13,7 @@
 #include "node/server/decision.h"
 #include "node/server/governor.h"
 #include "node/server/group_edit.h"
+#include "node/server/holdings.h"
 #include "node/server/peers.h"
 #include "node/server/placement.h"
 #include "node/server/placement_rules.h"
@@ -1138,7 +1139,9 @@ static const struct route routes[] = {
     {"/regions/priority", NULL, post_priority, "order failback move group"},
     {"/regions/recover", get_recover, post_recover, "survivors confirm epoch"},
     {"/reload", NULL, post_reload, ""},
-    {"/placement/regions", NULL, placement_regions, "group regions nodes dry_run"},
+    {"/placement/regions", NULL, placement_regions,
+     "group regions nodes dry_run"},
+    {"/placement/holdings", holdings_get, NULL, NULL},
     {"/placement", placement_list, placement_create,
      "name regions priority level max_staleness_prefix max_staleness_interval "
      "shards copies_per_region witness"},

@@ -298,7 +298,9 @@ void placement_rules_post(struct worker *w, struct http_request *request,
     struct err_msg msg = {.text = ""};
     struct ruling *r = begin(w, request);
     r->changes = true;
-    int err = parse(j, r, &msg);
+    int err = feature_refuse(&w->node->features, FEATURE_GROUPS, &msg);
+    if (err == ERR_OK)
+        err = parse(j, r, &msg);
     if (err != ERR_OK) {
         fail(r, err, msg.text);
         return;
