@@ -1128,9 +1128,6 @@ struct route {
 static const struct route routes[] = {
     {"/topology", get_topology, NULL, NULL},
     {"/audit", get_audit, NULL, NULL},
-    {"/placement/containers", placement_containers, NULL, NULL},
-    {"/placement/rules", placement_rules_get, placement_rules_post,
-     "rules require_placement etag"},
     {"/regions/at-risk", get_at_risk, NULL, NULL},
     {"/consistency", NULL, post_consistency,
      "level max_staleness_prefix max_staleness_interval group"},
@@ -1141,6 +1138,9 @@ static const struct route routes[] = {
     {"/placement", placement_list, placement_create,
      "name regions priority level max_staleness_prefix max_staleness_interval "
      "shards copies_per_region"},
+    {"/placement/containers", placement_containers, NULL, NULL},
+    {"/placement/rules", placement_rules_get, placement_rules_post,
+     "rules require_placement etag"},
 };
 
 static const struct route *find_route(struct bytes target,
