@@ -181,10 +181,12 @@ static void hear_shard(struct placement_shards *s, const struct json *j,
     topology_get_text(j, object, "leader", leader, sizeof(leader));
     bool leads = strcmp(role, "leader") == 0;
     shard->replicas++;
-    if (leader[0] != '\0' && (leads || shard->leader[0] == '\0')) {
+    if (leader[0] == '\0')
+        return;
+    if (leads || shard->leader[0] == '\0')
         memcpy(shard->leader, leader, sizeof(leader));
-        shard->ready = get_bool(j, object, "writable");
-    }
+    /* A replica without the keys may follow a leader that has them. */
+    shard->ready |= get_bool(j, object, "writable");
 }
 
 static void hear_node(void *user, unsigned node, int err,

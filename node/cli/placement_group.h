@@ -54,7 +54,7 @@ void placement_groups_print(FILE *out, const struct json *j, json_ref list);
 struct placement_shard {
     char leader[CONFIG_NAME_MAX + 1]; /* "": nobody knows one */
     unsigned replicas;                /* of nodes that answered */
-    bool ready;                       /* led, by a node that has the keys */
+    bool ready; /* it has a leader, and the keys have come to it */
 };
 struct placement_shards {
     const struct placement_group *group;
