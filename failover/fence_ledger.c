@@ -12,7 +12,8 @@ void fence_ledger_init(struct fence_ledger *l)
 static bool same_kind(const struct fence_refusals *a,
                       const struct fence_refusals *b)
 {
-    return a->wall == b->wall && a->peer == b->peer && a->shard == b->shard;
+    return a->wall == b->wall && a->known == b->known && a->peer == b->peer &&
+           a->shard == b->shard;
 }
 
 static uint32_t find(const struct fence_ledger *l,
@@ -24,30 +25,24 @@ static uint32_t find(const struct fence_ledger *l,
     return i;
 }
 
-bool fence_ledger_note(struct fence_ledger *l, usec_t now,
+void fence_ledger_note(struct fence_ledger *l, usec_t now,
                        const struct fence_refusals *refusal)
 {
     struct fence_refusals kind = *refusal;
     uint32_t i = find(l, &kind);
     if (i == l->count && i >= FENCE_LEDGER_MAX - 1) {
+        i = FENCE_LEDGER_MAX - 1;
         kind.peer = 0;
         kind.shard = FENCE_LEDGER_SEVERAL;
-        i = FENCE_LEDGER_MAX - 1;
-        /* The walls share it too: the first names it. */
-        if (i < l->count)
-            kind.wall = l->places[i].sum.wall;
     }
-    bool first = i == l->count;
-    if (first) {
+    if (i == l->count) {
+        kind.count = kind.bytes = 0;
         l->count++;
         l->places[i].sum = kind;
-        l->places[i].sum.count = l->places[i].sum.bytes = 0;
-        l->places[i].since_us = now;
-        return true;
+        l->places[i].since_us = now - FENCE_LEDGER_PERIOD_US;
     }
     l->places[i].sum.count += refusal->count;
     l->places[i].sum.bytes += refusal->bytes;
-    return false;
 }
 
 bool fence_ledger_due(struct fence_ledger *l, usec_t now,

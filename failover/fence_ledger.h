@@ -1,7 +1,7 @@
-/* Which refusals are written down when: the first of a kind at once, and what
- * follows in the next minute as one number at its end. So a peer that tries a
- * thousand times a second makes one audit record a minute, and none is lost to
- * the count. Pure: time comes in.
+/* Which refusals are written down when: the first of a kind at the next look,
+ * and what follows in the minute after it as one number at its end. So a peer
+ * that tries a thousand times a second makes one audit record a minute, and
+ * none is lost to the count. Pure: time comes in.
  */
 #ifndef BASTIDE_FAILOVER_FENCE_LEDGER_H
 #define BASTIDE_FAILOVER_FENCE_LEDGER_H
@@ -15,6 +15,7 @@
 
 struct fence_refusals {
     enum fence_wall wall;
+    bool known;       /* the shard's group; else that was why */
     uint32_t peer;    /* a node's id; 0: a client, or several */
     uint64_t shard;   /* FENCE_LEDGER_SEVERAL where places ran out */
     const char *what; /* kind of message, of the first of them; static */
@@ -31,12 +32,11 @@ struct fence_ledger {
 };
 
 void fence_ledger_init(struct fence_ledger *l);
-/* Notes `refusal` (one or more of the same kind). True: it is the first, to be
- * told now as it is. */
-bool fence_ledger_note(struct fence_ledger *l, usec_t now,
+/* Notes `refusal` (one or more of the same kind). */
+void fence_ledger_note(struct fence_ledger *l, usec_t now,
                        const struct fence_refusals *refusal);
-/* The next sum whose minute is over; false when there is none. Ask until
- * then. */
+/* The next sum that is to be written down now; false when there is none. Ask
+ * until then. */
 bool fence_ledger_due(struct fence_ledger *l, usec_t now,
                       struct fence_refusals *sum_out);
 

@@ -12,6 +12,7 @@
 #include "node/server/catalog_feed.h"
 #include "node/server/doors.h"
 #include "node/server/faults_client.h"
+#include "node/server/fence_guard.h"
 #include "node/server/group_keys.h"
 #include "node/server/peers.h"
 #include "node/server/rebuild.h"
@@ -173,6 +174,7 @@ static void on_chores(struct ev_loop *loop, struct ev_timer *t, int events)
     doors_check(w);
     rebuild_check(w);
     salvager_check(w);
+    fence_guard_tick(w);
     if (++w->chore_count % WORKER_MAINTAIN_EVERY == 0)
         worker_maintain_log(w);
 }
@@ -316,6 +318,8 @@ int worker_create(struct worker *w, struct node *node, uint32_t index,
     steering_init(&w->steering, w);
     transfers_init(&w->transfers, w);
     w->catalog = catalog_new();
+    if (index == 0)
+        w->fence_guard = fence_guard_new(w);
     int err = make_keys(w, msg);
     if (err == ERR_OK)
         err = replicas_find(w, msg);

@@ -23,6 +23,7 @@
 static struct pki pki;
 static struct pki_ca ca;
 static struct pki_node certs[NODES];
+static struct fence *fence;
 
 static const struct {
     const char *region, *name, *uri;
@@ -115,6 +116,7 @@ static void node_open(struct world *w, int i)
                               .tls = n->tls,
                               .timing = {.silence_us = 20 * USEC_PER_SEC},
                               .seed = (uint64_t)i,
+                              .fence = fence,
                               .handler = &handler,
                               .user = n};
     if (links_create(w->cl, &o, &msg, &n->links) != ERR_OK)
@@ -336,6 +338,7 @@ static int setup(void **state)
 {
     (void)state;
     log_setup(open("/dev/null", O_WRONLY), LOG_ERROR, LOG_TEXT);
+    fence = fence_new(SHARD + 1, SHARD);
     pki_open(&pki);
     pki_make_ca(&pki, "ca", &ca);
     for (int i = 0; i < NODES; i++)
@@ -349,6 +352,7 @@ static int teardown(void **state)
     (void)state;
     pki_free_ca(&ca);
     pki_close(&pki);
+    fence_free(fence);
     return 0;
 }
 

@@ -24,6 +24,8 @@
 
 static struct pki pki;
 static struct pki_ca ca, other_ca;
+/* Of nodes that have none of their own: everything is group default's. */
+static struct fence *open_fence;
 /* Certificates of nodes a-1 (region a), b-1 (b), and bad ones for b-1. */
 static struct pki_node cert_a, cert_b, cert_b_north, cert_b_named_x,
     cert_b_stranger;
@@ -33,6 +35,7 @@ static struct pki_node cert_a, cert_b, cert_b_north, cert_b_named_x,
 
 struct node {
     struct links *links;
+    const struct fence *fence; /* NULL: the open one */
     struct tls_ctx *tls;
     unsigned ups, downs;
     int down_err;
@@ -243,6 +246,7 @@ static inline void node_open(struct world *w, struct node *n,
         .tls = tls,
         .timing = w->timing,
         .seed = 1,
+        .fence = n->fence != NULL ? n->fence : open_fence,
         .handler = &handler,
         .user = n,
     };
@@ -334,6 +338,7 @@ static inline int setup(void **state)
 {
     (void)state;
     log_setup(open("/dev/null", O_WRONLY), LOG_ERROR, LOG_TEXT);
+    open_fence = fence_new(100, 99);
     pki_open(&pki);
     pki_make_ca(&pki, "ca", &ca);
     pki_make_ca(&pki, "other", &other_ca);
@@ -357,6 +362,7 @@ static inline int teardown(void **state)
     pki_free_ca(&ca);
     pki_free_ca(&other_ca);
     pki_close(&pki);
+    fence_free(open_fence);
     return 0;
 }
 
