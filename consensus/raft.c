@@ -589,6 +589,11 @@ uint64_t raft_term(const struct raft *r)
     return r->term;
 }
 
+raft_id raft_voted_for(const struct raft *r)
+{
+    return r->vote;
+}
+
 uint64_t raft_last_lsn(const struct raft *r)
 {
     return trail_last_lsn(&r->trail);

@@ -585,6 +585,8 @@ int raft_step(struct raft *r, const struct raft_event *event,
 enum raft_role raft_role(const struct raft *r);
 raft_id raft_leader(const struct raft *r);
 uint64_t raft_term(const struct raft *r);
+/* Whom it has voted for in that term; 0: nobody. */
+raft_id raft_voted_for(const struct raft *r);
 uint64_t raft_last_lsn(const struct raft *r);
 uint64_t raft_commit_lsn(const struct raft *r);
 /* As in the newest update. */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -249,4 +250,21 @@ int file_make_folder(const char *path, mode_t mode, struct err_msg *msg)
     if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
         return fail(path, "create", ENOTDIR, msg);
     return ERR_OK;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type,
+                      struct FTW *where)
+{
+    (void)st;
+    (void)type;
+    (void)where;
+    return remove(path) == 0 || errno == ENOENT ? 0 : -1;
+}
+
+int file_remove_tree(const char *path)
+{
+    int result = nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    if (result != 0 && errno != ENOENT)
+        return ERR_IO;
+    return file_sync_parent(path);
 }

@@ -50,6 +50,9 @@ int file_pread_all(int fd, void *out, size_t len, off_t offset);
 
 /* fsync of a folder, so that names made, renamed or removed in it last. */
 int file_sync_folder(const char *path);
+/* Deletes a folder with all that is in it, and makes that durable. Follows no
+ * links. One that is not there is fine. ERR_IO. */
+int file_remove_tree(const char *path);
 /* The same for the folder that holds `path`. */
 int file_sync_parent(const char *path);
 

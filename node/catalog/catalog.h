@@ -131,13 +131,16 @@ struct catalog_group {
      * until it has made them. */
     struct group_keys keys[GROUP_REGIONS_MAX];
     uint8_t key_count;
-    /* Of the others: the nodes with a replica when the group was made, by id.
-     * What its shards begin with; later their logs say who is a member. */
+    /* Of the others, by id: the nodes that should hold a replica, and those
+     * that did when the group was made, with which its shards' logs begin. */
     uint8_t member_count;
     uint8_t members[GROUP_MEMBERS_MAX];
+    uint8_t first_count;
+    uint8_t first_members[GROUP_MEMBERS_MAX];
     uint8_t region_count; /* by priority, the preferred write region first */
     char regions[GROUP_REGIONS_MAX][CATALOG_NAME_MAX + 1];
     bool down[GROUP_REGIONS_MAX]; /* declared down, by index into `regions` */
+    bool leaving[GROUP_REGIONS_MAX]; /* inside the fence until emptied */
     bool failback; /* go back to the preferred region when it has returned */
     uint32_t recovered; /* times that survivors were made a cluster of their
                          * own */

@@ -215,10 +215,8 @@ static void read_account(struct reader *r, struct catalog_account *a)
     read_string(r, json_get_str(&r->json, 0, "id"), "id", a->id);
     if (json_get_str(&r->json, 0, "nextGroup") == JSON_NONE)
         return;
-    a->next_group =
-        (uint16_t)read_integer(r, 0, "nextGroup", 1, UINT16_MAX);
-    a->next_shard =
-        (uint16_t)read_integer(r, 0, "nextShard", 1, UINT16_MAX);
+    a->next_group = (uint16_t)read_integer(r, 0, "nextGroup", 1, UINT16_MAX);
+    a->next_shard = (uint16_t)read_integer(r, 0, "nextShard", 1, UINT16_MAX);
 }
 
 int catalog_account_parse(struct bytes json, struct catalog_account *a_out,
@@ -269,13 +267,14 @@ static void write_decision(struct json_writer *w,
     json_write_object_end(w);
 }
 
+/* Those of the group's regions that `which` marks; NULL: all. */
 static void write_names(struct json_writer *w, const struct catalog_group *g,
-                        const char *key, bool down_only)
+                        const char *key, const bool *which)
 {
     json_write_key(w, key);
     json_write_array_begin(w);
     for (size_t i = 0; i < g->region_count; i++)
-        if (!down_only || g->down[i])
+        if (which == NULL || which[i])
             json_write_str(w, g->regions[i]);
     json_write_array_end(w);
 }
@@ -305,12 +304,13 @@ static void write_region_keys(struct json_writer *w,
     json_write_array_end(w);
 }
 
-static void write_members(struct json_writer *w, const struct catalog_group *g)
+static void write_members(struct json_writer *w, const char *key,
+                          const uint8_t *members, size_t count)
 {
-    json_write_key(w, "members");
+    json_write_key(w, key);
     json_write_array_begin(w);
-    for (size_t i = 0; i < g->member_count; i++)
-        json_write_uint64(w, g->members[i]);
+    for (size_t i = 0; i < count; i++)
+        json_write_uint64(w, members[i]);
     json_write_array_end(w);
 }
 
@@ -325,13 +325,16 @@ int catalog_group_format(const struct catalog_group *g, struct buf *out)
     json_write_member_int64(&w, "shards", g->shard_count);
     if (catalog_group_fenced(g)) {
         write_region_keys(&w, g);
-        write_members(&w, g);
+        write_members(&w, "members", g->members, g->member_count);
+        write_members(&w, "firstMembers", g->first_members, g->first_count);
     } else {
         write_key_bytes(&w, "dataKey", g->data_key, g->data_key_len);
         write_key_bytes(&w, "indexKey", g->index_key, g->index_key_len);
     }
-    write_names(&w, g, "regions", false);
-    write_names(&w, g, "down", true);
+    write_names(&w, g, "regions", NULL);
+    write_names(&w, g, "down", g->down);
+    if (catalog_group_fenced(g))
+        write_names(&w, g, "leaving", g->leaving);
     json_write_member_bool(&w, "failback", g->failback);
     json_write_member_int64(&w, "recovered", g->recovered);
     json_write_member_int64(&w, "recoveredEpoch", g->recovered_epoch);
@@ -370,6 +373,16 @@ static void add_region(struct reader *r, struct catalog_group *g,
         return;
     }
     strcpy(g->regions[g->region_count++], name);
+}
+
+static void add_leaving(struct reader *r, struct catalog_group *g,
+                        const char *name)
+{
+    size_t i = catalog_group_region(g, name);
+    if (i == g->region_count)
+        r->wrong = "leaving";
+    else
+        g->leaving[i] = true;
 }
 
 static void add_down(struct reader *r, struct catalog_group *g,
@@ -469,21 +482,25 @@ static void read_region_keys(struct reader *r, struct catalog_group *g)
     }
 }
 
-static void read_members(struct reader *r, struct catalog_group *g)
+static uint8_t read_members(struct reader *r, const char *key,
+                            uint8_t members[GROUP_MEMBERS_MAX])
 {
-    json_ref list = read_array(r, "members", GROUP_MEMBERS_MAX);
+    json_ref list = read_array(r, key, GROUP_MEMBERS_MAX);
+    uint8_t count = 0;
     if (list == JSON_NONE)
-        return;
+        return 0;
     for (json_ref v = json_first(&r->json, list); v != JSON_NONE;
          v = json_next(&r->json, list, v)) {
         int64_t id = 0;
         if (json_type(&r->json, v) != JSON_NUMBER ||
-            json_int64(&r->json, v, &id) != ERR_OK || id < 1 || id > UINT8_MAX)
-            r->wrong = "members";
-        g->members[g->member_count++] = (uint8_t)id;
+            json_int64(&r->json, v, &id) != ERR_OK || id < 1 ||
+            id > UINT8_MAX || (count > 0 && id <= members[count - 1]))
+            r->wrong = key;
+        members[count++] = (uint8_t)id;
     }
-    if (g->member_count == 0)
-        r->wrong = "members";
+    if (count == 0)
+        r->wrong = key;
+    return count;
 }
 
 /* A record of before there were decisions: strong, as everything was then. */
@@ -506,7 +523,8 @@ static void read_group(struct reader *r, struct catalog_group *g)
     read_names(r, g, "regions", 1, add_region);
     if (catalog_group_fenced(g)) {
         read_region_keys(r, g);
-        read_members(r, g);
+        g->member_count = read_members(r, "members", g->members);
+        g->first_count = read_members(r, "firstMembers", g->first_members);
     } else {
         g->data_key_len = read_key(r, 0, "dataKey", g->data_key);
         g->index_key_len = read_key(r, 0, "indexKey", g->index_key);
@@ -516,6 +534,8 @@ static void read_group(struct reader *r, struct catalog_group *g)
         return;
     }
     read_names(r, g, "down", 0, add_down);
+    if (catalog_group_fenced(g))
+        read_names(r, g, "leaving", 0, add_leaving);
     g->failback = read_bool(r, 0, "failback");
     g->recovered = (uint32_t)read_integer(r, 0, "recovered", 0, UINT32_MAX);
     g->recovered_epoch =

@@ -220,6 +220,18 @@ int keyring_add(struct keyring *r, uint32_t id, enum key_purpose purpose,
     return ERR_OK;
 }
 
+void keyring_remove(struct keyring *r, uint32_t id)
+{
+    CHECK_OBJ(r, KEYRING_MAGIC);
+    struct ring_key *k;
+    HASH_FIND(hh, r->by_id, &id, sizeof(id), k);
+    if (k == NULL)
+        return;
+    HASH_DEL(r->by_id, k);
+    mem_wipe(k, sizeof(*k));
+    mem_free(k);
+}
+
 const uint8_t *keyring_find(const struct keyring *r, uint32_t id,
                             enum key_purpose purpose)
 {

@@ -95,6 +95,9 @@ struct keyring;
 struct keyring *keyring_new(void);
 /* Wipes and frees. NULL is allowed. */
 void keyring_free(struct keyring *r);
+/* Wipes a key; none of that id is fine. Subkeys that a sealer made of it go
+ * with sealer_forget. */
+void keyring_remove(struct keyring *r, uint32_t id);
 /* Copies the key. ERR_EXISTS when the id is there with another key or purpose
  * (the same one again is no error), ERR_FULL at KEYRING_KEYS_MAX. */
 int keyring_add(struct keyring *r, uint32_t id, enum key_purpose purpose,

@@ -121,6 +121,20 @@ static void subkey_wipe(struct subkey *k)
     mem_wipe(k, sizeof(*k));
 }
 
+void sealer_forget(struct sealer *s, uint32_t key_id)
+{
+    CHECK_OBJ(s, SEALER_MAGIC);
+    for (unsigned i = s->count; i-- > 0;) {
+        if (s->subkeys[i].key_id != key_id)
+            continue;
+        subkey_wipe(&s->subkeys[i]);
+        s->count--;
+        s->subkeys[i] = s->subkeys[s->count];
+        mem_wipe(&s->subkeys[s->count], sizeof(s->subkeys[0]));
+    }
+    s->last = 0;
+}
+
 void sealer_free(struct sealer *s)
 {
     if (s == NULL)

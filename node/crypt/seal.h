@@ -62,6 +62,8 @@ struct seal_position {
 /* Borrows `keys`, which must outlive it. */
 struct sealer *sealer_new(const struct keyring *keys);
 /* Wipes every subkey. NULL is allowed. */
+/* Wipes what it derived from a key that leaves the ring. */
+void sealer_forget(struct sealer *s, uint32_t key_id);
 void sealer_free(struct sealer *s);
 
 /* Writes exactly plain.len + SEAL_OVERHEAD bytes to `out`.

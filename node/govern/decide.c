@@ -10,7 +10,6 @@ void govern_group(const struct govern_record *r, const char *name,
      * by whose rule they still go. */
     *group_out = (struct failover_group){
         .name = name,
-        .n_regions = r->n_regions,
         .write_region = r->write_region,
         .from_region = r->from_region,
         .epoch = r->epoch,
@@ -22,7 +21,11 @@ void govern_group(const struct govern_record *r, const char *name,
         .pinned = r->manual};
     for (uint32_t i = 0; i < r->n_regions; i++) {
         raft_region region = r->priority[i];
-        group_out->regions[i] = region;
+        /* One that leaves takes nothing over; but it may still write. */
+        if ((r->leaving & govern_region_bit(region)) != 0 &&
+            region != r->write_region)
+            continue;
+        group_out->regions[group_out->n_regions++] = region;
         if ((r->down & govern_region_bit(region)) != 0)
             group_out->down[group_out->n_down++] = region;
     }
@@ -72,6 +75,8 @@ bool govern_decide(const struct govern_record *now,
         apply_plan(now, plan, at_us, &next);
     } else if (!now->settled && all_settled) {
         govern_set_settled(now, &next);
+    } else if (now->settled && now->leaving != 0) {
+        govern_drop_leaving(now, &next);
     } else {
         return false;
     }

@@ -11,7 +11,8 @@
 void govern_group(const struct govern_record *r, const char *name,
                   usec_t changed_us, struct failover_group *group_out);
 
-/* Who comes first by the plan, or by what the shards report: true when
+/* Who comes first by the plan, or by what the shards report (the record is
+ * settled; then regions that were leaving are gone): true when
  * `next_out` is to be written in place of `now`. `all_settled`: steer_settled
  * holds for every shard, as far as this node's replicas know. `at_us`: wall
  * clock. */

@@ -171,6 +171,134 @@ int govern_set_priority(const struct govern_record *now,
     return ERR_OK;
 }
 
+static bool has_member_in(const struct govern_member *members, uint32_t n,
+                          raft_region region)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (members[i].region == region)
+            return true;
+    return false;
+}
+
+static bool members_legal(const struct govern_member *members, uint32_t n,
+                          const raft_region *priority, uint32_t n_priority)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        bool listed = false;
+        for (uint32_t k = 0; k < n_priority; k++)
+            listed |= priority[k] == members[i].region;
+        if (!listed || members[i].id == 0 ||
+            (i > 0 && members[i].id <= members[i - 1].id))
+            return false;
+    }
+    for (uint32_t k = 0; k < n_priority; k++)
+        for (uint32_t i = k + 1; i < n_priority; i++)
+            if (priority[k] == priority[i])
+                return false;
+    return n > 0 && n <= RAFT_MEMBERS_MAX && n_priority <= GROUP_REGIONS_MAX;
+}
+
+/* The list of regions: those with members as `priority` says, then those that
+ * leave. */
+static int list_regions(const struct govern_record *now,
+                        const raft_region *priority, uint32_t n_priority,
+                        struct govern_record *next)
+{
+    next->n_regions = 0;
+    next->leaving = 0;
+    for (uint32_t i = 0; i < n_priority; i++)
+        if (has_member_in(next->members, next->n_members, priority[i]))
+            next->priority[next->n_regions++] = priority[i];
+    for (uint32_t i = 0; i < now->n_regions; i++) {
+        if (govern_rank(next, now->priority[i]) < next->n_regions)
+            continue;
+        if (next->n_regions == GROUP_REGIONS_MAX)
+            return ERR_INVALID;
+        next->priority[next->n_regions++] = now->priority[i];
+        next->leaving |= govern_region_bit(now->priority[i]);
+    }
+    return ERR_OK;
+}
+
+/* The first region of the list that stays, has had members before (a write
+ * region needs voters from the first moment) and is not down; 0: none. */
+static raft_region first_well(const struct govern_record *now,
+                              const struct govern_record *next)
+{
+    for (uint32_t i = 0; i < next->n_regions; i++) {
+        raft_region region = next->priority[i];
+        if (((next->leaving | next->down) & govern_region_bit(region)) == 0 &&
+            has_member_in(now->members, now->n_members, region))
+            return region;
+    }
+    return 0;
+}
+
+int govern_set_members(const struct govern_record *now,
+                       const struct govern_member *members, uint32_t n,
+                       const raft_region *priority, uint32_t n_priority,
+                       int64_t at_us, const char *reason,
+                       struct govern_record *next_out)
+{
+    if (!members_legal(members, n, priority, n_priority))
+        return ERR_INVALID;
+    if (!now->settled || now->leaving != 0)
+        return ERR_BUSY;
+    struct govern_record next = *now;
+    next.n_members = (uint8_t)n;
+    memset(next.members, 0, sizeof(next.members));
+    memcpy(next.members, members, n * sizeof(*members));
+    int err = list_regions(now, priority, n_priority, &next);
+    if (err != ERR_OK)
+        return err;
+    if (next.n_regions == now->n_regions && next.n_members == now->n_members &&
+        memcmp(next.members, now->members, sizeof(next.members)) == 0 &&
+        memcmp(next.priority, now->priority,
+               next.n_regions * sizeof(next.priority[0])) == 0)
+        return ERR_EXISTS;
+    if ((next.leaving & govern_region_bit(now->write_region)) != 0) {
+        next.write_region = first_well(now, &next);
+        next.manual = false;
+        if (next.write_region == 0)
+            return ERR_UNAVAILABLE;
+    }
+    next.from_region = now->write_region;
+    new_epoch(&next, false, at_us, reason);
+    *next_out = next;
+    return ERR_OK;
+}
+
+bool govern_members_are(const struct govern_record *r,
+                        const struct raft_config *config)
+{
+    if (r->n_members == 0)
+        return true;
+    if (config->joint || config->n != r->n_members)
+        return false;
+    for (uint32_t i = 0; i < config->n; i++)
+        if (config->members[i].id != r->members[i].id ||
+            !config->members[i].voter)
+            return false;
+    return true;
+}
+
+void govern_drop_leaving(const struct govern_record *now,
+                         struct govern_record *next_out)
+{
+    CHECK(now->settled);
+    struct govern_record next = *now;
+    next.n_regions = 0;
+    for (uint32_t i = 0; i < now->n_regions; i++)
+        if ((now->leaving & govern_region_bit(now->priority[i])) == 0)
+            next.priority[next.n_regions++] = now->priority[i];
+    next.down &= ~now->leaving;
+    next.leaving = 0;
+    CHECK(govern_rank(&next, next.write_region) < next.n_regions);
+    if (govern_rank(&next, next.from_region) == next.n_regions)
+        next.from_region = next.write_region;
+    *next_out = next;
+}
+
 void govern_set_settled(const struct govern_record *now,
                         struct govern_record *next_out)
 {

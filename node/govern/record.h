@@ -35,6 +35,12 @@ static inline govern_regions govern_region_bit(raft_region region)
     return (govern_regions)1 << (region - 1);
 }
 
+/* A node that should hold a replica of the group's shards, and vote. */
+struct govern_member {
+    raft_id id;
+    raft_region region;
+};
+
 struct govern_record {
     uint32_t epoch;
     raft_region write_region;
@@ -50,7 +56,15 @@ struct govern_record {
     uint8_t n_regions;
     raft_region priority[GROUP_REGIONS_MAX]; /* preferred first */
     govern_regions down;                     /* declared down */
-    int64_t at_us;                           /* wall clock */
+    /* Who should be the members, by id; none: whoever is (group default, whose
+     * shards every node holds). Every change is a new epoch, which is settled
+     * when they are. */
+    uint8_t n_members;
+    struct govern_member members[RAFT_MEMBERS_MAX];
+    /* Regions without members that are still inside the fence, because replicas
+     * may be left there: dropped from the list once the record is settled. */
+    govern_regions leaving;
+    int64_t at_us; /* wall clock */
     char reason[GOVERN_REASON_MAX];
 };
 
@@ -96,6 +110,25 @@ int govern_set_priority(const struct govern_record *now,
                         const raft_region *order, uint32_t n, bool failback,
                         bool move, int64_t at_us, const char *reason,
                         struct govern_record *next_out);
+/* Other members, and so other regions: those of `priority` that have a member,
+ * in that order; regions that lose their last one are leaving, and stay at the
+ * list's end until that is settled. If the write region is among them the first
+ * region of the list that has members now and is not down takes over, by a
+ * planned switch; ERR_UNAVAILABLE: there is none.
+ * ERR_INVALID: no members, one twice, or of a region that `priority` lacks.
+ * ERR_EXISTS: it is so already. ERR_BUSY: the change before is not settled. */
+int govern_set_members(const struct govern_record *now,
+                       const struct govern_member *members, uint32_t n,
+                       const raft_region *priority, uint32_t n_priority,
+                       int64_t at_us, const char *reason,
+                       struct govern_record *next_out);
+/* Whether a shard has the members that the record wants: all of them vote, and
+ * nobody else is there. */
+bool govern_members_are(const struct govern_record *r,
+                        const struct raft_config *config);
+/* The regions that were leaving are gone. Not a new epoch. CHECK: settled. */
+void govern_drop_leaving(const struct govern_record *now,
+                         struct govern_record *next_out);
 /* The same decision; not a new epoch. */
 void govern_set_settled(const struct govern_record *now,
                         struct govern_record *next_out);

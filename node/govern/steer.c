@@ -108,13 +108,98 @@ static uint32_t voters_in(const struct raft_config *c, raft_region region)
     return n;
 }
 
+/* Whether a voter is being rebuilt (docs/rebuild.md): it asks those who vote
+ * now what it may have promised, so they stay the same until it is done. */
+static bool somebody_forgot(const struct shard *s)
+{
+    const struct raft *r = shard_raft(s);
+    const struct raft_config *c = raft_config(r);
+    for (uint32_t i = 0; i < c->n; i++) {
+        struct raft_peer_info info;
+        if (c->members[i].voter &&
+            raft_peer(r, c->members[i].id, &info) == ERR_OK && info.forgot)
+            return true;
+    }
+    return false;
+}
+
+static bool wanted(const struct govern_record *rec, raft_id node)
+{
+    for (uint32_t i = 0; i < rec->n_members; i++)
+        if (rec->members[i].id == node)
+            return true;
+    return rec->n_members == 0;
+}
+
+/* Who is missing comes in as a learner, all at once: nothing depends on them
+ * yet. */
+static bool add_missing(const struct govern_record *rec,
+                        struct raft_config *target)
+{
+    bool added = false;
+    for (uint32_t i = 0; i < rec->n_members; i++) {
+        const struct govern_member *m = &rec->members[i];
+        if (raft_config_find(target, m->id) != NULL || target->joint)
+            continue;
+        struct raft_member learner = {.id = m->id, .region = m->region};
+        added |= raft_config_add(target, learner) == ERR_OK;
+    }
+    return added;
+}
+
+/* A learner that has caught up votes. True while one has not. */
+static bool promote(const struct shard *s, usec_t now,
+                    const struct govern_record *rec, struct raft_config *target)
+{
+    bool waits = false;
+    for (uint32_t i = 0; i < target->n; i++) {
+        struct raft_member *m = &target->members[i];
+        if (m->voter || !wanted(rec, m->id))
+            continue;
+        waits = true;
+        if (is_near(s, now, m->id)) {
+            m->voter = true;
+            break;
+        }
+    }
+    return waits;
+}
+
+/* One who is not wanted goes; never the leader itself, who hands over first. */
+static void remove_one(const struct govern_record *rec, raft_id self,
+                       struct raft_config *target)
+{
+    for (uint32_t i = 0; i < target->n; i++) {
+        if (wanted(rec, target->members[i].id) || target->members[i].id == self)
+            continue;
+        target->n--;
+        memmove(&target->members[i], &target->members[i + 1],
+                (target->n - i) * sizeof(target->members[0]));
+        target->members[target->n] = (struct raft_member){.id = 0};
+        return;
+    }
+}
+
+/* Towards the members that the record wants, in small steps: first those who
+ * come, so that there are never fewer than before, then those who go. */
+static void move_members(const struct shard *s, usec_t now,
+                         const struct govern_record *rec, raft_id self,
+                         struct raft_config *target)
+{
+    if (rec->n_members == 0 || somebody_forgot(s))
+        return;
+    if (add_missing(rec, target) || promote(s, now, rec, target))
+        return;
+    remove_one(rec, self, target);
+}
+
 /* When survivors became a cluster of their own the others were made learners.
  * They vote again once they follow, until each region has as many voters as the
  * write region. One at a time, so that each change is small. */
 static void readmit(const struct shard *s, usec_t now,
                     const struct govern_record *rec, struct raft_config *target)
 {
-    if (rec->recovered == 0)
+    if (rec->recovered == 0 || rec->n_members > 0 || somebody_forgot(s))
         return;
     uint32_t wanted = voters_in(target, rec->write_region);
     for (uint32_t i = 0; i < target->n; i++) {
@@ -130,7 +215,8 @@ static void readmit(const struct shard *s, usec_t now,
 /* Works towards the configuration that the decision asks for. True while it is
  * not committed. */
 static bool change_config(struct steer *st, usec_t now,
-                          const struct govern_record *rec, struct shard *s)
+                          const struct govern_record *rec, raft_id self,
+                          struct shard *s)
 {
     const struct raft *r = shard_raft(s);
     const struct raft_config *newest = raft_config(r);
@@ -147,6 +233,8 @@ static bool change_config(struct steer *st, usec_t now,
     /* Voters and rule never change in one step. */
     if (raft_config_equal(&target, newest))
         readmit(s, now, rec, &target);
+    if (raft_config_equal(&target, newest))
+        move_members(s, now, rec, self, &target);
     if (raft_config_equal(&target, newest))
         return false;
     if (now >= st->change_at) {
@@ -165,6 +253,7 @@ static raft_region region_of(const struct raft_config *c, raft_id node)
 
 /* The best voter of `region` to lead: near, well, with the most of the log. */
 static raft_id best_in(const struct shard *s, usec_t now,
+                       const struct govern_record *rec,
                        const struct steer_health *health, raft_id self,
                        raft_region region)
 {
@@ -176,7 +265,8 @@ static raft_id best_in(const struct shard *s, usec_t now,
         const struct raft_member *m = &c->members[i];
         struct raft_peer_info info;
         if (m->id == self || m->region != region || !m->voter ||
-            is_ill(health, m->id) || !is_near(s, now, m->id))
+            !wanted(rec, m->id) || is_ill(health, m->id) ||
+            !is_near(s, now, m->id))
             continue;
         CHECK(raft_peer(r, m->id, &info) == ERR_OK);
         if (best == 0 || info.match_lsn > best_match) {
@@ -210,15 +300,15 @@ static raft_id successor(const struct shard *s, usec_t now,
                          const struct steer_health *health, raft_id self)
 {
     raft_region own = region_of(raft_config(shard_raft(s)), self);
-    if (own == rec->write_region && !health->self_ill)
+    if (own == rec->write_region && !health->self_ill && wanted(rec, self))
         return 0;
     if (health->self_ill && !dispensable(s, health, self))
         return 0;
-    raft_id to = best_in(s, now, health, self, rec->write_region);
+    raft_id to = best_in(s, now, rec, health, self, rec->write_region);
     if (to != 0 || !health->self_ill)
         return to;
     for (uint32_t i = 0; i < rec->n_regions && to == 0; i++)
-        to = best_in(s, now, health, self, rec->priority[i]);
+        to = best_in(s, now, rec, health, self, rec->priority[i]);
     return to;
 }
 
@@ -230,7 +320,7 @@ static void lead(struct steer *st, usec_t now, const struct govern_record *rec,
     if (raft_transferring(r) != 0)
         return;
     /* Commits without this node's own log, if that is what is ill. */
-    if (change_config(st, now, rec, s))
+    if (change_config(st, now, rec, self, s))
         return;
     if (now < st->transfer_at)
         return;
@@ -258,5 +348,6 @@ bool steer_settled(const struct govern_record *rec, const struct shard *s)
     if (is_meta(s))
         return true;
     return !c->joint && c->epoch == rec->epoch && c->ack == govern_ack(rec) &&
+           govern_members_are(rec, c) &&
            region_of(c, raft_leader(r)) == rec->write_region;
 }

@@ -12,6 +12,8 @@
  *     leads; its node is ill or stops      hands over, in the write region if
  *                                          possible, else by priority
  *     leads; a former voter follows again  makes it a voter
+ *     leads; the record wants others as    takes them in, then lets the others
+ *     members                              go: not while a voter is rebuilt
  *
  * A replica that does not lead only listens.
  */

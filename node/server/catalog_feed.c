@@ -100,6 +100,35 @@ void catalog_feed_keys(struct worker *w, struct replica *r)
         shard_set_key(r->shard, keys->data_key);
 }
 
+/* Whether the worker has, or is making, a replica of the group's shards. */
+static bool has_replica(const struct worker *w, const struct catalog_group *g)
+{
+    for (uint32_t i = 0; i < g->shard_count; i++)
+        if (w->replica_of[g->first_shard + i] != NULL ||
+            w->opening[g->first_shard + i])
+            return true;
+    return false;
+}
+
+void catalog_feed_wipe_keys(struct worker *w)
+{
+    for (uint32_t i = w->group_count; i-- > 0;) {
+        struct worker_group *keys = &w->groups[i];
+        const struct catalog_group *g =
+            catalog_group_number(w->catalog, keys->number);
+        if (g == NULL || !catalog_group_fenced(g) || has_replica(w, g) ||
+            catalog_group_region(g, w->node->config->region) < g->region_count)
+            continue;
+        log_info("the keys of a placement group are wiped here",
+                 LOG_STR("group", g->name));
+        keyring_remove(w->keyring, keys->data_key);
+        sealer_forget(w->sealer, keys->data_key);
+        keyed_hash_free(keys->hash);
+        *keys = w->groups[--w->group_count];
+        w->groups[w->group_count] = (struct worker_group){.hash = NULL};
+    }
+}
+
 const struct keyed_hash *catalog_feed_hash(const struct worker *w,
                                            uint16_t shard)
 {

@@ -1052,6 +1052,7 @@ static const struct route routes[] = {
     {"/regions/priority", NULL, post_priority, "order failback move"},
     {"/regions/recover", get_recover, post_recover, "survivors confirm epoch"},
     {"/reload", NULL, post_reload, ""},
+    {"/placement/regions", NULL, placement_regions, "group regions dry_run"},
     {"/placement", placement_list, placement_create,
      "name regions priority level max_staleness_prefix max_staleness_interval "
      "shards copies_per_region"},

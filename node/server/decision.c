@@ -40,6 +40,16 @@ int decision_of_group(const struct config *c, const struct catalog_group *g,
         r.priority[r.n_regions++] = region;
         if (g->down[i])
             r.down |= govern_region_bit(region);
+        if (g->leaving[i])
+            r.leaving |= govern_region_bit(region);
+    }
+    for (size_t i = 0; i < g->member_count; i++) {
+        const struct config_region *region = NULL;
+        if (config_find_node(c, g->members[i], &region) == NULL)
+            return ERR_NOT_FOUND;
+        r.members[r.n_members++] = (struct govern_member){
+            .id = g->members[i],
+            .region = (raft_region)(region - c->regions + 1)};
     }
     if (r.write_region == 0 || r.from_region == 0)
         return ERR_NOT_FOUND;
@@ -51,6 +61,17 @@ int decision_of_group(const struct config *c, const struct catalog_group *g,
 static void copy_name(char to[CATALOG_NAME_MAX + 1], const char *from)
 {
     CHECK(snprintf(to, CATALOG_NAME_MAX + 1, "%s", from) <= CATALOG_NAME_MAX);
+}
+
+/* A region that left the fence loses the keys with it. */
+static void drop_keys(struct catalog_group *g)
+{
+    uint8_t kept = 0;
+    for (size_t i = 0; i < g->key_count; i++)
+        if (catalog_group_region(g, g->keys[i].region) < g->region_count)
+            g->keys[kept++] = g->keys[i];
+    memset(&g->keys[kept], 0, (g->key_count - kept) * sizeof(g->keys[0]));
+    g->key_count = kept;
 }
 
 void decision_to_group(const struct config *c, const struct govern_record *r,
@@ -73,5 +94,10 @@ void decision_to_group(const struct config *c, const struct govern_record *r,
     for (size_t i = 0; i < r->n_regions; i++) {
         copy_name(g->regions[i], decision_region_name(c, r->priority[i]));
         g->down[i] = (r->down & govern_region_bit(r->priority[i])) != 0;
+        g->leaving[i] = (r->leaving & govern_region_bit(r->priority[i])) != 0;
     }
+    g->member_count = r->n_members;
+    for (size_t i = 0; i < r->n_members; i++)
+        g->members[i] = (uint8_t)r->members[i].id;
+    drop_keys(g);
 }

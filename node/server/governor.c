@@ -435,20 +435,24 @@ static bool leads_meta(const struct governor *g)
     return raft_role(r) == RAFT_LEADER && raft_may_read(r, clock_mono_us());
 }
 
-/* As far as this node's replicas know; where it has none, being outside the
- * group's fence, as those of any other node do. */
+static bool follows(const struct extra *x, uint32_t epoch)
+{
+    return x->epoch == epoch && (x->flags & EXTRA_FOLLOWED) != 0;
+}
+
+/* As far as this node's replicas know; of a group of which it is no member, as
+ * far as those of a member do: a node that left does not hear of it. */
 static bool all_settled(const struct governed *d, uint32_t epoch)
 {
-    if (d->own.epoch == epoch && (d->own.flags & EXTRA_FOLLOWED) != 0)
-        return true;
-    const struct worker *w = d->governor->worker;
-    const struct steering_group *of = steering_group(&w->steering, d->number);
-    if (of == NULL || node_has_shard(w->node, of->first_shard))
-        return false;
-    for (uint32_t i = 1; i <= FAILOVER_NODES_MAX; i++)
-        if (d->others[i].epoch == epoch &&
-            (d->others[i].flags & EXTRA_FOLLOWED) != 0)
+    const struct govern_record *r = &d->record;
+    uint32_t self = d->governor->worker->node->config->id;
+    if (r->n_members == 0)
+        return follows(&d->own, epoch);
+    for (uint32_t i = 0; i < r->n_members; i++) {
+        uint32_t id = r->members[i].id;
+        if (follows(id == self ? &d->own : &d->others[id], epoch))
             return true;
+    }
     return false;
 }
 

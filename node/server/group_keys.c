@@ -15,6 +15,7 @@
 struct key_order {
     struct worker *worker; /* who asked */
     uint16_t group;
+    uint8_t had; /* copies in the record that they go with */
     uint8_t count;
     struct group_keys keys[GROUP_REGIONS_MAX];
     char name[CATALOG_NAME_MAX + 1];
@@ -23,9 +24,27 @@ struct key_order {
 /* ---- making -----------------------------------------------------------------
  */
 
-/* Wraps one new key for every region of the group. */
-static int wrap_new(const struct worker *w, const struct catalog_group *g,
-                    enum key_purpose purpose, struct key_order *o)
+/* The group's key of a purpose: as it was made before, or a new one. */
+static int take_key(const struct worker *w, const struct catalog_group *g,
+                    const struct key_name *name, uint8_t key_out[KEY_LEN])
+{
+    if (g->key_count == 0) {
+        key_generate(key_out);
+        return ERR_OK;
+    }
+    const struct group_keys *own =
+        catalog_group_keys(g, w->node->config->region);
+    if (own == NULL)
+        return ERR_NOT_FOUND;
+    return region_unwrap(&w->node->region_key, name,
+                         name->purpose == KEY_PURPOSE_DATA ? own->data_key
+                                                           : own->index_key,
+                         key_out);
+}
+
+/* Wraps one key for every region of the group that has no copy. */
+static int wrap(const struct worker *w, const struct catalog_group *g,
+                enum key_purpose purpose, struct key_order *o)
 {
     const struct config *c = w->node->config;
     uint8_t key[KEY_LEN];
@@ -33,15 +52,17 @@ static int wrap_new(const struct worker *w, const struct catalog_group *g,
                                   .group = g->name,
                                   .id = group_key_id(g->number, purpose),
                                   .purpose = purpose};
-    int err = ERR_OK;
-    key_generate(key);
+    int err = take_key(w, g, &name, key);
+    o->count = 0;
     for (size_t i = 0; i < g->region_count && err == ERR_OK; i++) {
         const struct config_region *r = config_find_region(c, g->regions[i]);
-        struct group_keys *k = &o->keys[i];
+        if (catalog_group_keys(g, g->regions[i]) != NULL)
+            continue;
         if (r == NULL || !r->key.given) {
             err = ERR_NOT_FOUND;
             break;
         }
+        struct group_keys *k = &o->keys[o->count++];
         bool data = purpose == KEY_PURPOSE_DATA;
         err = region_wrap(r->name, r->key.public_key, &name, key,
                           data ? k->data_key : k->index_key);
@@ -57,9 +78,9 @@ static int make(const struct worker *w, const struct catalog_group *g,
 {
     strcpy(o->name, g->name);
     o->group = g->number;
-    o->count = g->region_count;
-    int err = wrap_new(w, g, KEY_PURPOSE_DATA, o);
-    return err == ERR_OK ? wrap_new(w, g, KEY_PURPOSE_INDEX, o) : err;
+    o->had = g->key_count;
+    int err = wrap(w, g, KEY_PURPOSE_DATA, o);
+    return err == ERR_OK ? wrap(w, g, KEY_PURPOSE_INDEX, o) : err;
 }
 
 /* ---- into the record --------------------------------------------------------
@@ -71,17 +92,20 @@ static void order_ended(struct worker *w, void *arg)
     w->making_keys = false;
 }
 
+/* A copy that somebody else has put there meanwhile may be of another key; and
+ * one for a region that has left would be a hole in the fence. */
 static int put_keys(void *user, struct catalog_group *g, struct err_msg *msg)
 {
     const struct key_order *o = user;
-    if (g->key_count > 0 || g->number != o->group ||
-        g->region_count != o->count)
+    if (g->key_count != o->had || g->number != o->group ||
+        g->key_count + o->count > GROUP_REGIONS_MAX)
         return err_set(msg, ERR_STALE, "overtaken");
     for (size_t i = 0; i < o->count; i++)
-        if (strcmp(g->regions[i], o->keys[i].region) != 0)
+        if (catalog_group_region(g, o->keys[i].region) == g->region_count ||
+            catalog_group_keys(g, o->keys[i].region) != NULL)
             return err_set(msg, ERR_STALE, "overtaken");
-    memcpy(g->keys, o->keys, sizeof(g->keys));
-    g->key_count = o->count;
+    memcpy(&g->keys[g->key_count], o->keys, o->count * sizeof(g->keys[0]));
+    g->key_count = (uint8_t)(g->key_count + o->count);
     return ERR_OK;
 }
 
@@ -91,7 +115,7 @@ static void keys_put(void *user, int err, const struct govern_record *record,
     struct key_order *o = user;
     (void)record;
     if (err == ERR_OK)
-        log_info("the keys of a placement group were made",
+        log_info("the keys of a placement group were made and wrapped",
                  LOG_STR("group", o->name));
     else if (err != ERR_STALE)
         log_warn("the keys of a placement group could not be recorded; they "
@@ -126,12 +150,20 @@ static bool leads(const struct worker *w, uint16_t shard, usec_t now)
            raft_may_read(shard_raft(r->shard), now);
 }
 
+static bool lacks_keys(const struct catalog_group *g)
+{
+    for (size_t i = 0; i < g->region_count; i++)
+        if (catalog_group_keys(g, g->regions[i]) == NULL)
+            return true;
+    return false;
+}
+
 void group_keys_check(struct worker *w)
 {
     const struct catalog_group *g;
     usec_t now = clock_mono_us();
     for (size_t i = 0; (g = catalog_group_at(w->catalog, i)) != NULL; i++) {
-        if (!catalog_group_fenced(g) || g->key_count > 0 || w->making_keys ||
+        if (!catalog_group_fenced(g) || !lacks_keys(g) || w->making_keys ||
             !leads(w, g->first_shard, now))
             continue;
         struct key_order *o = mem_zalloc(sizeof(*o));

@@ -8,8 +8,9 @@
 
 struct worker;
 
-/* Now and then, on each worker: makes the keys of a group that has none, if
- * this worker leads its first shard. */
+/* Now and then, on each worker: makes the keys of a group that has none, and
+ * wraps them for regions that have come in, if this worker leads its first
+ * shard. */
 void group_keys_check(struct worker *w);
 
 #endif

@@ -1,6 +1,7 @@
 #include "node/server/placement.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "node/base/check.h"
@@ -9,6 +10,7 @@
 #include "node/base/rng.h"
 #include "node/json/json.h"
 #include "node/server/control_reply.h"
+#include "node/server/decision.h"
 #include "node/server/governor.h"
 #include "node/server/group_edit.h"
 #include "node/server/worker.h"
@@ -98,11 +100,11 @@ static void describe(const struct catalog_group *g, char *out, size_t size)
 
 static struct op write_op(const struct making *m, enum op_write_mode mode)
 {
-    return (struct op){
-        .kind = OP_WRITE,
-        .mode = mode,
-        .resource = OP_RESOURCE_INTERNAL,
-        .body = bytes_of(buf_bytes(&m->body), buf_len(&m->body))};
+    return (struct op){.kind = OP_WRITE,
+                       .mode = mode,
+                       .resource = OP_RESOURCE_INTERNAL,
+                       .body =
+                           bytes_of(buf_bytes(&m->body), buf_len(&m->body))};
 }
 
 static void group_written(void *user, struct op_result *result)
@@ -327,6 +329,11 @@ static int get_level(const struct worker *w, const struct json *j,
     return ERR_OK;
 }
 
+static int by_id(const void *a, const void *b)
+{
+    return *(const uint8_t *)a - *(const uint8_t *)b;
+}
+
 /* The first `copies` nodes of each region; all, if 0. */
 static int choose_members(const struct config *c, uint32_t copies,
                           struct catalog_group *g, struct err_msg *msg)
@@ -346,7 +353,24 @@ static int choose_members(const struct config *c, uint32_t copies,
             g->members[g->member_count++] = (uint8_t)r->nodes[k].id;
         }
     }
+    qsort(g->members, g->member_count, 1, by_id);
+    memcpy(g->first_members, g->members, sizeof(g->members));
+    g->first_count = g->member_count;
     return ERR_OK;
+}
+
+/* Members in each of the group's regions; 0: all nodes. */
+static uint32_t copies_of(const struct config *c, const struct catalog_group *g)
+{
+    uint32_t first = 0;
+    for (size_t i = 0; i < g->member_count; i++) {
+        const struct config_region *region = NULL;
+        if (config_find_node(c, g->members[i], &region) != NULL &&
+            strcmp(region->name, g->regions[0]) == 0)
+            first++;
+    }
+    const struct config_region *r = config_find_region(c, g->regions[0]);
+    return r != NULL && first == r->node_count ? 0 : first;
 }
 
 static int get_counts(const struct worker *w, const struct json *j,
@@ -439,16 +463,199 @@ void placement_create(struct worker *w, struct http_request *r,
     read_account(m);
 }
 
+/* ---- another fence ----------------------------------------------------------
+ */
+
+/* One request to change a group's regions. */
+struct fencing {
+    struct worker *worker;
+    struct http_request *request;
+    struct catalog_group wanted; /* regions and members of it */
+    struct govern_record before;
+    char name[CATALOG_NAME_MAX + 1];
+};
+
+static int change_regions(void *user, const struct govern_record *now,
+                          struct govern_record *next_out, struct err_msg *msg)
+{
+    struct fencing *f = user;
+    const struct config *c = f->worker->node->config;
+    struct govern_member members[GROUP_MEMBERS_MAX];
+    raft_region priority[GROUP_REGIONS_MAX];
+    f->before = *now;
+    for (size_t i = 0; i < f->wanted.member_count; i++) {
+        const struct config_region *region = NULL;
+        CHECK(config_find_node(c, f->wanted.members[i], &region) != NULL);
+        members[i] =
+            (struct govern_member){.id = f->wanted.members[i],
+                                   .region = decision_region(c, region->name)};
+    }
+    for (size_t i = 0; i < f->wanted.region_count; i++)
+        priority[i] = decision_region(c, f->wanted.regions[i]);
+    int err = govern_set_members(
+        now, members, f->wanted.member_count, priority, f->wanted.region_count,
+        clock_wall_us(), "an administrator changed the fence", next_out);
+    switch (err) {
+    case ERR_EXISTS:
+        return err_set(msg, err, "the group has these regions already");
+    case ERR_BUSY:
+        return err_set(msg, err,
+                       "the change before is not finished: see 'bastide "
+                       "placement show'");
+    case ERR_UNAVAILABLE:
+        return err_set(msg, ERR_INVALID,
+                       "none of the regions that stay can take the writes over "
+                       "now: keep one that is up until the others have joined");
+    default:
+        return err;
+    }
+}
+
+/* The names of nodes that are in `a` and not in `b`. */
+static void put_difference(struct json_writer *w, const char *key,
+                           const struct config *c,
+                           const struct govern_record *a,
+                           const struct govern_record *b)
+{
+    json_write_key(w, key);
+    json_write_array_begin(w);
+    for (uint32_t i = 0; i < a->n_members; i++) {
+        bool in_both = false;
+        for (uint32_t k = 0; k < b->n_members; k++)
+            in_both |= a->members[i].id == b->members[k].id;
+        if (!in_both)
+            json_write_str(w,
+                           config_find_node(c, a->members[i].id, NULL)->name);
+    }
+    json_write_array_end(w);
+}
+
+static void put_regions_of(struct json_writer *w, const char *key,
+                           const struct config *c,
+                           const struct govern_record *r, govern_regions which)
+{
+    json_write_key(w, key);
+    json_write_array_begin(w);
+    for (uint32_t i = 0; i < r->n_regions; i++)
+        if ((which & govern_region_bit(r->priority[i])) != 0)
+            json_write_str(w, decision_region_name(c, r->priority[i]));
+    json_write_array_end(w);
+}
+
+static govern_regions all_regions(const struct govern_record *r)
+{
+    govern_regions all = 0;
+    for (uint32_t i = 0; i < r->n_regions; i++)
+        all |= govern_region_bit(r->priority[i]);
+    return all;
+}
+
+static void answer_regions(const struct fencing *f,
+                           const struct govern_record *next, int status)
+{
+    const struct config *c = f->worker->node->config;
+    struct buf body;
+    struct json_writer w;
+    buf_init(&body, CONTROL_ANSWER_MAX);
+    json_writer_init(&w, &body);
+    json_write_object_begin(&w);
+    json_write_member_int64(&w, "epoch", next->epoch);
+    put_regions_of(&w, "comes", c, next,
+                   all_regions(next) & ~all_regions(&f->before));
+    put_regions_of(&w, "goes", c, next, next->leaving);
+    put_difference(&w, "nodes_come", c, next, &f->before);
+    put_difference(&w, "nodes_go", c, &f->before, next);
+    json_write_member_str(&w, "write_region",
+                          decision_region_name(c, next->write_region));
+    json_write_object_end(&w);
+    control_respond(f->request, status, &body);
+}
+
+static void regions_changed(void *user, int err,
+                            const struct govern_record *record,
+                            const struct err_msg *msg)
+{
+    struct fencing *f = user;
+    if (err != ERR_OK)
+        control_refuse_err(f->request, err, msg->text);
+    else
+        answer_regions(f, record, 202);
+    mem_free(f);
+}
+
+static void preview(struct fencing *f, const struct catalog_group *g)
+{
+    struct govern_record now, next;
+    struct err_msg msg = {.text = ""};
+    int err = decision_of_group(f->worker->node->config, g, &now);
+    if (err == ERR_OK)
+        err = change_regions(f, &now, &next, &msg);
+    if (err != ERR_OK)
+        control_refuse_err(f->request, err, msg.text);
+    else
+        answer_regions(f, &next, 200);
+    mem_free(f);
+}
+
+static void begin_regions(struct fencing *f)
+{
+    const struct http_request *r = f->request;
+    struct group_edit edit = {.change = change_regions,
+                              .done = regions_changed,
+                              .user = f,
+                              .timeout_us = PLACEMENT_TIMEOUT_US};
+    snprintf(edit.group, sizeof(edit.group), "%s", f->name);
+    snprintf(edit.who, sizeof(edit.who), "%s",
+             r->peer_uri != NULL ? r->peer_uri : "?");
+    snprintf(edit.what, sizeof(edit.what), "change fence of %s", f->name);
+    group_edit_begin(f->worker, &edit);
+}
+
+void placement_regions(struct worker *w, struct http_request *r,
+                       const struct json *j)
+{
+    struct err_msg msg = {.text = ""};
+    struct fencing *f = mem_zalloc(sizeof(*f));
+    bool dry_run = false;
+    const struct catalog_group *g = NULL;
+    f->worker = w;
+    f->request = r;
+    int err = get_name(j, json_get_str(j, 0, "group"), f->name);
+    if (err == ERR_OK)
+        g = catalog_group(w->catalog, f->name);
+    if (g == NULL || !catalog_group_fenced(g))
+        err = err_set(&msg, ERR_NOT_FOUND,
+                      "group must name a placement group other than default");
+    if (err == ERR_OK)
+        err = get_regions(w, j, "regions", &f->wanted, &msg);
+    if (err == ERR_OK)
+        err = choose_members(w->node->config, copies_of(w->node->config, g),
+                             &f->wanted, &msg);
+    if (err == ERR_OK && json_get_str(j, 0, "dry_run") != JSON_NONE &&
+        json_get_bool(j, 0, "dry_run", &dry_run) != ERR_OK)
+        err = err_set(&msg, ERR_INVALID, "dry_run must be true or false");
+    if (err != ERR_OK) {
+        control_refuse_err(r, err, msg.text);
+        mem_free(f);
+    } else if (dry_run) {
+        preview(f, g);
+    } else {
+        begin_regions(f);
+    }
+}
+
 /* ---- list -------------------------------------------------------------------
  */
 
+/* Those of the group's regions that `which` marks; NULL: all. */
 static void put_names(struct json_writer *w, const char *key,
-                      const struct catalog_group *g)
+                      const struct catalog_group *g, const bool *which)
 {
     json_write_key(w, key);
     json_write_array_begin(w);
     for (size_t i = 0; i < g->region_count; i++)
-        json_write_str(w, g->regions[i]);
+        if (which == NULL || which[i])
+            json_write_str(w, g->regions[i]);
     json_write_array_end(w);
 }
 
@@ -492,7 +699,8 @@ static void put_group(struct json_writer *w, const struct worker *worker,
     json_write_member_str(w, "name", g->name);
     json_write_member_int64(w, "number", g->number);
     json_write_member_bool(w, "fenced", catalog_group_fenced(g));
-    put_names(w, "regions", g);
+    put_names(w, "regions", g, NULL);
+    put_names(w, "leaving", g, g->leaving);
     put_members(w, worker->node->config, g);
     json_write_member_int64(w, "first_shard", g->first_shard);
     json_write_member_int64(w, "shards", g->shard_count);

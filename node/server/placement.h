@@ -11,6 +11,16 @@
  *     201 {"name", "number", "first_shard", "shards", "warnings": [...]}
  *     400 what is wrong with it; 409 it exists; 503 not now
  *
+ *   POST /placement/regions  changes a group's fence
+ *     {"group": "eu", "regions": ["germany", "spain"], by priority
+ *      "dry_run": true}              only says what would happen
+ *     202 {"epoch", "comes": [...], "goes": [...], "nodes_come", "nodes_go",
+ *          "write_region"}
+ *     409 the change before is under way
+ *   Regions that come get the keys, then replicas, then votes; those that go
+ *   stay inside the fence until no shard has a member there; then they lose the
+ *   keys, and delete their replicas (replicas.h).
+ *
  * A group is made in two writes to the meta shard: the account's record gives
  * out number and shards, on the condition that nobody else was faster; then the
  * group's own. A crash between them costs numbers and nothing else. Its members
@@ -34,5 +44,7 @@ void placement_list(struct worker *w, struct http_request *r,
                     struct bytes query);
 void placement_create(struct worker *w, struct http_request *r,
                       const struct json *j);
+void placement_regions(struct worker *w, struct http_request *r,
+                       const struct json *j);
 
 #endif

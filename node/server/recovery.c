@@ -100,13 +100,24 @@ static void drop_salvage(struct recovered *r, uint32_t number)
                 r->n_salvage * sizeof(*r->salvage));
 }
 
+/* Of a shard that is not here any more. */
+static void note_gone(struct worker *w, const struct wal_record *record)
+{
+    if (record->type == WAL_HARD_STATE)
+        replicas_gone(w, record->shard, record->term, (raft_id)record->vote);
+    else
+        replicas_gone(w, record->shard, 0, 0);
+}
+
 static int replay_record(void *ctx, const struct wal_record *record)
 {
     struct replay *replay = ctx;
     note_progress(replay->worker, ++replay->records);
     struct recovered *r = find(replay, record->shard);
-    if (r == NULL)
-        return ERR_OK; /* a shard that is not here any more */
+    if (r == NULL) {
+        note_gone(replay->worker, record);
+        return ERR_OK;
+    }
     switch (record->type) {
     case WAL_ENTRY:
         return replay_entry(r, record);
@@ -368,9 +379,10 @@ int recovery_make_engine(struct replica *r, const struct raft_config *first,
                          : err_set(msg, err, "%s: %s", r->path, err_text(err));
 }
 
-int recovery_open_new(struct replica *r, struct err_msg *msg)
+int recovery_open_new(struct replica *r, uint64_t term, raft_id vote,
+                      struct err_msg *msg)
 {
-    struct recovered none = {.shard = r->id};
+    struct recovered none = {.shard = r->id, .term = term, .vote = vote};
     return open_shard(r, &none, msg);
 }
 

@@ -35,7 +35,9 @@ int recovery_run(struct worker *w, struct err_msg *msg);
  * On a helper thread. Errors of engine_recover, engine_open, engine_flush. */
 int recovery_make_engine(struct replica *r, const struct raft_config *first,
                          struct err_msg *msg);
-/* Opens the shard on it, on the worker's loop. Errors of shard_open. */
-int recovery_open_new(struct replica *r, struct err_msg *msg);
+/* Opens the shard on it, on the worker's loop, with what a replica that was
+ * here before has voted. Errors of shard_open. */
+int recovery_open_new(struct replica *r, uint64_t term, raft_id vote,
+                      struct err_msg *msg);
 
 #endif

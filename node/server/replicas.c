@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "node/base/check.h"
+#include "node/base/file.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/server/recovery.h"
@@ -105,6 +106,62 @@ int replicas_find(struct worker *w, struct err_msg *msg)
     return ERR_OK;
 }
 
+/* ---- gone -------------------------------------------------------------------
+ */
+
+static struct gone_shard *find_gone(const struct worker *w, uint32_t shard)
+{
+    for (uint32_t i = 0; i < w->gone_count; i++)
+        if (w->gone[i].shard == shard)
+            return &w->gone[i];
+    return NULL;
+}
+
+void replicas_gone(struct worker *w, uint32_t shard, uint64_t term,
+                   raft_id vote)
+{
+    struct gone_shard *g = find_gone(w, shard);
+    if (g == NULL) {
+        w->gone = mem_realloc(w->gone, (w->gone_count + 1) * sizeof(*w->gone));
+        g = &w->gone[w->gone_count++];
+        *g = (struct gone_shard){.shard = (uint16_t)shard};
+    }
+    g->purged = false;
+    if (term >= g->term && term > 0) {
+        g->term = term;
+        g->vote = vote;
+    }
+}
+
+const struct gone_shard *replicas_unpurged(const struct worker *w, uint32_t i)
+{
+    for (uint32_t k = 0; k < w->gone_count; k++)
+        if (!w->gone[k].purged && i-- == 0)
+            return &w->gone[k];
+    return NULL;
+}
+
+/* The old records must be gone before there are new ones. */
+static bool is_unpurged(const struct worker *w, uint32_t shard)
+{
+    const struct gone_shard *g = find_gone(w, shard);
+    return g != NULL && !g->purged;
+}
+
+/* The log's segments go when no other shard needs them (worker_maintain_log).
+ */
+static void check_purged(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->gone_count; i++) {
+        struct gone_shard *g = &w->gone[i];
+        if (g->purged || wal_holds(w->log.wal, g->shard))
+            continue;
+        g->purged = true;
+        log_info("nothing of a shard is left in the log",
+                 LOG_UINT("shard", g->shard));
+    }
+}
+
 /* ---- at run time -----------------------------------------------------------
  */
 
@@ -143,8 +200,10 @@ static void opening_done(struct inbox_message *m, void *owner)
     struct opening *o = LIST_ENTRY(m, struct opening, job.message);
     struct replica *r = o->replica;
     w->opening[r->id] = false;
+    const struct gone_shard *before = find_gone(w, r->id);
     if (o->err == ERR_OK)
-        o->err = recovery_open_new(r, &o->msg);
+        o->err = recovery_open_new(r, before != NULL ? before->term : 0,
+                                   before != NULL ? before->vote : 0, &o->msg);
     if (o->err != ERR_OK) {
         log_error("a replica cannot be opened; it will be tried again",
                   LOG_UINT("shard", r->id), LOG_STR("reason", o->msg.text));
@@ -165,10 +224,10 @@ static void first_config(const struct config *c, const struct catalog_group *g,
                          struct raft_config *out)
 {
     *out = (struct raft_config){.ack = RAFT_ACK_COMMIT};
-    for (uint32_t i = 0; i < g->member_count; i++) {
+    for (uint32_t i = 0; i < g->first_count; i++) {
         const struct config_region *region = NULL;
         const struct config_node *n =
-            config_find_node(c, g->members[i], &region);
+            config_find_node(c, g->first_members[i], &region);
         CHECK(n != NULL && region != NULL);
         struct raft_member m = {
             .id = n->id,
@@ -192,18 +251,121 @@ static void opening_begin(struct worker *w, const struct catalog_group *g,
     helper_submit(&w->helper, HELPER_STORE, &o->job);
 }
 
-/* Whether all members are nodes of this node's configuration, and it is one of
- * them. */
+/* Whether this node should be a member; not before its configuration has all
+ * those that the logs begin with. */
 static bool wanted_here(const struct worker *w, const struct catalog_group *g)
 {
     const struct config *c = w->node->config;
     bool member = false;
-    for (uint32_t i = 0; i < g->member_count; i++) {
-        if (config_find_node(c, g->members[i], NULL) == NULL)
+    for (uint32_t i = 0; i < g->first_count; i++)
+        if (config_find_node(c, g->first_members[i], NULL) == NULL)
             return false;
+    for (uint32_t i = 0; i < g->member_count; i++)
         member |= g->members[i] == c->id;
-    }
     return member;
+}
+
+/* ---- closing ----------------------------------------------------------------
+ */
+
+/* The files of a closed replica, deleted by the helper. */
+struct removal {
+    struct helper_job job;
+    struct worker *worker;
+    uint16_t shard;
+    int err;
+    char path[DATADIR_PATH_MAX];
+};
+
+static void removal_run(struct helper_job *job)
+{
+    struct removal *d = LIST_ENTRY(job, struct removal, job);
+    d->err = file_remove_tree(d->path);
+}
+
+static void removal_done(struct inbox_message *m, void *owner)
+{
+    struct worker *w = owner;
+    struct removal *d = LIST_ENTRY(m, struct removal, job.message);
+    w->opening[d->shard] = false;
+    if (d->err == ERR_OK)
+        log_info("a replica was closed and deleted",
+                 LOG_UINT("shard", d->shard));
+    else
+        log_error("the files of a closed replica cannot be deleted: delete the "
+                  "folder, and check the disk",
+                  LOG_STR("folder", d->path),
+                  LOG_STR("error", err_text(d->err)));
+    catalog_feed_wipe_keys(w);
+    mem_free(d);
+}
+
+/* The log goes on in a new segment. A record of no new content makes it do so
+ * at once. */
+static void roll_log(struct worker *w, const struct gone_shard *g)
+{
+    wal_roll(w->log.wal);
+    log_pipe_hard_state(&w->log, g->shard, g->term, g->vote);
+    worker_wake(w);
+}
+
+static void close_now(struct worker *w, struct replica *r)
+{
+    const struct raft *raft = shard_raft(r->shard);
+    struct removal *d = mem_zalloc(sizeof(*d));
+    d->worker = w;
+    d->shard = r->id;
+    memcpy(d->path, r->path, sizeof(d->path));
+    d->job.run = removal_run;
+    d->job.message.deliver = removal_done;
+    replicas_gone(w, r->id, raft_term(raft), raft_voted_for(raft));
+    shard_free(r->shard);
+    table_remove(w, r);
+    engine_close(r->engine);
+    mem_free(r->flusher.drops);
+    r->magic = 0;
+    mem_free(r);
+    share_memory(w);
+    roll_log(w, find_gone(w, d->shard));
+    w->opening[d->shard] = true; /* not before its files are gone */
+    helper_submit(&w->helper, HELPER_STORE, &d->job);
+}
+
+/* One step towards the end of a replica: when nothing of it is on its way. */
+static void close_step(struct worker *w, struct replica *r)
+{
+    if (!r->closing) {
+        log_info("a replica is not wanted here any more and is closed",
+                 LOG_UINT("shard", r->id));
+        r->closing = true;
+        r->close_mark = log_pipe_mark(&w->log);
+    }
+    bool idle = transfers_cancel(&w->transfers, r) && !r->flusher.running &&
+                r->flusher.flush == NULL && !shard_flush_pending(r->shard);
+    if (idle && log_pipe_durable(&w->log, r->close_mark))
+        close_now(w, r);
+}
+
+/* Whether the group does without this node, all its shards say so, and its
+ * region is not waiting to be emptied. */
+static bool unwanted_here(const struct worker *w, const struct catalog_group *g)
+{
+    const struct config *c = w->node->config;
+    size_t region = catalog_group_region(g, c->region);
+    bool leaving = region < g->region_count && g->leaving[region];
+    return catalog_group_fenced(g) && g->decision.settled && !leaving &&
+           memchr(g->members, (int)c->id, g->member_count) == NULL;
+}
+
+static void close_unwanted(struct worker *w)
+{
+    for (uint32_t i = w->replica_count; i-- > 0;) {
+        struct replica *r = w->replicas[i];
+        const struct catalog_group *g =
+            catalog_group_of_shard(w->catalog, r->id);
+        if (g != NULL && unwanted_here(w, g))
+            close_step(w, r);
+    }
 }
 
 /* The next shard at or above `id` that the group wants on this worker and that
@@ -220,14 +382,19 @@ static uint32_t missing(const struct worker *w, const struct catalog_group *g,
 void replicas_check(struct worker *w)
 {
     const struct catalog_group *g;
-    if (w->stopping || clock_mono_us() < w->open_again_us)
+    if (w->stopping)
+        return;
+    close_unwanted(w);
+    check_purged(w);
+    catalog_feed_wipe_keys(w);
+    if (clock_mono_us() < w->open_again_us)
         return;
     for (size_t i = 0; (g = catalog_group_at(w->catalog, i)) != NULL; i++) {
         if (!wanted_here(w, g))
             continue;
         for (uint32_t id = missing(w, g, g->first_shard); id != 0;
              id = missing(w, g, id + 1))
-            if (!w->opening[id])
+            if (!w->opening[id] && !is_unpurged(w, id))
                 opening_begin(w, g, id);
     }
 }

@@ -584,6 +584,29 @@ void transfers_on_peer_down(struct worker *w, links_peer peer)
         worker_run(&w->node->workers[i], peer_down, (void *)(uintptr_t)peer);
 }
 
+bool transfers_cancel(struct transfers *t, const struct replica *r)
+{
+    LIST_EACH_SAFE(out, &t->outgoing)
+    {
+        struct outgoing *o = LIST_ENTRY(out, struct outgoing, node);
+        if (o->replica == r)
+            outgoing_end(o, false);
+    }
+    LIST_EACH_SAFE(node, &t->incoming)
+    {
+        struct incoming *in = LIST_ENTRY(node, struct incoming, node);
+        if (in->replica == r && in->state != INCOMING_STORING)
+            incoming_free(in);
+    }
+    LIST_EACH(out, &t->outgoing)
+    if (LIST_ENTRY(out, struct outgoing, node)->replica == r)
+        return false;
+    LIST_EACH(node, &t->incoming)
+    if (LIST_ENTRY(node, struct incoming, node)->replica == r)
+        return false;
+    return true;
+}
+
 /* ---- life
  * ----------------------------------------------------------------------
  */

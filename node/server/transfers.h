@@ -37,6 +37,9 @@ struct transfers {
 void transfers_init(struct transfers *t, struct worker *w);
 /* At the leader, on the shard's worker: raft asked for it. */
 void transfers_start(struct transfers *t, struct replica *r, raft_id to);
+/* Gives up those of a replica that is being closed. True when none is left;
+ * false: a helper is still at work, ask again. */
+bool transfers_cancel(struct transfers *t, const struct replica *r);
 /* Every second or so: gives up what stalls, continues what was refused. */
 void transfers_tick(struct transfers *t, usec_t now);
 /* A log reset became durable? Adopts what waited for it. After each turn. */

@@ -141,15 +141,20 @@ void worker_maintain_log(struct worker *w)
 {
     if (w->maintaining)
         return;
-    struct maintain_job *m =
-        mem_zalloc(sizeof(*m) + w->replica_count * sizeof(m->keep[0]));
+    struct maintain_job *m = mem_zalloc(
+        sizeof(*m) + (w->replica_count + w->gone_count) * sizeof(m->keep[0]));
     m->worker = w;
-    m->count = w->replica_count;
+    m->count = w->replica_count + w->gone_count;
     for (uint32_t i = 0; i < w->replica_count; i++)
         m->keep[i] = (struct wal_keep){
             .shard = w->replicas[i]->id,
             .keep_from = shard_keep_from(w->replicas[i]->shard),
             .salvage_from = shard_salvage_keep(w->replicas[i]->shard)};
+    for (uint32_t i = 0; i < w->gone_count; i++)
+        m->keep[w->replica_count + i] =
+            (struct wal_keep){.shard = w->gone[i].shard,
+                              .keep_from = UINT64_MAX,
+                              .salvage_from = UINT32_MAX};
     m->job.run = maintain_run;
     m->job.message.deliver = maintain_done;
     w->maintaining = true;

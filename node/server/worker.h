@@ -89,6 +89,8 @@ struct replica {
     struct flusher flusher;
     struct replica_counts counts;
     struct steer steer;
+    bool closing;        /* see replicas.h */
+    uint64_t close_mark; /* log_pipe_mark: what of it is on its way */
     char path[DATADIR_PATH_MAX];
 };
 
@@ -120,7 +122,9 @@ struct worker {
     uint32_t replica_count;
     bool opening[NODE_SHARDS_MAX]; /* a helper is making it */
     usec_t open_again_us;          /* after a failure */
-    bool making_keys;              /* see group_keys.h */
+    struct gone_shard *gone;       /* see replicas.h */
+    uint32_t gone_count;
+    bool making_keys; /* see group_keys.h */
     struct log_pipe log;
     struct router router;
     struct transfers transfers;

@@ -369,7 +369,9 @@ static int find_place(struct wal *w, uint64_t bytes, uint32_t *carried_out)
     *carried_out = 0;
     pthread_mutex_lock(&w->lock);
     int code = ERR_OK;
-    if (w->failed || w->offset + bytes > current(w)->bytes) {
+    bool roll = w->roll && has_batches(w);
+    w->roll = false;
+    if (w->failed || roll || w->offset + bytes > current(w)->bytes) {
         code = carry_state(w, carried_out);
         if (code == ERR_OK)
             code = switch_segment(w, bytes + buf_len(&w->carry));
@@ -416,6 +418,34 @@ int wal_append(struct wal *w, const struct wal_batch *b)
     }
     account(w, b, sizeof(header) + carry.len + records.len);
     return ERR_OK;
+}
+
+void wal_roll(struct wal *w)
+{
+    CHECK_OBJ(w, WAL_MAGIC);
+    pthread_mutex_lock(&w->lock);
+    w->roll = true;
+    pthread_mutex_unlock(&w->lock);
+}
+
+static bool segment_holds(const struct wal_segment *s, uint32_t shard)
+{
+    for (size_t i = 0; i < s->high_count; i++)
+        if (s->highs[i].shard == shard &&
+            (s->highs[i].lsn > 0 || s->highs[i].salvage > 0))
+            return true;
+    return false;
+}
+
+bool wal_holds(struct wal *w, uint32_t shard)
+{
+    CHECK_OBJ(w, WAL_MAGIC);
+    bool holds = false;
+    pthread_mutex_lock(&w->lock);
+    LIST_EACH(it, &w->segments)
+    holds |= segment_holds(LIST_ENTRY(it, struct wal_segment, node), shard);
+    pthread_mutex_unlock(&w->lock);
+    return holds;
 }
 
 /* -- maintenance -- */

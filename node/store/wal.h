@@ -181,6 +181,13 @@ int wal_append(struct wal *w, const struct wal_batch *b);
  * Cheap; any thread. */
 bool wal_wants_maintenance(struct wal *w);
 
+/* The next append begins a new segment, so that the present one can be deleted
+ * once nothing in it is needed. Any thread. */
+void wal_roll(struct wal *w);
+/* Whether a segment that is still there has entries or SALVAGE records of the
+ * shard. Any thread. */
+bool wal_holds(struct wal *w, uint32_t shard);
+
 /* "Of this shard, entries with lsn < keep_from are not needed in the log": they
  * are in the engine (flushed) and no follower will be sent them from here.
  * UINT64_MAX once the shard is gone. Of the SALVAGE records those with a number

@@ -103,6 +103,7 @@ struct wal {
     uint64_t offset;   /* end of the last durable batch in it */
     uint64_t sequence; /* of the last durable batch */
     bool failed;       /* what lies at `offset` is unknown */
+    bool roll;         /* the next batch begins a segment; under lock */
     /* The segment (0: none) to be declared void from this offset on, because an
      * append to it failed. Until a batch that says so is durable. */
     uint64_t abandoned, abandoned_from;

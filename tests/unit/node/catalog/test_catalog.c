@@ -368,6 +368,9 @@ static struct catalog_group sample_group(const char *name, uint16_t number)
     g.member_count = 2;
     g.members[0] = 1;
     g.members[1] = 200;
+    g.first_count = 1;
+    g.first_members[0] = 7;
+    g.leaving[2] = true;
     g.key_count = 1;
     strcpy(g.keys[0].region, "japan");
     memset(g.keys[0].data_key, 0xa5, g.keys[0].data_key_len = 60);
@@ -394,6 +397,8 @@ static void groups_survive_their_records(void **state)
         assert_int_equal(catalog_group_fenced(b), n > 0);
         assert_int_equal(b->member_count, g.member_count);
         assert_memory_equal(b->members, g.members, g.member_count);
+        assert_int_equal(b->first_count, g.first_count);
+        assert_int_equal(b->leaving[2], n > 0);
         assert_null(catalog_group_keys(b, "eastus"));
         const struct group_keys *k = catalog_group_keys(b, "japan");
         assert_int_equal(k != NULL, n > 0);
