@@ -27,18 +27,16 @@ struct fence {
 const char *fence_wall_name(enum fence_wall wall)
 {
     switch (wall) {
-    case FENCE_WALL_MEMBERSHIP:
-        return "membership";
     case FENCE_WALL_SEND:
         return "send";
     case FENCE_WALL_RECEIVE:
         return "receive";
     case FENCE_WALL_API:
         return "api";
-    case FENCE_WALL_KEY:
-        return "key";
     case FENCE_WALL_SNAPSHOT:
         return "snapshot";
+    case FENCE_WALL_MEMBERSHIP:
+        return "membership";
     }
     return "unknown";
 }

@@ -31,22 +31,25 @@
 /* -- the walls ------------------------------------------------------------- */
 
 /* Each is in a place of its own and would hold if it were the only one, which
- * is tested with the others open (FENCE_OPEN). The numbers are bits. */
+ * is tested with the others open (FENCE_OPEN). The numbers are bits. The keys
+ * (group_keys.c) are a wall too, which refuses nothing and cannot be opened:
+ * without them there is nothing to read. */
 enum fence_wall {
-    FENCE_WALL_MEMBERSHIP = 1, /* replicas inside only (placement.c) */
-    FENCE_WALL_SEND = 2,       /* links_fence.c */
-    FENCE_WALL_RECEIVE = 4,    /* links_fence.c */
-    FENCE_WALL_API = 8,        /* call.c, router.c */
-    FENCE_WALL_KEY = 16,       /* keys wrapped inside only (group_keys.c) */
-    FENCE_WALL_SNAPSHOT = 32,  /* transfers.c */
+    FENCE_WALL_SEND = 1,        /* replication/links_fence.c */
+    FENCE_WALL_RECEIVE = 2,     /* replication/links_fence.c */
+    FENCE_WALL_API = 4,         /* node/cosmos/call.c, node/server/router.c */
+    FENCE_WALL_SNAPSHOT = 8,    /* node/server/transfers.c */
+    FENCE_WALL_MEMBERSHIP = 16, /* node/server/placement.c: replicas inside
+                                 * only. It refuses nothing at run time */
 };
-#define FENCE_WALLS 6
+/* Those that refuse something are the first bits. */
+#define FENCE_WALLS 4
 /* "send"; "unknown" for a number that is none. */
 const char *fence_wall_name(enum fence_wall wall);
 
 /* Whether a wall is open, to show that another one holds alone. 0 in a normal
- * build, and the branch is gone; in one made with FENCE_OPENABLE
- * (tests/fence.mk) the test program's. */
+ * build, and the branch is gone; in one made with FENCE_OPENABLE it is for the
+ * test to say (tests/fence.mk). */
 #ifdef FENCE_OPENABLE
 extern unsigned fence_open_walls;
 #define FENCE_OPEN(name) ((fence_open_walls & FENCE_WALL_##name) != 0)

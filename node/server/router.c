@@ -5,6 +5,7 @@
 #include "node/base/check.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
+#include "node/server/fence_guard.h"
 #include "node/server/peers.h"
 #include "node/server/worker.h"
 
@@ -349,7 +350,15 @@ static void task_elsewhere(struct task *t)
         task_fail(t, t->owner, task_give_up_err(t));
         return;
     }
-    if (catalog_group_region(g, c->region) == g->region_count) {
+    if (catalog_group_region(g, c->region) == g->region_count &&
+        !FENCE_OPEN(API)) {
+        const struct fence_refusals r = {.wall = FENCE_WALL_API,
+                                         .known = true,
+                                         .shard = t->op->shard,
+                                         .what = "operation",
+                                         .count = 1,
+                                         .bytes = t->op->body.len};
+        fence_refused(t->owner, &r);
         task_fail(t, t->owner, ERR_FORBIDDEN);
         return;
     }

@@ -252,6 +252,16 @@ static int make_keys(struct worker *w, struct err_msg *msg)
     return reload_auth_keys(&node->account_keys, &w->auth, msg);
 }
 
+static void refused_outside(void *user, const struct catalog_group *group)
+{
+    const struct fence_refusals r = {.wall = FENCE_WALL_API,
+                                     .known = true,
+                                     .shard = group->first_shard,
+                                     .what = "request",
+                                     .count = 1};
+    fence_refused(user, &r);
+}
+
 static int make_cosmos(struct worker *w, struct err_msg *msg)
 {
     struct cosmos_region regions[COSMOS_REGIONS_MAX];
@@ -263,6 +273,7 @@ static int make_cosmos(struct worker *w, struct err_msg *msg)
         .token_hash = w->token_hash,
         .mono_us = mono_us,
         .wall_us = wall_us,
+        .outside = refused_outside,
         .region = w->node->config->region,
         .user = w,
         .floor = w->node->sessions,

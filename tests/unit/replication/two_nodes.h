@@ -57,6 +57,10 @@ struct node {
     char gossip_seen[64];
     uint64_t incarnation_seen;
     links_peer remove_in_down; /* remove this peer inside on_peer_down */
+    uint64_t requests_shard;   /* of all requests */
+    int ack_err;
+    unsigned refused;
+    struct links_refusal refusal; /* the last one */
 };
 
 static inline void on_up(void *user, links_peer peer,
@@ -153,6 +157,22 @@ static inline void on_snapshot_ack(void *user, links_peer from,
     struct node *n = user;
     (void)from;
     n->acked = ack->seq + 1;
+    n->ack_err = ack->err;
+}
+
+static inline uint64_t request_shard(void *user, uint32_t kind,
+                                     struct bytes body)
+{
+    (void)kind;
+    (void)body;
+    return ((struct node *)user)->requests_shard;
+}
+
+static inline void on_refused(void *user, const struct links_refusal *refusal)
+{
+    struct node *n = user;
+    n->refused++;
+    n->refusal = *refusal;
 }
 
 static inline void on_gossip(void *user, links_peer from, struct bytes gossip)
@@ -179,6 +199,8 @@ static const struct links_handler handler = {
     .on_request_failed = on_request_failed,
     .on_snapshot = on_snapshot,
     .on_snapshot_ack = on_snapshot_ack,
+    .request_shard = request_shard,
+    .on_refused = on_refused,
     .on_gossip = on_gossip,
     .gossip = own_gossip,
 };
