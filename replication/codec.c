@@ -251,6 +251,8 @@ int codec_put_hello(struct buf *out, const struct peer_hello *hello)
     m.node = (char *)(uintptr_t)hello->id.node;
     m.incarnation = hello->incarnation;
     m.feature_level = hello->feature_level;
+    m.feature_active = hello->feature_active;
+    m.feature_wanted = hello->feature_wanted;
     return codec_put(out, FRAME_HELLO, &m.base, no_attachment);
 }
 
@@ -263,10 +265,12 @@ int codec_get_hello(struct codec *c, struct bytes payload,
         return err;
     const Wire__Hello *m = (const void *)head;
     struct peer_hello hello = {
-        .version_min = m->version_min,
-        .version_max = m->version_max,
+        .version_min = m->version_min != 0 ? m->version_min : 1,
+        .version_max = m->version_max != 0 ? m->version_max : 1,
         .incarnation = m->incarnation,
         .feature_level = m->feature_level,
+        .feature_active = m->feature_active,
+        .feature_wanted = m->feature_wanted,
     };
     if (peer_identity_set(&hello.id, m->cluster, m->region, m->node) != ERR_OK)
         return ERR_MALFORMED;

@@ -878,7 +878,9 @@ static int own_hello(const struct links_options *o, struct err_msg *msg,
     struct peer_hello own = {.version_min = PEER_VERSION_MIN,
                              .version_max = PEER_VERSION_MAX,
                              .incarnation = o->incarnation,
-                             .feature_level = o->feature_level};
+                             .feature_level = o->feature_level,
+                             .feature_active = o->feature_active,
+                             .feature_wanted = o->feature_wanted};
     if (peer_identity_set(&own.id, o->cluster, o->region, o->node) != ERR_OK)
         return err_set(msg, ERR_INVALID,
                        "cluster, region and node names must have 1 to %d "
@@ -1070,6 +1072,16 @@ int links_remove_peer(struct links *links, links_peer peer)
     return ERR_OK;
 }
 
+void links_require(struct links *links, uint32_t feature_active)
+{
+    CHECK_OBJ(links, LINKS_MAGIC);
+    if (feature_active <= links->own.feature_active)
+        return;
+    links->own.feature_active = feature_active;
+    for (size_t i = 0; i < links->n_peers; i++)
+        peer_require(&links->peers[i]->peer, feature_active);
+}
+
 /* -- looking at it ----------------------------------------------------------
  */
 
@@ -1087,6 +1099,13 @@ int links_get_stats(const struct links *links, links_peer peer,
     s.in = l->in;
     s.requests_open = HASH_COUNT(l->pending);
     s.attempts = l->peer.attempts;
+    s.refusals = l->peer.refusals;
+    s.feature_heard = l->peer.feature_heard;
+    if (link_streaming(l)) {
+        s.version = l->peer.version;
+        s.feature_level = l->peer.feature_level;
+        s.feature_wanted = l->peer.feature_wanted;
+    }
     s.last_reason = l->last_reason;
     *stats_out = s;
     return ERR_OK;

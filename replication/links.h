@@ -23,7 +23,7 @@
  * peer's gossip echoes proves a round trip within one round trip and a ping.
  *
  * Entries for several nodes of another region cross to it once, where both ends
- * have LINKS_FEATURE_RELAY in their feature level (relay.h): one node passes
+ * have FEATURE_RELAY in their feature level (relay.h): one node passes
  * them on to its neighbours. Users see no difference.
  *
  * Fences (failover/fence.h): what is of a shard leaves for, and is taken from,
@@ -76,10 +76,6 @@
 #define LINKS_TRANSFERS_MAX 256
 /* Accepted channels that have not proved who they are, or are being closed. */
 #define LINKS_GUESTS_MAX 64
-
-/* What `feature_level` of a HELLO can say: this level and every lower one. */
-#define LINKS_FEATURE_RELAY 1
-#define LINKS_FEATURE_RELAY_FENCED 2 /* relayed entries name their shard */
 
 struct links;
 typedef uint32_t links_peer; /* never 0 */
@@ -157,7 +153,9 @@ struct links_options {
     const char *region;
     const char *node;
     uint64_t incarnation;
-    uint32_t feature_level;
+    uint32_t feature_level; /* as in struct peer_hello, likewise the next two */
+    uint32_t feature_active;
+    uint32_t feature_wanted;
     const char *listen; /* "10.0.0.7:7000"; NULL: accept nobody */
     bool reuse_port;
     struct tls_ctx *tls;       /* of tls_ctx_peer; a reference is taken */
@@ -224,6 +222,10 @@ int links_send_snapshot(struct links *links, links_peer to,
 int links_snapshot_ack(struct links *links, links_peer to,
                        const struct snapshot_ack *ack);
 
+/* The cluster's feature level has risen: peer_require for every link, those
+ * that are added later included. A lower level than before is not one. */
+void links_require(struct links *links, uint32_t feature_active);
+
 /* -- impairments ----------------------------------------------------------- */
 
 /* Replaces the impairment of one direction, from now on. What waits already
@@ -246,7 +248,14 @@ struct links_stats {
     size_t output_bytes; /* unsent, those that wait for their time included */
     struct impairment out, in;
     uint32_t requests_open;
-    uint32_t attempts; /* failed ones in a row */
+    uint32_t attempts;      /* failed ones in a row */
+    uint64_t refusals;      /* attempts and links that one side refused */
+    uint32_t feature_heard; /* as in struct peer */
+    /* Of the link that streams, else 0: agreed protocol version, and what the
+     * peer said in its HELLO. */
+    uint32_t version;
+    uint32_t feature_level;
+    uint32_t feature_wanted;
     uint64_t connects; /* times the link came up */
     uint64_t frames_in, frames_out;
     uint64_t bytes_in, bytes_out; /* payloads and frame headers */

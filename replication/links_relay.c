@@ -2,6 +2,7 @@
  * behind a bare append, and passing on. */
 #include <string.h>
 
+#include "node/base/feature.h"
 #include "node/base/mem.h"
 #include "replication/links_impl.h"
 
@@ -49,8 +50,8 @@ static void spare_done(struct links *links)
 /* Whether both ends can relay entries of the shard. */
 static bool relays(const struct link *l, uint64_t shard)
 {
-    uint32_t level = links_fenced(l->links, shard) ? LINKS_FEATURE_RELAY_FENCED
-                                                   : LINKS_FEATURE_RELAY;
+    uint32_t level =
+        links_fenced(l->links, shard) ? FEATURE_GROUPS : FEATURE_RELAY;
     return link_streaming(l) && l->links->own.feature_level >= level &&
            l->peer.feature_level >= level;
 }
@@ -134,7 +135,7 @@ void links_relay_sent(struct link *l, const struct relay_sending *sending,
 static int put_passed(struct link *to, uint64_t shard, struct bytes entries)
 {
     struct buf *out = &to->links->frame;
-    return to->peer.feature_level >= LINKS_FEATURE_RELAY_FENCED
+    return to->peer.feature_level >= FEATURE_GROUPS
                ? relay_put_passed_for(out, shard, entries)
                : frame_append(out, FRAME_PASSED, entries);
 }

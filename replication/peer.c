@@ -176,7 +176,7 @@ static void set_reason(struct peer_update *u, int err, const char *reason)
              reason != NULL ? reason : err_text(err));
 }
 
-static bool is_refusal(int err)
+bool peer_is_refusal(int err)
 {
     return err == ERR_IDENTITY || err == ERR_AUTH || err == ERR_PROTOCOL ||
            err == ERR_UNSUPPORTED || err == ERR_FORBIDDEN ||
@@ -206,6 +206,7 @@ static void begin_streaming(struct peer *p, const struct peer_hello *hello,
     p->deadline_us = USEC_NEVER;
     p->incarnation = hello->incarnation;
     p->feature_level = hello->feature_level;
+    p->feature_wanted = hello->feature_wanted;
     p->streaming_since_us = now;
     p->heard_us = now;
     p->ping_due_us = now + p->timing.ping_us;
@@ -217,7 +218,7 @@ static void begin_streaming(struct peer *p, const struct peer_hello *hello,
 static usec_t backoff(struct peer *p, int err)
 {
     usec_t pause = p->timing.refused_us;
-    if (!is_refusal(err)) {
+    if (!peer_is_refusal(err)) {
         pause = p->timing.backoff_min_us;
         for (uint32_t i = 1;
              i < p->attempts && pause < p->timing.backoff_max_us; i++)
@@ -239,6 +240,7 @@ static void lose(struct peer *p, usec_t now, struct peer_update *u)
     }
     p->version = 0;
     p->attempts++;
+    p->refusals += peer_is_refusal(u->err);
     p->ping_due_us = USEC_NEVER;
     if (p->dials) {
         p->state = PEER_BACKOFF;
@@ -300,13 +302,29 @@ static void on_accepted(struct peer *p, const struct peer_event *e,
     begin_proving(p, e->now_us, u);
 }
 
+/* Rule 3: neither works in a cluster that it does not understand. */
+static int feature_compare(const struct peer *p, uint32_t supported,
+                           uint32_t active, char reason[PEER_REASON_MAX])
+{
+    if (supported < p->own.feature_active)
+        snprintf(reason, PEER_REASON_MAX,
+                 "supports feature level %u, the cluster is at %u: start it "
+                 "with a newer release",
+                 supported, p->own.feature_active);
+    else if (active > p->own.feature_level)
+        snprintf(reason, PEER_REASON_MAX,
+                 "knows the cluster at feature level %u, this node supports "
+                 "%u: start this node with a newer release",
+                 active, p->own.feature_level);
+    else
+        return ERR_OK;
+    return ERR_UNSUPPORTED;
+}
+
 /* Rule 3. */
-static int hello_check(const struct peer *p, const struct peer_hello *h,
+static int terms_check(const struct peer *p, const struct peer_hello *h,
                        char reason[PEER_REASON_MAX])
 {
-    int err = identity_check(&p->expected, &h->id, reason);
-    if (err != ERR_OK)
-        return err;
     if (h->version_min > h->version_max ||
         h->version_max < p->own.version_min ||
         h->version_min > p->own.version_max) {
@@ -316,7 +334,7 @@ static int hello_check(const struct peer *p, const struct peer_hello *h,
                  p->own.version_max);
         return ERR_UNSUPPORTED;
     }
-    return ERR_OK;
+    return feature_compare(p, h->feature_level, h->feature_active, reason);
 }
 
 static void on_hello(struct peer *p, const struct peer_event *e,
@@ -328,7 +346,11 @@ static void on_hello(struct peer *p, const struct peer_event *e,
         return;
     }
     CHECK(p->state == PEER_PROVING);
-    int err = hello_check(p, e->hello, reason);
+    int err = identity_check(&p->expected, &e->hello->id, reason);
+    if (err == ERR_OK && e->hello->feature_active > p->feature_heard)
+        p->feature_heard = e->hello->feature_active;
+    if (err == ERR_OK)
+        err = terms_check(p, e->hello, reason);
     if (err != ERR_OK) {
         refuse(p, e->now_us, err, reason, u);
         return;
@@ -375,6 +397,15 @@ static void check_silence(struct peer *p, usec_t now, struct peer_update *u)
     lose(p, now, u);
 }
 
+/* The level rose after HELLO. */
+static void check_level(struct peer *p, usec_t now, struct peer_update *u)
+{
+    char reason[PEER_REASON_MAX];
+    int err = feature_compare(p, p->feature_level, 0, reason);
+    if (err != ERR_OK)
+        refuse(p, now, err, reason, u);
+}
+
 static void on_tick(struct peer *p, usec_t now, struct peer_update *u)
 {
     switch (p->state) {
@@ -393,7 +424,9 @@ static void on_tick(struct peer *p, usec_t now, struct peer_update *u)
         lose(p, now, u);
         return;
     case PEER_STREAMING:
-        check_silence(p, now, u);
+        check_level(p, now, u);
+        if (p->state == PEER_STREAMING)
+            check_silence(p, now, u);
         if (p->state == PEER_STREAMING && now >= p->ping_due_us) {
             p->ping_due_us = now + p->timing.ping_us;
             u->ping = true;
@@ -458,6 +491,12 @@ void peer_step(struct peer *p, const struct peer_event *event,
     CHECK_IMPLIES(update_out->up, p->state == PEER_STREAMING);
     CHECK_IMPLIES(update_out->down, p->state != PEER_STREAMING ||
                                         event->type == PEER_EVENT_ACCEPTED);
+}
+
+void peer_require(struct peer *p, uint32_t feature_active)
+{
+    CHECK(feature_active >= p->own.feature_active);
+    p->own.feature_active = feature_active;
 }
 
 usec_t peer_deadline(const struct peer *p)

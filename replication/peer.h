@@ -20,7 +20,10 @@
  *     we still hold, which is then a dead one we have not noticed.
  *  3. Nothing but HELLO and BYE is exchanged before both have said HELLO. HELLO
  *     must name the peer we expect, its region, our cluster and a version range
- *     that overlaps ours. The certificate must say the same (peer_uri_check).
+ *     that overlaps ours; the highest version that both speak is the link's.
+ * The certificate must say the same (peer_uri_check). A peer that supports less
+ *     than the cluster's feature level is refused, also later (peer_require);
+ *     so is one that knows of a higher level than we support.
  *  4. A peer that is silent for `silence_us` is gone, unless our own TICK came
  *     so late that it says more about us than about the peer.
  *  5. Each failed attempt doubles the pause, up to `backoff_max_us`; the pause
@@ -72,8 +75,12 @@ struct peer_hello {
     uint32_t version_min;
     uint32_t version_max;
     struct peer_identity id;
-    uint64_t incarnation;   /* of the process; higher after each start */
-    uint32_t feature_level; /* what the software could do; see links.h */
+    uint64_t incarnation; /* of the process; higher after each start */
+    /* Levels of node/base/feature.h: supported; the cluster's, as far as it
+     * knows; agreed to. 0: an older release, which does not say. */
+    uint32_t feature_level;
+    uint32_t feature_active;
+    uint32_t feature_wanted;
 };
 
 struct peer_timing {
@@ -103,10 +110,14 @@ struct peer {
     struct prng prng;
     bool dials; /* rule 1 */
     enum peer_state state;
-    uint32_t attempts;    /* failed ones in a row */
-    uint32_t version;     /* agreed; 0 before */
-    uint64_t incarnation; /* the peer's, of its last valid HELLO */
-    uint32_t feature_level;
+    uint32_t attempts;      /* failed ones in a row */
+    uint32_t version;       /* agreed; 0 before */
+    uint64_t incarnation;   /* the peer's, of its last valid HELLO */
+    uint32_t feature_level; /* as it said */
+    uint32_t feature_wanted;
+    uint32_t feature_heard; /* the highest level that it said the cluster is at,
+                             * also when refused */
+    uint64_t refusals;      /* times that one of the two refused the other */
     usec_t streaming_since_us;
     usec_t heard_us;    /* last byte from the peer */
     usec_t deadline_us; /* dialing, proving: give up; backoff: try again */
@@ -161,6 +172,14 @@ struct peer_update {
  * cause (CONNECTED while IDLE) is a programming error. */
 void peer_step(struct peer *p, const struct peer_event *event,
                struct peer_update *update_out);
+
+/* The cluster's feature level has risen: a peer that supports less is refused
+ * from now on, one that streams with the next TICK. */
+void peer_require(struct peer *p, uint32_t feature_active);
+
+/* Whether an error means that a link was refused rather than lost: it needs a
+ * person. */
+bool peer_is_refusal(int err);
 
 /* When TICK is due; USEC_NEVER when nothing is. */
 usec_t peer_deadline(const struct peer *p);

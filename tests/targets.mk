@@ -65,9 +65,9 @@ check: deps-test
 		$(SYSTEM_TESTS) $(SDK_TESTS)
 
 .PHONY: check-programs
-check-programs: $(UNIT_BIN) $(SIM_BIN) $(CANARY_BIN) $(SELFTEST_BIN) $(FAILOVER_CANARY_BIN)
+check-programs: $(UNIT_BIN) $(SIM_BIN) $(CANARY_BIN) $(SELFTEST_BIN) $(FAILOVER_CANARY_BIN) $(NEXT_BIN)
 
-system: $(BUILD)/bastide
+system: $(BUILD)/bastide $(NEXT_BIN)
 	@tests/run.sh --jobs $(JOBS) $(SYSTEM_TESTS)
 sdk: $(BUILD)/bastide
 	@deploy/install-deps.sh sdk || true

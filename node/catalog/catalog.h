@@ -80,6 +80,8 @@ struct catalog_account {
      * but default was ever made. */
     uint16_t next_group;
     uint16_t next_shard;
+    uint32_t feature_level; /* the cluster's (base/feature.h); 0: none recorded
+                             * yet */
 };
 
 /* Who acknowledges a group's writes, and by which rule (design section 3). One

@@ -206,6 +206,8 @@ int catalog_account_format(const struct catalog_account *a, struct buf *out)
         json_write_member_int64(&w, "nextGroup", a->next_group);
         json_write_member_int64(&w, "nextShard", a->next_shard);
     }
+    if (a->feature_level != 0)
+        json_write_member_int64(&w, "featureLevel", a->feature_level);
     json_write_object_end(&w);
     return json_writer_end(&w);
 }
@@ -213,6 +215,9 @@ int catalog_account_format(const struct catalog_account *a, struct buf *out)
 static void read_account(struct reader *r, struct catalog_account *a)
 {
     read_string(r, json_get_str(&r->json, 0, "id"), "id", a->id);
+    if (json_get_str(&r->json, 0, "featureLevel") != JSON_NONE)
+        a->feature_level =
+            (uint32_t)read_integer(r, 0, "featureLevel", 1, UINT32_MAX);
     if (json_get_str(&r->json, 0, "nextGroup") == JSON_NONE)
         return;
     a->next_group = (uint16_t)read_integer(r, 0, "nextGroup", 1, UINT16_MAX);

@@ -5,9 +5,11 @@
 #include <sys/prctl.h>
 
 #include "node/base/check.h"
+#include "node/base/feature.h"
 #include "node/cli/bench.h"
 #include "node/cli/cmd.h"
 #include "node/cli/options.h"
+#include "replication/peer.h"
 
 static const struct command {
     const char *name;
@@ -46,14 +48,22 @@ int cmd_version(int argc, char **argv)
     if (argc == 2 &&
         (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
         puts("Usage: bastide version [-o text|json]\n\nPrints the version of "
-             "this program.\n\nExample:\n  bastide version -o json");
+             "this program; as JSON, also the versions of the protocol\n"
+             "between nodes that it speaks, and the highest feature level that "
+             "it supports.\n\nExample:\n  bastide version -o json");
         return CMD_OK;
     }
     bool ok = argc == 1 || (argc == 3 && strcmp(argv[1], "-o") == 0 &&
                             options_output(argv[2], &json));
     if (!ok)
         return options_refuse("version", "expected nothing or -o text|json");
-    printf(json ? "{\"version\":\"%s\"}\n" : "bastide %s\n", BASTIDE_VERSION);
+    if (json)
+        printf("{\"version\":\"%s\",\"protocol\":{\"min\":%d,\"max\":%d},"
+               "\"feature_level\":%u}\n",
+               BASTIDE_VERSION, PEER_VERSION_MIN, PEER_VERSION_MAX,
+               feature_supported);
+    else
+        printf("bastide %s\n", BASTIDE_VERSION);
     return CMD_OK;
 }
 

@@ -2,13 +2,17 @@
  * administrators (client certificate with the URI spiffe://<cluster>/admin).
  *
  *     { "cluster": "demo", "region": "eastus", "node": "eastus-1", "id": 1,
- *       "version": "0.1.0", "ready": true, "uptime_s": 17, "workers": 2,
+ *       "version": "0.1.0", "protocol": { "min": 1, "max": 1 },
+ *       "feature_level": { "active": 2, "supported": 2, "wanted": 2 },
+ *       "ready": true, "uptime_s": 17, "workers": 2,
  *       "shards": [ { "shard": 0, "group": "meta", "role": "leader",
  *                     "leader": "eastus-1", "term": 3, "lsn": 120,
  *                     "commit_lsn": 120, "applied_lsn": 120 } ],
- *       "links": [ { "node": "westeurope-1", "state": "up" },
+ *       "links": [ { "node": "westeurope-1", "state": "up", "protocol": 1,
+ *                    "feature_level": 2, "refusals": 0 },
  *                  { "node": "southeastasia-1", "state": "backoff",
- *                    "reason": "Connection refused" } ],
+ *                    "reason": "Connection refused", "refused": false,
+ *                    "refusals": 0 } ],
  *       "account": { "level": "Session", "epoch": 1, ... },
  *       "fault_injection": true, "faults": [ "cut eastus -> *, both ways" ] }
  *
@@ -16,8 +20,10 @@
  * none is known; `lsn` is the end of the node's own log. Readers ignore members
  * they do not know and show "-" for those that are missing. How far a replica
  * lags is the leader's commit_lsn minus its own applied_lsn. `faults` are those
- * on request (node/server/faults.h). With the nodes' words goes one answer to
- * GET /topology (node/cli/topology.h).
+ * on request (node/server/faults.h). `feature_level` is that of
+ * node/base/feature.h, in a link what the peer supports; `refused` says that
+ * one of the two will not have the other, for `reason`. With the nodes' words
+ * goes one answer to GET /topology (node/cli/topology.h).
  */
 #ifndef BASTIDE_CLI_STATUS_H
 #define BASTIDE_CLI_STATUS_H

@@ -1,4 +1,5 @@
 /* The tables of `bastide status`. */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,7 +74,7 @@ static void print_links(const struct json *j, char out[CELL_MAX])
 static void print_node(FILE *out, const struct status_node *n)
 {
     struct json j;
-    char a[CELL_MAX], b[CELL_MAX], c[CELL_MAX], links[CELL_MAX];
+    char a[CELL_MAX], b[CELL_MAX], c[CELL_MAX], d[CELL_MAX], links[CELL_MAX];
     if (!parse(n, &j)) {
         fprintf(out, "%-16s %-18s %-12s %s\n", n->region, n->name,
                 "unreachable", n->why.text);
@@ -81,10 +82,11 @@ static void print_node(FILE *out, const struct status_node *n)
         return;
     }
     print_links(&j, links);
-    fprintf(out, "%-16s %-18s %-12s %9s %8s  %-12s\n", cell(&j, 0, "region", a),
-            cell(&j, 0, "node", b), n->ready ? "ready" : "not ready",
-            cell(&j, 0, "uptime_s", c),
-            cell(&j, 0, "workers", (char[CELL_MAX]){0}), links);
+    fprintf(out, "%-16s %-18s %-12s %9s %8s  %-10s %-12s\n",
+            cell(&j, 0, "region", a), cell(&j, 0, "node", b),
+            n->ready ? "ready" : "not ready", cell(&j, 0, "uptime_s", c),
+            cell(&j, 0, "workers", (char[CELL_MAX]){0}),
+            cell(&j, 0, "version", d), links);
     json_free(&j);
 }
 
@@ -238,6 +240,71 @@ static void print_troubles(FILE *out, const struct status_view *view)
     }
 }
 
+/* ---- releases --------------------------------------------------------------
+ */
+
+/* A node's word on feature levels: 1 where it does not know of any. */
+static uint64_t level(const struct json *j, const char *which)
+{
+    json_ref levels = json_get_str(j, 0, "feature_level");
+    uint64_t value = levels != JSON_NONE ? number(j, levels, which) : 0;
+    return value > 0 ? value : 1;
+}
+
+/* While an upgrade is under way. */
+static void print_levels(FILE *out, const struct status_view *view)
+{
+    struct json j;
+    unsigned long long active = 1, least = ULLONG_MAX, most = 0;
+    for (unsigned i = 0; i < view->count; i++) {
+        if (parse(&view->nodes[i], &j)) {
+            unsigned long long supported = level(&j, "supported");
+            unsigned long long known = level(&j, "active");
+            active = known > active ? known : active;
+            least = supported < least ? supported : least;
+            most = supported > most ? supported : most;
+        }
+        json_free(&j);
+    }
+    if (most > active)
+        fprintf(out,
+                "Feature level %llu; programs support %llu to %llu. It rises "
+                "when all nodes are connected, support more and have no "
+                "feature_level_max below\n",
+                active, least, most);
+}
+
+/* Links that need a person. */
+static void print_refusals(FILE *out, const struct status_view *view)
+{
+    struct json j;
+    char name[CELL_MAX];
+    for (unsigned i = 0; i < view->count; i++) {
+        json_ref links = JSON_NONE;
+        if (parse(&view->nodes[i], &j))
+            links = json_get_str(&j, 0, "links");
+        if (links != JSON_NONE)
+            for (json_ref l = json_first(&j, links); l != JSON_NONE;
+                 l = json_next(&j, links, l)) {
+                bool refused = false;
+                (void)json_get_bool(&j, l, "refused", &refused);
+                json_ref why = json_get_str(&j, l, "reason");
+                if (!refused || why == JSON_NONE ||
+                    json_type(&j, why) != JSON_STRING)
+                    continue;
+                /* As it was sent, in escapes: it cannot steer a terminal. */
+                struct bytes raw = json_raw(&j, why);
+                raw = bytes_of(raw.data + 1, raw.len - 2);
+                fprintf(out, "%sNo link from %s to %s, refused: %.*s%s\n",
+                        view->colour ? TOPOLOGY_RED : "", view->nodes[i].name,
+                        cell(&j, l, "node", name), (int)raw.len,
+                        (const char *)raw.data,
+                        view->colour ? TOPOLOGY_PLAIN : "");
+            }
+        json_free(&j);
+    }
+}
+
 static void print_topology(FILE *out, const struct status_view *view)
 {
     struct topology t;
@@ -252,6 +319,8 @@ static void print_topology(FILE *out, const struct status_view *view)
     print_fault_injection(out, view);
     print_faults(out, view);
     print_troubles(out, view);
+    print_levels(out, view);
+    print_refusals(out, view);
     fputc('\n', out);
 }
 
@@ -263,8 +332,8 @@ void status_print_text(FILE *out, const struct status_view *view)
     struct replica *list = calloc(REPLICAS_MAX, sizeof(*list));
     CHECK(list != NULL);
     size_t replicas = 0;
-    fprintf(out, "%-16s %-18s %-12s %9s %8s  %-12s\n", "REGION", "NODE",
-            "STATE", "UPTIME S", "WORKERS", "LINKS");
+    fprintf(out, "%-16s %-18s %-12s %9s %8s  %-10s %-12s\n", "REGION", "NODE",
+            "STATE", "UPTIME S", "WORKERS", "VERSION", "LINKS");
     for (unsigned i = 0; i < count; i++) {
         print_node(out, &nodes[i]);
         replicas = collect(&nodes[i], list, replicas);

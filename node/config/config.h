@@ -184,6 +184,9 @@ struct config {
     bool fault_injection; /* fault_injection: administrators may make this node
                            * fail (server/faults.h) */
 
+    uint32_t feature_level_max; /* feature_level_max: the cluster's level may
+                                 * not rise above it (base/feature.h); 0: any */
+
     uint32_t shards; /* shards of group `default`; fixed for a cluster's life */
 
     struct config_region *regions;          /* sorted by priority */

@@ -74,6 +74,7 @@ const struct setting settings[] = {
     BOOL("forward_writes", forward_writes, "true", "outside the write region, pass writes on to it; false: refuse them, so that SDKs go there"),
     {"latency", SETTING_LATENCIES, AT(latency), NULL, NULL, "round trips as region:region=80ms, or 80ms for all, up to 10s, or world", "", "for tests and demos: delay what is sent to nodes of other regions"},
     BOOL("fault_injection", fault_injection, "false", "for tests only: administrators may make this node fail (bastide fault)"),
+    U32("feature_level_max", feature_level_max, 0, 1000000, "0", "while any node has this, the cluster's feature level does not rise above it; 0: to what all nodes support"),
     SIZE("limits.memtable_bytes", SETTING_SIZE_U64, limits.memtable_bytes, "16MiB", "64GiB", "64MiB", "memory for writes not yet in the store, per worker; beyond it writes get 429"),
     U32("limits.connections", limits.connections, 16, 1000000, "10000", "client connections at once"),
     SIZE("limits.header_bytes", SETTING_SIZE_U32, limits.header_bytes, "16KiB", "1MiB", "32KiB", "request line and headers of a request"),

@@ -211,6 +211,9 @@ static void apply(struct worker *w, const struct catalog_change *c)
             log_error("catalog record ignored", LOG_STR("reason", msg.text));
         else if (c->container == CONTAINER_GROUPS)
             learn_group(w, c->json);
+        else if (c->container == CONTAINER_ACCOUNT)
+            feature_raise(&w->node->features,
+                          catalog_account(w->catalog)->feature_level);
         break;
     case CHANGE_DELETE:
         catalog_delete(w->catalog, c->container, c->record, c->lsn);

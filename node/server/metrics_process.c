@@ -129,6 +129,16 @@ static void put_faults(const struct worker *w, struct buf *out)
         metrics_sample(out, name, labels[i], counts[i]);
 }
 
+static void put_features(const struct node *n, struct buf *out)
+{
+    metrics_gauge(out, "bastide_feature_level",
+                  "The cluster's feature level, as far as this node knows",
+                  feature_level(&n->features));
+    metrics_gauge(out, "bastide_feature_level_supported",
+                  "The highest feature level that this program supports",
+                  feature_supported);
+}
+
 void metrics_put_process(const struct worker *w, struct buf *out)
 {
     const struct config *c = w->node->config;
@@ -143,6 +153,7 @@ void metrics_put_process(const struct worker *w, struct buf *out)
     metrics_gauge(out, "bastide_clock_timestamp_seconds",
                   "The node's wall clock, since 1970",
                   (double)clock_wall_us() / USEC_PER_SEC);
+    put_features(w->node, out);
     put_system(w->node, out);
     put_certificates(w->node, out);
     put_keys(c, out);

@@ -167,6 +167,10 @@ static double connects(const struct links_stats *s)
 {
     return (double)s->connects;
 }
+static double refusals(const struct links_stats *s)
+{
+    return (double)s->refusals;
+}
 static double requests_failed(const struct links_stats *s)
 {
     return (double)(s->requests_failed + s->requests_refused);
@@ -186,6 +190,10 @@ static const struct link_metric link_metrics[] = {
      "Raft messages dropped: the link was down or its queue full", dropped},
     {"bastide_link_connects_total", "counter", "Times the link came up",
      connects},
+    {"bastide_link_refusals_total", "counter",
+     "Times that one node refused the other: certificate, identity, protocol "
+     "version, feature level, broken protocol",
+     refusals},
     {"bastide_link_failed_requests_total", "counter",
      "Operations and questions to the node that got no answer",
      requests_failed},

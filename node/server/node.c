@@ -14,6 +14,7 @@
 #include "node/server/doors.h"
 #include "node/server/faults.h"
 #include "node/server/faults_client.h"
+#include "node/server/features.h"
 #include "node/server/governor.h"
 #include "node/server/hold.h"
 #include "node/server/own_region.h"
@@ -142,6 +143,7 @@ static int open_doors(struct node *n, struct err_msg *msg)
                         catalog_group_number(first->catalog, g->number)->name,
                         &g->record);
     }
+    features_start(first);
     first->stand_in = stand_in_new(first);
     first->faults = faults_new(first);
     struct worker *meta = node_shard_worker(n, SHARD_META);
@@ -170,6 +172,8 @@ static int node_start(struct node *n, const struct config *config,
         if (err == ERR_CORRUPT)
             rebuild_advise(n, msg);
     }
+    if (err == ERR_OK)
+        err = feature_check(&n->features, msg);
     if (err == ERR_OK)
         err = open_doors(n, msg);
     porch_close(porch);
@@ -252,6 +256,9 @@ int node_run(const struct config *config, const struct node_options *options)
     campaign_first(&the_node);
     wait_for_signal(&the_node, &signals);
     node_stop(&the_node);
+    err = feature_check(&the_node.features, &msg);
+    if (err != ERR_OK)
+        log_error("the node cannot go on", LOG_STR("reason", msg.text));
     log_info("stopped");
-    return ERR_OK;
+    return err;
 }

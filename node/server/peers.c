@@ -8,6 +8,7 @@
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/base/rng.h"
+#include "node/server/features.h"
 #include "node/server/fence_guard.h"
 #include "node/server/governor.h"
 #include "node/server/stand_in.h"
@@ -432,7 +433,10 @@ int peers_create(struct worker *w, struct err_msg *msg,
                                     .region = c->region,
                                     .node = c->node,
                                     .incarnation = w->node->incarnation,
-                                    .feature_level = LINKS_FEATURE_RELAY_FENCED,
+                                    .feature_level = feature_supported,
+                                    .feature_active =
+                                        feature_level(&w->node->features),
+                                    .feature_wanted = features_wanted(c),
                                     .listen = listen,
                                     .tls = w->node->tls_peer,
                                     .timing = peer_timing_default,

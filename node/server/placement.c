@@ -458,7 +458,9 @@ void placement_create(struct worker *w, struct http_request *r,
     m->request = r;
     buf_init(&m->body, OP_BODY_MAX);
     m->group.number = GROUP_DEFAULT + 1; /* for now: any fenced one */
-    int err = parse(w, j, &m->group, &msg);
+    int err = feature_refuse(&w->node->features, FEATURE_GROUPS, &msg);
+    if (err == ERR_OK)
+        err = parse(w, j, &m->group, &msg);
     if (err != ERR_OK) {
         make_fail(m, err, msg.text);
         return;

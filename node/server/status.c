@@ -6,6 +6,7 @@
 #include "node/json/json.h"
 #include "node/server/decision.h"
 #include "node/server/faults.h"
+#include "node/server/features.h"
 #include "node/server/governor.h"
 #include "node/server/node.h"
 #include "node/server/peers.h"
@@ -126,6 +127,18 @@ static void put_shard(struct json_writer *out, const struct worker *w,
     json_write_object_end(out);
 }
 
+/* What the two nodes agreed on, or that they refuse each other. */
+static void put_agreed(struct json_writer *out, const struct links_stats *s)
+{
+    put_number(out, "refusals", s->refusals);
+    if (s->state == PEER_STREAMING) {
+        put_number(out, "protocol", s->version);
+        put_number(out, "feature_level", s->feature_level);
+    } else {
+        json_write_member_bool(out, "refused", peer_is_refusal(s->last_err));
+    }
+}
+
 static void put_links(struct json_writer *out, const struct worker *w)
 {
     const struct config *c = w->node->config;
@@ -157,6 +170,7 @@ static void put_links(struct json_writer *out, const struct worker *w)
             put_number(out, "entries_missed", stats.missed);
             put_number(out, "dropped", stats.raft_dropped);
             put_number(out, "duplicated", stats.raft_duplicated);
+            put_agreed(out, &stats);
             if (stats.state != PEER_STREAMING && stats.last_err != ERR_OK)
                 json_write_member_str(out, "reason", stats.last_reason);
             faults_put_link(out, &stats);
@@ -216,6 +230,21 @@ static void put_traffic(struct json_writer *out, const struct worker *w)
     json_write_array_end(out);
 }
 
+static void put_features(struct json_writer *out, const struct node *n)
+{
+    json_write_key(out, "protocol");
+    json_write_object_begin(out);
+    put_number(out, "min", PEER_VERSION_MIN);
+    put_number(out, "max", PEER_VERSION_MAX);
+    json_write_object_end(out);
+    json_write_key(out, "feature_level");
+    json_write_object_begin(out);
+    put_number(out, "active", feature_level(&n->features));
+    put_number(out, "supported", feature_supported);
+    put_number(out, "wanted", features_wanted(n->config));
+    json_write_object_end(out);
+}
+
 void status_write(struct worker *w, const struct shard_status *shards,
                   bool ready, struct buf *body)
 {
@@ -232,6 +261,7 @@ void status_write(struct worker *w, const struct shard_status *shards,
     put_number(&out, "id", c->id);
     json_write_key(&out, "version");
     json_write_str(&out, NODE_VERSION);
+    put_features(&out, w->node);
     json_write_key(&out, "ready");
     json_write_bool(&out, ready);
     put_number(&out, "uptime_s",

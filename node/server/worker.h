@@ -21,7 +21,7 @@
  *   doors.h    listeners for clients
  *   faults_client.h  faults that these meet
  *   fence_guard.h  which regions may hold what (worker 0)
- *   governor.h, admin.h, stand_in.h, faults.h (worker 0)
+ *   governor.h, features.h, admin.h, stand_in.h, faults.h (worker 0)
  *   metrics.h, readiness.h  what a worker says of itself to those who watch
  */
 #ifndef BASTIDE_SERVER_WORKER_H
@@ -32,6 +32,7 @@
 #include <stdbool.h>
 
 #include "node/auth/signature.h"
+#include "node/base/feature.h"
 #include "node/catalog/catalog.h"
 #include "node/config/config.h"
 #include "node/cosmos/cosmos.h"
@@ -202,6 +203,7 @@ struct node {
     struct faults_client *client_faults;
     usec_t started_wall_us;
     uint64_t incarnation;
+    struct feature_gate features; /* what may be used; see features.h */
     struct shard_board *board; /* by shard id; written by their workers */
     struct node_start start;
     bool rebuilding; /* replicas were opened as amnesiacs; see rebuild.h */

@@ -12,7 +12,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { CosmosClient } from "@azure/cosmos";
 
-const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
+export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
 // Nodes on one host run as many workers as there are cores for them, here often
 // one; with the SDK's tests they run two, so that both ways are tested.
 if (process.argv[1]?.includes("/tests/sdk/")) process.env.BASTIDE_WORKERS ??= "2";
@@ -58,6 +58,7 @@ export class Cluster {
     const cluster = new Cluster();
     cluster.dir = mkdtempSync(path.join(options.parent ?? tmpdir(), "bastide-sdk-"));
     cluster.flags = options.flags ?? [];
+    cluster.program = options.program ?? program;
     cluster.clients = [];
     for (let attempt = 0; ; attempt++) {
       const base = 12000 + 100 * Math.floor(Math.random() * 160);
@@ -77,7 +78,7 @@ export class Cluster {
   async launch(flags = []) {
     const args = ["demo", "--dir", this.dir, ...this.flags, ...flags];
     // The kernel ends the cluster when this test process dies.
-    this.process = spawn("setpriv", ["--pdeathsig", "TERM", program, ...args], {
+    this.process = spawn("setpriv", ["--pdeathsig", "TERM", this.program, ...args], {
       stdio: ["ignore", "pipe", "pipe"],
     });
     let output = "";

@@ -12,12 +12,13 @@ const running = new Set();
 /** Ends what startAlone started and nobody ended. */
 export const killAlone = () => Promise.all([...running].map((alone) => alone.kill()));
 
-/** A node that was killed, started with more in its environment. Resolves when
- *  it is ready or has ended: { output(), ended(), code(), kill() }. */
-export async function startAlone(cluster, node, env = {}, { waitReady = true } = {}) {
+/** A node that has ended, started with more in its environment, with more
+ *  arguments, or by another program. Resolves when it is ready or has ended:
+ *  { output(), ended(), code(), kill() }. */
+export async function startAlone(cluster, node, env = {}, { waitReady = true, by = program, args = [] } = {}) {
   // A process whose first thread is dead may still hold the lock of its folder.
   await until(`${node.name} is gone`, () => !existsSync(`/proc/${node.pid}`));
-  const child = spawn("setpriv", ["--pdeathsig", "TERM", program, "node", "--config", path.join(node.dir, "node.yaml")], {
+  const child = spawn("setpriv", ["--pdeathsig", "TERM", by, "node", "--config", path.join(node.dir, "node.yaml"), ...args], {
     stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } });
   let output = "", code;
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output += data));

@@ -22,6 +22,8 @@ const filesBelow = (dir) =>
 
 before(async () => {
   cluster = await Cluster.start({ flags: ["--regions", "germany,france,us", "--consistency", "session"] });
+  // A new cluster agrees on what all its nodes support within a second.
+  await until("groups can be made", async () => (await create({})).status === 400);
 });
 after(() => cluster?.stop());
 

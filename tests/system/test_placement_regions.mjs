@@ -60,8 +60,9 @@ const gone = async (region) => {
 
 before(async () => {
   cluster = await Cluster.start({ flags: ["--regions", REGIONS.join(), "--consistency", "session"] });
-  const { status } = await admin(cluster, nodeOf("us"), "POST", "/placement", { name: "eu", regions: ["germany", "france"] });
-  assert.equal(status, 201);
+  // A new cluster agrees on what all its nodes support within a second.
+  await until("the group is made", async () =>
+    (await admin(cluster, nodeOf("us"), "POST", "/placement", { name: "eu", regions: ["germany", "france"] })).status === 201);
   await settled(["germany", "france"]);
   const client = cluster.client();
   const { database } = await client.databases.create({ id: "shop" });

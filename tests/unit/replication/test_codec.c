@@ -31,7 +31,9 @@ static void control_messages_survive(void **state)
     struct peer_hello hello = {.version_min = 1,
                                .version_max = 3,
                                .incarnation = UINT64_MAX,
-                               .feature_level = 9},
+                               .feature_level = 9,
+                               .feature_active = 7,
+                               .feature_wanted = 8},
                       hello2;
     assert_int_equal(peer_identity_set(&hello.id, "c", "r", "n"), ERR_OK);
     buf_clear(&out);
@@ -54,6 +56,33 @@ static void control_messages_survive(void **state)
                      ERR_OK);
     assert_int_equal(ping2.sent_us, 12345);
     assert_true(bytes_equal(ping.gossip, ping2.gossip));
+}
+
+/* What another release says differently. */
+static void hellos_of_other_releases_are_understood(void **state)
+{
+    (void)state;
+    struct peer_hello hello = {.version_min = 0}, got;
+    assert_int_equal(peer_identity_set(&hello.id, "c", "r", "n"), ERR_OK);
+    buf_clear(&out);
+    assert_int_equal(codec_put_hello(&out, &hello), ERR_OK);
+    struct bytes payload = encoded(FRAME_HELLO);
+    assert_int_equal(codec_get_hello(codec, payload, &got), ERR_OK);
+    assert_int_equal(got.version_min, 1);
+    assert_int_equal(got.version_max, 1);
+    assert_int_equal(got.feature_level, 0);
+
+    /* Field 15, a number, at the end of the head: not known yet. */
+    uint8_t longer[512];
+    assert_true(payload.len + 2 <= sizeof(longer));
+    memcpy(longer, payload.data, payload.len);
+    longer[payload.len] = 15 << 3;
+    longer[payload.len + 1] = 1;
+    put_u32_le(longer, (uint32_t)payload.len - 4 + 2);
+    assert_int_equal(
+        codec_get_hello(codec, bytes_of(longer, payload.len + 2), &got),
+        ERR_OK);
+    assert_string_equal(got.id.node, "n");
 }
 
 static void requests_and_snapshots_survive(void **state)
@@ -324,6 +353,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(control_messages_survive),
+        cmocka_unit_test(hellos_of_other_releases_are_understood),
         cmocka_unit_test(requests_and_snapshots_survive),
         cmocka_unit_test(raft_messages_survive),
         cmocka_unit_test(a_full_append_is_compact),

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "node/base/feature.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "replication/links.h"
@@ -228,8 +229,8 @@ static void entries_cross_once_at(uint32_t feature_level)
 static void entries_cross_once(void **state)
 {
     (void)state;
-    entries_cross_once_at(LINKS_FEATURE_RELAY);
-    entries_cross_once_at(LINKS_FEATURE_RELAY_FENCED);
+    entries_cross_once_at(FEATURE_RELAY);
+    entries_cross_once_at(FEATURE_GROUPS);
 }
 
 /* Keeps the shard in the regions. */
@@ -252,7 +253,7 @@ static void fenced_entries_are_relayed_inside(void **state)
 {
     (void)state;
     fence_in(fence_bit(1) | fence_bit(2));
-    entries_cross_once_at(LINKS_FEATURE_RELAY_FENCED);
+    entries_cross_once_at(FEATURE_GROUPS);
     fence_forget(fence);
 }
 
@@ -261,7 +262,7 @@ static void old_nodes_do_not_relay_what_is_fenced(void **state)
 {
     (void)state;
     fence_in(fence_bit(1) | fence_bit(2));
-    struct world w = {.feature_level = LINKS_FEATURE_RELAY};
+    struct world w = {.feature_level = FEATURE_RELAY};
     world_open(&w);
     send_all(&w, 1, ENTRY_BYTES);
     for (int i = 1; i < NODES; i++) {
@@ -276,7 +277,7 @@ static void old_nodes_do_not_relay_what_is_fenced(void **state)
 static void small_appends_and_old_nodes_are_not_relayed(void **state)
 {
     (void)state;
-    for (uint32_t level = 0; level <= LINKS_FEATURE_RELAY; level++) {
+    for (uint32_t level = 0; level <= FEATURE_RELAY; level++) {
         struct world w = {.feature_level = level};
         world_open(&w);
         send_all(&w, 1, level == 0 ? ENTRY_BYTES : RELAY_BYTES_MIN - 1);
@@ -292,7 +293,7 @@ static void small_appends_and_old_nodes_are_not_relayed(void **state)
 static void missing_entries_are_sent_in_full_from_then_on(void **state)
 {
     (void)state;
-    struct world w = {.feature_level = LINKS_FEATURE_RELAY};
+    struct world w = {.feature_level = FEATURE_RELAY};
     world_open(&w);
     struct impairment cut = {.cut = true}, none = {.cut = false};
     assert_int_equal(links_impair(w.nodes[1].links, 3, IMPAIR_OUT, &cut),
@@ -329,7 +330,7 @@ static void missing_entries_are_sent_in_full_from_then_on(void **state)
 static void a_relay_that_is_gone_is_replaced(void **state)
 {
     (void)state;
-    struct world w = {.feature_level = LINKS_FEATURE_RELAY};
+    struct world w = {.feature_level = FEATURE_RELAY};
     world_open(&w);
     send_all(&w, 1, ENTRY_BYTES);
     WAIT_FOR(&w, w.nodes[3].appends == 1);
@@ -346,7 +347,7 @@ static void a_relay_that_is_gone_is_replaced(void **state)
 static void a_relay_that_dies_loses_one_append(void **state)
 {
     (void)state;
-    struct world w = {.feature_level = LINKS_FEATURE_RELAY};
+    struct world w = {.feature_level = FEATURE_RELAY};
     world_open(&w);
     struct impairment slow = {.delay_us = 10 * USEC_PER_SEC};
     assert_int_equal(links_impair(w.nodes[LEADER].links, 2, IMPAIR_OUT, &slow),
@@ -367,7 +368,7 @@ static void a_relay_that_dies_loses_one_append(void **state)
 static void a_link_that_ends_forgets_what_waits(void **state)
 {
     (void)state;
-    struct world w = {.feature_level = LINKS_FEATURE_RELAY};
+    struct world w = {.feature_level = FEATURE_RELAY};
     world_open(&w);
     struct impairment cut = {.cut = true};
     assert_int_equal(links_impair(w.nodes[1].links, 3, IMPAIR_OUT, &cut),

@@ -166,6 +166,85 @@ static void hello_makes_it_stream(void **state)
     assert_int_equal(p.incarnation, 99);
 }
 
+static void the_highest_common_version_is_spoken(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t own_min, own_max, min, max, agreed; /* 0: refused */
+    } rows[] = {
+        {1, 1, 1, 1, 1}, {1, 3, 1, 2, 2}, {1, 2, 1, 3, 2}, {2, 3, 1, 2, 2},
+        {1, 2, 2, 9, 2}, {2, 3, 1, 1, 0}, {1, 1, 2, 3, 0}, {1, 3, 3, 2, 0},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct peer p = dialer();
+        struct peer_hello b = hello_of("west", "b");
+        p.own.version_min = rows[i].own_min;
+        p.own.version_max = rows[i].own_max;
+        b.version_min = rows[i].min;
+        b.version_max = rows[i].max;
+        STEP(&p, START, 0, .err = 0);
+        STEP(&p, CONNECTED, 1, .uri = URI_B);
+        struct peer_update u = STEP(&p, HELLO, 2, .hello = &b);
+        assert_int_equal(u.up, rows[i].agreed != 0);
+        assert_int_equal(p.version, rows[i].agreed);
+        assert_int_equal(p.refusals, rows[i].agreed == 0);
+    }
+}
+
+/* A cluster at a level keeps out who does not support it: at the beginning, and
+ * when it gets there. */
+static void a_peer_below_the_cluster_is_refused(void **state)
+{
+    (void)state;
+    struct peer p = dialer();
+    struct peer_hello b = hello_of("west", "b");
+    p.own.feature_level = 5;
+    p.own.feature_active = 3;
+    b.feature_level = 2;
+    STEP(&p, START, 0, .err = 0);
+    STEP(&p, CONNECTED, 1, .uri = URI_B);
+    struct peer_update u = STEP(&p, HELLO, 2, .hello = &b);
+    assert_true(u.bye && u.close && !u.up);
+    assert_int_equal(u.err, ERR_UNSUPPORTED);
+    assert_string_equal(u.reason,
+                        "supports feature level 2, the cluster is at 3: start "
+                        "it with a newer release");
+    assert_int_equal(p.refusals, 1);
+    assert_int_equal(p.state, PEER_BACKOFF);
+
+    STEP(&p, TICK, peer_deadline(&p), .err = 0);
+    STEP(&p, CONNECTED, 9000, .uri = URI_B);
+    b.feature_level = 4;
+    u = STEP(&p, HELLO, 9001, .hello = &b);
+    assert_true(u.up);
+    peer_require(&p, 4);
+    u = STEP(&p, TICK, 9100, .err = 0);
+    assert_false(u.down);
+    peer_require(&p, 5);
+    u = STEP(&p, TICK, 9200, .err = 0);
+    assert_true(u.down && u.bye && u.close);
+    assert_int_equal(u.err, ERR_UNSUPPORTED);
+    assert_int_equal(p.refusals, 2);
+}
+
+static void a_node_below_the_cluster_refuses_itself(void **state)
+{
+    (void)state;
+    struct peer p = dialer();
+    struct peer_hello b = hello_of("west", "b");
+    p.own.feature_level = 2;
+    b.feature_level = 5;
+    b.feature_active = 3;
+    STEP(&p, START, 0, .err = 0);
+    STEP(&p, CONNECTED, 1, .uri = URI_B);
+    struct peer_update u = STEP(&p, HELLO, 2, .hello = &b);
+    assert_true(u.bye && u.close && !u.up);
+    assert_int_equal(p.feature_heard, 3);
+    assert_string_equal(u.reason,
+                        "knows the cluster at feature level 3, this node "
+                        "supports 2: start this node with a newer release");
+}
+
 static void an_accepted_connection_streams_too(void **state)
 {
     (void)state;
@@ -553,6 +632,9 @@ int main(void)
         cmocka_unit_test(names_are_bounded_and_plain),
         cmocka_unit_test(the_lower_name_dials),
         cmocka_unit_test(hello_makes_it_stream),
+        cmocka_unit_test(the_highest_common_version_is_spoken),
+        cmocka_unit_test(a_peer_below_the_cluster_is_refused),
+        cmocka_unit_test(a_node_below_the_cluster_refuses_itself),
         cmocka_unit_test(an_accepted_connection_streams_too),
         cmocka_unit_test(a_newer_connection_replaces_the_old),
         cmocka_unit_test(the_dialer_accepts_nobody),

@@ -332,6 +332,21 @@ static void the_account_survives_its_record(void **state)
     const struct catalog_account *b = catalog_account(c);
     assert_non_null(b);
     assert_string_equal(b->id, "demo");
+    assert_int_equal(b->feature_level, 0);
+    a.feature_level = 4;
+    buf_clear(&text);
+    json = formatted(catalog_account_format(&a, &text));
+    assert_int_equal(catalog_put(c, CONTAINER_ACCOUNT, 7, json, 1, NULL),
+                     ERR_OK);
+    assert_int_equal(catalog_account(c)->feature_level, 4);
+    /* Members of releases to come are passed over; a wrong level is not. */
+    json = bytes_str("{\"id\":\"demo\",\"featureLevel\":5,\"other\":[1]}");
+    assert_int_equal(catalog_put(c, CONTAINER_ACCOUNT, 7, json, 1, NULL),
+                     ERR_OK);
+    assert_int_equal(catalog_account(c)->feature_level, 5);
+    json = bytes_str("{\"id\":\"demo\",\"featureLevel\":0}");
+    assert_int_equal(catalog_put(c, CONTAINER_ACCOUNT, 7, json, 1, NULL),
+                     ERR_CORRUPT);
     catalog_delete(c, CONTAINER_ACCOUNT, 7, 2);
     assert_null(catalog_account(c));
     catalog_free(c);
