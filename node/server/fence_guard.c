@@ -29,16 +29,20 @@ struct fence_guard {
 /* ---- the table -------------------------------------------------------------
  */
 
+static void name_regions(struct fence *f, const struct config *c)
+{
+    for (size_t i = 0; i < c->region_count; i++) {
+        const char *name = c->regions[i].name;
+        CHECK(fence_name_region(f, decision_region(c, name), name) == ERR_OK);
+    }
+}
+
 struct fence_guard *fence_guard_new(struct worker *w)
 {
     const struct config *c = w->node->config;
     struct fence_guard *g = mem_zalloc(sizeof(*g));
     g->table = fence_new(NODE_SHARDS_MAX, c->shards);
-    for (size_t i = 0; i < c->region_count; i++) {
-        const char *name = c->regions[i].name;
-        CHECK(fence_name_region(g->table, decision_region(c, name), name) ==
-              ERR_OK);
-    }
+    name_regions(g->table, c);
     fence_ledger_init(&g->ledger);
     g->count = 1;
     return g;
@@ -94,6 +98,14 @@ void fence_guard_put(struct worker *w, const struct catalog_group *group)
         log_error("a placement group's fence cannot be kept: its shards stay "
                   "closed here",
                   LOG_STR("group", f.name), LOG_STR("error", err_text(err)));
+}
+
+void fence_guard_topology(struct worker *w)
+{
+    const struct catalog_group *g;
+    name_regions(w->fence_guard->table, w->node->config);
+    for (size_t i = 0; (g = catalog_group_at(w->catalog, i)) != NULL; i++)
+        fence_guard_put(w, g);
 }
 
 void fence_guard_forget(struct worker *w)
