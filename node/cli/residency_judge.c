@@ -189,8 +189,8 @@ static void judge_presence(struct residency *r)
 /* ---- the fence --------------------------------------------------------------
  */
 
-static void fence_text(const struct residency *r, json_ref group,
-                       char out[REGIONS_TEXT_MAX])
+static void group_fence_text(const struct residency *r, json_ref group,
+                             char out[REGIONS_TEXT_MAX])
 {
     const struct json *j = &r->authority->json;
     struct buf b = buf_over(out, REGIONS_TEXT_MAX - 1);
@@ -222,7 +222,7 @@ static void judge_place(struct residency *r, const struct residency_report *p,
     if (!residency_in_scope(r, group) || residency_allows(r, group, p->region))
         return;
     residency_group_name(r, group, name);
-    fence_text(r, group, fence);
+    group_fence_text(r, group, fence);
     residency_add_problem(r,
                           "%s (%s) holds %s of group %s outside its fence "
                           "(%s)",

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "failover/fence.h"
 #include "node/base/check.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
@@ -347,8 +348,11 @@ static void finish_members(struct catalog_group *g)
 static int choose_members(const struct config *c, uint32_t copies,
                           struct catalog_group *g, struct err_msg *msg)
 {
-    for (size_t i = 0; i < g->region_count; i++) {
-        const struct config_region *r = config_find_region(c, g->regions[i]);
+    for (size_t i = 0; i < c->region_count; i++) {
+        const struct config_region *r = &c->regions[i];
+        if (catalog_group_region(g, r->name) == g->region_count &&
+            !FENCE_OPEN(MEMBERSHIP))
+            continue;
         if (copies > r->node_count)
             return err_set(msg, ERR_INVALID,
                            "copies_per_region is %u, and %s has %zu nodes",

@@ -21,6 +21,7 @@
  *   doors.h    listeners for clients
  *   faults_client.h  faults that these meet
  *   digester.h  compares replicas
+ *   fence_guard.h  which regions may hold what (worker 0)
  *   governor.h, features.h, admin.h, stand_in.h, faults.h (worker 0)
  *   metrics.h, readiness.h  what a worker says of itself to those who watch
  */
@@ -64,6 +65,7 @@ struct faults;
 struct faults_client;
 struct digester;
 struct holdings;
+struct fence_guard;
 
 #define WORKER_MAGIC MAGIC('w', 'o', 'r', 'k')
 #define REPLICA_MAGIC MAGIC('r', 'e', 'p', 'l')
@@ -156,6 +158,7 @@ struct worker {
     bool doors_jam; /* a listener could not be opened again; logged */
 
     /* Worker 0 only. */
+    struct fence_guard *fence_guard;
     struct peers *peers;
     struct admin *admin;
     struct stand_in *stand_in;

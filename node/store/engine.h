@@ -115,6 +115,9 @@ uint64_t snapshot_term(const struct snapshot *s);
 int snapshot_chunk(struct snapshot *s, usec_t now, size_t max_bytes,
                    struct buf *out);
 void snapshot_close(struct snapshot *s);
+/* Whether a chunk, from wherever, is whole and has nothing in it but the named
+ * blob: no record. */
+bool snapshot_chunk_only_info(struct bytes chunk, const char *name);
 
 /* -- receiving one --
  *

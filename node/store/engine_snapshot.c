@@ -305,6 +305,23 @@ static int put_chunk(struct ingest *g, struct bytes chunk)
     return code;
 }
 
+bool snapshot_chunk_only_info(struct bytes chunk, const char *name)
+{
+    struct cursor c = cursor_of(chunk.data, chunk.len);
+    uint32_t count = cursor_u32_le(&c);
+    for (uint32_t i = 0; i < count && cursor_ok(&c); i++) {
+        uint8_t table = cursor_u8(&c);
+        uint16_t key_len = cursor_u16_le(&c);
+        uint32_t value_len = cursor_u32_le(&c);
+        struct bytes key = bytes_of(cursor_take(&c, key_len), key_len);
+        (void)cursor_take(&c, value_len);
+        if (!cursor_ok(&c) || table != TABLE_INFO ||
+            !bytes_equal(key, bytes_str(name)))
+            return false;
+    }
+    return cursor_done(&c);
+}
+
 int ingest_chunk(struct ingest *g, struct bytes chunk)
 {
     CHECK_OBJ(g, INGEST_MAGIC);
