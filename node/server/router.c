@@ -364,7 +364,7 @@ static void task_elsewhere(struct task *t)
     }
     for (uint32_t i = 0; i < g->member_count; i++) {
         uint32_t id = g->members[t->hops++ % g->member_count];
-        if (w->reachable[id]) {
+        if (w->reachable[id] && id != g->witness) {
             task_forward(t, id);
             return;
         }

@@ -5,6 +5,7 @@
 #include "node/base/check.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
+#include "node/server/digester.h"
 #include "node/server/fence_guard.h"
 #include "node/server/peers.h"
 #include "node/server/worker.h"
@@ -444,7 +445,8 @@ static void incoming_install(struct incoming *in, usec_t now)
 {
     struct replica *r = in->replica;
     in->state = INCOMING_COMPLETE;
-    if (r->flusher.running || still_sending(&r->worker->transfers, r))
+    if (r->flusher.running || still_sending(&r->worker->transfers, r) ||
+        digester_yield(r))
         return; /* the tick asks again */
     if (shard_contradicted(r->shard, bytes_of(buf_bytes(&in->history),
                                               buf_len(&in->history)))) {

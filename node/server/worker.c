@@ -10,6 +10,7 @@
 #include "node/base/mem.h"
 #include "node/server/admin.h"
 #include "node/server/catalog_feed.h"
+#include "node/server/digester.h"
 #include "node/server/doors.h"
 #include "node/server/faults_client.h"
 #include "node/server/fence_guard.h"
@@ -91,6 +92,7 @@ static void on_turn(struct ev_loop *loop, struct ev_prepare *prepare,
     if (w->draining)
         check_drained(w, now);
     transfers_turn(&w->transfers, now);
+    digester_turn(w, now);
     log_pipe_kick(&w->log);
     ev_now_update(loop);
     set_ticker(w, now, again);

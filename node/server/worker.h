@@ -20,6 +20,7 @@
  *   steering.h  replicas and API follow the group's decision
  *   doors.h    listeners for clients
  *   faults_client.h  faults that these meet
+ *   digester.h  compares replicas
  *   fence_guard.h  which regions may hold what (worker 0)
  *   governor.h, features.h, admin.h, stand_in.h, faults.h (worker 0)
  *   metrics.h, readiness.h  what a worker says of itself to those who watch
@@ -62,6 +63,8 @@ struct steward;
 struct governor;
 struct faults;
 struct faults_client;
+struct digester;
+struct holdings;
 struct fence_guard;
 
 #define WORKER_MAGIC MAGIC('w', 'o', 'r', 'k')
@@ -92,6 +95,7 @@ struct replica {
     struct steer steer;
     bool closing;        /* see replicas.h */
     uint64_t close_mark; /* log_pipe_mark: what of it is on its way */
+    struct digester *digester; /* at work; NULL: none */
     char path[DATADIR_PATH_MAX];
 };
 
@@ -161,6 +165,7 @@ struct worker {
     struct steward *steward;
     struct governor *governor;
     struct faults *faults;
+    struct holdings *holdings; /* being told; NULL: nobody asks */
     bool shut_told;         /* what doors_keep was told last */
     uint32_t cured_workers; /* see rebuild.h */
     bool stopping;          /* nothing new is begun */

@@ -96,6 +96,8 @@ int engine_stats(struct engine *e, struct engine_stats *stats_out); /* loop */
  * A chunk: u32 count, then count times
  *   u8 table (1 records, 2 info)  u16 key length  u32 value length  key  value
  */
+#define ENGINE_CHUNK_RECORDS 1
+#define ENGINE_CHUNK_INFO 2
 struct snapshot;
 
 /* ERR_LIMIT when too many readers are open, ERR_IO. */

@@ -12,7 +12,10 @@
 #include "node/store/effects.h"
 #include "node/store/engine_impl.h"
 
-enum table { TABLE_RECORDS = 1, TABLE_INFO = 2 };
+enum table {
+    TABLE_RECORDS = ENGINE_CHUNK_RECORDS,
+    TABLE_INFO = ENGINE_CHUNK_INFO
+};
 
 #define CHUNK_RECORD_HEADER 7 /* u8 table, u16 key length, u32 value length */
 
