@@ -171,11 +171,11 @@ enum fence_verdict fence_check(const struct fence *f, uint64_t shard,
     return inside ? FENCE_INSIDE : FENCE_OUTSIDE;
 }
 
-void fence_text(const struct fence *f, uint64_t shard, char out[FENCE_TEXT_MAX])
+void fence_rule(const struct fence *f, uint64_t shard, char out[FENCE_RULE_MAX])
 {
     static const char cut[] = "...";
     const struct fence_group *g = at(f, shard);
-    struct buf text = buf_over(out, FENCE_TEXT_MAX - sizeof(cut));
+    struct buf text = buf_over(out, FENCE_RULE_MAX - sizeof(cut));
     const char *between = ": ";
     int err = ERR_OK;
     if (g == NULL)

@@ -122,9 +122,9 @@ enum fence_verdict fence_check(const struct fence *f, uint64_t shard,
                                enum fence_carries carries);
 
 /* The rule in words: "group eu: germany, france". Never longer than
- * FENCE_TEXT_MAX; cut with "...". */
-#define FENCE_TEXT_MAX 400
-void fence_text(const struct fence *f, uint64_t shard,
-                char out[FENCE_TEXT_MAX]);
+ * FENCE_RULE_MAX; cut with "...". */
+#define FENCE_RULE_MAX 400
+void fence_rule(const struct fence *f, uint64_t shard,
+                char out[FENCE_RULE_MAX]);
 
 #endif

@@ -76,3 +76,31 @@ enum fence_carries links_snapshot_carries(const struct links *links,
     return h->snapshot_carries != NULL ? h->snapshot_carries(data)
                                        : FENCE_PAYLOAD;
 }
+
+enum fence_carries links_raft_carries(const struct raft_msg *m)
+{
+    if (m->type != RAFT_MSG_APPEND || m->append.bytes == 0)
+        return FENCE_HEADERS;
+    for (uint32_t i = 0; i < m->append.n; i++)
+        if (m->append.entries[i].type == RAFT_ENTRY_DATA &&
+            m->append.entries[i].size > 0)
+            return FENCE_PAYLOAD;
+    return FENCE_HEADERS;
+}
+
+enum fence_carries links_frame_carries(struct links *links, uint64_t shard,
+                                       struct bytes raft)
+{
+    const struct fence_group *g = fence_of(links->fence, shard);
+    const struct bytes *payloads;
+    struct raft_msg message;
+    uint64_t decoded;
+    if (!codec_has_attachment(raft))
+        return FENCE_HEADERS;
+    if (g == NULL || g->headers == 0 ||
+        codec_get_raft(links->codec, raft, &decoded, &message, &payloads) !=
+            ERR_OK ||
+        decoded != shard)
+        return FENCE_PAYLOAD;
+    return links_raft_carries(&message);
+}

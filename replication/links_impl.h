@@ -184,6 +184,13 @@ struct links_cargo {
  * ERR_UNAVAILABLE (the shard's group is not known here). */
 int link_may_send(struct link *l, const struct links_cargo *cargo);
 int link_may_receive(struct link *l, const struct links_cargo *cargo);
+/* A witness gets an append's heads and no more (consensus/raft.h), and whole
+ * configurations, which are no payload. */
+enum fence_carries links_raft_carries(const struct raft_msg *m);
+/* The same of a frame that arrived; it is decoded only where the shard's group
+ * has a witness. */
+enum fence_carries links_frame_carries(struct links *links, uint64_t shard,
+                                       struct bytes raft);
 /* As the owner says; payload if it does not. */
 enum fence_carries links_snapshot_carries(const struct links *links,
                                           struct bytes data);

@@ -313,7 +313,8 @@ static void hold(struct link *l, const struct frame *f)
 
 /* What a raft frame of any kind carries, and of which shard; `shared_out` is
  * filled for a shared one. */
-static int describe_raft(const struct frame *f, struct links_cargo *cargo,
+static int describe_raft(struct links *links, const struct frame *f,
+                         struct links_cargo *cargo,
                          struct relay_shared *shared_out)
 {
     struct bytes raft = f->payload;
@@ -331,8 +332,9 @@ static int describe_raft(const struct frame *f, struct links_cargo *cargo,
     if (err != ERR_OK)
         return err;
     /* A bare one has its entries sent another way. */
-    bool entries = f->type == FRAME_RAFT_BARE || codec_has_attachment(raft);
-    cargo->carries = entries ? FENCE_PAYLOAD : FENCE_HEADERS;
+    cargo->carries = f->type == FRAME_RAFT_BARE
+                         ? FENCE_PAYLOAD
+                         : links_frame_carries(links, cargo->shard, raft);
     cargo->what = "raft message";
     cargo->bytes = f->payload.len;
     return ERR_OK;
@@ -343,7 +345,7 @@ static int take_raft(struct link *l, const struct frame *f)
 {
     struct links_cargo cargo;
     struct relay_shared shared = {.n = 0};
-    int err = describe_raft(f, &cargo, &shared);
+    int err = describe_raft(l->links, f, &cargo, &shared);
     if (err != ERR_OK)
         return err;
     if (link_may_receive(l, &cargo) != ERR_OK)

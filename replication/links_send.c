@@ -35,18 +35,6 @@ static int queue_raft(struct link *l, const struct relay_sending *sending)
     return err;
 }
 
-/* A witness gets an append's heads and no more (consensus/raft.h). */
-static enum fence_carries raft_carries(const struct raft_msg *m)
-{
-    if (m->type != RAFT_MSG_APPEND || m->append.bytes == 0)
-        return FENCE_HEADERS;
-    for (uint32_t i = 0; i < m->append.n; i++)
-        if (m->append.entries[i].type == RAFT_ENTRY_DATA &&
-            m->append.entries[i].size > 0)
-            return FENCE_PAYLOAD;
-    return FENCE_HEADERS;
-}
-
 int links_send_raft(struct links *links, links_peer to, uint64_t shard,
                     const struct raft_msg *message,
                     const struct bytes *payloads)
@@ -56,7 +44,7 @@ int links_send_raft(struct links *links, links_peer to, uint64_t shard,
     if (err != ERR_OK)
         return err;
     const struct links_cargo cargo = {
-        shard, raft_carries(message), "raft message",
+        shard, links_raft_carries(message), "raft message",
         message->type == RAFT_MSG_APPEND ? message->append.bytes : 0};
     err = link_may_send(l, &cargo);
     if (err != ERR_OK)

@@ -215,10 +215,10 @@ static void write_down(struct worker *w, const struct fence_refusals *r)
 {
     const struct config *c = w->node->config;
     char who[PEER_URI_MAX + 1], what[GROUP_EDIT_TEXT_MAX];
-    char where[GROUP_EDIT_TEXT_MAX], rule[FENCE_TEXT_MAX];
+    char where[GROUP_EDIT_TEXT_MAX], rule[FENCE_RULE_MAX];
     describe_who(c, r, who);
     describe_where(c, r, where);
-    fence_text(w->fence_guard->table, r->shard, rule);
+    fence_rule(w->fence_guard->table, r->shard, rule);
     snprintf(what, sizeof(what),
              "refused by a fence, wall '%s': %s, %" PRIu64 " times, %" PRIu64
              " bytes",

@@ -174,13 +174,13 @@ static void the_rule_in_words(void **state)
     (void)state;
     struct fence *f = table();
     struct fence_group g = eu();
-    char text[FENCE_TEXT_MAX];
-    fence_text(f, 5, text);
+    char text[FENCE_RULE_MAX];
+    fence_rule(f, 5, text);
     assert_string_equal(text, "no group is known to have shard 5");
     assert_int_equal(fence_put(f, &g), ERR_OK);
-    fence_text(f, 5, text);
+    fence_rule(f, 5, text);
     assert_string_equal(text, "group eu: germany, france");
-    fence_text(f, 0, text);
+    fence_rule(f, 0, text);
     assert_string_equal(text, "group default: every region");
     g.payload = 0;
     for (failover_region r = 1; r <= FENCE_REGIONS_MAX; r++) {
@@ -190,8 +190,8 @@ static void the_rule_in_words(void **state)
         g.payload |= fence_bit(r);
     }
     assert_int_equal(fence_put(f, &g), ERR_OK);
-    fence_text(f, 5, text);
-    assert_true(strlen(text) < FENCE_TEXT_MAX);
+    fence_rule(f, 5, text);
+    assert_true(strlen(text) < FENCE_RULE_MAX);
     assert_string_equal(text + strlen(text) - 3, "...");
     fence_free(f);
 }
