@@ -50,6 +50,21 @@ static json_ref group_nodes(const struct residency *r)
     return residency_list(&r->authority->json, 0, "nodes");
 }
 
+/* The id of the group's witness, which holds no records; 0: none. */
+static int64_t witness_of(const struct residency *r, size_t first)
+{
+    json_ref group = r->shards[first].group;
+    return group != JSON_NONE
+               ? residency_number(&r->authority->json, group, "witness", 0)
+               : 0;
+}
+
+static bool is_witness(const struct residency *r, json_ref node, size_t first)
+{
+    int64_t id = residency_number(&r->authority->json, node, "id", -1);
+    return id > 0 && id == witness_of(r, first);
+}
+
 /* Whether the node shows a replica of one of the group's shards. */
 static bool holds(const struct residency *r, const char *node, size_t first)
 {
@@ -78,7 +93,8 @@ static void print_group(FILE *out, const struct residency *r, size_t first)
         get_name(r, n, "name", name);
         if (!holds(r, name, first))
             continue;
-        fprintf(out, "%s%s", comma, name);
+        fprintf(out, "%s%s%s", comma, name,
+                is_witness(r, n, first) ? " (witness)" : "");
         comma = ", ";
     }
     fputc('\n', out);
@@ -192,10 +208,19 @@ static void write_group(struct json_writer *w, const struct residency *r,
     {
         char name[RESIDENCY_NAME_MAX + 1];
         get_name(r, n, "name", name);
-        if (holds(r, name, first))
+        if (holds(r, name, first) && !is_witness(r, n, first))
             json_write_str(w, name);
     }
     json_write_array_end(w);
+    json_write_key(w, "witness");
+    json_ref witness = residency_node(r, witness_of(r, first));
+    if (witness != JSON_NONE) {
+        char name[RESIDENCY_NAME_MAX + 1];
+        get_name(r, witness, "name", name);
+        json_write_str(w, name);
+    } else {
+        json_write_null(w);
+    }
     json_write_object_end(w);
 }
 

@@ -96,16 +96,35 @@ static void put_folder(struct search *s, const char *path, const char *name)
     json_write_object_end(w);
 }
 
+static bool ends_with(const char *name, const char *end)
+{
+    size_t len = strlen(name), end_len = strlen(end);
+    return len >= end_len && strcmp(name + len - end_len, end) == 0;
+}
+
+/* A name in a store's folder, or in that of a snapshot being received. */
+static void take_store_name(struct search *s, const char *parent,
+                            const char *name)
+{
+    char path[DATADIR_PATH_MAX];
+    if (!join(parent, name, path))
+        return;
+    if (strcmp(name, "incoming") == 0 && !ends_with(parent, "/incoming")) {
+        const char *shard = strrchr(parent, '/');
+        put_folder(s, path, shard != NULL ? shard + 1 : "");
+        each_in(s, path, take_store_name);
+    } else if (strcmp(name, "data.mdb") != 0 && strcmp(name, "lock.mdb") != 0) {
+        put_folder(s, path, "");
+    }
+}
+
 static void take_store(struct search *s, const char *parent, const char *name)
 {
-    char path[DATADIR_PATH_MAX], incoming[DATADIR_PATH_MAX];
-    char full[DATADIR_PATH_MAX];
-    struct stat st;
-    if (!join(parent, name, path) || !join(path, "incoming", incoming))
+    char path[DATADIR_PATH_MAX];
+    if (!join(parent, name, path))
         return;
     put_folder(s, path, name);
-    if (absolute(s, incoming, full) && stat(full, &st) == 0)
-        put_folder(s, incoming, name);
+    each_in(s, path, take_store_name);
 }
 
 static void put_found(void *user, const struct wal_found *f)
@@ -123,6 +142,16 @@ static void put_found(void *user, const struct wal_found *f)
     json_write_object_end(&s->log);
 }
 
+/* Segments that are being made have no entries yet. */
+static void take_log_name(struct search *s, const char *parent,
+                          const char *name)
+{
+    char path[DATADIR_PATH_MAX];
+    if (!ends_with(name, ".seg") && !ends_with(name, ".tmp") &&
+        join(parent, name, path))
+        put_folder(s, path, "");
+}
+
 static void take_log(struct search *s, const char *parent, const char *name)
 {
     char path[DATADIR_PATH_MAX], full[DATADIR_PATH_MAX];
@@ -132,6 +161,8 @@ static void take_log(struct search *s, const char *parent, const char *name)
     int err = wal_inspect(full, RAFT_ENTRY_DATA, put_found, s);
     if (err != ERR_OK)
         cannot(s, path, err_text(err));
+    else
+        each_in(s, path, take_log_name);
 }
 
 static bool is_known_file(const char *name)

@@ -54,7 +54,8 @@ static void writes_during_a_flush_are_in_the_next(void **state)
     put(s.c, s.leader, 1, 1, BODY);
     struct shard *leader = cluster_shard(s.c, s.leader);
     assert_true(shard_flush_begin(leader, SHARD_FLUSH_ALL));
-    assert_false(shard_flush_begin(leader, SHARD_FLUSH_ALL)); /* one at a time */
+    assert_false(
+        shard_flush_begin(leader, SHARD_FLUSH_ALL)); /* one at a time */
     struct flush *f = shard_flush_take(leader);
     assert_non_null(f);
     assert_null(shard_flush_take(leader));
