@@ -130,6 +130,47 @@ test("one flipped bit in one replica's store is found, by shard and bucket", asy
   assert.equal((await verify()).code, 0);
 });
 
+test("a group's witness may be outside, with nothing in it", async () => {
+  const { status, json } = await admin(cluster, nodeOf("us"), "POST", "/placement",
+    { name: "pair", regions: ["germany", "france"], shards: 1, witness: "us" });
+  assert.equal(status, 201, JSON.stringify(json));
+  const pair = await until("its keys are made", async () => {
+    const { json: all } = await admin(cluster, nodeOf("germany"), "GET", "/placement");
+    const made = all?.groups?.find(({ name }) => name === "pair");
+    return made?.keys_for.length === 2 && made.unavailable === null ? made : undefined;
+  });
+  const { container } = await orders.database.containers.create({ id: "pairs", partitionKey: "/pk" },
+    { initialHeaders: { "x-bastide-placement": "pair" } });
+  for (let n = 0; n < 20; n++) await container.items.create({ id: `${n}`, pk: `${n}` });
+  const { problems, groups } = await verify("--group", "pair");
+  assert.deepEqual(problems, []);
+  const [{ records, witness, replicas_on: holders }] = groups;
+  assert.deepEqual([records, witness, holders.sort()], [20, "us-1", ["france-1", "germany-1"]]);
+  // A copy of what the others have is no witness's.
+  const to = path.join(nodeOf("us").dir, "data/discarded-1/shards", String(pair.first_shard));
+  cpSync(path.join(nodeOf("germany").dir, "data/shards", String(pair.first_shard)), to, { recursive: true });
+  const found = await verify("--group", "pair");
+  rmSync(path.join(nodeOf("us").dir, "data/discarded-1"), { recursive: true });
+  assert.equal(found.code, 1);
+});
+
+test("a region that was taken out of a fence has nothing left", async () => {
+  const made = await admin(cluster, nodeOf("us"), "POST", "/placement", { name: "wide", regions: ["germany", "france", "us"], shards: 1 });
+  assert.equal(made.status, 201, JSON.stringify(made.json));
+  const wide = async () => (await admin(cluster, nodeOf("germany"), "GET", "/placement")).json?.groups?.find(({ name }) => name === "wide");
+  await until("its keys are made", async () => (await wide())?.keys_for.length === 3);
+  const { container } = await orders.database.containers.create({ id: "wides", partitionKey: "/pk" },
+    { initialHeaders: { "x-bastide-placement": "wide" } });
+  for (let n = 0; n < 20; n++) await container.items.create({ id: `${n}`, pk: `${n}` });
+  assert.equal((await verify("--group", "wide")).code, 0);
+  const { status, json } = await admin(cluster, nodeOf("us"), "POST", "/placement/regions", { group: "wide", regions: ["germany", "france"] });
+  assert.equal(status, 202, JSON.stringify(json));
+  await until("the statement says so", async () => {
+    const { code, groups } = await verify("--group", "wide");
+    return code === 0 && groups[0].regions.length === 2 && !groups[0].replicas_on.includes("us-1");
+  });
+});
+
 test("a dead member is missing", async () => {
   await cluster.kill(nodeOf("france").name);
   const { code, problems } = await verify("--group", "eu", "--out", file("missing.json"));
