@@ -19,6 +19,7 @@
 #define READY_TIMEOUT_S 60
 #define READY_POLL_US (200 * USEC_PER_MS)
 #define TELL_US (2 * USEC_PER_SEC)
+#define NOT_NOW_US (10 * USEC_PER_SEC)
 #define WARNING_MAX 512
 #define SHARDS_MAX 64
 #define COPIES_MAX 32
@@ -41,11 +42,15 @@ static const char help[] =
     "  --shards N         1 to 64 (default as group default has)\n"
     "  --copies-per-region N  on the first N nodes of each region (default "
     "all)\n"
+    "  --witness REGION   a third region whose first node votes and holds no "
+    "data, so\n"
+    "                     that a group of two goes on without either of them\n"
     "  --timeout SECONDS  how long to wait until it can be used (default "
     "60)\n" REACH_HELP "  -o text|json    how to say what was done\n"
     "\n"
     "Examples:\n"
     "  bastide placement create eu --regions germany,france,sweden --dir demo\n"
+    "  bastide placement create de --regions berlin,munich --witness vienna\n"
     "  bastide placement create us --regions us-east,us-west --shards 4 \\\n"
     "      --consistency bounded-staleness --max-staleness-entries 1000 \\\n"
     "      --max-staleness-seconds 5\n";
@@ -53,6 +58,7 @@ static const char help[] =
 struct create_flags {
     struct reach_flags reach;
     const char *name;
+    const char *witness; /* a region; NULL: none */
     struct names regions, priority;
     struct placement_level level;
     unsigned shards, copies, timeout_s;
@@ -76,6 +82,8 @@ static void write_request(const struct create_flags *f, struct buf *out)
         json_write_member_int64(&w, "shards", f->shards);
     if (f->copies > 0)
         json_write_member_int64(&w, "copies_per_region", f->copies);
+    if (f->witness != NULL)
+        json_write_member_str(&w, "witness", f->witness);
     json_write_object_end(&w);
     CHECK(json_writer_end(&w) == ERR_OK);
 }
@@ -98,21 +106,35 @@ static void print_warnings(const struct json *j)
     }
 }
 
+static int request_once(struct reach *r, const char *body, struct err_msg *msg)
+{
+    struct reach_answer a;
+    reach_answer_init(&a);
+    int err = reach_any(r, "placement", body, REACH_CHANGE_TIMEOUT_US, &a, msg);
+    if (err == ERR_OK)
+        print_warnings(&a.json);
+    reach_answer_free(&a);
+    return err;
+}
+
+/* A cluster that has only just started, or is being upgraded, says "not now"
+ * for a moment. An attempt of which nobody told the outcome may have made it.
+ */
 static int request(struct reach *r, const struct create_flags *f,
                    struct err_msg *msg)
 {
     struct buf body;
-    struct reach_answer a;
+    usec_t began_us = clock_mono_us();
     buf_init(&body, HTTPS_REQUEST_MAX);
-    reach_answer_init(&a);
     write_request(f, &body);
-    int err = reach_any(r, "placement", buf_cstr(&body),
-                        REACH_CHANGE_TIMEOUT_US, &a, msg);
-    if (err == ERR_OK)
-        print_warnings(&a.json);
+    int err = request_once(r, buf_cstr(&body), msg);
+    bool again = err == ERR_UNAVAILABLE;
+    while (err == ERR_UNAVAILABLE && clock_mono_us() - began_us < NOT_NOW_US) {
+        usleep(READY_POLL_US);
+        err = request_once(r, buf_cstr(&body), msg);
+    }
     buf_free(&body);
-    reach_answer_free(&a);
-    return err;
+    return again && err == ERR_EXISTS ? ERR_OK : err;
 }
 
 /* ---- waiting ---------------------------------------------------------------
@@ -223,6 +245,7 @@ int placement_run_create(int argc, char **argv)
          .value = &f.copies,
          .min = 1,
          .max = COPIES_MAX},
+        {.name = "witness", .kind = OPTION_TEXT, .value = &f.witness},
         {.name = "timeout",
          .kind = OPTION_NUMBER,
          .value = &f.timeout_s,
