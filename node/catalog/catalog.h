@@ -133,8 +133,10 @@ struct catalog_group {
      * until it has made them. */
     struct group_keys keys[GROUP_REGIONS_MAX];
     uint8_t key_count;
-    /* Of the others, by id: the nodes that should hold a replica, and those
-     * that did when the group was made, with which its shards' logs begin. */
+    /* By id: the nodes that should hold a replica (of default, none: all did
+     * when the cluster was made, and nothing was changed since), and those that
+     * did when the group was made, with which its shards' logs begin (of
+     * default: the configuration says so). */
     uint8_t member_count;
     uint8_t members[GROUP_MEMBERS_MAX];
     uint8_t first_count;
@@ -143,6 +145,7 @@ struct catalog_group {
     char regions[GROUP_REGIONS_MAX][CATALOG_NAME_MAX + 1];
     bool down[GROUP_REGIONS_MAX]; /* declared down, by index into `regions` */
     bool leaving[GROUP_REGIONS_MAX]; /* inside the fence until emptied */
+    bool coming[GROUP_REGIONS_MAX];  /* not all members are there yet */
     bool failback; /* go back to the preferred region when it has returned */
     uint32_t recovered; /* times that survivors were made a cluster of their
                          * own */

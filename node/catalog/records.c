@@ -328,9 +328,10 @@ int catalog_group_format(const struct catalog_group *g, struct buf *out)
     json_write_member_int64(&w, "number", g->number);
     json_write_member_int64(&w, "firstShard", g->first_shard);
     json_write_member_int64(&w, "shards", g->shard_count);
+    if (g->member_count > 0)
+        write_members(&w, "members", g->members, g->member_count);
     if (catalog_group_fenced(g)) {
         write_region_keys(&w, g);
-        write_members(&w, "members", g->members, g->member_count);
         write_members(&w, "firstMembers", g->first_members, g->first_count);
     } else {
         write_key_bytes(&w, "dataKey", g->data_key, g->data_key_len);
@@ -338,8 +339,10 @@ int catalog_group_format(const struct catalog_group *g, struct buf *out)
     }
     write_names(&w, g, "regions", NULL);
     write_names(&w, g, "down", g->down);
-    if (catalog_group_fenced(g))
+    if (g->member_count > 0) {
         write_names(&w, g, "leaving", g->leaving);
+        write_names(&w, g, "coming", g->coming);
+    }
     json_write_member_bool(&w, "failback", g->failback);
     json_write_member_int64(&w, "recovered", g->recovered);
     json_write_member_int64(&w, "recoveredEpoch", g->recovered_epoch);
@@ -388,6 +391,16 @@ static void add_leaving(struct reader *r, struct catalog_group *g,
         r->wrong = "leaving";
     else
         g->leaving[i] = true;
+}
+
+static void add_coming(struct reader *r, struct catalog_group *g,
+                       const char *name)
+{
+    size_t i = catalog_group_region(g, name);
+    if (i == g->region_count)
+        r->wrong = "coming";
+    else
+        g->coming[i] = true;
 }
 
 static void add_down(struct reader *r, struct catalog_group *g,
@@ -526,9 +539,11 @@ static void read_group(struct reader *r, struct catalog_group *g)
     g->shard_count = (uint16_t)read_integer(r, 0, "shards", 1,
                                             RID_SHARD_MAX + 1 - g->first_shard);
     read_names(r, g, "regions", 1, add_region);
+    if (catalog_group_fenced(g) ||
+        json_get_str(&r->json, 0, "members") != JSON_NONE)
+        g->member_count = read_members(r, "members", g->members);
     if (catalog_group_fenced(g)) {
         read_region_keys(r, g);
-        g->member_count = read_members(r, "members", g->members);
         g->first_count = read_members(r, "firstMembers", g->first_members);
     } else {
         g->data_key_len = read_key(r, 0, "dataKey", g->data_key);
@@ -539,8 +554,10 @@ static void read_group(struct reader *r, struct catalog_group *g)
         return;
     }
     read_names(r, g, "down", 0, add_down);
-    if (catalog_group_fenced(g))
+    if (g->member_count > 0) {
         read_names(r, g, "leaving", 0, add_leaving);
+        read_names(r, g, "coming", 0, add_coming);
+    }
     g->failback = read_bool(r, 0, "failback");
     g->recovered = (uint32_t)read_integer(r, 0, "recovered", 0, UINT32_MAX);
     g->recovered_epoch =

@@ -200,6 +200,7 @@ int cmd_node(int argc, char **argv)
         log_setup(STDERR_FILENO, config->log.level,
                   config_log_format(config, STDERR_FILENO));
         log_set_context("node", config->node);
+        f.run.sources = &sources;
         code = node_run(config, &f.run) == 0 ? CMD_OK : CMD_FAILED;
     }
     config_free(config);

@@ -206,9 +206,14 @@ static int list_regions(const struct govern_record *now,
 {
     next->n_regions = 0;
     next->leaving = 0;
-    for (uint32_t i = 0; i < n_priority; i++)
-        if (has_member_in(next->members, next->n_members, priority[i]))
-            next->priority[next->n_regions++] = priority[i];
+    next->coming = 0;
+    for (uint32_t i = 0; i < n_priority; i++) {
+        if (!has_member_in(next->members, next->n_members, priority[i]))
+            continue;
+        next->priority[next->n_regions++] = priority[i];
+        if (govern_rank(now, priority[i]) == now->n_regions)
+            next->coming |= govern_region_bit(priority[i]);
+    }
     for (uint32_t i = 0; i < now->n_regions; i++) {
         if (govern_rank(next, now->priority[i]) < next->n_regions)
             continue;
@@ -304,6 +309,7 @@ void govern_set_settled(const struct govern_record *now,
 {
     *next_out = *now;
     next_out->settled = true;
+    next_out->coming = 0;
 }
 
 void govern_set_down(const struct govern_record *now, govern_regions down,

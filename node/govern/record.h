@@ -64,7 +64,8 @@ struct govern_record {
     /* Regions without members that are still inside the fence, because replicas
      * may be left there: dropped from the list once the record is settled. */
     govern_regions leaving;
-    int64_t at_us; /* wall clock */
+    govern_regions coming; /* new ones, until the record is settled */
+    int64_t at_us;         /* wall clock */
     char reason[GOVERN_REASON_MAX];
 };
 

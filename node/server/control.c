@@ -535,7 +535,9 @@ struct recovery {
     int err;
 };
 
-/* The survivors vote, by the group's rule; the others only follow. */
+/* The survivors vote, by the group's rule; the others only follow. So do the
+ * witnesses: one that has heard of more than the survivors have would keep them
+ * from electing a leader (docs/witness.md). */
 static void survivors_config(const struct recovery *v,
                              const struct govern_record *next, bool meta,
                              const struct raft_config *now,
@@ -546,7 +548,8 @@ static void survivors_config(const struct recovery *v,
     out->n = 0;
     for (uint32_t i = 0; i < now->n; i++) {
         struct raft_member m = now->members[i];
-        m.voter = (v->survivors & govern_region_bit(m.region)) != 0;
+        m.voter =
+            !m.witness && (v->survivors & govern_region_bit(m.region)) != 0;
         m.voter_old = m.leaving = false;
         out->members[out->n++] = m;
     }
@@ -1052,7 +1055,7 @@ static const struct route routes[] = {
     {"/regions/priority", NULL, post_priority, "order failback move"},
     {"/regions/recover", get_recover, post_recover, "survivors confirm epoch"},
     {"/reload", NULL, post_reload, ""},
-    {"/placement/regions", NULL, placement_regions, "group regions dry_run"},
+    {"/placement/regions", NULL, placement_regions, "group regions nodes dry_run"},
     {"/placement", placement_list, placement_create,
      "name regions priority level max_staleness_prefix max_staleness_interval "
      "shards copies_per_region"},

@@ -42,6 +42,8 @@ int decision_of_group(const struct config *c, const struct catalog_group *g,
             r.down |= govern_region_bit(region);
         if (g->leaving[i])
             r.leaving |= govern_region_bit(region);
+        if (g->coming[i])
+            r.coming |= govern_region_bit(region);
     }
     for (size_t i = 0; i < g->member_count; i++) {
         const struct config_region *region = NULL;
@@ -95,6 +97,7 @@ void decision_to_group(const struct config *c, const struct govern_record *r,
         copy_name(g->regions[i], decision_region_name(c, r->priority[i]));
         g->down[i] = (r->down & govern_region_bit(r->priority[i])) != 0;
         g->leaving[i] = (r->leaving & govern_region_bit(r->priority[i])) != 0;
+        g->coming[i] = (r->coming & govern_region_bit(r->priority[i])) != 0;
     }
     g->member_count = r->n_members;
     for (size_t i = 0; i < r->n_members; i++)

@@ -375,25 +375,32 @@ static void peers_slow_down(struct peers *p, uint32_t id, const char *region)
                  LOG_UINT("delay_us", i.delay_us));
 }
 
-static int peers_add_all(struct peers *p, struct err_msg *msg)
+static int peer_add(struct peers *p, const struct config_region *region,
+                    const struct config_node *n, struct err_msg *msg)
+{
+    char address[CONFIG_HOST_MAX + 16];
+    format_address(&n->peer, address, sizeof(address));
+    int err = links_add_peer(p->links, n->id, region->name, n->name, address);
+    if (err != ERR_OK)
+        return err_set(msg, err, "peer %s: %s", n->name, err_text(err));
+    CHECK(p->count < CONFIG_NODES_MAX);
+    p->list[p->count++] = (struct peer_entry){.id = n->id, .name = n->name};
+    peers_slow_down(p, n->id, region->name);
+    return ERR_OK;
+}
+
+int peers_add_new(struct peers *p, struct err_msg *msg)
 {
     const struct config *c = p->worker->node->config;
-    p->list = mem_zalloc(CONFIG_NODES_MAX * sizeof(*p->list));
     for (size_t i = 0; i < c->region_count; i++) {
         const struct config_region *region = &c->regions[i];
         for (size_t j = 0; j < region->node_count; j++) {
             const struct config_node *n = &region->nodes[j];
-            char address[CONFIG_HOST_MAX + 16];
-            if (n->id == c->id)
+            if (n->id == c->id || peer_find(p, n->id) != NULL)
                 continue;
-            format_address(&n->peer, address, sizeof(address));
-            int err =
-                links_add_peer(p->links, n->id, region->name, n->name, address);
+            int err = peer_add(p, region, n, msg);
             if (err != ERR_OK)
-                return err_set(msg, err, "peer %s: %s", n->name, err_text(err));
-            p->list[p->count++] =
-                (struct peer_entry){.id = n->id, .name = n->name};
-            peers_slow_down(p, n->id, region->name);
+                return err;
         }
     }
     return ERR_OK;
@@ -405,6 +412,7 @@ int peers_create(struct worker *w, struct err_msg *msg,
     const struct config *c = w->node->config;
     struct peers *p = mem_zalloc(sizeof(*p));
     p->worker = w;
+    p->list = mem_zalloc(CONFIG_NODES_MAX * sizeof(*p->list));
     char listen[CONFIG_HOST_MAX + 16];
     format_address(&c->listen.peer, listen, sizeof(listen));
     struct links_options options = {.cluster = c->cluster,
@@ -427,7 +435,7 @@ int peers_create(struct worker *w, struct err_msg *msg,
     options.timing.connect_us = (usec_t)c->timeouts.connect_ms * USEC_PER_MS;
     int err = links_create(w->chans, &options, msg, &p->links);
     if (err == ERR_OK)
-        err = peers_add_all(p, msg);
+        err = peers_add_new(p, msg);
     if (err != ERR_OK) {
         peers_free(p);
         return err;

@@ -11,6 +11,8 @@ struct peers;
 /* Opens the peer listener and begins to connect. Worker 0, main thread. */
 int peers_create(struct worker *w, struct err_msg *msg,
                  struct peers **peers_out);
+/* Links to the nodes of the configuration that there are no links to yet. */
+int peers_add_new(struct peers *p, struct err_msg *msg);
 void peers_free(struct peers *p);
 
 /* From any worker's thread, for struct shard_env: a message of one of its

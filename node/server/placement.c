@@ -13,6 +13,7 @@
 #include "node/server/decision.h"
 #include "node/server/governor.h"
 #include "node/server/group_edit.h"
+#include "node/server/peers.h"
 #include "node/server/worker.h"
 
 #define PLACEMENT_TIMEOUT_US (5 * USEC_PER_SEC)
@@ -363,6 +364,8 @@ static int choose_members(const struct config *c, uint32_t copies,
 static uint32_t copies_of(const struct config *c, const struct catalog_group *g)
 {
     uint32_t first = 0;
+    if (!catalog_group_fenced(g))
+        return 0;
     for (size_t i = 0; i < g->member_count; i++) {
         const struct config_region *region = NULL;
         if (config_find_node(c, g->members[i], &region) != NULL &&
@@ -477,6 +480,16 @@ struct fencing {
     char name[CATALOG_NAME_MAX + 1];
 };
 
+/* Of group default, as long as nothing was changed: those of the meta shard. */
+static void present_members(const struct worker *w, struct govern_record *r)
+{
+    const struct raft_config *meta =
+        raft_config_committed(shard_raft(worker_replica(w, SHARD_META)->shard));
+    for (uint32_t i = 0; i < meta->n; i++)
+        r->members[r->n_members++] = (struct govern_member){
+            .id = meta->members[i].id, .region = meta->members[i].region};
+}
+
 static int change_regions(void *user, const struct govern_record *now,
                           struct govern_record *next_out, struct err_msg *msg)
 {
@@ -485,6 +498,8 @@ static int change_regions(void *user, const struct govern_record *now,
     struct govern_member members[GROUP_MEMBERS_MAX];
     raft_region priority[GROUP_REGIONS_MAX];
     f->before = *now;
+    if (f->before.n_members == 0)
+        present_members(f->worker, &f->before);
     for (size_t i = 0; i < f->wanted.member_count; i++) {
         const struct config_region *region = NULL;
         CHECK(config_find_node(c, f->wanted.members[i], &region) != NULL);
@@ -613,6 +628,74 @@ static void begin_regions(struct fencing *f)
     group_edit_begin(f->worker, &edit);
 }
 
+/* The id of a node in one of the group's regions; 0: there is none. */
+static uint32_t node_in(const struct config *c, const struct catalog_group *g,
+                        const char *name)
+{
+    for (size_t i = 0; i < g->region_count; i++) {
+        const struct config_region *r = config_find_region(c, g->regions[i]);
+        for (size_t k = 0; k < r->node_count; k++)
+            if (strcmp(r->nodes[k].name, name) == 0)
+                return r->nodes[k].id;
+    }
+    return 0;
+}
+
+/* The nodes that `nodes` names, or all that the group should have there. */
+static int get_members(const struct worker *w, const struct json *j,
+                       const struct catalog_group *g,
+                       struct catalog_group *wanted, struct err_msg *msg)
+{
+    const struct config *c = w->node->config;
+    json_ref list = json_get_str(j, 0, "nodes");
+    if (list == JSON_NONE)
+        return choose_members(c, copies_of(c, g), wanted, msg);
+    if (json_type(j, list) != JSON_ARRAY ||
+        json_count(j, list) > GROUP_MEMBERS_MAX)
+        return err_set(msg, ERR_INVALID,
+                       "nodes must be an array of at most %d names",
+                       GROUP_MEMBERS_MAX);
+    for (json_ref v = json_first(j, list); v != JSON_NONE;
+         v = json_next(j, list, v)) {
+        char name[CATALOG_NAME_MAX + 1];
+        uint32_t id =
+            get_name(j, v, name) == ERR_OK ? node_in(c, wanted, name) : 0;
+        if (id == 0 ||
+            memchr(wanted->members, (int)id, wanted->member_count) != NULL)
+            return err_set(msg, ERR_INVALID,
+                           "nodes names one twice, or one that is not in the "
+                           "regions");
+        wanted->members[wanted->member_count++] = (uint8_t)id;
+    }
+    qsort(wanted->members, wanted->member_count, 1, by_id);
+    return ERR_OK;
+}
+
+/* A change would hang, or cost the majority, if too few of those who are to be
+ * the members are there. */
+static int check_alive(const struct worker *w, const struct catalog_group *g,
+                       struct err_msg *msg)
+{
+    const struct config *c = w->node->config;
+    uint32_t up = 0;
+    const char *missing = NULL;
+    for (size_t i = 0; i < g->member_count; i++) {
+        uint32_t id = g->members[i];
+        if (id == c->id || peers_up(w->peers, id))
+            up++;
+        else
+            missing = config_find_node(c, id, NULL)->name;
+    }
+    if (up > g->member_count / 2)
+        return ERR_OK;
+    return err_set(msg, ERR_BUSY,
+                   "only %u of the %u nodes that would be the members are in "
+                   "reach of %s, which is no majority; %s is missing: start it "
+                   "first",
+                   up, g->member_count, c->node,
+                   missing != NULL ? missing : "?");
+}
+
 void placement_regions(struct worker *w, struct http_request *r,
                        const struct json *j)
 {
@@ -625,14 +708,14 @@ void placement_regions(struct worker *w, struct http_request *r,
     int err = get_name(j, json_get_str(j, 0, "group"), f->name);
     if (err == ERR_OK)
         g = catalog_group(w->catalog, f->name);
-    if (g == NULL || !catalog_group_fenced(g))
-        err = err_set(&msg, ERR_NOT_FOUND,
-                      "group must name a placement group other than default");
+    if (g == NULL)
+        err = err_set(&msg, ERR_NOT_FOUND, "group must name a placement group");
+    if (err == ERR_OK)
+        err = feature_refuse(&w->node->features, FEATURE_GROUPS, &msg);
     if (err == ERR_OK)
         err = get_regions(w, j, "regions", &f->wanted, &msg);
     if (err == ERR_OK)
-        err = choose_members(w->node->config, copies_of(w->node->config, g),
-                             &f->wanted, &msg);
+        err = get_members(w, j, g, &f->wanted, &msg);
     if (err == ERR_OK && json_get_str(j, 0, "dry_run") != JSON_NONE &&
         json_get_bool(j, 0, "dry_run", &dry_run) != ERR_OK)
         err = err_set(&msg, ERR_INVALID, "dry_run must be true or false");
@@ -641,6 +724,9 @@ void placement_regions(struct worker *w, struct http_request *r,
         mem_free(f);
     } else if (dry_run) {
         preview(f, g);
+    } else if ((err = check_alive(w, &f->wanted, &msg)) != ERR_OK) {
+        control_refuse_err(r, err, msg.text);
+        mem_free(f);
     } else {
         begin_regions(f);
     }
@@ -669,8 +755,9 @@ static void put_members(struct json_writer *w, const struct config *c,
     for (size_t i = 0; i < c->region_count; i++)
         for (size_t k = 0; k < c->regions[i].node_count; k++) {
             const struct config_node *n = &c->regions[i].nodes[k];
-            if (!catalog_group_fenced(g) ||
-                memchr(g->members, (int)n->id, g->member_count) != NULL)
+            if (g->member_count == 0
+                    ? !n->added
+                    : memchr(g->members, (int)n->id, g->member_count) != NULL)
                 json_write_str(w, n->name);
         }
     json_write_array_end(w);
@@ -703,6 +790,7 @@ static void put_group(struct json_writer *w, const struct worker *worker,
     json_write_member_bool(w, "fenced", catalog_group_fenced(g));
     put_names(w, "regions", g, NULL);
     put_names(w, "leaving", g, g->leaving);
+    put_names(w, "coming", g, g->coming);
     put_members(w, worker->node->config, g);
     json_write_member_int64(w, "first_shard", g->first_shard);
     json_write_member_int64(w, "shards", g->shard_count);

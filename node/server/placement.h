@@ -11,8 +11,12 @@
  *     201 {"name", "number", "first_shard", "shards", "warnings": [...]}
  *     400 what is wrong with it; 409 it exists; 503 not now
  *
- *   POST /placement/regions  changes a group's fence
+ *   POST /placement/regions  changes a group's fence, and of group default (and
+ *                            the meta shard) the regions and nodes of the
+ * cluster
  *     {"group": "eu", "regions": ["germany", "spain"], by priority
+ *      "nodes": ["germany-1", ...],  default: all of the regions, or as many
+ *                                     of each as the group has
  *      "dry_run": true}              only says what would happen
  *     202 {"epoch", "comes": [...], "goes": [...], "nodes_come", "nodes_go",
  *          "write_region"}

@@ -48,6 +48,7 @@ struct incoming {
     uint64_t id;
     uint64_t lsn, term;
     struct raft_config config;
+    bool witness; /* takes no records */
     enum incoming_state state;
     struct ingest *ingest; /* helper's while storing */
     struct buf stream;     /* received, not yet a whole chunk */
@@ -260,6 +261,10 @@ static int outgoing_open(struct outgoing *o)
     int err = snapshot_open(r->engine, clock_mono_us(), &o->snapshot);
     if (err != ERR_OK)
         return err;
+    if (!shard_sends_payload(r->shard, o->to))
+        err = snapshot_only_info(o->snapshot, SHARD_INFO_CONFIG);
+    if (err != ERR_OK)
+        return err;
     o->lsn = snapshot_lsn(o->snapshot);
     o->term = snapshot_term(o->snapshot);
     return engine_info(r->engine, SHARD_INFO_CONFIG, &o->config);
@@ -348,6 +353,8 @@ static int incoming_store(struct incoming *in)
     int err = ERR_OK;
     if (in->ingest == NULL)
         err = ingest_begin(in->replica->path, &in->ingest);
+    if (err == ERR_OK && in->witness)
+        ingest_refuse_records(in->ingest);
     while (err == ERR_OK && buf_len(&in->stream) >= 4) {
         uint32_t len = get_u32_le(buf_bytes(&in->stream));
         if (len > ENGINE_CHUNK_BYTES_MAX)
@@ -490,6 +497,7 @@ static struct incoming *incoming_begin(struct transfers *t, links_peer from,
     in->lsn = chunk->lsn;
     in->term = chunk->term;
     in->config = config;
+    in->witness = raft_is_witness(shard_raft(r->shard));
     in->job.run = incoming_run;
     in->job.message.deliver = incoming_stored;
     buf_init(&in->stream, TRANSFER_STREAM_MAX);

@@ -184,6 +184,8 @@ struct node_start {
 /* What all workers share and none changes after the start. */
 struct node {
     const struct config *config;
+    struct config *growing; /* the same, for topology_reload alone */
+    const struct config_sources *sources;
     struct datadir *datadir;
     struct worker *workers;
     uint32_t worker_count;
@@ -201,7 +203,7 @@ struct node {
     usec_t started_wall_us;
     uint64_t incarnation;
     struct feature_gate features; /* what may be used; see features.h */
-    struct shard_board *board; /* by shard id; written by their workers */
+    struct shard_board *board;    /* by shard id; written by their workers */
     struct node_start start;
     bool rebuilding; /* replicas were opened as amnesiacs; see rebuild.h */
 };

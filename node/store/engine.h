@@ -100,6 +100,11 @@ struct snapshot;
 
 /* ERR_LIMIT when too many readers are open, ERR_IO. */
 int snapshot_open(struct engine *e, usec_t now, struct snapshot **snapshot_out);
+/* Before the first chunk: nothing is sent but the blob of that name, to a
+ * receiver that may have no records. `name` is borrowed until the close.
+ * ERR_IO.
+ */
+int snapshot_only_info(struct snapshot *s, const char *name);
 uint64_t snapshot_lsn(const struct snapshot *s);
 uint64_t snapshot_term(const struct snapshot *s);
 /* Appends the next chunk: at least one record and, unless a single record is
@@ -123,6 +128,8 @@ struct ingest;
 
 /* Helper. Removes what an earlier attempt left. */
 int ingest_begin(const char *path, struct ingest **ingest_out);
+/* Before the first chunk: one with records is ERR_MALFORMED, and not stored. */
+void ingest_refuse_records(struct ingest *g);
 /* One chunk, as it came from the peer: keys strictly rising within a table, all
  * chunks in order. ERR_MALFORMED, ERR_LIMIT, ERR_NO_SPACE, ERR_IO; then only
  * ingest_abort may follow. Helper. */
