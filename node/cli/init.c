@@ -108,6 +108,10 @@ static void print_join(const struct layout *l, const struct layout *was,
     unsigned r = 0, made = l->node_count - was->node_count;
     while (strcmp(l->regions[r].name, region) != 0)
         r++;
+    /* Whether it is in the cluster is not known here: all of it came later. */
+    bool is_new = r >= was->region_count || made == 0;
+    for (unsigned i = 0; i < l->node_count; i++)
+        is_new = is_new && (l->nodes[i].region != r || l->nodes[i].added);
     if (made > 0)
         printf("Region %s of cluster %s has %u more node%s:\n\n", region,
                l->cluster, made, made == 1 ? "" : "s");
@@ -123,9 +127,9 @@ static void print_join(const struct layout *l, const struct layout *was,
            "new node.yaml. Settings that people\nhave put into a node.yaml are "
            "not in the new ones.\nStart the new nodes, then:\n\n",
            dir);
-    if (r >= was->region_count || l->regions[r].priority == 0 || made == 0)
+    if (is_new)
         printf("  bastide region add %s --dir %s\n", region, dir);
-    for (unsigned i = 0; r < was->region_count && i < l->node_count; i++)
+    for (unsigned i = 0; !is_new && i < l->node_count; i++)
         if (l->nodes[i].region == r && l->nodes[i].added)
             printf("  bastide node add %s --dir %s\n", l->nodes[i].name, dir);
 }
