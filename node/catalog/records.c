@@ -4,6 +4,7 @@
 
 #include "node/base/mem.h"
 #include "node/base/text.h"
+#include "node/catalog/placement_rules.h"
 #include "node/json/json.h"
 
 static const char *const level_names[CONSISTENCY_COUNT] = {
@@ -196,12 +197,35 @@ static void write_key_bytes(struct json_writer *w, const char *name,
 
 /* -- account ------------------------------------------------------------- */
 
+static void write_placement(struct json_writer *w,
+                            const struct placement_rules *p)
+{
+    if (p->count > 0) {
+        json_write_key(w, "placementRules");
+        placement_rules_write(p, w);
+    }
+    if (p->required)
+        json_write_member_bool(w, "requirePlacement", true);
+}
+
+static void read_placement(struct reader *r, struct placement_rules *p)
+{
+    json_ref list = json_get_str(&r->json, 0, "placementRules");
+    if (list != JSON_NONE &&
+        placement_rules_read(&r->json, list, p, NULL) != ERR_OK)
+        r->wrong = "placementRules";
+    int err = json_get_bool(&r->json, 0, "requirePlacement", &p->required);
+    if (err != ERR_OK && err != ERR_NOT_FOUND)
+        r->wrong = "requirePlacement";
+}
+
 int catalog_account_format(const struct catalog_account *a, struct buf *out)
 {
     struct json_writer w;
     json_writer_init(&w, out);
     json_write_object_begin(&w);
     json_write_member_str(&w, "id", a->id);
+    write_placement(&w, &a->placement);
     if (a->next_group > 0) {
         json_write_member_int64(&w, "nextGroup", a->next_group);
         json_write_member_int64(&w, "nextShard", a->next_shard);
@@ -234,6 +258,8 @@ int catalog_account_parse(struct bytes json, struct catalog_account *a_out,
         r.wrong = "its JSON";
     else
         read_account(&r, &a);
+    if (r.wrong == NULL)
+        read_placement(&r, &a.placement);
     json_free(&r.json);
     if (r.wrong != NULL)
         return corrupt(msg, "account", r.wrong);
@@ -333,6 +359,8 @@ int catalog_group_format(const struct catalog_group *g, struct buf *out)
     if (catalog_group_fenced(g)) {
         write_region_keys(&w, g);
         write_members(&w, "firstMembers", g->first_members, g->first_count);
+        if (g->witness > 0)
+            json_write_member_int64(&w, "witness", g->witness);
     } else {
         write_key_bytes(&w, "dataKey", g->data_key, g->data_key_len);
         write_key_bytes(&w, "indexKey", g->index_key, g->index_key_len);
@@ -544,6 +572,8 @@ static void read_group(struct reader *r, struct catalog_group *g)
         g->member_count = read_members(r, "members", g->members);
     if (catalog_group_fenced(g)) {
         read_region_keys(r, g);
+        if (json_get_str(&r->json, 0, "witness") != JSON_NONE)
+            g->witness = (uint8_t)read_integer(r, 0, "witness", 1, UINT8_MAX);
         g->first_count = read_members(r, "firstMembers", g->first_members);
     } else {
         g->data_key_len = read_key(r, 0, "dataKey", g->data_key);

@@ -38,7 +38,6 @@
 #define CALLS_KEPT 256
 /* A kept call's buffer above this size is given back. */
 #define CALL_TEXT_KEPT (64u * 1024)
-/* The one group there is until placement groups come. */
 
 struct page; /* page.h */
 

@@ -247,6 +247,8 @@ int govern_set_members(const struct govern_record *now,
 {
     if (!members_legal(members, n, priority, n_priority))
         return ERR_INVALID;
+    if (now->witness.id != 0)
+        return ERR_UNSUPPORTED;
     if (!now->settled || now->leaving != 0)
         return ERR_BUSY;
     struct govern_record next = *now;
@@ -282,7 +284,8 @@ bool govern_members_are(const struct govern_record *r,
         return false;
     for (uint32_t i = 0; i < config->n; i++)
         if (config->members[i].id != r->members[i].id ||
-            !config->members[i].voter)
+            !config->members[i].voter ||
+            config->members[i].witness != (r->witness.id == r->members[i].id))
             return false;
     return true;
 }

@@ -152,7 +152,9 @@ static bool add_missing(const struct govern_record *rec,
         const struct govern_member *m = &rec->members[i];
         if (raft_config_find(target, m->id) != NULL || target->joint)
             continue;
-        struct raft_member learner = {.id = m->id, .region = m->region};
+        struct raft_member learner = {.id = m->id,
+                                      .region = m->region,
+                                      .witness = m->id == rec->witness.id};
         added |= raft_config_add(target, learner) == ERR_OK;
     }
     return added;

@@ -49,9 +49,12 @@ int decision_of_group(const struct config *c, const struct catalog_group *g,
         const struct config_region *region = NULL;
         if (config_find_node(c, g->members[i], &region) == NULL)
             return ERR_NOT_FOUND;
-        r.members[r.n_members++] = (struct govern_member){
+        r.members[r.n_members] = (struct govern_member){
             .id = g->members[i],
             .region = (raft_region)(region - c->regions + 1)};
+        if (g->members[i] == g->witness)
+            r.witness = r.members[r.n_members];
+        r.n_members++;
     }
     if (r.write_region == 0 || r.from_region == 0)
         return ERR_NOT_FOUND;

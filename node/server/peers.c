@@ -9,6 +9,7 @@
 #include "node/base/mem.h"
 #include "node/base/rng.h"
 #include "node/server/features.h"
+#include "node/server/fence_guard.h"
 #include "node/server/governor.h"
 #include "node/server/stand_in.h"
 
@@ -278,12 +279,31 @@ static void on_request_failed(void *user, links_peer peer, uint64_t id, int err)
     router_on_request_failed(((struct peers *)user)->worker, id, err);
 }
 
-int peers_request(struct peers *p, uint32_t node_id, uint32_t deadline_ms,
-                  struct bytes body, struct task *task, uint64_t *id_out)
+static uint64_t request_shard(void *user, uint32_t kind, struct bytes body)
+{
+    (void)user;
+    return kind == ROUTER_REQUEST_OP ? op_encoded_shard(body) : SHARD_META;
+}
+
+static void on_refused(void *user, const struct links_refusal *refusal)
+{
+    const struct fence_refusals r = {.wall = refusal->wall,
+                                     .known = refusal->known,
+                                     .peer = refusal->peer,
+                                     .shard = refusal->shard,
+                                     .what = refusal->what,
+                                     .count = 1,
+                                     .bytes = refusal->bytes};
+    fence_refused(((struct peers *)user)->worker, &r);
+}
+
+int peers_request(struct peers *p, uint32_t node_id, uint16_t shard,
+                  uint32_t deadline_ms, struct bytes body, struct task *task,
+                  uint64_t *id_out)
 {
     uint64_t id;
-    int err = links_request(p->links, node_id, ROUTER_REQUEST_OP, deadline_ms,
-                            body, &id);
+    int err = links_request(p->links, node_id, ROUTER_REQUEST_OP, shard,
+                            deadline_ms, body, &id);
     if (err != ERR_OK)
         return err;
     struct awaited *a = mem_alloc(sizeof(*a));
@@ -346,8 +366,11 @@ static const struct links_handler peers_handler = {
     .on_peer_down = on_peer_down,
     .on_raft = on_raft,
     .on_request = on_request,
+    .request_shard = request_shard,
+    .on_refused = on_refused,
     .on_response = on_response,
     .on_request_failed = on_request_failed,
+    .snapshot_carries = transfers_carries,
     .on_snapshot = on_snapshot,
     .on_snapshot_ack = on_snapshot_ack,
 };
@@ -427,6 +450,7 @@ int peers_create(struct worker *w, struct err_msg *msg,
                                     .tls = w->node->tls_peer,
                                     .timing = peer_timing_default,
                                     .seed = rng_u64(),
+                                    .fence = fence_guard_table(w->fence_guard),
                                     .handler = &peers_handler,
                                     .user = p};
     options.timing.silence_us =

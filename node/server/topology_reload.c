@@ -4,6 +4,7 @@
 
 #include "node/base/check.h"
 #include "node/base/log.h"
+#include "node/server/fence_guard.h"
 #include "node/server/governor.h"
 #include "node/server/peers.h"
 #include "node/server/worker.h"
@@ -56,6 +57,7 @@ int topology_reload(struct worker *w, struct err_msg *msg)
     log_info("the cluster has grown",
              LOG_UINT("regions", n->config->region_count),
              LOG_UINT("nodes", count_nodes(n->config)));
+    fence_guard_topology(w);
     err = peers_add_new(w->peers, msg);
     governor_topology(w->governor);
     return err;

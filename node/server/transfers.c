@@ -5,6 +5,8 @@
 #include "node/base/check.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
+#include "node/server/digester.h"
+#include "node/server/fence_guard.h"
 #include "node/server/peers.h"
 #include "node/server/worker.h"
 
@@ -95,6 +97,59 @@ static struct transfer_parcel *parcel_ack(links_peer peer,
     p->peer = peer;
     p->ack = *ack;
     return p;
+}
+
+/* ---- wall 6 of a fence ------------------------------------------------------
+ */
+
+enum fence_carries transfers_carries(struct bytes data)
+{
+    struct cursor c = cursor_of(data.data, data.len);
+    while (cursor_left(&c) > 0) {
+        uint32_t len = cursor_u32_le(&c);
+        struct bytes chunk = bytes_of(cursor_take(&c, len), len);
+        if (!cursor_ok(&c) ||
+            !snapshot_chunk_only_info(chunk, SHARD_INFO_CONFIG))
+            return FENCE_PAYLOAD;
+    }
+    return FENCE_HEADERS;
+}
+
+/* Whether the node's region may hold the shard: by the catalog and the
+ * configuration, whatever the links' walls think. */
+static bool may_hold(const struct worker *w, uint32_t shard, uint32_t node,
+                     enum fence_carries carries)
+{
+    const struct catalog_group *g = catalog_group_of_shard(w->catalog, shard);
+    const struct config_region *region = NULL;
+    if (shard == SHARD_META || FENCE_OPEN(SNAPSHOT))
+        return true;
+    if (g == NULL) /* group default's, before it has a record */
+        return shard <= w->node->config->shards;
+    if (carries == FENCE_HEADERS && node == g->witness)
+        return true;
+    return !catalog_group_fenced(g) ||
+           (config_find_node(w->node->config, node, &region) != NULL &&
+            catalog_group_region(g, region->name) < g->region_count);
+}
+
+/* Whether a snapshot may be at both ends; it is refused if not. */
+static bool may_move(struct worker *w, uint32_t shard, uint32_t peer,
+                     enum fence_carries carries, size_t bytes)
+{
+    if (may_hold(w, shard, w->node->config->id, carries) &&
+        may_hold(w, shard, peer, carries))
+        return true;
+    const struct fence_refusals r = {
+        .wall = FENCE_WALL_SNAPSHOT,
+        .known = catalog_group_of_shard(w->catalog, shard) != NULL,
+        .peer = peer,
+        .shard = shard,
+        .what = "snapshot",
+        .count = 1,
+        .bytes = bytes};
+    fence_refused(w, &r);
+    return false;
 }
 
 /* ---- sender ----------------------------------------------------------------
@@ -288,6 +343,13 @@ void transfers_start(struct transfers *t, struct replica *r, raft_id to)
 static void outgoing_begin(struct outgoing *o)
 {
     struct raft_msg offer;
+    if (!may_move(o->replica->worker, o->replica->id, o->to,
+                  shard_sends_payload(o->replica->shard, o->to) ? FENCE_PAYLOAD
+                                                                : FENCE_HEADERS,
+                  0)) {
+        outgoing_end(o, false);
+        return;
+    }
     int err = outgoing_open(o);
     if (err == ERR_OK)
         err = shard_snapshot_offer(o->replica->shard, o->to, o->lsn, &offer);
@@ -403,7 +465,8 @@ static void incoming_install(struct incoming *in, usec_t now)
 {
     struct replica *r = in->replica;
     in->state = INCOMING_COMPLETE;
-    if (r->flusher.running || still_sending(&r->worker->transfers, r))
+    if (r->flusher.running || still_sending(&r->worker->transfers, r) ||
+        digester_yield(r))
         return; /* the tick asks again */
     if (shard_contradicted(r->shard, bytes_of(buf_bytes(&in->history),
                                               buf_len(&in->history)))) {
@@ -486,12 +549,12 @@ static struct incoming *incoming_begin(struct transfers *t, links_peer from,
     else if (old != NULL)
         return NULL;
     struct raft_config config;
-    const struct replica *r = worker_replica(t->worker, (uint32_t)chunk->shard);
-    if (shard_overruled(r->shard) ||
+    struct replica *r = worker_replica(t->worker, (uint32_t)chunk->shard);
+    if (r == NULL || r->closing || shard_overruled(r->shard) ||
         raft_config_decode(chunk->config, &config) != ERR_OK)
         return NULL;
     struct incoming *in = mem_zalloc(sizeof(*in));
-    in->replica = worker_replica(t->worker, (uint32_t)chunk->shard);
+    in->replica = r;
     in->from = from;
     in->id = chunk->transfer;
     in->lsn = chunk->lsn;
@@ -509,6 +572,12 @@ static struct incoming *incoming_begin(struct transfers *t, links_peer from,
 static void take_frame(struct transfers *t, links_peer from,
                        const struct snapshot_chunk *chunk)
 {
+    if (!may_move(t->worker, (uint32_t)chunk->shard, from,
+                  transfers_carries(chunk->data), chunk->data.len)) {
+        send_ack(t->worker, from, (uint16_t)chunk->shard, chunk->transfer,
+                 chunk->seq, ERR_FORBIDDEN);
+        return;
+    }
     struct incoming *in = chunk->seq == 0
                               ? incoming_begin(t, from, chunk)
                               : incoming_find(t, (uint16_t)chunk->shard);

@@ -306,9 +306,11 @@ usec_t shard_deadline(const struct shard *s);
 /* Bytes of records that are in memory only. */
 size_t shard_dirty_bytes(const struct shard *s);
 /* Begins to collect everything committed, and durable in this node's log, since
- * the last flush; false when there is nothing, or one is under way. shard_flush
- * collects in slices. */
-bool shard_flush_begin(struct shard *s);
+ * the last flush, but nothing above `upto` (SHARD_FLUSH_ALL: no bound), so that
+ * replicas can be brought to the same LSN; false when there is nothing, or one
+ * is under way. shard_flush collects in slices. */
+#define SHARD_FLUSH_ALL UINT64_MAX
+bool shard_flush_begin(struct shard *s, uint64_t upto);
 /* The collected flush, once; NULL until it is complete. The caller makes it
  * durable, then calls shard_flushed (and frees it), or, to give up,
  * shard_flush_failed. */

@@ -96,6 +96,8 @@ int engine_stats(struct engine *e, struct engine_stats *stats_out); /* loop */
  * A chunk: u32 count, then count times
  *   u8 table (1 records, 2 info)  u16 key length  u32 value length  key  value
  */
+#define ENGINE_CHUNK_RECORDS 1
+#define ENGINE_CHUNK_INFO 2
 struct snapshot;
 
 /* ERR_LIMIT when too many readers are open, ERR_IO. */
@@ -113,6 +115,9 @@ uint64_t snapshot_term(const struct snapshot *s);
 int snapshot_chunk(struct snapshot *s, usec_t now, size_t max_bytes,
                    struct buf *out);
 void snapshot_close(struct snapshot *s);
+/* Whether a chunk, from wherever, is whole and has nothing in it but the named
+ * blob: no record. */
+bool snapshot_chunk_only_info(struct bytes chunk, const char *name);
 
 /* -- receiving one --
  *

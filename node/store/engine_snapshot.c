@@ -12,7 +12,10 @@
 #include "node/store/effects.h"
 #include "node/store/engine_impl.h"
 
-enum table { TABLE_RECORDS = 1, TABLE_INFO = 2 };
+enum table {
+    TABLE_RECORDS = ENGINE_CHUNK_RECORDS,
+    TABLE_INFO = ENGINE_CHUNK_INFO
+};
 
 #define CHUNK_RECORD_HEADER 7 /* u8 table, u16 key length, u32 value length */
 
@@ -300,6 +303,23 @@ static int put_chunk(struct ingest *g, struct bytes chunk)
     if (code == ERR_OK)
         g->table = table;
     return code;
+}
+
+bool snapshot_chunk_only_info(struct bytes chunk, const char *name)
+{
+    struct cursor c = cursor_of(chunk.data, chunk.len);
+    uint32_t count = cursor_u32_le(&c);
+    for (uint32_t i = 0; i < count && cursor_ok(&c); i++) {
+        uint8_t table = cursor_u8(&c);
+        uint16_t key_len = cursor_u16_le(&c);
+        uint32_t value_len = cursor_u32_le(&c);
+        struct bytes key = bytes_of(cursor_take(&c, key_len), key_len);
+        (void)cursor_take(&c, value_len);
+        if (!cursor_ok(&c) || table != TABLE_INFO ||
+            !bytes_equal(key, bytes_str(name)))
+            return false;
+    }
+    return cursor_done(&c);
 }
 
 int ingest_chunk(struct ingest *g, struct bytes chunk)

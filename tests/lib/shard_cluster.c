@@ -890,7 +890,7 @@ void cluster_delete_container(struct cluster *c, uint32_t container)
 bool cluster_flush(struct cluster *c, raft_id id, bool trim)
 {
     struct cluster_node *n = node_of(c, id);
-    if (!shard_flush_begin(n->shard))
+    if (!shard_flush_begin(n->shard, SHARD_FLUSH_ALL))
         return false;
     struct flush *f;
     while ((f = shard_flush_take(n->shard)) == NULL)

@@ -446,7 +446,7 @@ static void maybe_flush(struct sim_replica *p)
     if (lsn < p->flush_at)
         return;
     p->flush_at = lsn + FLUSH_EVERY + (p->env.seed + lsn) % FLUSH_EVERY;
-    (void)shard_flush_begin(p->shard);
+    (void)shard_flush_begin(p->shard, SHARD_FLUSH_ALL);
 }
 
 /* The end of each call. */
@@ -811,7 +811,7 @@ static void shard_replica_compact(struct sim_replica *p, usec_t now_us,
                                   uint64_t keep)
 {
     (void)keep; /* the shard has its own rule */
-    (void)shard_flush_begin(p->shard);
+    (void)shard_flush_begin(p->shard, SHARD_FLUSH_ALL);
     turn(p, now_us);
 }
 
