@@ -22,6 +22,7 @@ static const char help[] =
     "       bastide region switch REGION [--force] [--dry-run] [--yes]\n"
     "       bastide region priority A,B,C [--failback automatic|manual] "
     "[--no-move]\n"
+    "       bastide region add|remove REGION [--dry-run] [--yes]\n"
     "       bastide region recover --survivors A[,B] --force [--yes]\n"
     "\n"
     "All regions serve reads; one takes the writes. When it is lost, the "
@@ -35,6 +36,8 @@ static const char help[] =
     "  show        one region and its nodes\n"
     "  switch      move the writes to a region\n"
     "  priority    reorder the list; choose how the writes come back\n"
+    "  add         make a region part of the running cluster\n"
+    "  remove      take one out of it\n"
     "  recover     make the survivors a cluster of their own\n"
     "\n"
     "bastide region switch --help explains one; so does every other. All "
@@ -311,10 +314,12 @@ int cmd_region(int argc, char **argv)
                  {"show", show_one},
                  {"switch", region_switch},
                  {"priority", priority},
+                 {"add", region_add},
+                 {"remove", region_remove},
                  {"recover", region_recover}};
     if (argc < 2)
         return options_refuse("region", "expected list, show, switch, "
-                                        "priority or recover");
+                                        "priority, add, remove or recover");
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         fputs(help, stdout);
         return CMD_OK;
@@ -323,7 +328,7 @@ int cmd_region(int argc, char **argv)
         if (strcmp(argv[1], parts[i].name) == 0)
             return parts[i].run(argc - 1, argv + 1);
     return options_refuse("region",
-                          "\"%s\": expected list, show, switch, priority or "
-                          "recover",
+                          "\"%s\": expected list, show, switch, priority, "
+                          "add, remove or recover",
                           argv[1]);
 }

@@ -935,6 +935,15 @@ static void put_decision(struct json_writer *out, struct worker *w,
     json_write_array_end(out);
 }
 
+/* A node that was taken out knows only what was before. */
+static bool is_outside(const struct config *c, const struct govern_record *rec)
+{
+    for (uint32_t i = 0; i < rec->n_members; i++)
+        if (rec->members[i].id == c->id)
+            return false;
+    return rec->n_members > 0;
+}
+
 /* The groups beside default, in short. */
 static void put_fenced(struct json_writer *out, const struct worker *w)
 {
@@ -976,7 +985,10 @@ static void get_topology(struct worker *w, struct http_request *r,
     json_write_number(&out, totals.at_risk_ms / 1000.0);
     json_write_object_end(&out);
     json_write_key(&out, "unavailable");
-    if (plan.unavailable[0] != '\0')
+    if (!catalog_group_fenced(g) && is_outside(c, rec))
+        json_write_str(&out, "the node that was asked is not a member of the "
+                             "cluster");
+    else if (plan.unavailable[0] != '\0')
         json_write_str(&out, plan.unavailable);
     else
         json_write_null(&out);
