@@ -67,8 +67,8 @@ void raft_amnesia_begin(struct raft *r)
 static bool may_vote_for(const struct raft *r, const struct raft_vote *v)
 {
     const struct amnesia *a = &r->amnesia;
-    bool reaches = v->last_term > a->last_term ||
-                   (v->last_term == a->last_term && v->last_lsn >= a->last_lsn);
+    bool reaches =
+        trail_end_reaches(v->last_lsn, v->last_term, a->last_lsn, a->last_term);
     return missing(r) == 0 && !a->sole &&
            (reaches || CANARY(AMNESIAC_VOTES_BEHIND));
 }
@@ -196,8 +196,8 @@ int raft_recv_tell(struct raft *r, const struct raft_msg *m)
     a->sole |= m->tell.sole;
     if (m->term > a->term)
         a->term = m->term;
-    if (m->tell.last_term > a->last_term ||
-        (m->tell.last_term == a->last_term && m->tell.last_lsn > a->last_lsn)) {
+    if (trail_end_reaches(m->tell.last_lsn, m->tell.last_term, a->last_lsn,
+                          a->last_term)) {
         a->last_term = m->tell.last_term;
         a->last_lsn = m->tell.last_lsn;
     }
