@@ -134,14 +134,6 @@ static bool somebody_forgot(const struct shard *s)
     return false;
 }
 
-static bool wanted(const struct govern_record *rec, raft_id node)
-{
-    for (uint32_t i = 0; i < rec->n_members; i++)
-        if (rec->members[i].id == node)
-            return true;
-    return rec->n_members == 0;
-}
-
 /* Who is missing comes in as a learner, all at once: nothing depends on them
  * yet. */
 static bool add_missing(const struct govern_record *rec,
@@ -167,7 +159,7 @@ static bool promote(const struct shard *s, usec_t now,
     bool waits = false;
     for (uint32_t i = 0; i < target->n; i++) {
         struct raft_member *m = &target->members[i];
-        if (m->voter || !wanted(rec, m->id))
+        if (m->voter || !govern_wants(rec, m->id))
             continue;
         waits = true;
         if (is_near(s, now, m->id)) {
@@ -183,7 +175,8 @@ static void remove_one(const struct govern_record *rec, raft_id self,
                        struct raft_config *target)
 {
     for (uint32_t i = 0; i < target->n; i++) {
-        if (wanted(rec, target->members[i].id) || target->members[i].id == self)
+        if (govern_wants(rec, target->members[i].id) ||
+            target->members[i].id == self)
             continue;
         target->n--;
         memmove(&target->members[i], &target->members[i + 1],
@@ -284,7 +277,7 @@ static raft_id best_in(const struct shard *s, usec_t now,
         const struct raft_member *m = &c->members[i];
         struct raft_peer_info info;
         if (m->id == self || m->region != region || !m->voter || m->witness ||
-            !wanted(rec, m->id) || is_ill(health, m->id) ||
+            !govern_wants(rec, m->id) || is_ill(health, m->id) ||
             !is_near(s, now, m->id))
             continue;
         CHECK(raft_peer(r, m->id, &info) == ERR_OK);
@@ -319,7 +312,8 @@ static raft_id successor(const struct shard *s, usec_t now,
                          const struct steer_health *health, raft_id self)
 {
     raft_region own = region_of(raft_config(shard_raft(s)), self);
-    if (own == rec->write_region && !health->self_ill && wanted(rec, self))
+    if (own == rec->write_region && !health->self_ill &&
+        govern_wants(rec, self))
         return 0;
     if (health->self_ill && !dispensable(s, health, self))
         return 0;
