@@ -186,10 +186,13 @@ static struct op record_op(enum op_kind kind)
 static void say_record(const struct site_node *n, const struct govern_record *r)
 {
     site_say(
-        n->site, "n%u knows: epoch %u, region %u writes, %s%s%s, down %#x: %s",
+        n->site,
+        "n%u knows: epoch %u, region %u writes, %s%s%s, down %#x, %u members, "
+        "regions leaving %#x, coming %#x: %s",
         n->id, r->epoch, r->write_region,
         consistency_name(r->consistency.level), r->forced ? ", forced" : "",
-        r->settled ? ", settled" : "", r->down, r->reason);
+        r->settled ? ", settled" : "", r->down, r->n_members, r->leaving,
+        r->coming, r->reason);
 }
 
 static void learn(void *user, uint64_t record, struct bytes text)
@@ -322,12 +325,29 @@ static void create_record(struct site_node *n)
     site_call_run(n, c);
 }
 
-static bool all_settled(const struct site_node *n)
+/* The epoch that this node's replicas follow, as it tells the others; 0. */
+static uint32_t follows(const struct site_node *n)
 {
+    if (!n->has_record)
+        return 0;
     for (uint16_t i = 1; i < n->site->n_shards; i++)
         if (!steer_settled(&n->record, sim_shard(n->replicas[i].replica)))
-            return false;
-    return true;
+            return 0;
+    return n->record.epoch;
+}
+
+/* As far as this node's replicas know, or as a member says: a node that left
+ * does not hear of it (node/server/governor.c). */
+static bool all_settled(struct site_node *n)
+{
+    const struct govern_record *r = &n->record;
+    n->follows[n->id] = follows(n);
+    if (r->n_members == 0)
+        return n->follows[n->id] == r->epoch;
+    for (uint32_t i = 0; i < r->n_members; i++)
+        if (n->follows[r->members[i].id] == r->epoch)
+            return true;
+    return false;
 }
 
 static void decide(struct site_node *n)
@@ -384,6 +404,7 @@ static void gossip(struct site_node *n)
         if (to == n->id)
             continue;
         struct site_msg *m = site_msg_new(SITE_MSG_GOSSIP);
+        m->follows = follows(n);
         CHECK(failover_gossip(n->failover, to, site_local_us(n), &m->gossip) ==
               ERR_OK);
         site_send(n, to, m);
@@ -450,10 +471,29 @@ static void schedule_chore(struct site_node *n)
                       .type = SITE_CHORE, .node = n->id, .number = n->life});
 }
 
+/* Majorities are of the meta shard's voters. */
+static void follow_voters(struct site_node *n)
+{
+    const struct raft_config *c = raft_config_committed(
+        shard_raft(sim_shard(n->replicas[SHARD_META].replica)));
+    bool changed = false;
+    for (uint32_t i = 0; i < n->topology.n_nodes && c->n > 0; i++) {
+        struct failover_node *of = &n->topology.nodes[i];
+        const struct raft_member *m = raft_config_find(c, of->id);
+        bool votes = m != NULL && m->voter;
+        changed |= votes != of->voter;
+        of->voter = votes;
+    }
+    if (changed)
+        CHECK(failover_set_topology(n->failover, &n->topology,
+                                    site_local_us(n)) == ERR_OK);
+}
+
 static void chore(struct site_node *n)
 {
     schedule_chore(n);
     struct failover_self self = self_report(n);
+    follow_voters(n);
     failover_tick(n->failover, &self, site_local_us(n));
     if (n->chores++ % GOSSIP_CHORES == 0)
         gossip(n);
@@ -536,9 +576,11 @@ void site_node_start(struct site_node *n)
     n->record_stale = true;
     n->chores = (uint32_t)prng_below(&s->prng, GOSSIP_CHORES);
     memset(&n->record, 0, sizeof(n->record));
+    memset(n->follows, 0, sizeof(n->follows));
+    n->topology = s->topology;
     n->failover =
         failover_new(n->id, n->life + 1, &s->timing, site_local_us(n));
-    CHECK(failover_set_topology(n->failover, &s->topology, site_local_us(n)) ==
+    CHECK(failover_set_topology(n->failover, &n->topology, site_local_us(n)) ==
           ERR_OK);
     for (uint16_t i = 0; i < s->n_shards; i++)
         open_replica(n, i);
@@ -640,6 +682,7 @@ static void receive(struct site_node *n, raft_id from, struct site_msg *m)
         site_node_after(n, m->shard);
         break;
     case SITE_MSG_GOSSIP:
+        n->follows[from] = m->follows;
         (void)failover_heard(
             n->failover, from,
             bytes_of(buf_bytes(&m->gossip), buf_len(&m->gossip)),

@@ -82,7 +82,8 @@ struct site_msg {
     uint16_t shard;
     struct sim_blob *inner;
     struct buf gossip;
-    uint64_t life; /* of the node that asked, and the number of its call */
+    uint32_t follows; /* GOSSIP: the epoch that the node's shards follow */
+    uint64_t life;    /* of the node that asked, and the number of its call */
     uint64_t call;
     uint32_t attempt;
     struct op op;
@@ -161,6 +162,8 @@ struct site_node {
     usec_t offset_us;
     struct site_replica replicas[SITE_SHARDS_MAX];
     struct failover *failover;
+    struct failover_topology topology;    /* with those who vote now */
+    uint32_t follows[SITE_NODES_MAX + 1]; /* what each node last said */
     struct site_drive drive;
     struct site_call *calls;
     uint64_t calls_made;
@@ -215,7 +218,8 @@ struct site_swarm {
     bool region_kill, region_pause, region_cut, region_one_way, region_slow;
     bool region_stuck;
     bool transfer, flush, drift;
-    bool set_level, set_priority, move;
+    bool set_level, set_priority, move, members;
+    bool reunite; /* in the end all nodes are members again */
     bool failback;
     bool quick_return; /* of lost regions: before they are declared down */
 };
@@ -305,6 +309,11 @@ void site_say(struct site *s, const char *format, ...)
 bool site_chance(struct site *s, uint32_t permille);
 /* The first thing that is not well; false if nothing is. */
 bool site_unwell(struct site *s, char *why, size_t cap);
+/* As the leader of the meta shard knows it; NULL: there is none, or it knows
+ * none. */
+const struct govern_record *site_record(struct site *s);
+/* Whether a node is a member by the newest record that anybody knows. */
+bool site_is_member(const struct site *s, raft_id id);
 /* How many there are, that of a witness among them. */
 uint32_t site_regions(const struct site *s);
 raft_id site_leader(struct site *s, uint16_t shard);
@@ -377,6 +386,8 @@ uint64_t site_version_of(struct site *s, struct bytes text);
 void site_operate(struct site *s);
 bool site_order_level(struct site *s, const struct consistency_policy *level);
 bool site_order_move(struct site *s, raft_region to);
+/* Whether nodes are out that shall come back. */
+bool site_apart(struct site *s);
 /* Every so often: whether what was ordered is in force by now. */
 void site_promise_watch(struct site *s);
 void site_level_draw(struct site *s, struct consistency_policy *out);

@@ -46,6 +46,9 @@ void site_swarm_choose(struct site *s)
     w->set_level = prng_one_in(&s->prng, 3);
     w->set_priority = prng_one_in(&s->prng, 3);
     w->move = toss(s);
+    /* A group with a witness keeps its members. */
+    w->members = toss(s) && !s->shape.witness;
+    w->reunite = toss(s);
     choose_regions(s);
     for (uint32_t a = 1; a <= site_regions(s); a++)
         for (uint32_t b = 1; b < a; b++)
@@ -61,15 +64,16 @@ void site_swarm_print(const struct site *s)
            "hang=%d region-kill=%d region-pause=%d region-cut=%d "
            "region-one-way=%d region-slow=%d region-stuck=%d transfer=%d "
            "flush=%d drift=%d "
-           "levels=%d priority=%d move=%d failback=%d quick=%d drill=%s\n",
+           "levels=%d priority=%d move=%d members=%d reunite=%d failback=%d "
+           "quick=%d drill=%s\n",
            (unsigned long long)s->seed, s->shape.name, w->loss_permille,
            w->dup_permille, w->reorder, (long long)w->jitter_us,
            w->fault_every_ms, w->crash, w->pause, w->isolate, w->one_way,
            w->cut_link, w->slow_disk, w->hang_disk, w->region_kill,
            w->region_pause, w->region_cut, w->region_one_way, w->region_slow,
            w->region_stuck, w->transfer, w->flush, w->drift, w->set_level,
-           w->set_priority, w->move, w->failback, w->quick_return,
-           site_drill_name(s->drill.kind));
+           w->set_priority, w->move, w->members, w->reunite, w->failback,
+           w->quick_return, site_drill_name(s->drill.kind));
 }
 
 /* ---- how faults end ---------------------------------------------------------
