@@ -162,7 +162,7 @@ static bool promote(const struct shard *s, usec_t now,
         if (m->voter || !govern_wants(rec, m->id))
             continue;
         waits = true;
-        if (is_near(s, now, m->id)) {
+        if (is_near(s, now, m->id) || GOVERN_PLANTED(PROMOTE_FAR)) {
             m->voter = true;
             break;
         }
@@ -194,10 +194,11 @@ static void move_members(const struct shard *s, usec_t now,
 {
     if (rec->n_members == 0 || somebody_forgot(s))
         return;
-    if (add_missing(rec, target) || promote(s, now, rec, target))
+    if ((add_missing(rec, target) || promote(s, now, rec, target)) &&
+        !GOVERN_PLANTED(REMOVE_FIRST))
         return;
     /* Who goes from the meta shard hears before that the others are done. */
-    if (is_meta(s) && !rec->settled)
+    if (is_meta(s) && !rec->settled && !GOVERN_PLANTED(META_AT_ONCE))
         return;
     remove_one(rec, self, target);
 }

@@ -411,6 +411,66 @@ static void gossip(struct site_node *n)
     }
 }
 
+static bool votes(const struct raft_config *c, raft_id id)
+{
+    const struct raft_member *m = raft_config_find(c, id);
+    return m != NULL && m->voter;
+}
+
+/* Of a step from one configuration to the next, made just now: who comes votes
+ * once it follows, who goes does when they all vote, and has heard of it; and
+ * nothing changes while a voter is rebuilt. */
+static void check_change(const struct site_node *n, uint16_t shard,
+                         const struct raft_config *before)
+{
+    const struct raft *r = shard_raft(sim_shard(n->replicas[shard].replica));
+    const struct raft_config *now = raft_config(r);
+    bool comes = false, goes = false;
+    for (raft_id id = 1; id <= n->site->n_nodes; id++) {
+        struct raft_peer_info info;
+        comes |= govern_wants(&n->record, id) && !votes(before, id);
+        goes |= votes(before, id) && !votes(now, id);
+        if (id == n->id || raft_peer(r, id, &info) != ERR_OK)
+            continue;
+        if (votes(now, id) && !votes(before, id) &&
+            info.state != RAFT_PEER_REPLICATE)
+            site_fail(n->site, "shard %u: n%u votes before it follows", shard,
+                      id);
+        if (votes(before, id) && info.forgot)
+            site_fail(n->site,
+                      "shard %u: voters change while n%u is being rebuilt",
+                      shard, id);
+    }
+    if (goes && comes)
+        site_fail(n->site,
+                  "shard %u: somebody goes before all who come do vote", shard);
+    if (goes && shard == SHARD_META && !n->record.settled)
+        site_fail(n->site, "somebody goes from the meta shard without having "
+                           "heard of it");
+}
+
+static bool same_voters(const struct raft_config *a,
+                        const struct raft_config *b)
+{
+    for (raft_id id = 1; id <= SITE_NODES_MAX; id++)
+        if (votes(a, id) != votes(b, id))
+            return false;
+    return true;
+}
+
+static void steer_replica(struct site_node *n, uint16_t shard,
+                          const struct steer_health *health)
+{
+    struct site_replica *r = &n->replicas[shard];
+    struct shard *s = sim_shard(r->replica);
+    struct raft_config before = *raft_config(shard_raft(s));
+    steer_shard(&r->steer, site_local_us(n), &n->record, health, n->id, s);
+    if (!same_voters(&before, raft_config(shard_raft(s))))
+        check_change(n, shard, &before);
+    sim_shard_turn(r->replica, site_local_us(n));
+    site_node_after(n, shard);
+}
+
 static void steer(struct site_node *n)
 {
     if (!n->has_record)
@@ -418,13 +478,8 @@ static void steer(struct site_node *n)
     struct failover_self self = self_report(n);
     struct steer_health health;
     steer_health_of(failover_health(n->failover), n->id, &self, &health);
-    for (uint16_t i = 0; i < n->site->n_shards; i++) {
-        struct site_replica *r = &n->replicas[i];
-        steer_shard(&r->steer, site_local_us(n), &n->record, &health, n->id,
-                    sim_shard(r->replica));
-        sim_shard_turn(r->replica, site_local_us(n));
-        site_node_after(n, i);
-    }
+    for (uint16_t i = 0; i < n->site->n_shards; i++)
+        steer_replica(n, i, &health);
 }
 
 static void delivered(struct site_node *n, struct site_call *c,
@@ -479,19 +534,30 @@ static void follow_voters(struct site_node *n)
     bool changed = false;
     for (uint32_t i = 0; i < n->topology.n_nodes && c->n > 0; i++) {
         struct failover_node *of = &n->topology.nodes[i];
-        const struct raft_member *m = raft_config_find(c, of->id);
-        bool votes = m != NULL && m->voter;
-        changed |= votes != of->voter;
-        of->voter = votes;
+        changed |= votes(c, of->id) != of->voter;
+        of->voter = votes(c, of->id);
     }
     if (changed)
         CHECK(failover_set_topology(n->failover, &n->topology,
                                     site_local_us(n)) == ERR_OK);
 }
 
+/* Once it has again what it may have promised, in all shards. */
+static void check_cured(struct site_node *n)
+{
+    if (!n->amnesiac)
+        return;
+    for (uint16_t i = 0; i < n->site->n_shards; i++)
+        if (sim_replica_shard.amnesiac(n->replicas[i].replica))
+            return;
+    site_say(n->site, "n%u is cured", n->id);
+    n->amnesiac = false;
+}
+
 static void chore(struct site_node *n)
 {
     schedule_chore(n);
+    check_cured(n);
     struct failover_self self = self_report(n);
     follow_voters(n);
     failover_tick(n->failover, &self, site_local_us(n));
@@ -544,6 +610,7 @@ static void open_replica(struct site_node *n, uint16_t shard)
         .shard = shard,
         .raft = &s->raft,
         .steered = true,
+        .amnesiac = n->amnesiac,
         .witness = is_witness(n, shard),
         .write = env_write,
         .send = env_send,
@@ -624,6 +691,14 @@ void site_node_crash(struct site_node *n)
     n->life++;
     site_drive_crash(n);
     site_clients_lose(n->site, n->id);
+}
+
+void site_node_forget(struct site_node *n)
+{
+    site_node_crash(n);
+    site_say(n->site, "n%u has lost its disk", n->id);
+    site_drive_wipe(n);
+    n->amnesiac = true;
 }
 
 void site_node_free(struct site_node *n)

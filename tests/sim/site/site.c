@@ -101,6 +101,8 @@ static bool node_unwell(const struct govern_record *r,
 {
     if (!site_node_up(n))
         return snprintf(why, cap, "n%u is not there", n->id);
+    if (n->amnesiac)
+        return snprintf(why, cap, "n%u is being rebuilt", n->id);
     if (!n->has_record)
         return snprintf(why, cap, "n%u does not know the group", n->id);
     if (memcmp(r, &n->record, sizeof(*r)) != 0)

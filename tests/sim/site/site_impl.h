@@ -157,6 +157,7 @@ struct site_node {
     bool voter;
     bool up;
     bool paused;
+    bool amnesiac; /* lost its disk, and is not cured */
     uint64_t life;
     int64_t drift_permille;
     usec_t offset_us;
@@ -215,6 +216,7 @@ struct site_swarm {
     usec_t jitter_us;
     uint32_t fault_every_ms;
     bool crash, pause, isolate, one_way, cut_link, slow_disk, hang_disk;
+    bool lose_disk;
     bool region_kill, region_pause, region_cut, region_one_way, region_slow;
     bool region_stuck;
     bool transfer, flush, drift;
@@ -323,6 +325,8 @@ usec_t site_local_us(const struct site_node *n);
 bool site_node_up(const struct site_node *n); /* and not paused */
 void site_node_start(struct site_node *n);
 void site_node_crash(struct site_node *n);
+/* It dies, and comes back as one that must be rebuilt. */
+void site_node_forget(struct site_node *n);
 void site_node_pause(struct site_node *n);
 void site_node_resume(struct site_node *n);
 void site_node_free(struct site_node *n);
@@ -363,6 +367,7 @@ void site_drive_write(struct site_node *n, uint16_t shard, uint64_t seq,
                       struct sim_blob *record);
 void site_drive_synced(struct site_node *n);
 void site_drive_crash(struct site_node *n);
+void site_drive_wipe(struct site_node *n); /* of a node that is down */
 void site_drive_hang(struct site_node *n, bool hung);
 /* How long the oldest write has been under way, on the true clock. */
 usec_t site_drive_stall_us(const struct site_node *n);
