@@ -120,14 +120,16 @@ static uint32_t voters_in(const struct raft_config *c, raft_region region)
 }
 
 /* Whether a voter is being rebuilt (docs/rebuild.md): it asks those who vote
- * now what it may have promised, so they stay the same until it is done. */
-static bool somebody_forgot(const struct shard *s)
+ * now what it may have promised, so they stay the same until it is done. Not
+ * so for one that is to go: it may be the reason why. */
+static bool somebody_forgot(const struct govern_record *rec,
+                            const struct shard *s)
 {
     const struct raft *r = shard_raft(s);
     const struct raft_config *c = raft_config(r);
     for (uint32_t i = 0; i < c->n; i++) {
         struct raft_peer_info info;
-        if (c->members[i].voter &&
+        if (c->members[i].voter && govern_wants(rec, c->members[i].id) &&
             raft_peer(r, c->members[i].id, &info) == ERR_OK && info.forgot)
             return true;
     }
@@ -192,7 +194,8 @@ static void move_members(const struct shard *s, usec_t now,
                          const struct govern_record *rec, raft_id self,
                          struct raft_config *target)
 {
-    if (rec->n_members == 0 || somebody_forgot(s))
+    if (rec->n_members == 0 ||
+        (somebody_forgot(rec, s) && !GOVERN_PLANTED(CHANGE_WHILE_REBUILT)))
         return;
     if ((add_missing(rec, target) || promote(s, now, rec, target)) &&
         !GOVERN_PLANTED(REMOVE_FIRST))
@@ -209,7 +212,7 @@ static void move_members(const struct shard *s, usec_t now,
 static void readmit(const struct shard *s, usec_t now,
                     const struct govern_record *rec, struct raft_config *target)
 {
-    if (rec->recovered == 0 || rec->n_members > 0 || somebody_forgot(s))
+    if (rec->recovered == 0 || rec->n_members > 0 || somebody_forgot(rec, s))
         return;
     uint32_t wanted = voters_in(target, rec->write_region);
     for (uint32_t i = 0; i < target->n; i++) {

@@ -436,7 +436,7 @@ static void check_change(const struct site_node *n, uint16_t shard,
             info.state != RAFT_PEER_REPLICATE)
             site_fail(n->site, "shard %u: n%u votes before it follows", shard,
                       id);
-        if (votes(before, id) && info.forgot)
+        if (votes(before, id) && info.forgot && govern_wants(&n->record, id))
             site_fail(n->site,
                       "shard %u: voters change while n%u is being rebuilt",
                       shard, id);
