@@ -119,7 +119,8 @@ bool judge_conflicts(const struct history *h, char why[VERDICT_TEXT_MAX])
                                "operation %zu was acknowledged at %u/%" PRIu64
                                " of term %" PRIx64 ", which holds another",
                                i + 1, op->shard, op->at.lsn, op->at.term);
-        if (!in_feed(h, e))
+        /* What only those had who left comes when they are put back. */
+        if (!in_feed(h, e) && (e->nodes & ~h->left) != 0)
             return verdict_bad(
                 why,
                 "conflict feed: lacks operation %zu, acknowledged at "

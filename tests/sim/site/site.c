@@ -290,6 +290,8 @@ static void verdict(struct site *s)
 {
     char why[VERDICT_TEXT_MAX];
     s->over = true;
+    for (raft_id id = 1; id <= s->n_nodes; id++)
+        s->history->left |= site_is_member(s, id) ? 0 : 1u << id;
     for (uint16_t i = 1; i < s->n_shards; i++)
         check_documents(s, i);
     if (!judge_history(s->history, why))
