@@ -234,17 +234,13 @@ static int list_regions(const struct govern_record *now,
     return ERR_OK;
 }
 
-/* The first region of the list that stays, has had members before (a write
- * region needs voters from the first moment) and is not down; 0: none. */
-static raft_region first_well(const struct govern_record *now,
-                              const struct govern_record *next)
+/* The first region of the list that can write and is not down; 0: none. */
+static raft_region first_well(const struct govern_record *r)
 {
-    for (uint32_t i = 0; i < next->n_regions; i++) {
-        raft_region region = next->priority[i];
-        if (((next->leaving | next->down) & govern_region_bit(region)) == 0 &&
-            has_member_in(now->members, now->n_members, region))
-            return region;
-    }
+    for (uint32_t i = 0; i < r->n_regions; i++)
+        if (has_lasting_voters(r, r->priority[i]) &&
+            (r->down & govern_region_bit(r->priority[i])) == 0)
+            return r->priority[i];
     return 0;
 }
 
@@ -273,7 +269,7 @@ int govern_set_members(const struct govern_record *now,
                next.n_regions * sizeof(next.priority[0])) == 0)
         return ERR_EXISTS;
     if ((next.leaving & govern_region_bit(now->write_region)) != 0) {
-        next.write_region = first_well(now, &next);
+        next.write_region = first_well(&next);
         next.manual = false;
         if (next.write_region == 0)
             return ERR_UNAVAILABLE;

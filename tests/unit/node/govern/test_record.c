@@ -428,6 +428,10 @@ static void the_write_region_leaves(void **state)
     govern_drop_leaving(&next, &next);
     /* Where the writes come from is gone. */
     assert_int_equal(next.from_region, 2);
+    /* Also where the record named nobody before. */
+    struct govern_record unnamed = three(CONSISTENCY_SESSION);
+    assert_int_equal(set_members(&unnamed, rest, 3, order, 3, &next), ERR_OK);
+    assert_int_equal(next.write_region, 2);
 
     r.down = govern_region_bit(2);
     assert_int_equal(set_members(&r, rest, 3, order, 3, &next), ERR_OK);
