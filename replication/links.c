@@ -120,6 +120,8 @@ int link_queue(struct link *l, size_t max)
     else if (link_unsent(l) + len <= max)
         err = link_delays(l) ? link_put_delayed(l, buf_bytes(frame), len)
                              : chan_write(l->chan, buf_bytes(frame), len);
+    if (err == ERR_OK)
+        LINKS_DUMP(l->links, l->peer.expected.node, frame);
     buf_clear(frame);
     if (frame->cap > LINK_IDLE_KEEP)
         buf_free(frame);
@@ -252,8 +254,9 @@ static void send_bye_and_close(struct links *links, struct chan *chan, int err,
 {
     struct bye bye = {err, reason};
     struct buf *frame = &links->frame;
-    if (codec_put_bye(frame, &bye) == ERR_OK)
-        chan_write(chan, buf_bytes(frame), buf_len(frame));
+    if (codec_put_bye(frame, &bye) == ERR_OK &&
+        chan_write(chan, buf_bytes(frame), buf_len(frame)) == ERR_OK)
+        LINKS_DUMP(links, "farewells", frame);
     buf_clear(frame);
     chan_close_when_sent(chan);
 }

@@ -109,6 +109,17 @@ struct links {
     ev_timer expiry;
 };
 
+/* Shows a test every frame that is queued for a peer (its node's name), in a
+ * build made with LINKS_DUMPABLE (tests/lib/links_dump.c); no other has that.
+ */
+#ifdef LINKS_DUMPABLE
+void links_dump(const struct links *links, const char *peer,
+                const struct buf *frame);
+#define LINKS_DUMP(links, peer, frame) links_dump(links, peer, frame)
+#else
+#define LINKS_DUMP(links, peer, frame) ((void)0)
+#endif
+
 /* -- of links.c ------------------------------------------------------------ */
 
 struct link *link_find(const struct links *links, links_peer id);
