@@ -150,6 +150,8 @@ test("a region is removed, unless a fence has it or the cluster refuses", async 
   const held = await command("region", "remove", "b", "--yes");
   assert.equal(held.code, 1);
   assert.match(held.stderr, /b is in the fence of placement group eu/);
+  fenced = [{ name: "uk", regions: ["a", "c"], nodes: ["a-1", "c-1", "b-1"], witness: "b-1" }];
+  assert.match((await command("region", "remove", "b", "--yes")).stderr, /b is in the fence of placement group uk/);
   fenced = [];
   answer = ({ path: at }) => at === "/placement/regions" ? [400, { message: "none of the regions that stay can take the writes" }] : undefined;
   assert.match((await command("region", "remove", "a", "--yes")).stderr, /none of the regions that stay/);
