@@ -21,6 +21,9 @@
 #include "node/base/check.h"
 #include "node/base/err.h"
 
+/* Between two questions. */
+#define ASK_HEARTBEATS 2
+
 static bool has_told(const struct amnesia *a, raft_id id)
 {
     for (size_t i = 0; i < a->n_told; i++) {
@@ -67,8 +70,8 @@ void raft_amnesia_begin(struct raft *r)
 static bool may_vote_for(const struct raft *r, const struct raft_vote *v)
 {
     const struct amnesia *a = &r->amnesia;
-    bool reaches = v->last_term > a->last_term ||
-                   (v->last_term == a->last_term && v->last_lsn >= a->last_lsn);
+    bool reaches =
+        trail_end_reaches(v->last_lsn, v->last_term, a->last_lsn, a->last_term);
     return missing(r) == 0 && !a->sole &&
            (reaches || CANARY(AMNESIAC_VOTES_BEHIND));
 }
@@ -104,7 +107,7 @@ static void ask(struct raft *r)
         m->ask =
             (struct raft_ask){.life = r->life, .last_lsn = r->persisted_lsn};
     }
-    r->amnesia.ask_us = r->now_us + 2 * r->opt.heartbeat_us;
+    r->amnesia.ask_us = r->now_us + ASK_HEARTBEATS * r->opt.heartbeat_us;
 }
 
 void raft_amnesia_ask_soon(struct raft *r)
@@ -112,11 +115,24 @@ void raft_amnesia_ask_soon(struct raft *r)
     r->amnesia.ask_us = r->now_us;
 }
 
+/* An amnesiac asks its leader as long as it is one. Who was not heard for that
+ * long, apart from questions, may still be. */
+#define ASKS_LOST_MAX 5
+
+bool raft_amnesia_of_peer(const struct raft *r, const struct progress *p)
+{
+    return p->asked_us != 0 &&
+           p->heard_us <= p->asked_us + ASKS_LOST_MAX * ASK_HEARTBEATS *
+                                            r->opt.heartbeat_us;
+}
+
 /* What was acknowledged and lost must not be counted again, and must be sent
  * again. */
 static void forget_progress(struct raft *r, const struct raft_msg *m)
 {
     struct progress *p = raft_find_peer(r, m->from);
+    if (p != NULL)
+        p->asked_us = r->now_us;
     if (p == NULL || m->ask.last_lsn >= p->match)
         return;
     p->match = 0;
@@ -196,8 +212,8 @@ int raft_recv_tell(struct raft *r, const struct raft_msg *m)
     a->sole |= m->tell.sole;
     if (m->term > a->term)
         a->term = m->term;
-    if (m->tell.last_term > a->last_term ||
-        (m->tell.last_term == a->last_term && m->tell.last_lsn > a->last_lsn)) {
+    if (trail_end_reaches(m->tell.last_lsn, m->tell.last_term, a->last_lsn,
+                          a->last_term)) {
         a->last_term = m->tell.last_term;
         a->last_lsn = m->tell.last_lsn;
     }

@@ -451,7 +451,6 @@ void raft_tally(struct raft *r)
 bool raft_log_is_current(const struct raft *r, uint64_t last_lsn,
                          uint64_t last_term)
 {
-    uint64_t own = trail_last_term(&r->trail);
-    return last_term > own ||
-           (last_term == own && last_lsn >= trail_last_lsn(&r->trail));
+    return trail_end_reaches(last_lsn, last_term, trail_last_lsn(&r->trail),
+                             trail_last_term(&r->trail));
 }

@@ -46,6 +46,7 @@ struct progress {
     uint64_t seen;
     int64_t match_stamp; /* the leader's stamp when `match` last rose */
     bool forgot;         /* denies what it had acknowledged */
+    usec_t asked_us;     /* when it last asked as an amnesiac; 0: never */
     /* REPLICATE: unanswered appends, oldest first, a ring. */
     struct inflight *ring;
     uint32_t ring_cap;

@@ -699,13 +699,14 @@ int raft_peer(const struct raft *r, raft_id id, struct raft_peer_info *info_out)
         const struct progress *p = &r->peers[i];
         if (p->id != id)
             continue;
-        *info_out = (struct raft_peer_info){.state = p->state,
-                                            .match_lsn = p->match,
-                                            .answered_sent_us = p->answered_us,
-                                            .heard_us = p->heard_us,
-                                            .seen_lsn = p->seen,
-                                            .reachable = p->reachable,
-                                            .forgot = p->forgot};
+        *info_out = (struct raft_peer_info){
+            .state = p->state,
+            .match_lsn = p->match,
+            .answered_sent_us = p->answered_us,
+            .heard_us = p->heard_us,
+            .seen_lsn = p->seen,
+            .reachable = p->reachable,
+            .forgot = p->forgot || raft_amnesia_of_peer(r, p)};
         const struct raft_member *m =
             raft_config_find(trail_config(&r->trail), id);
         CHECK(m != NULL);

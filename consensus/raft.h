@@ -700,7 +700,8 @@ struct raft_peer_info {
     bool reachable;
     /* It denies having entries that it had acknowledged: its log lost its end,
      * and it must be rebuilt (docs/rebuild.md). What it acknowledged goes on
-     * being counted: it was there. False again when it has everything. */
+     * being counted: it was there. False again when it has everything. Or it
+     * is being rebuilt: true until it answers without asking any more. */
     bool forgot;
 };
 /* What a leader knows of a member. ERR_NOT_LEADER, ERR_NOT_FOUND. */

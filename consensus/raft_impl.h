@@ -337,6 +337,8 @@ int raft_recv_tell(struct raft *r, const struct raft_msg *m);
 /* Asks, and ends it; at the end of every step. */
 void raft_amnesia_progress(struct raft *r);
 usec_t raft_amnesia_deadline(const struct raft *r);
+/* At a leader: whether a peer is, as far as its questions tell. */
+bool raft_amnesia_of_peer(const struct raft *r, const struct progress *p);
 
 /* ---- witness.c -------------------------------------------------------------
  */

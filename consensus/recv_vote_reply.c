@@ -6,9 +6,9 @@
 static bool longer_than_ours(const struct raft *r,
                              const struct raft_vote_reply *v)
 {
-    uint64_t term = trail_last_term(&r->trail);
-    return v->last_term > term ||
-           (v->last_term == term && v->last_lsn > trail_last_lsn(&r->trail));
+    return !trail_end_reaches(trail_last_lsn(&r->trail),
+                              trail_last_term(&r->trail), v->last_lsn,
+                              v->last_term);
 }
 
 int raft_recv_vote_reply(struct raft *r, const struct raft_msg *m)

@@ -44,6 +44,13 @@ static inline uint64_t trail_last_lsn(const struct trail *t)
     return t->base_lsn + t->n;
 }
 uint64_t trail_last_term(const struct trail *t);
+/* Whether a log that ends at `lsn` with `term` has got at least as far as one
+ * that ends at `other_lsn` with `other_term` (paper 5.4.1). */
+static inline bool trail_end_reaches(uint64_t lsn, uint64_t term,
+                                     uint64_t other_lsn, uint64_t other_term)
+{
+    return term > other_term || (term == other_term && lsn >= other_lsn);
+}
 /* The term at `lsn`; ERR_NOT_FOUND below the base and above the end. */
 int trail_term(const struct trail *t, uint64_t lsn, uint64_t *term_out);
 /* The item at an LSN that is there. */

@@ -22,8 +22,9 @@ void govern_group(const struct govern_record *r, const char *name,
         .pinned = r->manual};
     for (uint32_t i = 0; i < r->n_regions; i++) {
         raft_region region = r->priority[i];
-        /* One that leaves takes nothing over; but it may still write. */
-        if ((r->leaving & govern_region_bit(region)) != 0 &&
+        /* One that leaves or comes takes nothing over; but it may still write.
+         */
+        if (((r->leaving | r->coming) & govern_region_bit(region)) != 0 &&
             region != r->write_region)
             continue;
         group_out->regions[group_out->n_regions++] = region;

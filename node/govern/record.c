@@ -108,14 +108,22 @@ static void follow_up(const struct govern_record *now,
     new_epoch(next, forced, at_us, reason);
 }
 
+/* Whether the region's voters stay, and were there before: a write region needs
+ * some at every moment, in every shard. */
+static bool has_lasting_voters(const struct govern_record *r,
+                               raft_region region)
+{
+    return ((r->leaving | r->coming) & govern_region_bit(region)) == 0;
+}
+
 int govern_switch(const struct govern_record *now, raft_region to, bool forced,
                   bool manual, int64_t at_us, const char *reason,
                   struct govern_record *next_out)
 {
-    if (govern_rank(now, to) == now->n_regions)
-        return ERR_NOT_FOUND;
     if (to == now->write_region)
         return ERR_EXISTS;
+    if (govern_rank(now, to) == now->n_regions || !has_lasting_voters(now, to))
+        return ERR_NOT_FOUND;
     struct govern_record next = *now;
     next.from_region = now->write_region;
     next.write_region = to;
@@ -164,7 +172,8 @@ int govern_set_priority(const struct govern_record *now,
     memcpy(next.priority, order, n * sizeof(*order));
     next.failback = failback;
     next.manual = !move && order[0] != now->write_region;
-    if (move && (now->down & govern_region_bit(order[0])) == 0)
+    if (move && (now->down & govern_region_bit(order[0])) == 0 &&
+        has_lasting_voters(now, order[0]))
         next.write_region = order[0];
     follow_up(now, &next, at_us, reason);
     *next_out = next;
@@ -225,17 +234,13 @@ static int list_regions(const struct govern_record *now,
     return ERR_OK;
 }
 
-/* The first region of the list that stays, has had members before (a write
- * region needs voters from the first moment) and is not down; 0: none. */
-static raft_region first_well(const struct govern_record *now,
-                              const struct govern_record *next)
+/* The first region of the list that can write and is not down; 0: none. */
+static raft_region first_well(const struct govern_record *r)
 {
-    for (uint32_t i = 0; i < next->n_regions; i++) {
-        raft_region region = next->priority[i];
-        if (((next->leaving | next->down) & govern_region_bit(region)) == 0 &&
-            has_member_in(now->members, now->n_members, region))
-            return region;
-    }
+    for (uint32_t i = 0; i < r->n_regions; i++)
+        if (has_lasting_voters(r, r->priority[i]) &&
+            (r->down & govern_region_bit(r->priority[i])) == 0)
+            return r->priority[i];
     return 0;
 }
 
@@ -264,7 +269,7 @@ int govern_set_members(const struct govern_record *now,
                next.n_regions * sizeof(next.priority[0])) == 0)
         return ERR_EXISTS;
     if ((next.leaving & govern_region_bit(now->write_region)) != 0) {
-        next.write_region = first_well(now, &next);
+        next.write_region = first_well(&next);
         next.manual = false;
         if (next.write_region == 0)
             return ERR_UNAVAILABLE;
@@ -273,6 +278,14 @@ int govern_set_members(const struct govern_record *now,
     new_epoch(&next, false, at_us, reason);
     *next_out = next;
     return ERR_OK;
+}
+
+bool govern_wants(const struct govern_record *r, raft_id node)
+{
+    for (uint32_t i = 0; i < r->n_members; i++)
+        if (r->members[i].id == node)
+            return true;
+    return r->n_members == 0;
 }
 
 bool govern_members_are(const struct govern_record *r,

@@ -97,8 +97,10 @@ void govern_config(const struct govern_record *r, bool meta,
  * `now`. */
 
 /* ERR_EXISTS: `to` is the write region already; ERR_NOT_FOUND: none of the
- * group's regions. Once all shards follow the strong rule (the record is
- * settled) a switch is always planned. */
+ * group's regions, or one that is leaving or coming: a shard that has no voter
+ * there could follow neither the switch nor the change of members. Once all
+ * shards follow the strong rule (the record is settled) a switch is always
+ * planned. */
 int govern_switch(const struct govern_record *now, raft_region to, bool forced,
                   bool manual, int64_t at_us, const char *reason,
                   struct govern_record *next_out);
@@ -109,7 +111,7 @@ int govern_set_level(const struct govern_record *now,
                      const char *reason, struct govern_record *next_out);
 /* ERR_INVALID: not the group's regions, each once. With `move` the first region
  * of the list becomes the write region by a planned switch, unless it is
- * declared down. */
+ * declared down, leaving or coming. */
 int govern_set_priority(const struct govern_record *now,
                         const raft_region *order, uint32_t n, bool failback,
                         bool move, int64_t at_us, const char *reason,
@@ -127,6 +129,8 @@ int govern_set_members(const struct govern_record *now,
                        const raft_region *priority, uint32_t n_priority,
                        int64_t at_us, const char *reason,
                        struct govern_record *next_out);
+/* Whether the record wants this node as a member; anybody, if it names none. */
+bool govern_wants(const struct govern_record *r, raft_id node);
 /* Whether a shard has the members that the record wants: all of them vote, and
  * nobody else is there. */
 bool govern_members_are(const struct govern_record *r,

@@ -120,26 +120,20 @@ static uint32_t voters_in(const struct raft_config *c, raft_region region)
 }
 
 /* Whether a voter is being rebuilt (docs/rebuild.md): it asks those who vote
- * now what it may have promised, so they stay the same until it is done. */
-static bool somebody_forgot(const struct shard *s)
+ * now what it may have promised, so they stay the same until it is done. Not
+ * so for one that is to go: it may be the reason why. */
+static bool somebody_forgot(const struct govern_record *rec,
+                            const struct shard *s)
 {
     const struct raft *r = shard_raft(s);
     const struct raft_config *c = raft_config(r);
     for (uint32_t i = 0; i < c->n; i++) {
         struct raft_peer_info info;
-        if (c->members[i].voter &&
+        if (c->members[i].voter && govern_wants(rec, c->members[i].id) &&
             raft_peer(r, c->members[i].id, &info) == ERR_OK && info.forgot)
             return true;
     }
     return false;
-}
-
-static bool wanted(const struct govern_record *rec, raft_id node)
-{
-    for (uint32_t i = 0; i < rec->n_members; i++)
-        if (rec->members[i].id == node)
-            return true;
-    return rec->n_members == 0;
 }
 
 /* Who is missing comes in as a learner, all at once: nothing depends on them
@@ -167,10 +161,10 @@ static bool promote(const struct shard *s, usec_t now,
     bool waits = false;
     for (uint32_t i = 0; i < target->n; i++) {
         struct raft_member *m = &target->members[i];
-        if (m->voter || !wanted(rec, m->id))
+        if (m->voter || !govern_wants(rec, m->id))
             continue;
         waits = true;
-        if (is_near(s, now, m->id)) {
+        if (is_near(s, now, m->id) || GOVERN_PLANTED(PROMOTE_FAR)) {
             m->voter = true;
             break;
         }
@@ -183,7 +177,8 @@ static void remove_one(const struct govern_record *rec, raft_id self,
                        struct raft_config *target)
 {
     for (uint32_t i = 0; i < target->n; i++) {
-        if (wanted(rec, target->members[i].id) || target->members[i].id == self)
+        if (govern_wants(rec, target->members[i].id) ||
+            target->members[i].id == self)
             continue;
         target->n--;
         memmove(&target->members[i], &target->members[i + 1],
@@ -199,12 +194,14 @@ static void move_members(const struct shard *s, usec_t now,
                          const struct govern_record *rec, raft_id self,
                          struct raft_config *target)
 {
-    if (rec->n_members == 0 || somebody_forgot(s))
+    if (rec->n_members == 0 ||
+        (somebody_forgot(rec, s) && !GOVERN_PLANTED(CHANGE_WHILE_REBUILT)))
         return;
-    if (add_missing(rec, target) || promote(s, now, rec, target))
+    if ((add_missing(rec, target) || promote(s, now, rec, target)) &&
+        !GOVERN_PLANTED(REMOVE_FIRST))
         return;
     /* Who goes from the meta shard hears before that the others are done. */
-    if (is_meta(s) && !rec->settled)
+    if (is_meta(s) && !rec->settled && !GOVERN_PLANTED(META_AT_ONCE))
         return;
     remove_one(rec, self, target);
 }
@@ -215,7 +212,7 @@ static void move_members(const struct shard *s, usec_t now,
 static void readmit(const struct shard *s, usec_t now,
                     const struct govern_record *rec, struct raft_config *target)
 {
-    if (rec->recovered == 0 || rec->n_members > 0 || somebody_forgot(s))
+    if (rec->recovered == 0 || rec->n_members > 0 || somebody_forgot(rec, s))
         return;
     uint32_t wanted = voters_in(target, rec->write_region);
     for (uint32_t i = 0; i < target->n; i++) {
@@ -284,7 +281,7 @@ static raft_id best_in(const struct shard *s, usec_t now,
         const struct raft_member *m = &c->members[i];
         struct raft_peer_info info;
         if (m->id == self || m->region != region || !m->voter || m->witness ||
-            !wanted(rec, m->id) || is_ill(health, m->id) ||
+            !govern_wants(rec, m->id) || is_ill(health, m->id) ||
             !is_near(s, now, m->id))
             continue;
         CHECK(raft_peer(r, m->id, &info) == ERR_OK);
@@ -319,7 +316,8 @@ static raft_id successor(const struct shard *s, usec_t now,
                          const struct steer_health *health, raft_id self)
 {
     raft_region own = region_of(raft_config(shard_raft(s)), self);
-    if (own == rec->write_region && !health->self_ill && wanted(rec, self))
+    if (own == rec->write_region && !health->self_ill &&
+        govern_wants(rec, self))
         return 0;
     if (health->self_ill && !dispensable(s, health, self))
         return 0;

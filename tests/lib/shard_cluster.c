@@ -58,6 +58,7 @@ struct snapshot {
 struct cluster_node {
     struct cluster *cluster;
     raft_id id;
+    raft_region region;
     struct shard *shard; /* NULL while it is down */
     struct sealer *sealer;
     struct kv_mem *store;
@@ -207,7 +208,7 @@ static void packet_free(struct packet *p)
 
 static raft_region region_of(const struct cluster *c, raft_id id)
 {
-    return raft_config_find(&c->config, id)->region;
+    return c->nodes[id].region;
 }
 
 static void env_send(void *user, struct shard *s, const struct raft_msg *m,
@@ -435,7 +436,7 @@ static void start_options(struct cluster_node *n, struct shard_options *o)
     o->raft.seed = prng_u64(&c->prng);
 }
 
-void cluster_start(struct cluster *c, raft_id id)
+static void start(struct cluster *c, raft_id id, bool amnesia)
 {
     struct cluster_node *n = node_of(c, id);
     CHECK(n->shard == NULL);
@@ -448,13 +449,15 @@ void cluster_start(struct cluster *c, raft_id id)
         .vote = replay.vote,
         .base_lsn = kv_flushed_lsn(kv_mem_kv(n->store)),
         .base_term = kv_mem_flushed_term(n->store),
-        .config = c->config,
+        .amnesia = amnesia,
         .entries = replay.entries,
         .n_entries = replay.n,
         .salvage = replay.salvage + replay.salvage_first,
         .n_salvage = replay.n_salvage - replay.salvage_first,
         .salvage_number = replay.salvage_number,
     };
+    if (raft_config_find(&c->config, id) != NULL)
+        restored.config = c->config;
     for (size_t i = 0; i < restored.n_salvage; i++)
         entry_ref(restored.salvage[i].entry);
     restored.commit_lsn = restored.base_lsn;
@@ -477,6 +480,22 @@ void cluster_start(struct cluster *c, raft_id id)
         shard_peer(n->shard, c->now, other, true);
         shard_peer(c->nodes[other].shard, c->now, id, true);
     }
+}
+
+void cluster_start(struct cluster *c, raft_id id)
+{
+    start(c, id, false);
+}
+
+void cluster_rebuild(struct cluster *c, raft_id id)
+{
+    struct cluster_node *n = node_of(c, id);
+    cluster_crash(c, id);
+    log_cut(n, 0);
+    n->synced = 0;
+    kv_mem_free(n->store);
+    n->store = kv_mem_new();
+    start(c, id, true);
 }
 
 void cluster_withhold_key(struct cluster *c)
@@ -516,7 +535,9 @@ struct cluster *cluster_new(const struct cluster_options *options)
                                 .witness = id == options->witness};
         if (options->regions != NULL)
             m.region = options->regions[id - 1];
-        CHECK(raft_config_add(&c->config, m) == ERR_OK);
+        c->nodes[id].region = m.region;
+        if (id + options->spares <= c->n)
+            CHECK(raft_config_add(&c->config, m) == ERR_OK);
         for (raft_id to = 1; to <= c->n; to++)
             list_init(&c->links[id][to]);
         struct cluster_node *n = &c->nodes[id];

@@ -39,7 +39,8 @@
 #define CLUSTER_WALL_SEC 1700000000
 
 struct cluster_options {
-    unsigned nodes; /* voters */
+    unsigned nodes;  /* voters, but for spares */
+    unsigned spares; /* so many, the last, are no members: they wait */
     /* 0: the defaults below. */
     size_t memtable_bytes; /* 16 MiB */
     uint64_t seed;
@@ -79,6 +80,8 @@ struct kv_mem *cluster_store(struct cluster *c, raft_id id);
 void cluster_crash(struct cluster *c, raft_id id);
 /* From the flushed state and the synced log. */
 void cluster_start(struct cluster *c, raft_id id);
+/* Crashes, loses log and store, and starts as who must be rebuilt. */
+void cluster_rebuild(struct cluster *c, raft_id id);
 /* Nodes that start from now on have no data key until shard_set_key. */
 void cluster_withhold_key(struct cluster *c);
 /* Commits that this life of the node has told of; restarts at what it found. */

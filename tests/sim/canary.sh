@@ -53,6 +53,10 @@ FAILOVER_NEVER_UP        site  3x1       50   no progress after healing: regions
 GOVERN_SAME_EPOCH        site  3x1       100  two regions acknowledge|not settled|no progress
 GOVERN_STAY              site  3x1       50   no progress|planned switch
 GOVERN_TELL_EARLY        site  3x1       1000 acknowledged write lost
+GOVERN_REMOVE_FIRST      site  3x1       200  goes before all who come do vote
+GOVERN_PROMOTE_FAR       site  3x1       200  votes before it follows
+GOVERN_CHANGE_WHILE_REBUILT site 3x3     500  is being rebuilt
+GOVERN_META_AT_ONCE      site  3x1       200  without having heard
 TABLE
 }
 

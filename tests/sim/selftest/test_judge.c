@@ -217,6 +217,12 @@ static void test_conflicts(void **state)
     h = lossy(CONSISTENCY_SESSION, true);
     conflict(h, 2, 1, 0); /* another text */
     BAD(judge_conflicts, h);
+    h = lossy(CONSISTENCY_SESSION, true);
+    h->left = 1u << 1; /* with the only one who had it */
+    GOOD(judge_conflicts, h);
+    h = lossy(CONSISTENCY_SESSION, true);
+    h->left = 1u << 2;
+    BAD(judge_conflicts, h);
     h = new_history(CONSISTENCY_SESSION);
     write_done(h, 1, 1, 1, 0);
     conflict(h, 1, 1, 1); /* it survived */

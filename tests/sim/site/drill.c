@@ -48,17 +48,35 @@ static bool is_loss(enum site_drill_kind kind)
     return kind >= DRILL_KILL && kind <= DRILL_KILL_TWO;
 }
 
-/* A loss is survived only where the other regions are a majority. */
-static bool is_possible(const struct site *s, enum site_drill_kind kind)
+/* Whether those outside two regions are a majority of all members. */
+static bool is_survivable(const struct site *s, const struct govern_record *r,
+                          raft_region a, raft_region b)
 {
-    if (kind == DRILL_KILL_TWO)
-        return s->shape.regions >= 5;
+    uint32_t all = 0, left = 0;
+    for (raft_id i = 1; i <= s->n_nodes; i++) {
+        const struct site_node *n = &s->nodes[i];
+        if (!govern_wants(r, i) || !(n->voter || r->n_members > 0))
+            continue;
+        all++;
+        left += n->region != a && n->region != b;
+    }
+    return left > all / 2;
+}
+
+static bool is_possible(const struct site *s, const struct govern_record *r)
+{
+    const struct site_drill *d = &s->drill;
+    raft_region a = r->write_region;
+    raft_region b = d->kind == DRILL_KILL_TWO ? d->other : a;
+    if (d->kind == DRILL_MOVE)
+        return r->n_regions >= 2;
     /* What must be in two regions waits while they do not reach each other. */
-    if (s->shape.witness && kind == DRILL_PAIR)
+    if (s->shape.witness && d->kind == DRILL_PAIR)
         return false;
-    if (is_loss(kind) || kind == DRILL_PAIR || kind == DRILL_BLIP ||
-        kind == DRILL_BEHIND)
-        return site_regions(s) >= 3;
+    if (is_loss(d->kind) || d->kind == DRILL_PAIR || d->kind == DRILL_BLIP ||
+        d->kind == DRILL_BEHIND)
+        return r->n_regions + s->shape.witness >= 3 &&
+               is_survivable(s, r, a, b);
     return true;
 }
 
@@ -82,10 +100,11 @@ static raft_region first_left(const struct site *s,
     return 0;
 }
 
-static raft_region any_other(struct site *s, raft_region than)
+static raft_region any_other(struct site *s, const struct govern_record *r)
 {
-    raft_region r = (raft_region)prng_range(&s->prng, 1, s->shape.regions - 1);
-    return r >= than ? (raft_region)(r + 1) : r;
+    uint32_t own = govern_rank(r, r->write_region);
+    uint32_t i = (uint32_t)prng_below(&s->prng, r->n_regions - 1);
+    return r->priority[i >= own ? i + 1 : i];
 }
 
 static void each_node(struct site *s, raft_region region,
@@ -170,17 +189,17 @@ static void strike(struct site *s)
 void site_drill_begin(struct site *s)
 {
     struct site_drill *d = &s->drill;
-    const struct govern_record *r = &s->nodes[1].record;
-    if (!is_possible(s, d->kind))
-        d->kind = DRILL_NONE;
+    const struct govern_record *r = site_record(s);
     d->began_us = s->now_us;
     d->epoch = r->epoch;
     d->write_region = r->write_region;
-    d->other = s->shape.regions > 1 ? any_other(s, r->write_region) : 1;
+    d->other = r->n_regions > 1 ? any_other(s, r) : r->write_region;
     /* Two at once: the write region, and the next in line. */
-    if (d->kind == DRILL_KILL_TWO)
+    if (d->kind == DRILL_KILL_TWO && r->n_regions > 1)
         d->other =
             r->priority[0] != r->write_region ? r->priority[0] : r->priority[1];
+    if (!is_possible(s, r))
+        d->kind = DRILL_NONE;
     d->expected = is_loss(d->kind) ? first_left(s, r) : r->write_region;
     for (uint32_t i = 0; i < SITE_SHARDS_MAX; i++)
         d->written_us[i] = HIST_NEVER;
@@ -233,13 +252,14 @@ void site_drill_heard(struct site *s, const struct hist_op *op)
         d->slowest_us = op->answered_us - op->called_us;
 }
 
-/* The newest record that any node outside the lost regions knows. */
+/* The newest record that any member outside the lost regions knows. */
 static const struct govern_record *newest_record(const struct site *s)
 {
     const struct govern_record *newest = NULL;
     for (raft_id i = 1; i <= s->n_nodes; i++) {
         const struct site_node *n = &s->nodes[i];
-        if (!site_node_up(n) || !n->has_record || is_lost(s, n->region))
+        if (!site_node_up(n) || !n->has_record || is_lost(s, n->region) ||
+            !govern_wants(&n->record, i))
             continue;
         if (newest == NULL || n->record.epoch > newest->epoch)
             newest = &n->record;
@@ -387,6 +407,8 @@ void site_drill_watch(struct site *s)
     if (d->kind != DRILL_LEVEL || s->now_us < d->began_us + LEVEL_KNOWN_US)
         return;
     for (raft_id i = 1; i <= s->n_nodes; i++)
-        if (s->nodes[i].record.consistency.level != s->ordered.level)
+        if (govern_wants(&s->nodes[i].record, i) &&
+            s->nodes[i].record.epoch >= s->ordered_epoch - 1 &&
+            s->nodes[i].record.consistency.level != s->ordered.level)
             site_fail(s, "a new level is not known to n%u after 1 s", i);
 }

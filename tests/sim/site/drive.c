@@ -67,6 +67,14 @@ void site_drive_crash(struct site_node *n)
     d->due = false;
 }
 
+void site_drive_wipe(struct site_node *n)
+{
+    struct site_drive *d = &n->drive;
+    while (d->n > 0)
+        sim_blob_release(d->records[--d->n].blob);
+    d->n_synced = 0;
+}
+
 void site_drive_hang(struct site_node *n, bool hung)
 {
     struct site_drive *d = &n->drive;

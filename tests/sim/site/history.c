@@ -48,11 +48,17 @@ static size_t slot(const struct history *h, uint16_t shard,
     return i;
 }
 
-const struct hist_entry *history_at(const struct history *h, uint16_t shard,
-                                    struct hist_place at)
+static struct hist_entry *at(const struct history *h, uint16_t shard,
+                             struct hist_place place)
 {
-    uint32_t i = h->index[slot(h, shard, at)];
+    uint32_t i = h->index[slot(h, shard, place)];
     return i == 0 ? NULL : &h->entries[i - 1];
+}
+
+const struct hist_entry *history_at(const struct history *h, uint16_t shard,
+                                    struct hist_place place)
+{
+    return at(h, shard, place);
 }
 
 static void grow_index(struct history *h)
@@ -68,9 +74,10 @@ static void grow_index(struct history *h)
 void history_logged(struct history *h, uint32_t node,
                     const struct hist_entry *e)
 {
-    CHECK(e->shard < HIST_SHARDS_MAX && e->op <= h->seen.n_ops);
-    const struct hist_entry *known = history_at(h, e->shard, e->at);
+    CHECK(node < 32 && e->shard < HIST_SHARDS_MAX && e->op <= h->seen.n_ops);
+    struct hist_entry *known = at(h, e->shard, e->at);
     if (known != NULL) {
+        known->nodes |= 1u << node;
         if ((known->prev_term != e->prev_term || known->op != e->op) &&
             h->wrong[0] == '\0')
             snprintf(h->wrong, sizeof(h->wrong),
@@ -83,6 +90,7 @@ void history_logged(struct history *h, uint32_t node,
         grow_index(h);
     HIST_MORE(h->entries, h->n_entries, h->cap_entries);
     h->entries[h->n_entries - 1] = *e;
+    h->entries[h->n_entries - 1].nodes = 1u << node;
     h->index[slot(h, e->shard, e->at)] = (uint32_t)h->n_entries;
 }
 

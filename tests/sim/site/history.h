@@ -27,9 +27,10 @@ struct hist_entry {
     uint16_t shard;
     struct hist_place at;
     uint64_t prev_term;
-    bool data;     /* carries records, not just bookkeeping of the log */
-    bool delivery; /* carries an entry of the conflict feed */
-    uint64_t op;   /* the client's operation it is of; 0: none */
+    bool data;      /* carries records, not just bookkeeping of the log */
+    bool delivery;  /* carries an entry of the conflict feed */
+    uint64_t op;    /* the client's operation it is of; 0: none */
+    uint32_t nodes; /* who ever logged it: bit `node`; kept by history_logged */
 };
 
 /* A replica told a client that its write is done. */
@@ -53,6 +54,7 @@ struct history {
     uint64_t top[HIST_SHARDS_MAX]; /* highest LSN committed */
     struct hist_ack *acks;
     size_t n_acks, cap_acks;
+    uint32_t left; /* who is no member in the end: bit `node` */
     /* The first thing that was wrong already when it was recorded. */
     char wrong[200];
 };

@@ -104,6 +104,12 @@ static bool feed_is_true(const struct history *h, char why[VERDICT_TEXT_MAX])
     return true;
 }
 
+/* What only those had who left comes when they are put back. */
+static bool left_with(const struct history *h, const struct hist_entry *e)
+{
+    return (e->nodes & ~h->left) == 0;
+}
+
 bool judge_conflicts(const struct history *h, char why[VERDICT_TEXT_MAX])
 {
     if (!feed_is_true(h, why))
@@ -119,7 +125,7 @@ bool judge_conflicts(const struct history *h, char why[VERDICT_TEXT_MAX])
                                "operation %zu was acknowledged at %u/%" PRIu64
                                " of term %" PRIx64 ", which holds another",
                                i + 1, op->shard, op->at.lsn, op->at.term);
-        if (!in_feed(h, e))
+        if (!in_feed(h, e) && !left_with(h, e))
             return verdict_bad(
                 why,
                 "conflict feed: lacks operation %zu, acknowledged at "
@@ -362,13 +368,35 @@ static void add_ends(const struct history *h, struct observed *o)
     }
 }
 
+/* The feed as it will be when those who left are back. */
+static void add_conflicts(const struct history *h, struct observed *o)
+{
+    o->conflicts = NULL;
+    o->n_conflicts = o->cap_conflicts = 0;
+    for (size_t i = 0; i < h->seen.n_conflicts; i++)
+        observed_conflict(o, &h->seen.conflicts[i]);
+    for (size_t i = 0; i < h->n_entries; i++) {
+        const struct hist_entry *e = &h->entries[i];
+        if (e->op == 0 || !left_with(h, e) || in_feed(h, e) ||
+            history_survived(h, e->shard, e->at))
+            continue;
+        bool deletes = h->seen.ops[e->op - 1].kind == LINEAR_DELETE;
+        observed_conflict(
+            o, &(struct hist_conflict){.shard = e->shard,
+                                       .at = e->at,
+                                       .version = deletes ? 0 : e->op});
+    }
+}
+
 bool judge_observed(const struct history *h, char why[VERDICT_TEXT_MAX])
 {
-    /* The clients' part, borrowed, but for the ends. */
+    /* The clients' part, borrowed, but for the ends and the feed. */
     struct observed o = h->seen;
     add_ends(h, &o);
+    add_conflicts(h, &o);
     bool ok = observed_judge(&o, why);
     mem_free(o.ends);
+    mem_free(o.conflicts);
     return ok;
 }
 

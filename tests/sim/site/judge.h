@@ -5,9 +5,10 @@
  *   survival       an acknowledged write is in the committed branch; at a
  *                  weaker level than strong a forced switch may have lost it.
  *                  One that was refused is not
- *   conflicts      what a forced switch lost is in the conflict feed; and the
- *                  feed holds nothing else: only what was logged, did not
- *                  survive, and each once
+ *   conflicts      what a forced switch lost is in the conflict feed, unless
+ *                  nobody but nodes that left ever had it; and the feed holds
+ *                  nothing else: only what was logged, did not survive, and
+ *                  each once
  *   prefix         an answer is the state at the place that it names, and that
  *                  place was not lost except by a forced switch
  *   sessions       at level session a client reads its own writes, reads never

@@ -186,10 +186,13 @@ static struct op record_op(enum op_kind kind)
 static void say_record(const struct site_node *n, const struct govern_record *r)
 {
     site_say(
-        n->site, "n%u knows: epoch %u, region %u writes, %s%s%s, down %#x: %s",
+        n->site,
+        "n%u knows: epoch %u, region %u writes, %s%s%s, down %#x, %u members, "
+        "regions leaving %#x, coming %#x: %s",
         n->id, r->epoch, r->write_region,
         consistency_name(r->consistency.level), r->forced ? ", forced" : "",
-        r->settled ? ", settled" : "", r->down, r->reason);
+        r->settled ? ", settled" : "", r->down, r->n_members, r->leaving,
+        r->coming, r->reason);
 }
 
 static void learn(void *user, uint64_t record, struct bytes text)
@@ -322,12 +325,29 @@ static void create_record(struct site_node *n)
     site_call_run(n, c);
 }
 
-static bool all_settled(const struct site_node *n)
+/* The epoch that this node's replicas follow, as it tells the others; 0. */
+static uint32_t follows(const struct site_node *n)
 {
+    if (!n->has_record)
+        return 0;
     for (uint16_t i = 1; i < n->site->n_shards; i++)
         if (!steer_settled(&n->record, sim_shard(n->replicas[i].replica)))
-            return false;
-    return true;
+            return 0;
+    return n->record.epoch;
+}
+
+/* As far as this node's replicas know, or as a member says: a node that left
+ * does not hear of it (node/server/governor.c). */
+static bool all_settled(struct site_node *n)
+{
+    const struct govern_record *r = &n->record;
+    n->follows[n->id] = follows(n);
+    if (r->n_members == 0)
+        return n->follows[n->id] == r->epoch;
+    for (uint32_t i = 0; i < r->n_members; i++)
+        if (n->follows[r->members[i].id] == r->epoch)
+            return true;
+    return false;
 }
 
 static void decide(struct site_node *n)
@@ -384,10 +404,71 @@ static void gossip(struct site_node *n)
         if (to == n->id)
             continue;
         struct site_msg *m = site_msg_new(SITE_MSG_GOSSIP);
+        m->follows = follows(n);
         CHECK(failover_gossip(n->failover, to, site_local_us(n), &m->gossip) ==
               ERR_OK);
         site_send(n, to, m);
     }
+}
+
+static bool votes(const struct raft_config *c, raft_id id)
+{
+    const struct raft_member *m = raft_config_find(c, id);
+    return m != NULL && m->voter;
+}
+
+/* Of a step from one configuration to the next, made just now: who comes votes
+ * once it follows, who goes does when they all vote, and has heard of it; and
+ * nothing changes while a voter is rebuilt. */
+static void check_change(const struct site_node *n, uint16_t shard,
+                         const struct raft_config *before)
+{
+    const struct raft *r = shard_raft(sim_shard(n->replicas[shard].replica));
+    const struct raft_config *now = raft_config(r);
+    bool comes = false, goes = false;
+    for (raft_id id = 1; id <= n->site->n_nodes; id++) {
+        struct raft_peer_info info;
+        comes |= govern_wants(&n->record, id) && !votes(before, id);
+        goes |= votes(before, id) && !votes(now, id);
+        if (id == n->id || raft_peer(r, id, &info) != ERR_OK)
+            continue;
+        if (votes(now, id) && !votes(before, id) &&
+            info.state != RAFT_PEER_REPLICATE)
+            site_fail(n->site, "shard %u: n%u votes before it follows", shard,
+                      id);
+        if (votes(before, id) && info.forgot && govern_wants(&n->record, id))
+            site_fail(n->site,
+                      "shard %u: voters change while n%u is being rebuilt",
+                      shard, id);
+    }
+    if (goes && comes)
+        site_fail(n->site,
+                  "shard %u: somebody goes before all who come do vote", shard);
+    if (goes && shard == SHARD_META && !n->record.settled)
+        site_fail(n->site, "somebody goes from the meta shard without having "
+                           "heard of it");
+}
+
+static bool same_voters(const struct raft_config *a,
+                        const struct raft_config *b)
+{
+    for (raft_id id = 1; id <= SITE_NODES_MAX; id++)
+        if (votes(a, id) != votes(b, id))
+            return false;
+    return true;
+}
+
+static void steer_replica(struct site_node *n, uint16_t shard,
+                          const struct steer_health *health)
+{
+    struct site_replica *r = &n->replicas[shard];
+    struct shard *s = sim_shard(r->replica);
+    struct raft_config before = *raft_config(shard_raft(s));
+    steer_shard(&r->steer, site_local_us(n), &n->record, health, n->id, s);
+    if (!same_voters(&before, raft_config(shard_raft(s))))
+        check_change(n, shard, &before);
+    sim_shard_turn(r->replica, site_local_us(n));
+    site_node_after(n, shard);
 }
 
 static void steer(struct site_node *n)
@@ -397,13 +478,8 @@ static void steer(struct site_node *n)
     struct failover_self self = self_report(n);
     struct steer_health health;
     steer_health_of(failover_health(n->failover), n->id, &self, &health);
-    for (uint16_t i = 0; i < n->site->n_shards; i++) {
-        struct site_replica *r = &n->replicas[i];
-        steer_shard(&r->steer, site_local_us(n), &n->record, &health, n->id,
-                    sim_shard(r->replica));
-        sim_shard_turn(r->replica, site_local_us(n));
-        site_node_after(n, i);
-    }
+    for (uint16_t i = 0; i < n->site->n_shards; i++)
+        steer_replica(n, i, &health);
 }
 
 static void delivered(struct site_node *n, struct site_call *c,
@@ -450,10 +526,40 @@ static void schedule_chore(struct site_node *n)
                       .type = SITE_CHORE, .node = n->id, .number = n->life});
 }
 
+/* Majorities are of the meta shard's voters. */
+static void follow_voters(struct site_node *n)
+{
+    const struct raft_config *c = raft_config_committed(
+        shard_raft(sim_shard(n->replicas[SHARD_META].replica)));
+    bool changed = false;
+    for (uint32_t i = 0; i < n->topology.n_nodes && c->n > 0; i++) {
+        struct failover_node *of = &n->topology.nodes[i];
+        changed |= votes(c, of->id) != of->voter;
+        of->voter = votes(c, of->id);
+    }
+    if (changed)
+        CHECK(failover_set_topology(n->failover, &n->topology,
+                                    site_local_us(n)) == ERR_OK);
+}
+
+/* Once it has again what it may have promised, in all shards. */
+static void check_cured(struct site_node *n)
+{
+    if (!n->amnesiac)
+        return;
+    for (uint16_t i = 0; i < n->site->n_shards; i++)
+        if (sim_replica_shard.amnesiac(n->replicas[i].replica))
+            return;
+    site_say(n->site, "n%u is cured", n->id);
+    n->amnesiac = false;
+}
+
 static void chore(struct site_node *n)
 {
     schedule_chore(n);
+    check_cured(n);
     struct failover_self self = self_report(n);
+    follow_voters(n);
     failover_tick(n->failover, &self, site_local_us(n));
     if (n->chores++ % GOSSIP_CHORES == 0)
         gossip(n);
@@ -504,6 +610,7 @@ static void open_replica(struct site_node *n, uint16_t shard)
         .shard = shard,
         .raft = &s->raft,
         .steered = true,
+        .amnesiac = n->amnesiac,
         .witness = is_witness(n, shard),
         .write = env_write,
         .send = env_send,
@@ -536,9 +643,11 @@ void site_node_start(struct site_node *n)
     n->record_stale = true;
     n->chores = (uint32_t)prng_below(&s->prng, GOSSIP_CHORES);
     memset(&n->record, 0, sizeof(n->record));
+    memset(n->follows, 0, sizeof(n->follows));
+    n->topology = s->topology;
     n->failover =
         failover_new(n->id, n->life + 1, &s->timing, site_local_us(n));
-    CHECK(failover_set_topology(n->failover, &s->topology, site_local_us(n)) ==
+    CHECK(failover_set_topology(n->failover, &n->topology, site_local_us(n)) ==
           ERR_OK);
     for (uint16_t i = 0; i < s->n_shards; i++)
         open_replica(n, i);
@@ -582,6 +691,14 @@ void site_node_crash(struct site_node *n)
     n->life++;
     site_drive_crash(n);
     site_clients_lose(n->site, n->id);
+}
+
+void site_node_forget(struct site_node *n)
+{
+    site_node_crash(n);
+    site_say(n->site, "n%u has lost its disk", n->id);
+    site_drive_wipe(n);
+    n->amnesiac = true;
 }
 
 void site_node_free(struct site_node *n)
@@ -640,6 +757,7 @@ static void receive(struct site_node *n, raft_id from, struct site_msg *m)
         site_node_after(n, m->shard);
         break;
     case SITE_MSG_GOSSIP:
+        n->follows[from] = m->follows;
         (void)failover_heard(
             n->failover, from,
             bytes_of(buf_bytes(&m->gossip), buf_len(&m->gossip)),

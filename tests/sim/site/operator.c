@@ -1,7 +1,8 @@
-/* Who administers the account: changes level, priorities and write region
- * through a node that leads the meta shard, while everything goes on. And what
- * may be held against the account meanwhile: from the moment a change is
- * ordered until every node knows that it is settled, the weaker of the two. */
+/* Who administers the account: changes level, priorities, write region and
+ * members through a node that leads the meta shard, while everything goes on.
+ * And what may be held against the account meanwhile: from the moment a change
+ * is ordered until every node knows that it is settled, the weaker of the two.
+ */
 #include <string.h>
 
 #include "node/base/check.h"
@@ -131,7 +132,7 @@ static void order_priority(struct site *s)
     if (n == NULL)
         return;
     raft_region list[SITE_REGIONS_MAX];
-    uint32_t count = s->shape.regions;
+    uint32_t count = n->record.n_regions;
     for (uint32_t i = 0; i < count; i++)
         list[i] = n->record.priority[i];
     for (uint32_t i = count - 1; i > 0; i--) {
@@ -149,11 +150,118 @@ static void order_priority(struct site *s)
     (void)order(s, n, err, &next);
 }
 
+/* ---- members ----------------------------------------------------------------
+ */
+
+/* Whom the record names, or whoever is there. */
+static bool is_present(const struct site_node *leader, raft_id id)
+{
+    const struct raft *meta =
+        shard_raft(sim_shard(leader->replicas[SHARD_META].replica));
+    return leader->record.n_members > 0
+               ? govern_wants(&leader->record, id)
+               : raft_config_find(raft_config_committed(meta), id) != NULL;
+}
+
+/* Those who are there, without the nodes of region `goes` or node `out`; or
+ * with `all` everybody who does not go. As node/server/placement.c it wants a
+ * majority of them to be up. */
+static uint32_t choose_members(struct site *s, const struct site_node *leader,
+                               raft_region goes, raft_id out, bool all,
+                               struct govern_member *members)
+{
+    uint32_t n = 0, up = 0;
+    for (raft_id id = 1; id <= s->n_nodes; id++) {
+        const struct site_node *node = &s->nodes[id];
+        if (node->region == goes || id == out ||
+            (!all && !is_present(leader, id)))
+            continue;
+        members[n++] = (struct govern_member){.id = id, .region = node->region};
+        up += site_node_up(node);
+    }
+    return up > n / 2 ? n : 0;
+}
+
+/* The list as it is, then the regions that it lacks. */
+static uint32_t list_regions(const struct site *s,
+                             const struct govern_record *r, raft_region *list)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < r->n_regions; i++)
+        list[n++] = r->priority[i];
+    for (uint32_t i = 1; i <= s->shape.regions; i++)
+        if (govern_rank(r, (raft_region)i) == r->n_regions)
+            list[n++] = (raft_region)i;
+    return n;
+}
+
+static void order_members(struct site *s, raft_region goes, raft_id out,
+                          bool all)
+{
+    struct govern_record next;
+    struct govern_member members[SITE_NODES_MAX];
+    raft_region list[SITE_REGIONS_MAX];
+    struct site_node *n = meta_leader(s);
+    if (n == NULL)
+        return;
+    uint32_t count = choose_members(s, n, goes, out, all, members);
+    uint32_t n_list = list_regions(s, &n->record, list);
+    site_say(s, "operator: %u members, without region %u and n%u", count, goes,
+             out);
+    int err =
+        govern_set_members(&n->record, members, count, list, n_list,
+                           site_wall_us(s), "an operator asked for it", &next);
+    (void)order(s, n, err, &next);
+}
+
+/* Somebody goes, somebody comes back, or both at once. */
+static void change_members(struct site *s)
+{
+    bool all = prng_one_in(&s->prng, 2);
+    raft_region goes = 0;
+    raft_id out = 0;
+    if (prng_one_in(&s->prng, 3))
+        out = (raft_id)(1 + prng_below(&s->prng, s->n_nodes));
+    else if (!all || prng_one_in(&s->prng, 2))
+        goes = (raft_region)(1 + prng_below(&s->prng, s->shape.regions));
+    order_members(s, goes, out, all);
+}
+
+bool site_apart(struct site *s)
+{
+    const struct govern_record *r = site_record(s);
+    return s->swarm.members && s->swarm.reunite &&
+           (r == NULL || (r->n_members > 0 && r->n_members < s->n_nodes));
+}
+
+/* After healing. */
+static void reunite(struct site *s)
+{
+    if (site_apart(s))
+        order_members(s, 0, 0, true);
+}
+
+static void operate_later(struct site *s, uint64_t min_ms, uint64_t max_ms)
+{
+    usec_t wait = (usec_t)prng_range(&s->prng, min_ms, max_ms) * USEC_PER_MS;
+    site_schedule(s, s->now_us + wait,
+                  (struct sim_event){.type = SITE_OPERATE});
+}
+
 void site_operate(struct site *s)
 {
-    if (s->healed)
+    if (s->healed) {
+        reunite(s);
+        if (s->phase <= SITE_CALM)
+            operate_later(s, 200, 300);
         return;
-    switch (prng_below(&s->prng, 3)) {
+    }
+    switch (prng_below(&s->prng, 5)) {
+    case 2:
+    case 3:
+        if (s->swarm.members)
+            change_members(s);
+        break;
     case 0:
         if (s->swarm.set_level) {
             struct consistency_policy level;
@@ -171,7 +279,5 @@ void site_operate(struct site *s)
             order_priority(s);
         break;
     }
-    usec_t wait = (usec_t)prng_range(&s->prng, 500, 3000) * USEC_PER_MS;
-    site_schedule(s, s->now_us + wait,
-                  (struct sim_event){.type = SITE_OPERATE});
+    operate_later(s, 500, 3000);
 }

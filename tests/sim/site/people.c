@@ -77,6 +77,13 @@ bool site_clients_idle(const struct site *s)
 /* ---- calling ----------------------------------------------------------------
  */
 
+/* Whether a client would turn to it. In the storm to any node, even one that is
+ * no member any more; later, who has read the account anew, only to members. */
+static bool is_offered(const struct site *s, const struct site_node *n)
+{
+    return n->up && (!s->healed || site_is_member(s, n->id));
+}
+
 /* A node of its region, or of another while that one's do not answer. A client
  * notices that nobody listens; not that a node stands still. */
 static raft_id choose_node(struct site *s, const struct site_client *c)
@@ -86,7 +93,7 @@ static raft_id choose_node(struct site *s, const struct site_client *c)
     uint32_t n_home = 0, n_other = 0;
     for (raft_id i = 1; i <= s->n_nodes; i++) {
         const struct site_node *n = &s->nodes[i];
-        if (!n->up)
+        if (!is_offered(s, n))
             continue;
         if (n->region == c->region && !avoid)
             home[n_home++] = i;

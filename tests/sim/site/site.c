@@ -77,41 +77,81 @@ raft_id site_leader(struct site *s, uint16_t shard)
 /* ---- whether all is well ----------------------------------------------------
  */
 
-static bool node_unwell(struct site *s, const struct site_node *n, char *why,
-                        size_t cap)
+const struct govern_record *site_record(struct site *s)
 {
-    const struct govern_record *r = &n->record;
+    raft_id id = site_leader(s, SHARD_META);
+    return id != 0 && s->nodes[id].has_record ? &s->nodes[id].record : NULL;
+}
+
+bool site_is_member(const struct site *s, raft_id id)
+{
+    const struct govern_record *newest = NULL;
+    for (raft_id i = 1; i <= s->n_nodes; i++) {
+        const struct site_node *n = &s->nodes[i];
+        if (n->has_record &&
+            (newest == NULL || n->record.epoch > newest->epoch))
+            newest = &n->record;
+    }
+    return newest == NULL || govern_wants(newest, id);
+}
+
+/* Of a member: a node that left hears of nothing any more. */
+static bool node_unwell(const struct govern_record *r,
+                        const struct site_node *n, char *why, size_t cap)
+{
     if (!site_node_up(n))
         return snprintf(why, cap, "n%u is not there", n->id);
+    if (n->amnesiac)
+        return snprintf(why, cap, "n%u is being rebuilt", n->id);
     if (!n->has_record)
         return snprintf(why, cap, "n%u does not know the group", n->id);
-    if (memcmp(r, &s->nodes[1].record, sizeof(*r)) != 0)
-        return snprintf(why, cap, "n%u knows another record than n1", n->id);
+    if (memcmp(r, &n->record, sizeof(*r)) != 0)
+        return snprintf(why, cap, "n%u knows another record than the leader",
+                        n->id);
+    return false;
+}
+
+static bool record_unwell(struct site *s, const struct govern_record *r,
+                          char *why, size_t cap)
+{
+    if (r == NULL)
+        return snprintf(why, cap, "nobody who leads knows the group");
     if (!r->settled)
         return snprintf(why, cap, "epoch %u is not settled", r->epoch);
+    if (r->leaving != 0 || r->coming != 0)
+        return snprintf(why, cap, "regions %#x are leaving, %#x coming",
+                        r->leaving, r->coming);
     if (r->down != 0)
         return snprintf(why, cap, "regions %#x are declared down", r->down);
     if (r->failback && !r->manual && r->write_region != r->priority[0])
         return snprintf(why, cap, "region %u has not got its writes back",
                         r->priority[0]);
+    if (site_apart(s))
+        return snprintf(why, cap, "%u of %u nodes are members", r->n_members,
+                        s->n_nodes);
     return false;
 }
 
-static bool shard_unwell(struct site *s, uint16_t shard, char *why, size_t cap)
+static bool shard_unwell(struct site *s, const struct govern_record *record,
+                         uint16_t shard, char *why, size_t cap)
 {
     raft_id leader = site_leader(s, shard);
     if (leader == 0)
         return snprintf(why, cap, "nobody leads shard %u", shard);
     const struct site_node *n = &s->nodes[leader];
-    if (n->region != s->nodes[1].record.write_region)
+    if (n->region != record->write_region)
         return snprintf(why, cap, "n%u leads shard %u, outside region %u",
-                        leader, shard, s->nodes[1].record.write_region);
+                        leader, shard, record->write_region);
     const struct raft *r = shard_raft(sim_shard(n->replicas[shard].replica));
+    if (!govern_members_are(record, raft_config_committed(r)))
+        return snprintf(why, cap, "shard %u has not the members of the record",
+                        shard);
     for (raft_id i = 1; i <= s->n_nodes; i++) {
         struct raft_peer_info info;
-        if (i != leader && (raft_peer(r, i, &info) != ERR_OK ||
-                            info.state != RAFT_PEER_REPLICATE ||
-                            info.match_lsn + 200 < raft_last_lsn(r)))
+        if (i != leader && govern_wants(record, i) &&
+            (raft_peer(r, i, &info) != ERR_OK ||
+             info.state != RAFT_PEER_REPLICATE ||
+             info.match_lsn + 200 < raft_last_lsn(r)))
             return snprintf(why, cap, "n%u does not follow shard %u", i, shard);
     }
     return false;
@@ -119,11 +159,14 @@ static bool shard_unwell(struct site *s, uint16_t shard, char *why, size_t cap)
 
 bool site_unwell(struct site *s, char *why, size_t cap)
 {
+    const struct govern_record *r = site_record(s);
+    if (record_unwell(s, r, why, cap))
+        return true;
     for (raft_id i = 1; i <= s->n_nodes; i++)
-        if (node_unwell(s, &s->nodes[i], why, cap))
+        if (govern_wants(r, i) && node_unwell(r, &s->nodes[i], why, cap))
             return true;
     for (uint16_t i = 0; i < s->n_shards; i++)
-        if (shard_unwell(s, i, why, cap))
+        if (shard_unwell(s, r, i, why, cap))
             return true;
     return false;
 }
@@ -136,9 +179,12 @@ static bool unsettled(struct site *s, char *why, size_t cap)
     if (!site_clients_idle(s))
         return snprintf(why, cap, "a client waits");
     for (uint16_t i = 0; i < s->n_shards; i++) {
-        const struct sim_replica *first = s->nodes[1].replicas[i].replica;
+        const struct sim_replica *first =
+            s->nodes[site_leader(s, i)].replicas[i].replica;
         for (raft_id id = 1; id <= s->n_nodes; id++) {
             const struct sim_replica *r = s->nodes[id].replicas[i].replica;
+            if (!site_is_member(s, id))
+                continue;
             if (sim_replica_shard.applied_lsn(r) !=
                     sim_replica_shard.applied_lsn(first) ||
                 sim_replica_shard.applied_lsn(r) !=
@@ -220,7 +266,7 @@ static void check_documents(struct site *s, uint16_t shard)
     end.term = end.lsn == 0 ? 0 : s->history->committed[shard][end.lsn];
     for (raft_id i = 1; i <= s->n_nodes; i++) {
         const struct sim_replica *r = s->nodes[i].replicas[shard].replica;
-        if (s->nodes[i].witness)
+        if (s->nodes[i].witness || !site_is_member(s, i))
             continue;
         struct reading reading = {.s = s, .shard = shard};
         sim_replica_shard.documents(r, CONTAINER_FIRST_USER, read_document,
@@ -233,7 +279,7 @@ static void check_documents(struct site *s, uint16_t shard)
                           "not %" PRIu64,
                           i, reading.versions[key], shard, key, version);
         }
-        if (i == 1)
+        if (i == site_leader(s, shard))
             sim_replica_shard.documents(
                 r, CONTAINER_FIRST_USER | CONTAINER_CONFLICTS, read_conflict,
                 &reading);
@@ -244,6 +290,8 @@ static void verdict(struct site *s)
 {
     char why[VERDICT_TEXT_MAX];
     s->over = true;
+    for (raft_id id = 1; id <= s->n_nodes; id++)
+        s->history->left |= site_is_member(s, id) ? 0 : 1u << id;
     for (uint16_t i = 1; i < s->n_shards; i++)
         check_documents(s, i);
     if (!judge_history(s->history, why))

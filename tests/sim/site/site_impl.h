@@ -82,7 +82,8 @@ struct site_msg {
     uint16_t shard;
     struct sim_blob *inner;
     struct buf gossip;
-    uint64_t life; /* of the node that asked, and the number of its call */
+    uint32_t follows; /* GOSSIP: the epoch that the node's shards follow */
+    uint64_t life;    /* of the node that asked, and the number of its call */
     uint64_t call;
     uint32_t attempt;
     struct op op;
@@ -156,11 +157,14 @@ struct site_node {
     bool voter;
     bool up;
     bool paused;
+    bool amnesiac; /* lost its disk, and is not cured */
     uint64_t life;
     int64_t drift_permille;
     usec_t offset_us;
     struct site_replica replicas[SITE_SHARDS_MAX];
     struct failover *failover;
+    struct failover_topology topology;    /* with those who vote now */
+    uint32_t follows[SITE_NODES_MAX + 1]; /* what each node last said */
     struct site_drive drive;
     struct site_call *calls;
     uint64_t calls_made;
@@ -212,10 +216,12 @@ struct site_swarm {
     usec_t jitter_us;
     uint32_t fault_every_ms;
     bool crash, pause, isolate, one_way, cut_link, slow_disk, hang_disk;
+    bool lose_disk;
     bool region_kill, region_pause, region_cut, region_one_way, region_slow;
     bool region_stuck;
     bool transfer, flush, drift;
-    bool set_level, set_priority, move;
+    bool set_level, set_priority, move, members;
+    bool reunite; /* in the end all nodes are members again */
     bool failback;
     bool quick_return; /* of lost regions: before they are declared down */
 };
@@ -305,6 +311,11 @@ void site_say(struct site *s, const char *format, ...)
 bool site_chance(struct site *s, uint32_t permille);
 /* The first thing that is not well; false if nothing is. */
 bool site_unwell(struct site *s, char *why, size_t cap);
+/* As the leader of the meta shard knows it; NULL: there is none, or it knows
+ * none. */
+const struct govern_record *site_record(struct site *s);
+/* Whether a node is a member by the newest record that anybody knows. */
+bool site_is_member(const struct site *s, raft_id id);
 /* How many there are, that of a witness among them. */
 uint32_t site_regions(const struct site *s);
 raft_id site_leader(struct site *s, uint16_t shard);
@@ -314,6 +325,8 @@ usec_t site_local_us(const struct site_node *n);
 bool site_node_up(const struct site_node *n); /* and not paused */
 void site_node_start(struct site_node *n);
 void site_node_crash(struct site_node *n);
+/* It dies, and comes back as one that must be rebuilt. */
+void site_node_forget(struct site_node *n);
 void site_node_pause(struct site_node *n);
 void site_node_resume(struct site_node *n);
 void site_node_free(struct site_node *n);
@@ -354,6 +367,7 @@ void site_drive_write(struct site_node *n, uint16_t shard, uint64_t seq,
                       struct sim_blob *record);
 void site_drive_synced(struct site_node *n);
 void site_drive_crash(struct site_node *n);
+void site_drive_wipe(struct site_node *n); /* of a node that is down */
 void site_drive_hang(struct site_node *n, bool hung);
 /* How long the oldest write has been under way, on the true clock. */
 usec_t site_drive_stall_us(const struct site_node *n);
@@ -377,6 +391,8 @@ uint64_t site_version_of(struct site *s, struct bytes text);
 void site_operate(struct site *s);
 bool site_order_level(struct site *s, const struct consistency_policy *level);
 bool site_order_move(struct site *s, raft_region to);
+/* Whether nodes are out that shall come back. */
+bool site_apart(struct site *s);
 /* Every so often: whether what was ordered is in force by now. */
 void site_promise_watch(struct site *s);
 void site_level_draw(struct site *s, struct consistency_policy *out);

@@ -40,12 +40,17 @@ void site_swarm_choose(struct site *s)
     w->cut_link = toss(s);
     w->slow_disk = toss(s);
     w->hang_disk = prng_one_in(&s->prng, 3);
+    /* Where no voter acknowledges alone. */
+    w->lose_disk = toss(s) && s->shape.voters >= 3;
     w->transfer = prng_one_in(&s->prng, 4);
     w->flush = toss(s);
     w->drift = toss(s);
     w->set_level = prng_one_in(&s->prng, 3);
     w->set_priority = prng_one_in(&s->prng, 3);
     w->move = toss(s);
+    /* A group with a witness keeps its members. */
+    w->members = toss(s) && !s->shape.witness;
+    w->reunite = toss(s);
     choose_regions(s);
     for (uint32_t a = 1; a <= site_regions(s); a++)
         for (uint32_t b = 1; b < a; b++)
@@ -58,18 +63,19 @@ void site_swarm_print(const struct site *s)
     const struct site_swarm *w = &s->swarm;
     printf("# seed %llu %s: loss=%u dup=%u reorder=%d jitter=%lldus every=%ums "
            "crash=%d pause=%d isolate=%d one-way=%d link=%d slow-disk=%d "
-           "hang=%d region-kill=%d region-pause=%d region-cut=%d "
+           "hang=%d lose-disk=%d region-kill=%d region-pause=%d region-cut=%d "
            "region-one-way=%d region-slow=%d region-stuck=%d transfer=%d "
            "flush=%d drift=%d "
-           "levels=%d priority=%d move=%d failback=%d quick=%d drill=%s\n",
+           "levels=%d priority=%d move=%d members=%d reunite=%d failback=%d "
+           "quick=%d drill=%s\n",
            (unsigned long long)s->seed, s->shape.name, w->loss_permille,
            w->dup_permille, w->reorder, (long long)w->jitter_us,
            w->fault_every_ms, w->crash, w->pause, w->isolate, w->one_way,
-           w->cut_link, w->slow_disk, w->hang_disk, w->region_kill,
-           w->region_pause, w->region_cut, w->region_one_way, w->region_slow,
-           w->region_stuck, w->transfer, w->flush, w->drift, w->set_level,
-           w->set_priority, w->move, w->failback, w->quick_return,
-           site_drill_name(s->drill.kind));
+           w->cut_link, w->slow_disk, w->hang_disk, w->lose_disk,
+           w->region_kill, w->region_pause, w->region_cut, w->region_one_way,
+           w->region_slow, w->region_stuck, w->transfer, w->flush, w->drift,
+           w->set_level, w->set_priority, w->move, w->members, w->reunite,
+           w->failback, w->quick_return, site_drill_name(s->drill.kind));
 }
 
 /* ---- how faults end ---------------------------------------------------------
@@ -213,6 +219,38 @@ static void hang_disk(struct site *s)
     undo_later(s, UNDO_DISK, id, 100, 5000);
 }
 
+/* Whether all voters are those that a node finds named that has nothing but its
+ * cluster file (docs/rebuild.md). */
+static bool voters_are_the_first(struct site *s, uint16_t shard)
+{
+    raft_id leader = site_leader(s, shard);
+    if (leader == 0)
+        return false;
+    const struct raft_config *now = raft_config(
+        shard_raft(sim_shard(s->nodes[leader].replicas[shard].replica)));
+    bool same = !now->joint;
+    for (raft_id id = 1; id <= s->n_nodes; id++)
+        same &= raft_config_is_voter(now, id) == s->nodes[id].voter;
+    return same;
+}
+
+/* One at a time, and not one that alone may know of a conflict. */
+static void lose_disk(struct site *s)
+{
+    struct site_node *n = &s->nodes[any(s)];
+    for (raft_id id = 1; id <= s->n_nodes; id++)
+        if (s->nodes[id].amnesiac)
+            return;
+    if (!site_node_up(n) || !n->voter || n->witness)
+        return;
+    for (uint16_t i = 0; i < s->n_shards; i++)
+        if (!voters_are_the_first(s, i) ||
+            shard_salvage_pending(sim_shard(n->replicas[i].replica)) > 0)
+            return;
+    site_node_forget(n);
+    undo_later(s, UNDO_NODE, n->id, 1, 1000);
+}
+
 static void transfer(struct site *s)
 {
     uint16_t shard = (uint16_t)prng_below(&s->prng, s->n_shards);
@@ -328,6 +366,7 @@ void site_storm_strike(struct site *s)
         {w->cut_link, cut_link},
         {w->slow_disk, slow_disk},
         {w->hang_disk, hang_disk},
+        {w->lose_disk, lose_disk},
         {w->transfer, transfer},
         {w->flush, flush},
         {w->region_kill, region_kill},

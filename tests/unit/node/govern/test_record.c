@@ -331,6 +331,322 @@ static void the_controller_sees_the_record(void **state)
     assert_int_equal(g.changed_us, 77);
 }
 
+/* ---- members ----------------------------------------------------------------
+ */
+
+/* Nodes 1 to 3 in regions 1 to 3, by name; node 4 is region 4's. */
+static const struct govern_member four[] = {{1, 1}, {2, 2}, {3, 3}, {4, 4}};
+static const raft_region list_of_four[] = {1, 2, 3, 4};
+
+static struct govern_record named_three(enum consistency_level level)
+{
+    struct govern_record r = three(level);
+    r.n_members = 3;
+    memcpy(r.members, four, 3 * sizeof(four[0]));
+    return r;
+}
+
+static int set_members(const struct govern_record *now,
+                       const struct govern_member *members, uint32_t n,
+                       const raft_region *priority, uint32_t n_priority,
+                       struct govern_record *next_out)
+{
+    return govern_set_members(now, members, n, priority, n_priority, AT, "why",
+                              next_out);
+}
+
+static void a_region_comes(void **state)
+{
+    (void)state;
+    const raft_region order[] = {4, 1, 2, 3};
+    struct govern_record r = named_three(CONSISTENCY_SESSION), next;
+    assert_int_equal(set_members(&r, four, 4, order, 4, &next), ERR_OK);
+    assert_int_equal(next.epoch, 5);
+    assert_int_equal(next.n_members, 4);
+    assert_int_equal(next.n_regions, 4);
+    assert_memory_equal(next.priority, order, sizeof(order));
+    assert_int_equal(next.coming, govern_region_bit(4));
+    assert_int_equal(next.leaving, 0);
+    assert_true(!next.settled && !next.forced);
+    assert_int_equal(next.write_region, 1);
+    assert_int_equal(next.from_region, 1);
+    assert_int_equal(next.at_us, AT);
+    assert_string_equal(next.reason, "why");
+    govern_set_settled(&next, &next);
+    assert_int_equal(next.coming, 0);
+}
+
+/* The list as it was asked for, and at its end the region that leaves. */
+static void a_region_leaves(void **state)
+{
+    (void)state;
+    const struct govern_member two[] = {{2, 2}, {3, 3}};
+    const raft_region order[] = {3, 4, 2}; /* 4 has no member */
+    struct govern_record r = named_three(CONSISTENCY_SESSION), next, after;
+    r.write_region = 2;
+    r.down = govern_region_bit(1);
+    assert_int_equal(set_members(&r, two, 2, order, 3, &next), ERR_OK);
+    const raft_region expected[] = {3, 2, 1};
+    assert_int_equal(next.n_regions, 3);
+    assert_memory_equal(next.priority, expected, sizeof(expected));
+    assert_int_equal(next.leaving, govern_region_bit(1));
+    assert_int_equal(next.coming, 0);
+    assert_int_equal(next.write_region, 2);
+
+    /* Nothing else about members until it is gone. */
+    assert_int_equal(set_members(&next, four, 3, list_of_four, 3, &after),
+                     ERR_BUSY);
+    govern_set_settled(&next, &next);
+    assert_int_equal(set_members(&next, four, 3, list_of_four, 3, &after),
+                     ERR_BUSY);
+    govern_drop_leaving(&next, &after);
+    assert_int_equal(after.epoch, next.epoch);
+    assert_int_equal(after.n_regions, 2);
+    assert_memory_equal(after.priority, expected, 2 * sizeof(expected[0]));
+    assert_true(after.leaving == 0 && after.down == 0 && after.settled);
+    assert_int_equal(after.from_region, 2);
+    assert_int_equal(set_members(&after, four, 3, list_of_four, 3, &next),
+                     ERR_OK);
+}
+
+static void the_write_region_leaves(void **state)
+{
+    (void)state;
+    const struct govern_member rest[] = {{2, 2}, {3, 3}, {4, 4}};
+    const struct govern_member new_ones[] = {{4, 4}};
+    const raft_region order[] = {4, 2, 3};
+    struct govern_record r = named_three(CONSISTENCY_SESSION), next;
+    r.manual = true;
+    /* The first of the list is new, and cannot write yet. */
+    assert_int_equal(set_members(&r, rest, 3, order, 3, &next), ERR_OK);
+    assert_int_equal(next.write_region, 2);
+    assert_int_equal(next.from_region, 1);
+    assert_true(!next.manual && !next.forced);
+    assert_int_equal(next.leaving, govern_region_bit(1));
+    assert_int_equal(next.coming, govern_region_bit(4));
+    govern_set_settled(&next, &next);
+    govern_drop_leaving(&next, &next);
+    /* Where the writes come from is gone. */
+    assert_int_equal(next.from_region, 2);
+    /* Also where the record named nobody before. */
+    struct govern_record unnamed = three(CONSISTENCY_SESSION);
+    assert_int_equal(set_members(&unnamed, rest, 3, order, 3, &next), ERR_OK);
+    assert_int_equal(next.write_region, 2);
+
+    r.down = govern_region_bit(2);
+    assert_int_equal(set_members(&r, rest, 3, order, 3, &next), ERR_OK);
+    assert_int_equal(next.write_region, 3);
+    r.down |= govern_region_bit(3);
+    assert_int_equal(set_members(&r, rest, 3, order, 3, &next),
+                     ERR_UNAVAILABLE);
+    r.down = 0;
+    assert_int_equal(set_members(&r, new_ones, 1, order, 1, &next),
+                     ERR_UNAVAILABLE);
+}
+
+static void what_is_no_list_of_members(void **state)
+{
+    (void)state;
+    struct govern_record r = named_three(CONSISTENCY_SESSION), next;
+    const struct govern_member twice[] = {{1, 1}, {1, 1}};
+    const struct govern_member unordered[] = {{2, 2}, {1, 1}};
+    const struct govern_member nobody[] = {{0, 1}, {1, 1}};
+    const raft_region repeated[] = {1, 2, 1};
+    struct govern_member many[RAFT_MEMBERS_MAX + 1];
+    raft_region regions[GROUP_REGIONS_MAX + 1];
+    memset(&next, 7, sizeof(next));
+    struct govern_record untouched = next;
+    for (uint32_t i = 0; i <= RAFT_MEMBERS_MAX; i++)
+        many[i] = (struct govern_member){.id = i + 1, .region = 1};
+    for (uint32_t i = 0; i <= GROUP_REGIONS_MAX; i++)
+        regions[i] = (raft_region)(i + 1);
+    assert_int_equal(set_members(&r, four, 0, list_of_four, 4, &next),
+                     ERR_INVALID);
+    assert_int_equal(set_members(&r, twice, 2, list_of_four, 4, &next),
+                     ERR_INVALID);
+    assert_int_equal(set_members(&r, unordered, 2, list_of_four, 4, &next),
+                     ERR_INVALID);
+    assert_int_equal(set_members(&r, nobody, 2, list_of_four, 4, &next),
+                     ERR_INVALID);
+    /* Region 4 is not listed; one is listed twice; too many of either. */
+    assert_int_equal(set_members(&r, four, 4, list_of_four, 3, &next),
+                     ERR_INVALID);
+    assert_int_equal(set_members(&r, four, 2, repeated, 3, &next), ERR_INVALID);
+    assert_int_equal(
+        set_members(&r, many, RAFT_MEMBERS_MAX + 1, list_of_four, 4, &next),
+        ERR_INVALID);
+    assert_int_equal(
+        set_members(&r, four, 4, regions, GROUP_REGIONS_MAX + 1, &next),
+        ERR_INVALID);
+    assert_memory_equal(&next, &untouched, sizeof(next));
+}
+
+/* Those that leave are on it, too. */
+static void the_list_of_regions_is_bounded(void **state)
+{
+    (void)state;
+    struct govern_record r = {.epoch = 1,
+                              .write_region = 1,
+                              .from_region = 1,
+                              .settled = true,
+                              .n_regions = GROUP_REGIONS_MAX};
+    struct govern_record next;
+    struct govern_member members[GROUP_REGIONS_MAX];
+    raft_region order[GROUP_REGIONS_MAX];
+    for (uint32_t i = 0; i < GROUP_REGIONS_MAX; i++) {
+        raft_region region = (raft_region)(i + 1);
+        r.priority[i] = region;
+        r.members[r.n_members++] =
+            (struct govern_member){.id = i + 1, .region = region};
+    }
+    memcpy(members, r.members, sizeof(members));
+    memcpy(order, r.priority, sizeof(order));
+    order[GROUP_REGIONS_MAX - 1] = GROUP_REGIONS_MAX + 1;
+    members[GROUP_REGIONS_MAX - 1] = (struct govern_member){
+        .id = GROUP_REGIONS_MAX + 1, .region = GROUP_REGIONS_MAX + 1};
+    assert_int_equal(set_members(&r, members, GROUP_REGIONS_MAX, order,
+                                 GROUP_REGIONS_MAX, &next),
+                     ERR_INVALID);
+    assert_int_equal(set_members(&r, members, GROUP_REGIONS_MAX - 1, order,
+                                 GROUP_REGIONS_MAX - 1, &next),
+                     ERR_OK);
+}
+
+static void what_members_cannot_change(void **state)
+{
+    (void)state;
+    struct govern_record r = named_three(CONSISTENCY_SESSION), next;
+    assert_int_equal(set_members(&r, four, 3, list_of_four, 3, &next),
+                     ERR_EXISTS);
+    /* Another order of the same regions is something. */
+    const raft_region order[] = {2, 1, 3};
+    assert_int_equal(set_members(&r, four, 3, order, 3, &next), ERR_OK);
+    assert_int_equal(next.write_region, 1);
+    /* So is to name those who are there. */
+    struct govern_record unnamed = three(CONSISTENCY_SESSION);
+    assert_int_equal(set_members(&unnamed, four, 3, list_of_four, 3, &next),
+                     ERR_OK);
+    struct govern_record unsettled = r;
+    unsettled.settled = false;
+    assert_int_equal(set_members(&unsettled, four, 4, list_of_four, 4, &next),
+                     ERR_BUSY);
+    r.witness = four[2];
+    assert_int_equal(set_members(&r, four, 4, list_of_four, 4, &next),
+                     ERR_UNSUPPORTED);
+}
+
+/* A shard without voters in the new region could not follow. */
+static void writes_go_to_no_region_that_comes_or_leaves(void **state)
+{
+    (void)state;
+    const struct govern_member now[] = {{1, 1}, {2, 2}, {4, 4}};
+    const raft_region order[] = {1, 2, 4};
+    const raft_region leaving_first[] = {3, 1, 2, 4},
+                      coming_first[] = {4, 1, 2, 3};
+    struct govern_record r = named_three(CONSISTENCY_SESSION), next;
+    struct failover_group group;
+    assert_int_equal(set_members(&r, now, 3, order, 3, &r), ERR_OK);
+    assert_int_equal(govern_switch(&r, 3, false, true, AT, "", &next),
+                     ERR_NOT_FOUND);
+    assert_int_equal(govern_switch(&r, 4, true, false, AT, "", &next),
+                     ERR_NOT_FOUND);
+    assert_int_equal(
+        govern_set_priority(&r, leaving_first, 4, true, true, AT, "", &next),
+        ERR_OK);
+    assert_int_equal(next.write_region, 1);
+    assert_int_equal(
+        govern_set_priority(&r, coming_first, 4, true, true, AT, "", &next),
+        ERR_OK);
+    assert_int_equal(next.write_region, 1);
+    govern_group(&r, "default", 0, &group);
+    assert_int_equal(group.n_regions, 2);
+    assert_int_equal(group.regions[1], 2);
+    assert_int_equal(govern_switch(&r, 2, false, true, AT, "", &next), ERR_OK);
+    govern_set_settled(&r, &r);
+    assert_int_equal(govern_switch(&r, 4, false, true, AT, "", &next), ERR_OK);
+    assert_int_equal(govern_switch(&r, 3, false, true, AT, "", &next),
+                     ERR_NOT_FOUND);
+}
+
+/* The one that leaves may still be where the writes are. */
+static void the_controller_sees_a_write_region_that_leaves(void **state)
+{
+    (void)state;
+    struct govern_record r = three(CONSISTENCY_SESSION);
+    struct failover_group group;
+    r.leaving = govern_region_bit(1) | govern_region_bit(3);
+    r.down = govern_region_bit(3);
+    govern_group(&r, "default", 0, &group);
+    assert_int_equal(group.n_regions, 2);
+    assert_int_equal(group.regions[0], 1);
+    assert_int_equal(group.regions[1], 2);
+    assert_int_equal(group.n_down, 0);
+}
+
+static void members_are_all_or_not(void **state)
+{
+    (void)state;
+    struct govern_record r = named_three(CONSISTENCY_SESSION);
+    struct raft_config c = {0}, other;
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(
+            raft_config_add(&c, (struct raft_member){.id = four[i].id,
+                                                     .region = four[i].region,
+                                                     .voter = true}),
+            ERR_OK);
+    assert_true(govern_members_are(&r, &c));
+    assert_true(govern_wants(&r, 3) && !govern_wants(&r, 4));
+    other = c;
+    other.joint = true;
+    assert_false(govern_members_are(&r, &other));
+    other = c;
+    other.members[1].voter = false;
+    assert_false(govern_members_are(&r, &other));
+    other = c;
+    other.n = 2;
+    assert_false(govern_members_are(&r, &other));
+    other = c;
+    other.members[2].id = 4;
+    assert_false(govern_members_are(&r, &other));
+    /* A witness is one where the record says so, and nowhere else. */
+    other = c;
+    other.members[2].witness = true;
+    assert_false(govern_members_are(&r, &other));
+    r.witness = four[2];
+    assert_true(govern_members_are(&r, &other));
+    assert_false(govern_members_are(&r, &c));
+    /* Without names anybody will do. */
+    r.n_members = 0;
+    assert_true(govern_members_are(&r, &c) && govern_wants(&r, 4));
+}
+
+/* Once the shards have the members, the regions that left go; plans first. */
+static void regions_that_left_are_dropped(void **state)
+{
+    (void)state;
+    const struct govern_member two[] = {{1, 1}, {2, 2}};
+    struct govern_record r = named_three(CONSISTENCY_SESSION), next;
+    assert_int_equal(set_members(&r, two, 2, list_of_four, 2, &r), ERR_OK);
+    struct failover_plan plan = {.action = FAILOVER_NONE, .expected_epoch = 5};
+    assert_false(govern_decide(&r, &plan, false, AT, &next));
+    assert_true(govern_decide(&r, &plan, true, AT, &next));
+    assert_true(next.settled);
+    assert_int_equal(next.n_regions, 3);
+    struct failover_plan declare = {.action = FAILOVER_DECLARE,
+                                    .expected_epoch = 5,
+                                    .n_down = 1,
+                                    .down = {2}};
+    struct govern_record declared;
+    assert_true(govern_decide(&next, &declare, true, AT, &declared));
+    assert_int_equal(declared.leaving, govern_region_bit(3));
+    /* Whatever the shards report by then. */
+    assert_true(govern_decide(&next, &plan, false, AT, &next));
+    assert_int_equal(next.n_regions, 2);
+    assert_int_equal(next.leaving, 0);
+    assert_int_equal(next.epoch, 5);
+    assert_false(govern_decide(&next, &plan, true, AT, &next));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -347,6 +663,16 @@ int main(void)
         cmocka_unit_test(a_configuration_tells_enough_to_recover),
         cmocka_unit_test(plans_become_records),
         cmocka_unit_test(the_controller_sees_the_record),
+        cmocka_unit_test(a_region_comes),
+        cmocka_unit_test(a_region_leaves),
+        cmocka_unit_test(the_write_region_leaves),
+        cmocka_unit_test(what_is_no_list_of_members),
+        cmocka_unit_test(the_list_of_regions_is_bounded),
+        cmocka_unit_test(what_members_cannot_change),
+        cmocka_unit_test(writes_go_to_no_region_that_comes_or_leaves),
+        cmocka_unit_test(the_controller_sees_a_write_region_that_leaves),
+        cmocka_unit_test(members_are_all_or_not),
+        cmocka_unit_test(regions_that_left_are_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,17 +1,7 @@
 /* Replicas follow the decision: planned, forced, ill, recovered. */
-#include "tests/unit/node/shard/shard_test.h"
-
-#include "node/govern/steer.h"
+#include "tests/unit/node/govern/stage.h"
 
 #define NODES 3
-
-struct stage {
-    struct cluster *c;
-    struct govern_record rec;
-    struct steer_health health[NODES + 1];
-    struct steer steer[NODES + 1];
-    bool dead[NODES + 1];
-};
 
 static const raft_region regions_of_three[] = {1, 2, 3};
 
@@ -19,63 +9,15 @@ static const raft_region regions_of_three[] = {1, 2, 3};
  * is one, or 0. */
 static struct stage stage_with(enum consistency_level level, raft_id witness)
 {
-    struct stage s = {.c = cluster_new(&(struct cluster_options){
-                          .nodes = NODES,
-                          .regions = regions_of_three,
-                          .by_majority = level == CONSISTENCY_STRONG,
-                          .witness = witness}),
-                      .rec = {.epoch = 1,
-                              .write_region = 1,
-                              .from_region = 1,
-                              .consistency = {level, 100000, 300},
-                              .n_regions = 3,
-                              .priority = {1, 2, 3}}};
-    return s;
+    return stage_new(level,
+                     &(struct cluster_options){.nodes = NODES,
+                                               .regions = regions_of_three,
+                                               .witness = witness});
 }
 
 static struct stage stage_begin(enum consistency_level level)
 {
     return stage_with(level, 0);
-}
-
-/* Turns, every node steering, until `until` holds or the turns are used up. */
-static bool play(struct stage *s, unsigned turns,
-                 bool (*until)(const struct stage *s))
-{
-    for (unsigned t = 0; t < turns; t++) {
-        if (until != NULL && until(s))
-            return true;
-        cluster_turn(s->c);
-        for (raft_id id = 1; id <= NODES; id++)
-            if (!s->dead[id])
-                steer_shard(&s->steer[id], cluster_now(s->c), &s->rec,
-                            &s->health[id], id, cluster_shard(s->c, id));
-    }
-    return until == NULL || until(s);
-}
-
-static bool settled_everywhere(const struct stage *s)
-{
-    for (raft_id id = 1; id <= NODES; id++)
-        if (!s->dead[id] && !steer_settled(&s->rec, cluster_shard(s->c, id)))
-            return false;
-    return true;
-}
-
-static void stage_settle(struct stage *s)
-{
-    assert_true(play(s, 5000, settled_everywhere));
-    s->rec.settled = true;
-}
-
-static void stage_end(struct stage *s)
-{
-    cluster_free(s->c);
-}
-
-static raft_id stage_leader(const struct stage *s)
-{
-    return cluster_leader(s->c);
 }
 
 static void the_first_decision_is_taken_over(void **state)

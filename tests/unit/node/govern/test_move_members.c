@@ -1,0 +1,294 @@
+/* Replicas get the members that the record wants, in small steps. */
+#include "tests/unit/node/govern/stage.h"
+
+static const raft_region regions_of_five[] = {1, 2, 3, 4, 5};
+static const struct govern_member five[] = {
+    {1, 1}, {2, 2}, {3, 3}, {4, 4}, {5, 5}};
+
+/* Node i in region i; the first three are the members, and the record names
+ * them. */
+static struct stage stage_of(unsigned nodes, enum consistency_level level)
+{
+    struct stage s =
+        stage_new(level, &(struct cluster_options){.nodes = nodes,
+                                                   .spares = nodes - 3,
+                                                   .regions = regions_of_five});
+    s.rec.n_members = 3;
+    memcpy(s.rec.members, five, 3 * sizeof(five[0]));
+    stage_settle(&s);
+    assert_int_equal(stage_leader(&s), 1);
+    return s;
+}
+
+/* Those whose bit (1 << id) is set shall be the members. */
+static void order(struct stage *s, unsigned who)
+{
+    struct govern_member members[5];
+    uint32_t n = 0;
+    for (raft_id id = 1; id <= 5; id++)
+        if ((who & 1u << id) != 0)
+            members[n++] = five[id - 1];
+    assert_int_equal(govern_set_members(&s->rec, members, n, regions_of_five, 5,
+                                        0, "", &s->rec),
+                     ERR_OK);
+}
+
+#define WHO(a, b, c) (1u << (a) | 1u << (b) | 1u << (c))
+
+static const struct raft_config *config_of_leader(const struct stage *s)
+{
+    raft_id leader = stage_leader(s);
+    return leader == 0 ? NULL
+                       : raft_config(shard_raft(cluster_shard(s->c, leader)));
+}
+
+/* Who votes, by the leader's newest configuration; while it changes, in the
+ * half that comes. */
+static unsigned voters(const struct stage *s)
+{
+    const struct raft_config *c = config_of_leader(s);
+    unsigned who = 0;
+    for (uint32_t i = 0; c != NULL && i < c->n; i++)
+        who |= c->members[i].voter ? 1u << c->members[i].id : 0;
+    return who;
+}
+
+static unsigned members(const struct stage *s)
+{
+    const struct raft_config *c = config_of_leader(s);
+    unsigned who = 0;
+    for (uint32_t i = 0; c != NULL && i < c->n; i++)
+        who |= 1u << c->members[i].id;
+    return who;
+}
+
+/* Plays until the record is settled; at every turn the voters may differ from
+ * those of the turn before by one at most. */
+static void settle_in_small_steps(struct stage *s)
+{
+    unsigned before = voters(s);
+    bool done = false;
+    for (int turn = 0; turn < 10000 && !done; turn++) {
+        done = settled_everywhere(s);
+        play(s, 1, NULL);
+        unsigned now = voters(s);
+        if (now == 0)
+            continue; /* nobody leads */
+        assert_true(before == 0 || __builtin_popcount(before ^ now) <= 1);
+        before = now;
+    }
+    assert_true(done);
+    s->rec.settled = true;
+}
+
+static void members_come_one_at_a_time(void **state)
+{
+    (void)state;
+    for (int level = 0; level < CONSISTENCY_COUNT; level++) {
+        struct stage s = stage_of(5, (enum consistency_level)level);
+        for (unsigned i = 0; i < 20; i++)
+            put(s.c, 1, 1, i, "{\"id\":\"x\"");
+        order(&s, 0x3e);
+        settle_in_small_steps(&s);
+        assert_int_equal(voters(&s), 0x3e);
+        assert_int_equal(stage_leader(&s), 1);
+        put(s.c, 1, 1, 1, "{\"id\":\"y\"");
+        expect_same_everywhere(s.c, 5);
+        stage_end(&s);
+    }
+}
+
+/* All are learners at once, and each votes when it has caught up. */
+static void who_lags_does_not_vote(void **state)
+{
+    (void)state;
+    struct stage s = stage_of(5, CONSISTENCY_SESSION);
+    for (raft_id id = 1; id <= 4; id++)
+        cluster_cut(s.c, id, 4);
+    order(&s, 0x3e);
+    play(&s, 3000, NULL);
+    assert_int_equal(members(&s), 0x3e);
+    assert_int_equal(voters(&s), WHO(1, 2, 3) | 1u << 5);
+    assert_false(settled_everywhere(&s));
+    cluster_heal(s.c);
+    settle_in_small_steps(&s);
+    assert_int_equal(voters(&s), 0x3e);
+    stage_end(&s);
+}
+
+static void nobody_goes_before_those_vote_who_come(void **state)
+{
+    (void)state;
+    struct stage s = stage_of(4, CONSISTENCY_SESSION);
+    for (raft_id id = 1; id <= 3; id++)
+        cluster_cut(s.c, id, 4);
+    order(&s, WHO(1, 2, 4));
+    play(&s, 3000, NULL);
+    assert_int_equal(voters(&s), WHO(1, 2, 3));
+    cluster_heal(s.c);
+    settle_in_small_steps(&s);
+    assert_int_equal(members(&s), WHO(1, 2, 4));
+    put(s.c, 1, 1, 1, "{\"id\":\"1\"");
+    cluster_turns(s.c, 200);
+    expect_read(s.c, 4, 1, 1, "{\"id\":\"1\"");
+    stage_end(&s);
+}
+
+/* It hands over first, to one who stays; then that one lets it go. */
+static void a_leader_that_goes_hands_over(void **state)
+{
+    (void)state;
+    for (int level = 0; level < CONSISTENCY_COUNT; level++) {
+        struct stage s = stage_of(3, (enum consistency_level)level);
+        put(s.c, 1, 1, 1, "{\"id\":\"1\"");
+        order(&s, 1u << 2 | 1u << 3);
+        assert_int_equal(s.rec.write_region, 2);
+        bool done = false;
+        for (int turn = 0; turn < 10000 && !done; turn++) {
+            done = settled_everywhere(&s);
+            play(&s, 1, NULL);
+            raft_id leader = stage_leader(&s);
+            assert_true(leader == 0 || (members(&s) & 1u << leader) != 0);
+        }
+        assert_true(done);
+        assert_int_equal(stage_leader(&s), 2);
+        assert_int_equal(members(&s), 1u << 2 | 1u << 3);
+        expect_read(s.c, 3, 1, 1, "{\"id\":\"1\"");
+        put(s.c, 2, 1, 2, "{\"id\":\"2\"");
+        stage_end(&s);
+    }
+}
+
+/* Not even where it would be needed for nothing else: an ill leader hands over
+ * to a voter that stays, not to one that goes. */
+static void nobody_who_goes_gets_the_leadership(void **state)
+{
+    (void)state;
+    struct stage s = stage_of(3, CONSISTENCY_STRONG);
+    order(&s, WHO(1, 3, 3));
+    s.health[1].self_ill = true;
+    for (raft_id id = 2; id <= 3; id++)
+        s.health[id] = (struct steer_health){.n_ill = 1, .ill = {1}};
+    for (int turn = 0; turn < 5000; turn++) {
+        play(&s, 1, NULL);
+        assert_int_not_equal(stage_leader(&s), 2);
+    }
+    assert_int_equal(stage_leader(&s), 3);
+    stage_end(&s);
+}
+
+/* Node 3 is rebuilt, and cannot ask node 2. */
+static struct stage stage_of_a_rebuild(void)
+{
+    struct stage s = stage_of(4, CONSISTENCY_SESSION);
+    put(s.c, 1, 1, 1, "{\"id\":\"1\"");
+    cluster_cut(s.c, 2, 3);
+    cluster_rebuild(s.c, 3);
+    play(&s, 1000, NULL);
+    assert_int_equal(raft_amnesiac(shard_raft(cluster_shard(s.c, 3))),
+                     RAFT_AMNESIA_ASKING);
+    return s;
+}
+
+static void nothing_changes_while_a_voter_is_rebuilt(void **state)
+{
+    (void)state;
+    struct stage s = stage_of_a_rebuild();
+    order(&s, 0x1e);
+    play(&s, 3000, NULL);
+    assert_int_equal(members(&s), WHO(1, 2, 3));
+    /* The same when it is away in the middle of it. */
+    cluster_crash(s.c, 3);
+    s.dead[3] = true;
+    play(&s, 100, NULL);
+    assert_int_equal(members(&s), WHO(1, 2, 3));
+    cluster_start(s.c, 3);
+    cluster_rebuild(s.c, 3);
+    s.dead[3] = false;
+    cluster_heal(s.c);
+    settle_in_small_steps(&s);
+    assert_int_equal(voters(&s), 0x1e);
+    expect_read(s.c, 3, 1, 1, "{\"id\":\"1\"");
+    stage_end(&s);
+}
+
+static void one_that_is_rebuilt_may_go(void **state)
+{
+    (void)state;
+    struct stage s = stage_of_a_rebuild();
+    order(&s, 1u << 1 | 1u << 2);
+    settle_in_small_steps(&s);
+    assert_int_equal(members(&s), 1u << 1 | 1u << 2);
+    stage_end(&s);
+}
+
+static void a_witness_comes_as_one(void **state)
+{
+    (void)state;
+    struct stage s = stage_new(
+        CONSISTENCY_SESSION,
+        &(struct cluster_options){
+            .nodes = 3, .spares = 1, .regions = regions_of_five, .witness = 3});
+    s.rec.n_members = 3;
+    memcpy(s.rec.members, five, 3 * sizeof(five[0]));
+    s.rec.witness = five[2];
+    s.rec.n_regions = 2;
+    settle_in_small_steps(&s);
+    const struct raft_member *m = raft_config_find(config_of_leader(&s), 3);
+    assert_true(m != NULL && m->voter && m->witness);
+    assert_false(raft_config_is_witness(config_of_leader(&s), 2));
+    put(s.c, 1, 1, 1, "{\"id\":\"1\"");
+    cluster_turns(s.c, 100);
+    assert_int_equal(cluster_payloads(s.c, 3), 0);
+    stage_end(&s);
+}
+
+/* Who goes has to hear from the meta shard that the others are done. */
+static void the_meta_shard_waits_until_the_others_have_settled(void **state)
+{
+    (void)state;
+    struct stage s = stage_new(
+        CONSISTENCY_STRONG,
+        &(struct cluster_options){
+            .nodes = 4, .spares = 1, .regions = regions_of_five, .meta = true});
+    s.rec.n_members = 3;
+    memcpy(s.rec.members, five, 3 * sizeof(five[0]));
+    s.rec.settled = true;
+    play(&s, 3000, NULL);
+    order(&s, WHO(1, 2, 4));
+    play(&s, 3000, NULL);
+    /* Who comes does not wait. */
+    assert_int_equal(voters(&s), WHO(1, 2, 3) | 1u << 4);
+    s.rec.settled = true;
+    play(&s, 3000, NULL);
+    assert_int_equal(members(&s), WHO(1, 2, 4));
+    stage_end(&s);
+}
+
+/* Nobody is named: nobody comes or goes. */
+static void a_record_without_names_changes_nobody(void **state)
+{
+    (void)state;
+    struct stage s = stage_of(4, CONSISTENCY_SESSION);
+    s.rec.n_members = 0;
+    play(&s, 2000, NULL);
+    assert_int_equal(members(&s), WHO(1, 2, 3));
+    stage_end(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(members_come_one_at_a_time),
+        cmocka_unit_test(who_lags_does_not_vote),
+        cmocka_unit_test(nobody_goes_before_those_vote_who_come),
+        cmocka_unit_test(a_leader_that_goes_hands_over),
+        cmocka_unit_test(nobody_who_goes_gets_the_leadership),
+        cmocka_unit_test(nothing_changes_while_a_voter_is_rebuilt),
+        cmocka_unit_test(one_that_is_rebuilt_may_go),
+        cmocka_unit_test(a_witness_comes_as_one),
+        cmocka_unit_test(the_meta_shard_waits_until_the_others_have_settled),
+        cmocka_unit_test(a_record_without_names_changes_nobody),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
