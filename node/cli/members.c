@@ -156,6 +156,17 @@ static bool group_has(const struct json *j, json_ref g, const char *key,
     return name != NULL && members_has(&names, name);
 }
 
+/* A group's witness is in another region than the group's. */
+static bool group_has_node_of(const struct reach *r, const struct json *j,
+                              json_ref g, const char *region)
+{
+    for (unsigned i = 0; i < r->node_count && region != NULL; i++)
+        if (strcmp(r->nodes[i].region, region) == 0 &&
+            group_has(j, g, "nodes", r->nodes[i].name))
+            return true;
+    return false;
+}
+
 int members_find_fenced(struct reach *r, const char *region, const char *node,
                         bool *found_out, char *group_out, struct err_msg *msg)
 {
@@ -172,7 +183,8 @@ int members_find_fenced(struct reach *r, const char *region, const char *node,
                               CONFIG_NAME_MAX + 1);
             *found_out = strcmp(group_out, GROUP_DEFAULT_NAME) != 0 &&
                          (group_has(&a.json, g, "regions", region) ||
-                          group_has(&a.json, g, "nodes", node));
+                          group_has(&a.json, g, "nodes", node) ||
+                          group_has_node_of(r, &a.json, g, region));
         }
     reach_answer_free(&a);
     return err;

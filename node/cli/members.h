@@ -38,8 +38,9 @@ int members_parse(const struct json *j, struct members *out,
  * and members_parse, if nobody knows. */
 int members_get(struct reach *r, struct members *out, struct err_msg *msg);
 
-/* Whether a fenced group has that region, or that node; its name into
- * `group_out`, CONFIG_NAME_MAX + 1 bytes. Errors of reach_any. */
+/* Whether a fenced group has that region, or a node of it as its witness, or
+ * that node; its name into `group_out`, CONFIG_NAME_MAX + 1 bytes. Errors of
+ * reach_any. */
 int members_find_fenced(struct reach *r, const char *region, const char *node,
                         bool *found_out, char *group_out, struct err_msg *msg);
 

@@ -1,5 +1,7 @@
 #include "node/server/doors.h"
 
+#include <string.h>
+
 #include "node/base/check.h"
 #include "node/base/log.h"
 #include "node/server/stand_in.h"
@@ -18,10 +20,26 @@ static int listen_on(struct worker *w, int slot, const struct config_addr *a,
     return err;
 }
 
+/* No member of the cluster: not yet, or not any more. */
+static bool is_outside(const struct worker *w)
+{
+    const struct config *c = w->node->config;
+    const struct catalog_group *g =
+        w->catalog != NULL ? catalog_group_number(w->catalog, GROUP_DEFAULT)
+                           : NULL;
+    return g == NULL || g->member_count == 0
+               ? c->own_node->added
+               : memchr(g->members, (int)c->id, g->member_count) == NULL;
+}
+
 int doors_open(struct worker *w, struct err_msg *msg)
 {
     const struct config *c = w->node->config;
-    int err = listen_on(w, 0, &c->listen.account, "account", msg);
+    int err = ERR_OK;
+    if (is_outside(w))
+        http_listener_close(TAKE(w->listeners[0]));
+    else
+        err = listen_on(w, 0, &c->listen.account, "account", msg);
     if (err == ERR_OK)
         err = listen_on(w, 1, &c->listen.region, "region", msg);
     if (err == ERR_OK)

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "node/base/check.h"
@@ -66,6 +67,19 @@ static void listen_to(struct worker *w)
                 feature_raise(&w->node->features, s.feature_heard);
 }
 
+/* Whether the cluster has to wait for what a node says: not for one that was
+ * taken out of it, or that only may join, and is not there. */
+static bool is_awaited(const struct worker *w, const struct config_node *node)
+{
+    const struct catalog_group *g;
+    for (size_t i = 0; (g = catalog_group_at(w->catalog, i)) != NULL; i++)
+        if (g->member_count > 0
+                ? memchr(g->members, (int)node->id, g->member_count) != NULL
+                : !node->added)
+            return true;
+    return catalog_group_at(w->catalog, 0) == NULL; /* not known yet */
+}
+
 /* The level that the cluster could have now. */
 static uint32_t possible(const struct worker *w)
 {
@@ -74,8 +88,10 @@ static uint32_t possible(const struct worker *w)
     size_t n = 0;
     for (size_t i = 0; i < c->region_count; i++)
         for (size_t j = 0; j < c->regions[i].node_count; j++) {
+            const struct config_node *node = &c->regions[i].nodes[j];
             CHECK(n < CONFIG_NODES_MAX);
-            reports[n++] = report_of(w, c->regions[i].nodes[j].id);
+            reports[n] = report_of(w, node->id);
+            n += reports[n].heard || is_awaited(w, node);
         }
     return feature_next(feature_level(&w->node->features), reports, n);
 }

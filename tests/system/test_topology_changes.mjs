@@ -36,6 +36,17 @@ const seedsAt = async (endpoint) => {
   return found;
 };
 
+/** Whoever connects to the account's address, which all members share, is
+ *  served: nodes that are outside keep away from it. */
+const accountServes = async () => {
+  for (let i = 0; i < 40; i++) {
+    const { status, text } = await cluster.request({
+      path: `/dbs/${container.database.id}/colls/${container.id}/docs/seed${i}`,
+      headers: { "x-ms-documentdb-partitionkey": JSON.stringify([`p${i % 7}`]) } });
+    assert.equal(status, 200, text);
+  }
+};
+
 before(async () => {
   cluster = await Cluster.start({ flags: ["--consistency", "session"] });
   container = await makeContainer(cluster.client());
@@ -50,7 +61,8 @@ async function underLoad(regions, action) {
   let finished = false;
   const failures = [], done = new Map(regions.map((region) => [region, 0]));
   const worker = async (region, n) => {
-    const client = cluster.client({ endpoint: regionEndpoint(region), region, consistencyLevel: "Session" });
+    const endpoint = n === 1 ? regionEndpoint(region) : cluster.info.endpoint;
+    const client = cluster.client({ endpoint, region, consistencyLevel: "Session" });
     const items = client.database(container.database.id).container(container.id);
     for (let i = 0; !finished; i++) {
       const id = `${region}-${n}-${Date.now()}-${i}`, pk = `p${i % 7}`;
@@ -85,6 +97,7 @@ test("a region is made ready in the folder, and nothing happens yet", async () =
   assert.match(early.stderr, new RegExp(`--start ${D}-1[^]*nothing was changed`));
   assert.match(await ok("demo", "--start", `${D}-1`), /is no member/);
   assert.deepEqual((await placed()).regions, [A, B, C]);
+  await accountServes();
   assert.deepEqual(await shown(), [A, B, C]);
 });
 
@@ -124,6 +137,10 @@ test("a region goes under load, and clients are no longer told of it", async () 
   });
   assert.deepEqual(failures, []);
   assert.deepEqual((await placed()).nodes, [`${A}-1`, `${C}-1`, `${D}-1`]);
+  await accountServes();
+  // Who still knows its address is told that it is gone.
+  const gone = await cluster.request({ endpoint: node(`${B}-1`).endpoint, path: `/dbs/${container.database.id}` });
+  assert.deepEqual([gone.status, gone.headers["x-ms-substatus"]], [403, "1008"]);
   assert.deepEqual((await topologyOf(cluster)).regions.map(({ name }) => name), [A, C, D]);
 });
 
