@@ -15,6 +15,7 @@
 #include "node/server/group_edit.h"
 #include "node/server/peers.h"
 #include "node/server/placement.h"
+#include "node/server/placement_move.h"
 #include "node/server/reload.h"
 #include "node/server/worker.h"
 
@@ -1053,6 +1054,11 @@ static const struct route routes[] = {
     {"/regions/recover", get_recover, post_recover, "survivors confirm epoch"},
     {"/reload", NULL, post_reload, ""},
     {"/placement/regions", NULL, placement_regions, "group regions dry_run"},
+    {"/placement/move", NULL, placement_move,
+     "database container group dry_run"},
+    {"/placement/move/cancel", NULL, placement_move_cancel,
+     "database container"},
+    {"/placement/moves", placement_moves, NULL, NULL},
     {"/placement", placement_list, placement_create,
      "name regions priority level max_staleness_prefix max_staleness_interval "
      "shards copies_per_region"},

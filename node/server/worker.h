@@ -44,6 +44,7 @@
 #include "node/server/helper.h"
 #include "node/server/inbox.h"
 #include "node/server/log_pipe.h"
+#include "node/server/mover.h"
 #include "node/server/router.h"
 #include "node/server/steering.h"
 #include "node/server/transfers.h"
@@ -157,6 +158,7 @@ struct worker {
     struct stand_in *stand_in;
     struct steward *steward;
     struct governor *governor;
+    struct mover mover;
     struct faults *faults;
     bool shut_told;         /* what doors_keep was told last */
     uint32_t cured_workers; /* see rebuild.h */

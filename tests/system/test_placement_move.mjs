@@ -1,0 +1,183 @@
+// A container moves between placement groups while SDK programs write to it:
+// there and back, cancelled, and with its mover killed in the middle. Nothing
+// acknowledged is lost, doubled or resurrected, and no request fails for good.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { Cluster, until } from "../sdk/lib.mjs";
+import { admin, statusOf } from "./lib.mjs";
+
+const FILL = 400;
+const ESSENTIALS = { connectionPolicy: { enableEndpointDiscovery: false } };
+let cluster, germany, orders;
+
+const nodeOf = (region) => cluster.nodes.find((node) => node.region === region);
+const regionOf = (name) => cluster.info.regions.find((region) => region.name === name);
+const clientAt = (region) => cluster.client({ endpoint: regionOf(region).endpoint, ...ESSENTIALS });
+const post = (target, body, node = nodeOf("france")) => admin(cluster, node, "POST", target, body);
+const order = (group, more = {}) => post("/placement/move", { database: "shop", container: "orders", group, ...more });
+const moves = async (node = nodeOf("france")) => {
+  const { status, json } = await admin(cluster, node, "GET", "/placement/moves");
+  return status === 200 ? json.moves : [];
+};
+const moveNow = async (node) => (await moves(node)).find(({ container }) => container === "orders");
+const movedTo = (group, seconds = 60) =>
+  until(`orders is in ${group}`, async () => {
+    const move = await moveNow();
+    return move?.phase === "" && move.group === group;
+  }, seconds * 1000);
+
+before(async () => {
+  cluster = await Cluster.start({ flags: ["--regions", "germany,france,us", "--consistency", "session"] });
+  await until("groups can be made", async () =>
+    (await post("/placement", { name: "eu", regions: ["germany", "france"], shards: 3 })).status === 201);
+  await until("eu works", async () => {
+    const { json } = await admin(cluster, nodeOf("us"), "GET", "/placement");
+    return json.groups.find(({ name }) => name === "eu")?.unavailable === null;
+  });
+  germany = clientAt("germany");
+  const { database } = await germany.databases.create({ id: "shop" });
+  ({ container: orders } = await database.containers.create({ id: "orders", partitionKey: "/pk" }));
+  for (let n = 0; n < FILL; n += 20)
+    await Promise.all(Array.from({ length: 20 }, (_, k) =>
+      orders.items.create({ id: `fill-${n + k}`, pk: `pk-${(n + k) % 13}`, text: `Text, "_rid":"${n + k}"`, v: 0 })));
+});
+after(() => cluster?.stop());
+
+/* A program that creates, replaces and deletes, one after the other, and knows
+ * what must be there. */
+class Writer {
+  constructor(name, container) {
+    Object.assign(this, { name, container, expected: new Map(), failed: [], writes: 0, unsure: new Set(), longest_ms: 0 });
+    this.going = true;
+    this.done = this.#run();
+  }
+  async #attempt(id, what, effect) {
+    const began = Date.now();
+    try {
+      await what();
+      effect();
+      this.writes++;
+    } catch (error) {
+      this.failed.push({ id, code: error.code, message: String(error.message).slice(0, 200) });
+      this.unsure.add(id);
+    }
+    this.longest_ms = Math.max(this.longest_ms, Date.now() - began);
+  }
+  async #run() {
+    for (let n = 0; this.going; n++) {
+      const id = `${this.name}-${n}`, pk = `pk-${n % 7}`;
+      await this.#attempt(id, () => this.container.items.create({ id, pk, v: 0 }), () => this.expected.set(id, { pk, v: 0 }));
+      if (n >= 3) {
+        const other = `${this.name}-${n - 3}`, otherPk = `pk-${(n - 3) % 7}`;
+        if (n % 3 === 0)
+          await this.#attempt(other, () => this.container.item(other, otherPk).delete(), () => this.expected.delete(other));
+        else
+          await this.#attempt(other, () => this.container.items.upsert({ id: other, pk: otherPk, v: n }),
+            () => this.expected.set(other, { pk: otherPk, v: n }));
+        // What was just written is read: the session.
+        if (n % 5 === 0 && this.expected.has(id)) {
+          const { resource } = await this.container.item(id, pk).read().catch((error) => ({ resource: { error } }));
+          if (resource?.v !== 0) this.failed.push({ id, read: resource?.error?.code ?? null });
+        }
+      }
+    }
+  }
+  async stop() {
+    this.going = false;
+    await this.done;
+  }
+}
+
+async function verify(container, writers) {
+  const { resources } = await container.items.query("SELECT * FROM c").fetchAll();
+  const found = new Map();
+  for (const document of resources) {
+    assert.ok(!found.has(document.id), `${document.id} is there twice`);
+    found.set(document.id, document);
+  }
+  for (let n = 0; n < FILL; n++) {
+    assert.equal(found.get(`fill-${n}`)?.text, `Text, "_rid":"${n}"`, `fill-${n}`);
+    found.delete(`fill-${n}`);
+  }
+  for (const writer of writers) {
+    for (const [id, { pk, v }] of writer.expected) {
+      if (!writer.unsure.has(id)) {
+        assert.ok(found.has(id), `${id} is lost`);
+        assert.deepEqual([found.get(id).pk, found.get(id).v], [pk, v], id);
+      }
+      found.delete(id);
+    }
+    for (const id of writer.unsure) found.delete(id);
+  }
+  assert.deepEqual([...found.keys()], [], "what was deleted has come back");
+}
+
+const writers = [];
+async function withWriters(during, container = orders) {
+  const mine = [0, 1, 2].map((n) => new Writer(`w${writers.length}-${n}`, container));
+  writers.push(...mine);
+  const before = mine.map(({ writes }) => writes);
+  await until("they write", () => mine.every(({ writes }, n) => writes > before[n] + 5));
+  try {
+    await during(mine);
+    const then = mine.map(({ writes }) => writes);
+    await until("they go on", () => mine.every(({ writes }, n) => writes > then[n] + 20));
+  } finally {
+    await Promise.all(mine.map((writer) => writer.stop()));
+  }
+  return mine;
+}
+
+test("what cannot be is refused, with the reason, and a preview changes nothing", async () => {
+  for (const [body, status, says] of [
+    [{ database: "shop", container: "orders", group: "moon" }, 404, /no placement group/],
+    [{ database: "shop", container: "none", group: "eu" }, 404, /no such container/],
+    [{ database: "none", container: "orders", group: "eu" }, 404, /no such database/],
+    [{ database: "shop", container: "orders", group: "default" }, 409, /already/],
+    [{ database: "shop", container: "orders", group: "eu", force: true }, 400, /unknown or repeated/],
+  ]) {
+    const answer = await post("/placement/move", body);
+    assert.equal(answer.status, status, JSON.stringify(answer.json));
+    assert.match(answer.json.message, says);
+  }
+  const { status, json } = await order("eu", { dry_run: true });
+  assert.equal(status, 200, JSON.stringify(json));
+  assert.deepEqual([json.from, json.to, json.gets, json.loses, json.keeps],
+    ["default", "eu", [], ["us"], ["germany", "france"]]);
+  assert.equal(await moveNow(), undefined);
+  const cancel = await post("/placement/move/cancel", { database: "shop", container: "orders" });
+  assert.equal(cancel.status, 409);
+});
+
+test("it moves into a fence under writes; no request fails, nothing is lost", async () => {
+  const ranges = (await orders.readPartitionKeyRanges().fetchAll()).resources.map(({ id }) => id);
+  const { resource: before } = await orders.item("fill-7", "pk-7").read();
+  const mine = await withWriters(async () => {
+    assert.equal((await order("eu")).status, 202);
+    await movedTo("eu");
+  });
+  for (const { failed } of mine) assert.deepEqual(failed, []);
+  console.log("longest request", Math.max(...mine.map(({ longest_ms }) => longest_ms)), "ms");
+  await verify(orders, writers);
+  const { resource: now } = await orders.item("fill-7", "pk-7").read();
+  assert.deepEqual([now._rid, now._ts, now._self], [before._rid, before._ts, before._self]);
+  assert.notEqual(now._etag, before._etag);
+  const after = (await clientAt("germany").database("shop").container("orders").readPartitionKeyRanges().fetchAll()).resources;
+  assert.equal(after.length, 3);
+  for (const { id } of after) assert.ok(!ranges.includes(id), `range ${id} is used again`);
+});
+
+test("outside the fence it is refused now", async () => {
+  const there = clientAt("us").database("shop").container("orders");
+  await assert.rejects(there.item("fill-7", "pk-7").read(), (error) => error.code === 403);
+});
+
+test("it moves back out", async () => {
+  const mine = await withWriters(async () => {
+    assert.equal((await order("default")).status, 202);
+    await movedTo("default");
+  });
+  for (const { failed } of mine) assert.deepEqual(failed, []);
+  await verify(orders, writers);
+  await verify(clientAt("us").database("shop").container("orders"), writers);
+});
