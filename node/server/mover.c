@@ -5,6 +5,7 @@
 
 #include "consensus/raft.h"
 #include "node/base/check.h"
+#include "node/base/fault.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/base/rng.h"
@@ -505,8 +506,8 @@ static void copy_rows(struct move *m)
 {
     struct bytes row;
     size_t offset = 0;
-    m->copy_err = ERR_OK;
     m->copy_count = 0;
+    m->copy_err = fault_err(fault_hit("move.copy"));
     while (m->copy_err == ERR_OK && m->copy_count < MOVER_BATCH &&
            op_result_next_row(&m->result, &offset, &row)) {
         struct copy *c = &m->copies[m->copy_count];
@@ -630,6 +631,7 @@ static void come(struct move *m)
 static void sealed(struct move *m)
 {
     m->sealed = true;
+    (void)fault_hit("move.sealed");
     pass_begin(m);
 }
 
@@ -680,6 +682,7 @@ static void switched(struct move *m)
              LOG_STR("to", m->other.name));
     m->own = m->other;
     m->other = old;
+    (void)fault_hit("move.emptying");
     empty_old(m);
 }
 
@@ -699,11 +702,13 @@ static void commit_open(struct move *m)
 
 static void open_new(struct move *m)
 {
+    (void)fault_hit("move.switching");
     mark_each(m, OP_MARK_OPEN, &m->other, commit_open);
 }
 
 static void record_copied(struct move *m)
 {
+    (void)fault_hit("move.gone");
     m->record.phase = CONTAINER_SWITCHING;
     record(m, &m->own, open_new);
 }
@@ -725,6 +730,7 @@ static void no_graves(struct move *m)
 
 static void stay(struct move *m)
 {
+    (void)fault_hit("move.cancelling");
     mark_each(m, OP_MARK_OPEN, &m->own, no_graves);
 }
 

@@ -4,7 +4,8 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Cluster, until } from "../sdk/lib.mjs";
-import { admin, statusOf } from "./lib.mjs";
+import { admin } from "./lib.mjs";
+import { Writer, fill, verify } from "./writers.mjs";
 
 const FILL = 400;
 const ESSENTIALS = { connectionPolicy: { enableEndpointDiscovery: false } };
@@ -37,80 +38,9 @@ before(async () => {
   germany = clientAt("germany");
   const { database } = await germany.databases.create({ id: "shop" });
   ({ container: orders } = await database.containers.create({ id: "orders", partitionKey: "/pk" }));
-  for (let n = 0; n < FILL; n += 20)
-    await Promise.all(Array.from({ length: 20 }, (_, k) =>
-      orders.items.create({ id: `fill-${n + k}`, pk: `pk-${(n + k) % 13}`, text: `Text, "_rid":"${n + k}"`, v: 0 })));
+  await fill(orders, FILL);
 });
 after(() => cluster?.stop());
-
-/* A program that creates, replaces and deletes, one after the other, and knows
- * what must be there. */
-class Writer {
-  constructor(name, container) {
-    Object.assign(this, { name, container, expected: new Map(), failed: [], writes: 0, unsure: new Set(), longest_ms: 0 });
-    this.going = true;
-    this.done = this.#run();
-  }
-  async #attempt(id, what, effect) {
-    const began = Date.now();
-    try {
-      await what();
-      effect();
-      this.writes++;
-    } catch (error) {
-      this.failed.push({ id, code: error.code, message: String(error.message).slice(0, 200) });
-      this.unsure.add(id);
-    }
-    this.longest_ms = Math.max(this.longest_ms, Date.now() - began);
-  }
-  async #run() {
-    for (let n = 0; this.going; n++) {
-      const id = `${this.name}-${n}`, pk = `pk-${n % 7}`;
-      await this.#attempt(id, () => this.container.items.create({ id, pk, v: 0 }), () => this.expected.set(id, { pk, v: 0 }));
-      if (n >= 3) {
-        const other = `${this.name}-${n - 3}`, otherPk = `pk-${(n - 3) % 7}`;
-        if (n % 3 === 0)
-          await this.#attempt(other, () => this.container.item(other, otherPk).delete(), () => this.expected.delete(other));
-        else
-          await this.#attempt(other, () => this.container.items.upsert({ id: other, pk: otherPk, v: n }),
-            () => this.expected.set(other, { pk: otherPk, v: n }));
-        // What was just written is read: the session.
-        if (n % 5 === 0 && this.expected.has(id)) {
-          const { resource } = await this.container.item(id, pk).read().catch((error) => ({ resource: { error } }));
-          if (resource?.v !== 0) this.failed.push({ id, read: resource?.error?.code ?? null });
-        }
-      }
-    }
-  }
-  async stop() {
-    this.going = false;
-    await this.done;
-  }
-}
-
-async function verify(container, writers) {
-  const { resources } = await container.items.query("SELECT * FROM c").fetchAll();
-  const found = new Map();
-  for (const document of resources) {
-    assert.ok(!found.has(document.id), `${document.id} is there twice`);
-    found.set(document.id, document);
-  }
-  for (let n = 0; n < FILL; n++) {
-    assert.equal(found.get(`fill-${n}`)?.text, `Text, "_rid":"${n}"`, `fill-${n}`);
-    found.delete(`fill-${n}`);
-  }
-  for (const writer of writers) {
-    for (const [id, { pk, v }] of writer.expected) {
-      if (!writer.unsure.has(id)) {
-        assert.ok(found.has(id), `${id} is lost`);
-        assert.deepEqual([found.get(id).pk, found.get(id).v], [pk, v], id);
-      }
-      found.delete(id);
-    }
-    for (const id of writer.unsure) found.delete(id);
-  }
-  assert.deepEqual([...found.keys()], [], "what was deleted has come back");
-}
 
 const writers = [];
 async function withWriters(during, container = orders) {
@@ -158,7 +88,7 @@ test("it moves into a fence under writes; no request fails, nothing is lost", as
   });
   for (const { failed } of mine) assert.deepEqual(failed, []);
   console.log("longest request", Math.max(...mine.map(({ longest_ms }) => longest_ms)), "ms");
-  await verify(orders, writers);
+  await verify(orders, FILL, writers);
   const { resource: now } = await orders.item("fill-7", "pk-7").read();
   assert.deepEqual([now._rid, now._ts, now._self], [before._rid, before._ts, before._self]);
   assert.notEqual(now._etag, before._etag);
@@ -178,6 +108,6 @@ test("it moves back out", async () => {
     await movedTo("default");
   });
   for (const { failed } of mine) assert.deepEqual(failed, []);
-  await verify(orders, writers);
-  await verify(clientAt("us").database("shop").container("orders"), writers);
+  await verify(orders, FILL, writers);
+  await verify(clientAt("us").database("shop").container("orders"), FILL, writers);
 });
