@@ -418,7 +418,8 @@ size_t catalog_list_moved(const struct catalog *c, uint32_t after,
     size_t found = 0;
     for (size_t i = table_after(t, after); i < t->count && found < max; i++) {
         struct container_def *def = t->entries[i]->container;
-        if (def->move.phase != CONTAINER_STAYS || def->move.number != 0)
+        if (def->move.phase != CONTAINER_STAYS || def->move.number != 0 ||
+            def->move.emptied)
             list_out[found++] = def;
     }
     return found;

@@ -55,15 +55,17 @@ const char *container_phase_name(enum container_phase phase)
 
 static void write_move(struct json_writer *w, const struct container_move *m)
 {
-    if (m->number == 0 && m->phase == CONTAINER_STAYS)
+    if (m->number == 0 && m->phase == CONTAINER_STAYS && !m->emptied)
         return;
     json_write_key(w, "_move");
     json_write_object_begin(w);
     json_write_member_int64(w, "number", (int64_t)m->number);
     json_write_member_int64(w, "ranges", m->ranges);
-    if (m->phase != CONTAINER_STAYS) {
+    json_write_member_string(w, "other", m->other);
+    if (m->phase == CONTAINER_STAYS) {
+        json_write_member_bool(w, "emptied", m->emptied);
+    } else {
         json_write_member_str(w, "phase", container_phase_name(m->phase));
-        json_write_member_string(w, "other", m->other);
         json_write_member_int64(w, "mover", m->mover);
         json_write_member_int64(w, "since", m->since);
     }
@@ -361,9 +363,10 @@ static int read_move(const struct json *j, struct buf *scratch,
     m->number = (uint64_t)number;
     m->ranges = (uint32_t)ranges;
     m->mover = (uint32_t)mover;
-    return m->phase == CONTAINER_STAYS
-               ? ERR_OK
-               : json_get_string(j, object, "other", scratch, &m->other);
+    int err = json_get_bool(j, object, "emptied", &m->emptied);
+    if (err != ERR_OK && err != ERR_NOT_FOUND)
+        return ERR_CORRUPT;
+    return json_get_string(j, object, "other", scratch, &m->other);
 }
 
 /* `scratch` is the part of the definition's storage behind the text. */

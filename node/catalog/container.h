@@ -63,8 +63,9 @@ struct container_move {
     uint32_t ranges; /* id of its first partition key range: those of the
                       * groups before are not used again */
     enum container_phase phase;
-    struct bytes other; /* but CONTAINER_STAYS: the group at the other end,
-                         * empty: default */
+    bool emptied;       /* CONTAINER_STAYS: nothing is left in `other` */
+    struct bytes other; /* the group at the other end, or that it left or was
+                         * not moved to after all; empty: default */
     uint32_t mover;     /* node that does it; 0: none yet */
     int64_t since;      /* when it was asked for, seconds since 1970 */
 };

@@ -21,6 +21,7 @@ static const struct command {
     {"init", cmd_init, "make certificates, keys and settings of a new cluster"},
     {"status", cmd_status, "show regions, nodes, shards, leaders and lag"},
     {"region", cmd_region, "see, switch, reorder and recover regions"},
+    {"placement", cmd_placement, "say in which regions data may be"},
     {"consistency", cmd_consistency, "see or change the consistency level"},
     {"fault", cmd_fault, "make something fail, on purpose"},
     {"audit", cmd_audit, "who changed what"},

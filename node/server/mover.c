@@ -665,6 +665,8 @@ static void settle(struct move *m)
     group_edit_audit(m->worker, who, what, m->other.name, m->own.name,
                      "its records there are deleted");
     m->record.phase = CONTAINER_STAYS;
+    m->record.emptied = true;
+    m->record.other = stored_name(&m->other);
     record(m, &m->own, done);
 }
 

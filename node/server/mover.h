@@ -43,7 +43,8 @@
  * the routers; those that would wait too long are answered 503: not applied.
  *
  * Emptied means: through the log, so every replica that applies it deletes the
- * records, and the leader found nothing left. */
+ * records, and the leader found nothing left. When each node has that in its
+ * files, and its log is without the old entries: purge.h. */
 #ifndef BASTIDE_SERVER_MOVER_H
 #define BASTIDE_SERVER_MOVER_H
 

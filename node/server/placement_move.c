@@ -298,6 +298,7 @@ void placement_move(struct worker *w, struct http_request *r,
     }
     struct container_move move = o->def->move;
     move.phase = CONTAINER_COPYING;
+    move.emptied = false;
     move.other =
         catalog_group_fenced(o->to) ? bytes_str(o->to->name) : bytes_of("", 0);
     move.mover = 0;
@@ -369,6 +370,7 @@ static void put_move(struct json_writer *w, const struct worker *worker,
     json_write_member_string(w, "container", def->name);
     put_group_name(w, "group", def->placement);
     json_write_member_str(w, "phase", container_phase_name(m->phase));
+    json_write_member_bool(w, "clean", purge_clean(worker->node, def));
     if (m->phase != CONTAINER_STAYS) {
         const struct config_node *mover =
             config_find_node(worker->node->config, m->mover, NULL);

@@ -15,8 +15,9 @@
  *
  *   GET  /placement/moves   containers that are being moved, or ever were
  *     {"moves": [{"database", "container", "group", "other", "phase", "since",
- *       "mover", "copied", "about", "pass", "eta_seconds"}]}
- *     phase "" when it is over; the numbers are null at nodes that are not the
+ *       "mover", "copied", "about", "pass", "eta_seconds", "clean"}]}
+ *     phase "" when it is over. clean: then also this node's files and log have
+ *     nothing left of it in the other group (purge.h). The numbers are null at nodes that are not the
  *     mover
  *
  * Each order, and the end of a move, leaves an audit record. */

@@ -45,6 +45,7 @@
 #include "node/server/inbox.h"
 #include "node/server/log_pipe.h"
 #include "node/server/mover.h"
+#include "node/server/purge.h"
 #include "node/server/router.h"
 #include "node/server/steering.h"
 #include "node/server/transfers.h"
@@ -124,6 +125,7 @@ struct worker {
     usec_t open_again_us;          /* after a failure */
     struct gone_shard *gone;       /* see replicas.h */
     uint32_t gone_count;
+    struct purge purge;
     bool making_keys; /* see group_keys.h */
     struct log_pipe log;
     struct router router;

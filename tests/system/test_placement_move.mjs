@@ -3,7 +3,7 @@
 // acknowledged is lost, doubled or resurrected, and no request fails for good.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { Cluster, until } from "../sdk/lib.mjs";
+import { Cluster, run, until } from "../sdk/lib.mjs";
 import { admin } from "./lib.mjs";
 import { Writer, fill, verify } from "./writers.mjs";
 
@@ -102,6 +102,28 @@ test("outside the fence it is refused now", async () => {
   await assert.rejects(there.item("fill-7", "pk-7").read(), (error) => error.code === 403);
 });
 
+test("where no region is inside both fences it is refused", async () => {
+  await until("another group can be made", async () =>
+    [201, 409].includes((await post("/placement", { name: "far", regions: ["us"] })).status));
+  await until("its keys are there", async () => {
+    const { json } = await admin(cluster, nodeOf("us"), "GET", "/placement");
+    return json.groups.find(({ name }) => name === "far")?.keys_for.length === 1;
+  });
+  const answer = await until("it is refused for that reason", async () => {
+    const { status, json } = await order("far");
+    return status === 503 ? undefined : { status, json };
+  });
+  assert.equal(answer.status, 400);
+  assert.match(answer.json.message, /no region is inside both eu and far/);
+});
+
+test("every node has its files and log clean of it in the old group", async () => {
+  await until("all are clean", async () => {
+    for (const node of cluster.nodes) if ((await moveNow(node))?.clean !== true) return false;
+    return true;
+  }, 60_000);
+});
+
 test("it moves back out", async () => {
   const mine = await withWriters(async () => {
     assert.equal((await order("default")).status, 202);
@@ -110,4 +132,27 @@ test("it moves back out", async () => {
   for (const { failed } of mine) assert.deepEqual(failed, []);
   await verify(orders, FILL, writers);
   await verify(clientAt("us").database("shop").container("orders"), FILL, writers);
+});
+
+test("the command shows what will happen, moves, and waits until nothing is left", async () => {
+  const move = (...args) => run(["placement", "move", ...args, "--dir", cluster.dir], 120_000);
+  const preview = await move("shop/orders", "eu", "--dry-run");
+  assert.equal(preview.code, 0, preview.stderr);
+  assert.match(preview.stdout, /regions that lose it: +us\n/);
+  assert.match(preview.stdout, /regions that keep it: +germany, france\n/);
+  const unasked = await move("shop/orders", "eu");
+  assert.equal(unasked.code, 2, "nobody is there to be asked");
+  assert.match(unasked.stderr, /--yes/);
+  const moved = await move("shop/orders", "eu", "--yes", "-o", "json");
+  assert.equal(moved.code, 0, moved.stderr);
+  assert.deepEqual(JSON.parse(moved.stdout), { database: "shop", container: "orders", group: "eu" });
+  for (const node of cluster.nodes) assert.equal((await moveNow(node)).clean, true, node.name);
+  await verify(orders, FILL, writers);
+  const late = await move("shop/orders", "--cancel");
+  assert.equal(late.code, 1);
+  assert.match(late.stderr, /not being moved/);
+  const status = await move("--status");
+  assert.match(status.stdout, /shop\/orders: in eu\n/);
+  const audit = await run(["audit", "--dir", cluster.dir]);
+  assert.match(audit.stdout, /begin move of container shop\/orders/);
 });
