@@ -176,7 +176,7 @@ bool shard_drop_container(struct shard *s, uint32_t container, size_t budget)
 {
     CHECK(container >= CONTAINER_FIRST_USER);
     uint8_t prefix[RECORD_PREFIX_LEN];
-    for (int table = RECORD_TABLE_TEXT; table <= RECORD_TABLE_ID; table++) {
+    for (int table = RECORD_TABLE_TEXT; table <= RECORD_TABLE_LAST; table++) {
         record_prefix((uint8_t)table, container, prefix);
         if (!memtable_drop_prefix(s->memtable, bytes_of(prefix, sizeof(prefix)),
                                   budget))
