@@ -133,11 +133,12 @@ static bool is_sole(const struct raft_config *c, uint8_t ack,
                     raft_region write_region, raft_id id)
 {
     const struct raft_member *m = raft_config_find(c, id);
-    if (ack != RAFT_ACK_REGION || m == NULL || m->region != write_region)
+    if (ack != RAFT_ACK_REGION || m == NULL || m->region != write_region ||
+        m->witness)
         return false;
     for (uint32_t i = 0; i < c->n; i++)
         if (c->members[i].id != id && c->members[i].region == write_region &&
-            raft_config_is_voter(c, c->members[i].id))
+            raft_config_may_lead(c, c->members[i].id))
             return false;
     return true;
 }

@@ -26,6 +26,8 @@ enum raft_canary {
     RAFT_CANARY_ANNOUNCE_NO_LEASE,  /* announces as if it still led */
     RAFT_CANARY_REGION_PAST_CONFIG, /* acknowledges by a rule in doubt */
     RAFT_CANARY_LAZY_HEARTBEAT,     /* heartbeats slower than timeouts */
+    RAFT_CANARY_WITNESS_CAMPAIGNS,  /* stands for election without payload */
+    RAFT_CANARY_WITNESS_COUNTS_AS_PAYLOAD, /* tells it what one region has */
 };
 
 #ifndef RAFT_CANARY

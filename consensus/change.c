@@ -141,7 +141,7 @@ int raft_transfer(struct raft *r, const struct raft_event *ev)
     if (r->transfer_to != 0)
         return ERR_AGAIN;
     if (ev->transfer.to == r->opt.self ||
-        !raft_config_is_voter(trail_config(&r->trail), ev->transfer.to))
+        !raft_config_may_lead(trail_config(&r->trail), ev->transfer.to))
         return ERR_INVALID;
     r->transfer_to = ev->transfer.to;
     r->transfer_us = r->now_us + r->opt.transfer_timeout_us;

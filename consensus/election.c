@@ -129,6 +129,9 @@ static enum raft_no_campaign obstacle(const struct raft *r,
                                       const struct rule *rule)
 {
     const struct raft_config *c = raft_electorate(r);
+    /* It could give nobody the entries that it has the heads of. */
+    if (raft_is_witness(r) && !CANARY(WITNESS_CAMPAIGNS))
+        return RAFT_NO_CAMPAIGN_WITNESS;
     /* A voter that leaves may still be needed until the configuration without
      * it is committed: the others may lack that entry, and not be electable
      * without its vote (thesis 4.2.2). Once committed, newest and committed
@@ -196,7 +199,7 @@ static bool prepare_campaign(struct raft *r)
     raft_reset_election_timer(r);
     if (why == 0)
         return true;
-    if (why != RAFT_NO_CAMPAIGN_NOT_VOTER)
+    if (why != RAFT_NO_CAMPAIGN_NOT_VOTER && why != RAFT_NO_CAMPAIGN_WITNESS)
         raft_note(r, RAFT_TRACE_NO_CAMPAIGN, 0, 0, why);
     if (r->role != RAFT_FOLLOWER || r->leader != 0)
         raft_become_follower(r, r->term, 0);
@@ -379,6 +382,7 @@ static void become_leader(struct raft *r)
     r->round_stamp = 0;
     r->notice_us = USEC_NEVER;
     r->first_lsn = trail_last_lsn(&r->trail) + 1;
+    raft_excuses_forget(r);
     r->uncommitted_bytes = 0;
     for (uint64_t i = r->commit_lsn + 1; i < r->first_lsn; i++)
         r->uncommitted_bytes += trail_item(&r->trail, i)->size;

@@ -11,6 +11,8 @@
 #define FLAG_VOTER 1
 #define FLAG_VOTER_OLD 2
 #define FLAG_LEAVING 4
+#define FLAG_WITNESS 8
+#define FLAGS (FLAG_VOTER | FLAG_VOTER_OLD | FLAG_LEAVING | FLAG_WITNESS)
 
 int raft_config_add(struct raft_config *c, struct raft_member m)
 {
@@ -43,12 +45,24 @@ bool raft_config_is_voter(const struct raft_config *c, raft_id id)
     return m != NULL && (m->voter || m->voter_old);
 }
 
+bool raft_config_is_witness(const struct raft_config *c, raft_id id)
+{
+    const struct raft_member *m = raft_config_find(c, id);
+    return m != NULL && m->witness;
+}
+
+bool raft_config_may_lead(const struct raft_config *c, raft_id id)
+{
+    return raft_config_is_voter(c, id) && !raft_config_is_witness(c, id);
+}
+
 static bool member_equal(const struct raft_member *a,
                          const struct raft_member *b)
 {
     return a->id == b->id && a->region == b->region &&
            a->priority == b->priority && a->voter == b->voter &&
-           a->voter_old == b->voter_old && a->leaving == b->leaving;
+           a->voter_old == b->voter_old && a->leaving == b->leaving &&
+           a->witness == b->witness;
 }
 
 bool raft_config_equal(const struct raft_config *a, const struct raft_config *b)
@@ -63,17 +77,61 @@ bool raft_config_equal(const struct raft_config *a, const struct raft_config *b)
     return true;
 }
 
-/* Voters of one half, of all regions or (region != 0) of one. */
+static bool votes_in(const struct raft_member *m, bool old_half)
+{
+    return old_half ? m->voter_old : m->voter;
+}
+
+/* Voters of one half with payload, of all regions or (region != 0) of one. */
 static uint32_t count_voters(const struct raft_config *c, bool old_half,
                              raft_region region)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < c->n; i++) {
         const struct raft_member *m = &c->members[i];
-        bool votes = old_half ? m->voter_old : m->voter;
-        count += votes && (region == 0 || m->region == region);
+        count += votes_in(m, old_half) && !m->witness &&
+                 (region == 0 || m->region == region);
     }
     return count;
+}
+
+static uint32_t count_witnesses(const struct raft_config *c, bool old_half)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < c->n; i++)
+        count += votes_in(&c->members[i], old_half) && c->members[i].witness;
+    return count;
+}
+
+/* Whether the half has the voters that it needs. */
+static bool check_half(const struct raft_config *c, bool old_half)
+{
+    /* write_region is 0 exactly when any region will do. */
+    if (count_voters(c, old_half, c->write_region) == 0)
+        return false;
+    uint32_t witnesses = count_witnesses(c, old_half);
+    uint32_t with_payload = count_voters(c, old_half, 0);
+    uint32_t majority = (with_payload + witnesses) / 2 + 1;
+    for (uint32_t i = 0; witnesses > 0 && i < c->n; i++) {
+        uint32_t here = count_voters(c, old_half, c->members[i].region);
+        if (here == with_payload || here >= majority)
+            return false;
+    }
+    return true;
+}
+
+/* Whether a region has members with payload and members without. */
+static bool is_mixed(const struct raft_config *c, raft_region region)
+{
+    uint32_t with = 0;
+    uint32_t without = 0;
+    for (uint32_t i = 0; i < c->n; i++) {
+        if (c->members[i].region != region)
+            continue;
+        with += !c->members[i].witness;
+        without += c->members[i].witness;
+    }
+    return with > 0 && without > 0;
 }
 
 static int check_members(const struct raft_config *c)
@@ -84,6 +142,8 @@ static int check_members(const struct raft_config *c)
         if (m->id <= last || (m->voter_old && !c->joint))
             return ERR_INVALID;
         if (m->leaving && (m->voter || !m->voter_old))
+            return ERR_INVALID;
+        if (m->witness && is_mixed(c, m->region))
             return ERR_INVALID;
         last = m->id;
     }
@@ -98,10 +158,7 @@ int raft_config_check(const struct raft_config *c)
         return ERR_INVALID;
     if (check_members(c) != ERR_OK)
         return ERR_INVALID;
-    /* write_region is 0 exactly when any region will do. */
-    if (count_voters(c, false, c->write_region) == 0)
-        return ERR_INVALID;
-    if (c->joint && count_voters(c, true, c->write_region) == 0)
+    if (!check_half(c, false) || (c->joint && !check_half(c, true)))
         return ERR_INVALID;
     return ERR_OK;
 }
@@ -117,16 +174,19 @@ static bool same_voters(const struct raft_config *a,
         if (m->voter && (o == NULL || !o->voter || o->region != m->region))
             return false;
     }
-    return count_voters(a, false, 0) == count_voters(b, false, 0);
+    return count_voters(a, false, 0) == count_voters(b, false, 0) &&
+           count_witnesses(a, false) == count_witnesses(b, false);
 }
 
-/* A member keeps one region in both halves; moving takes a removal first. */
-static bool moves_region(const struct raft_config *a,
-                         const struct raft_config *b)
+/* A member keeps one region in both halves; moving takes a removal first. And
+ * it keeps payloads, or none: a log without them must never lead. */
+static bool turns_into_another(const struct raft_config *a,
+                               const struct raft_config *b)
 {
     for (uint32_t i = 0; i < a->n; i++) {
         const struct raft_member *o = raft_config_find(b, a->members[i].id);
-        if (o != NULL && o->region != a->members[i].region)
+        if (o != NULL && (o->region != a->members[i].region ||
+                          o->witness != a->members[i].witness))
             return true;
     }
     return false;
@@ -167,7 +227,7 @@ int raft_config_enter(const struct raft_config *now,
 {
     CHECK(!now->joint);
     if (raft_config_check(target) != ERR_OK || target->joint ||
-        target->epoch < now->epoch || moves_region(now, target))
+        target->epoch < now->epoch || turns_into_another(now, target))
         return ERR_INVALID;
     if (same_voters(now, target)) {
         *entry_out = *target;
@@ -221,7 +281,8 @@ int raft_config_encode(const struct raft_config *c, struct buf *out)
         p[6] = m->priority;
         p[7] = (uint8_t)((m->voter ? FLAG_VOTER : 0) |
                          (m->voter_old ? FLAG_VOTER_OLD : 0) |
-                         (m->leaving ? FLAG_LEAVING : 0));
+                         (m->leaving ? FLAG_LEAVING : 0) |
+                         (m->witness ? FLAG_WITNESS : 0));
     }
     CHECK((size_t)(p - bytes) == raft_config_encoded_size(c));
     return buf_append(out, bytes, (size_t)(p - bytes));
@@ -233,11 +294,12 @@ static void decode_member(struct cursor *in, struct raft_member *m)
     m->region = cursor_u16_le(in);
     m->priority = cursor_u8(in);
     uint8_t flags = cursor_u8(in);
-    if ((flags & ~(FLAG_VOTER | FLAG_VOTER_OLD | FLAG_LEAVING)) != 0)
+    if ((flags & ~FLAGS) != 0)
         in->failed = true;
     m->voter = flags & FLAG_VOTER;
     m->voter_old = flags & FLAG_VOTER_OLD;
     m->leaving = flags & FLAG_LEAVING;
+    m->witness = flags & FLAG_WITNESS;
 }
 
 int raft_config_decode(struct bytes data, struct raft_config *config_out)

@@ -12,6 +12,11 @@
  *   RAFT_ACK_REGION  a write is acknowledged at region_lsn: a majority of the
  *                    voters of `write_region` has it. A candidate then also
  *                    needs the votes of such a majority.
+ *
+ * A witness is a member that keeps the head of each entry and no payload (that
+ * of CONFIG entries is the configuration, which it needs). It counts in every
+ * majority of all voters, and in none of a region; it never leads. What that is
+ * good for, and when a leader tells it of an entry: docs/witness.md.
  */
 #ifndef BASTIDE_CONSENSUS_MEMBERS_H
 #define BASTIDE_CONSENSUS_MEMBERS_H
@@ -45,6 +50,7 @@ struct raft_member {
     bool voter;     /* votes (in the new half, while joint) */
     bool voter_old; /* votes in the old half; only while joint */
     bool leaving;   /* only while joint: no member once that ends */
+    bool witness;   /* no payload; as long as it is a member */
 };
 
 struct raft_config {
@@ -65,20 +71,31 @@ const struct raft_member *raft_config_find(const struct raft_config *c,
                                            raft_id id);
 /* Votes in either half. */
 bool raft_config_is_voter(const struct raft_config *c, raft_id id);
+/* Of a member; false for who is none. */
+bool raft_config_is_witness(const struct raft_config *c, raft_id id);
+/* A voter, and no witness. */
+bool raft_config_may_lead(const struct raft_config *c, raft_id id);
 bool raft_config_equal(const struct raft_config *a,
                        const struct raft_config *b);
 
 /* Whether the configuration makes sense: ids nonzero, ascending and unique, a
- * voter in every half, voter_old only while joint, and with RAFT_ACK_REGION a
- * voter of the write region in every half. ERR_INVALID otherwise. An empty
+ * voter that is no witness in every half, voter_old only while joint, and with
+ * RAFT_ACK_REGION such a voter of the write region in every half. The region of
+ * a witness has witnesses only: it would be lost together with the payload, and
+ * what goes to a region may be passed on there (replication/relay.h). In a half
+ * where a witness votes, the others are of two regions at least, and those of
+ * no region are a majority of all by themselves: what is committed shall have
+ * its payload in two regions. ERR_INVALID otherwise. An empty
  * configuration (n == 0: a node that waits to be added) is not valid here. */
 int raft_config_check(const struct raft_config *c);
 
 /* The first entry of a change from `now` to `target` (neither joint): a joint
  * configuration when the sets of voters differ, else `target` itself.
- * ERR_INVALID: `target` fails the check, is joint, has an older epoch, or
- * changes voters and the acknowledgement rule at once (do one, then the other:
- * both halves of a joint configuration share one rule).
+ * ERR_INVALID: `target` fails the check, is joint, has an older epoch, moves a
+ * member to another region, makes a witness of another member or the other way
+ * round (remove it first, and what it stores), or changes voters and the
+ * acknowledgement rule at once (do one, then the other: both halves of a joint
+ * configuration share one rule).
  * ERR_LIMIT: old and new members together exceed RAFT_MEMBERS_MAX. */
 int raft_config_enter(const struct raft_config *now,
                       const struct raft_config *target,
@@ -89,10 +106,9 @@ void raft_config_leave(const struct raft_config *joint,
 
 /* Wire and disk form, little-endian: u8 version (1), u32 epoch, u16
  * write_region, u8 ack, u8 joint, u32 n, then per member u32 id, u16 region,
- * u8 priority, u8 flags (1 voter, 2 voter_old, 4
- * leaving). Encode returns the errors of
- * buf_append. Decode reads foreign bytes: ERR_MALFORMED for anything else than
- * one whole, valid configuration. */
+ * u8 priority, u8 flags (1 voter, 2 voter_old, 4 leaving, 8 witness). Encode
+ * returns the errors of buf_append. Decode reads foreign bytes: ERR_MALFORMED
+ * for anything else than one whole, valid configuration. */
 /* How many bytes raft_config_encode appends. */
 uint32_t raft_config_encoded_size(const struct raft_config *c);
 int raft_config_encode(const struct raft_config *c, struct buf *out);

@@ -15,7 +15,7 @@ static void electorate_of(const struct raft_config *c, bool old_half,
     for (uint32_t i = 0; i < c->n; i++) {
         const struct raft_member *m = &c->members[i];
         bool votes = old_half ? m->voter_old : m->voter;
-        if (votes && (region == 0 || m->region == region))
+        if (votes && (region == 0 || (m->region == region && !m->witness)))
             e->ids[e->n++] = m->id;
     }
 }
@@ -56,6 +56,25 @@ int64_t quorum_majority_value(const struct raft_config *c,
                               quorum_value_fn value, const void *ctx)
 {
     return quorum_region_value(c, 0, value, ctx);
+}
+
+int64_t quorum_payload_value(const struct raft_config *c,
+                             quorum_region_fn awaited, quorum_value_fn value,
+                             const void *ctx)
+{
+    int64_t least = INT64_MAX;
+    for (int old_half = 0; old_half <= c->joint; old_half++) {
+        for (uint32_t i = 0; i < c->n; i++) {
+            raft_region region = c->members[i].region;
+            struct electorate e;
+            electorate_of(c, old_half, region, &e);
+            if (e.n == 0 || !awaited(ctx, region))
+                continue;
+            int64_t v = majority_of(&e, value, ctx);
+            least = v < least ? v : least;
+        }
+    }
+    return least;
 }
 
 static enum quorum_result votes_of(const struct electorate *e,

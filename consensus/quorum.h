@@ -30,9 +30,18 @@ enum quorum_result {
  * a majority is known to follow. `c` must pass raft_config_check. */
 int64_t quorum_majority_value(const struct raft_config *c,
                               quorum_value_fn value, const void *ctx);
-/* The same over the voters of `region` alone. -1 when a half has none. */
+/* The same over the voters of `region` alone, witnesses left out: they have
+ * nothing that could be read there. -1 when a half has none. */
 int64_t quorum_region_value(const struct raft_config *c, raft_region region,
                             quorum_value_fn value, const void *ctx);
+
+/* The largest value that, in every region of which `awaited` is true, a
+ * majority of its voters has reached, witnesses left out (in each half).
+ * INT64_MAX when there is no such region. */
+typedef bool (*quorum_region_fn)(const void *ctx, raft_region region);
+int64_t quorum_payload_value(const struct raft_config *c,
+                             quorum_region_fn awaited, quorum_value_fn value,
+                             const void *ctx);
 
 /* Whether a candidate has won: a majority of all voters and, when `ack` is
  * RAFT_ACK_REGION, also a majority of the voters of `region` (design section

@@ -89,6 +89,10 @@ int raft_open(const struct raft_options *options,
     if (restored->amnesia &&
         !raft_amnesia_possible(restored->base_config, options->self))
         return ERR_INVALID;
+    if (raft_config_find(restored->base_config, options->self) != NULL &&
+        raft_config_is_witness(restored->base_config, options->self) !=
+            options->witness)
+        return ERR_INVALID;
     struct raft *r = mem_zalloc(sizeof(*r));
     r->magic = RAFT_MAGIC;
     r->opt = *options;
@@ -443,6 +447,8 @@ static int dispatch(struct raft *r, const struct raft_event *ev)
         return raft_snapshot_sent(r, ev);
     case RAFT_EV_COMPACT:
         return compact(r, ev);
+    case RAFT_EV_DOWN:
+        return raft_regions_down(r, ev);
     case RAFT_EV_TYPES:
         break;
     }

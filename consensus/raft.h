@@ -88,9 +88,9 @@ enum raft_entry_type {
 /* The head of an entry: all the core ever sees of it. */
 struct raft_entry {
     uint64_t term;
-    uint32_t
-        size;     /* payload bytes; NOOP: 0; CONFIG: raft_config_encoded_size */
-    uint8_t type; /* enum raft_entry_type */
+    uint32_t size; /* payload bytes; NOOP: 0; CONFIG: raft_config_encoded_size;
+                    * DATA at a witness: 0 */
+    uint8_t type;  /* enum raft_entry_type */
     /* For CONFIG entries, else NULL. Borrowed in events; in updates valid as
      * long as the update. */
     const struct raft_config *config;
@@ -138,11 +138,12 @@ struct raft_append {
     int64_t echo_us;
     uint64_t echo_life;
     uint32_t n;
-    uint32_t bytes; /* sum of the payload sizes */
+    uint32_t bytes; /* sum of the payload sizes, as far as they are sent */
     /* Incoming: n heads, borrowed from the event. Outgoing: NULL; the shell
      * attaches heads (raft_entry_at) and payloads when it sends. If the trail
      * no longer holds one of them, or holds another term at prev_lsn, by then,
-     * drop the message. */
+     * drop the message. To a witness (raft_config_is_witness), DATA goes with
+     * size 0 and without payload; to who is no member by then, nothing. */
     const struct raft_entry *entries;
 };
 
@@ -263,7 +264,8 @@ struct raft_msg {
     X(PEER)                                                                    \
     X(INSTALLED)                                                               \
     X(SNAPSHOT_SENT)                                                           \
-    X(COMPACT)
+    X(COMPACT)                                                                 \
+    X(DOWN)
 
 enum raft_event_type {
 #define RAFT_EV_ENUM(name) RAFT_EV_##name,
@@ -313,9 +315,9 @@ struct raft_event {
         } persisted;
 
         /* Hand the leadership to voter `to`. ERR_NOT_LEADER; ERR_INVALID (no
-         * voter, or this node itself); ERR_AGAIN (one is under way). It is over
-         * when the role changes, or when raft_transferring(r) is 0 again:
-         * it then failed (transfer_timeout_us). */
+         * voter, a witness, or this node itself); ERR_AGAIN (one is under way).
+         * It is over when the role changes, or when raft_transferring(r) is 0
+         * again: it then failed (transfer_timeout_us). */
         struct {
             raft_id to;
         } transfer;
@@ -413,6 +415,18 @@ struct raft_event {
         struct {
             uint64_t lsn;
         } compact;
+
+        /* The regions that are declared down; replaces what was said before,
+         * and is forgotten by a restart. Only where there is a witness does it
+         * matter: a leader tells witnesses of an entry once every other region
+         * has its payload (docs/witness.md). A region that is not named any
+         * more is awaited again as soon as it has caught up, or a new leader
+         * begins. The leader's own may be named: its disks may hang. If all
+         * are, its own is awaited. */
+        struct {
+            const raft_region *regions;
+            uint32_t n; /* at most RAFT_MEMBERS_MAX */
+        } down;
     };
 };
 
@@ -504,6 +518,9 @@ struct raft_update {
 struct raft_options {
     raft_id self;
     uint64_t seed; /* unpredictable, another one at every start */
+    /* This replica keeps no payloads (docs/witness.md), and every configuration
+     * that has it says so. It never campaigns, and refuses payloads. */
+    bool witness;
     usec_t heartbeat_us;
     usec_t election_min_us; /* timeouts are drawn from [min, max] */
     usec_t election_max_us;
@@ -561,7 +578,8 @@ struct raft_restored {
 };
 
 /* `options` and `restored` are borrowed for the call. ERR_INVALID: options that
- * contradict each other, or amnesia without another voter to ask. ERR_CORRUPT:
+ * contradict each other, or the configuration (witness), or amnesia without
+ * another voter to ask. ERR_CORRUPT:
  * terms fall along the log or exceed `term`, a CONFIG entry lacks its
  * configuration, or commit_lsn lies outside the log. A voter that has ever seen
  * a term stays silent for one election timeout after its start: it may have
@@ -617,6 +635,12 @@ uint64_t raft_base_lsn(const struct raft *r);
 /* Committed and durable here: the most that the shell may apply to a store for
  * good, and COMPACT. */
 uint64_t raft_durable_lsn(const struct raft *r);
+/* Whether it keeps no payloads, by its options or its newest configuration. */
+bool raft_is_witness(const struct raft *r);
+/* Leader: whether a witness is told of an entry only once a majority of the
+ * region's voters has its payload (RAFT_EV_DOWN). If it is so of every region,
+ * what is acknowledged at commit_lsn survives the loss of any one of them. */
+bool raft_awaits(const struct raft *r, raft_region region);
 /* Newest configuration in the log. Borrowed until the next step. */
 const struct raft_config *raft_config(const struct raft *r);
 /* The newest committed one, by which a leader acknowledges. */

@@ -7,6 +7,7 @@
  *   read_index.c   linearizable reads
  *   visible.c      what weaker reads may see, and how fresh it is
  *   amnesia.c      a replica that lost its disk
+ *   witness.c      members without payload
  *   recv_*.c       one message each
  *
  * Internal to consensus/.
@@ -63,6 +64,15 @@ struct waiting_read {
     int64_t
         stamp; /* leader: an answer to an append sent then or later will do */
     usec_t deadline_us;
+};
+
+/* A region whose payload is not awaited, see witness.c. */
+struct excuse {
+    raft_region region;
+    bool down; /* as DOWN said last; else it is behind */
+    /* Behind: what it must get, and since when; 0: not known yet. */
+    uint64_t goal;
+    usec_t since_us;
 };
 
 /* See amnesia.c. */
@@ -124,6 +134,8 @@ struct raft {
     usec_t hold_since_us;  /* others are let first since then; 0: not */
 
     struct amnesia amnesia;
+    struct excuse excuses[RAFT_MEMBERS_MAX];
+    size_t n_excuses;
 
     /* Candidates. */
     struct vote_slot votes[RAFT_MEMBERS_MAX];
@@ -252,6 +264,11 @@ void raft_append_own(struct raft *r, uint8_t type, uint32_t size,
 void raft_replicate(struct raft *r);
 void raft_heartbeat(struct raft *r);
 void raft_send_heartbeat(struct raft *r, struct progress *p);
+/* What a majority of a region's voters has, UINT64_MAX where there are none;
+ * and what that of every awaited region has, as far as that cannot be replaced
+ * any more: 0 unless it ends with an entry of this term. */
+uint64_t raft_region_match(const struct raft *r, raft_region region);
+uint64_t raft_payload_lsn(const struct raft *r, quorum_region_fn awaited);
 /* Recomputes commit_lsn and region_lsn, and acts on configurations that became
  * committed. */
 void raft_advance(struct raft *r);
@@ -320,6 +337,16 @@ int raft_recv_tell(struct raft *r, const struct raft_msg *m);
 /* Asks, and ends it; at the end of every step. */
 void raft_amnesia_progress(struct raft *r);
 usec_t raft_amnesia_deadline(const struct raft *r);
+
+/* ---- witness.c -------------------------------------------------------------
+ */
+
+int raft_regions_down(struct raft *r, const struct raft_event *ev);
+/* A leadership begins; a heartbeat round does. */
+void raft_excuses_forget(struct raft *r);
+void raft_excuses_round(struct raft *r);
+/* The last entry that the peer may be told of. */
+uint64_t raft_told_limit(const struct raft *r, const struct progress *p);
 
 /* ---- recv_*.c --------------------------------------------------------------
  * Terms were compared already: APPEND and SNAP_OFFER are of this term, replies

@@ -5,7 +5,7 @@
 #include "node/base/err.h"
 
 /* Whether the entries could come from a correct leader of this term. */
-static bool entries_make_sense(const struct raft_msg *m)
+static bool entries_make_sense(const struct raft *r, const struct raft_msg *m)
 {
     const struct raft_append *a = &m->append;
     uint64_t last = a->prev_term;
@@ -19,6 +19,8 @@ static bool entries_make_sense(const struct raft_msg *m)
             return false;
         if (is_config && raft_config_check(e->config) != ERR_OK)
             return false;
+        if (r->opt.witness && e->type == RAFT_ENTRY_DATA && e->size > 0)
+            return false; /* not for its eyes */
         last = e->term;
     }
     return (a->prev_lsn == 0) == (a->prev_term == 0) &&
@@ -143,7 +145,7 @@ int raft_recv_append(struct raft *r, const struct raft_msg *m)
 {
     CHECK(m->term == r->term);
     const struct raft_append *a = &m->append;
-    if (!entries_make_sense(m))
+    if (!entries_make_sense(r, m))
         return ERR_PROTOCOL;
     int rc = raft_heard_leader(r, m->from);
     if (rc != ERR_OK)

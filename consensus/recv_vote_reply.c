@@ -23,7 +23,9 @@ int raft_recv_vote_reply(struct raft *r, const struct raft_msg *m)
         v->pre ? r->role == RAFT_PRE_CANDIDATE : r->role == RAFT_CANDIDATE;
     if (!expected || (v->granted && m->term != r->aim_term))
         return ERR_OK;
-    if (v->pre && longer_than_ours(r, v))
+    /* A witness is nobody to let go first. */
+    if (v->pre && longer_than_ours(r, v) &&
+        !raft_config_is_witness(raft_electorate(r), m->from))
         r->saw_longer = true;
     raft_record_vote(r, m->from, v->granted);
     return ERR_OK;

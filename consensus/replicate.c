@@ -54,7 +54,7 @@ void raft_sync_peers(struct raft *r)
         r->peers[r->n_peers].heard_us = r->now_us;
         r->peer_since_us[r->n_peers++] = r->now_us;
     }
-    if (r->transfer_to != 0 && !raft_config_is_voter(c, r->transfer_to))
+    if (r->transfer_to != 0 && !raft_config_may_lead(c, r->transfer_to))
         raft_transfer_abort(r);
 }
 
@@ -109,6 +109,7 @@ void raft_send_heartbeat(struct raft *r, struct progress *p)
 
 void raft_heartbeat(struct raft *r)
 {
+    raft_excuses_round(r);
     for (size_t i = 0; i < r->n_peers; i++) {
         struct progress *p = &r->peers[i];
         /* A probe that got no answer by now is repeated without payload. */
@@ -123,14 +124,22 @@ void raft_heartbeat(struct raft *r)
     r->notice_us = USEC_NEVER;
 }
 
-/* How many entries from `next` on fit into one message. */
-static uint32_t batch(const struct raft *r, uint64_t next, uint32_t *bytes_out)
+/* How many bytes of an entry are sent: a witness gets no payload. */
+static uint32_t size_for(const struct raft *r, uint64_t lsn, bool witness)
 {
-    uint64_t last = trail_last_lsn(&r->trail);
+    const struct trail_item *item = trail_item(&r->trail, lsn);
+    return witness && item->type == RAFT_ENTRY_DATA ? 0 : item->size;
+}
+
+/* How many entries from `next` up to `last` fit into one message. */
+static uint32_t batch(const struct raft *r, const struct progress *p,
+                      uint64_t last, uint32_t *bytes_out)
+{
+    bool witness = raft_config_is_witness(trail_config(&r->trail), p->id);
     uint64_t bytes = 0;
     uint32_t n = 0;
-    while (next + n <= last && n < r->opt.append_entries_max) {
-        uint32_t size = trail_item(&r->trail, next + n)->size;
+    while (p->next + n <= last && n < r->opt.append_entries_max) {
+        uint32_t size = size_for(r, p->next + n, witness);
         if (n > 0 && bytes + size > r->opt.append_bytes_max)
             break;
         bytes += size;
@@ -162,10 +171,10 @@ static void replicate_to(struct raft *r, struct progress *p)
     /* A peer that does not answer is probed by heartbeats alone. */
     if (p->state == RAFT_PEER_PROBE && (p->probe_lost || !p->reachable))
         return;
-    while (p->next <= trail_last_lsn(&r->trail) &&
-           progress_may_send(p, r->opt.inflight_bytes_max)) {
+    uint64_t last = raft_told_limit(r, p);
+    while (p->next <= last && progress_may_send(p, r->opt.inflight_bytes_max)) {
         uint32_t bytes = 0;
-        uint32_t n = batch(r, p->next, &bytes);
+        uint32_t n = batch(r, p, last, &bytes);
         struct raft_append *a = emit_append(r, p, p->next - 1);
         a->n = n;
         a->bytes = bytes;
@@ -205,6 +214,13 @@ static int64_t match_of(const void *ctx, raft_id id)
         return (int64_t)r->persisted_lsn;
     const struct progress *p = peer_of(r, id);
     return p != NULL ? (int64_t)p->match : 0;
+}
+
+uint64_t raft_region_match(const struct raft *r, raft_region region)
+{
+    int64_t lsn =
+        quorum_region_value(trail_config(&r->trail), region, match_of, r);
+    return lsn >= 0 ? (uint64_t)lsn : UINT64_MAX;
 }
 
 /* This node's own answer is always as of now. */
@@ -270,6 +286,14 @@ static uint64_t of_this_term(const struct raft *r, int64_t value)
     return term == r->term || CANARY(COUNT_OLD_TERM) ? (uint64_t)value : 0;
 }
 
+uint64_t raft_payload_lsn(const struct raft *r, quorum_region_fn awaited)
+{
+    int64_t last = (int64_t)trail_last_lsn(&r->trail);
+    int64_t lsn =
+        quorum_payload_value(trail_config(&r->trail), awaited, match_of, r);
+    return of_this_term(r, lsn < last ? lsn : last);
+}
+
 /* Under RAFT_ACK_REGION the followers hear of an acknowledgement at once, and
  * of the commit that follows with the next append: the first is what readers
  * wait for. */
@@ -317,7 +341,7 @@ static void hand_over(struct raft *r)
     uint64_t last = trail_last_lsn(&r->trail);
     for (size_t i = 0; i < r->n_peers; i++) {
         raft_id id = r->peers[i].id;
-        if (r->peers[i].match < last || !raft_config_is_voter(c, id))
+        if (r->peers[i].match < last || !raft_config_may_lead(c, id))
             continue;
         raft_emit(r, RAFT_MSG_TIMEOUT_NOW, id)->timeout_now.lsn = last;
         return;

@@ -77,6 +77,7 @@ enum raft_no_campaign {
                                            not */
     RAFT_NO_CAMPAIGN_RECOVERED = 6,     /* the log's voters were given up for
                                            lost; others count now */
+    RAFT_NO_CAMPAIGN_WITNESS = 7,       /* has no payload */
 };
 
 struct raft_trace {

@@ -78,6 +78,9 @@ struct failover_group {
     const char *name; /* for texts; borrowed for the call */
     uint32_t n_regions;
     failover_region regions[FAILOVER_REGIONS_MAX]; /* by priority */
+    /* Its voters count for the group's majority, and it never takes over:
+     * docs/witness.md. 0: none. */
+    failover_region witness;
     failover_region write_region;
     failover_region from_region; /* before the last switch; 0: unknown */
     uint32_t epoch;

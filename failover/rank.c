@@ -41,7 +41,9 @@ struct plan_voters plan_count_voters(const struct failover_health *h,
     const struct failover_topology *t = failover_health_topology_of(h);
     struct plan_voters v = {0, 0};
     for (uint32_t i = 0; i < t->n_nodes; i++) {
-        if (!t->nodes[i].voter || !plan_in_group(g, t->nodes[i].region))
+        failover_region region = t->nodes[i].region;
+        if (!t->nodes[i].voter ||
+            !(plan_in_group(g, region) || region == g->witness))
             continue;
         v.all++;
         v.alive += failover_health_alive(h, t->nodes[i].id);

@@ -196,6 +196,49 @@ static int err_of_wire(uint32_t code)
     return code < ERR_COUNT ? (int)code : ERR_IO;
 }
 
+/* -- looking at a head without decoding it -------------------------------- */
+
+/* Field 1 as a varint: `shard` of Raft and SnapshotChunk. */
+#define TAG_SHARD 0x08
+#define VARINT_MAX 10
+
+static bool split(struct bytes payload, struct bytes *head_out)
+{
+    if (payload.len < HEAD_LEN_SIZE)
+        return false;
+    uint32_t len = get_u32_le(payload.data);
+    if (len > payload.len - HEAD_LEN_SIZE)
+        return false;
+    *head_out = bytes_of(payload.data + HEAD_LEN_SIZE, len);
+    return true;
+}
+
+int codec_peek_shard(struct bytes payload, uint64_t *shard_out)
+{
+    struct bytes head;
+    uint64_t shard = 0;
+    if (!split(payload, &head))
+        return ERR_MALFORMED;
+    if (head.len == 0 || head.data[0] != TAG_SHARD) {
+        *shard_out = 0; /* a zero is not written */
+        return ERR_OK;
+    }
+    for (size_t i = 1; i < head.len && i <= VARINT_MAX; i++) {
+        shard |= (uint64_t)(head.data[i] & 0x7f) << (7 * (i - 1));
+        if ((head.data[i] & 0x80) == 0) {
+            *shard_out = shard;
+            return ERR_OK;
+        }
+    }
+    return ERR_MALFORMED;
+}
+
+bool codec_has_attachment(struct bytes payload)
+{
+    struct bytes head;
+    return split(payload, &head) && HEAD_LEN_SIZE + head.len < payload.len;
+}
+
 /* -- link control ---------------------------------------------------------- */
 
 int codec_put_hello(struct buf *out, const struct peer_hello *hello)

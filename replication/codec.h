@@ -94,6 +94,14 @@ int codec_put_raft(struct buf *out, uint64_t shard, const struct raft_msg *msg,
 int codec_get_raft(struct codec *c, struct bytes payload, uint64_t *shard_out,
                    struct raft_msg *msg_out, const struct bytes **payloads_out);
 
+/* The shard that a raft frame or a snapshot chunk says it is of, without
+ * decoding the rest: our encoders write it first. A peer may write other bytes,
+ * so whoever decodes the frame afterwards compares: a frame whose shard is
+ * another than this one is ERR_MALFORMED. ERR_MALFORMED: no head. */
+int codec_peek_shard(struct bytes payload, uint64_t *shard_out);
+/* Whether anything follows the head: entries' payloads, or a chunk's data. */
+bool codec_has_attachment(struct bytes payload);
+
 /* -- requests -------------------------------------------------------------- */
 
 struct request {

@@ -35,6 +35,8 @@ const char *frame_type_name(int type)
         return "passed entries";
     case FRAME_MISSED:
         return "missed entries";
+    case FRAME_PASSED_FOR:
+        return "passed entries of a shard";
     default:
         return "unknown";
     }

@@ -38,8 +38,9 @@ enum frame_type {
     FRAME_SNAPSHOT_ACK = 9,
     FRAME_RAFT_SHARED = 10, /* relay.h */
     FRAME_RAFT_BARE = 11,
-    FRAME_PASSED = 12, /* entries, on behalf of a leader */
-    FRAME_MISSED = 13, /* entries did not come; no payload */
+    FRAME_PASSED = 12,     /* entries, on behalf of a leader */
+    FRAME_MISSED = 13,     /* entries did not come; no payload */
+    FRAME_PASSED_FOR = 14, /* as PASSED, and says of which shard they are */
     FRAME_TYPE_END
 };
 

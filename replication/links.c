@@ -279,6 +279,7 @@ static void adopt(struct link *l, struct chan *chan)
     CHECK(l->chan == NULL && delay_line_len(&l->line) == 0);
     link_impair_reset(l);
     l->chan = chan;
+    l->region = link_certified_region(l->links, chan_peer_uri(chan));
     l->session++;
     l->written = 0;
     chan_set_handler(chan, &link_handler, l);
@@ -466,6 +467,9 @@ int link_raft(struct link *l, struct bytes payload)
     int err = codec_get_raft(l->links->codec, payload, &shard, &msg, &payloads);
     if (err != ERR_OK)
         return err;
+    uint64_t said;
+    if (codec_peek_shard(payload, &said) != ERR_OK || said != shard)
+        return ERR_MALFORMED; /* the fence was asked for another */
     if (msg.from != l->id)
         return ERR_IDENTITY; /* nobody speaks for another */
     if (l->links->handler->on_raft != NULL)
@@ -480,14 +484,30 @@ static int frame_request(struct link *l, struct bytes payload)
     int err = codec_get_request(l->links->codec, payload, &r);
     if (err != ERR_OK)
         return err;
-    struct links_call call = {l->id, l->session, r.id};
+    const struct links_handler *h = l->links->handler;
+    struct links_call call = {.peer = l->id, .session = l->session, .id = r.id};
     struct bytes none = {NULL, 0};
-    if (l->links->handler->on_request != NULL)
-        l->links->handler->on_request(l->links->user, call, r.kind,
-                                      r.deadline_ms, r.body);
+    if (h->request_shard != NULL)
+        call.shard = h->request_shard(l->links->user, r.kind, r.body);
+    const struct links_cargo cargo = {call.shard, FENCE_PAYLOAD, "request",
+                                      r.body.len};
+    err = link_may_receive(l, &cargo);
+    if (err != ERR_OK)
+        links_reply(l->links, call, err, none);
+    else if (h->on_request != NULL)
+        h->on_request(l->links->user, call, r.kind, r.deadline_ms, r.body);
     else
         links_reply(l->links, call, ERR_UNSUPPORTED, none);
     return ERR_OK;
+}
+
+/* Whether a response's body, if there is one, may be taken. */
+static bool may_be_answered(struct link *l, const struct pending *p,
+                            struct bytes body)
+{
+    const struct links_cargo cargo = {p->shard, FENCE_PAYLOAD, "response",
+                                      body.len};
+    return body.len == 0 || link_may_receive(l, &cargo) == ERR_OK;
 }
 
 static int frame_response(struct link *l, struct bytes payload)
@@ -503,6 +523,11 @@ static int frame_response(struct link *l, struct bytes payload)
         return ERR_OK;
     }
     forget_pending(l, p);
+    if (!may_be_answered(l, p, r.body)) {
+        l->stats.requests_failed++;
+        fail_request(l->links, p, l->id, ERR_TIMEOUT); /* whatever was done */
+        return ERR_OK;
+    }
     mem_free(p);
     if (l->links->handler->on_response != NULL)
         l->links->handler->on_response(l->links->user, l->id, r.id, r.err,
@@ -513,9 +538,25 @@ static int frame_response(struct link *l, struct bytes payload)
 static int frame_snapshot(struct link *l, struct bytes payload)
 {
     struct snapshot_chunk chunk;
-    int err = codec_get_snapshot(l->links->codec, payload, &chunk);
+    uint64_t shard;
+    int err = codec_peek_shard(payload, &shard);
     if (err != ERR_OK)
         return err;
+    err = codec_get_snapshot(l->links->codec, payload, &chunk);
+    if (err != ERR_OK)
+        return err;
+    if (chunk.shard != shard)
+        return ERR_MALFORMED; /* the fence is asked for another */
+    const struct links_cargo cargo = {
+        shard, links_snapshot_carries(l->links, chunk.data), "snapshot chunk",
+        payload.len};
+    int refused = link_may_receive(l, &cargo);
+    if (refused != ERR_OK) {
+        /* Its head was wanted for the answer alone. */
+        struct snapshot_ack no = {shard, chunk.transfer, chunk.seq, refused};
+        (void)links_snapshot_ack(l->links, l->id, &no);
+        return ERR_OK;
+    }
     if (l->links->handler->on_snapshot != NULL)
         l->links->handler->on_snapshot(l->links->user, l->id, &chunk);
     return ERR_OK;
@@ -562,6 +603,7 @@ static int handle_frame(struct link *l, const struct frame *f)
     case FRAME_RAFT_BARE:
     case FRAME_PASSED:
     case FRAME_MISSED:
+    case FRAME_PASSED_FOR:
         return links_relay_frame(l, f);
     case FRAME_REQUEST:
         return frame_request(l, f->payload);
@@ -624,6 +666,7 @@ static void link_on_open(struct chan *c, void *user)
     CHECK_OBJ(l, LINK_MAGIC);
     CHECK(l->chan == c);
     char uri[PEER_URI_MAX + 1];
+    l->region = link_certified_region(l->links, chan_peer_uri(c));
     struct peer_event e = {.type = PEER_EVENT_CONNECTED,
                            .now_us = clock_mono_us(),
                            .uri = link_uri(l, chan_peer_uri(c), uri)};
@@ -875,7 +918,8 @@ static int open_listener(struct links *links, const struct links_options *o,
 int links_create(struct chan_loop *cl, const struct links_options *options,
                  struct err_msg *msg, struct links **links_out)
 {
-    CHECK(options->tls != NULL && options->handler != NULL);
+    CHECK(options->tls != NULL && options->handler != NULL &&
+          options->fence != NULL);
     struct peer_hello own;
     int err = own_hello(options, msg, &own);
     if (err != ERR_OK)
@@ -885,6 +929,8 @@ int links_create(struct chan_loop *cl, const struct links_options *options,
     links->cl = cl;
     links->tls = tls_ctx_ref(options->tls);
     links->own = own;
+    links->fence = options->fence;
+    links->region = fence_region_number(links->fence, own.id.region);
     links->timing = options->timing;
     default_timing(&links->timing);
     prng_seed(&links->prng, options->seed);

@@ -26,6 +26,11 @@
  * have FEATURE_RELAY in their feature level (relay.h): one node passes
  * them on to its neighbours. Users see no difference.
  *
+ * Fences (failover/fence.h): what is of a shard leaves for, and is taken from,
+ * nodes alone whose region may hold it, and only if this node's may; both ends
+ * judge by the certificates. Refused are whole messages, whatever is in them.
+ * Gossip, acknowledgements and failures of requests are of no shard.
+ *
  * A direction of a link can be impaired on purpose (impair.h, links_impair).
  * Frames that wait for their time count as unsent, so every class keeps its
  * limit: Raft messages beyond it are dropped, requests and chunks refused.
@@ -46,6 +51,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "failover/fence.h"
 #include "node/base/bytes.h"
 #include "node/base/clock.h"
 #include "node/base/err.h"
@@ -79,6 +85,18 @@ struct links_call {
     links_peer peer;
     uint32_t session; /* of the connection it came by */
     uint64_t id;
+    uint64_t shard; /* that it concerns */
+};
+
+/* A message that a fence keeps from crossing a link. */
+struct links_refusal {
+    enum fence_wall wall; /* SEND: it would have left; RECEIVE: it arrived */
+    bool known;           /* false: nobody may have it before its shard's group
+                           * is known here */
+    links_peer peer;
+    uint64_t shard;
+    const char *what; /* "raft message"; static */
+    size_t bytes;     /* of its payload, roughly */
 };
 
 /* Every pointer in an argument is borrowed for the call. Any member may be
@@ -102,7 +120,8 @@ struct links_handler {
     void (*on_request)(void *user, struct links_call call, uint32_t kind,
                        uint32_t deadline_ms, struct bytes body);
     /* The one answer to links_request's `id`: `err` is what the peer gave to
-     * links_reply. */
+     * links_reply; ERR_FORBIDDEN or ERR_UNAVAILABLE from the links themselves:
+     * the peer's fence refused the request, nothing was done. */
     void (*on_response)(void *user, links_peer from, uint64_t id, int err,
                         struct bytes body);
     /* No answer will come. ERR_UNAVAILABLE: the request certainly did not reach
@@ -110,6 +129,14 @@ struct links_handler {
      * the connection broke after it was sent). */
     void (*on_request_failed)(void *user, links_peer peer, uint64_t id,
                               int err);
+    /* The shard that a request concerns, read from its body; 0 when it concerns
+     * none. Absent: none does. Calls nothing of the links. */
+    uint64_t (*request_shard)(void *user, uint32_t kind, struct bytes body);
+    /* A fence held something back, in or out. Alone among these it is called
+     * from inside links_send_*, too, so it calls nothing of the links. */
+    void (*on_refused)(void *user, const struct links_refusal *refusal);
+    /* What a chunk's data carries of its shard. NULL: payload. */
+    enum fence_carries (*snapshot_carries)(struct bytes data);
     /* A chunk arrived. Acknowledge it with links_snapshot_ack once it is
      * stored; that is what lets the sender go on. */
     void (*on_snapshot)(void *user, links_peer from,
@@ -136,6 +163,9 @@ struct links_options {
     struct tls_ctx *tls;       /* of tls_ctx_peer; a reference is taken */
     struct peer_timing timing; /* zero fields: peer_timing_default */
     uint64_t seed;             /* jitter */
+    /* Outlives the links. Regions should have their names in it before peers
+     * are added: a connection keeps the number that its region had. */
+    const struct fence *fence;
     const struct links_handler *handler; /* must outlive the links */
     void *user;
 };
@@ -163,19 +193,24 @@ int links_remove_peer(struct links *links, links_peer peer);
 
 /* All of the following: ERR_NOT_FOUND when there is no such peer,
  * ERR_UNAVAILABLE while its link is not streaming, ERR_LIMIT when the message
- * would be larger than FRAME_MAX or one of codec.h's bounds. On any error
- * nothing was sent. */
+ * would be larger than FRAME_MAX or one of codec.h's bounds. What is of a shard
+ * also: ERR_FORBIDDEN when its fence says so, ERR_UNAVAILABLE when its group is
+ * not known here. On any error nothing was sent. */
 
 /* `payloads` as codec_put_raft wants them; everything is copied before the call
  * returns. ERR_FULL: dropped, counted in links_stats. */
 int links_send_raft(struct links *links, links_peer to, uint64_t shard,
                     const struct raft_msg *message,
                     const struct bytes *payloads);
-/* Asks `to`. The answer or failure arrives within `deadline_ms` (1 or more) or
- * little later. ERR_FULL: LINKS_REQUESTS_MAX or LINKS_REQUEST_QUEUE_MAX. */
+/* Asks `to` something about `shard` (0: about none). The answer or failure
+ * arrives within `deadline_ms` (1 or more) or little later. ERR_FULL:
+ * LINKS_REQUESTS_MAX or LINKS_REQUEST_QUEUE_MAX. */
 int links_request(struct links *links, links_peer to, uint32_t kind,
-                  uint32_t deadline_ms, struct bytes body, uint64_t *id_out);
-/* Answers; `err` is a code of err.h. ERR_CLOSED: the connection it came by is
+                  uint64_t shard, uint32_t deadline_ms, struct bytes body,
+                  uint64_t *id_out);
+/* Answers; `err` is a code of err.h. ERR_FORBIDDEN, ERR_UNAVAILABLE: a fence
+ * keeps the body here, and the asker gets ERR_TIMEOUT instead: the outcome is
+ * unknown there. ERR_CLOSED: the connection it came by is
  * gone, and with it whoever asked. ERR_FULL: LINKS_OUTPUT_MAX is reached; the
  * asker's deadline will pass. */
 int links_reply(struct links *links, struct links_call call, int err,
@@ -237,6 +272,7 @@ struct links_stats {
     uint64_t requests_refused; /* ERR_FULL given to links_request */
     uint64_t requests_failed;
     uint64_t late_responses; /* arrived after their deadline */
+    uint64_t fence_refused_out, fence_refused_in; /* messages */
     int last_err;            /* why the link was last lost or refused */
     const char *last_reason; /* lives until the peer is removed */
 };

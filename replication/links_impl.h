@@ -19,6 +19,7 @@
 struct pending {
     uint64_t id;
     uint64_t end; /* of its frame, in bytes ever queued on the channel */
+    uint64_t shard;
     usec_t deadline_us;
     links_peer peer;   /* that was asked */
     int err;           /* once it has failed */
@@ -42,9 +43,10 @@ struct link {
     links_peer id;
     struct peer peer;
     char *address;
-    struct chan *chan; /* of the states dialing, proving, streaming */
-    uint32_t session;  /* counts channels */
-    uint64_t written;  /* bytes queued on `chan` or waiting in `line` */
+    struct chan *chan;      /* of the states dialing, proving, streaming */
+    uint32_t session;       /* counts channels */
+    failover_region region; /* by the certificate shown on `chan`; 0 before */
+    uint64_t written;       /* bytes queued on `chan` or waiting in `line` */
     struct impairment out, in;
     struct delay_line line; /* frames that wait for their time */
     usec_t free_us;         /* of impair_send */
@@ -83,6 +85,8 @@ struct links {
     struct tls_ctx *tls;
     struct chan_judge judge;
     struct peer_hello own;
+    const struct fence *fence;
+    failover_region region; /* own; links_create compared the certificate */
     struct peer_timing timing;
     struct prng prng;
     const struct links_handler *handler;
@@ -166,6 +170,36 @@ void link_release(struct link *l, struct bytes frames);
 /* Bytes that wait, in the line or in the channel. */
 size_t link_unsent(const struct link *l);
 
+/* -- of links_fence.c ------------------------------------------------------
+ */
+
+/* What is about to cross, as far as a fence wants to know. */
+struct links_cargo {
+    uint64_t shard;
+    enum fence_carries carries;
+    const char *what;
+    size_t bytes;
+};
+/* ERR_OK, or why not, counted and told to the user: ERR_FORBIDDEN,
+ * ERR_UNAVAILABLE (the shard's group is not known here). */
+int link_may_send(struct link *l, const struct links_cargo *cargo);
+int link_may_receive(struct link *l, const struct links_cargo *cargo);
+/* A witness gets an append's heads and no more (consensus/raft.h), and whole
+ * configurations, which are no payload. */
+enum fence_carries links_raft_carries(const struct raft_msg *m);
+/* The same of a frame that arrived; it is decoded only where the shard's group
+ * has a witness. */
+enum fence_carries links_frame_carries(struct links *links, uint64_t shard,
+                                       struct bytes raft);
+/* As the owner says; payload if it does not. */
+enum fence_carries links_snapshot_carries(const struct links *links,
+                                          struct bytes data);
+/* The number of the region in a certificate's URI (may be NULL); 0: none. */
+failover_region link_certified_region(const struct links *links,
+                                      const char *uri);
+/* Whether some regions may not hold the shard. */
+bool links_fenced(const struct links *links, uint64_t shard);
+
 /* -- of links_relay.c: the shell of relay.h -------------------------------- */
 
 void links_relay_init(struct links *links);
@@ -181,8 +215,8 @@ struct relay_sending links_relay_outgoing(struct link *l, uint64_t shard,
 /* It was queued, or not. */
 void links_relay_sent(struct link *l, const struct relay_sending *sending,
                       int err);
-/* A frame of the types RAFT, RAFT_SHARED, RAFT_BARE, PASSED or MISSED. Errors
- * as link_raft. */
+/* A frame of the types RAFT, RAFT_SHARED, RAFT_BARE, PASSED, PASSED_FOR or
+ * MISSED. Errors as link_raft. */
 int links_relay_frame(struct link *l, const struct frame *f);
 /* The link's connection is over. */
 void links_relay_close(struct link *l);

@@ -47,10 +47,13 @@ static void spare_done(struct links *links)
 /* -- the leader's side ------------------------------------------------------
  */
 
-static bool relays(const struct link *l)
+/* Whether both ends can relay entries of the shard. */
+static bool relays(const struct link *l, uint64_t shard)
 {
-    return link_streaming(l) && l->links->own.feature_level >= FEATURE_RELAY &&
-           l->peer.feature_level >= FEATURE_RELAY;
+    uint32_t level =
+        links_fenced(l->links, shard) ? FEATURE_GROUPS : FEATURE_RELAY;
+    return link_streaming(l) && l->links->own.feature_level >= level &&
+           l->peer.feature_level >= level;
 }
 
 static bool same_region(const char *region, const struct link *l)
@@ -58,13 +61,13 @@ static bool same_region(const char *region, const struct link *l)
     return strcmp(region, l->peer.expected.region) == 0;
 }
 
-static size_t neighbours_of(const struct link *l,
+static size_t neighbours_of(const struct link *l, uint64_t shard,
                             uint32_t out[RELAY_NEIGHBOURS_MAX])
 {
     size_t n = 0;
     for (size_t i = 0; i < l->links->n_peers; i++) {
         const struct link *other = l->links->peers[i];
-        if (other != l && n < RELAY_NEIGHBOURS_MAX && relays(other) &&
+        if (other != l && n < RELAY_NEIGHBOURS_MAX && relays(other, shard) &&
             same_region(l->peer.expected.region, other))
             out[n++] = other->id;
     }
@@ -88,9 +91,9 @@ struct relay_sending links_relay_outgoing(struct link *l, uint64_t shard,
     uint32_t neighbours[RELAY_NEIGHBOURS_MAX];
     struct relay_choice choice;
     if (m->type != RAFT_MSG_APPEND || m->append.bytes < RELAY_BYTES_MIN ||
-        !relays(l) || same_region(links->own.id.region, l))
+        !relays(l, shard) || same_region(links->own.id.region, l))
         return sending;
-    size_t n = neighbours_of(l, neighbours);
+    size_t n = neighbours_of(l, shard, neighbours);
     if (n == 0)
         return sending;
     struct bytes raft = bytes_of(buf_bytes(&links->frame) + FRAME_HEADER,
@@ -129,16 +132,29 @@ void links_relay_sent(struct link *l, const struct relay_sending *sending,
 /* -- the relay's side -------------------------------------------------------
  */
 
-static void pass_on(struct link *l, const struct relay_shared *shared)
+static int put_passed(struct link *to, uint64_t shard, struct bytes entries)
+{
+    struct buf *out = &to->links->frame;
+    return to->peer.feature_level >= FEATURE_GROUPS
+               ? relay_put_passed_for(out, shard, entries)
+               : frame_append(out, FRAME_PASSED, entries);
+}
+
+static void pass_on(struct link *l, uint64_t shard,
+                    const struct relay_shared *shared)
 {
     struct links *links = l->links;
     struct bytes entries = relay_entries(shared->raft);
+    const struct links_cargo cargo = {shard, FENCE_PAYLOAD, "passed entries",
+                                      entries.len};
     for (size_t i = 0; i < shared->n && entries.len > 0; i++) {
         struct link *to = link_find(links, shared->neighbours[i]);
         /* Nobody makes us send entries out of our region. */
-        if (to == NULL || !relays(to) || !same_region(links->own.id.region, to))
+        if (to == NULL || !relays(to, shard) ||
+            !same_region(links->own.id.region, to) ||
+            link_may_send(to, &cargo) != ERR_OK)
             continue;
-        if (frame_append(&links->frame, FRAME_PASSED, entries) == ERR_OK &&
+        if (put_passed(to, shard, entries) == ERR_OK &&
             link_queue(to, LINKS_RAFT_QUEUE_MAX) == ERR_OK)
             to->stats.passed_out += entries.len;
     }
@@ -295,17 +311,47 @@ static void hold(struct link *l, const struct frame *f)
     l->held_bytes += h->len;
 }
 
+/* What a raft frame of any kind carries, and of which shard; `shared_out` is
+ * filled for a shared one. */
+static int describe_raft(struct links *links, const struct frame *f,
+                         struct links_cargo *cargo,
+                         struct relay_shared *shared_out)
+{
+    struct bytes raft = f->payload;
+    struct relay_bare bare;
+    int err = ERR_OK;
+    if (f->type == FRAME_RAFT_SHARED) {
+        err = relay_get_shared(f->payload, shared_out);
+        raft = shared_out->raft;
+    } else if (f->type == FRAME_RAFT_BARE) {
+        err = relay_get_bare(f->payload, &bare);
+        raft = bare.head;
+    }
+    if (err == ERR_OK)
+        err = codec_peek_shard(raft, &cargo->shard);
+    if (err != ERR_OK)
+        return err;
+    /* A bare one has its entries sent another way. */
+    cargo->carries = f->type == FRAME_RAFT_BARE
+                         ? FENCE_PAYLOAD
+                         : links_frame_carries(links, cargo->shard, raft);
+    cargo->what = "raft message";
+    cargo->bytes = f->payload.len;
+    return ERR_OK;
+}
+
 /* A message from a leader, in the order of its connection. */
 static int take_raft(struct link *l, const struct frame *f)
 {
-    int err = ERR_OK;
-    if (f->type == FRAME_RAFT_SHARED) {
-        struct relay_shared shared;
-        err = relay_get_shared(f->payload, &shared);
-        if (err != ERR_OK)
-            return err;
-        pass_on(l, &shared); /* at once, whatever waits here */
-    }
+    struct links_cargo cargo;
+    struct relay_shared shared = {.n = 0};
+    int err = describe_raft(l->links, f, &cargo, &shared);
+    if (err != ERR_OK)
+        return err;
+    if (link_may_receive(l, &cargo) != ERR_OK)
+        return ERR_OK; /* Raft messages may be lost */
+    if (f->type == FRAME_RAFT_SHARED)
+        pass_on(l, cargo.shard, &shared); /* at once, whatever waits here */
     if (list_empty(&l->held) && f->type != FRAME_RAFT_BARE)
         return deliver_plain(l, f->type, f->payload);
     if (list_empty(&l->held) && complete(l, f->payload, &err))
@@ -317,11 +363,20 @@ static int take_raft(struct link *l, const struct frame *f)
     return err;
 }
 
-static int take_passed(struct link *l, struct bytes entries)
+/* Entries that come without a shard are of one that has no fence. */
+static int take_passed(struct link *l, const struct frame *f)
 {
     struct links *links = l->links;
+    struct bytes entries = f->payload;
+    struct links_cargo cargo = {0, FENCE_PAYLOAD, "passed entries",
+                                f->payload.len};
     if (!same_region(links->own.id.region, l))
         return ERR_FORBIDDEN;
+    if (f->type == FRAME_PASSED_FOR &&
+        relay_get_passed_for(f->payload, &cargo.shard, &entries) != ERR_OK)
+        return ERR_MALFORMED;
+    if (link_may_receive(l, &cargo) != ERR_OK)
+        return ERR_OK;
     relay_box_put(&links->box, clock_mono_us(), entries);
     for (size_t i = 0; i < links->n_peers; i++)
         if (!list_empty(&links->peers[i]->held))
@@ -338,7 +393,8 @@ int links_relay_frame(struct link *l, const struct frame *f)
     case FRAME_RAFT_BARE:
         return take_raft(l, f);
     case FRAME_PASSED:
-        return take_passed(l, f->payload);
+    case FRAME_PASSED_FOR:
+        return take_passed(l, f);
     case FRAME_MISSED:
         l->stats.missed++;
         relay_pause(&l->links->relay, clock_mono_us(), l->id);

@@ -43,6 +43,12 @@ int links_send_raft(struct links *links, links_peer to, uint64_t shard,
     int err = find_up(links, to, &l);
     if (err != ERR_OK)
         return err;
+    const struct links_cargo cargo = {
+        shard, links_raft_carries(message), "raft message",
+        message->type == RAFT_MSG_APPEND ? message->append.bytes : 0};
+    err = link_may_send(l, &cargo);
+    if (err != ERR_OK)
+        return err;
     err = codec_put_raft(&links->frame, shard, message, payloads);
     if (err != ERR_OK)
         return err;
@@ -66,11 +72,16 @@ int links_send_raft(struct links *links, links_peer to, uint64_t shard,
 }
 
 int links_request(struct links *links, links_peer to, uint32_t kind,
-                  uint32_t deadline_ms, struct bytes body, uint64_t *id_out)
+                  uint64_t shard, uint32_t deadline_ms, struct bytes body,
+                  uint64_t *id_out)
 {
     CHECK(deadline_ms > 0);
     struct link *l;
+    const struct links_cargo cargo = {shard, FENCE_PAYLOAD, "request",
+                                      body.len};
     int err = find_up(links, to, &l);
+    if (err == ERR_OK)
+        err = link_may_send(l, &cargo);
     if (err != ERR_OK)
         return err;
     if (HASH_COUNT(l->pending) >= LINKS_REQUESTS_MAX) {
@@ -90,6 +101,7 @@ int links_request(struct links *links, links_peer to, uint32_t kind,
     p->id = links->next_request++;
     p->end = l->written;
     p->peer = to;
+    p->shard = shard;
     p->deadline_us = clock_mono_us() + (usec_t)deadline_ms * USEC_PER_MS;
     list_init(&p->node);
     HASH_ADD(hh, l->pending, id, sizeof(p->id), p);
@@ -106,8 +118,15 @@ int links_reply(struct links *links, struct links_call call, int err,
     if (find_up(links, call.peer, &l) != ERR_OK || l->session != call.session)
         return ERR_CLOSED;
     struct response r = {call.id, err, body};
+    const struct links_cargo cargo = {call.shard, FENCE_PAYLOAD, "response",
+                                      body.len};
+    int refused = body.len > 0 ? link_may_send(l, &cargo) : ERR_OK;
+    if (refused != ERR_OK) /* something may have been done all the same */
+        r = (struct response){.id = call.id, .err = ERR_TIMEOUT};
     int rc = codec_put_response(&links->frame, &r);
-    return rc == ERR_OK ? link_queue(l, LINKS_OUTPUT_MAX) : rc;
+    if (rc == ERR_OK)
+        rc = link_queue(l, LINKS_OUTPUT_MAX);
+    return rc == ERR_OK ? refused : rc;
 }
 
 /* The transfer a chunk belongs to, begun by its chunk 0. */
@@ -141,7 +160,12 @@ int links_send_snapshot(struct links *links, links_peer to,
 {
     struct link *l;
     struct transfer *t;
+    const struct links_cargo cargo = {
+        chunk->shard, links_snapshot_carries(links, chunk->data),
+        "snapshot chunk", chunk->data.len};
     int err = find_up(links, to, &l);
+    if (err == ERR_OK)
+        err = link_may_send(l, &cargo);
     if (err == ERR_OK)
         err = find_transfer(l, chunk, &t);
     if (err != ERR_OK)

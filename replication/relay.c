@@ -86,6 +86,32 @@ int relay_put_bare(struct buf *out, const uint8_t digest[RELAY_DIGEST_LEN],
     return ERR_OK;
 }
 
+int relay_put_passed_for(struct buf *out, uint64_t shard, struct bytes entries)
+{
+    struct frame_writer w;
+    uint8_t *at;
+    int err = frame_begin(&w, out, FRAME_PASSED_FOR, 8 + entries.len, &at);
+    if (err != ERR_OK)
+        return err;
+    put_u64_le(at, shard);
+    memcpy(at + 8, entries.data, entries.len);
+    frame_end(&w);
+    return ERR_OK;
+}
+
+int relay_get_passed_for(struct bytes payload, uint64_t *shard_out,
+                         struct bytes *entries_out)
+{
+    struct cursor c = cursor_of(payload.data, payload.len);
+    uint64_t shard = cursor_u64_le(&c);
+    if (!cursor_ok(&c))
+        return ERR_MALFORMED;
+    size_t left = cursor_left(&c);
+    *shard_out = shard;
+    *entries_out = bytes_of(cursor_take(&c, left), left);
+    return ERR_OK;
+}
+
 int relay_get_bare(struct bytes payload, struct relay_bare *bare_out)
 {
     struct bytes head, entries;

@@ -16,7 +16,9 @@
  *    their SHA-256 is the one in a bare append. So a relay can withhold
  *    entries, but neither invent nor change nor reorder any.
  *  - Bytes are passed on to nodes of one's own region alone, and taken from
- *    such alone; entries never go where the leader would not send them.
+ *    such alone; entries never go where the leader would not send them. They
+ *    say of which shard they are (PASSED_FOR), so that fences are asked at
+ *    each step; nodes that cannot say it relay shards without a fence only.
  *  - Messages of one peer keep their order: what comes after a bare append that
  *    waits, waits behind it. If the entries are not there in RELAY_WAIT_US, the
  *    append is lost, as any Raft message may be, and the leader is told
@@ -76,6 +78,12 @@ struct relay_shared {
 };
 /* ERR_MALFORMED, ERR_LIMIT. */
 int relay_get_shared(struct bytes payload, struct relay_shared *shared_out);
+
+/* Entries passed on, with the shard that they are of: u64 le, entries. */
+int relay_put_passed_for(struct buf *out, uint64_t shard, struct bytes entries);
+/* ERR_MALFORMED. */
+int relay_get_passed_for(struct bytes payload, uint64_t *shard_out,
+                         struct bytes *entries_out);
 
 struct relay_bare {
     const uint8_t *digest; /* RELAY_DIGEST_LEN bytes, borrowed */

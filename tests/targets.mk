@@ -56,7 +56,7 @@ export NODE
 check: deps-test
 	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/bastide check-programs
 	@[ "$$(id -u)" -ne 0 ] || { deploy/docker/engine.sh && deploy/docker/image.sh; } || true
-	@tests/run.sh --jobs $(JOBS) $(UNIT_BIN) $(SELFTEST_BIN) "$(SIM_BIN) --jobs $(JOBS) --seeds $(CHECK_SEEDS)" \
+	@tests/run.sh --jobs $(JOBS) $(UNIT_BIN) $(FENCE_TEST_BIN) $(SELFTEST_BIN) "$(SIM_BIN) --jobs $(JOBS) --seeds $(CHECK_SEEDS)" \
 		"$(SIM_BIN) --jobs $(JOBS) --replica shard --seeds $(CHECK_SHARD_SEEDS)" \
 		"$(SIM_BIN) --jobs $(JOBS) --replica site --seeds $(CHECK_SITE_SEEDS)" \
 		"tests/sim/canary.sh $(CANARY_BIN)" \
@@ -65,9 +65,9 @@ check: deps-test
 		$(SYSTEM_TESTS) $(SDK_TESTS)
 
 .PHONY: check-programs
-check-programs: $(UNIT_BIN) $(SIM_BIN) $(CANARY_BIN) $(SELFTEST_BIN) $(FAILOVER_CANARY_BIN) $(NEXT_BIN)
+check-programs: $(UNIT_BIN) $(FENCE_TEST_BIN) $(FENCE_NODE_BIN) $(SIM_BIN) $(CANARY_BIN) $(SELFTEST_BIN) $(FAILOVER_CANARY_BIN) $(NEXT_BIN)
 
-system: $(BUILD)/bastide $(NEXT_BIN)
+system: $(BUILD)/bastide $(NEXT_BIN) $(FENCE_NODE_BIN)
 	@tests/run.sh --jobs $(JOBS) $(SYSTEM_TESTS)
 sdk: $(BUILD)/bastide
 	@deploy/install-deps.sh sdk || true

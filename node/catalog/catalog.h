@@ -73,8 +73,22 @@ consistency_over(const struct consistency_policy *now,
 /* Record of CONTAINER_ACCOUNT. The account's consistency is that of its group
  * `default`. */
 #define CATALOG_NAME_MAX 63
+/* placement_rules.h */
+#define PLACEMENT_RULES_MAX 64
+#define PLACEMENT_PATTERN_MAX 127 /* bytes */
+struct placement_rule {
+    char database[PLACEMENT_PATTERN_MAX + 1];
+    char container[PLACEMENT_PATTERN_MAX + 1];
+    char group[CATALOG_NAME_MAX + 1];
+};
+struct placement_rules {
+    bool required; /* a container that would be in default is refused */
+    uint8_t count;
+    struct placement_rule list[PLACEMENT_RULES_MAX]; /* the first match wins */
+};
 struct catalog_account {
     char id[CATALOG_NAME_MAX + 1];
+    struct placement_rules placement;
     /* The number and first shard of the next placement group: given out by
      * writing the record on the condition that nobody else did. 0: no group
      * but default was ever made. */
@@ -133,16 +147,22 @@ struct catalog_group {
      * until it has made them. */
     struct group_keys keys[GROUP_REGIONS_MAX];
     uint8_t key_count;
-    /* Of the others, by id: the nodes that should hold a replica, and those
-     * that did when the group was made, with which its shards' logs begin. */
+    /* By id: the nodes that should hold a replica (of default, none: all did
+     * when the cluster was made, and nothing was changed since), and those that
+     * did when the group was made, with which its shards' logs begin (of
+     * default: the configuration says so). */
     uint8_t member_count;
     uint8_t members[GROUP_MEMBERS_MAX];
     uint8_t first_count;
     uint8_t first_members[GROUP_MEMBERS_MAX];
+    /* The node of another region that votes without holding payload
+     * (docs/witness.md), also a member; 0: none. */
+    uint8_t witness;
     uint8_t region_count; /* by priority, the preferred write region first */
     char regions[GROUP_REGIONS_MAX][CATALOG_NAME_MAX + 1];
     bool down[GROUP_REGIONS_MAX]; /* declared down, by index into `regions` */
     bool leaving[GROUP_REGIONS_MAX]; /* inside the fence until emptied */
+    bool coming[GROUP_REGIONS_MAX];  /* not all members are there yet */
     bool failback; /* go back to the preferred region when it has returned */
     uint32_t recovered; /* times that survivors were made a cluster of their
                          * own */

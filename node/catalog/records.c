@@ -4,6 +4,7 @@
 
 #include "node/base/mem.h"
 #include "node/base/text.h"
+#include "node/catalog/placement_rules.h"
 #include "node/json/json.h"
 
 static const char *const level_names[CONSISTENCY_COUNT] = {
@@ -196,12 +197,35 @@ static void write_key_bytes(struct json_writer *w, const char *name,
 
 /* -- account ------------------------------------------------------------- */
 
+static void write_placement(struct json_writer *w,
+                            const struct placement_rules *p)
+{
+    if (p->count > 0) {
+        json_write_key(w, "placementRules");
+        placement_rules_write(p, w);
+    }
+    if (p->required)
+        json_write_member_bool(w, "requirePlacement", true);
+}
+
+static void read_placement(struct reader *r, struct placement_rules *p)
+{
+    json_ref list = json_get_str(&r->json, 0, "placementRules");
+    if (list != JSON_NONE &&
+        placement_rules_read(&r->json, list, p, NULL) != ERR_OK)
+        r->wrong = "placementRules";
+    int err = json_get_bool(&r->json, 0, "requirePlacement", &p->required);
+    if (err != ERR_OK && err != ERR_NOT_FOUND)
+        r->wrong = "requirePlacement";
+}
+
 int catalog_account_format(const struct catalog_account *a, struct buf *out)
 {
     struct json_writer w;
     json_writer_init(&w, out);
     json_write_object_begin(&w);
     json_write_member_str(&w, "id", a->id);
+    write_placement(&w, &a->placement);
     if (a->next_group > 0) {
         json_write_member_int64(&w, "nextGroup", a->next_group);
         json_write_member_int64(&w, "nextShard", a->next_shard);
@@ -234,6 +258,8 @@ int catalog_account_parse(struct bytes json, struct catalog_account *a_out,
         r.wrong = "its JSON";
     else
         read_account(&r, &a);
+    if (r.wrong == NULL)
+        read_placement(&r, &a.placement);
     json_free(&r.json);
     if (r.wrong != NULL)
         return corrupt(msg, "account", r.wrong);
@@ -328,18 +354,23 @@ int catalog_group_format(const struct catalog_group *g, struct buf *out)
     json_write_member_int64(&w, "number", g->number);
     json_write_member_int64(&w, "firstShard", g->first_shard);
     json_write_member_int64(&w, "shards", g->shard_count);
+    if (g->member_count > 0)
+        write_members(&w, "members", g->members, g->member_count);
     if (catalog_group_fenced(g)) {
         write_region_keys(&w, g);
-        write_members(&w, "members", g->members, g->member_count);
         write_members(&w, "firstMembers", g->first_members, g->first_count);
+        if (g->witness > 0)
+            json_write_member_int64(&w, "witness", g->witness);
     } else {
         write_key_bytes(&w, "dataKey", g->data_key, g->data_key_len);
         write_key_bytes(&w, "indexKey", g->index_key, g->index_key_len);
     }
     write_names(&w, g, "regions", NULL);
     write_names(&w, g, "down", g->down);
-    if (catalog_group_fenced(g))
+    if (g->member_count > 0) {
         write_names(&w, g, "leaving", g->leaving);
+        write_names(&w, g, "coming", g->coming);
+    }
     json_write_member_bool(&w, "failback", g->failback);
     json_write_member_int64(&w, "recovered", g->recovered);
     json_write_member_int64(&w, "recoveredEpoch", g->recovered_epoch);
@@ -388,6 +419,16 @@ static void add_leaving(struct reader *r, struct catalog_group *g,
         r->wrong = "leaving";
     else
         g->leaving[i] = true;
+}
+
+static void add_coming(struct reader *r, struct catalog_group *g,
+                       const char *name)
+{
+    size_t i = catalog_group_region(g, name);
+    if (i == g->region_count)
+        r->wrong = "coming";
+    else
+        g->coming[i] = true;
 }
 
 static void add_down(struct reader *r, struct catalog_group *g,
@@ -526,9 +567,13 @@ static void read_group(struct reader *r, struct catalog_group *g)
     g->shard_count = (uint16_t)read_integer(r, 0, "shards", 1,
                                             RID_SHARD_MAX + 1 - g->first_shard);
     read_names(r, g, "regions", 1, add_region);
+    if (catalog_group_fenced(g) ||
+        json_get_str(&r->json, 0, "members") != JSON_NONE)
+        g->member_count = read_members(r, "members", g->members);
     if (catalog_group_fenced(g)) {
         read_region_keys(r, g);
-        g->member_count = read_members(r, "members", g->members);
+        if (json_get_str(&r->json, 0, "witness") != JSON_NONE)
+            g->witness = (uint8_t)read_integer(r, 0, "witness", 1, UINT8_MAX);
         g->first_count = read_members(r, "firstMembers", g->first_members);
     } else {
         g->data_key_len = read_key(r, 0, "dataKey", g->data_key);
@@ -539,8 +584,10 @@ static void read_group(struct reader *r, struct catalog_group *g)
         return;
     }
     read_names(r, g, "down", 0, add_down);
-    if (catalog_group_fenced(g))
+    if (g->member_count > 0) {
         read_names(r, g, "leaving", 0, add_leaving);
+        read_names(r, g, "coming", 0, add_coming);
+    }
     g->failback = read_bool(r, 0, "failback");
     g->recovered = (uint32_t)read_integer(r, 0, "recovered", 0, UINT32_MAX);
     g->recovered_epoch =

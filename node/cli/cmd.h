@@ -22,6 +22,7 @@ int cmd_demo(int argc, char **argv);
 int cmd_node(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_consistency(int argc, char **argv);
+int cmd_placement(int argc, char **argv);
 int cmd_region(int argc, char **argv);
 int cmd_placement(int argc, char **argv);
 int cmd_fault(int argc, char **argv);

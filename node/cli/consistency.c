@@ -85,7 +85,7 @@ static int show(struct reach *r, const struct consistency_flags *f)
 {
     struct topology t;
     struct err_msg msg;
-    if (topology_get(r, &t, &msg) != ERR_OK)
+    if (topology_get(r, NULL, &t, &msg) != ERR_OK)
         return options_failed("consistency show", msg.text);
     print_policy(&t, f->json);
     return CMD_OK;

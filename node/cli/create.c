@@ -271,6 +271,12 @@ static int copy_file(const char *from, const char *to, mode_t mode,
     return err;
 }
 
+/* Those that are there are whole: file_create makes them so. */
+static bool is_there(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
 /* A path in the cluster's folder that is known to fit: layout_path for every
  * longest name was tried before. */
 static const char *in(char *out, const char *dir, const char *a, const char *b)
@@ -355,6 +361,19 @@ static int create_node_cert(const struct layout *l,
     while ((san = strsep(&rest, ",")) != NULL)
         if (san[0] != '\0')
             add_host(hosts, &count, san);
+    in(cert, dir, node->name, "node.pem");
+    in(key, dir, node->name, "node.key");
+    if (is_there(cert) && is_there(key))
+        return ERR_OK;
+    if (!is_there(in(ca_key, dir, "ca.key", NULL)))
+        return err_set(msg, ERR_NOT_FOUND,
+                       "%.200s is not there to sign a certificate for %s; put "
+                       "it there for a moment, or bring node.pem and node.key "
+                       "into %.200s/%s: a certificate of the cluster's CA for "
+                       "the URI %s, for servers and clients",
+                       ca_key, node->name, dir, node->name, uri);
+    unlink(cert); /* one without the other is of no use */
+    unlink(key);
     const struct cert_request request = {.common_name = node->name,
                                          .uri = uri,
                                          .hosts = hosts,
@@ -362,21 +381,21 @@ static int create_node_cert(const struct layout *l,
                                          .server = true,
                                          .client = true,
                                          .valid_days = CERT_NODE_DAYS};
-    return cert_issue(&request, in(ca, dir, "ca.pem", NULL),
-                      in(ca_key, dir, "ca.key", NULL),
-                      in(cert, dir, node->name, "node.pem"),
-                      in(key, dir, node->name, "node.key"), msg);
+    return cert_issue(&request, in(ca, dir, "ca.pem", NULL), ca_key, cert, key,
+                      msg);
 }
 
-static int create_node(const struct layout *l, const struct layout_node *node,
-                       const char *dir, struct err_msg *msg)
+int create_node(const struct layout *l, const struct layout_node *node,
+                const char *dir, struct err_msg *msg)
 {
     char from[PATH_MAX], to[PATH_MAX];
-    int err = file_make_folder(in(to, dir, node->name, NULL), 0700, msg);
+    int err = layout_path(dir, node->name, "account.keys.XXXXXX", to, msg);
+    if (err == ERR_OK)
+        err = file_make_folder(in(to, dir, node->name, NULL), 0700, msg);
     for (size_t i = 0; i < ARRAY_LEN(node_copies) && err == ERR_OK; i++)
-        err = copy_file(in(from, dir, node_copies[i].name, NULL),
-                        in(to, dir, node->name, node_copies[i].name),
-                        node_copies[i].mode, msg);
+        if (!is_there(in(to, dir, node->name, node_copies[i].name)))
+            err = copy_file(in(from, dir, node_copies[i].name, NULL), to,
+                            node_copies[i].mode, msg);
     if (err == ERR_OK)
         err = create_node_cert(l, node, dir, msg);
     return err;

@@ -26,6 +26,14 @@
  * ERR_NOT_FOUND). */
 int create_cluster(struct layout *layout, const char *dir, struct err_msg *msg);
 
+/* Makes a node's folder, but for region.key and node.yaml, from what the
+ * cluster's folder holds. Files that are there are kept: a certificate may have
+ * been brought by its owner, and an interrupted call can be repeated.
+ * ERR_NOT_FOUND: no certificate, and no ca.key to sign one with; otherwise
+ * errors of files. */
+int create_node(const struct layout *layout, const struct layout_node *node,
+                const char *dir, struct err_msg *msg);
+
 /* Makes room for create_cluster in a folder that layout_load finds no cluster
  * in. With .unfinished in it, what the interrupted create_cluster left is
  * removed, and only that: files of the names above; ERR_EXISTS, and nothing is

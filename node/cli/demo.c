@@ -27,6 +27,7 @@
 #define LOG_NAME "demo.log"
 #define CLUSTER_FILE_MAX (1 << 20)
 #define POLL_US (20 * 1000)
+#define OUTSIDE_POLL_US (500 * USEC_PER_MS)
 
 struct demo_flags {
     const char *dir, *regions, *start, *latency, *consistency;
@@ -182,11 +183,19 @@ static int compare_cluster(const struct demo *d, struct err_msg *msg)
     const struct demo_flags *f = d->flags;
     const struct layout *l = &d->layout;
     char regions[LAYOUT_REGIONS_MAX * (CONFIG_NAME_MAX + 1) + 1] = "";
-    for (unsigned i = 0; i < l->region_count; i++) {
-        strcat(regions, i > 0 ? "," : "");
-        strcat(regions, l->regions[i].name);
+    unsigned region_count = 0, node_count = 0;
+    for (unsigned i = 0; i < l->node_count; i++) {
+        bool begins =
+            node_count == 0 || l->nodes[i - 1].region != l->nodes[i].region;
+        if (l->nodes[i].added)
+            continue; /* came later than the flags */
+        if (begins) {
+            strcat(regions, region_count++ > 0 ? "," : "");
+            strcat(regions, l->regions[l->nodes[i].region].name);
+        }
+        node_count++;
     }
-    unsigned per_region = l->node_count / l->region_count;
+    unsigned per_region = node_count / region_count;
     bool same =
         (f->regions == NULL || strcmp(f->regions, regions) == 0) &&
         (f->nodes_per_region == 0 || f->nodes_per_region == per_region) &&
@@ -534,12 +543,15 @@ static int check_list(const struct layout *l, const char *list)
     }
 }
 
-/* Waits until a node that was asked for is there and ready. */
+/* Waits until a node that was asked for is there, and ready if it is a member.
+ */
 static int wait_ready(struct https *https, const char *dir,
-                      const struct layout_node *node)
+                      const struct layout *l, const struct layout_node *node,
+                      bool *outside_out)
 {
     struct err_msg why = {"it did not start"};
-    usec_t deadline_us = clock_mono_us() + SUPERVISE_START_TIMEOUT_US;
+    usec_t asked_us = clock_mono_us();
+    usec_t deadline_us = asked_us + SUPERVISE_START_TIMEOUT_US;
     bool seen = false;
     while (clock_mono_us() < deadline_us) {
         bool there = process_find_node(dir, node->name) > 0;
@@ -548,6 +560,12 @@ static int wait_ready(struct https *https, const char *dir,
         if (seen && !there)
             break;
         seen = there;
+        if (there && clock_mono_us() - asked_us >= OUTSIDE_POLL_US) {
+            asked_us = clock_mono_us();
+            *outside_out = supervise_node_outside(https, l, node);
+            if (*outside_out)
+                return CMD_OK;
+        }
         usleep(POLL_US);
     }
     fprintf(stderr, "bastide demo: node %s is not ready: %s\n", node->name,
@@ -586,9 +604,13 @@ static int start_nodes(const struct demo_flags *f)
         code = options_failed("demo", msg.text);
     for (unsigned i = 0; i < l.node_count && code == CMD_OK; i++)
         if (asked[i]) {
-            code = wait_ready(https, dir, &l.nodes[i]);
+            bool outside = false;
+            code = wait_ready(https, dir, &l, &l.nodes[i], &outside);
             if (code == CMD_OK && !f->json)
-                printf("node %s is ready\n", l.nodes[i].name);
+                printf(outside ? "node %s runs, and is no member of the "
+                                 "cluster\n"
+                               : "node %s is ready\n",
+                       l.nodes[i].name);
         }
     https_free(https);
     if (code == CMD_OK && f->json)

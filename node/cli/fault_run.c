@@ -299,7 +299,7 @@ static int set_up(struct run *r, struct err_msg *msg)
     r->play.watch = fault_watch_start(&r->reach, clock_mono_us());
     err = wait_for_rest(r, msg);
     if (err == ERR_OK)
-        err = topology_get(&r->reach, &r->before, msg);
+        err = topology_get(&r->reach, NULL, &r->before, msg);
     if (err == ERR_OK)
         err = set_policy(r, msg);
     if (err == ERR_OK)

@@ -7,6 +7,7 @@
 #include "node/base/check.h"
 #include "node/cli/cmd.h"
 #include "node/cli/create.h"
+#include "node/cli/join.h"
 #include "node/cli/options.h"
 #include "node/cli/region_keys.h"
 #include "node/json/json.h"
@@ -16,6 +17,8 @@
 static const char help[] =
     "Usage: bastide init --dir DIR --cluster NAME --regions A,B,C [options]\n"
     "       bastide init --dir DIR --region-keys\n"
+    "       bastide init --dir DIR --join REGION[:NODES] [--host H] [--san "
+    "A,B]\n"
     "\n"
     "Makes everything a new cluster needs, in a new folder: a CA, a "
     "certificate\n"
@@ -47,6 +50,16 @@ static const char help[] =
     "                         an older init made their keys, which fenced "
     "groups\n"
     "                         need. What is there already stays\n"
+    "  --join REGION[:NODES]  make what another region of NODES nodes (default "
+    "1)\n"
+    "                         needs, or further nodes of one that is there, up "
+    "to\n"
+    "                         NODES: their folders, and their entries in "
+    "every\n"
+    "                         node.yaml of DIR. Can be repeated; starts "
+    "nothing, "
+    "see\n"
+    "                         bastide region add --help\n"
     "  -o text|json           how to say what was made\n"
     "\n"
     "Examples:\n"
@@ -87,6 +100,40 @@ static void print_region_keys(const struct layout *l, const char *dir)
            dir);
 }
 
+/* The nodes that `was` does not have; from where it has none more, all that
+ * were added: an interrupted run may have made them. */
+static void print_join(const struct layout *l, const struct layout *was,
+                       const char *region, const char *dir)
+{
+    unsigned r = 0, made = l->node_count - was->node_count;
+    while (strcmp(l->regions[r].name, region) != 0)
+        r++;
+    /* Whether it is in the cluster is not known here: all of it came later. */
+    bool is_new = r >= was->region_count || made == 0;
+    for (unsigned i = 0; i < l->node_count; i++)
+        is_new = is_new && (l->nodes[i].region != r || l->nodes[i].added);
+    if (made > 0)
+        printf("Region %s of cluster %s has %u more node%s:\n\n", region,
+               l->cluster, made, made == 1 ? "" : "s");
+    else
+        printf("Region %s of cluster %s has these nodes already:\n\n", region,
+               l->cluster);
+    for (unsigned i = 0; i < l->node_count; i++)
+        if (l->nodes[i].region == r && l->nodes[i].added)
+            printf("  bastide node --config %s/%s/node.yaml\n", dir,
+                   l->nodes[i].name);
+    printf("\nEvery node.yaml in %s lists them. Where nodes run on other "
+           "machines, bring the\nnew nodes their folders and the others their "
+           "new node.yaml. Settings that people\nhave put into a node.yaml are "
+           "not in the new ones.\nStart the new nodes, then:\n\n",
+           dir);
+    if (is_new)
+        printf("  bastide region add %s --dir %s\n", region, dir);
+    for (unsigned i = 0; !is_new && i < l->node_count; i++)
+        if (l->nodes[i].region == r && l->nodes[i].added)
+            printf("  bastide node add %s --dir %s\n", l->nodes[i].name, dir);
+}
+
 static void print_json(const struct layout *l, const char *dir)
 {
     struct buf b;
@@ -118,9 +165,48 @@ static void print_json(const struct layout *l, const char *dir)
 
 struct init_flags {
     struct layout_options layout;
+    struct join_options join;
+    char join_region[CONFIG_NAME_MAX + 1];
     const char *dir;
     bool if_missing, region_keys, json, help;
 };
+
+/* "spain" or "spain:2". */
+static bool read_join(const char *text, void *value)
+{
+    struct init_flags *f = value;
+    size_t len = strcspn(text, ":");
+    if (len > CONFIG_NAME_MAX)
+        return false;
+    memcpy(f->join_region, text, len);
+    f->join_region[len] = '\0';
+    f->join.region = f->join_region;
+    return config_name_ok(f->join_region) &&
+           (text[len] == '\0' ||
+            options_number(text + len + 1, 1, LAYOUT_NODES_PER_REGION_MAX,
+                           &f->join.nodes));
+}
+
+/* CMD_OK, or CMD_USAGE after having said which flags do not go together. */
+static int check_flags(const struct init_flags *f)
+{
+    bool names = f->layout.cluster != NULL || f->layout.regions != NULL;
+    if (f->region_keys &&
+        (f->dir == NULL || names || f->if_missing || f->join.region != NULL))
+        return options_refuse("init", "--region-keys goes with --dir alone: "
+                                      "it changes a cluster that is there");
+    if (f->join.region != NULL &&
+        (f->dir == NULL || names || f->if_missing || f->layout.fault_injection))
+        return options_refuse("init", "--join goes with --dir, --host and "
+                                      "--san: it changes a cluster that is "
+                                      "there");
+    if (!f->region_keys && f->join.region == NULL &&
+        (f->dir == NULL || f->layout.cluster == NULL ||
+         f->layout.regions == NULL))
+        return options_refuse("init",
+                              "--dir, --cluster and --regions are needed");
+    return CMD_OK;
+}
 
 /* CMD_OK, or CMD_USAGE after having said why. */
 static int parse_flags(int argc, char **argv, struct init_flags *f)
@@ -149,23 +235,18 @@ static int parse_flags(int argc, char **argv, struct init_flags *f)
         {.name = "fault-injection",
          .kind = OPTION_FLAG,
          .value = &f->layout.fault_injection},
+        {.name = "join",
+         .kind = OPTION_OTHER,
+         .value = f,
+         .read = read_join,
+         .expected = "a region, such as spain, or spain:2 for two nodes"},
         {.name = "if-missing", .kind = OPTION_FLAG, .value = &f->if_missing},
         {.name = "region-keys", .kind = OPTION_FLAG, .value = &f->region_keys},
         {.name = "output", .kind = OPTION_OUTPUT, .value = &f->json},
         {.name = "help", .kind = OPTION_FLAG, .value = &f->help}};
     int code = options_parse("init", argc, argv, specs, ARRAY_LEN(specs), 0,
                              NULL, NULL);
-    if (code == CMD_OK && !f->help && f->region_keys &&
-        (f->dir == NULL || f->layout.cluster != NULL ||
-         f->layout.regions != NULL || f->if_missing))
-        return options_refuse("init", "--region-keys goes with --dir alone: "
-                                      "it changes a cluster that is there");
-    if (code == CMD_OK && !f->help && !f->region_keys &&
-        (f->dir == NULL || f->layout.cluster == NULL ||
-         f->layout.regions == NULL))
-        code =
-            options_refuse("init", "--dir, --cluster and --regions are needed");
-    return code;
+    return code == CMD_OK && !f->help ? check_flags(f) : code;
 }
 
 /* Finds the cluster that is asked for, or makes it, in a folder that holds
@@ -195,9 +276,8 @@ int cmd_init(int argc, char **argv)
 {
     struct init_flags f = {.layout = {.nodes_per_region = 1,
                                       .base_port = LAYOUT_BASE_PORT,
-                                      .host = "127.0.0.1",
                                       .shards = 2}};
-    struct layout layout;
+    struct layout layout, was;
     struct err_msg msg;
     int code = parse_flags(argc, argv, &f);
     if (code != CMD_OK)
@@ -206,9 +286,15 @@ int cmd_init(int argc, char **argv)
         fputs(help, stdout);
         return CMD_OK;
     }
-    if (!f.region_keys && layout_make(&f.layout, &layout, &msg) != ERR_OK)
+    f.join.host = f.layout.host;
+    f.join.sans = f.layout.sans;
+    if (f.layout.host == NULL)
+        f.layout.host = "127.0.0.1";
+    bool makes = !f.region_keys && f.join.region == NULL;
+    if (makes && layout_make(&f.layout, &layout, &msg) != ERR_OK)
         return options_refuse("init", "%s", msg.text);
     int err = f.region_keys  ? region_keys_add(f.dir, &layout, &msg)
+              : !makes       ? join(&f.join, f.dir, &layout, &was, &msg)
               : f.if_missing ? find_or_create(&layout, f.dir, &msg)
                              : create_cluster(&layout, f.dir, &msg);
     if (err != ERR_OK)
@@ -219,6 +305,8 @@ int cmd_init(int argc, char **argv)
         print_json(&layout, dir);
     else if (f.region_keys)
         print_region_keys(&layout, dir);
+    else if (f.join.region != NULL)
+        print_join(&layout, &was, f.join.region, dir);
     else
         print_text(&layout, dir);
     free(absolute);

@@ -53,6 +53,7 @@ static int add_region(struct layout *l, const char *name, size_t len,
         if (strcmp(l->regions[i].name, r->name) == 0)
             return err_set(msg, ERR_INVALID, "region %s is given twice",
                            r->name);
+    r->priority = l->region_count == 0 ? 0 : r[-1].priority + 1;
     l->region_count++;
     return ERR_OK;
 }
@@ -70,18 +71,25 @@ static int add_regions(struct layout *l, const char *list, struct err_msg *msg)
     }
 }
 
+static void name_node(const struct layout *l, struct layout_node *node,
+                      unsigned number)
+{
+    size_t len = strlen(l->regions[node->region].name);
+    CHECK(number <= LAYOUT_NODES_PER_REGION_MAX);
+    memcpy(node->name, l->regions[node->region].name, len);
+    node->name[len] = '-';
+    node->name[len + 1] = (char)('0' + number); /* it is below 10 */
+    node->name[len + 2] = '\0';
+}
+
 static void add_nodes(struct layout *l, unsigned per_region)
 {
     for (unsigned r = 0; r < l->region_count; r++)
         for (unsigned n = 1; n <= per_region; n++) {
             struct layout_node *node = &l->nodes[l->node_count++];
-            size_t len = strlen(l->regions[r].name);
-            memcpy(node->name, l->regions[r].name, len);
-            node->name[len] = '-';
-            node->name[len + 1] = (char)('0' + n); /* per_region is below 10 */
-            node->name[len + 2] = '\0';
             node->id = l->node_count;
             node->region = r;
+            name_node(l, node, n);
         }
 }
 
@@ -132,22 +140,33 @@ static int set_hosts(struct layout *l, const char *pattern, struct err_msg *msg)
     return ERR_OK;
 }
 
+static void set_region_port(struct layout *l, unsigned region)
+{
+    l->regions[region].port =
+        (uint16_t)(l->stand_in ? l->port + 1 + region : l->port);
+}
+
+/* Ids of one host begin with 1 and grow by 1, so that nobody's is far away. */
+static void set_node_ports(const struct layout *l, struct layout_node *node)
+{
+    unsigned base = l->port, n = l->stand_in ? node->id - 1 : 0;
+    node->port = (uint16_t)(l->stand_in ? base + 10 + n : base);
+    node->admin_port = (uint16_t)(base + 1010 + n);
+    node->peer_port = (uint16_t)(base + 2010 + n);
+}
+
 void layout_set_ports(struct layout *l, unsigned base)
 {
     CHECK(base > 0 && base <= LAYOUT_BASE_PORT_MAX);
     l->port = (uint16_t)base;
     for (unsigned i = 0; i < l->region_count; i++)
-        l->regions[i].port = (uint16_t)(l->stand_in ? base + 1 + i : base);
-    for (unsigned i = 0; i < l->node_count; i++) {
-        unsigned n = l->stand_in ? i : 0;
-        l->nodes[i].port = (uint16_t)(l->stand_in ? base + 10 + n : base);
-        l->nodes[i].admin_port = (uint16_t)(base + 1010 + n);
-        l->nodes[i].peer_port = (uint16_t)(base + 2010 + n);
-    }
+        set_region_port(l, i);
+    for (unsigned i = 0; i < l->node_count; i++)
+        set_node_ports(l, &l->nodes[i]);
 }
 
-/* Copies the list of further names; "" stands for none. */
-static int set_sans(struct layout *l, const char *text, struct err_msg *msg)
+/* "" stands for none. */
+int layout_set_sans(struct layout *l, const char *text, struct err_msg *msg)
 {
     struct config_addr probe;
     char host[CONFIG_HOST_MAX + 16];
@@ -202,7 +221,7 @@ int layout_make(const struct layout_options *o, struct layout *layout_out,
     add_nodes(&l, o->nodes_per_region);
     err = set_hosts(&l, o->host, msg);
     if (err == ERR_OK && o->sans != NULL)
-        err = set_sans(&l, o->sans, msg);
+        err = layout_set_sans(&l, o->sans, msg);
     if (err != ERR_OK)
         return err;
     layout_set_ports(&l, o->base_port);
@@ -210,12 +229,149 @@ int layout_make(const struct layout_options *o, struct layout *layout_out,
     return ERR_OK;
 }
 
+/* ---- making it larger ------------------------------------------------------
+ */
+
+static unsigned find_region(const struct layout *l, const char *name)
+{
+    unsigned i = 0;
+    while (i < l->region_count && strcmp(l->regions[i].name, name) != 0)
+        i++;
+    return i;
+}
+
+static unsigned count_nodes(const struct layout *l, unsigned region)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < l->node_count; i++)
+        count += l->nodes[i].region == region;
+    return count;
+}
+
+/* The pattern that the nodes' hosts were made from, as far as one can see. */
+static int guess_pattern(const struct layout *l, char out[CONFIG_HOST_MAX + 1],
+                         struct err_msg *msg)
+{
+    const struct layout_node *n = &l->nodes[0];
+    const char *at = strstr(n->host, n->name);
+    struct buf b = buf_over(out, CONFIG_HOST_MAX);
+    int err = ERR_OK;
+    if (l->stand_in)
+        err = buf_append_str(&b, l->host);
+    else if (at != NULL)
+        err = buf_printf(&b, "%.*s" NODE_TAG "%s", (int)(at - n->host), n->host,
+                         at + strlen(n->name));
+    out[buf_len(&b)] = '\0';
+    if (err != ERR_OK || (!l->stand_in && at == NULL))
+        return err_set(msg, ERR_INVALID,
+                       "where the new nodes run cannot be seen from %s of %s; "
+                       "add --host",
+                       n->host, n->name);
+    return ERR_OK;
+}
+
+/* The number behind the region's name: the lowest that no node has. */
+static void choose_name(const struct layout *l, struct layout_node *node)
+{
+    bool taken = true;
+    for (unsigned number = 1; taken; number++) {
+        name_node(l, node, number);
+        taken = false;
+        for (unsigned i = 0; i < l->node_count && !taken; i++)
+            taken = strcmp(l->nodes[i].name, node->name) == 0;
+    }
+}
+
+/* On a shared host every listener needs a port of its own. */
+static int check_ports(const struct layout *l, const struct layout_node *node,
+                       struct err_msg *msg)
+{
+    unsigned taken = 0;
+    for (unsigned i = 0; i < l->region_count && l->stand_in; i++)
+        if (l->regions[i].port == node->port)
+            taken = node->port;
+    for (unsigned i = 0; i < l->node_count && l->stand_in; i++) {
+        const struct layout_node *n = &l->nodes[i];
+        if (n->port == node->port || n->admin_port == node->admin_port ||
+            n->peer_port == node->peer_port)
+            taken = node->port;
+    }
+    return taken == 0
+               ? ERR_OK
+               : err_set(msg, ERR_INVALID,
+                         "node %s: port %u, or those for admin or peers that "
+                         "go with it, belong to another one; this cluster's "
+                         "ports are not those that init chooses",
+                         node->name, taken);
+}
+
+static int join_node(struct layout *l, unsigned region, const char *pattern,
+                     struct err_msg *msg)
+{
+    struct layout_node node = {.region = region, .added = true};
+    unsigned at = 0;
+    if (l->node_count == LAYOUT_NODES_MAX)
+        return err_set(msg, ERR_INVALID, "more than %d nodes",
+                       LAYOUT_NODES_MAX);
+    for (unsigned i = 0; i < l->node_count; i++) {
+        if (l->nodes[i].id > node.id)
+            node.id = l->nodes[i].id;
+        if (l->nodes[i].region <= region)
+            at = i + 1;
+    }
+    if (++node.id > (l->stand_in ? LAYOUT_NODES_MAX : CONFIG_NODES_MAX))
+        return err_set(msg, ERR_INVALID, "no id is left for another node");
+    choose_name(l, &node);
+    int err = expand(pattern, node.name, node.host, msg);
+    set_node_ports(l, &node);
+    if (err == ERR_OK)
+        err = check_ports(l, &node, msg);
+    if (err != ERR_OK)
+        return err;
+    memmove(&l->nodes[at + 1], &l->nodes[at],
+            (l->node_count - at) * sizeof(node));
+    l->nodes[at] = node;
+    l->node_count++;
+    return ERR_OK;
+}
+
+int layout_join(struct layout *layout, const char *region, unsigned nodes,
+                const char *host, struct err_msg *msg)
+{
+    struct layout l = *layout;
+    char guessed[CONFIG_HOST_MAX + 1];
+    unsigned r = find_region(&l, region);
+    bool is_new = r == l.region_count;
+    unsigned has = count_nodes(&l, r);
+    if (nodes > LAYOUT_NODES_PER_REGION_MAX || (nodes > 0 && nodes < has))
+        return err_set(msg, ERR_INVALID,
+                       "region %s has %u nodes in the list, and may have up to "
+                       "%d; nodes that are no longer wanted are taken out of "
+                       "the cluster with `bastide node remove`, not of the "
+                       "list",
+                       region, has, LAYOUT_NODES_PER_REGION_MAX);
+    int err = host == NULL ? guess_pattern(&l, guessed, msg) : ERR_OK;
+    if (err == ERR_OK && is_new)
+        err = add_region(&l, region, strlen(region), msg);
+    if (err == ERR_OK && is_new) {
+        err = expand(host != NULL ? host : guessed, region, l.regions[r].host,
+                     msg);
+        set_region_port(&l, r);
+    }
+    for (unsigned n = has; err == ERR_OK && n < (nodes > 0 ? nodes : is_new);
+         n++)
+        err = join_node(&l, r, host != NULL ? host : guessed, msg);
+    if (err == ERR_OK)
+        *layout = l;
+    return err;
+}
+
 static bool same_node(const struct layout_node *a, const struct layout_node *b)
 {
     return strcmp(a->name, b->name) == 0 && a->id == b->id &&
-           a->region == b->region && strcmp(a->host, b->host) == 0 &&
-           a->port == b->port && a->admin_port == b->admin_port &&
-           a->peer_port == b->peer_port;
+           a->region == b->region && a->added == b->added &&
+           strcmp(a->host, b->host) == 0 && a->port == b->port &&
+           a->admin_port == b->admin_port && a->peer_port == b->peer_port;
 }
 
 bool layout_same(const struct layout *a, const struct layout *b)
@@ -277,28 +433,29 @@ static void put_url(struct buf *b, const char *indent, const char *key,
     CHECK(buf_printf(b, "%s%s: \"%s\"\n", indent, key, url) == ERR_OK);
 }
 
-static void put_regions(struct buf *b, const struct layout *l)
+void layout_put_node(struct buf *b, const struct layout_node *n)
 {
-    CHECK(buf_append_str(b, "regions:\n") == ERR_OK);
-    for (unsigned i = 0; i < l->region_count; i++) {
-        const struct layout_region *r = &l->regions[i];
-        CHECK(buf_printf(b, "  - name: %s\n    priority: %u\n", r->name, i) ==
-              ERR_OK);
-        put_url(b, "    ", "endpoint", r->host, r->port);
-        put_addr(b, "    ", "listen", l->listen, r->port);
-        if (r->key[0] != '\0')
-            CHECK(buf_printf(b, "    key: \"%s\"\n", r->key) == ERR_OK);
-        CHECK(buf_append_str(b, "    nodes:\n") == ERR_OK);
-        for (unsigned j = 0; j < l->node_count; j++) {
-            const struct layout_node *n = &l->nodes[j];
-            if (n->region != i)
-                continue;
-            CHECK(buf_printf(b, "      - name: %s\n        id: %u\n", n->name,
-                             n->id) == ERR_OK);
-            put_addr(b, "        ", "peer", n->host, n->peer_port);
-            put_url(b, "        ", "endpoint", n->host, n->port);
-        }
-    }
+    CHECK(buf_printf(b, "      - name: %s\n        id: %u\n", n->name, n->id) ==
+          ERR_OK);
+    put_addr(b, "        ", "peer", n->host, n->peer_port);
+    put_url(b, "        ", "endpoint", n->host, n->port);
+    if (n->added)
+        CHECK(buf_append_str(b, "        added: true\n") == ERR_OK);
+}
+
+void layout_put_region(struct buf *b, const struct layout *l, unsigned region)
+{
+    const struct layout_region *r = &l->regions[region];
+    CHECK(buf_printf(b, "  - name: %s\n    priority: %u\n", r->name,
+                     r->priority) == ERR_OK);
+    put_url(b, "    ", "endpoint", r->host, r->port);
+    put_addr(b, "    ", "listen", l->listen, r->port);
+    if (r->key[0] != '\0')
+        CHECK(buf_printf(b, "    key: \"%s\"\n", r->key) == ERR_OK);
+    CHECK(buf_append_str(b, "    nodes:\n") == ERR_OK);
+    for (unsigned i = 0; i < l->node_count; i++)
+        if (l->nodes[i].region == region)
+            layout_put_node(b, &l->nodes[i]);
 }
 
 /* What only some clusters have: a level other than the default, slow links,
@@ -366,7 +523,9 @@ int layout_write_config(const struct layout *l, const struct layout_node *node,
     if (l->regions[node->region].key[0] != '\0')
         CHECK(buf_append_str(&b, "  region: region.key\n") == ERR_OK);
     put_character(&b, l);
-    put_regions(&b, l);
+    CHECK(buf_append_str(&b, "regions:\n") == ERR_OK);
+    for (unsigned i = 0; i < l->region_count; i++)
+        layout_put_region(&b, l, i);
     err = file_replace(path, 0644, bytes_of(buf_bytes(&b), buf_len(&b)), msg);
     buf_free(&b);
     return err;
@@ -412,6 +571,7 @@ static void copy_topology(const struct config *c, struct layout *l)
     for (unsigned i = 0; i < l->region_count; i++) {
         const struct config_region *r = &c->regions[i];
         strcpy(l->regions[i].name, r->name);
+        l->regions[i].priority = r->priority;
         copy_url(r->endpoint, l->regions[i].host, &l->regions[i].port);
         if (r->key.given)
             region_public_format(r->key.public_key, l->regions[i].key);
@@ -420,6 +580,7 @@ static void copy_topology(const struct config *c, struct layout *l)
             strcpy(n->name, r->nodes[j].name);
             n->id = r->nodes[j].id;
             n->region = i;
+            n->added = r->nodes[j].added;
             n->peer_port = r->nodes[j].peer.port;
             copy_url(r->nodes[j].endpoint, n->host, &n->port);
         }
@@ -437,65 +598,128 @@ static int load_config(const char *dir, const char *node,
     return config_load(&sources, config_out, msg);
 }
 
-/* The name of any folder in `dir` that holds a node.yaml. */
-static int find_any_node(const char *dir, char *name_out, struct err_msg *msg)
+static size_t nodes_of(const struct config *c)
+{
+    size_t nodes = 0;
+    for (size_t i = 0; i < c->region_count; i++)
+        nodes += c->regions[i].node_count;
+    return nodes;
+}
+
+static bool has_config(const char *dir, const char *node)
+{
+    char path[PATH_MAX];
+    return layout_path(dir, node, "node.yaml", path, NULL) == ERR_OK &&
+           access(path, F_OK) == 0;
+}
+
+/* The settings of the node that knows the most nodes. One that cannot be read
+ * is the business of whoever finds it in that list. */
+static int load_widest(const char *dir, struct config **config_out,
+                       struct err_msg *msg)
 {
     DIR *d = opendir(dir);
-    bool found = false;
-    char path[PATH_MAX];
-    for (struct dirent *e; d != NULL && !found && (e = readdir(d)) != NULL;) {
-        found =
-            config_name_ok(e->d_name) &&
-            layout_path(dir, e->d_name, "node.yaml", path, NULL) == ERR_OK &&
-            access(path, F_OK) == 0;
-        if (found)
-            strcpy(name_out, e->d_name);
+    struct config *best = NULL;
+    int err = err_set(msg, ERR_NOT_FOUND, "%s: no cluster in there", dir);
+    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
+        struct config *c;
+        struct err_msg why;
+        if (!config_name_ok(e->d_name) || !has_config(dir, e->d_name))
+            continue;
+        int failed = load_config(dir, e->d_name, &c, &why);
+        if (failed != ERR_OK) {
+            err = err_set(msg, failed, "%s", why.text);
+        } else if (best == NULL || nodes_of(c) > nodes_of(best)) {
+            config_free(best);
+            best = c;
+        } else {
+            config_free(c);
+        }
     }
     if (d != NULL)
         closedir(d);
-    return found ? ERR_OK
-                 : err_set(msg, ERR_NOT_FOUND, "%s: no cluster in there", dir);
+    *config_out = best;
+    return best != NULL ? ERR_OK : err;
 }
 
 /* Admin ports are known to each node alone. */
-static int load_admin_ports(const char *dir, struct layout *l,
+static int load_admin_ports(const char *dir, struct layout *l, bool unfinished,
                             struct err_msg *msg)
 {
     int err = ERR_OK;
     for (unsigned i = 0; i < l->node_count && err == ERR_OK; i++) {
+        struct layout_node *n = &l->nodes[i];
         struct config *c;
-        err = load_config(dir, l->nodes[i].name, &c, msg);
+        if (n->added && !has_config(dir, n->name)) {
+            set_node_ports(l, n);
+            if (!unfinished)
+                err =
+                    err_set(msg, ERR_INVALID,
+                            "%s: node %s is listed and has no node.yaml: give "
+                            "bastide init --join %s again, which was "
+                            "interrupted",
+                            dir, n->name, l->regions[n->region].name);
+            continue;
+        }
+        err = load_config(dir, n->name, &c, msg);
         if (err == ERR_OK) {
-            l->nodes[i].admin_port = c->listen.admin.port;
+            n->admin_port = c->listen.admin.port;
             config_free(c);
         }
     }
     return err;
 }
 
-int layout_load(const char *dir, struct layout *layout_out, struct err_msg *msg)
+static int from_config(const struct config *c, struct layout *layout_out,
+                       struct err_msg *msg)
 {
-    char name[CONFIG_NAME_MAX + 1];
-    struct config *c;
-    int err = find_any_node(dir, name, msg);
-    if (err == ERR_OK)
-        err = load_config(dir, name, &c, msg);
-    if (err != ERR_OK)
-        return err;
-    size_t nodes = 0;
-    for (size_t i = 0; i < c->region_count; i++)
-        nodes += c->regions[i].node_count;
     struct layout l = {.port = 0};
-    if (c->region_count > LAYOUT_REGIONS_MAX || nodes > LAYOUT_NODES_MAX)
-        err = err_set(msg, ERR_INVALID, "%s: more than %d regions or %d nodes",
-                      dir, LAYOUT_REGIONS_MAX, LAYOUT_NODES_MAX);
-    else
-        copy_topology(c, &l);
-    config_free(c);
+    if (c->region_count > LAYOUT_REGIONS_MAX || nodes_of(c) > LAYOUT_NODES_MAX)
+        return err_set(msg, ERR_INVALID, "%s: more than %d regions or %d nodes",
+                       c->file, LAYOUT_REGIONS_MAX, LAYOUT_NODES_MAX);
+    copy_topology(c, &l);
+    *layout_out = l;
+    return ERR_OK;
+}
+
+static int load(const char *dir, bool unfinished, struct layout *layout_out,
+                struct err_msg *msg)
+{
+    struct config *c;
+    struct layout l;
+    int err = load_widest(dir, &c, msg);
+    if (err == ERR_OK) {
+        err = from_config(c, &l, msg);
+        config_free(c);
+    }
     if (err == ERR_OK)
-        err = load_admin_ports(dir, &l, msg);
+        err = load_admin_ports(dir, &l, unfinished, msg);
     if (err == ERR_OK)
         *layout_out = l;
+    return err;
+}
+
+int layout_load(const char *dir, struct layout *layout_out, struct err_msg *msg)
+{
+    return load(dir, false, layout_out, msg);
+}
+
+int layout_load_unfinished(const char *dir, struct layout *layout_out,
+                           struct err_msg *msg)
+{
+    return load(dir, true, layout_out, msg);
+}
+
+int layout_read(const char *path, struct layout *layout_out,
+                struct err_msg *msg)
+{
+    const struct config_sources sources = {.file = path};
+    struct config *c;
+    int err = config_load(&sources, &c, msg);
+    if (err == ERR_OK) {
+        err = from_config(c, layout_out, msg);
+        config_free(c);
+    }
     return err;
 }
 

@@ -6,8 +6,8 @@
  *
  *     account      P              shared by all nodes
  *     region i     P + 1 + i      shared by the region's nodes
- *     node n       P + 10 + n     client endpoint of the n-th node alone
- *     admin        P + 1010 + n
+ *     node n       P + 10 + n     client endpoint of the n-th node alone, by
+ *     admin        P + 1010 + n   their ids, the first is 0
  *     peer         P + 2010 + n
  *
  * A host per node, given as a pattern such as {node}.example.org: nodes listen
@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "node/base/buf.h"
 #include "node/base/err.h"
 #include "node/config/config.h"
 
@@ -37,14 +38,16 @@
 
 struct layout_node {
     char name[CONFIG_NAME_MAX + 1]; /* "<region>-<number>" */
-    uint32_t id;                    /* 1.. in the order of regions */
+    uint32_t id;                    /* 1.. in the order of their making */
     unsigned region;                /* index */
+    bool added;                     /* by layout_join */
     char host[CONFIG_HOST_MAX + 1];
     uint16_t port, admin_port, peer_port;
 };
 
 struct layout_region {
     char name[CONFIG_NAME_MAX + 1];
+    uint32_t priority;
     char host[CONFIG_HOST_MAX + 1];
     uint16_t port;
     char key[REGION_PUBLIC_TEXT_LEN + 1]; /* public part; "": none */
@@ -86,11 +89,28 @@ struct layout_options {
 int layout_make(const struct layout_options *options, struct layout *layout_out,
                 struct err_msg *msg);
 
-/* Reads back what a folder was made as, from its nodes' node.yaml files.
- * ERR_NOT_FOUND when the folder holds no cluster; otherwise the errors of
- * config_load, and ERR_INVALID when node folders are missing. */
+/* Reads back what a folder was made as, from its nodes' node.yaml files: of
+ * these the one that knows the most nodes counts, since the others may not have
+ * been told yet. ERR_NOT_FOUND when the folder holds no cluster; otherwise the
+ * errors of config_load, and ERR_INVALID when node folders are missing. */
 int layout_load(const char *dir, struct layout *layout_out,
                 struct err_msg *msg);
+/* The same of a folder that `init --join` may have left half done: nodes that
+ * were added need not have a node.yaml yet. */
+int layout_load_unfinished(const char *dir, struct layout *layout_out,
+                           struct err_msg *msg);
+/* What a single node.yaml says; admin ports are 0. Errors of config_load;
+ * ERR_INVALID: more regions or nodes than a layout has. */
+int layout_read(const char *path, struct layout *layout_out,
+                struct err_msg *msg);
+
+/* Makes `region` have `nodes` nodes, at the end of the list of regions or of
+ * the region's nodes, with names, ids and ports that nobody has. Nothing
+ * changes where it has them already; 0 stands for one, or as many as there are.
+ * `host` as in layout_options; NULL: as the others have. ERR_INVALID with what
+ * is wrong. */
+int layout_join(struct layout *layout, const char *region, unsigned nodes,
+                const char *host, struct err_msg *msg);
 
 /* Whether both are the same cluster in the same places: names, regions, nodes,
  * hosts, ports and shards. Keys and what a running node can change do not
@@ -109,6 +129,16 @@ int layout_set_latency(struct layout *layout, const char *text,
 int layout_write_config(const struct layout *layout,
                         const struct layout_node *node, const char *dir,
                         struct err_msg *msg);
+
+/* Appends the entry of a region, with all its nodes, or of one node, as they
+ * stand in node.yaml's list of regions. */
+void layout_put_region(struct buf *b, const struct layout *layout,
+                       unsigned region);
+void layout_put_node(struct buf *b, const struct layout_node *node);
+
+/* Further names for certificates, as in layout_options. ERR_INVALID. */
+int layout_set_sans(struct layout *layout, const char *text,
+                    struct err_msg *msg);
 
 /* The account's keys as the folder has them; wiped with
  * config_account_keys_wipe. Errors of config_account_keys_load. */

@@ -17,10 +17,11 @@ static const struct command {
     const char *help;
 } commands[] = {
     {"demo", cmd_demo, "run a local multi-region cluster"},
-    {"node", cmd_node, "run one node"},
+    {"node", cmd_node, "run one node; add, remove or replace nodes"},
     {"init", cmd_init, "make certificates, keys and settings of a new cluster"},
     {"status", cmd_status, "show regions, nodes, shards, leaders and lag"},
-    {"region", cmd_region, "see, switch, reorder and recover regions"},
+    {"region", cmd_region,
+     "see, switch, reorder, add, remove and recover regions"},
     {"placement", cmd_placement, "say in which regions data may be"},
     {"consistency", cmd_consistency, "see or change the consistency level"},
     {"fault", cmd_fault, "make something fail, on purpose"},

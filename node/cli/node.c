@@ -9,6 +9,7 @@
 #include "node/base/fault.h"
 #include "node/base/log.h"
 #include "node/cli/cmd.h"
+#include "node/cli/node_members.h"
 #include "node/cli/options.h"
 #include "node/config/config.h"
 #include "node/server/node.h"
@@ -20,6 +21,8 @@
 static const char help[] =
     "Usage: bastide node --config FILE [--check-config] [--rebuild [--yes]]\n"
     "                    [--set NAME=VALUE]...\n"
+    "       bastide node add|remove|drain NODE, bastide node replace OLD NEW\n"
+    "                    which nodes the cluster has: bastide node add --help\n"
     "\n"
     "Runs one node in the foreground until SIGTERM. Settings come from the "
     "file,\n"
@@ -174,7 +177,10 @@ int cmd_node(int argc, char **argv)
     struct node_flags f = {.file = NULL};
     struct config *config = NULL;
     struct err_msg msg;
-    int code = parse_flags(argc, argv, &f);
+    int code;
+    if (node_members_run(argc, argv, &code))
+        return code;
+    code = parse_flags(argc, argv, &f);
     if (code != CMD_OK)
         return code;
     if (f.help) {
@@ -200,6 +206,7 @@ int cmd_node(int argc, char **argv)
         log_setup(STDERR_FILENO, config->log.level,
                   config_log_format(config, STDERR_FILENO));
         log_set_context("node", config->node);
+        f.run.sources = &sources;
         code = node_run(config, &f.run) == 0 ? CMD_OK : CMD_FAILED;
     }
     config_free(config);

@@ -8,7 +8,9 @@
 
 #include "node/base/check.h"
 #include "node/cli/cmd.h"
+#include "node/cli/names.h"
 #include "node/cli/options.h"
+#include "node/cli/placement_group.h"
 #include "node/cli/topology.h"
 #include "node/cli/wait.h"
 
@@ -20,6 +22,7 @@ static const char help[] =
     "       bastide region switch REGION [--force] [--dry-run] [--yes]\n"
     "       bastide region priority A,B,C [--failback automatic|manual] "
     "[--no-move]\n"
+    "       bastide region add|remove REGION [--dry-run] [--yes]\n"
     "       bastide region recover --survivors A[,B] --force [--yes]\n"
     "\n"
     "All regions serve reads; one takes the writes. When it is lost, the "
@@ -33,10 +36,16 @@ static const char help[] =
     "  show        one region and its nodes\n"
     "  switch      move the writes to a region\n"
     "  priority    reorder the list; choose how the writes come back\n"
+    "  add         make a region part of the running cluster\n"
+    "  remove      take one out of it\n"
     "  recover     make the survivors a cluster of their own\n"
     "\n"
     "bastide region switch --help explains one; so does every other. All "
-    "take\n" REACH_HELP "  -o text|json    how to show it\n"
+    "take\n"
+    "  --group NAME    the regions of a placement group, and its writes; "
+    "without\n"
+    "                  it those of group default (recover is about "
+    "all)\n" REACH_HELP "  -o text|json    how to show it\n"
     "\n"
     "Examples:\n"
     "  bastide region list --dir demo\n"
@@ -47,15 +56,15 @@ static const char help[] =
 /* ---- list and show ---------------------------------------------------------
  */
 
-static int show(const char *command, struct reach *r, const char *name,
-                bool json)
+static int show(const char *command, struct reach *r, const char *group,
+                const char *name, bool json)
 {
     struct reach_answer a;
     struct topology t;
     struct err_msg msg;
     const struct topology_region *region = NULL;
     reach_answer_init(&a);
-    int err = topology_ask(r, &a, &t, &msg);
+    int err = topology_ask(r, group, &a, &t, &msg);
     if (err == ERR_OK && name != NULL) {
         region = topology_find(&t, name);
         if (region == NULL)
@@ -77,9 +86,11 @@ static int show(const char *command, struct reach *r, const char *name,
 static int list_or_show(int argc, char **argv, unsigned words_needed)
 {
     struct reach_flags reach = {.dir = NULL};
+    const char *group = NULL;
     bool json = false, want_help = false;
     const struct option_spec specs[] = {
         REACH_OPTIONS(&reach),
+        PLACEMENT_GROUP_OPTION(&group),
         {.name = "output", .kind = OPTION_OUTPUT, .value = &json},
         {.name = "help", .kind = OPTION_FLAG, .value = &want_help}};
     const char *command = words_needed == 0 ? "region list" : "region show";
@@ -101,7 +112,7 @@ static int list_or_show(int argc, char **argv, unsigned words_needed)
         return code;
     if (reach_open(&reach, &r, &msg) != ERR_OK)
         return options_failed(command, msg.text);
-    code = show(command, &r, words_needed == 0 ? NULL : words[0], json);
+    code = show(command, &r, group, words_needed == 0 ? NULL : words[0], json);
     reach_close(&r);
     return code;
 }
@@ -140,49 +151,27 @@ static const char priority_help[] =
     "  --no-move              only reorder: the writes stay where they are "
     "until\n"
     "                         that region is lost or somebody moves them\n"
+    "  --group NAME           the regions of a placement group\n"
     "  --timeout SECONDS      how long to wait until it holds (default "
     "30)\n" REACH_HELP "  -o text|json    how to say what was done\n"
     "\n"
     "Example:\n"
     "  bastide region priority westeurope,eastus,southeastasia --dir demo\n";
 
-struct order {
-    const char *names[CONFIG_REGIONS_MAX];
-    size_t lengths[CONFIG_REGIONS_MAX];
-    unsigned count;
-};
-
 struct priority_wish {
-    struct order order;
+    struct names order;
+    const char *group;    /* NULL: default */
     const char *failback; /* NULL: as it is */
     bool move;
     int64_t epoch;
 };
 
-static int read_order(const char *text, struct order *o)
-{
-    for (const char *at = text;; at++) {
-        size_t len = strcspn(at, ",");
-        if (len == 0 || len > CONFIG_NAME_MAX || o->count == CONFIG_REGIONS_MAX)
-            return options_refuse("region priority",
-                                  "\"%s\": expected every region once, such "
-                                  "as eastus,westeurope",
-                                  text);
-        o->names[o->count] = at;
-        o->lengths[o->count++] = len;
-        at += len;
-        if (*at == '\0')
-            return CMD_OK;
-    }
-}
-
-static bool order_matches(const struct topology *t, const struct order *o)
+static bool order_matches(const struct topology *t, const struct names *o)
 {
     if (t->region_count != o->count)
         return false;
     for (unsigned i = 0; i < o->count; i++)
-        if (strlen(t->regions[i].name) != o->lengths[i] ||
-            memcmp(t->regions[i].name, o->names[i], o->lengths[i]) != 0)
+        if (!names_same(o, i, t->regions[i].name))
             return false;
     return true;
 }
@@ -214,10 +203,9 @@ static void write_priority(const struct priority_wish *w, struct buf *out)
     json_writer_init(&j, out);
     json_write_object_begin(&j);
     json_write_key(&j, "order");
-    json_write_array_begin(&j);
-    for (unsigned i = 0; i < w->order.count; i++)
-        json_write_string(&j, bytes_of(w->order.names[i], w->order.lengths[i]));
-    json_write_array_end(&j);
+    names_write(&w->order, &j);
+    if (w->group != NULL)
+        json_write_member_str(&j, "group", w->group);
     if (w->failback != NULL)
         json_write_member_str(&j, "failback", w->failback);
     json_write_member_bool(&j, "move", w->move);
@@ -233,6 +221,7 @@ static int set_priority(struct reach *r, struct priority_wish *wish,
     struct err_msg msg;
     struct buf request;
     struct wait wait = {.reach = r,
+                        .group = wish->group,
                         .what = "the new order",
                         .timeout_us = (usec_t)timeout_s * USEC_PER_SEC,
                         .quiet = json,
@@ -252,7 +241,7 @@ static int set_priority(struct reach *r, struct priority_wish *wish,
     if (err != ERR_OK)
         return options_failed("region priority", msg.text);
     if (json)
-        return show("region priority", r, NULL, true);
+        return show("region priority", r, wish->group, NULL, true);
     topology_print(stdout, &t, isatty(STDOUT_FILENO) == 1);
     return CMD_OK;
 }
@@ -271,6 +260,7 @@ static int priority(int argc, char **argv)
     bool json = false, want_help = false, no_move = false;
     const struct option_spec specs[] = {
         REACH_OPTIONS(&reach),
+        PLACEMENT_GROUP_OPTION(&wish.group),
         {.name = "failback",
          .kind = OPTION_OTHER,
          .value = &wish.failback,
@@ -295,8 +285,11 @@ static int priority(int argc, char **argv)
     }
     if (code == CMD_OK && count == 0)
         code = options_refuse("region priority", "in which order?");
-    if (code == CMD_OK)
-        code = read_order(words[0], &wish.order);
+    if (code == CMD_OK && !names_read(words[0], &wish.order))
+        code = options_refuse("region priority",
+                              "\"%s\": expected every region once, such as "
+                              "eastus,westeurope",
+                              words[0]);
     if (code == CMD_OK)
         code = reach_check_flags("region priority", &reach);
     if (code != CMD_OK)
@@ -321,10 +314,12 @@ int cmd_region(int argc, char **argv)
                  {"show", show_one},
                  {"switch", region_switch},
                  {"priority", priority},
+                 {"add", region_add},
+                 {"remove", region_remove},
                  {"recover", region_recover}};
     if (argc < 2)
         return options_refuse("region", "expected list, show, switch, "
-                                        "priority or recover");
+                                        "priority, add, remove or recover");
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         fputs(help, stdout);
         return CMD_OK;
@@ -333,7 +328,7 @@ int cmd_region(int argc, char **argv)
         if (strcmp(argv[1], parts[i].name) == 0)
             return parts[i].run(argc - 1, argv + 1);
     return options_refuse("region",
-                          "\"%s\": expected list, show, switch, priority or "
-                          "recover",
+                          "\"%s\": expected list, show, switch, priority, "
+                          "add, remove or recover",
                           argv[1]);
 }

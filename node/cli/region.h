@@ -4,6 +4,8 @@
 #define BASTIDE_CLI_REGION_H
 
 int region_switch(int argc, char **argv);
+int region_add(int argc, char **argv);
+int region_remove(int argc, char **argv);
 int region_recover(int argc, char **argv);
 
 #endif

@@ -4,14 +4,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "node/base/buf.h"
 #include "node/base/check.h"
-#include "node/base/file.h"
+#include "node/cli/config_text.h"
 #include "node/crypt/region_key.h"
 
 #define FILE_NAME "region.key"
-/* A node.yaml with keys, before it takes the old one's place. */
-#define CANDIDATE_NAME "node.yaml.keys"
 
 /* ---- the files -------------------------------------------------------------
  */
@@ -138,42 +135,40 @@ static int create_key(struct layout *l, unsigned region, const char *dir,
     return err;
 }
 
-int region_keys_create(struct layout *l, const char *dir, struct err_msg *msg)
+/* The regions from `first` to before `end`. */
+static int create_range(struct layout *l, unsigned first, unsigned end,
+                        const char *dir, struct err_msg *msg)
 {
     struct opener opener = {.kek = {.key = {0}}};
     int err = load_opener(l, dir, &opener, msg);
-    for (unsigned i = 0; i < l->region_count && err == ERR_OK; i++)
+    for (unsigned i = first; i < end && err == ERR_OK; i++)
         err = create_key(l, i, dir, &opener, msg);
     wipe_opener(&opener);
     return err;
 }
 
+int region_keys_create(struct layout *l, const char *dir, struct err_msg *msg)
+{
+    return create_range(l, 0, l->region_count, dir, msg);
+}
+
+int region_keys_create_one(struct layout *l, unsigned region, const char *dir,
+                           struct err_msg *msg)
+{
+    return create_range(l, region, region + 1, dir, msg);
+}
+
 /* ---- node.yaml -------------------------------------------------------------
  */
 
-/* "  - name: X", as layout_write_config begins a region; NULL for others. */
-static const struct layout_region *region_of_line(const struct layout *l,
-                                                  const char *line, size_t len)
-{
-    static const char head[] = "  - name: ";
-    size_t head_len = sizeof(head) - 1;
-    if (len <= head_len || memcmp(line, head, head_len) != 0)
-        return NULL;
-    for (unsigned i = 0; i < l->region_count; i++)
-        if (strlen(l->regions[i].name) == len - head_len &&
-            memcmp(l->regions[i].name, line + head_len, len - head_len) == 0)
-            return &l->regions[i];
-    return NULL;
-}
-
 /* Copies the text with a line behind every region's first one. */
-static int insert_keys(const struct layout *l, const char *text,
-                       struct buf *out)
+static int insert_keys(void *user, const char *text, struct buf *out)
 {
+    const struct layout *l = user;
     int err = ERR_OK;
     while (*text != '\0' && err == ERR_OK) {
         size_t len = strcspn(text, "\n");
-        const struct layout_region *r = region_of_line(l, text, len);
+        const struct layout_region *r = config_text_region(l, text, len);
         err = buf_printf(out, "%.*s\n", (int)len, text);
         if (err == ERR_OK && r != NULL)
             err = buf_printf(out, "    key: \"%s\"\n", r->key);
@@ -212,9 +207,18 @@ static int count_keys(const struct layout *l, const char *path,
     return err;
 }
 
-static int refuse_form(const struct layout *l, const char *path,
-                       struct err_msg *msg)
+static int check_keys(void *user, const char *path)
 {
+    const struct layout *l = user;
+    struct err_msg ignored;
+    unsigned count = 0;
+    int err = count_keys(l, path, &count, &ignored);
+    return err == ERR_OK && count != l->region_count ? ERR_INVALID : err;
+}
+
+static int refuse_form(void *user, const char *path, struct err_msg *msg)
+{
+    const struct layout *l = user;
     return err_set(msg, ERR_INVALID,
                    "%.300s: its list of regions is not written as bastide init "
                    "writes it; add to each region's entry the line `key: "
@@ -223,57 +227,20 @@ static int refuse_form(const struct layout *l, const char *path,
                    path, l->regions[0].key, l->regions[0].name);
 }
 
-/* Whether the new text says the same as the old one and all keys is tried in a
- * file beside it, so that no node ever finds a broken one. */
-static int try_text(const struct layout *l, const char *path,
-                    const char *candidate, struct bytes text,
-                    struct err_msg *msg)
+static int add_to_config(struct layout *l, const char *node, const char *dir,
+                         struct err_msg *msg)
 {
-    struct err_msg why;
-    unsigned count = 0;
-    int err = file_replace(candidate, 0644, text, msg);
-    if (err != ERR_OK)
-        return err;
-    err = count_keys(l, candidate, &count, &why);
-    unlink(candidate);
-    return err == ERR_OK && count == l->region_count
-               ? ERR_OK
-               : refuse_form(l, path, msg);
-}
-
-static int rewrite_config(const struct layout *l, const char *node,
-                          const char *dir, const char *path,
-                          struct err_msg *msg)
-{
-    char candidate[PATH_MAX];
-    struct buf old, new;
-    buf_init(&old, CONFIG_FILE_MAX);
-    buf_init(&new, CONFIG_FILE_MAX);
-    int err = layout_path(dir, node, CANDIDATE_NAME, candidate, msg);
-    if (err == ERR_OK)
-        err = file_read(path, false, &old, msg);
-    if (err == ERR_OK && insert_keys(l, buf_cstr(&old), &new) != ERR_OK)
-        err = err_set(msg, ERR_LIMIT, "%.300s: too long for keys", path);
-    struct bytes text = bytes_of(buf_bytes(&new), buf_len(&new));
-    if (err == ERR_OK)
-        err = try_text(l, path, candidate, text, msg);
-    if (err == ERR_OK)
-        err = file_replace(path, 0644, text, msg);
-    buf_free(&old);
-    buf_free(&new);
-    return err;
-}
-
-static int add_to_config(const struct layout *l, const char *node,
-                         const char *dir, struct err_msg *msg)
-{
+    const struct config_text_change change = {.edit = insert_keys,
+                                              .check = check_keys,
+                                              .refuse = refuse_form,
+                                              .user = l};
     char path[PATH_MAX];
     unsigned count = 0;
     int err = layout_path(dir, node, "node.yaml", path, msg);
     if (err == ERR_OK)
         err = count_keys(l, path, &count, msg);
     if (err == ERR_OK && count != l->region_count)
-        err = rewrite_config(l, node, dir, path, msg);
+        err = config_text_change(dir, node, &change, msg);
     return err;
 }
 

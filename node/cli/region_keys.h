@@ -16,6 +16,10 @@
 int region_keys_create(struct layout *layout, const char *dir,
                        struct err_msg *msg);
 
+/* The same for one region: the folders of the others may miss theirs. */
+int region_keys_create_one(struct layout *layout, unsigned region,
+                           const char *dir, struct err_msg *msg);
+
 /* For a cluster made before regions had keys: the same, and adds the public
  * parts to the node.yaml files, whose other lines stay as they are. Nothing
  * changes where all that is done already. `layout_out` is what the folder holds

@@ -10,6 +10,7 @@
 #include "node/base/mem.h"
 #include "node/cli/cmd.h"
 #include "node/cli/options.h"
+#include "node/cli/placement_group.h"
 #include "node/cli/region.h"
 #include "node/cli/topology.h"
 #include "node/cli/wait.h"
@@ -49,6 +50,7 @@ static const char help[] =
     "                     cannot take the writes and why\n"
     "  --force            without the write region\n"
     "  --yes              do not ask before a forced switch\n"
+    "  --group NAME       the writes of a placement group\n"
     "  --timeout SECONDS  how long to wait until it is done (default "
     "30)\n" REACH_HELP "  -o text|json    how to say what was done\n"
     "\n"
@@ -60,6 +62,7 @@ static const char help[] =
 struct switch_flags {
     struct reach_flags reach;
     const char *to;
+    const char *group; /* NULL: default */
     unsigned timeout_s;
     bool force, yes, dry_run, json, help;
 };
@@ -100,18 +103,23 @@ static void add_loss(struct plan *p, const struct json *j, json_ref object)
 }
 
 /* Every node knows it of the shards it leads. */
-static void ask_loss(struct reach *r, struct plan *p)
+static void ask_loss(struct reach *r, const char *group, struct plan *p)
 {
     struct reach_answer a;
-    int64_t led;
+    char path[TOPOLOGY_PATH_MAX];
+    int64_t led, shards;
+    topology_path("regions/at-risk", group, path);
     reach_answer_init(&a);
     for (unsigned i = 0; i < r->node_count; i++) {
-        if (reach_ask(r, i, "regions/at-risk", NULL, REACH_ASK_TIMEOUT_US, &a,
-                      NULL) != ERR_OK)
+        if (reach_ask(r, i, path, NULL, REACH_ASK_TIMEOUT_US, &a, NULL) !=
+            ERR_OK)
             continue;
         json_ref list = json_get_str(&a.json, 0, "containers");
         json_ref seconds = json_get_str(&a.json, 0, "seconds");
-        (void)json_get_int64(&a.json, 0, "shards", &p->shards);
+        /* A node outside a group's fence has none of its shards. */
+        if (json_get_int64(&a.json, 0, "shards", &shards) == ERR_OK &&
+            shards > p->shards)
+            p->shards = shards;
         if (json_get_int64(&a.json, 0, "led", &led) == ERR_OK)
             p->led += led;
         if (seconds != JSON_NONE &&
@@ -239,6 +247,8 @@ static int request(struct reach *r, const struct switch_flags *f, bool dry_run,
     json_write_member_str(&w, "to", f->to);
     json_write_member_bool(&w, "force", f->force);
     json_write_member_bool(&w, "dry_run", dry_run);
+    if (f->group != NULL)
+        json_write_member_str(&w, "group", f->group);
     json_write_object_end(&w);
     CHECK(json_writer_end(&w) == ERR_OK);
     int err = reach_any(r, "regions/switch", buf_cstr(&b),
@@ -254,7 +264,7 @@ static int ask_plan(struct reach *r, const struct switch_flags *f,
     struct reach_answer a;
     reach_answer_init(&a);
     if (f->force)
-        ask_loss(r, p);
+        ask_loss(r, f->group, p);
     int err = request(r, f, true, &a, msg);
     /* Nodes that started a moment ago do not know yet who is well, and say so
      * in one way or the other. */
@@ -321,11 +331,12 @@ static bool is_told(const struct topology *t, void *user)
     return t->last_switch.known && t->last_switch.pause_ms != TOPOLOGY_UNKNOWN;
 }
 
-static void learn_pause(struct reach *r, struct topology *t)
+static void learn_pause(struct reach *r, const char *group, struct topology *t)
 {
     struct err_msg ignored;
     struct topology later;
     struct wait wait = {.reach = r,
+                        .group = group,
                         .what = "the pause",
                         .timeout_us = PAUSE_KNOWN_US,
                         .quiet = true,
@@ -388,6 +399,7 @@ static int carry_out(struct reach *r, const struct switch_flags *f,
     char what[NAME_MAX_SHOWN];
     struct target target = {.to = f->to};
     struct wait wait = {.reach = r,
+                        .group = f->group,
                         .what = what,
                         .timeout_us = (usec_t)f->timeout_s * USEC_PER_SEC,
                         .quiet = f->json,
@@ -409,7 +421,7 @@ static int carry_out(struct reach *r, const struct switch_flags *f,
     if (err != ERR_OK)
         return err;
     if (!p->forced)
-        learn_pause(r, &t);
+        learn_pause(r, f->group, &t);
     if (f->json)
         tell_json(f, p, &t);
     else
@@ -438,6 +450,7 @@ int region_switch(int argc, char **argv)
     struct switch_flags f = {.timeout_s = SWITCH_TIMEOUT_S};
     const struct option_spec specs[] = {
         REACH_OPTIONS(&f.reach),
+        PLACEMENT_GROUP_OPTION(&f.group),
         {.name = "force", .kind = OPTION_FLAG, .value = &f.force},
         {.name = "yes", .kind = OPTION_FLAG, .value = &f.yes},
         {.name = "dry-run", .kind = OPTION_FLAG, .value = &f.dry_run},

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "node/base/check.h"
+#include "node/cli/placement_group.h"
 #include "node/cli/status.h"
 #include "node/cli/topology.h"
 #include "node/json/json.h"
@@ -156,6 +157,18 @@ static void print_replicas(FILE *out, const struct replica *list, size_t count)
                 r->term, r->lsn, (unsigned long long)r->commit,
                 (unsigned long long)lag);
     }
+}
+
+/* The placement groups beside default, after a blank line; nothing when there
+ * are none. */
+static void print_groups(FILE *out, const struct json *topology)
+{
+    json_ref groups = json_get_str(topology, 0, "groups");
+    if (groups == JSON_NONE || json_type(topology, groups) != JSON_ARRAY ||
+        json_count(topology, groups) == 0)
+        return;
+    fputc('\n', out);
+    placement_groups_print(out, topology, groups);
 }
 
 /* ---- faults and the topology -----------------------------------------------
@@ -316,6 +329,8 @@ static void print_topology(FILE *out, const struct status_view *view)
         fprintf(out, "Regions: nobody can tell: %s\n", why.text);
     else
         return;
+    if (view->topology != NULL)
+        print_groups(out, view->topology);
     print_fault_injection(out, view);
     print_faults(out, view);
     print_troubles(out, view);

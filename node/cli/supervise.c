@@ -16,24 +16,32 @@
 #include "node/base/check.h"
 #include "node/base/text.h"
 #include "node/cli/cluster_file.h"
+#include "node/cli/members.h"
 #include "node/cli/process.h"
 #include "node/server/hold.h"
 
 #define READY_POLL_MS 10
 #define READY_REQUEST_TIMEOUT_US (USEC_PER_SEC)
+#define OUTSIDE_POLL_US (500 * USEC_PER_MS)
 #define LOG_TAIL_LINES 5
 #define COMMAND_MAX 256 /* a line of the control pipe */
 
+struct supervised {
+    pid_t pid; /* the last process; 0: none yet */
+    bool alive, ready;
+    bool outside;         /* no member: there is nothing to be ready for */
+    bool wanted;          /* to be started once it has ended */
+    enum process_how how; /* the next start */
+    int died_status;      /* of waitpid, when not alive */
+};
+
 struct state {
     const struct supervise *s;
-    pid_t pids[LAYOUT_NODES_MAX]; /* the last process of each node */
-    bool alive[LAYOUT_NODES_MAX];
-    bool ready[LAYOUT_NODES_MAX];
-    bool wanted[LAYOUT_NODES_MAX]; /* to be started once it has ended */
-    enum process_how how[LAYOUT_NODES_MAX]; /* the next start */
-    int died_status[LAYOUT_NODES_MAX];      /* of waitpid, when not alive */
+    struct layout layout;                      /* grows when nodes join */
+    struct supervised nodes[LAYOUT_NODES_MAX]; /* in the layout's order */
     int signal_fd, control_fd;
     unsigned stop_signals; /* SIGINT and SIGTERM seen */
+    usec_t outside_us;     /* when it was asked last who is no member */
     struct https *https;
 };
 
@@ -153,12 +161,12 @@ __attribute__((format(printf, 2, 3))) static void tell(const struct state *st,
 
 static int start_node(struct state *st, unsigned i, struct err_msg *msg)
 {
-    int err = process_start_node(st->s->dir, st->s->layout->nodes[i].name,
-                                 st->how[i], &st->pids[i], msg);
-    st->how[i] = PROCESS_AS_IT_IS;
+    int err = process_start_node(st->s->dir, st->layout.nodes[i].name,
+                                 st->nodes[i].how, &st->nodes[i].pid, msg);
+    st->nodes[i].how = PROCESS_AS_IT_IS;
     if (err == ERR_OK) {
-        st->alive[i] = true;
-        st->ready[i] = false;
+        st->nodes[i].alive = true;
+        st->nodes[i].ready = false;
     }
     return err;
 }
@@ -166,15 +174,23 @@ static int start_node(struct state *st, unsigned i, struct err_msg *msg)
 static unsigned alive_count(const struct state *st)
 {
     unsigned count = 0;
-    for (unsigned i = 0; i < st->s->layout->node_count; i++)
-        count += st->alive[i];
+    for (unsigned i = 0; i < st->layout.node_count; i++)
+        count += st->nodes[i].alive;
     return count;
+}
+
+static void copy_pids(const struct state *st, pid_t out[LAYOUT_NODES_MAX])
+{
+    for (unsigned i = 0; i < st->layout.node_count; i++)
+        out[i] = st->nodes[i].pid;
 }
 
 static void write_cluster_file(const struct state *st)
 {
     struct err_msg msg;
-    if (cluster_file_write(st->s->layout, st->s->dir, st->pids, &msg) != ERR_OK)
+    pid_t pids[LAYOUT_NODES_MAX];
+    copy_pids(st, pids);
+    if (cluster_file_write(&st->layout, st->s->dir, pids, &msg) != ERR_OK)
         tell(st, "%s", msg.text);
 }
 
@@ -194,6 +210,43 @@ bool supervise_node_ready(struct https *https, const struct layout_node *node,
     return err == ERR_OK && status == 200;
 }
 
+/* What a node that is ready says of who is in the cluster. */
+static int ask_members(struct https *https, const struct layout_node *node,
+                       struct members *out)
+{
+    char url[LAYOUT_URL_MAX + 1];
+    int status = 0;
+    struct err_msg ignored;
+    struct buf body;
+    struct json j;
+    layout_url(node->host, node->admin_port, url);
+    buf_init(&body, HTTPS_ANSWER_MAX);
+    json_init(&j);
+    int err = https_get(https, url, "placement", READY_REQUEST_TIMEOUT_US,
+                        &status, &body, &ignored);
+    if (err == ERR_OK)
+        err = json_parse(&j, bytes_of(buf_bytes(&body), buf_len(&body)),
+                         HTTPS_ANSWER_MAX, NULL);
+    if (err == ERR_OK && json_type(&j, 0) == JSON_OBJECT)
+        err = members_parse(&j, out, &ignored);
+    json_free(&j);
+    buf_free(&body);
+    return err == ERR_OK && status != 200 ? ERR_UNAVAILABLE : err;
+}
+
+bool supervise_node_outside(struct https *https, const struct layout *l,
+                            const struct layout_node *node)
+{
+    struct members m;
+    struct err_msg ignored;
+    for (unsigned i = 0; i < l->node_count; i++)
+        if (&l->nodes[i] != node &&
+            supervise_node_ready(https, &l->nodes[i], &ignored) &&
+            ask_members(https, &l->nodes[i], &m) == ERR_OK)
+            return !members_has(&m.nodes, node->name);
+    return false;
+}
+
 int supervise_https(const char *dir, struct https **https_out,
                     struct err_msg *msg)
 {
@@ -211,12 +264,12 @@ int supervise_https(const char *dir, struct https **https_out,
 
 static void restart_node(struct state *st, unsigned i)
 {
-    const char *name = st->s->layout->nodes[i].name;
+    const char *name = st->layout.nodes[i].name;
     struct err_msg msg;
-    st->wanted[i] = false;
+    st->nodes[i].wanted = false;
     if (start_node(st, i, &msg) == ERR_OK) {
         write_cluster_file(st);
-        tell(st, "node %s started again (pid %d)", name, (int)st->pids[i]);
+        tell(st, "node %s started again (pid %d)", name, (int)st->nodes[i].pid);
     } else {
         tell(st, "node %s: %s", name, msg.text);
     }
@@ -227,20 +280,20 @@ static void restart_node(struct state *st, unsigned i)
 static bool is_held(const struct state *st, unsigned i)
 {
     char data[PATH_MAX];
-    return WIFSIGNALED(st->died_status[i]) &&
-           layout_path(st->s->dir, st->s->layout->nodes[i].name, "data", data,
+    return WIFSIGNALED(st->nodes[i].died_status) &&
+           layout_path(st->s->dir, st->layout.nodes[i].name, "data", data,
                        NULL) == ERR_OK &&
            hold_left_us(data) > 0;
 }
 
 static void tell_death(const struct state *st, unsigned i)
 {
-    const char *name = st->s->layout->nodes[i].name;
+    const char *name = st->layout.nodes[i].name;
     char how[80];
-    process_describe_exit(st->died_status[i], how, sizeof(how));
-    tell(st, "node %s (pid %d) %s; the others go on", name, (int)st->pids[i],
-         how);
-    if (!WIFSIGNALED(st->died_status[i]))
+    process_describe_exit(st->nodes[i].died_status, how, sizeof(how));
+    tell(st, "node %s (pid %d) %s; the others go on", name,
+         (int)st->nodes[i].pid, how);
+    if (!WIFSIGNALED(st->nodes[i].died_status))
         process_print_log_tail(st->s->out, st->s->dir, name, LOG_TAIL_LINES);
     if (is_held(st, i))
         fprintf(st->s->out, "  it is held down on request, and comes back\n");
@@ -257,15 +310,15 @@ static void reap(struct state *st, bool running)
     int status;
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-        for (unsigned i = 0; i < st->s->layout->node_count; i++) {
-            if (st->pids[i] != pid || !st->alive[i])
+        for (unsigned i = 0; i < st->layout.node_count; i++) {
+            if (st->nodes[i].pid != pid || !st->nodes[i].alive)
                 continue;
-            st->alive[i] = st->ready[i] = false;
-            st->died_status[i] = status;
+            st->nodes[i].alive = st->nodes[i].ready = false;
+            st->nodes[i].died_status = status;
             if (!running)
                 continue;
             tell_death(st, i);
-            if (st->wanted[i] || is_held(st, i))
+            if (st->nodes[i].wanted || is_held(st, i))
                 restart_node(st, i);
         }
 }
@@ -277,6 +330,38 @@ static void take_signals(struct state *st, bool running)
         if (info.ssi_signo != SIGCHLD)
             st->stop_signals++;
     reap(st, running);
+}
+
+static unsigned find_node(const struct layout *l, const char *name)
+{
+    unsigned i = 0;
+    while (i < l->node_count && strcmp(l->nodes[i].name, name) != 0)
+        i++;
+    return i;
+}
+
+/* Nodes have joined since (join.h): those that run stay what they are. */
+static bool read_layout(struct state *st)
+{
+    struct layout l;
+    struct err_msg msg;
+    struct supervised nodes[LAYOUT_NODES_MAX] = {{.pid = 0}};
+    if (layout_load(st->s->dir, &l, &msg) != ERR_OK) {
+        tell(st, "%s", msg.text);
+        return false;
+    }
+    for (unsigned i = 0; i < st->layout.node_count; i++) {
+        unsigned to = find_node(&l, st->layout.nodes[i].name);
+        if (to == l.node_count) {
+            tell(st, "%s: node %s is no longer listed; nothing was changed",
+                 st->s->dir, st->layout.nodes[i].name);
+            return false;
+        }
+        nodes[to] = st->nodes[i];
+    }
+    st->layout = l;
+    memcpy(st->nodes, nodes, sizeof(nodes));
+    return true;
 }
 
 static void obey(struct state *st, const char *line)
@@ -293,16 +378,16 @@ static void obey(struct state *st, const char *line)
         how++;
     if (how == ARRAY_LEN(commands))
         return;
-    for (unsigned i = 0; i < st->s->layout->node_count; i++) {
-        const char *name = st->s->layout->nodes[i].name;
-        if (strcmp(node + 1, name) != 0)
-            continue;
-        st->how[i] = (enum process_how)how;
-        if (!st->alive[i])
-            restart_node(st, i);
-        else /* it may be ending just now, and not be reaped yet */
-            st->wanted[i] = process_find_node(st->s->dir, name) == 0;
-    }
+    unsigned i = find_node(&st->layout, node + 1);
+    if (i == st->layout.node_count && read_layout(st))
+        i = find_node(&st->layout, node + 1);
+    if (i == st->layout.node_count)
+        return;
+    st->nodes[i].how = (enum process_how)how;
+    if (!st->nodes[i].alive)
+        restart_node(st, i);
+    else /* it may be ending just now, and not be reaped yet */
+        st->nodes[i].wanted = process_find_node(st->s->dir, node + 1) == 0;
 }
 
 /* Writes to a pipe of up to PIPE_BUF bytes arrive whole, so a read never ends
@@ -332,9 +417,9 @@ static void wait_events(struct state *st, int timeout_ms)
 static int describe_failed_start(const struct state *st, unsigned i,
                                  struct err_msg *msg)
 {
-    const char *name = st->s->layout->nodes[i].name;
+    const char *name = st->layout.nodes[i].name;
     char how[80];
-    process_describe_exit(st->died_status[i], how, sizeof(how));
+    process_describe_exit(st->nodes[i].died_status, how, sizeof(how));
     fprintf(st->s->out, "node %s %s while starting\n", name, how);
     process_print_log_tail(st->s->out, st->s->dir, name, LOG_TAIL_LINES);
     fflush(st->s->out);
@@ -343,17 +428,29 @@ static int describe_failed_start(const struct state *st, unsigned i,
                    st->s->dir, name, PROCESS_LOG);
 }
 
+/* Asked now and then: others have to be ready to know. */
+static bool is_outside(struct state *st, unsigned i)
+{
+    usec_t now = clock_mono_us();
+    if (!st->nodes[i].outside && now - st->outside_us >= OUTSIDE_POLL_US) {
+        st->outside_us = now;
+        st->nodes[i].outside = supervise_node_outside(st->https, &st->layout,
+                                                      &st->layout.nodes[i]);
+    }
+    return st->nodes[i].outside;
+}
+
 /* ERR_AGAIN while a node is not ready yet. */
 static int check_ready(struct state *st, usec_t started_us, struct err_msg *msg)
 {
     struct err_msg why;
-    for (unsigned i = 0; i < st->s->layout->node_count; i++) {
-        const struct layout_node *node = &st->s->layout->nodes[i];
-        if (!st->alive[i])
+    for (unsigned i = 0; i < st->layout.node_count; i++) {
+        const struct layout_node *node = &st->layout.nodes[i];
+        if (!st->nodes[i].alive)
             return describe_failed_start(st, i, msg);
-        if (!st->ready[i])
-            st->ready[i] = supervise_node_ready(st->https, node, &why);
-        if (st->ready[i])
+        if (!st->nodes[i].ready)
+            st->nodes[i].ready = supervise_node_ready(st->https, node, &why);
+        if (st->nodes[i].ready || is_outside(st, i))
             continue;
         if (clock_mono_us() - started_us < SUPERVISE_START_TIMEOUT_US)
             return ERR_AGAIN;
@@ -371,7 +468,8 @@ static int run_starting(struct state *st, struct err_msg *msg)
 {
     usec_t started_us = clock_mono_us();
     int err = ERR_OK;
-    for (unsigned i = 0; i < st->s->layout->node_count && err == ERR_OK; i++)
+    st->outside_us = started_us;
+    for (unsigned i = 0; i < st->layout.node_count && err == ERR_OK; i++)
         err = start_node(st, i, msg);
     if (err != ERR_OK)
         return err;
@@ -384,10 +482,11 @@ static int run_starting(struct state *st, struct err_msg *msg)
     } while (err == ERR_AGAIN);
     if (err != ERR_OK)
         return err;
-    err = cluster_file_write(st->s->layout, st->s->dir, st->pids, msg);
+    pid_t pids[LAYOUT_NODES_MAX];
+    copy_pids(st, pids);
+    err = cluster_file_write(&st->layout, st->s->dir, pids, msg);
     if (err == ERR_OK)
-        st->s->ready(st->s, clock_mono_us() - started_us, st->pids,
-                     st->s->user);
+        st->s->ready(st->s, clock_mono_us() - started_us, pids, st->s->user);
     return err;
 }
 
@@ -402,9 +501,9 @@ static void run_running(struct state *st)
 
 static void signal_all(const struct state *st, int signal)
 {
-    for (unsigned i = 0; i < st->s->layout->node_count; i++)
-        if (st->alive[i])
-            kill(st->pids[i], signal);
+    for (unsigned i = 0; i < st->layout.node_count; i++)
+        if (st->nodes[i].alive)
+            kill(st->nodes[i].pid, signal);
 }
 
 /* Asks the nodes to end, and makes those end that do not, after a time or when
@@ -419,10 +518,10 @@ static void run_stopping(struct state *st)
     while (alive_count(st) > 0) {
         if (!forced &&
             (clock_mono_us() >= deadline_us || st->stop_signals > asked)) {
-            for (unsigned i = 0; i < st->s->layout->node_count; i++)
-                if (st->alive[i])
+            for (unsigned i = 0; i < st->layout.node_count; i++)
+                if (st->nodes[i].alive)
                     tell(st, "node %s does not stop, it is killed",
-                         st->s->layout->nodes[i].name);
+                         st->layout.nodes[i].name);
             signal_all(st, SIGKILL);
             forced = true;
         }
@@ -463,7 +562,8 @@ int supervise_run(const struct supervise *s, struct err_msg *msg)
 {
     CHECK(s->dir[0] == '/');
     CHECK(s->ready != NULL);
-    struct state st = {.s = s, .signal_fd = -1, .control_fd = -1};
+    struct state st = {
+        .s = s, .layout = *s->layout, .signal_fd = -1, .control_fd = -1};
     cluster_file_remove(s->dir);
     int err = note_pid(s->lock_fd, msg);
     if (err == ERR_OK)

@@ -3,13 +3,15 @@
  * those it is told to and those that were killed on request for a while, and
  * stops them all at the end.
  *
- *     starting --all ready--> running --SIGINT, SIGTERM--> stopping --> done
+ *     starting --all members ready--> running --SIGINT, SIGTERM--> stopping -->
+ * done
  *        '--a node died, or not ready in time--> stopping --> failed
  *
  * One per folder: it holds a lock on DIR/demo.lock, whose content is its
  * process id. Other processes talk to it by signals (SIGTERM: stop) and by the
  * pipe DIR/demo.control, one command a line: "start <node>", "rebuild <node>"
- * (with --rebuild) or "rebuild-yes <node>" (with --yes, too). The kernel
+ * (with --rebuild) or "rebuild-yes <node>" (with --yes, too). A node that it
+ * does not know is looked for in the folder: it may have joined. The kernel
  * releases the lock and stops the nodes when it dies, however it dies.
  */
 #ifndef BASTIDE_CLI_SUPERVISE_H
@@ -62,6 +64,11 @@ int supervise_ask_keys(const char *dir, struct err_msg *msg);
 /* Whether the node's readiness holds now; the node's own words otherwise. */
 bool supervise_node_ready(struct https *https, const struct layout_node *node,
                           struct err_msg *why);
+/* Whether another node, which is ready, says that this one is no member of the
+ * cluster: it has joined the folder alone, or was removed. It will not be ready
+ * then. */
+bool supervise_node_outside(struct https *https, const struct layout *layout,
+                            const struct layout_node *node);
 /* The folder's trust and admin identity, for the call above. */
 int supervise_https(const char *dir, struct https **https_out,
                     struct err_msg *msg);

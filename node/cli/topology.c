@@ -106,6 +106,7 @@ static void read_rest(const struct json *j, struct topology *t)
     char text[TOPOLOGY_STATE_MAX + 1];
     topology_get_text(j, 0, "cluster", t->cluster, sizeof(t->cluster));
     topology_get_text(j, 0, "from", t->from, sizeof(t->from));
+    topology_get_text(j, 0, "group", t->group, sizeof(t->group));
     topology_get_text(j, 0, "write_region", t->write_region,
                       sizeof(t->write_region));
     topology_get_text(j, 0, "unavailable", t->unavailable,
@@ -151,15 +152,15 @@ int topology_parse(const struct json *j, struct topology *out,
 
 /* Looks for a node that finds writes going on, and leaves it, or the one that
  * knows the newest decision, to be asked first. */
-static void choose_witness(struct reach *r, struct reach_answer *a,
-                           struct topology *scratch)
+static void choose_witness(struct reach *r, const char *path,
+                           struct reach_answer *a, struct topology *scratch)
 {
     int64_t epoch = -1;
     unsigned first = r->first, best = r->first;
     for (unsigned i = 0; i < r->node_count; i++) {
         unsigned node = (first + i) % r->node_count;
-        if (reach_ask(r, node, "topology", NULL, REACH_ASK_TIMEOUT_US, a,
-                      NULL) != ERR_OK ||
+        if (reach_ask(r, node, path, NULL, REACH_ASK_TIMEOUT_US, a, NULL) !=
+                ERR_OK ||
             topology_parse(&a->json, scratch, NULL) != ERR_OK)
             continue;
         if (scratch->unavailable[0] == '\0' || scratch->epoch > epoch) {
@@ -172,25 +173,35 @@ static void choose_witness(struct reach *r, struct reach_answer *a,
     r->first = best;
 }
 
-int topology_ask(struct reach *r, struct reach_answer *a, struct topology *out,
-                 struct err_msg *msg)
+void topology_path(const char *path, const char *group,
+                   char out[TOPOLOGY_PATH_MAX])
 {
+    snprintf(out, TOPOLOGY_PATH_MAX, "%s%s%s", path,
+             group != NULL ? "?group=" : "", group != NULL ? group : "");
+}
+
+int topology_ask(struct reach *r, const char *group, struct reach_answer *a,
+                 struct topology *out, struct err_msg *msg)
+{
+    char path[TOPOLOGY_PATH_MAX];
+    topology_path("topology", group, path);
     for (bool chosen = false;; chosen = true) {
-        int err = reach_any(r, "topology", NULL, REACH_ASK_TIMEOUT_US, a, msg);
+        int err = reach_any(r, path, NULL, REACH_ASK_TIMEOUT_US, a, msg);
         if (err == ERR_OK)
             err = topology_parse(&a->json, out, msg);
         /* A node that is cut off knows less than those it was cut off from. */
         if (err != ERR_OK || out->unavailable[0] == '\0' || chosen)
             return err;
-        choose_witness(r, a, out);
+        choose_witness(r, path, a, out);
     }
 }
 
-int topology_get(struct reach *r, struct topology *out, struct err_msg *msg)
+int topology_get(struct reach *r, const char *group, struct topology *out,
+                 struct err_msg *msg)
 {
     struct reach_answer a;
     reach_answer_init(&a);
-    int err = topology_ask(r, &a, out, msg);
+    int err = topology_ask(r, group, &a, out, msg);
     reach_answer_free(&a);
     return err;
 }

@@ -44,6 +44,7 @@ struct topology_switch {
 
 struct topology {
     char cluster[CONFIG_NAME_MAX + 1], from[CONFIG_NAME_MAX + 1];
+    char group[CATALOG_NAME_MAX + 1]; /* whose; "": an older node's */
     enum consistency_level level;
     int64_t prefix, interval; /* of bounded staleness */
     int64_t epoch, recovered;
@@ -67,14 +68,21 @@ void topology_get_text(const struct json *j, json_ref object, const char *key,
 int topology_parse(const struct json *j, struct topology *out,
                    struct err_msg *msg);
 
-/* Asks any node; if that one finds that writes stop, the others, too, because
- * it may be cut off from them: who finds writes going on is believed, else who
- * knows the newest decision, and is asked first from then on. `a` has the
- * answer. Errors of reach_any and topology_parse. */
-int topology_ask(struct reach *r, struct reach_answer *a, struct topology *out,
-                 struct err_msg *msg);
+/* Asks any node about a placement group (NULL: default); if that one finds that
+ * writes stop, the others, too, because it may be cut off from them: who finds
+ * writes going on is believed, else who knows the newest decision, and is asked
+ * first from then on. `a` has the answer. Errors of reach_any and
+ * topology_parse. */
+int topology_ask(struct reach *r, const char *group, struct reach_answer *a,
+                 struct topology *out, struct err_msg *msg);
 /* The same without the answer itself. */
-int topology_get(struct reach *r, struct topology *out, struct err_msg *msg);
+int topology_get(struct reach *r, const char *group, struct topology *out,
+                 struct err_msg *msg);
+/* "topology", or "topology?group=eu": what to ask about a group. The group's
+ * name has no characters that are special in a path. */
+#define TOPOLOGY_PATH_MAX (CATALOG_NAME_MAX + 64)
+void topology_path(const char *path, const char *group,
+                   char out[TOPOLOGY_PATH_MAX]);
 
 const struct topology_region *topology_find(const struct topology *t,
                                             const char *region);

@@ -44,12 +44,19 @@ static void warn(FILE *out, bool colour, const char *text)
             colour ? TOPOLOGY_PLAIN : "");
 }
 
+static bool is_fenced(const struct topology *t)
+{
+    return t->group[0] != '\0' && strcmp(t->group, GROUP_DEFAULT_NAME) != 0;
+}
+
 static void print_decision(FILE *out, const struct topology *t)
 {
     char policy[TOPOLOGY_POLICY_MAX];
     topology_policy_text(t->level, t->prefix, t->interval, policy);
-    fprintf(out, "Cluster %s: consistency %s, fail-back %s\n", t->cluster,
-            policy, t->failback_automatic ? "automatic" : "manual");
+    bool fenced = is_fenced(t);
+    fprintf(out, "Cluster %s%s%s: consistency %s, fail-back %s\n", t->cluster,
+            fenced ? ", placement group " : "", fenced ? t->group : "", policy,
+            t->failback_automatic ? "automatic" : "manual");
     fprintf(out, "Writes go to %s (epoch %lld%s%s%s)\n",
             t->write_region[0] != '\0' ? t->write_region : "?",
             (long long)t->epoch, t->forced ? ", forced" : "",
@@ -76,8 +83,10 @@ static void print_risk(FILE *out, const struct topology *t)
 {
     char a[CELL_MAX], b[CELL_MAX];
     if (t->level == CONSISTENCY_STRONG)
-        fprintf(out, "\nAt risk: nothing; every acknowledged write is on a "
-                     "majority of all nodes\n");
+        fprintf(out,
+                "\nAt risk: nothing; every acknowledged write is on a "
+                "majority of %s nodes\n",
+                is_fenced(t) ? "the group's" : "all");
     else
         fprintf(out,
                 "\nAt risk if %s is lost now: %s entries, %s s of writes\n",

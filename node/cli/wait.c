@@ -58,7 +58,7 @@ int wait_for_topology(const struct wait *w, struct topology *last,
     struct err_msg why = {""};
     char seen[ERR_MSG_MAX];
     for (;;) {
-        int err = topology_get(w->reach, last, &why);
+        int err = topology_get(w->reach, w->group, last, &why);
         if (err == ERR_OK && w->done(last, w->user)) {
             end_line(&p);
             return ERR_OK;

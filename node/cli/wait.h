@@ -8,7 +8,8 @@
 
 struct wait {
     struct reach *reach;
-    const char *what; /* "the switch to westeurope" */
+    const char *group; /* whose topology; NULL: default's */
+    const char *what;  /* "the switch to westeurope" */
     usec_t timeout_us;
     bool quiet; /* no progress on stderr */
     /* Whether this is what is waited for. */

@@ -558,3 +558,92 @@ enum log_format config_log_format(const struct config *config, int fd)
     }
     CHECK_UNREACHABLE();
 }
+
+bool config_region_added(const struct config_region *region)
+{
+    for (size_t i = 0; i < region->node_count; i++)
+        if (!region->nodes[i].added)
+            return false;
+    return true;
+}
+
+/* ---- growing ---------------------------------------------------------------
+ */
+
+static bool same_addr(const struct config_addr *a, const struct config_addr *b)
+{
+    return strcmp(a->host, b->host) == 0 && a->port == b->port;
+}
+
+static bool same_node(const struct config_node *a, const struct config_node *b)
+{
+    return strcmp(a->name, b->name) == 0 && a->id == b->id &&
+           same_addr(&a->peer, &b->peer) &&
+           strcmp(a->endpoint, b->endpoint) == 0 && a->added == b->added;
+}
+
+static bool same_region(const struct config_region *a,
+                        const struct config_region *b)
+{
+    return strcmp(a->name, b->name) == 0 && a->priority == b->priority &&
+           strcmp(a->endpoint, b->endpoint) == 0 &&
+           same_addr(&a->listen, &b->listen) && a->key.given == b->key.given &&
+           memcmp(a->key.public_key, b->key.public_key, REGION_KEY_LEN) == 0;
+}
+
+static int refuse_growth(const struct config_region *r, const char *node,
+                         struct err_msg *msg)
+{
+    return err_set(
+        msg, ERR_INVALID,
+        "regions: what is there of %s%s%s has changed, which needs a "
+        "restart; a running node takes only regions at the end of "
+        "the list, nodes at the end of a region's, and these with "
+        "added: true",
+        r->name, node != NULL ? ", node " : "", node != NULL ? node : "");
+}
+
+static int check_growth(const struct config *c, const struct config *newer,
+                        struct err_msg *msg)
+{
+    for (size_t i = 0; i < newer->region_count; i++) {
+        const struct config_region *b = &newer->regions[i];
+        const struct config_region *a =
+            i < c->region_count ? &c->regions[i] : NULL;
+        if (a != NULL && (!same_region(a, b) || b->node_count < a->node_count))
+            return refuse_growth(a, NULL, msg);
+        for (size_t k = 0; k < b->node_count; k++) {
+            bool known = a != NULL && k < a->node_count;
+            if (known ? !same_node(&a->nodes[k], &b->nodes[k])
+                      : !b->nodes[k].added)
+                return refuse_growth(b, b->nodes[k].name, msg);
+        }
+    }
+    return newer->region_count >= c->region_count
+               ? ERR_OK
+               : refuse_growth(&c->regions[newer->region_count], NULL, msg);
+}
+
+int config_grow(struct config *config, struct config *newer,
+                struct err_msg *msg)
+{
+    int err = check_growth(config, newer, msg);
+    if (err != ERR_OK)
+        return err;
+    for (size_t i = 0; i < config->region_count; i++) {
+        struct config_region *a = &config->regions[i], *b = &newer->regions[i];
+        while (a->node_count < b->node_count) {
+            a->nodes[a->node_count] = b->nodes[a->node_count];
+            b->nodes[a->node_count++].endpoint = NULL;
+        }
+    }
+    while (config->region_count < newer->region_count) {
+        struct config_region *b = &newer->regions[config->region_count];
+        config->regions[config->region_count++] = *b;
+        *b = (struct config_region){.endpoint = NULL};
+    }
+    struct config_latencies latency = config->latency;
+    config->latency = newer->latency;
+    newer->latency = latency;
+    return ERR_OK;
+}

@@ -59,7 +59,9 @@ struct config_node {
     char name[CONFIG_NAME_MAX + 1];
     uint32_t id;             /* unique in the cluster, 1..CONFIG_NODES_MAX */
     struct config_addr peer; /* where other nodes connect to */
-    char *endpoint;          /* public URL served by this node alone */
+    bool added; /* came after the cluster was made: no member until the records
+                 * say so, and none of those that the logs begin with */
+    char *endpoint; /* public URL served by this node alone */
 };
 
 /* The public part of a region's key (crypt/region_key.h). Either all regions
@@ -76,8 +78,8 @@ struct config_region {
     char *endpoint;            /* public URL, "https://host:port/" */
     struct config_addr listen; /* what the region's nodes bind for it */
     struct config_region_key key;
-    struct config_node *nodes;
-    size_t node_count; /* at least 1 */
+    struct config_node *nodes; /* room for CONFIG_REGION_NODES_MAX */
+    size_t node_count;         /* at least 1 */
 };
 
 /* The account's consistency level, strongest first: the order is that of
@@ -256,6 +258,17 @@ config_find_node(const struct config *config, uint32_t id,
                  const struct config_region **region_out);
 const struct config_region *config_find_region(const struct config *config,
                                                const char *name);
+
+/* Whether all nodes of a region came after the cluster was made. */
+bool config_region_added(const struct config_region *region);
+
+/* Takes over what `newer` has at the end of its list of regions, and at the end
+ * of a region's list of nodes, beyond `config`: pointers into `config` stay
+ * good. `newer` is emptied of it and still freed by the caller. Nobody else may
+ * be reading `config`. ERR_INVALID with a message: something else in the list
+ * of regions differs; nothing was taken. */
+int config_grow(struct config *config, struct config *newer,
+                struct err_msg *msg);
 
 /* Whether the regions have keys. */
 bool config_has_region_keys(const struct config *config);

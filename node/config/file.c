@@ -75,6 +75,7 @@ struct entry_key {
         ENTRY_ADDR,
         ENTRY_URL,
         ENTRY_KEY,
+        ENTRY_FLAG,
         ENTRY_NODES
     } type;
     size_t offset;
@@ -101,7 +102,13 @@ static const struct entry_key node_keys[] = {
     {"id", ENTRY_NUMBER, NAT(id), "a whole number from 0 to 255"},
     {"peer", ENTRY_ADDR, NAT(peer), ADDR_EXPECTED},
     {"endpoint", ENTRY_URL, NAT(endpoint), URL_EXPECTED},
+    {"added", ENTRY_FLAG, NAT(added), "true or false"},
 };
+
+static bool entry_optional(const struct entry_key *key)
+{
+    return key->type == ENTRY_KEY || key->type == ENTRY_FLAG;
+}
 
 static bool entry_value(const struct entry_key *key, const char *text,
                         void *place)
@@ -131,6 +138,9 @@ static bool entry_value(const struct entry_key *key, const char *text,
         key_place->given = region_public_parse(bytes_str(text),
                                                key_place->public_key) == ERR_OK;
         return key_place->given;
+    case ENTRY_FLAG:
+        *(bool *)place = strcmp(text, "true") == 0;
+        return *(bool *)place || strcmp(text, "false") == 0;
     case ENTRY_NODES:
         break;
     }
@@ -182,7 +192,7 @@ static int read_entry(const struct reader *r, const yaml_node_t *map,
         }
     }
     for (size_t i = 0; i < key_count; i++)
-        if ((seen & 1u << i) == 0 && keys[i].type != ENTRY_KEY) {
+        if ((seen & 1u << i) == 0 && !entry_optional(&keys[i])) {
             struct err_msg why;
             err_set(&why, ERR_INVALID, "%s: \"%s\" is missing, expected %s",
                     where, keys[i].name, keys[i].expected);
@@ -216,7 +226,8 @@ static int read_nodes(const struct reader *r, const yaml_node_t *list,
     int err = list_items(r, list, "nodes", CONFIG_REGION_NODES_MAX, &count);
     if (err != ERR_OK)
         return err;
-    region->nodes = mem_zalloc(count * sizeof(*region->nodes));
+    region->nodes =
+        mem_zalloc(CONFIG_REGION_NODES_MAX * sizeof(*region->nodes));
     region->node_count = count;
     for (size_t i = 0; i < count && err == ERR_OK; i++)
         err = read_entry(r, node_at(r, list->data.sequence.items.start[i]),
@@ -232,7 +243,7 @@ static int read_regions(const struct reader *r, const yaml_node_t *list)
     if (err != ERR_OK)
         return err;
     struct config *c = r->config;
-    c->regions = mem_zalloc(count * sizeof(*c->regions));
+    c->regions = mem_zalloc(CONFIG_REGIONS_MAX * sizeof(*c->regions));
     c->region_count = count;
     for (size_t i = 0; i < count && err == ERR_OK; i++)
         err = read_entry(r, node_at(r, list->data.sequence.items.start[i]),

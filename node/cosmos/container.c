@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "node/catalog/placement_rules.h"
 #include "node/cosmos/handlers.h"
 #include "node/cosmos/listing.h"
 #include "node/cosmos/meta.h"
@@ -38,44 +39,78 @@ static void container_parent(struct call *c, const struct keyed_hash *hash)
     memcpy(op->parent_rid, c->database->rid.bytes, c->database->rid.len);
 }
 
-static void container_create_again(struct call *c);
-
-/* The group that the client asks for; as its name is stored, empty for default.
- * False after answering, or when the catalog is brought up to date first. */
-static bool placement_asked(struct call *c, struct bytes *name_out)
+/* What went wrong with a placement, with the name of whoever asked for it. */
+static void placement_refused(struct call *c, const char *format,
+                              struct bytes name)
 {
-    struct bytes asked = c->headers.placement;
-    const struct catalog_group *g = call_group(c, asked);
     struct err_msg msg;
-    if (g == NULL && !c->looked_again) {
-        call_sync_catalog(c, 0, container_create_again);
+    int shown = (int)(name.len < 100 ? name.len : 100);
+    err_set(&msg, ERR_INVALID, format, shown, (const char *)name.data);
+    reply_fail_text(c, FAIL_BAD_REQUEST, msg.text);
+}
+
+static void placement_unknown(struct call *c, struct bytes name)
+{
+    placement_refused(c,
+                      "x-bastide-placement: there is no placement group "
+                      "'%.*s'; see 'bastide placement list'",
+                      name);
+}
+
+/* The name of the group that a new container of that name belongs in: what the
+ * request asks for, else what the account's rules say; empty for default. */
+static struct bytes placement_wanted(const struct call *c, struct bytes name)
+{
+    const struct catalog_account *account =
+        catalog_account(c->cosmos->config.catalog);
+    if (c->headers.placement.len > 0 || account == NULL)
+        return c->headers.placement;
+    const char *group =
+        placement_rules_group(&account->placement, c->database->name, name);
+    return group != NULL ? bytes_str(group) : bytes_of("", 0);
+}
+
+/* The same as it is stored, empty for default. False after answering: there is
+ * no such group, or default may not be used. */
+static bool placement_choose(struct call *c, struct bytes name,
+                             struct bytes *group_out)
+{
+    const struct catalog_account *account =
+        catalog_account(c->cosmos->config.catalog);
+    struct bytes wanted = placement_wanted(c, name);
+    const struct catalog_group *g = call_group(c, wanted);
+    if (g == NULL && wanted.len > 0) {
+        placement_unknown(c, wanted);
         return false;
     }
-    if (g == NULL && asked.len > 0) {
-        err_set(&msg, ERR_INVALID,
-                "x-bastide-placement: there is no placement group '%.*s'; see "
-                "'bastide placement list'",
-                (int)(asked.len < 100 ? asked.len : 100),
-                (const char *)asked.data);
-        reply_fail_text(c, FAIL_BAD_REQUEST, msg.text);
+    bool fenced = g != NULL && catalog_group_fenced(g);
+    if (!fenced && account != NULL && account->placement.required) {
+        placement_refused(c,
+                          "container '%.*s' would be in placement group "
+                          "default, which this cluster does not allow: name "
+                          "another in the header x-bastide-placement, or let "
+                          "an administrator add a rule that matches ('bastide "
+                          "placement rules')",
+                          name);
         return false;
     }
-    *name_out = g != NULL && catalog_group_fenced(g) ? asked : bytes_of("", 0);
+    *group_out = fenced ? wanted : bytes_of("", 0);
     return true;
 }
 
 static void container_create_found(struct call *c)
 {
-    struct bytes placement;
-    if (!placement_asked(c, &placement) || !call_body_object(c, DEFINITION_MAX))
+    if (!call_body_object(c, DEFINITION_MAX))
         return;
     struct json *json = &c->cosmos->json;
     struct buf *scratch = &c->cosmos->scratch;
     struct err_msg msg;
-    struct bytes name;
+    struct bytes name, placement;
     buf_clear(scratch);
     buf_clear(&c->text);
     int err = resource_name_get(json, 0, scratch, &name, &msg);
+    if (err == ERR_OK && !placement_choose(c, name, &placement))
+        return;
     if (err == ERR_OK)
         err = container_create(json, 0, placement, &c->text, &msg);
     if (err != ERR_OK) {
@@ -96,7 +131,7 @@ static void container_create_found(struct call *c)
     meta_write(c, 201);
 }
 
-static void container_create_again(struct call *c)
+static void container_create_synced(struct call *c)
 {
     call_with_database(c, container_create_found);
 }
@@ -106,11 +141,14 @@ static void container_query_found(struct call *c)
     listing_query_containers(c);
 }
 
+/* A container goes by the newest rules of placement: where its documents are
+ * cannot be taken back. */
 void handle_container_post(struct call *c)
 {
-    call_with_database(c, cosmos_headers_query(&c->headers)
-                              ? container_query_found
-                              : container_create_found);
+    if (cosmos_headers_query(&c->headers))
+        call_with_database(c, container_query_found);
+    else
+        call_sync_catalog(c, 0, container_create_synced);
 }
 
 /* ---- read ---------------------------------------------------------------- */
@@ -173,9 +211,28 @@ static void container_replaced(struct call *c, struct op_result *result)
         meta_write_done(c, result);
 }
 
+/* A header that names another group than the container's is no wish that a
+ * replace can fulfil. False after answering. */
+static bool placement_stays(struct call *c)
+{
+    struct bytes asked = c->headers.placement;
+    const struct catalog_group *g = call_group(c, asked);
+    if (asked.len == 0 ||
+        (g != NULL && g == call_group(c, c->container->placement)))
+        return true;
+    if (g == NULL)
+        placement_unknown(c, asked);
+    else
+        placement_refused(c,
+                          "x-bastide-placement: a replace cannot move the "
+                          "container to placement group '%.*s'",
+                          asked);
+    return false;
+}
+
 static void container_replace_checked(struct call *c)
 {
-    if (!call_body_object(c, DEFINITION_MAX))
+    if (!placement_stays(c) || !call_body_object(c, DEFINITION_MAX))
         return;
     struct err_msg msg;
     buf_clear(&c->text);

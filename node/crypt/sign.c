@@ -13,6 +13,7 @@
 #include "node/base/check.h"
 #include "node/base/file.h"
 #include "node/base/mem.h"
+#include "node/base/text.h"
 
 #define SIGNER_MAGIC 0x7369676eu
 
@@ -326,4 +327,24 @@ int node_verify(struct bytes ca_pem, struct bytes cert_pem, int64_t at_sec,
     free_certs(cas);
     free_certs(chain);
     return err;
+}
+
+/* ---- naming a certificate ---------------------------------------------------
+ */
+
+int cert_fingerprint(struct bytes pem, char out[SIGN_FINGERPRINT_LEN + 1])
+{
+    uint8_t hash[SHA256_DIGEST_LENGTH];
+    struct buf hex = buf_over(out, SIGN_FINGERPRINT_LEN);
+    unsigned len = 0;
+    STACK_OF(X509) *certs = read_certs(pem);
+    bool ok =
+        sk_X509_num(certs) > 0 &&
+        X509_digest(sk_X509_value(certs, 0), EVP_sha256(), hash, &len) == 1;
+    free_certs(certs);
+    if (!ok)
+        return ERR_INVALID;
+    CHECK(text_hex_encode(bytes_of(hash, len), &hex) == ERR_OK);
+    out[SIGN_FINGERPRINT_LEN] = '\0';
+    return ERR_OK;
 }

@@ -49,6 +49,12 @@ void node_signer_close(struct node_signer *signer);
 int node_sign(struct node_signer *signer, struct bytes statement,
               struct buf *signature_out, struct buf *cert_pem_out);
 
+/* The SHA-256 of the first certificate in `pem`, as `openssl x509 -fingerprint
+ * -sha256` gives it, but in lower case and without colons. ERR_INVALID: there
+ * is none. */
+#define SIGN_FINGERPRINT_LEN 64
+int cert_fingerprint(struct bytes pem, char out[SIGN_FINGERPRINT_LEN + 1]);
+
 /* Checks the signature of a statement made at `at_sec`, seconds since 1970:
  * that the first certificate in `cert_pem` leads to a CA in `ca_pem`, that both
  * were valid at that time, that it is for clients of the cluster's links (as

@@ -18,6 +18,7 @@ void govern_group(const struct govern_record *r, const char *name,
         .settled = r->settled,
         .changed_us = changed_us,
         .failback = r->failback,
+        .witness = r->witness.region,
         .pinned = r->manual};
     for (uint32_t i = 0; i < r->n_regions; i++) {
         raft_region region = r->priority[i];

@@ -206,9 +206,14 @@ static int list_regions(const struct govern_record *now,
 {
     next->n_regions = 0;
     next->leaving = 0;
-    for (uint32_t i = 0; i < n_priority; i++)
-        if (has_member_in(next->members, next->n_members, priority[i]))
-            next->priority[next->n_regions++] = priority[i];
+    next->coming = 0;
+    for (uint32_t i = 0; i < n_priority; i++) {
+        if (!has_member_in(next->members, next->n_members, priority[i]))
+            continue;
+        next->priority[next->n_regions++] = priority[i];
+        if (govern_rank(now, priority[i]) == now->n_regions)
+            next->coming |= govern_region_bit(priority[i]);
+    }
     for (uint32_t i = 0; i < now->n_regions; i++) {
         if (govern_rank(next, now->priority[i]) < next->n_regions)
             continue;
@@ -242,6 +247,8 @@ int govern_set_members(const struct govern_record *now,
 {
     if (!members_legal(members, n, priority, n_priority))
         return ERR_INVALID;
+    if (now->witness.id != 0)
+        return ERR_UNSUPPORTED;
     if (!now->settled || now->leaving != 0)
         return ERR_BUSY;
     struct govern_record next = *now;
@@ -277,7 +284,8 @@ bool govern_members_are(const struct govern_record *r,
         return false;
     for (uint32_t i = 0; i < config->n; i++)
         if (config->members[i].id != r->members[i].id ||
-            !config->members[i].voter)
+            !config->members[i].voter ||
+            config->members[i].witness != (r->witness.id == r->members[i].id))
             return false;
     return true;
 }
@@ -304,6 +312,7 @@ void govern_set_settled(const struct govern_record *now,
 {
     *next_out = *now;
     next_out->settled = true;
+    next_out->coming = 0;
 }
 
 void govern_set_down(const struct govern_record *now, govern_regions down,

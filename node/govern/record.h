@@ -61,10 +61,14 @@ struct govern_record {
      * when they are. */
     uint8_t n_members;
     struct govern_member members[RAFT_MEMBERS_MAX];
+    /* The one of them that is a witness (docs/witness.md), in a region that is
+     * not on the list; id 0: none. */
+    struct govern_member witness;
     /* Regions without members that are still inside the fence, because replicas
      * may be left there: dropped from the list once the record is settled. */
     govern_regions leaving;
-    int64_t at_us; /* wall clock */
+    govern_regions coming; /* new ones, until the record is settled */
+    int64_t at_us;         /* wall clock */
     char reason[GOVERN_REASON_MAX];
 };
 
@@ -115,6 +119,7 @@ int govern_set_priority(const struct govern_record *now,
  * list's end until that is settled. If the write region is among them the first
  * region of the list that has members now and is not down takes over, by a
  * planned switch; ERR_UNAVAILABLE: there is none.
+ * ERR_UNSUPPORTED: the group has a witness, which needs its two regions.
  * ERR_INVALID: no members, one twice, or of a region that `priority` lacks.
  * ERR_EXISTS: it is so already. ERR_BUSY: the change before is not settled. */
 int govern_set_members(const struct govern_record *now,

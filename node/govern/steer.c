@@ -35,6 +35,11 @@ void steer_health_of(const struct failover_health *h, raft_id self,
             unfit(&n.self, STEER_SLOW_MS * USEC_PER_MS) &&
             health_out->n_ill < STEER_ILL_MAX)
             health_out->ill[health_out->n_ill++] = n.id;
+    const struct failover_region_health *r;
+    for (raft_region i = 1; i <= FAILOVER_REGIONS_MAX; i++)
+        if ((r = failover_health_region(h, i)) != NULL &&
+            r->state == FAILOVER_ILL)
+            health_out->unable |= govern_region_bit(i);
 }
 
 /* ---- what the shard is told -------------------------------------------------
@@ -61,11 +66,14 @@ static uint64_t policy_stamp(const struct govern_record *rec)
 }
 
 static void tell_policy(struct steer *st, usec_t now,
-                        const struct govern_record *rec, struct shard *s)
+                        const struct govern_record *rec,
+                        const struct steer_health *health, struct shard *s)
 {
-    if (is_meta(s) || st->policy == policy_stamp(rec))
+    if (is_meta(s) ||
+        (st->policy == policy_stamp(rec) && st->unable == health->unable))
         return;
     st->policy = policy_stamp(rec);
+    st->unable = health->unable;
     const struct consistency_policy *c = &rec->consistency;
     struct shard_policy p = {.epoch = rec->epoch, .level = (uint8_t)c->level};
     if (c->level == CONSISTENCY_BOUNDED) {
@@ -75,6 +83,8 @@ static void tell_policy(struct steer *st, usec_t now,
     for (uint32_t i = 0; i < rec->n_regions; i++)
         if ((rec->down & govern_region_bit(rec->priority[i])) != 0)
             p.down[p.n_down++] = rec->priority[i];
+        else if ((health->unable & govern_region_bit(rec->priority[i])) != 0)
+            p.unable[p.n_unable++] = rec->priority[i];
     shard_set_policy(s, now, &p);
 }
 
@@ -104,7 +114,8 @@ static uint32_t voters_in(const struct raft_config *c, raft_region region)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < c->n; i++)
-        n += c->members[i].voter && c->members[i].region == region;
+        n += c->members[i].voter && !c->members[i].witness &&
+             c->members[i].region == region;
     return n;
 }
 
@@ -141,7 +152,9 @@ static bool add_missing(const struct govern_record *rec,
         const struct govern_member *m = &rec->members[i];
         if (raft_config_find(target, m->id) != NULL || target->joint)
             continue;
-        struct raft_member learner = {.id = m->id, .region = m->region};
+        struct raft_member learner = {.id = m->id,
+                                      .region = m->region,
+                                      .witness = m->id == rec->witness.id};
         added |= raft_config_add(target, learner) == ERR_OK;
     }
     return added;
@@ -190,6 +203,9 @@ static void move_members(const struct shard *s, usec_t now,
         return;
     if (add_missing(rec, target) || promote(s, now, rec, target))
         return;
+    /* Who goes from the meta shard hears before that the others are done. */
+    if (is_meta(s) && !rec->settled)
+        return;
     remove_one(rec, self, target);
 }
 
@@ -207,7 +223,10 @@ static void readmit(const struct shard *s, usec_t now,
         if (!m->voter && voters_in(target, m->region) < wanted &&
             is_near(s, now, m->id)) {
             m->voter = true;
-            return;
+            /* A witness votes again when two regions do. */
+            if (raft_config_check(target) == ERR_OK)
+                return;
+            m->voter = false;
         }
     }
 }
@@ -264,7 +283,7 @@ static raft_id best_in(const struct shard *s, usec_t now,
     for (uint32_t i = 0; i < c->n; i++) {
         const struct raft_member *m = &c->members[i];
         struct raft_peer_info info;
-        if (m->id == self || m->region != region || !m->voter ||
+        if (m->id == self || m->region != region || !m->voter || m->witness ||
             !wanted(rec, m->id) || is_ill(health, m->id) ||
             !is_near(s, now, m->id))
             continue;
@@ -289,8 +308,8 @@ static bool dispensable(const struct shard *s,
     uint32_t well = 0;
     for (uint32_t i = 0; i < c->n; i++) {
         const struct raft_member *m = &c->members[i];
-        well += m->voter && m->region == c->write_region && m->id != self &&
-                !is_ill(health, m->id);
+        well += m->voter && !m->witness && m->region == c->write_region &&
+                m->id != self && !is_ill(health, m->id);
     }
     return well > voters_in(c, c->write_region) / 2;
 }
@@ -335,7 +354,7 @@ void steer_shard(struct steer *st, usec_t now, const struct govern_record *rec,
                  const struct steer_health *health, raft_id self,
                  struct shard *s)
 {
-    tell_policy(st, now, rec, s);
+    tell_policy(st, now, rec, health, s);
     tell_epoch(st, now, rec, s);
     if (raft_role(shard_raft(s)) == RAFT_LEADER && !shard_installing(s))
         lead(st, now, rec, health, self, s);

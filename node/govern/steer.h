@@ -43,6 +43,7 @@ struct steer_health {
     uint32_t n_ill;
     raft_id ill[STEER_ILL_MAX]; /* others that should not be given a
                                  * leadership */
+    govern_regions unable;      /* whose nodes say that they cannot write */
 };
 /* Filled from what all nodes say of themselves; `own` is of node `self`. */
 void steer_health_of(const struct failover_health *h, raft_id self,
@@ -51,9 +52,10 @@ void steer_health_of(const struct failover_health *h, raft_id self,
 
 /* Of one replica; zeroed at first. */
 struct steer {
-    uint32_t told;      /* epoch last told to the core, this life */
-    uint64_t policy;    /* names what shard_set_policy was last given */
-    usec_t transfer_at; /* not before */
+    uint32_t told;         /* epoch last told to the core, this life */
+    uint64_t policy;       /* names what shard_set_policy was last given */
+    govern_regions unable; /* likewise */
+    usec_t transfer_at;    /* not before */
     usec_t change_at;
 };
 

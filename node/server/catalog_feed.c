@@ -6,6 +6,7 @@
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/catalog/rid.h"
+#include "node/server/fence_guard.h"
 #include "node/server/worker.h"
 #include "node/shard/record.h"
 #include "node/store/effects.h"
@@ -171,6 +172,7 @@ static void learn_group(struct worker *w, struct bytes json)
     struct err_msg msg;
     CHECK(catalog_group_parse(json, g, &msg) == ERR_OK);
     uint32_t configured = w->node->config->shards;
+    fence_guard_put(w, g);
     steering_put_group(&w->steering, g);
     if (g->number == GROUP_DEFAULT && g->shard_count != configured)
         log_error("the cluster was created with another number of shards",
@@ -200,6 +202,7 @@ static void apply(struct worker *w, const struct catalog_change *c)
     switch (c->kind) {
     case CHANGE_CLEAR:
         catalog_clear(w->catalog);
+        fence_guard_forget(w);
         steering_forget_groups(&w->steering);
         break;
     case CHANGE_PUT:

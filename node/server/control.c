@@ -13,9 +13,11 @@
 #include "node/server/decision.h"
 #include "node/server/governor.h"
 #include "node/server/group_edit.h"
+#include "node/server/holdings.h"
 #include "node/server/peers.h"
 #include "node/server/placement.h"
 #include "node/server/placement_move.h"
+#include "node/server/placement_rules.h"
 #include "node/server/reload.h"
 #include "node/server/worker.h"
 
@@ -36,6 +38,8 @@
 struct order {
     struct worker *worker;
     struct http_request *request;
+    uint16_t group; /* whose decision */
+    char group_name[CATALOG_NAME_MAX + 1];
     struct consistency_policy level;
     raft_region to, from; /* from: which was checked */
     bool force;
@@ -44,11 +48,41 @@ struct order {
     bool failback, failback_given, move;
 };
 
-static struct order *order_new(struct worker *w, struct http_request *r)
+/* The placement group of that name; NULL when this node knows none. */
+static const struct catalog_group *find_group(const struct worker *w,
+                                              struct bytes name)
 {
+    char text[CATALOG_NAME_MAX + 1];
+    if (name.len > CATALOG_NAME_MAX || memchr(name.data, 0, name.len) != NULL)
+        return NULL;
+    memcpy(text, name.data, name.len);
+    text[name.len] = '\0';
+    return catalog_group(w->catalog, text);
+}
+
+/* An order about the group that the member `group` names; without one, about
+ * default. NULL after having refused it. */
+static struct order *order_new(struct worker *w, struct http_request *r,
+                               const struct json *j)
+{
+    char storage[CATALOG_NAME_MAX * 6 + 2];
+    struct buf scratch = buf_over(storage, sizeof(storage));
+    struct bytes name = bytes_str(GROUP_DEFAULT_NAME);
+    int err = json_get_string(j, 0, "group", &scratch, &name);
+    const struct catalog_group *g = NULL;
+    if (err == ERR_OK)
+        g = find_group(w, name);
+    if (err != ERR_NOT_FOUND && g == NULL) {
+        control_refuse(r, 404, "NotFound",
+                       "group must name one of the cluster's placement groups");
+        return NULL;
+    }
     struct order *o = mem_zalloc(sizeof(*o));
     o->worker = w;
     o->request = r;
+    o->group = g != NULL ? g->number : GROUP_DEFAULT;
+    snprintf(o->group_name, sizeof(o->group_name), "%s",
+             g != NULL ? g->name : GROUP_DEFAULT_NAME);
     return o;
 }
 
@@ -82,8 +116,10 @@ order_begin(struct order *o, const char *what,
                               .timeout_us = CONTROL_TIMEOUT_US};
     snprintf(edit.who, sizeof(edit.who), "%s",
              o->request->peer_uri != NULL ? o->request->peer_uri : "?");
-    snprintf(edit.what, sizeof(edit.what), "%s", what);
-    snprintf(edit.group, sizeof(edit.group), "%s", GROUP_DEFAULT_NAME);
+    snprintf(edit.what, sizeof(edit.what), "%s%s%s", what,
+             o->group != GROUP_DEFAULT ? " of placement group " : "",
+             o->group != GROUP_DEFAULT ? o->group_name : "");
+    snprintf(edit.group, sizeof(edit.group), "%s", o->group_name);
     group_edit_begin(o->worker, &edit);
 }
 
@@ -161,7 +197,9 @@ static void post_consistency(struct worker *w, struct http_request *r,
     char storage[128];
     struct buf scratch = buf_over(storage, sizeof(storage));
     struct bytes text;
-    struct order *o = order_new(w, r);
+    struct order *o = order_new(w, r, j);
+    if (o == NULL)
+        return;
     if (json_get_string(j, 0, "level", &scratch, &text) != ERR_OK ||
         consistency_parse(text, &o->level.level) != ERR_OK) {
         control_refuse(r, 400, "BadRequest",
@@ -198,7 +236,7 @@ static int change_priority(void *user, const struct govern_record *now,
     return err == ERR_OK
                ? ERR_OK
                : err_set(msg, err,
-                         "order must name each of the %u regions once",
+                         "order must name each of the group's %u regions once",
                          now->n_regions);
 }
 
@@ -219,8 +257,10 @@ static bool parse_failback(const struct json *j, struct order *o)
 static void post_priority(struct worker *w, struct http_request *r,
                           const struct json *j)
 {
-    struct order *o = order_new(w, r);
+    struct order *o = order_new(w, r, j);
     json_ref list = json_get_str(j, 0, "order");
+    if (o == NULL)
+        return;
     bool legal = list != JSON_NONE && json_type(j, list) == JSON_ARRAY &&
                  json_count(j, list) <= GROUP_REGIONS_MAX;
     if (legal)
@@ -249,7 +289,7 @@ static int check_switch(struct order *o, struct err_msg *msg)
     struct failover_group group;
     enum failover_verdict verdict;
     char why[FAILOVER_REASON_MAX];
-    governor_group(g, GROUP_DEFAULT, &group);
+    governor_group(g, o->group, &group);
     o->from = group.write_region;
     const struct failover_region_health *now =
         failover_health_region(governor_health(g), group.write_region);
@@ -312,9 +352,11 @@ struct loss {
     struct worker *worker;
     struct http_request *request;
     struct order *order; /* the switch that is asked about; NULL: none */
-    uint32_t missing;    /* workers that have not answered */
-    uint32_t shards;     /* document shards with a replica here */
-    uint32_t led;        /* those of them that are led here */
+    uint16_t group;
+    uint32_t first_shard, shard_count; /* of that group */
+    uint32_t missing;                  /* workers that have not answered */
+    uint32_t shards;                   /* its shards with a replica here */
+    uint32_t led;                      /* those of them that are led here */
     usec_t oldest_us;
     struct loss_entry {
         uint32_t container;
@@ -335,11 +377,12 @@ static void count_loss(void *user, uint32_t container)
     l->list[l->n++] = (struct loss_entry){container, 1};
 }
 
-static void put_rejected(struct json_writer *out, struct worker *w)
+static void put_rejected(struct json_writer *out, const struct worker *w,
+                         uint16_t number)
 {
     struct failover_group group;
     struct failover_ranking ranking;
-    governor_group(w->governor, GROUP_DEFAULT, &group);
+    governor_group(w->governor, number, &group);
     failover_rank(governor_health(w->governor), &group, FAILOVER_FOR_FORCED,
                   &ranking);
     json_write_key(out, "rejected");
@@ -392,7 +435,7 @@ static void answer_at_risk(struct loss *l)
     struct buf body;
     struct json_writer out;
     uint64_t entries;
-    governor_totals(w->governor, GROUP_DEFAULT, &totals);
+    governor_totals(w->governor, l->group, &totals);
     buf_init(&body, CONTROL_ANSWER_MAX);
     json_writer_init(&out, &body);
     json_write_object_begin(&out);
@@ -411,12 +454,12 @@ static void answer_loss(struct loss *l)
 {
     struct order *o = l->order;
     struct worker *w = o->worker;
-    const struct govern_record *now = governor_now(w->governor, GROUP_DEFAULT);
+    const struct govern_record *now = governor_now(w->governor, o->group);
     struct governor_totals totals;
     struct buf body;
     struct json_writer out;
     uint64_t entries;
-    governor_totals(w->governor, GROUP_DEFAULT, &totals);
+    governor_totals(w->governor, o->group, &totals);
     buf_init(&body, CONTROL_ANSWER_MAX);
     json_writer_init(&out, &body);
     json_write_object_begin(&out);
@@ -435,7 +478,7 @@ static void answer_loss(struct loss *l)
         json_write_null(&out); /* the write region's own nodes know */
     json_write_key(&out, "seconds");
     json_write_number(&out, o->force ? totals.at_risk_ms / 1000.0 : 0);
-    put_rejected(&out, w);
+    put_rejected(&out, w, o->group);
     json_write_object_end(&out);
     control_respond(o->request, 200, &body);
 }
@@ -462,7 +505,8 @@ static void loss_asked(struct worker *w, void *arg)
     bool wanted = l->order == NULL || l->order->force;
     for (uint32_t i = 0; i < w->replica_count && wanted; i++) {
         struct shard *s = w->replicas[i]->shard;
-        if (shard_id(s) == SHARD_META)
+        if (shard_id(s) < l->first_shard ||
+            shard_id(s) >= l->first_shard + l->shard_count)
             continue;
         l->shards++;
         if (raft_role(shard_raft(s)) != RAFT_LEADER)
@@ -478,26 +522,59 @@ static void loss_asked(struct worker *w, void *arg)
 }
 
 static void loss_begin(struct worker *w, struct http_request *r,
-                       struct order *o)
+                       const struct catalog_group *g, struct order *o)
 {
     struct loss *l = mem_zalloc(sizeof(*l));
-    *l = (struct loss){.worker = w, .request = r, .order = o, .missing = 1};
+    *l = (struct loss){.worker = w,
+                       .request = r,
+                       .order = o,
+                       .group = g->number,
+                       .first_shard = g->first_shard,
+                       .shard_count = g->shard_count,
+                       .missing = 1};
     loss_asked(w, l);
+}
+
+/* The group that `?group=` asks about; without it, default. NULL after having
+ * refused: there is none, or this node does not know it yet. */
+static const struct catalog_group *
+query_group(const struct worker *w, struct http_request *r, struct bytes query)
+{
+    struct bytes key = bytes_str("group=");
+    bool named =
+        query.len > key.len && memcmp(query.data, key.data, key.len) == 0;
+    struct bytes name = bytes_str(GROUP_DEFAULT_NAME);
+    if (named)
+        name = bytes_of(query.data + key.len, query.len - key.len);
+    const struct catalog_group *g = find_group(w, name);
+    if (g == NULL && named)
+        control_refuse(r, 404, "NotFound",
+                       "there is no placement group of that name");
+    else if (g == NULL || governor_now(w->governor, g->number) == NULL)
+        control_refuse(
+            r, 503, "ServiceUnavailable",
+            "this node does not know the account yet: see /readyz?verbose");
+    else
+        return g;
+    return NULL;
 }
 
 static void get_at_risk(struct worker *w, struct http_request *r,
                         struct bytes query)
 {
-    (void)query;
-    loss_begin(w, r, NULL);
+    const struct catalog_group *g = query_group(w, r, query);
+    if (g != NULL)
+        loss_begin(w, r, g, NULL);
 }
 
 static void post_switch(struct worker *w, struct http_request *r,
                         const struct json *j)
 {
     struct err_msg msg = {.text = ""};
-    struct order *o = order_new(w, r);
+    struct order *o = order_new(w, r, j);
     bool dry_run = false;
+    if (o == NULL)
+        return;
     int err = get_region(w, j, json_get_str(j, 0, "to"), &o->to);
     if (get_flag(j, "force", &o->force) != ERR_OK ||
         get_flag(j, "dry_run", &dry_run) != ERR_OK) {
@@ -506,7 +583,8 @@ static void post_switch(struct worker *w, struct http_request *r,
     } else if (err != ERR_OK) {
         err = err_set(&msg, err == ERR_NOT_FOUND ? ERR_INVALID : ERR_NOT_FOUND,
                       "to must name one of the cluster's regions");
-    } else if (governor_now(w->governor, GROUP_DEFAULT) == NULL) {
+    } else if (catalog_group_number(w->catalog, o->group) == NULL ||
+               governor_now(w->governor, o->group) == NULL) {
         err = err_set(&msg, ERR_UNAVAILABLE,
                       "this node does not know the group yet: try again");
     } else {
@@ -516,7 +594,7 @@ static void post_switch(struct worker *w, struct http_request *r,
         control_refuse_err(r, err, msg.text);
         mem_free(o);
     } else if (dry_run) {
-        loss_begin(w, r, o);
+        loss_begin(w, r, catalog_group_number(w->catalog, o->group), o);
     } else {
         order_begin(o, o->force ? "forced switch" : "switch", change_region);
     }
@@ -536,7 +614,9 @@ struct recovery {
     int err;
 };
 
-/* The survivors vote, by the group's rule; the others only follow. */
+/* The survivors vote, by the group's rule; the others only follow. So do the
+ * witnesses: one that has heard of more than the survivors have would keep them
+ * from electing a leader (docs/witness.md). */
 static void survivors_config(const struct recovery *v,
                              const struct govern_record *next, bool meta,
                              const struct raft_config *now,
@@ -547,7 +627,8 @@ static void survivors_config(const struct recovery *v,
     out->n = 0;
     for (uint32_t i = 0; i < now->n; i++) {
         struct raft_member m = now->members[i];
-        m.voter = (v->survivors & govern_region_bit(m.region)) != 0;
+        m.voter =
+            !m.witness && (v->survivors & govern_region_bit(m.region)) != 0;
         m.voter_old = m.leaving = false;
         out->members[out->n++] = m;
     }
@@ -855,28 +936,48 @@ static void put_decision(struct json_writer *out, struct worker *w,
     json_write_array_end(out);
 }
 
-static void get_topology(struct worker *w, struct http_request *r)
+/* A node that was taken out knows only what was before. */
+static bool is_outside(const struct config *c, const struct govern_record *rec)
+{
+    for (uint32_t i = 0; i < rec->n_members; i++)
+        if (rec->members[i].id == c->id)
+            return false;
+    return rec->n_members > 0;
+}
+
+/* The groups beside default, in short. */
+static void put_fenced(struct json_writer *out, const struct worker *w)
+{
+    const struct catalog_group *g;
+    json_write_key(out, "groups");
+    json_write_array_begin(out);
+    for (size_t i = 0; (g = catalog_group_at(w->catalog, i)) != NULL; i++)
+        if (catalog_group_fenced(g))
+            placement_put(out, w, g);
+    json_write_array_end(out);
+}
+
+static void get_topology(struct worker *w, struct http_request *r,
+                         struct bytes query)
 {
     const struct config *c = w->node->config;
-    const struct govern_record *rec = governor_now(w->governor, GROUP_DEFAULT);
+    const struct catalog_group *g = query_group(w, r, query);
     struct governor_totals totals;
     struct failover_plan plan;
     struct buf body;
     struct json_writer out;
-    if (rec == NULL) {
-        control_refuse(
-            r, 503, "ServiceUnavailable",
-            "this node does not know the account yet: see /readyz?verbose");
+    if (g == NULL)
         return;
-    }
-    governor_totals(w->governor, GROUP_DEFAULT, &totals);
-    governor_plan(w->governor, GROUP_DEFAULT, &plan);
+    const struct govern_record *rec = governor_now(w->governor, g->number);
+    governor_totals(w->governor, g->number, &totals);
+    governor_plan(w->governor, g->number, &plan);
     buf_init(&body, CONTROL_ANSWER_MAX);
     json_writer_init(&out, &body);
     json_write_object_begin(&out);
     json_write_member_str(&out, "cluster", c->cluster);
     json_write_member_str(&out, "node", c->node);
     json_write_member_str(&out, "from", c->node);
+    json_write_member_str(&out, "group", g->name);
     put_decision(&out, w, rec);
     json_write_key(&out, "at_risk");
     json_write_object_begin(&out);
@@ -885,11 +986,16 @@ static void get_topology(struct worker *w, struct http_request *r)
     json_write_number(&out, totals.at_risk_ms / 1000.0);
     json_write_object_end(&out);
     json_write_key(&out, "unavailable");
-    if (plan.unavailable[0] != '\0')
+    if (!catalog_group_fenced(g) && is_outside(c, rec))
+        json_write_str(&out, "the node that was asked is not a member of the "
+                             "cluster");
+    else if (plan.unavailable[0] != '\0')
         json_write_str(&out, plan.unavailable);
     else
         json_write_null(&out);
     put_last_switch(&out, c, rec, &totals);
+    if (!catalog_group_fenced(g))
+        put_fenced(&out, w);
     json_write_object_end(&out);
     control_respond(r, 200, &body);
 }
@@ -1036,32 +1142,30 @@ struct route {
     const char *members;
 };
 
-static void get_topology_route(struct worker *w, struct http_request *r,
-                               struct bytes query)
-{
-    (void)query;
-    get_topology(w, r);
-}
-
 static const struct route routes[] = {
-    {"/topology", get_topology_route, NULL, NULL},
+    {"/topology", get_topology, NULL, NULL},
     {"/audit", get_audit, NULL, NULL},
     {"/regions/at-risk", get_at_risk, NULL, NULL},
     {"/consistency", NULL, post_consistency,
-     "level max_staleness_prefix max_staleness_interval"},
-    {"/regions/switch", NULL, post_switch, "to force dry_run"},
-    {"/regions/priority", NULL, post_priority, "order failback move"},
+     "level max_staleness_prefix max_staleness_interval group"},
+    {"/regions/switch", NULL, post_switch, "to force dry_run group"},
+    {"/regions/priority", NULL, post_priority, "order failback move group"},
     {"/regions/recover", get_recover, post_recover, "survivors confirm epoch"},
     {"/reload", NULL, post_reload, ""},
-    {"/placement/regions", NULL, placement_regions, "group regions dry_run"},
     {"/placement/move", NULL, placement_move,
      "database container group dry_run"},
     {"/placement/move/cancel", NULL, placement_move_cancel,
      "database container"},
     {"/placement/moves", placement_moves, NULL, NULL},
+    {"/placement/regions", NULL, placement_regions,
+     "group regions nodes dry_run"},
+    {"/placement/holdings", holdings_get, NULL, NULL},
     {"/placement", placement_list, placement_create,
      "name regions priority level max_staleness_prefix max_staleness_interval "
-     "shards copies_per_region"},
+     "shards copies_per_region witness"},
+    {"/placement/containers", placement_containers, NULL, NULL},
+    {"/placement/rules", placement_rules_get, placement_rules_post,
+     "rules require_placement etag"},
 };
 
 static const struct route *find_route(struct bytes target,

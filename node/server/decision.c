@@ -42,14 +42,19 @@ int decision_of_group(const struct config *c, const struct catalog_group *g,
             r.down |= govern_region_bit(region);
         if (g->leaving[i])
             r.leaving |= govern_region_bit(region);
+        if (g->coming[i])
+            r.coming |= govern_region_bit(region);
     }
     for (size_t i = 0; i < g->member_count; i++) {
         const struct config_region *region = NULL;
         if (config_find_node(c, g->members[i], &region) == NULL)
             return ERR_NOT_FOUND;
-        r.members[r.n_members++] = (struct govern_member){
+        r.members[r.n_members] = (struct govern_member){
             .id = g->members[i],
             .region = (raft_region)(region - c->regions + 1)};
+        if (g->members[i] == g->witness)
+            r.witness = r.members[r.n_members];
+        r.n_members++;
     }
     if (r.write_region == 0 || r.from_region == 0)
         return ERR_NOT_FOUND;
@@ -95,6 +100,7 @@ void decision_to_group(const struct config *c, const struct govern_record *r,
         copy_name(g->regions[i], decision_region_name(c, r->priority[i]));
         g->down[i] = (r->down & govern_region_bit(r->priority[i])) != 0;
         g->leaving[i] = (r->leaving & govern_region_bit(r->priority[i])) != 0;
+        g->coming[i] = (r->coming & govern_region_bit(r->priority[i])) != 0;
     }
     g->member_count = r->n_members;
     for (size_t i = 0; i < r->n_members; i++)

@@ -180,6 +180,7 @@ static void flush_done(struct inbox_message *m, void *owner)
 void flusher_init(struct flusher *f, struct replica *r)
 {
     *f = (struct flusher){.replica = r,
+                          .upto = SHARD_FLUSH_ALL,
                           .flushed_us = clock_mono_us(),
                           .drop_table = RECORD_TABLE_TEXT};
 }
@@ -191,14 +192,26 @@ static size_t flush_at(const struct flusher *f)
     return share / 4 < FLUSHER_BYTES ? share / 4 : FLUSHER_BYTES;
 }
 
+void flusher_aim(struct flusher *f, uint64_t lsn)
+{
+    f->upto = lsn;
+}
+
+static bool is_due(const struct flusher *f, usec_t now)
+{
+    const struct shard *s = f->replica->shard;
+    return shard_dirty_bytes(s) >= flush_at(f) ||
+           now - f->flushed_us >= FLUSHER_INTERVAL_US ||
+           (f->upto != SHARD_FLUSH_ALL &&
+            raft_durable_lsn(shard_raft(s)) >= f->upto);
+}
+
 void flusher_check(struct flusher *f, usec_t now)
 {
     if (f->running || f->flush != NULL || now < f->retry_us)
         return;
-    if (shard_dirty_bytes(f->replica->shard) >= flush_at(f) ||
-        now - f->flushed_us >= FLUSHER_INTERVAL_US)
-        if (shard_flush_begin(f->replica->shard))
-            worker_wake(f->replica->worker);
+    if (is_due(f, now) && shard_flush_begin(f->replica->shard, f->upto))
+        worker_wake(f->replica->worker);
 }
 
 bool flusher_turn(struct flusher *f, usec_t now)

@@ -35,6 +35,7 @@ struct flusher {
     uint32_t dropping;
     uint8_t drop_table;
     bool drop_more;
+    uint64_t upto; /* not beyond; see flusher_aim */
     bool running;  /* the helper has the job */
     bool trimming; /* memory of the last flush is not all freed */
     usec_t flushed_us;
@@ -52,6 +53,10 @@ void flusher_drop(struct flusher *f, uint32_t container);
 /* At start, when the catalog is read: drops what a container that was deleted
  * left behind because the process ended first. */
 int flusher_sweep(struct flusher *f);
+/* Flushes what there is up to exactly `lsn` as soon as that is committed and
+ * durable here, and nothing above it until this is called with SHARD_FLUSH_ALL;
+ * for a moment, since memory is not freed meanwhile. flusher_check does it. */
+void flusher_aim(struct flusher *f, uint64_t lsn);
 /* Begins a flush when one is due. */
 void flusher_check(struct flusher *f, usec_t now);
 /* Once a turn: hands a collected flush to the helper, frees memory. True when

@@ -703,10 +703,19 @@ static void fill_topology(const struct config *c, struct failover_topology *t)
             struct failover_node *n = &t->nodes[t->n_nodes++];
             n->id = region->nodes[j].id;
             n->region = (failover_region)(i + 1);
-            n->voter = true;
+            n->voter = !region->nodes[j].added;
             snprintf(n->name, sizeof(n->name), "%s", region->nodes[j].name);
         }
     }
+}
+
+void governor_topology(struct governor *g)
+{
+    struct failover_topology *t = mem_alloc(sizeof(*t));
+    fill_topology(g->worker->node->config, t);
+    CHECK(failover_set_topology(g->failover, t, clock_mono_us()) == ERR_OK);
+    mem_free(t);
+    follow_voters(g, clock_mono_us());
 }
 
 struct governor *governor_new(struct worker *w)

@@ -32,6 +32,8 @@ struct governor *governor_new(struct worker *w);
 /* The gossip for one peer, to be sent now; valid until the next call. */
 struct bytes governor_gossip(struct governor *g, uint32_t peer);
 void governor_heard(struct governor *g, uint32_t peer, struct bytes gossip);
+/* The configuration has more nodes than before. */
+void governor_topology(struct governor *g);
 /* A group's committed record; from steering. */
 void governor_record(struct governor *g, uint16_t number, const char *name,
                      const struct govern_record *r);

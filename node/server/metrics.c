@@ -112,5 +112,6 @@ void metrics_write(struct worker *w, const struct metrics *m, struct buf *out)
     metrics_put_requests(all, out);
     metrics_put_disk(w, m, all, out);
     metrics_put_links(w, out);
+    metrics_put_fences(w, out);
     mem_free(all);
 }

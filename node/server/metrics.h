@@ -9,6 +9,7 @@
  *   metrics_requests.c  clients: operations, latencies, connections
  *   metrics_shards.c    replicas: LSNs, what is at risk, elections
  *   metrics_regions.c   regions, lag, where writes go, links to other nodes
+ *   metrics_fence.c     what fences refused
  *   metrics_disk.c      log and store
  *   metrics_process.c   build, process, certificates, keys, faults
  */

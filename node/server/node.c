@@ -151,10 +151,11 @@ static int open_doors(struct node *n, struct err_msg *msg)
     return ERR_OK;
 }
 
-static int node_start(struct node *n, const struct config *config,
+static int node_start(struct node *n, struct config *config,
                       const struct node_options *options, struct err_msg *msg)
 {
-    n->config = config;
+    n->config = n->growing = config;
+    n->sources = options->sources;
     n->started_wall_us = clock_wall_us();
     n->incarnation = (uint64_t)n->started_wall_us;
     struct porch *porch = NULL;
@@ -232,7 +233,7 @@ static void node_stop(struct node *n)
     config_account_keys_wipe(&n->account_keys);
 }
 
-int node_run(const struct config *config, const struct node_options *options)
+int node_run(struct config *config, const struct node_options *options)
 {
     struct err_msg msg = {.text = ""};
     sigset_t signals;

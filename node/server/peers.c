@@ -9,6 +9,7 @@
 #include "node/base/mem.h"
 #include "node/base/rng.h"
 #include "node/server/features.h"
+#include "node/server/fence_guard.h"
 #include "node/server/governor.h"
 #include "node/server/stand_in.h"
 
@@ -278,12 +279,31 @@ static void on_request_failed(void *user, links_peer peer, uint64_t id, int err)
     router_on_request_failed(((struct peers *)user)->worker, id, err);
 }
 
-int peers_request(struct peers *p, uint32_t node_id, uint32_t deadline_ms,
-                  struct bytes body, struct task *task, uint64_t *id_out)
+static uint64_t request_shard(void *user, uint32_t kind, struct bytes body)
+{
+    (void)user;
+    return kind == ROUTER_REQUEST_OP ? op_encoded_shard(body) : SHARD_META;
+}
+
+static void on_refused(void *user, const struct links_refusal *refusal)
+{
+    const struct fence_refusals r = {.wall = refusal->wall,
+                                     .known = refusal->known,
+                                     .peer = refusal->peer,
+                                     .shard = refusal->shard,
+                                     .what = refusal->what,
+                                     .count = 1,
+                                     .bytes = refusal->bytes};
+    fence_refused(((struct peers *)user)->worker, &r);
+}
+
+int peers_request(struct peers *p, uint32_t node_id, uint16_t shard,
+                  uint32_t deadline_ms, struct bytes body, struct task *task,
+                  uint64_t *id_out)
 {
     uint64_t id;
-    int err = links_request(p->links, node_id, ROUTER_REQUEST_OP, deadline_ms,
-                            body, &id);
+    int err = links_request(p->links, node_id, ROUTER_REQUEST_OP, shard,
+                            deadline_ms, body, &id);
     if (err != ERR_OK)
         return err;
     struct awaited *a = mem_alloc(sizeof(*a));
@@ -346,8 +366,11 @@ static const struct links_handler peers_handler = {
     .on_peer_down = on_peer_down,
     .on_raft = on_raft,
     .on_request = on_request,
+    .request_shard = request_shard,
+    .on_refused = on_refused,
     .on_response = on_response,
     .on_request_failed = on_request_failed,
+    .snapshot_carries = transfers_carries,
     .on_snapshot = on_snapshot,
     .on_snapshot_ack = on_snapshot_ack,
 };
@@ -375,25 +398,32 @@ static void peers_slow_down(struct peers *p, uint32_t id, const char *region)
                  LOG_UINT("delay_us", i.delay_us));
 }
 
-static int peers_add_all(struct peers *p, struct err_msg *msg)
+static int peer_add(struct peers *p, const struct config_region *region,
+                    const struct config_node *n, struct err_msg *msg)
+{
+    char address[CONFIG_HOST_MAX + 16];
+    format_address(&n->peer, address, sizeof(address));
+    int err = links_add_peer(p->links, n->id, region->name, n->name, address);
+    if (err != ERR_OK)
+        return err_set(msg, err, "peer %s: %s", n->name, err_text(err));
+    CHECK(p->count < CONFIG_NODES_MAX);
+    p->list[p->count++] = (struct peer_entry){.id = n->id, .name = n->name};
+    peers_slow_down(p, n->id, region->name);
+    return ERR_OK;
+}
+
+int peers_add_new(struct peers *p, struct err_msg *msg)
 {
     const struct config *c = p->worker->node->config;
-    p->list = mem_zalloc(CONFIG_NODES_MAX * sizeof(*p->list));
     for (size_t i = 0; i < c->region_count; i++) {
         const struct config_region *region = &c->regions[i];
         for (size_t j = 0; j < region->node_count; j++) {
             const struct config_node *n = &region->nodes[j];
-            char address[CONFIG_HOST_MAX + 16];
-            if (n->id == c->id)
+            if (n->id == c->id || peer_find(p, n->id) != NULL)
                 continue;
-            format_address(&n->peer, address, sizeof(address));
-            int err =
-                links_add_peer(p->links, n->id, region->name, n->name, address);
+            int err = peer_add(p, region, n, msg);
             if (err != ERR_OK)
-                return err_set(msg, err, "peer %s: %s", n->name, err_text(err));
-            p->list[p->count++] =
-                (struct peer_entry){.id = n->id, .name = n->name};
-            peers_slow_down(p, n->id, region->name);
+                return err;
         }
     }
     return ERR_OK;
@@ -405,6 +435,7 @@ int peers_create(struct worker *w, struct err_msg *msg,
     const struct config *c = w->node->config;
     struct peers *p = mem_zalloc(sizeof(*p));
     p->worker = w;
+    p->list = mem_zalloc(CONFIG_NODES_MAX * sizeof(*p->list));
     char listen[CONFIG_HOST_MAX + 16];
     format_address(&c->listen.peer, listen, sizeof(listen));
     struct links_options options = {.cluster = c->cluster,
@@ -419,6 +450,7 @@ int peers_create(struct worker *w, struct err_msg *msg,
                                     .tls = w->node->tls_peer,
                                     .timing = peer_timing_default,
                                     .seed = rng_u64(),
+                                    .fence = fence_guard_table(w->fence_guard),
                                     .handler = &peers_handler,
                                     .user = p};
     options.timing.silence_us =
@@ -427,7 +459,7 @@ int peers_create(struct worker *w, struct err_msg *msg,
     options.timing.connect_us = (usec_t)c->timeouts.connect_ms * USEC_PER_MS;
     int err = links_create(w->chans, &options, msg, &p->links);
     if (err == ERR_OK)
-        err = peers_add_all(p, msg);
+        err = peers_add_new(p, msg);
     if (err != ERR_OK) {
         peers_free(p);
         return err;

@@ -11,6 +11,8 @@ struct peers;
 /* Opens the peer listener and begins to connect. Worker 0, main thread. */
 int peers_create(struct worker *w, struct err_msg *msg,
                  struct peers **peers_out);
+/* Links to the nodes of the configuration that there are no links to yet. */
+int peers_add_new(struct peers *p, struct err_msg *msg);
 void peers_free(struct peers *p);
 
 /* From any worker's thread, for struct shard_env: a message of one of its
@@ -25,11 +27,12 @@ struct links *peers_links(struct peers *p);
 struct impairment peers_latency(const struct config *c, const char *region);
 /* Whether the link to a node is up. */
 bool peers_up(const struct peers *p, uint32_t node_id);
-/* An operation's encoded form to a node; see links_request. The task is found
- * again by the id. */
+/* The encoded form of an operation on `shard` to a node; see links_request. The
+ * task is found again by the id. */
 struct task;
-int peers_request(struct peers *p, uint32_t node_id, uint32_t deadline_ms,
-                  struct bytes body, struct task *task, uint64_t *id_out);
+int peers_request(struct peers *p, uint32_t node_id, uint16_t shard,
+                  uint32_t deadline_ms, struct bytes body, struct task *task,
+                  uint64_t *id_out);
 /* The task of a request that is answered or failed; forgets it. */
 struct task *peers_take_task(struct peers *p, uint64_t id);
 

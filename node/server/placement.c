@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "failover/fence.h"
 #include "node/base/check.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
@@ -13,6 +14,7 @@
 #include "node/server/decision.h"
 #include "node/server/governor.h"
 #include "node/server/group_edit.h"
+#include "node/server/peers.h"
 #include "node/server/worker.h"
 
 #define PLACEMENT_TIMEOUT_US (5 * USEC_PER_SEC)
@@ -75,11 +77,11 @@ static void put_warnings(struct json_writer *w, const struct making *m)
                  "read or written",
                  g->name, g->regions[0]);
         json_write_str(w, text);
-    } else if (g->region_count == 2) {
+    } else if (g->region_count == 2 && g->witness == 0) {
         snprintf(text, sizeof(text),
                  "%s has two regions: losing either stops writes until it is "
-                 "back, since neither alone is a majority; a third region "
-                 "would keep them going",
+                 "back, since neither alone is a majority; a third region, or "
+                 "a witness, would keep them going",
                  g->name);
         json_write_str(w, text);
     }
@@ -334,12 +336,23 @@ static int by_id(const void *a, const void *b)
     return *(const uint8_t *)a - *(const uint8_t *)b;
 }
 
+/* In order, and as those with which the logs begin. */
+static void finish_members(struct catalog_group *g)
+{
+    qsort(g->members, g->member_count, 1, by_id);
+    memcpy(g->first_members, g->members, sizeof(g->members));
+    g->first_count = g->member_count;
+}
+
 /* The first `copies` nodes of each region; all, if 0. */
 static int choose_members(const struct config *c, uint32_t copies,
                           struct catalog_group *g, struct err_msg *msg)
 {
-    for (size_t i = 0; i < g->region_count; i++) {
-        const struct config_region *r = config_find_region(c, g->regions[i]);
+    for (size_t i = 0; i < c->region_count; i++) {
+        const struct config_region *r = &c->regions[i];
+        if (catalog_group_region(g, r->name) == g->region_count &&
+            !FENCE_OPEN(MEMBERSHIP))
+            continue;
         if (copies > r->node_count)
             return err_set(msg, ERR_INVALID,
                            "copies_per_region is %u, and %s has %zu nodes",
@@ -353,16 +366,28 @@ static int choose_members(const struct config *c, uint32_t copies,
             g->members[g->member_count++] = (uint8_t)r->nodes[k].id;
         }
     }
-    qsort(g->members, g->member_count, 1, by_id);
-    memcpy(g->first_members, g->members, sizeof(g->members));
-    g->first_count = g->member_count;
+    finish_members(g);
     return ERR_OK;
+}
+
+/* Whether both regions of a group have as many members. */
+static bool equal_shares(const struct config *c, const struct catalog_group *g)
+{
+    uint32_t first = 0;
+    for (size_t i = 0; i < g->member_count; i++) {
+        const struct config_region *r = NULL;
+        CHECK(config_find_node(c, g->members[i], &r) != NULL);
+        first += strcmp(r->name, g->regions[0]) == 0;
+    }
+    return 2 * first == g->member_count;
 }
 
 /* Members in each of the group's regions; 0: all nodes. */
 static uint32_t copies_of(const struct config *c, const struct catalog_group *g)
 {
     uint32_t first = 0;
+    if (!catalog_group_fenced(g))
+        return 0;
     for (size_t i = 0; i < g->member_count; i++) {
         const struct config_region *region = NULL;
         if (config_find_node(c, g->members[i], &region) != NULL &&
@@ -412,6 +437,40 @@ static void first_decision(const struct worker *w, struct catalog_group *g)
     strcpy(d->reason, "the group was created");
 }
 
+/* The first node of another region, for a group of two. */
+static int get_witness(const struct worker *w, const struct json *j,
+                       struct catalog_group *g, struct err_msg *msg)
+{
+    char name[CATALOG_NAME_MAX + 1];
+    const struct config_region *r = NULL;
+    int err = get_name(j, json_get_str(j, 0, "witness"), name);
+    if (err == ERR_NOT_FOUND)
+        return ERR_OK;
+    if (err == ERR_OK)
+        r = config_find_region(w->node->config, name);
+    if (r == NULL || catalog_group_region(g, name) < g->region_count)
+        return err_set(msg, ERR_INVALID,
+                       "witness must be a region of the cluster outside the "
+                       "group's own");
+    if (g->region_count != 2)
+        return err_set(msg, ERR_INVALID,
+                       "a witness is for a group of two regions; three need "
+                       "none");
+    if (!equal_shares(w->node->config, g))
+        return err_set(msg, ERR_INVALID,
+                       "with a witness both regions must have the same number "
+                       "of members: set copies_per_region");
+    if (g->member_count == GROUP_MEMBERS_MAX)
+        return err_set(msg, ERR_INVALID,
+                       "more than %d nodes: set "
+                       "copies_per_region",
+                       GROUP_MEMBERS_MAX);
+    g->witness = (uint8_t)r->nodes[0].id;
+    g->members[g->member_count++] = g->witness;
+    finish_members(g);
+    return ERR_OK;
+}
+
 static int parse(const struct worker *w, const struct json *j,
                  struct catalog_group *g, struct err_msg *msg)
 {
@@ -436,7 +495,7 @@ static int parse(const struct worker *w, const struct json *j,
         err = get_level(w, j, &g->decision.consistency, msg);
     if (err == ERR_OK)
         err = get_counts(w, j, g, msg);
-    return err;
+    return err == ERR_OK ? get_witness(w, j, g, msg) : err;
 }
 
 void placement_create(struct worker *w, struct http_request *r,
@@ -477,6 +536,16 @@ struct fencing {
     char name[CATALOG_NAME_MAX + 1];
 };
 
+/* Of group default, as long as nothing was changed: those of the meta shard. */
+static void present_members(const struct worker *w, struct govern_record *r)
+{
+    const struct raft_config *meta =
+        raft_config_committed(shard_raft(worker_replica(w, SHARD_META)->shard));
+    for (uint32_t i = 0; i < meta->n; i++)
+        r->members[r->n_members++] = (struct govern_member){
+            .id = meta->members[i].id, .region = meta->members[i].region};
+}
+
 static int change_regions(void *user, const struct govern_record *now,
                           struct govern_record *next_out, struct err_msg *msg)
 {
@@ -485,6 +554,8 @@ static int change_regions(void *user, const struct govern_record *now,
     struct govern_member members[GROUP_MEMBERS_MAX];
     raft_region priority[GROUP_REGIONS_MAX];
     f->before = *now;
+    if (f->before.n_members == 0)
+        present_members(f->worker, &f->before);
     for (size_t i = 0; i < f->wanted.member_count; i++) {
         const struct config_region *region = NULL;
         CHECK(config_find_node(c, f->wanted.members[i], &region) != NULL);
@@ -504,6 +575,10 @@ static int change_regions(void *user, const struct govern_record *now,
         return err_set(msg, err,
                        "the change before is not finished: see 'bastide "
                        "placement show'");
+    case ERR_UNSUPPORTED:
+        return err_set(msg, ERR_INVALID,
+                       "the group has a witness, which needs the two regions "
+                       "that it was made for");
     case ERR_UNAVAILABLE:
         return err_set(msg, ERR_INVALID,
                        "none of the regions that stay can take the writes over "
@@ -613,6 +688,74 @@ static void begin_regions(struct fencing *f)
     group_edit_begin(f->worker, &edit);
 }
 
+/* The id of a node in one of the group's regions; 0: there is none. */
+static uint32_t node_in(const struct config *c, const struct catalog_group *g,
+                        const char *name)
+{
+    for (size_t i = 0; i < g->region_count; i++) {
+        const struct config_region *r = config_find_region(c, g->regions[i]);
+        for (size_t k = 0; k < r->node_count; k++)
+            if (strcmp(r->nodes[k].name, name) == 0)
+                return r->nodes[k].id;
+    }
+    return 0;
+}
+
+/* The nodes that `nodes` names, or all that the group should have there. */
+static int get_members(const struct worker *w, const struct json *j,
+                       const struct catalog_group *g,
+                       struct catalog_group *wanted, struct err_msg *msg)
+{
+    const struct config *c = w->node->config;
+    json_ref list = json_get_str(j, 0, "nodes");
+    if (list == JSON_NONE)
+        return choose_members(c, copies_of(c, g), wanted, msg);
+    if (json_type(j, list) != JSON_ARRAY ||
+        json_count(j, list) > GROUP_MEMBERS_MAX)
+        return err_set(msg, ERR_INVALID,
+                       "nodes must be an array of at most %d names",
+                       GROUP_MEMBERS_MAX);
+    for (json_ref v = json_first(j, list); v != JSON_NONE;
+         v = json_next(j, list, v)) {
+        char name[CATALOG_NAME_MAX + 1];
+        uint32_t id =
+            get_name(j, v, name) == ERR_OK ? node_in(c, wanted, name) : 0;
+        if (id == 0 ||
+            memchr(wanted->members, (int)id, wanted->member_count) != NULL)
+            return err_set(msg, ERR_INVALID,
+                           "nodes names one twice, or one that is not in the "
+                           "regions");
+        wanted->members[wanted->member_count++] = (uint8_t)id;
+    }
+    qsort(wanted->members, wanted->member_count, 1, by_id);
+    return ERR_OK;
+}
+
+/* A change would hang, or cost the majority, if too few of those who are to be
+ * the members are there. */
+static int check_alive(const struct worker *w, const struct catalog_group *g,
+                       struct err_msg *msg)
+{
+    const struct config *c = w->node->config;
+    uint32_t up = 0;
+    const char *missing = NULL;
+    for (size_t i = 0; i < g->member_count; i++) {
+        uint32_t id = g->members[i];
+        if (id == c->id || peers_up(w->peers, id))
+            up++;
+        else
+            missing = config_find_node(c, id, NULL)->name;
+    }
+    if (up > g->member_count / 2)
+        return ERR_OK;
+    return err_set(msg, ERR_BUSY,
+                   "only %u of the %u nodes that would be the members are in "
+                   "reach of %s, which is no majority; %s is missing: start it "
+                   "first",
+                   up, g->member_count, c->node,
+                   missing != NULL ? missing : "?");
+}
+
 void placement_regions(struct worker *w, struct http_request *r,
                        const struct json *j)
 {
@@ -625,14 +768,14 @@ void placement_regions(struct worker *w, struct http_request *r,
     int err = get_name(j, json_get_str(j, 0, "group"), f->name);
     if (err == ERR_OK)
         g = catalog_group(w->catalog, f->name);
-    if (g == NULL || !catalog_group_fenced(g))
-        err = err_set(&msg, ERR_NOT_FOUND,
-                      "group must name a placement group other than default");
+    if (g == NULL)
+        err = err_set(&msg, ERR_NOT_FOUND, "group must name a placement group");
+    if (err == ERR_OK)
+        err = feature_refuse(&w->node->features, FEATURE_GROUPS, &msg);
     if (err == ERR_OK)
         err = get_regions(w, j, "regions", &f->wanted, &msg);
     if (err == ERR_OK)
-        err = choose_members(w->node->config, copies_of(w->node->config, g),
-                             &f->wanted, &msg);
+        err = get_members(w, j, g, &f->wanted, &msg);
     if (err == ERR_OK && json_get_str(j, 0, "dry_run") != JSON_NONE &&
         json_get_bool(j, 0, "dry_run", &dry_run) != ERR_OK)
         err = err_set(&msg, ERR_INVALID, "dry_run must be true or false");
@@ -641,6 +784,9 @@ void placement_regions(struct worker *w, struct http_request *r,
         mem_free(f);
     } else if (dry_run) {
         preview(f, g);
+    } else if ((err = check_alive(w, &f->wanted, &msg)) != ERR_OK) {
+        control_refuse_err(r, err, msg.text);
+        mem_free(f);
     } else {
         begin_regions(f);
     }
@@ -669,8 +815,9 @@ static void put_members(struct json_writer *w, const struct config *c,
     for (size_t i = 0; i < c->region_count; i++)
         for (size_t k = 0; k < c->regions[i].node_count; k++) {
             const struct config_node *n = &c->regions[i].nodes[k];
-            if (!catalog_group_fenced(g) ||
-                memchr(g->members, (int)n->id, g->member_count) != NULL)
+            if (g->member_count == 0
+                    ? !n->added
+                    : memchr(g->members, (int)n->id, g->member_count) != NULL)
                 json_write_str(w, n->name);
         }
     json_write_array_end(w);
@@ -693,8 +840,8 @@ static void put_unavailable(struct json_writer *w, const struct worker *worker,
         json_write_null(w);
 }
 
-static void put_group(struct json_writer *w, const struct worker *worker,
-                      const struct catalog_group *g)
+void placement_put(struct json_writer *w, const struct worker *worker,
+                   const struct catalog_group *g)
 {
     const struct group_decision *d = &g->decision;
     json_write_object_begin(w);
@@ -703,7 +850,14 @@ static void put_group(struct json_writer *w, const struct worker *worker,
     json_write_member_bool(w, "fenced", catalog_group_fenced(g));
     put_names(w, "regions", g, NULL);
     put_names(w, "leaving", g, g->leaving);
+    put_names(w, "coming", g, g->coming);
     put_members(w, worker->node->config, g);
+    json_write_key(w, "witness");
+    if (g->witness > 0)
+        json_write_str(
+            w, config_find_node(worker->node->config, g->witness, NULL)->name);
+    else
+        json_write_null(w);
     json_write_member_int64(w, "first_shard", g->first_shard);
     json_write_member_int64(w, "shards", g->shard_count);
     json_write_member_str(w, "level", consistency_name(d->consistency.level));
@@ -714,6 +868,7 @@ static void put_group(struct json_writer *w, const struct worker *worker,
     json_write_member_str(w, "write_region", d->write_region);
     json_write_member_int64(w, "epoch", d->epoch);
     json_write_member_bool(w, "settled", d->settled);
+    json_write_member_str(w, "failback", g->failback ? "automatic" : "manual");
     json_write_key(w, "keys_for");
     json_write_array_begin(w);
     for (size_t i = 0; i < g->key_count; i++)
@@ -737,8 +892,95 @@ void placement_list(struct worker *w, struct http_request *r,
     json_write_key(&out, "groups");
     json_write_array_begin(&out);
     for (size_t i = 0; (g = catalog_group_at(w->catalog, i)) != NULL; i++)
-        put_group(&out, w, g);
+        placement_put(&out, w, g);
     json_write_array_end(&out);
     json_write_object_end(&out);
     control_respond(r, 200, &body);
+}
+
+/* ---- containers -------------------------------------------------------------
+ */
+
+/* One page of a database's containers is looked at at a time. */
+#define CONTAINER_PAGE 64
+/* An answer ends before the next entry might not fit: two names, escaped. */
+#define CONTAINERS_ROOM (CONTROL_ANSWER_MAX - 13u * RESOURCE_NAME_BYTES_MAX)
+
+struct containers {
+    const struct worker *worker;
+    struct bytes group;
+    struct buf body;
+    struct json_writer out;
+    bool more; /* than an answer holds */
+};
+
+static bool container_in(const struct container_def *def, struct bytes group)
+{
+    return bytes_equal(def->placement, group) ||
+           (def->placement.len == 0 &&
+            bytes_equal(group, bytes_str(GROUP_DEFAULT_NAME)));
+}
+
+static void put_container(struct containers *l,
+                          const struct catalog_database *db,
+                          const struct container_def *def)
+{
+    if (!container_in(def, l->group))
+        return;
+    if (buf_len(&l->body) > CONTAINERS_ROOM) {
+        l->more = true;
+        return;
+    }
+    json_write_object_begin(&l->out);
+    json_write_member_string(&l->out, "database", db->name);
+    json_write_member_string(&l->out, "container", def->name);
+    json_write_object_end(&l->out);
+}
+
+static void put_database(struct containers *l,
+                         const struct catalog_database *db)
+{
+    struct container_def *page[CONTAINER_PAGE];
+    uint32_t after = 0;
+    size_t n;
+    do {
+        n = catalog_list_containers(l->worker->catalog, db, after, page,
+                                    CONTAINER_PAGE);
+        for (size_t i = 0; i < n && !l->more; i++)
+            put_container(l, db, page[i]);
+        after = n > 0 ? page[n - 1]->number : after;
+    } while (n == CONTAINER_PAGE && !l->more);
+}
+
+static void put_databases(struct containers *l)
+{
+    struct catalog_database *db;
+    uint32_t after = 0;
+    while (!l->more &&
+           catalog_list_databases(l->worker->catalog, after, &db, 1) == 1) {
+        put_database(l, db);
+        after = db->number;
+    }
+}
+
+void placement_containers(struct worker *w, struct http_request *r,
+                          struct bytes query)
+{
+    struct containers l = {.worker = w};
+    struct bytes key = bytes_str("group=");
+    if (query.len <= key.len || memcmp(query.data, key.data, key.len) != 0) {
+        control_refuse(r, 400, "BadRequest", "expected ?group=NAME");
+        return;
+    }
+    l.group = bytes_of(query.data + key.len, query.len - key.len);
+    buf_init(&l.body, CONTROL_ANSWER_MAX);
+    json_writer_init(&l.out, &l.body);
+    json_write_object_begin(&l.out);
+    json_write_key(&l.out, "containers");
+    json_write_array_begin(&l.out);
+    put_databases(&l);
+    json_write_array_end(&l.out);
+    json_write_member_bool(&l.out, "more", l.more);
+    json_write_object_end(&l.out);
+    control_respond(r, 200, &l.body);
 }

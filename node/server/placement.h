@@ -1,18 +1,27 @@
 /* Placement groups on the admin API.
  *
  *   GET  /placement   all groups: fence, decision, shards, state of their keys
+ *   GET  /placement/containers?group=eu   which containers are in it
+ *     {"containers": [{"database", "container"}...], "more": false}
+ *     more: there are others, for which this answer has no room
  *   POST /placement   creates one
  *     {"name": "eu", "regions": ["germany", "france"],
  *      "priority": [...],             default: as in regions
  *      "level": "Session", "max_staleness_prefix", "max_staleness_interval",
  *                                     default: the account's
  *      "shards": 2,                   default: as group default has
- *      "copies_per_region": 1}        default: every node of the regions
+ *      "copies_per_region": 1,        default: every node of the regions
+ *      "witness": "us"}               a third region whose first node votes
+ *                                     without holding payload; default: none
  *     201 {"name", "number", "first_shard", "shards", "warnings": [...]}
  *     400 what is wrong with it; 409 it exists; 503 not now
  *
- *   POST /placement/regions  changes a group's fence
+ *   POST /placement/regions  changes a group's fence, and of group default (and
+ *                            the meta shard) the regions and nodes of the
+ * cluster
  *     {"group": "eu", "regions": ["germany", "spain"], by priority
+ *      "nodes": ["germany-1", ...],  default: all of the regions, or as many
+ *                                     of each as the group has
  *      "dry_run": true}              only says what would happen
  *     202 {"epoch", "comes": [...], "goes": [...], "nodes_come", "nodes_go",
  *          "write_region"}
@@ -32,14 +41,22 @@
 
 #include "node/base/bytes.h"
 
+struct catalog_group;
 struct http_request;
 struct json;
+struct json_writer;
 struct worker;
 
 /* Shards of one fenced group. */
 #define PLACEMENT_SHARDS_MAX 64
 
+/* One group as an object, as in GET /placement. */
+void placement_put(struct json_writer *w, const struct worker *worker,
+                   const struct catalog_group *g);
+
 /* On worker 0. */
+void placement_containers(struct worker *w, struct http_request *r,
+                          struct bytes query);
 void placement_list(struct worker *w, struct http_request *r,
                     struct bytes query);
 void placement_create(struct worker *w, struct http_request *r,

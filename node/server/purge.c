@@ -18,11 +18,13 @@ static uint64_t finished_lsn(const struct container_def *def)
 }
 
 /* Whether a replica here may still have something of the container in the group
- * that it has left. */
+ * that it has left. A witness never had. */
 static bool is_left(const struct worker *w, const struct container_def *def)
 {
     const struct catalog_group *g = mover_group(w, def->move.other);
     bool left = false;
+    if (g != NULL && g->witness == w->node->config->id)
+        return false;
     for (uint32_t i = 0; g != NULL && i < g->shard_count; i++) {
         const struct replica *r = w->replica_of[g->first_shard + i];
         left |= r != NULL && !shard_emptied(r->shard, def->number);

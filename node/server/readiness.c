@@ -8,7 +8,7 @@
 
 static bool shard_ready(const struct shard_status *s)
 {
-    return s->leader != 0 && s->has_key && !s->installing &&
+    return s->leader != 0 && (s->has_key || s->witness) && !s->installing &&
            s->amnesia == RAFT_AMNESIA_NONE && !s->overruled;
 }
 
@@ -28,10 +28,10 @@ static const char *shard_reason(const struct shard_status *s)
 {
     return s->overruled ? "was overruled by a recovery: start the node anew, "
                           "or with --rebuild --yes"
-           : s->installing  ? "is receiving a snapshot"
-           : s->leader == 0 ? "has no leader"
-           : !s->has_key    ? "has no key yet"
-                            : NULL;
+           : s->installing              ? "is receiving a snapshot"
+           : s->leader == 0             ? "has no leader"
+           : !s->has_key && !s->witness ? "has no key yet"
+                                        : NULL;
 }
 
 static void put_shard(const struct config *c, const struct shard_status *s,

@@ -95,7 +95,8 @@ static int take_entry(struct reconcile *r, struct found *f,
             f->log_first = record->lsn;
         f->log_last = record->lsn;
     }
-    if (record->entry_type != RAFT_ENTRY_DATA ||
+    bool bare = record->payload.len == 0; /* a witness's */
+    if (record->entry_type != RAFT_ENTRY_DATA || bare ||
         (!salvage &&
          !salvage_filter_lost(f->filter, record->term, record->lsn)))
         return ERR_OK;

@@ -179,13 +179,15 @@ static int open_log(struct worker *w, struct replay *replay,
 /* ---- shards ----------------------------------------------------------------
  */
 
-/* The first configuration of every shard: all nodes of the configuration vote;
- * a region's place in the priority list is its nodes' priority. */
+/* The first configuration of every shard: all nodes that the cluster was made
+ * with vote; a region's place in the priority list is its nodes' priority. */
 static void first_config(const struct config *c, struct raft_config *out)
 {
     *out = (struct raft_config){.ack = RAFT_ACK_COMMIT};
     for (size_t i = 0; i < c->region_count; i++) {
         for (size_t j = 0; j < c->regions[i].node_count; j++) {
+            if (c->regions[i].nodes[j].added)
+                continue;
             struct raft_member m = {.id = c->regions[i].nodes[j].id,
                                     .region = (raft_region)(i + 1),
                                     .priority = (uint8_t)i,
@@ -312,6 +314,8 @@ static int open_shard(struct replica *r, struct recovered *log,
                                     .env = &server_shard_env,
                                     .user = r};
     server_raft_options(w->node->config, &options.raft);
+    options.raft.witness =
+        raft_config_is_witness(&restored.config, options.raft.self);
     log_info("replica opened", LOG_UINT("shard", r->id),
              LOG_UINT("flushed", restored.base_lsn),
              LOG_UINT("replayed", log->count), LOG_UINT("term", log->term),

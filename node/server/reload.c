@@ -3,6 +3,7 @@
 #include "node/base/check.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
+#include "node/server/topology_reload.h"
 #include "node/server/worker.h"
 
 struct reload {
@@ -66,7 +67,7 @@ static void worker_has_them(struct worker *w, void *arg)
     if (--r->missing > 0)
         return;
     auth_keys_wipe(&r->keys);
-    log_info("certificates and account keys were read again");
+    log_info("certificates, account keys and regions were read again");
     r->done(w, r->user, ERR_OK, "");
     mem_free(r);
 }
@@ -90,8 +91,10 @@ void reload_begin(struct worker *w, reload_done *done, void *user)
     int err = read_account_keys(n->config, &r->keys, &msg);
     if (err == ERR_OK)
         err = read_certificates(n, &msg);
+    if (err == ERR_OK)
+        err = topology_reload(w, &msg);
     if (err != ERR_OK) {
-        log_error("certificates and account keys stay as they were",
+        log_error("what the node was to read again stays as it was",
                   LOG_STR("reason", msg.text));
         auth_keys_wipe(&r->keys);
         mem_free(r);

@@ -1,7 +1,10 @@
-/* Certificates and account keys, read again while the node runs: on SIGHUP, and
- * on POST /reload of an administrator (docs/admin-api.md).
+/* Certificates, account keys and the list of regions, read again while the node
+ * runs: on SIGHUP, and on POST /reload of an administrator (docs/admin-api.md).
  *
  * All or nothing: where a file cannot be used, everything stays as it was.
+ * The list may have more regions at its end, and a region more nodes: the node
+ * links to them. Whether they become members is another matter (placement.h).
+ *
  * Connections and links that are open keep the certificate they began with;
  * every request after it is verified by the new account keys. */
 #ifndef BASTIDE_SERVER_RELOAD_H
@@ -13,7 +16,8 @@
 struct worker;
 
 /* `err` is ERR_OK or says with `reason` what could not be used: the errors of
- * config_account_keys_load, auth_keys_add and tls_ctx_reread. */
+ * config_account_keys_load, auth_keys_add, tls_ctx_reread, config_load and
+ * config_grow. */
 typedef void reload_done(struct worker *w, void *user, int err,
                          const char *reason);
 

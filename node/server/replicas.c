@@ -7,6 +7,7 @@
 #include "node/base/file.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
+#include "node/server/digester.h"
 #include "node/server/recovery.h"
 #include "node/server/steering.h"
 #include "node/server/worker.h"
@@ -233,7 +234,8 @@ static void first_config(const struct config *c, const struct catalog_group *g,
             .id = n->id,
             .region = (raft_region)(region - c->regions + 1),
             .priority = (uint8_t)catalog_group_region(g, region->name),
-            .voter = true};
+            .voter = true,
+            .witness = n->id == g->witness};
         CHECK(raft_config_add(out, m) == ERR_OK);
     }
     CHECK(raft_config_check(out) == ERR_OK);
@@ -340,8 +342,9 @@ static void close_step(struct worker *w, struct replica *r)
         r->closing = true;
         r->close_mark = log_pipe_mark(&w->log);
     }
-    bool idle = transfers_cancel(&w->transfers, r) && !r->flusher.running &&
-                r->flusher.flush == NULL && !shard_flush_pending(r->shard);
+    bool idle = transfers_cancel(&w->transfers, r) && !digester_yield(r) &&
+                !r->flusher.running && r->flusher.flush == NULL &&
+                !shard_flush_pending(r->shard);
     if (idle && log_pipe_durable(&w->log, r->close_mark))
         close_now(w, r);
 }

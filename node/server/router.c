@@ -5,6 +5,7 @@
 #include "node/base/check.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
+#include "node/server/fence_guard.h"
 #include "node/server/peers.h"
 #include "node/server/worker.h"
 
@@ -207,12 +208,13 @@ static void task_send(struct task *t)
     int err = op_encode(t->op, &encoded);
     uint64_t id;
     if (err == ERR_OK)
-        err = peers_request(
-            here->peers, t->target, (uint32_t)(left / USEC_PER_MS) + 1,
-            bytes_of(buf_bytes(&encoded), buf_len(&encoded)), t, &id);
+        err = peers_request(here->peers, t->target, t->op->shard,
+                            (uint32_t)(left / USEC_PER_MS) + 1,
+                            bytes_of(buf_bytes(&encoded), buf_len(&encoded)), t,
+                            &id);
     buf_wipe(&encoded);
-    if (err == ERR_LIMIT)
-        task_fail(t, here, ERR_LIMIT);
+    if (err == ERR_LIMIT || (err == ERR_FORBIDDEN && !t->in_doubt))
+        task_fail(t, here, err);
     else if (err != ERR_OK)
         task_back(t);
 }
@@ -277,12 +279,18 @@ void router_on_response(struct worker *w, uint64_t id, int err,
     if (t == NULL)
         return;
     struct op_result result;
+    if (err == ERR_FORBIDDEN && !t->in_doubt) {
+        task_fail(t, w, err); /* the peer's fence says so */
+        return;
+    }
+    bool untouched = err == ERR_FULL || err == ERR_FORBIDDEN ||
+                     err == ERR_UNAVAILABLE; /* links.h */
     if (err == ERR_OK)
         err = op_result_decode(body, &result);
     if (err != ERR_OK) {
-        /* Unless it had no room for the request, the peer could not even say
-         * what happened. */
-        t->in_doubt |= task_writes(t) && err != ERR_FULL;
+        /* Unless it did not even take the request, the peer could not say what
+         * happened. */
+        t->in_doubt |= task_writes(t) && !untouched;
         task_back(t);
         return;
     }
@@ -359,13 +367,21 @@ static void task_elsewhere(struct task *t)
         task_fail(t, t->owner, task_give_up_err(t));
         return;
     }
-    if (catalog_group_region(g, c->region) == g->region_count) {
+    if (catalog_group_region(g, c->region) == g->region_count &&
+        !FENCE_OPEN(API)) {
+        const struct fence_refusals r = {.wall = FENCE_WALL_API,
+                                         .known = true,
+                                         .shard = t->op->shard,
+                                         .what = "operation",
+                                         .count = 1,
+                                         .bytes = t->op->body.len};
+        fence_refused(t->owner, &r);
         task_fail(t, t->owner, ERR_FORBIDDEN);
         return;
     }
     for (uint32_t i = 0; i < g->member_count; i++) {
         uint32_t id = g->members[t->hops++ % g->member_count];
-        if (w->reachable[id]) {
+        if (w->reachable[id] && id != g->witness) {
             task_forward(t, id);
             return;
         }

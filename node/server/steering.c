@@ -23,13 +23,19 @@ void steering_first_account(const struct worker *w,
                             struct cosmos_account *account_out)
 {
     const struct config *c = w->node->config;
-    for (size_t i = 0; i < c->region_count; i++)
-        fill_region(c, i, &regions[i]);
+    size_t count = 0;
+    while (count < c->region_count &&
+           !config_region_added(&c->regions[count])) {
+        fill_region(c, count, &regions[count]);
+        count++;
+    }
+    size_t own = (size_t)(c->own_region - c->regions);
     *account_out = (struct cosmos_account){
         .id = c->cluster,
         .regions = regions,
-        .region_count = c->region_count,
-        .own_region = (size_t)(c->own_region - c->regions),
+        .region_count = count,
+        .own_region = own < count ? own : count,
+        .removed = own >= count,
         .refuse_writes = !c->forward_writes,
         .advertise = (enum cosmos_advertise)c->advertise,
         .unproven = true,
@@ -74,7 +80,34 @@ const struct steering_group *steering_group_of(const struct steering *s,
     return NULL;
 }
 
-/* Regions by the record's priority. */
+/* By the record's priority: those that serve. One that comes is shown when all
+ * its shards are there, one that leaves not any more. */
+static void show_regions(const struct config *c, const struct govern_record *r,
+                         struct cosmos_region regions[COSMOS_REGIONS_MAX],
+                         struct cosmos_account *account)
+{
+    raft_region own = decision_region(c, c->region);
+    size_t n = 0;
+    account->removed = true;
+    for (uint32_t i = 0; i < r->n_regions; i++) {
+        raft_region region = r->priority[i];
+        if (((r->coming | r->leaving) & govern_region_bit(region)) != 0)
+            continue;
+        fill_region(c, region - 1u, &regions[n]);
+        regions[n].down = (r->down & govern_region_bit(region)) != 0;
+        if (region == r->write_region)
+            account->write_region = n;
+        if (region == own) {
+            account->own_region = n;
+            account->removed = false;
+        }
+        n++;
+    }
+    account->region_count = n;
+    if (account->removed)
+        account->own_region = n;
+}
+
 static void show_account(struct steering *s)
 {
     const struct config *c = s->worker->node->config;
@@ -85,16 +118,7 @@ static void show_account(struct steering *s)
     steering_first_account(s->worker, regions, &account);
     if (g != NULL) {
         const struct govern_record *r = newest(g);
-        raft_region own = decision_region(c, c->region);
-        for (uint32_t i = 0; i < r->n_regions; i++) {
-            fill_region(c, r->priority[i] - 1u, &regions[i]);
-            regions[i].down =
-                (r->down & govern_region_bit(r->priority[i])) != 0;
-        }
-        account.region_count = r->n_regions;
-        account.write_region = govern_rank(r, r->write_region);
-        account.own_region = govern_rank(r, own);
-        account.removed = account.own_region == r->n_regions;
+        show_regions(c, r, regions, &account);
         account.consistency = r->consistency;
     }
     /* A log that cannot be written does not learn who leads: writes cannot be
@@ -281,7 +305,8 @@ static bool has_heir(const struct steering *s, const struct raft *r)
     const struct raft_config *c = raft_config(r);
     for (uint32_t i = 0; i < c->n; i++) {
         struct raft_peer_info info;
-        if (c->members[i].voter && !is_ill(s, c->members[i].id) &&
+        if (c->members[i].voter && !c->members[i].witness &&
+            !is_ill(s, c->members[i].id) &&
             raft_peer(r, c->members[i].id, &info) == ERR_OK && info.reachable)
             return true;
     }

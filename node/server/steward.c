@@ -112,8 +112,9 @@ static void create_group(struct steward *s)
     name.purpose = KEY_PURPOSE_INDEX;
     wrap_new_key(w, &name, g.index_key, &g.index_key_len);
     for (size_t i = 0; i < c->region_count; i++)
-        snprintf(g.regions[g.region_count++], sizeof(g.regions[0]), "%s",
-                 c->regions[i].name);
+        if (!config_region_added(&c->regions[i]))
+            snprintf(g.regions[g.region_count++], sizeof(g.regions[0]), "%s",
+                     c->regions[i].name);
     first_decision(c, &g);
     CHECK(catalog_group_format(&g, &s->body) == ERR_OK);
     log_info("creating placement group", LOG_STR("group", g.name),

@@ -5,6 +5,8 @@
 #include "node/base/check.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
+#include "node/server/digester.h"
+#include "node/server/fence_guard.h"
 #include "node/server/peers.h"
 #include "node/server/worker.h"
 
@@ -48,6 +50,7 @@ struct incoming {
     uint64_t id;
     uint64_t lsn, term;
     struct raft_config config;
+    bool witness; /* takes no records */
     enum incoming_state state;
     struct ingest *ingest; /* helper's while storing */
     struct buf stream;     /* received, not yet a whole chunk */
@@ -94,6 +97,59 @@ static struct transfer_parcel *parcel_ack(links_peer peer,
     p->peer = peer;
     p->ack = *ack;
     return p;
+}
+
+/* ---- wall 6 of a fence ------------------------------------------------------
+ */
+
+enum fence_carries transfers_carries(struct bytes data)
+{
+    struct cursor c = cursor_of(data.data, data.len);
+    while (cursor_left(&c) > 0) {
+        uint32_t len = cursor_u32_le(&c);
+        struct bytes chunk = bytes_of(cursor_take(&c, len), len);
+        if (!cursor_ok(&c) ||
+            !snapshot_chunk_only_info(chunk, SHARD_INFO_CONFIG))
+            return FENCE_PAYLOAD;
+    }
+    return FENCE_HEADERS;
+}
+
+/* Whether the node's region may hold the shard: by the catalog and the
+ * configuration, whatever the links' walls think. */
+static bool may_hold(const struct worker *w, uint32_t shard, uint32_t node,
+                     enum fence_carries carries)
+{
+    const struct catalog_group *g = catalog_group_of_shard(w->catalog, shard);
+    const struct config_region *region = NULL;
+    if (shard == SHARD_META || FENCE_OPEN(SNAPSHOT))
+        return true;
+    if (g == NULL) /* group default's, before it has a record */
+        return shard <= w->node->config->shards;
+    if (carries == FENCE_HEADERS && node == g->witness)
+        return true;
+    return !catalog_group_fenced(g) ||
+           (config_find_node(w->node->config, node, &region) != NULL &&
+            catalog_group_region(g, region->name) < g->region_count);
+}
+
+/* Whether a snapshot may be at both ends; it is refused if not. */
+static bool may_move(struct worker *w, uint32_t shard, uint32_t peer,
+                     enum fence_carries carries, size_t bytes)
+{
+    if (may_hold(w, shard, w->node->config->id, carries) &&
+        may_hold(w, shard, peer, carries))
+        return true;
+    const struct fence_refusals r = {
+        .wall = FENCE_WALL_SNAPSHOT,
+        .known = catalog_group_of_shard(w->catalog, shard) != NULL,
+        .peer = peer,
+        .shard = shard,
+        .what = "snapshot",
+        .count = 1,
+        .bytes = bytes};
+    fence_refused(w, &r);
+    return false;
 }
 
 /* ---- sender ----------------------------------------------------------------
@@ -260,6 +316,10 @@ static int outgoing_open(struct outgoing *o)
     int err = snapshot_open(r->engine, clock_mono_us(), &o->snapshot);
     if (err != ERR_OK)
         return err;
+    if (!shard_sends_payload(r->shard, o->to))
+        err = snapshot_only_info(o->snapshot, SHARD_INFO_CONFIG);
+    if (err != ERR_OK)
+        return err;
     o->lsn = snapshot_lsn(o->snapshot);
     o->term = snapshot_term(o->snapshot);
     return engine_info(r->engine, SHARD_INFO_CONFIG, &o->config);
@@ -283,6 +343,13 @@ void transfers_start(struct transfers *t, struct replica *r, raft_id to)
 static void outgoing_begin(struct outgoing *o)
 {
     struct raft_msg offer;
+    if (!may_move(o->replica->worker, o->replica->id, o->to,
+                  shard_sends_payload(o->replica->shard, o->to) ? FENCE_PAYLOAD
+                                                                : FENCE_HEADERS,
+                  0)) {
+        outgoing_end(o, false);
+        return;
+    }
     int err = outgoing_open(o);
     if (err == ERR_OK)
         err = shard_snapshot_offer(o->replica->shard, o->to, o->lsn, &offer);
@@ -348,6 +415,8 @@ static int incoming_store(struct incoming *in)
     int err = ERR_OK;
     if (in->ingest == NULL)
         err = ingest_begin(in->replica->path, &in->ingest);
+    if (err == ERR_OK && in->witness)
+        ingest_refuse_records(in->ingest);
     while (err == ERR_OK && buf_len(&in->stream) >= 4) {
         uint32_t len = get_u32_le(buf_bytes(&in->stream));
         if (len > ENGINE_CHUNK_BYTES_MAX)
@@ -396,7 +465,8 @@ static void incoming_install(struct incoming *in, usec_t now)
 {
     struct replica *r = in->replica;
     in->state = INCOMING_COMPLETE;
-    if (r->flusher.running || still_sending(&r->worker->transfers, r))
+    if (r->flusher.running || still_sending(&r->worker->transfers, r) ||
+        digester_yield(r))
         return; /* the tick asks again */
     if (shard_contradicted(r->shard, bytes_of(buf_bytes(&in->history),
                                               buf_len(&in->history)))) {
@@ -479,17 +549,18 @@ static struct incoming *incoming_begin(struct transfers *t, links_peer from,
     else if (old != NULL)
         return NULL;
     struct raft_config config;
-    const struct replica *r = worker_replica(t->worker, (uint32_t)chunk->shard);
-    if (shard_overruled(r->shard) ||
+    struct replica *r = worker_replica(t->worker, (uint32_t)chunk->shard);
+    if (r == NULL || r->closing || shard_overruled(r->shard) ||
         raft_config_decode(chunk->config, &config) != ERR_OK)
         return NULL;
     struct incoming *in = mem_zalloc(sizeof(*in));
-    in->replica = worker_replica(t->worker, (uint32_t)chunk->shard);
+    in->replica = r;
     in->from = from;
     in->id = chunk->transfer;
     in->lsn = chunk->lsn;
     in->term = chunk->term;
     in->config = config;
+    in->witness = raft_is_witness(shard_raft(r->shard));
     in->job.run = incoming_run;
     in->job.message.deliver = incoming_stored;
     buf_init(&in->stream, TRANSFER_STREAM_MAX);
@@ -501,6 +572,12 @@ static struct incoming *incoming_begin(struct transfers *t, links_peer from,
 static void take_frame(struct transfers *t, links_peer from,
                        const struct snapshot_chunk *chunk)
 {
+    if (!may_move(t->worker, (uint32_t)chunk->shard, from,
+                  transfers_carries(chunk->data), chunk->data.len)) {
+        send_ack(t->worker, from, (uint16_t)chunk->shard, chunk->transfer,
+                 chunk->seq, ERR_FORBIDDEN);
+        return;
+    }
     struct incoming *in = chunk->seq == 0
                               ? incoming_begin(t, from, chunk)
                               : incoming_find(t, (uint16_t)chunk->shard);

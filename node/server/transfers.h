@@ -14,6 +14,7 @@
 #define BASTIDE_SERVER_TRANSFERS_H
 
 #include "consensus/raft.h"
+#include "failover/fence.h"
 #include "node/base/list.h"
 #include "replication/links.h"
 
@@ -37,6 +38,9 @@ struct transfers {
 void transfers_init(struct transfers *t, struct worker *w);
 /* At the leader, on the shard's worker: raft asked for it. */
 void transfers_start(struct transfers *t, struct replica *r, raft_id to);
+/* What the data of a frame carries: headers, if all of it is whole chunks
+ * without a record, as they go to a witness; an empty frame too. */
+enum fence_carries transfers_carries(struct bytes data);
 /* Gives up those of a replica that is being closed. True when none is left;
  * false: a helper is still at work, ask again. */
 bool transfers_cancel(struct transfers *t, const struct replica *r);

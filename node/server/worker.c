@@ -10,8 +10,10 @@
 #include "node/base/mem.h"
 #include "node/server/admin.h"
 #include "node/server/catalog_feed.h"
+#include "node/server/digester.h"
 #include "node/server/doors.h"
 #include "node/server/faults_client.h"
+#include "node/server/fence_guard.h"
 #include "node/server/group_keys.h"
 #include "node/server/peers.h"
 #include "node/server/rebuild.h"
@@ -90,6 +92,7 @@ static void on_turn(struct ev_loop *loop, struct ev_prepare *prepare,
     if (w->draining)
         check_drained(w, now);
     transfers_turn(&w->transfers, now);
+    digester_turn(w, now);
     log_pipe_kick(&w->log);
     ev_now_update(loop);
     set_ticker(w, now, again);
@@ -181,6 +184,7 @@ static void on_chores(struct ev_loop *loop, struct ev_timer *t, int events)
     doors_check(w);
     rebuild_check(w);
     salvager_check(w);
+    fence_guard_tick(w);
     if (++w->chore_count % WORKER_MAINTAIN_EVERY == 0)
         worker_maintain_log(w);
 }
@@ -253,6 +257,16 @@ static int make_keys(struct worker *w, struct err_msg *msg)
     return reload_auth_keys(&node->account_keys, &w->auth, msg);
 }
 
+static void refused_outside(void *user, const struct catalog_group *group)
+{
+    const struct fence_refusals r = {.wall = FENCE_WALL_API,
+                                     .known = true,
+                                     .shard = group->first_shard,
+                                     .what = "request",
+                                     .count = 1};
+    fence_refused(user, &r);
+}
+
 static int make_cosmos(struct worker *w, struct err_msg *msg)
 {
     struct cosmos_region regions[COSMOS_REGIONS_MAX];
@@ -264,6 +278,7 @@ static int make_cosmos(struct worker *w, struct err_msg *msg)
         .token_hash = w->token_hash,
         .mono_us = mono_us,
         .wall_us = wall_us,
+        .outside = refused_outside,
         .region = w->node->config->region,
         .user = w,
         .floor = w->node->sessions,
@@ -324,6 +339,8 @@ int worker_create(struct worker *w, struct node *node, uint32_t index,
     steering_init(&w->steering, w);
     transfers_init(&w->transfers, w);
     w->catalog = catalog_new();
+    if (index == 0)
+        w->fence_guard = fence_guard_new(w);
     int err = make_keys(w, msg);
     if (err == ERR_OK)
         err = replicas_find(w, msg);

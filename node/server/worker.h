@@ -20,6 +20,8 @@
  *   steering.h  replicas and API follow the group's decision
  *   doors.h    listeners for clients
  *   faults_client.h  faults that these meet
+ *   digester.h  compares replicas
+ *   fence_guard.h  which regions may hold what (worker 0)
  *   governor.h, features.h, admin.h, stand_in.h, faults.h (worker 0)
  *   metrics.h, readiness.h  what a worker says of itself to those who watch
  */
@@ -63,6 +65,9 @@ struct steward;
 struct governor;
 struct faults;
 struct faults_client;
+struct digester;
+struct holdings;
+struct fence_guard;
 
 #define WORKER_MAGIC MAGIC('w', 'o', 'r', 'k')
 #define REPLICA_MAGIC MAGIC('r', 'e', 'p', 'l')
@@ -92,6 +97,7 @@ struct replica {
     struct steer steer;
     bool closing;        /* see replicas.h */
     uint64_t close_mark; /* log_pipe_mark: what of it is on its way */
+    struct digester *digester; /* at work; NULL: none */
     char path[DATADIR_PATH_MAX];
 };
 
@@ -155,6 +161,7 @@ struct worker {
     bool doors_jam; /* a listener could not be opened again; logged */
 
     /* Worker 0 only. */
+    struct fence_guard *fence_guard;
     struct peers *peers;
     struct admin *admin;
     struct stand_in *stand_in;
@@ -162,6 +169,7 @@ struct worker {
     struct governor *governor;
     struct mover mover;
     struct faults *faults;
+    struct holdings *holdings; /* being told; NULL: nobody asks */
     bool shut_told;         /* what doors_keep was told last */
     uint32_t cured_workers; /* see rebuild.h */
     bool stopping;          /* nothing new is begun */
@@ -188,6 +196,8 @@ struct node_start {
 /* What all workers share and none changes after the start. */
 struct node {
     const struct config *config;
+    struct config *growing; /* the same, for topology_reload alone */
+    const struct config_sources *sources;
     struct datadir *datadir;
     struct worker *workers;
     uint32_t worker_count;
@@ -205,7 +215,7 @@ struct node {
     usec_t started_wall_us;
     uint64_t incarnation;
     struct feature_gate features; /* what may be used; see features.h */
-    struct shard_board *board; /* by shard id; written by their workers */
+    struct shard_board *board;    /* by shard id; written by their workers */
     struct node_start start;
     bool rebuilding; /* replicas were opened as amnesiacs; see rebuild.h */
 };

@@ -21,6 +21,7 @@ enum shard_canary {
     SHARD_CANARY_UNGOVERNED,          /* keeps no bound */
     SHARD_CANARY_READ_UNACKED,        /* weak reads see what may not stay */
     SHARD_CANARY_CLAIM_NEWER,         /* says it read more than it did */
+    SHARD_CANARY_TELL_WITNESS,        /* sends payload to a witness */
 };
 
 #ifndef SHARD_CANARY

@@ -24,7 +24,8 @@ static void tell_members(struct shard *s, usec_t now, bool begins)
     for (uint32_t i = 0; i < c->n; i++) {
         const struct raft_member *m = &c->members[i];
         struct raft_peer_info info;
-        if (m->id == self || raft_peer(s->raft, m->id, &info) != ERR_OK)
+        if (m->id == self || m->witness ||
+            raft_peer(s->raft, m->id, &info) != ERR_OK)
             continue;
         staleness_member(&s->governor, now, m->id, m->region,
                          begins ? info.heard_us : 0);
@@ -87,6 +88,20 @@ bool shard_trusts(struct shard *s, usec_t now, raft_id id)
     return SHARD_PLANTED(UNGOVERNED) || staleness_trusts(&s->governor, now, id);
 }
 
+/* What witnesses do not wait for. */
+static void tell_down(struct shard *s, usec_t now,
+                      const struct shard_policy *policy)
+{
+    raft_region regions[2 * RAFT_MEMBERS_MAX];
+    struct raft_event down = {.type = RAFT_EV_DOWN, .now_us = now};
+    for (uint32_t i = 0; i < policy->n_down; i++)
+        regions[down.down.n++] = policy->down[i];
+    for (uint32_t i = 0; i < policy->n_unable; i++)
+        regions[down.down.n++] = policy->unable[i];
+    down.down.regions = regions;
+    shard_step(s, &down, NULL);
+}
+
 void shard_set_policy(struct shard *s, usec_t now,
                       const struct shard_policy *policy)
 {
@@ -102,6 +117,7 @@ void shard_set_policy(struct shard *s, usec_t now,
     for (uint32_t i = 0; i < policy->n_down; i++)
         bound.down[i] = policy->down[i];
     staleness_set_bound(&s->governor, now, &bound);
+    tell_down(s, now, policy);
     if (bound.on && !was_on && raft_role(s->raft) == RAFT_LEADER)
         tell_members(s, now, true);
 }

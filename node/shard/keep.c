@@ -93,11 +93,12 @@ static void flush_infos(struct shard *s, struct flush *f)
     buf_free(&blob);
 }
 
-bool shard_flush_begin(struct shard *s)
+bool shard_flush_begin(struct shard *s, uint64_t upto)
 {
     /* Only what this node's own log would bring back: the flushed state must
      * not be ahead of the log's terms, and the log is cut up to it. */
-    uint64_t lsn = raft_durable_lsn(s->raft);
+    uint64_t durable = raft_durable_lsn(s->raft);
+    uint64_t lsn = durable < upto ? durable : upto;
     uint64_t base = kv_flushed_lsn(s->kv);
     uint64_t term;
     if (s->flushing || s->installing || lsn <= base)

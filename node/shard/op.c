@@ -333,6 +333,15 @@ int op_encode(const struct op *op, struct buf *out)
     return e.err;
 }
 
+uint16_t op_encoded_shard(struct bytes in)
+{
+    struct cursor c = cursor_of(in.data, in.len);
+    bool known = cursor_u8(&c) == OP_WIRE_VERSION;
+    (void)cursor_u8(&c); /* kind */
+    uint16_t shard = cursor_u16_le(&c);
+    return known && cursor_ok(&c) ? shard : SHARD_META;
+}
+
 int op_decode(struct bytes in, struct op *op_out)
 {
     struct cursor c = cursor_of(in.data, in.len);

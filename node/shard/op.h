@@ -256,6 +256,9 @@ void op_result_move(struct op_result *to, struct op_result *from);
     (OP_BODY_MAX + OP_QUERY_MAX + OP_PARAMS_MAX + OP_MERGE_REQUEST_MAX + 4096)
 int op_encode(const struct op *op, struct buf *out);
 int op_decode(struct bytes in, struct op *op_out);
+/* The shard of an encoded operation, read without decoding the rest; SHARD_META
+ * when it is none, which op_decode then refuses. */
+uint16_t op_encoded_shard(struct bytes in);
 int op_result_encode(const struct op_result *r, struct buf *out);
 int op_result_decode(struct bytes in, struct op_result *result_out);
 

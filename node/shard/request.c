@@ -644,6 +644,8 @@ void shard_submit(struct shard *s, usec_t now, struct shard_request *req)
     s->waiting++;
     if (s->closing) {
         shard_fail(s, req, ERR_UNAVAILABLE);
+    } else if (s->witness) {
+        shard_fail(s, req, ERR_NOT_LEADER);
     } else if (s->installing) {
         shard_fail(s, req, ERR_NO_LEADER);
     } else if (s->waiting > SHARD_WAITING_MAX) {

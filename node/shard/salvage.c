@@ -108,7 +108,7 @@ void salvage_cut(struct shard *s, uint64_t from, uint64_t term,
                  uint64_t visible)
 {
     CHECK(from > s->commit_seen);
-    if (s->env->log_salvage == NULL || s->id == SHARD_META ||
+    if (s->env->log_salvage == NULL || s->id == SHARD_META || s->witness ||
         SHARD_PLANTED(SKIP_SALVAGE))
         return;
     for (uint64_t lsn = from; lsn < s->entries.next; lsn++) {

@@ -70,12 +70,15 @@ static int restore_entries(struct shard *s, const struct shard_restored *r)
 {
     for (size_t i = 0; i < r->n_entries; i++) {
         struct entry *e = TAKE(r->entries[i]);
-        bool data = e->type == RAFT_ENTRY_DATA;
+        bool data = e->type == RAFT_ENTRY_DATA && !s->witness;
+        bool bare = e->type == RAFT_ENTRY_DATA && s->witness;
         entries_push(&s->entries, e);
         s->appended_bytes += e->len;
         terms_add(&s->terms, e->lsn, e->term);
         if (e->lsn <= r->commit_lsn)
             s->committed_bytes += e->len;
+        if (bare && e->len > 0)
+            return ERR_CORRUPT; /* the log of another kind of replica */
         if (data && memtable_apply(s->memtable, e) != ERR_OK)
             return ERR_CORRUPT;
         if (data)
@@ -104,6 +107,7 @@ int shard_open(const struct shard_options *options,
     s->kv = options->kv;
     s->retain_entries = options->retain_entries > 0 ? options->retain_entries
                                                     : SHARD_RETAIN_ENTRIES;
+    s->witness = options->raft.witness;
     s->commit_seen = restored->commit_lsn;
     entries_init(&s->entries, restored->base_lsn + 1);
     s->memtable = memtable_new(options->memtable_bytes);
@@ -277,7 +281,9 @@ void shard_status(const struct shard *s, usec_t now,
         .region_lsn = s->region_seen,
         .ack_lsn = s->ack_seen,
         .visible_lsn = s->visible_seen,
-        .fresh_us = fresh > 0 ? now - fresh : USEC_NEVER,
+        .fresh_us = s->witness  ? 0
+                    : fresh > 0 ? now - fresh
+                                : USEC_NEVER,
         .rule = rule_of(newest),
         .rule_committed = rule_of(committed),
         .changing = newest->joint || !raft_config_equal(newest, committed),
@@ -296,6 +302,7 @@ void shard_status(const struct shard *s, usec_t now,
         .has_key = s->has_key,
         .no_space = s->no_space,
         .installing = s->installing,
+        .witness = s->witness,
         .amnesia = raft_amnesiac(s->raft),
         .told_missing = raft_amnesia_waits_for(s->raft),
         .salvage_pending = s->salvage.pending};

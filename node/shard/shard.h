@@ -43,6 +43,13 @@
  * told the policy (shard_set_policy) of the decision that its configuration
  * comes from, or of a newer one: the bound may be tighter than what it knows.
  *
+ * A witness (docs/witness.md; options.raft.witness) is a shard of heads. Its
+ * log has DATA entries without payload, it applies none, and what it flushes
+ * are no records but the position: LSN, term, configuration. It answers every
+ * operation NOT_LEADER. Payload that it is sent all the same is refused, here
+ * and where a snapshot is received (engine.h); and no other replica hands
+ * payload out that is for a witness, or for nobody who is a member.
+ *
  * Numbering. `update` numbers are raft's: everything up to shard_written() is
  * in the batches handed to the environment so far.
  */
@@ -143,14 +150,17 @@ struct shard_env {
     int (*container_rid)(void *user, const struct shard *s, uint32_t container,
                          uint8_t rid_out[8]);
     /* A message to m->to. For APPEND, `entries` holds its m->append.n entries
-     * and `heads` their heads. Borrowed for the call. */
+     * and `heads` their heads; what goes to a witness is without payload here
+     * already. Borrowed for the call. */
     void (*send)(void *user, struct shard *s, const struct raft_msg *m,
                  const struct raft_entry *heads, struct entry *const *entries);
     /* Each committed entry once, in order, before any operation that waited
-     * for it is answered. After shard_adopted and at start: `e` NULL means that
-     * the flushed state up to the read point is to be read anew. */
+     * for it is answered; at a witness, not those without payload. After
+     * shard_adopted and at start: `e` NULL means that the flushed state up to
+     * the read point is to be read anew. */
     void (*on_committed)(void *user, struct shard *s, const struct entry *e);
-    /* Begin sending a snapshot to `to`; end with shard_snapshot_sent. */
+    /* Begin sending a snapshot to `to`; end with shard_snapshot_sent. If
+     * shard_sends_payload says no, no records: SHARD_INFO_CONFIG alone. */
     void (*start_snapshot)(void *user, struct shard *s, raft_id to);
     /* Role, leader or term changed. May be NULL. */
     void (*on_role)(void *user, struct shard *s);
@@ -258,12 +268,17 @@ struct shard_policy {
     /* CONSISTENCY_BOUNDED: the bounds; less than 1 and 1 s counts as that. */
     uint32_t max_lag_entries;
     usec_t max_lag_us;
-    /* Regions declared down: their replicas stop mattering. */
+    /* Regions declared down: their replicas stop mattering, and witnesses are
+     * told of entries without waiting for them (RAFT_EV_DOWN). */
     uint32_t n_down;
     raft_region down[RAFT_MEMBERS_MAX];
+    /* Others that say of themselves that they cannot write: only witnesses do
+     * not wait for them. With `down` at most RAFT_MEMBERS_MAX. */
+    uint32_t n_unable;
+    raft_region unable[RAFT_MEMBERS_MAX];
 };
 /* At every replica, whenever it changes; takes effect with the next write. The
- * meta shard is never throttled. */
+ * meta shard is never throttled. Not from inside a callback. */
 void shard_set_policy(struct shard *s, usec_t now,
                       const struct shard_policy *policy);
 
@@ -291,9 +306,11 @@ usec_t shard_deadline(const struct shard *s);
 /* Bytes of records that are in memory only. */
 size_t shard_dirty_bytes(const struct shard *s);
 /* Begins to collect everything committed, and durable in this node's log, since
- * the last flush; false when there is nothing, or one is under way. shard_flush
- * collects in slices. */
-bool shard_flush_begin(struct shard *s);
+ * the last flush, but nothing above `upto` (SHARD_FLUSH_ALL: no bound), so that
+ * replicas can be brought to the same LSN; false when there is nothing, or one
+ * is under way. shard_flush collects in slices. */
+#define SHARD_FLUSH_ALL UINT64_MAX
+bool shard_flush_begin(struct shard *s, uint64_t upto);
 /* The collected flush, once; NULL until it is complete. The caller makes it
  * durable, then calls shard_flushed (and frees it), or, to give up,
  * shard_flush_failed. */
@@ -314,6 +331,8 @@ bool shard_drop_container(struct shard *s, uint32_t container, size_t budget);
 /* -- snapshots ----------------------------------------------------------------
  */
 
+/* Whether payload may leave for `to`: a member that is no witness. */
+bool shard_sends_payload(const struct shard *s, raft_id to);
 /* At the leader, for the first frame; see raft_snapshot_offer. */
 int shard_snapshot_offer(const struct shard *s, raft_id to, uint64_t lsn,
                          struct raft_msg *msg_out);
@@ -363,7 +382,7 @@ struct shard_status {
     uint64_t at_risk_entries;
     usec_t at_risk_us; /* how long ago the oldest of them was logged */
     /* Everything that was acknowledged anywhere this long ago is visible here;
-     * USEC_NEVER: cannot tell. */
+     * USEC_NEVER: cannot tell. At a witness, which shows nothing: 0. */
     usec_t fresh_us;
     /* The newest rule in the log, and the newest committed one. */
     struct shard_rule rule, rule_committed;
@@ -382,6 +401,7 @@ struct shard_status {
     size_t memtable_bytes, entry_bytes;
     uint32_t waiting;
     bool has_key, no_space, installing;
+    bool witness; /* needs no key, and serves nobody */
     enum raft_amnesia amnesia;
     raft_id told_missing;     /* ASKING: whose answer is waited for */
     uint32_t salvage_pending; /* conflicts not yet delivered, salvage.h */

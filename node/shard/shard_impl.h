@@ -96,6 +96,7 @@ struct shard {
 
     uint32_t key_id;
     uint32_t retain_entries;
+    bool witness; /* keeps no payload */
     bool has_key;
     bool no_space;
     bool installing;

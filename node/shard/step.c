@@ -4,6 +4,7 @@
 
 #include "node/base/check.h"
 #include "node/base/mem.h"
+#include "node/shard/canary.h"
 #include "node/shard/shard_impl.h"
 #include "node/store/effects.h"
 
@@ -20,11 +21,40 @@ static bool append_is_current(const struct shard *s, const struct raft_msg *m)
            term == m->append.prev_term;
 }
 
+bool shard_sends_payload(const struct shard *s, raft_id to)
+{
+    const struct raft_config *c = raft_config(s->raft);
+    return raft_config_find(c, to) != NULL &&
+           (!raft_config_is_witness(c, to) || SHARD_PLANTED(TELL_WITNESS));
+}
+
+/* Hands the entries out without payload. Those of configurations have none:
+ * who is a member, and where, is for every member. */
+static void send_heads(struct shard *s, const struct raft_msg *m)
+{
+    struct entry **bare = mem_zalloc(m->append.n * sizeof(*bare));
+    for (uint32_t i = 0; i < m->append.n; i++) {
+        struct entry *e = s->refs[i];
+        if (e->type != RAFT_ENTRY_DATA)
+            continue;
+        CHECK(entry_copy(e->lsn, e->term, e->type, bytes_of(NULL, 0),
+                         &bare[i]) == ERR_OK);
+        s->refs[i] = bare[i];
+        s->heads[i].size = 0;
+    }
+    s->env->send(s->env->user, s, m, s->heads, s->refs);
+    for (uint32_t i = 0; i < m->append.n; i++)
+        if (bare[i] != NULL)
+            entry_unref(bare[i]);
+    mem_free(bare);
+}
+
 /* What is gone by now is dropped; Raft asks again. */
 static void send_append(struct shard *s, const struct raft_msg *m)
 {
     CHECK(m->append.n <= s->heads_max);
-    if (!append_is_current(s, m))
+    if (!append_is_current(s, m) ||
+        raft_config_find(raft_config(s->raft), m->to) == NULL)
         return;
     struct raft_msg plain;
     if (m->append.echo_us != 0 && !shard_trusts(s, s->step_us, m->to)) {
@@ -40,7 +70,10 @@ static void send_append(struct shard *s, const struct raft_msg *m)
             raft_entry_at(s->raft, lsn, &s->heads[i]) != ERR_OK)
             return;
     }
-    s->env->send(s->env->user, s, m, s->heads, s->refs);
+    if (shard_sends_payload(s, m->to))
+        s->env->send(s->env->user, s, m, s->heads, s->refs);
+    else
+        send_heads(s, m);
 }
 
 static void send_message(struct shard *s, const struct raft_msg *m)
@@ -125,7 +158,8 @@ static void update_append(struct shard *s, const struct raft_update *u,
 {
     for (uint32_t i = 0; i < u->n_entries; i++) {
         struct entry *e = update_entry(u, i, payloads);
-        if (e->type == RAFT_ENTRY_DATA && payloads->entries == NULL) {
+        if (e->type == RAFT_ENTRY_DATA && payloads->entries == NULL &&
+            !s->witness) {
             CHECK(memtable_apply(s->memtable, e) == ERR_OK);
             dedupe_add(&s->dedupe, e);
         }
@@ -187,7 +221,8 @@ static void update_commit(struct shard *s, const struct raft_update *u)
         CHECK(e != NULL);
         s->committed_bytes += e->len;
         s->commit_seen++;
-        s->env->on_committed(s->env->user, s, e);
+        if (!s->witness || e->type != RAFT_ENTRY_DATA)
+            s->env->on_committed(s->env->user, s, e);
     }
 }
 
@@ -375,7 +410,8 @@ void shard_persisted(struct shard *s, usec_t now, uint64_t update)
 /* Decodes the configurations of an append's CONFIG entries and checks all
  * payloads, so that nothing malformed gets into the log. `configs` has room for
  * one pointer per entry. */
-static int check_entries(const struct raft_append *append,
+static int check_entries(const struct shard *s,
+                         const struct raft_append *append,
                          struct raft_entry *heads, struct raft_config **configs,
                          const struct bytes *payloads)
 {
@@ -391,14 +427,14 @@ static int check_entries(const struct raft_append *append,
             if (err != ERR_OK)
                 return err;
             heads[i].config = configs[i];
-        } else if (heads[i].type == RAFT_ENTRY_DATA) {
+        } else if (heads[i].type == RAFT_ENTRY_DATA && !s->witness) {
             struct effects_head head;
             struct effects_iter iter;
             int err = effects_open(payloads[i], &head, &iter);
             if (err != ERR_OK)
                 return err;
         } else if (payloads[i].len > 0) {
-            return ERR_MALFORMED;
+            return s->witness ? ERR_FORBIDDEN : ERR_MALFORMED;
         }
     }
     return ERR_OK;
@@ -429,7 +465,7 @@ static int receive_append(struct shard *s, usec_t now, const struct raft_msg *m,
         return ERR_FULL;
     struct raft_entry *heads = mem_alloc(n * sizeof(*heads));
     struct raft_config **configs = mem_zalloc(n * sizeof(*configs));
-    int err = check_entries(&m->append, heads, configs, payloads);
+    int err = check_entries(s, &m->append, heads, configs, payloads);
     if (err == ERR_OK) {
         struct raft_msg checked = *m;
         checked.append.entries = heads;

@@ -96,10 +96,17 @@ int engine_stats(struct engine *e, struct engine_stats *stats_out); /* loop */
  * A chunk: u32 count, then count times
  *   u8 table (1 records, 2 info)  u16 key length  u32 value length  key  value
  */
+#define ENGINE_CHUNK_RECORDS 1
+#define ENGINE_CHUNK_INFO 2
 struct snapshot;
 
 /* ERR_LIMIT when too many readers are open, ERR_IO. */
 int snapshot_open(struct engine *e, usec_t now, struct snapshot **snapshot_out);
+/* Before the first chunk: nothing is sent but the blob of that name, to a
+ * receiver that may have no records. `name` is borrowed until the close.
+ * ERR_IO.
+ */
+int snapshot_only_info(struct snapshot *s, const char *name);
 uint64_t snapshot_lsn(const struct snapshot *s);
 uint64_t snapshot_term(const struct snapshot *s);
 /* Appends the next chunk: at least one record and, unless a single record is
@@ -108,6 +115,9 @@ uint64_t snapshot_term(const struct snapshot *s);
 int snapshot_chunk(struct snapshot *s, usec_t now, size_t max_bytes,
                    struct buf *out);
 void snapshot_close(struct snapshot *s);
+/* Whether a chunk, from wherever, is whole and has nothing in it but the named
+ * blob: no record. */
+bool snapshot_chunk_only_info(struct bytes chunk, const char *name);
 
 /* -- receiving one --
  *
@@ -123,6 +133,8 @@ struct ingest;
 
 /* Helper. Removes what an earlier attempt left. */
 int ingest_begin(const char *path, struct ingest **ingest_out);
+/* Before the first chunk: one with records is ERR_MALFORMED, and not stored. */
+void ingest_refuse_records(struct ingest *g);
 /* One chunk, as it came from the peer: keys strictly rising within a table, all
  * chunks in order. ERR_MALFORMED, ERR_LIMIT, ERR_NO_SPACE, ERR_IO; then only
  * ingest_abort may follow. Helper. */

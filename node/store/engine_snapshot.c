@@ -12,7 +12,10 @@
 #include "node/store/effects.h"
 #include "node/store/engine_impl.h"
 
-enum table { TABLE_RECORDS = 1, TABLE_INFO = 2 };
+enum table {
+    TABLE_RECORDS = ENGINE_CHUNK_RECORDS,
+    TABLE_INFO = ENGINE_CHUNK_INFO
+};
 
 #define CHUNK_RECORD_HEADER 7 /* u8 table, u16 key length, u32 value length */
 
@@ -28,6 +31,7 @@ struct snapshot {
     MDB_val key, value;
     struct engine_state state;
     usec_t opened;
+    const char *only; /* the one blob that is sent; NULL: everything is */
 };
 #define SNAPSHOT_MAGIC 0x736e6170u
 
@@ -91,6 +95,23 @@ static int next_table(struct snapshot *s)
     return lmdb_err(mdb_cursor_open(s->txn, s->e->db.info, &s->cursor));
 }
 
+int snapshot_only_info(struct snapshot *s, const char *name)
+{
+    CHECK_OBJ(s, SNAPSHOT_MAGIC);
+    CHECK(s->table == TABLE_RECORDS && !s->pending);
+    s->only = name;
+    return next_table(s);
+}
+
+/* Whether what the cursor stands on is sent. */
+static bool is_wanted(const struct snapshot *s)
+{
+    struct bytes key = bytes_of(s->key.mv_data, s->key.mv_size);
+    if (s->only != NULL)
+        return bytes_equal(key, bytes_str(s->only));
+    return s->table == TABLE_RECORDS || key.data[0] != '_';
+}
+
 /* Reads the next record to be sent into key and value. ERR_EOF. */
 static int advance(struct snapshot *s)
 {
@@ -105,8 +126,7 @@ static int advance(struct snapshot *s)
         if (code == ERR_NOT_FOUND)
             code = next_table(s);
         else if (code == ERR_OK)
-            s->pending = s->table == TABLE_RECORDS ||
-                         *(const uint8_t *)s->key.mv_data != '_';
+            s->pending = is_wanted(s);
         if (code != ERR_OK)
             return code;
     }
@@ -172,6 +192,12 @@ struct ingest {
     enum table table; /* of the last record */
 };
 #define INGEST_MAGIC 0x696e6773u
+
+void ingest_refuse_records(struct ingest *g)
+{
+    CHECK_OBJ(g, INGEST_MAGIC);
+    g->table = TABLE_INFO; /* tables come in order */
+}
 
 static int remove_file(const char *dir, const char *name)
 {
@@ -277,6 +303,23 @@ static int put_chunk(struct ingest *g, struct bytes chunk)
     if (code == ERR_OK)
         g->table = table;
     return code;
+}
+
+bool snapshot_chunk_only_info(struct bytes chunk, const char *name)
+{
+    struct cursor c = cursor_of(chunk.data, chunk.len);
+    uint32_t count = cursor_u32_le(&c);
+    for (uint32_t i = 0; i < count && cursor_ok(&c); i++) {
+        uint8_t table = cursor_u8(&c);
+        uint16_t key_len = cursor_u16_le(&c);
+        uint32_t value_len = cursor_u32_le(&c);
+        struct bytes key = bytes_of(cursor_take(&c, key_len), key_len);
+        (void)cursor_take(&c, value_len);
+        if (!cursor_ok(&c) || table != TABLE_INFO ||
+            !bytes_equal(key, bytes_str(name)))
+            return false;
+    }
+    return cursor_done(&c);
 }
 
 int ingest_chunk(struct ingest *g, struct bytes chunk)

@@ -144,6 +144,12 @@ static const struct kv_ops mem_ops = {
 
 /* -- the twin -- */
 
+size_t kv_mem_count(const struct kv_mem *k)
+{
+    CHECK_OBJ(k, KV_MEM_MAGIC);
+    return k->count;
+}
+
 struct kv_mem *kv_mem_new(void)
 {
     struct kv_mem *k = mem_zalloc(sizeof(*k));

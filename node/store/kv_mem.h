@@ -15,6 +15,8 @@ struct kv kv_mem_kv(struct kv_mem *k);
 /* Applies a complete flush at once. Not between kv_begin and kv_end. */
 void kv_mem_flush(struct kv_mem *k, const struct flush *f);
 uint64_t kv_mem_flushed_term(const struct kv_mem *k);
+/* How many records there are. */
+size_t kv_mem_count(const struct kv_mem *k);
 /* ERR_NOT_FOUND; borrowed until the next flush. */
 int kv_mem_info(const struct kv_mem *k, const char *name,
                 struct bytes *blob_out);

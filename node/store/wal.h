@@ -221,6 +221,26 @@ struct wal_stats {
 /* As of the last wal_maintain for the oldest_* fields. Any thread. */
 void wal_stats(struct wal *w, struct wal_stats *stats_out);
 
+/* -- what lies in a folder of segments (wal_inspect.c) ------------------------
+ *
+ * Everything that can still be read there, void or not: batches of whichever
+ * log, that were superseded, truncated or abandoned, too. */
+
+/* Of one shard: its entries, salvaged ones too. */
+struct wal_found {
+    uint32_t shard;
+    uint64_t entries;
+    uint64_t last_lsn; /* the highest of them */
+    uint64_t payloads; /* of the type asked for, and not empty */
+};
+/* Calls `each` for every shard that has entries in the segments in `dir`, in
+ * rising order. The log may be in use, also while this reads: what is being
+ * appended just now, or deleted, may be missing. Changes nothing. Blocks.
+ * ERR_IO, ERR_NO_MEMORY; ERR_NOT_FOUND: there is no such folder. */
+int wal_inspect(const char *dir, uint8_t entry_type,
+                void (*each)(void *user, const struct wal_found *found),
+                void *user);
+
 /* -- damage on request (wal_fault.c) ----------------------------------------
  *
  * A loss of power, from any thread, for a process that is about to die: */

@@ -163,6 +163,20 @@ void wal_take_off(struct wal *w, uint64_t bytes);
 void wal_before_sync(struct wal *w);
 void wal_land(struct wal *w);
 
+/* wal_recover.c: the parts of a segment, wherever they are read. */
+struct wal_batch_view {
+    uint64_t sequence;
+    uint32_t count;
+    struct bytes records;
+    uint64_t bytes; /* header and records */
+};
+/* Whether a batch with the right checksum begins at `offset`. */
+bool wal_batch_at(struct bytes segment, uint64_t offset,
+                  struct wal_batch_view *view_out);
+/* One record from a batch; the cursor fails where there is none. */
+void wal_read_record(struct cursor *c, struct wal_record *record_out,
+                     uint16_t *flags_out);
+
 /* wal_recover.c: verifies, cuts and replays; leaves the list of segments, the
  * shards, `sequence` and `offset` as they stand, opens nothing for appending.
  */

@@ -49,13 +49,6 @@ struct recovery {
     uint64_t file_len;
 };
 
-struct batch_view {
-    uint64_t sequence;
-    uint32_t count;
-    struct bytes records;
-    uint64_t bytes; /* header and records */
-};
-
 static int damaged(struct recovery *r, uint64_t number, uint64_t offset,
                    const char *what)
 {
@@ -227,21 +220,20 @@ static int load_segment(struct recovery *r, uint64_t number)
 
 /* -- batches and records -- */
 
-/* Whether a batch with the right checksum begins at `offset`. */
-static bool batch_at(const struct recovery *r, uint64_t offset,
-                     struct batch_view *view_out)
+bool wal_batch_at(struct bytes segment, uint64_t offset,
+                  struct wal_batch_view *view_out)
 {
-    if (r->len - offset < WAL_BATCH_HEADER)
+    if (segment.len - offset < WAL_BATCH_HEADER)
         return false;
-    const uint8_t *p = r->data + offset;
+    const uint8_t *p = segment.data + offset;
     uint64_t len = get_u32_le(p + 16);
     if (get_u32_le(p) != WAL_BATCH_MAGIC || len % WAL_ALIGN != 0 ||
-        len > r->len - offset - WAL_BATCH_HEADER)
+        len > segment.len - offset - WAL_BATCH_HEADER)
         return false;
     if (get_u32_le(p + 4) !=
         hash_crc32c(0, p + 8, WAL_BATCH_HEADER - 8 + (size_t)len))
         return false;
-    *view_out = (struct batch_view){
+    *view_out = (struct wal_batch_view){
         .sequence = get_u64_le(p + 8),
         .count = get_u32_le(p + 20),
         .records = bytes_of(p + WAL_BATCH_HEADER, (size_t)len),
@@ -250,9 +242,15 @@ static bool batch_at(const struct recovery *r, uint64_t offset,
     return true;
 }
 
-/* One record from a batch; the cursor fails where there is none. */
-static void read_record(struct cursor *c, struct wal_record *record_out,
-                        uint16_t *flags_out)
+/* In the segment at hand. */
+static bool batch_at(const struct recovery *r, uint64_t offset,
+                     struct wal_batch_view *view_out)
+{
+    return wal_batch_at(bytes_of(r->data, r->len), offset, view_out);
+}
+
+void wal_read_record(struct cursor *c, struct wal_record *record_out,
+                     uint16_t *flags_out)
 {
     struct wal_record record = {0};
     record.type = (enum wal_record_type)cursor_u8(c);
@@ -279,12 +277,13 @@ static void read_record(struct cursor *c, struct wal_record *record_out,
 /* -- looking -- */
 
 /* What the first batch says about the segment before. */
-static void note_abandonment(struct look *look, const struct batch_view *batch)
+static void note_abandonment(struct look *look,
+                             const struct wal_batch_view *batch)
 {
     struct cursor c = cursor_of(batch->records.data, batch->records.len);
     struct wal_record record;
     uint16_t flags;
-    read_record(&c, &record, &flags);
+    wal_read_record(&c, &record, &flags);
     if (cursor_ok(&c) && (int)record.type == WAL_ABANDON) {
         look->abandons = record.lsn;
         look->abandons_from = record.term;
@@ -294,7 +293,7 @@ static void note_abandonment(struct look *look, const struct batch_view *batch)
 /* Follows the unbroken row of batches from the start. */
 static void follow_row(const struct recovery *r, struct look *look)
 {
-    struct batch_view batch;
+    struct wal_batch_view batch;
     look->end = WAL_SEGMENT_HEADER;
     while (!(look->abandoned && look->end >= look->stop_at) &&
            batch_at(r, look->end, &batch)) {
@@ -318,7 +317,7 @@ static void look_behind(const struct recovery *r, struct look *look)
             continue;
         look->dirty = true;
         look->dirty_to = at + 8;
-        struct batch_view batch;
+        struct wal_batch_view batch;
         if (!look->later && get_u32_le(r->data + at) == WAL_BATCH_MAGIC &&
             batch_at(r, at, &batch) && batch.sequence > look->last)
             look->later = true;
@@ -497,7 +496,7 @@ static void account_record(struct replaying *p, const struct wal_record *record)
     wal_segment_touch(p->segment, &touch);
 }
 
-static int replay_batch(struct replaying *p, const struct batch_view *batch,
+static int replay_batch(struct replaying *p, const struct wal_batch_view *batch,
                         uint64_t offset)
 {
     struct wal *w = p->r->w;
@@ -505,7 +504,7 @@ static int replay_batch(struct replaying *p, const struct batch_view *batch,
     for (uint32_t i = 0; i < batch->count; i++) {
         struct wal_record record;
         uint16_t flags;
-        read_record(&c, &record, &flags);
+        wal_read_record(&c, &record, &flags);
         if (!cursor_ok(&c))
             break;
         if ((int)record.type == WAL_ABANDON)
@@ -541,7 +540,7 @@ static int replay_segment(struct replaying *p, const struct look *look)
         return code;
     uint64_t at = WAL_SEGMENT_HEADER;
     while (at < look->end && code == ERR_OK) {
-        struct batch_view batch;
+        struct wal_batch_view batch;
         if (!batch_at(r, at, &batch))
             code = damaged(r, look->number, at, "it changed while being read");
         else

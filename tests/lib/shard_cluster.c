@@ -74,6 +74,7 @@ struct cluster {
     bool no_key;
     size_t memtable_bytes;
     usec_t now, wan_us;
+    raft_id witness;
     struct prng prng;
     struct raft_config config;
     struct shard_policy policy;
@@ -236,7 +237,9 @@ static void env_committed(void *user, struct shard *s, const struct entry *e)
         return;
     }
     if (!shard_installing(s)) {
-        CHECK(e->lsn == n->committed + 1);
+        /* A witness is not shown what it has no payload of. */
+        CHECK(e->lsn == n->committed + 1 ||
+              (n->id == n->cluster->witness && e->lsn > n->committed));
         n->committed = e->lsn;
     }
     CHECK(e->lsn < COMMITS_MAX);
@@ -428,6 +431,7 @@ static void start_options(struct cluster_node *n, struct shard_options *o)
                                 .user = n};
     raft_options_default(&o->raft);
     o->raft.self = n->id;
+    o->raft.witness = n->id == c->witness;
     o->raft.seed = prng_u64(&c->prng);
 }
 
@@ -495,6 +499,7 @@ struct cluster *cluster_new(const struct cluster_options *options)
     c->commits = mem_zalloc(COMMITS_MAX * sizeof(*c->commits));
     list_init(&c->snapshots);
     c->wan_us = options->wan_us;
+    c->witness = options->witness;
     if (options->regions != NULL && !options->by_majority) {
         c->config.ack = RAFT_ACK_REGION;
         c->config.write_region = 1;
@@ -505,7 +510,10 @@ struct cluster *cluster_new(const struct cluster_options *options)
     CHECK(keyring_add(c->keys, CLUSTER_KEY_ID, KEY_PURPOSE_DATA, key) ==
           ERR_OK);
     for (raft_id id = 1; id <= c->n; id++) {
-        struct raft_member m = {.id = id, .region = 1, .voter = true};
+        struct raft_member m = {.id = id,
+                                .region = 1,
+                                .voter = true,
+                                .witness = id == options->witness};
         if (options->regions != NULL)
             m.region = options->regions[id - 1];
         CHECK(raft_config_add(&c->config, m) == ERR_OK);
@@ -573,6 +581,20 @@ static bool deliver_all(struct cluster *c)
     return any;
 }
 
+/* A store that holds the position of another, and no records. */
+static void copy_position(struct kv_mem *to, struct kv_mem *from,
+                          struct bytes config)
+{
+    struct memtable *nothing = memtable_new(1);
+    struct flush *f = flush_new(0, kv_flushed_lsn(kv_mem_kv(from)),
+                                kv_mem_flushed_term(from));
+    CHECK(flush_collect(f, nothing, 1));
+    CHECK(flush_set_info(f, SHARD_INFO_CONFIG, config) == ERR_OK);
+    kv_mem_flush(to, f);
+    flush_free(f);
+    memtable_free(nothing);
+}
+
 /* The sender's side: a copy of its flushed state, and the offer. */
 static void snapshot_open(struct cluster *c, struct snapshot *snap)
 {
@@ -591,7 +613,10 @@ static void snapshot_open(struct cluster *c, struct snapshot *snap)
     }
     CHECK(raft_config_decode(blob, &snap->config) == ERR_OK);
     snap->state = kv_mem_new();
-    kv_mem_copy(snap->state, from->store);
+    if (shard_sends_payload(from->shard, snap->to))
+        kv_mem_copy(snap->state, from->store);
+    else
+        copy_position(snap->state, from->store, blob);
     env_send(NULL, from->shard, &offer, NULL, NULL);
     snap->opened = true;
 }
@@ -865,7 +890,7 @@ void cluster_delete_container(struct cluster *c, uint32_t container)
 bool cluster_flush(struct cluster *c, raft_id id, bool trim)
 {
     struct cluster_node *n = node_of(c, id);
-    if (!shard_flush_begin(n->shard))
+    if (!shard_flush_begin(n->shard, SHARD_FLUSH_ALL))
         return false;
     struct flush *f;
     while ((f = shard_flush_take(n->shard)) == NULL)
@@ -1076,4 +1101,42 @@ uint64_t cluster_digest(struct cluster *c, raft_id id)
     CHECK(shard_each_record(cluster_shard(c, id), CONTAINER_FIRST_USER,
                             digest_record, &d) == ERR_OK);
     return d.hash;
+}
+
+size_t cluster_payloads(const struct cluster *c, raft_id id)
+{
+    const struct cluster_node *n = &c->nodes[id];
+    size_t count = kv_mem_count(n->store);
+    for (size_t i = 0; i < n->log_len; i++) {
+        const struct entry *e = n->log[i].entry;
+        count += e != NULL && e->type == RAFT_ENTRY_DATA && e->len > 0;
+    }
+    return count;
+}
+
+/* The newest entry with payload that the node has logged. */
+static const struct entry *newest_payload(const struct cluster_node *n)
+{
+    for (size_t i = n->log_len; i > 0; i--) {
+        const struct entry *e = n->log[i - 1].entry;
+        if (e != NULL && e->type == RAFT_ENTRY_DATA)
+            return e;
+    }
+    return NULL;
+}
+
+int cluster_smuggle(struct cluster *c, raft_id from, raft_id to)
+{
+    const struct entry *e = newest_payload(node_of(c, from));
+    CHECK(e != NULL);
+    const struct raft *r = shard_raft(node_of(c, from)->shard);
+    struct raft_entry head = {
+        .term = e->term, .size = e->len, .type = RAFT_ENTRY_DATA};
+    struct raft_msg m = {
+        .type = RAFT_MSG_APPEND, .from = from, .to = to, .term = raft_term(r)};
+    m.append = (struct raft_append){
+        .prev_lsn = e->lsn - 1, .n = 1, .bytes = e->len, .entries = &head};
+    CHECK(raft_term_at(r, e->lsn - 1, &m.append.prev_term) == ERR_OK);
+    struct bytes payload = entry_payload(e);
+    return shard_receive(node_of(c, to)->shard, c->now, &m, &payload);
 }

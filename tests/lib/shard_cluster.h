@@ -50,6 +50,7 @@ struct cluster_options {
     const raft_region *regions;
     bool by_majority; /* with regions: the majority acknowledges all the same */
     usec_t wan_us;    /* from a node to one of another region */
+    raft_id witness;  /* 0: none */
 };
 
 struct cluster;
@@ -137,6 +138,11 @@ unsigned cluster_salvaged(const struct cluster *c, raft_id id);
  * conflicts and submits them, at most `max`, then turns until all are answered.
  * Returns how many were submitted. */
 unsigned cluster_deliver(struct cluster *c, raft_id id, unsigned max);
+/* Entries with payload in a node's log, and records in its store. */
+size_t cluster_payloads(const struct cluster *c, raft_id id);
+/* Sends `to` an entry of the leader's log with its payload, as no leader of
+ * this program does; what shard_receive says. */
+int cluster_smuggle(struct cluster *c, raft_id from, raft_id to);
 /* Snapshots that were installed (adopted), in all. */
 unsigned cluster_snapshots(const struct cluster *c);
 /* Flips a bit in the last byte of every flushed text of a node. */

@@ -26,6 +26,9 @@ RAFT_AMNESIA_ENDS_EARLY  raft  1x3-loss  500  leader completeness
 RAFT_VISIBLE_UNVERIFIED  raft  1x5+1     100  uncertain read
 RAFT_ANNOUNCE_NO_LEASE   raft  1x5+1     300  not so fresh
 RAFT_REGION_PAST_CONFIG  raft  3x1+3     1000 acknowledged write lost
+RAFT_WITNESS_CAMPAIGNS   raft  2x1+w     100  a witness leads|that no log has
+RAFT_WITNESS_COUNTS_AS_PAYLOAD raft 2x1+w 200 region loss: nothing is acknowledged
+SHARD_TELL_WITNESS       shard 2x1+w     10   payload is sent to a witness
 SHARD_FORGET_OPS         shard 1x3       100  took effect twice
 SHARD_READ_ANYWHERE      shard 1x3       100  stale read|not linearizable
 SHARD_ANSWER_EARLY       shard 1x3       100  stale read|lost

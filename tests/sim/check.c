@@ -140,6 +140,17 @@ void check_appended(struct check *c, raft_id node, uint64_t lsn, uint64_t term,
             node, lsn, term);
 }
 
+void check_head_appended(struct check *c, raft_id node, uint64_t lsn,
+                         uint64_t term, uint64_t prev_term)
+{
+    const struct seen *s = slot(c->seen, c->cap_seen, lsn, term);
+    if (s->lsn == 0 || s->prev_term != prev_term)
+        violated(c,
+                 "log matching: n%u has the head of an entry that no log has, "
+                 "at lsn %" PRIu64 " of term %" PRIx64,
+                 node, lsn, term);
+}
+
 /* ---- history
  * ----------------------------------------------------------------- */
 
@@ -180,6 +191,17 @@ void check_applied(struct check *c, raft_id node, uint64_t lsn, uint64_t term,
         (f->acked_term != term || f->acked_value != value))
         violated(c,
                  "acknowledged write lost: n%u applies another entry at lsn "
+                 "%" PRIu64,
+                 node, lsn);
+}
+
+void check_head_applied(struct check *c, raft_id node, uint64_t lsn,
+                        uint64_t term)
+{
+    const struct fact *f = fact_at(c, lsn);
+    if (!f->applied || f->term != term)
+        violated(c,
+                 "state machine equality: n%u commits another entry at lsn "
                  "%" PRIu64,
                  node, lsn);
 }

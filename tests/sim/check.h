@@ -34,6 +34,11 @@ void check_appended(struct check *c, raft_id node, uint64_t lsn, uint64_t term,
                     uint64_t prev_term, uint64_t value);
 void check_applied(struct check *c, raft_id node, uint64_t lsn, uint64_t term,
                    uint64_t value, uint64_t node_term);
+/* The same of a node that has no payloads: such an entry was seen before. */
+void check_head_appended(struct check *c, raft_id node, uint64_t lsn,
+                         uint64_t term, uint64_t prev_term);
+void check_head_applied(struct check *c, raft_id node, uint64_t lsn,
+                        uint64_t term);
 void check_acked(struct check *c, uint64_t lsn, uint64_t term, uint64_t value,
                  bool committed);
 void check_forced(struct check *c, uint32_t epoch);

@@ -23,6 +23,8 @@ void disk_write(struct node *n, uint64_t seq, struct sim_blob *record,
 {
     CHECK(n->n_records == 0 || n->n_records == n->n_synced ||
           n->records[n->n_records - 1].seq <= seq);
+    if (n->witness && n->world->ops->payloads(record) > 0)
+        world_fail(n->world, "a witness keeps payload");
     if (n->n_records == n->cap_records) {
         n->cap_records = n->cap_records ? n->cap_records * 2 : 64;
         n->records =

@@ -65,8 +65,8 @@ void faults_choose(struct world *w)
     s->prefer = toss(w);
     s->region_ack = regions && toss(w);
     s->rule = regions && prng_one_in(&w->prng, 3);
-    s->region_loss =
-        regions && prng_one_in(&w->prng, 3) && w->ops->epoch != NULL;
+    s->region_loss = regions && prng_one_in(&w->prng, 3) &&
+                     (w->ops->epoch != NULL || w->shape.witness);
     s->turbulent = prng_one_in(&w->prng, 8) || w->shape.turbulent;
     if (s->turbulent)
         make_turbulent(w);
@@ -296,6 +296,7 @@ static struct raft_member member_of(struct world *w, raft_id id)
     return (struct raft_member){
         .id = id,
         .region = w->nodes[id].region,
+        .witness = w->nodes[id].witness,
         .priority =
             w->swarm.prefer ? (uint8_t)(w->nodes[id].region - 1) : (uint8_t)0,
     };
@@ -361,15 +362,46 @@ static void change_rule(struct world *w)
 /* ---- losing a region
  * ------------------------------------------------------------ */
 
-static void lose_region(struct world *w)
+void faults_tell(struct node *n)
+{
+    struct world *w = n->world;
+    if (w->epoch > 0)
+        w->ops->epoch(n->replica, node_local_us(n), w->epoch,
+                      w->decided_region);
+    if (w->shape.witness)
+        w->ops->down(n->replica, node_local_us(n), &w->down_region,
+                     w->down_region != 0);
+}
+
+static void tell_all(struct world *w)
+{
+    for (raft_id i = 1; i <= w->n_nodes; i++) {
+        struct node *n = &w->nodes[i];
+        if (!node_up(n))
+            continue;
+        faults_tell(n);
+        node_after_step(n);
+    }
+}
+
+/* Which region a fault takes away: where one acknowledges, that one; with a
+ * witness any. 0: none. */
+static raft_region region_to_lose(struct world *w)
 {
     raft_id leader = world_leader(w);
     if (leader == 0 || w->lost_region != 0)
-        return;
+        return 0;
+    if (w->shape.witness)
+        return (raft_region)(1 + prng_below(&w->prng, w->shape.regions));
     const struct raft_config *c = w->ops->config(w->nodes[leader].replica);
-    if (c->ack != RAFT_ACK_REGION)
+    return c->ack == RAFT_ACK_REGION ? c->write_region : 0;
+}
+
+static void lose_region(struct world *w, raft_region region)
+{
+    if (region == 0)
         return;
-    w->lost_region = c->write_region;
+    w->lost_region = region;
     world_say(w, "region %u is lost", w->lost_region);
     for (raft_id i = 1; i <= w->n_nodes; i++) {
         if (w->nodes[i].region == w->lost_region)
@@ -402,29 +434,152 @@ static void decide(struct world *w, raft_region region)
     check_forced(w->check, w->epoch);
     shown_forced(w->shown, w->epoch);
     world_say(w, "epoch %u: region %u", w->epoch, w->decided_region);
-    for (raft_id i = 1; i <= w->n_nodes; i++) {
-        struct node *n = &w->nodes[i];
-        if (node_up(n)) {
-            w->ops->epoch(n->replica, node_local_us(n), w->epoch,
-                          w->decided_region);
-            node_after_step(n);
-        }
-    }
+    tell_all(w);
 }
 
-/* The meta shard's part: another region takes over, if one can. */
-void faults_decide(struct world *w)
+/* Whether somebody may go by a rule that needs the lost region: always, where
+ * no other rule can be (see lose_region). */
+static bool needs_lost_region(const struct world *w)
 {
-    CHECK(w->lost_region != 0);
-    raft_region next = (raft_region)(1 + w->lost_region % w->shape.regions);
-    if (can_take_over(w, next))
-        decide(w, next);
+    if (!w->shape.witness)
+        return true;
+    for (raft_id i = 1; i <= w->n_nodes; i++) {
+        const struct node *n = &w->nodes[i];
+        const struct raft_config *c =
+            n->replica == NULL ? &n->last_config : w->ops->config(n->replica);
+        if (c->ack == RAFT_ACK_REGION && c->write_region == w->lost_region)
+            return true;
+    }
+    return w->epoch > 0 && w->decided_region == w->lost_region;
+}
+
+static void region_restarts(struct world *w)
+{
     for (raft_id i = 1; i <= w->n_nodes; i++) {
         if (w->nodes[i].region == w->lost_region)
             later(w, 500, 3000,
                   (struct sim_event){.type = EV_RESTART, .node = i});
     }
     w->lost_region = 0;
+    if (w->shape.witness)
+        later(w, 3500, 4500, (struct sim_event){.type = EV_RETURN});
+}
+
+/* The meta shard's part: another region takes over, if one must and can; and
+ * it is known that the lost one is. */
+void faults_decide(struct world *w)
+{
+    CHECK(w->lost_region != 0);
+    raft_region next = (raft_region)(1 + w->lost_region % w->shape.regions);
+    if (w->shape.witness) {
+        w->down_region = w->lost_region;
+        tell_all(w);
+    }
+    if (w->ops->epoch != NULL && needs_lost_region(w) && can_take_over(w, next))
+        decide(w, next);
+    if (w->drilling)
+        w->acked_at_decision = check_acked_count(w->check);
+    else
+        region_restarts(w);
+}
+
+void faults_return(struct world *w)
+{
+    if (w->down_region == 0 || w->lost_region != 0)
+        return;
+    world_say(w, "region %u is up", w->down_region);
+    w->down_region = 0;
+    tell_all(w);
+}
+
+/* ---- losing one when all is well
+ * ------------------------------------------------ */
+
+/* Whether the others suffice to elect a leader, and there is a rule for it. */
+static bool survives_loss(struct world *w, const struct raft_config *c,
+                          raft_region lost)
+{
+    uint32_t others = 0;
+    for (uint32_t i = 0; i < c->n; i++)
+        others += c->members[i].voter && c->members[i].region != lost;
+    raft_region next = (raft_region)(1 + lost % w->shape.regions);
+    return others > voters(c) / 2 && can_take_over(w, next);
+}
+
+/* Whether the leader waits for every region, and none lacks what was committed
+ * when the drill was announced: only then is a loss survived. */
+static bool is_whole(struct world *w, const struct raft_config *c)
+{
+    struct node *leader = &w->nodes[world_leader(w)];
+    for (raft_region r = 1; r <= w->shape.regions; r++) {
+        if (!w->ops->awaits(leader->replica, r))
+            return false;
+    }
+    for (uint32_t i = 0; i < c->n; i++) {
+        const struct node *n = &w->nodes[c->members[i].id];
+        if (n->amnesiac || w->ops->applied_lsn(n->replica) < w->drill_lsn)
+            return false;
+    }
+    return !c->joint && w->ops->config_is_committed(leader->replica);
+}
+
+void faults_announce_drill(struct world *w)
+{
+    raft_id leader = world_leader(w);
+    if (leader == 0)
+        return;
+    w->drill_lsn = w->ops->applied_lsn(w->nodes[leader].replica);
+    world_schedule(w, w->now_us + DRILL_NOTICE_US,
+                   (struct sim_event){.type = EV_DRILL, .node = leader});
+}
+
+/* A region is seldom lost for all others at the same moment. */
+static void cut_some(struct world *w, raft_region region)
+{
+    for (raft_id to = 1; to <= w->n_nodes; to++) {
+        if (w->nodes[to].region == region || toss(w))
+            continue;
+        for (raft_id from = 1; from <= w->n_nodes; from++)
+            if (w->nodes[from].region == region)
+                net_cut(w, from, to, true);
+    }
+}
+
+/* With a witness: the promise that it is there for. */
+void faults_drill(struct world *w, raft_id announced)
+{
+    raft_id leader = world_leader(w);
+    raft_region lost =
+        (raft_region)(1 + prng_below(&w->prng, w->shape.regions));
+    if (leader == 0 || leader != announced)
+        return;
+    const struct raft_config *c = w->ops->config(w->nodes[leader].replica);
+    bool forced = c->ack == RAFT_ACK_REGION && c->write_region == lost;
+    if (!is_whole(w, c) || !survives_loss(w, c, lost) ||
+        (forced && w->ops->epoch == NULL))
+        return;
+    w->drilling = true;
+    cut_some(w, lost);
+    later(w, 1, 100, (struct sim_event){.type = EV_LOSE, .number = lost});
+    world_schedule(w, w->now_us + DRILL_WORKS_US,
+                   (struct sim_event){.type = EV_DRILLED});
+}
+
+void faults_lose(struct world *w, raft_region region)
+{
+    lose_region(w, region);
+    net_heal(w);
+}
+
+void faults_drilled(struct world *w)
+{
+    CHECK(w->drilling && w->lost_region != 0);
+    if (check_acked_count(w->check) == w->acked_at_decision)
+        world_fail(w, "region loss: nothing is acknowledged without it");
+    w->drilling = false;
+    w->result->drills++;
+    region_restarts(w);
+    w->elections_at_heal = check_elections(w->check);
 }
 
 /* ---- the schedule
@@ -478,7 +633,7 @@ static void strike(struct world *w, enum fault f)
     else if (f == FAULT_RULE && s->rule)
         change_rule(w);
     else if (f == FAULT_REGION_LOSS && s->region_loss)
-        lose_region(w);
+        lose_region(w, region_to_lose(w));
 }
 
 void faults_strike(struct world *w)
@@ -521,4 +676,5 @@ void faults_heal(struct world *w)
         if (n->replica == NULL)
             node_start(n);
     }
+    faults_return(w);
 }

@@ -48,6 +48,8 @@ static const struct shape group_shapes[] = {
     GROUP("3x1+3", 10, .regions = 3, .per_region = 1, .spare = 3),
     GROUP("3x3", 8, .regions = 3, .per_region = 3),
     GROUP("3x3+3", 8, .regions = 3, .per_region = 3, .spare = 3),
+    GROUP("2x1+w", 12, .regions = 2, .per_region = 1, .witness = true),
+    GROUP("2x3+w", 8, .regions = 2, .per_region = 3, .witness = true),
 };
 
 #define SITE(text, percent, ...)                                               \
@@ -59,6 +61,8 @@ static const struct shape site_shapes[] = {
     SITE("5x1", 16, .regions = 5, .voters = 1),
     SITE("3x3", 12, .regions = 3, .voters = 3),
     SITE("2x3+2", 12, .regions = 2, .voters = 3, .learners = 1),
+    SITE("2x1+w", 16, .regions = 2, .voters = 1, .witness = true),
+    SITE("2x3+w", 8, .regions = 2, .voters = 3, .witness = true),
 };
 
 struct arguments {
@@ -178,7 +182,7 @@ static struct arguments parse(int argc, char **argv)
  */
 
 struct total {
-    unsigned long long bad, events, acked, reads, elections, conflicts;
+    unsigned long long bad, events, acked, reads, elections, drills, conflicts;
     unsigned long long failovers, late;
     long long failover_us; /* the longest */
 };
@@ -193,6 +197,7 @@ static void add(struct total *t, const struct total *more)
     t->acked += more->acked;
     t->reads += more->reads;
     t->elections += more->elections;
+    t->drills += more->drills;
     t->conflicts += more->conflicts;
     t->failovers += more->failovers;
     t->late += more->late;
@@ -221,6 +226,7 @@ static void run_one(const struct arguments *a, const struct shape *shape,
                                .acked = r.acked,
                                .reads = r.reads,
                                .elections = r.elections,
+                               .drills = r.drills,
                                .conflicts = r.conflicts,
                                .failovers = r.failed_over,
                                .late = r.failover_us > FAILOVER_P99_US,
@@ -313,6 +319,8 @@ static unsigned long long run_shape(const struct arguments *a,
            "reads, %llu elections",
            t.bad == 0 ? "ok" : "not ok", nr, a->replica, shape->name, a->from,
            a->from + n - 1, t.events, t.acked, t.reads, t.elections);
+    if (shape->group.witness)
+        printf(", %llu regions done without", t.drills);
     if (is_site(a))
         printf(", %llu conflicts, %llu failovers, %llu of them in more than "
                "5 s, longest %.2f s",

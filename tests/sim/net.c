@@ -49,6 +49,8 @@ void net_send(struct node *n, raft_id to, uint64_t after_seq,
               struct sim_blob *msg)
 {
     CHECK(to != 0 && to != n->id);
+    if (n->world->nodes[to].witness && n->world->ops->payloads(msg) > 0)
+        world_fail(n->world, "payload is sent to a witness");
     if (after_seq == 0 || disk_durable(n, after_seq)) {
         transmit(n, to, msg);
         return;

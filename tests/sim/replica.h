@@ -46,6 +46,7 @@ struct sim_env {
     bool turbulent;
     /* The disk was lost, and `amnesiac` has not answered false since. */
     bool amnesiac;
+    bool witness; /* keeps no payload */
     /* `seq` never falls within one life. A checkpoint makes all earlier
      * records superfluous. */
     void (*write)(void *ctx, uint64_t seq, struct sim_blob *record,
@@ -110,11 +111,18 @@ struct sim_replica_ops {
     /* NULL: not made for forced failovers. */
     void (*epoch)(struct sim_replica *p, usec_t now_us, uint32_t epoch,
                   raft_region region);
+    /* The regions that are declared down. */
+    void (*down)(struct sim_replica *p, usec_t now_us,
+                 const raft_region *regions, uint32_t n);
     /* Makes a snapshot and forgets the log, but for `keep` entries. */
     void (*compact)(struct sim_replica *p, usec_t now_us, uint64_t keep);
 
     usec_t (*deadline)(const struct sim_replica *p);
     bool (*leads)(const struct sim_replica *p);
+    /* See raft_awaits. */
+    bool (*awaits)(const struct sim_replica *p, raft_region region);
+    /* How many entries of a message or a record have their payload. */
+    size_t (*payloads)(const struct sim_blob *b);
     bool (*amnesiac)(const struct sim_replica *p);
     /* Of the log; 0 where it has no entry. `compacted_out` if it is too old. */
     uint64_t (*term_at)(const struct sim_replica *p, uint64_t lsn,

@@ -152,8 +152,9 @@ static void apply_to(struct sim_replica *p, uint64_t lsn)
     while (p->state.lsn < lsn) {
         struct item *it = item_at(p, p->state.lsn + 1);
         p->state.lsn++;
-        p->state.hash =
-            (p->state.hash ^ it->value ^ it->head.term) * 0x100000001b3ULL;
+        if (!p->env.witness)
+            p->state.hash =
+                (p->state.hash ^ it->value ^ it->head.term) * 0x100000001b3ULL;
         p->env.applied(p->env.ctx, p->state.lsn, it->head.term, it->value,
                        raft_term(p->raft));
     }
@@ -266,18 +267,30 @@ static void write_checkpoint(struct sim_replica *p, uint64_t seq)
     p->env.write(p->env.ctx, seq, &rec->base, true);
 }
 
+static size_t raft_replica_payloads(const struct sim_blob *base)
+{
+    const struct blob *b = (const struct blob *)base;
+    size_t n = b->is_snapshot && b->state.hash != 0;
+    for (size_t i = 0; i < b->items.n; i++)
+        n += b->items.at[i].value != 0;
+    return n;
+}
+
 static void send_msg(struct sim_replica *p, const struct raft_msg *m,
                      uint64_t seq)
 {
     struct blob *b = blob_new();
     b->msg = *m;
+    bool bare = raft_config_is_witness(raft_config(p->raft), m->to);
     if (m->type == RAFT_MSG_APPEND) {
         for (uint32_t i = 0; i < m->append.n; i++) {
             const struct item *it = item_at(p, m->append.prev_lsn + 1 + i);
             struct raft_entry head = it->head;
             if (head.config != NULL)
                 head.config = &it->config;
-            items_add(&b->items, &head, it->value);
+            else if (bare)
+                head.size = 0;
+            items_add(&b->items, &head, bare ? 0 : it->value);
         }
         b->base.size += m->append.bytes;
     }
@@ -291,6 +304,9 @@ static void send_snapshot(struct sim_replica *p, raft_id to)
     b->is_snapshot = true;
     b->base.size = 1 << 20;
     b->state = p->snap;
+    /* A witness gets the position. */
+    if (raft_config_is_witness(raft_config(p->raft), to))
+        b->state.hash = 0;
     b->state_term = p->snap_term;
     b->state_config = p->snap_config;
     struct raft_msg offer = b->msg;
@@ -368,6 +384,7 @@ static void options(struct sim_replica *p, struct raft_options *o)
     raft_options_default(o);
     o->self = p->env.self;
     o->seed = p->env.seed;
+    o->witness = p->env.witness;
     o->heartbeat_us = 50 * USEC_PER_MS;
     o->election_min_us = 300 * USEC_PER_MS;
     o->election_max_us = o->silence_us = 600 * USEC_PER_MS;
@@ -602,6 +619,15 @@ static void raft_replica_epoch(struct sim_replica *p, usec_t now_us,
     step(p, &ev, NULL);
 }
 
+static void raft_replica_down(struct sim_replica *p, usec_t now_us,
+                              const raft_region *regions, uint32_t n)
+{
+    struct raft_event ev = {.type = RAFT_EV_DOWN, .now_us = now_us};
+    ev.down.regions = regions;
+    ev.down.n = n;
+    step(p, &ev, NULL);
+}
+
 static void raft_replica_compact(struct sim_replica *p, usec_t now_us,
                                  uint64_t keep)
 {
@@ -638,6 +664,11 @@ static usec_t raft_replica_deadline(const struct sim_replica *p)
 static bool raft_replica_leads(const struct sim_replica *p)
 {
     return raft_role(p->raft) == RAFT_LEADER;
+}
+
+static bool raft_replica_awaits(const struct sim_replica *p, raft_region region)
+{
+    return raft_awaits(p->raft, region);
 }
 
 static bool raft_replica_amnesiac(const struct sim_replica *p)
@@ -689,9 +720,12 @@ const struct sim_replica_ops sim_replica_raft = {
     .transfer = raft_replica_transfer,
     .campaign = raft_replica_campaign,
     .epoch = raft_replica_epoch,
+    .down = raft_replica_down,
     .compact = raft_replica_compact,
     .deadline = raft_replica_deadline,
     .leads = raft_replica_leads,
+    .awaits = raft_replica_awaits,
+    .payloads = raft_replica_payloads,
     .amnesiac = raft_replica_amnesiac,
     .term_at = raft_replica_term_at,
     .applied_lsn = raft_replica_applied,

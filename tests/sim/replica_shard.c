@@ -142,6 +142,19 @@ static struct blob *blob_of_state(enum blob_kind kind,
     return b;
 }
 
+static size_t shard_replica_payloads(const struct sim_blob *base)
+{
+    const struct blob *b = (const struct blob *)base;
+    size_t n = 0;
+    for (uint32_t i = 0; b->payloads != NULL && i < b->msg.append.n; i++)
+        n += b->heads[i].type == RAFT_ENTRY_DATA && b->payloads[i].len > 0;
+    for (size_t i = 0; i < b->n_lines; i++) {
+        const struct entry *e = b->lines[i].entry;
+        n += e != NULL && e->type == RAFT_ENTRY_DATA && e->len > 0;
+    }
+    return n + (b->state != NULL ? kv_mem_count(b->state) : 0);
+}
+
 /* One reference goes to the disk, one to `writing`; the caller keeps his. */
 static void write_blob(struct sim_replica *p, struct blob *b, uint64_t update)
 {
@@ -326,6 +339,24 @@ static const struct shard_env shard_env = {
 /* ---- the turn ---------------------------------------------------------------
  */
 
+/* The store's position alone, for a witness. */
+static struct blob *blob_of_position(const struct kv_mem *state,
+                                     struct bytes config)
+{
+    struct blob *b = blob_new(BLOB_SNAPSHOT);
+    b->state = kv_mem_new();
+    struct kv kv = kv_mem_kv((struct kv_mem *)state);
+    struct memtable *nothing = memtable_new(1);
+    struct flush *f =
+        flush_new(0, kv_flushed_lsn(kv), kv_mem_flushed_term(state));
+    CHECK(flush_collect(f, nothing, 1));
+    CHECK(flush_set_info(f, SHARD_INFO_CONFIG, config) == ERR_OK);
+    kv_mem_flush(b->state, f);
+    flush_free(f);
+    memtable_free(nothing);
+    return b;
+}
+
 static void send_snapshot(struct sim_replica *p, usec_t now, raft_id to)
 {
     struct raft_msg offer;
@@ -335,7 +366,9 @@ static void send_snapshot(struct sim_replica *p, usec_t now, raft_id to)
               shard_snapshot_offer(p->shard, to, lsn, &offer) == ERR_OK;
     if (ok) {
         env_send(NULL, p->shard, &offer, NULL, NULL);
-        struct blob *b = blob_of_state(BLOB_SNAPSHOT, p->store);
+        struct blob *b = shard_sends_payload(p->shard, to)
+                             ? blob_of_state(BLOB_SNAPSHOT, p->store)
+                             : blob_of_position(p->store, config);
         b->base.size = 1 << 20;
         b->from = p->env.self;
         CHECK(raft_config_decode(config, &b->config) == ERR_OK);
@@ -413,7 +446,7 @@ static void maybe_flush(struct sim_replica *p)
     if (lsn < p->flush_at)
         return;
     p->flush_at = lsn + FLUSH_EVERY + (p->env.seed + lsn) % FLUSH_EVERY;
-    (void)shard_flush_begin(p->shard);
+    (void)shard_flush_begin(p->shard, SHARD_FLUSH_ALL);
 }
 
 /* The end of each call. */
@@ -480,6 +513,7 @@ static void raft_part(struct sim_replica *p, struct raft_options *o)
         quick_options(p, o);
     o->self = p->env.self;
     o->seed = p->env.seed;
+    o->witness = p->env.witness;
     if (p->env.verbose) {
         o->trace = trace;
         o->trace_ctx = p;
@@ -763,11 +797,21 @@ static void shard_replica_campaign(struct sim_replica *p, usec_t now_us)
     turn(p, now_us);
 }
 
+static void shard_replica_down(struct sim_replica *p, usec_t now_us,
+                               const raft_region *regions, uint32_t n)
+{
+    struct shard_policy policy = {.epoch = UINT32_MAX, .n_down = n};
+    for (uint32_t i = 0; i < n; i++)
+        policy.down[i] = regions[i];
+    shard_set_policy(p->shard, now_us, &policy);
+    turn(p, now_us);
+}
+
 static void shard_replica_compact(struct sim_replica *p, usec_t now_us,
                                   uint64_t keep)
 {
     (void)keep; /* the shard has its own rule */
-    (void)shard_flush_begin(p->shard);
+    (void)shard_flush_begin(p->shard, SHARD_FLUSH_ALL);
     turn(p, now_us);
 }
 
@@ -826,6 +870,12 @@ static usec_t shard_replica_deadline(const struct sim_replica *p)
 static bool shard_replica_leads(const struct sim_replica *p)
 {
     return raft_role(shard_raft(p->shard)) == RAFT_LEADER;
+}
+
+static bool shard_replica_awaits(const struct sim_replica *p,
+                                 raft_region region)
+{
+    return raft_awaits(shard_raft(p->shard), region);
 }
 
 static bool shard_replica_amnesiac(const struct sim_replica *p)
@@ -892,9 +942,12 @@ const struct sim_replica_ops sim_replica_shard = {
     .change = shard_replica_change,
     .transfer = shard_replica_transfer,
     .campaign = shard_replica_campaign,
+    .down = shard_replica_down,
     .compact = shard_replica_compact,
     .deadline = shard_replica_deadline,
     .leads = shard_replica_leads,
+    .awaits = shard_replica_awaits,
+    .payloads = shard_replica_payloads,
     .amnesiac = shard_replica_amnesiac,
     .term_at = shard_replica_term_at,
     .applied_lsn = shard_replica_applied,

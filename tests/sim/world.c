@@ -82,6 +82,8 @@ static void env_led(void *ctx, uint64_t term)
 {
     struct node *n = ctx;
     world_say(n->world, "n%u leads term %" PRIu64, n->id, term);
+    if (n->witness)
+        world_fail(n->world, "a witness leads");
     faults_new_leader(n->world, n->id);
     check_led(n->world->check, n->id, term, n->world->ops, n->replica);
 }
@@ -90,14 +92,20 @@ static void env_appended(void *ctx, uint64_t lsn, uint64_t term,
                          uint64_t prev_term, uint64_t value)
 {
     struct node *n = ctx;
-    check_appended(n->world->check, n->id, lsn, term, prev_term, value);
+    if (n->witness)
+        check_head_appended(n->world->check, n->id, lsn, term, prev_term);
+    else
+        check_appended(n->world->check, n->id, lsn, term, prev_term, value);
 }
 
 static void env_applied(void *ctx, uint64_t lsn, uint64_t term, uint64_t value,
                         uint64_t node_term)
 {
     struct node *n = ctx;
-    check_applied(n->world->check, n->id, lsn, term, value, node_term);
+    if (n->witness)
+        check_head_applied(n->world->check, n->id, lsn, term);
+    else
+        check_applied(n->world->check, n->id, lsn, term, value, node_term);
 }
 
 static void env_acked(void *ctx, uint64_t request, uint64_t lsn, uint64_t term,
@@ -202,6 +210,7 @@ void node_start(struct node *n)
         .shard = 1,
         .turbulent = w->swarm.turbulent,
         .amnesiac = n->amnesiac,
+        .witness = n->witness,
         .write = env_write,
         .send = env_send,
         .led = env_led,
@@ -224,9 +233,7 @@ void node_start(struct node *n)
     n->replica = w->ops->open(&env, founder ? &w->first_config : NULL, records,
                               n->n_records, node_local_us(n));
     mem_free(records);
-    if (w->epoch > 0)
-        w->ops->epoch(n->replica, node_local_us(n), w->epoch,
-                      w->decided_region);
+    faults_tell(n);
     if (n->id == 1)
         w->ops->campaign(n->replica, node_local_us(n));
     node_after_step(n);
@@ -320,9 +327,7 @@ static void resume(struct world *w, const struct sim_event *ev)
         return;
     world_say(w, "resume n%u", n->id);
     n->paused = false;
-    if (w->epoch > 0)
-        w->ops->epoch(n->replica, node_local_us(n), w->epoch,
-                      w->decided_region);
+    faults_tell(n);
     struct sim_event *backlog = n->backlog;
     size_t count = n->n_backlog;
     n->backlog = NULL;
@@ -372,15 +377,26 @@ static bool unsettled(struct world *w, char *why, size_t cap)
                 why, cap,
                 "no convergence: n%u applied %" PRIu64 ", leader n%u %" PRIu64,
                 n->id, w->ops->applied_lsn(n->replica), leader, lsn);
-        if (w->ops->state_hash(n->replica) != w->ops->state_hash(l))
+        if (!n->witness &&
+            w->ops->state_hash(n->replica) != w->ops->state_hash(l))
             return snprintf(why, cap, "no convergence: n%u has another state",
                             n->id);
+    }
+    for (raft_region r = 1; w->shape.witness && r <= w->shape.regions; r++) {
+        if (!w->ops->awaits(l, r))
+            return snprintf(
+                why, cap, "no convergence: region %u is up and not awaited", r);
     }
     uint64_t missing = check_missing(w->check, lsn);
     if (missing != 0)
         return snprintf(why, cap, "acknowledged write lost: lsn %" PRIu64,
                         missing);
     return w->docs != NULL && docs_unsettled(w->docs, why, cap);
+}
+
+static usec_t settle_from_us(const struct world *w)
+{
+    return SAFETY_US + HEAL_US + (w->shape.witness ? DRILL_US : 0);
 }
 
 /* Every so often once the load has stopped: all is well, or not yet. */
@@ -397,7 +413,7 @@ static void judge(struct world *w)
         world_fail(w, why);
     } else if (!unsettled(w, why, sizeof(why))) {
         w->over = true;
-    } else if (w->now_us >= SAFETY_US + HEAL_US + SETTLE_US) {
+    } else if (w->now_us >= settle_from_us(w) + SETTLE_US) {
         world_fail(w, why);
     } else {
         world_schedule(w, w->now_us + SETTLE_POLL_US,
@@ -411,6 +427,9 @@ static void heal(struct world *w)
     faults_heal(w);
     w->acked_at_heal = check_acked_count(w->check);
     w->elections_at_heal = check_elections(w->check);
+    if (w->shape.witness)
+        world_schedule(w, w->now_us + DRILL_AFTER_US - DRILL_NOTICE_US,
+                       (struct sim_event){.type = EV_DRILL});
 }
 
 static void world_event(struct world *w, const struct sim_event *ev)
@@ -452,6 +471,21 @@ static void world_event(struct world *w, const struct sim_event *ev)
         if (w->lost_region != 0)
             faults_decide(w);
         break;
+    case EV_RETURN:
+        faults_return(w);
+        break;
+    case EV_DRILL:
+        if (ev->node == 0)
+            faults_announce_drill(w);
+        else
+            faults_drill(w, ev->node);
+        break;
+    case EV_LOSE:
+        faults_lose(w, (raft_region)ev->number);
+        break;
+    case EV_DRILLED:
+        faults_drilled(w);
+        break;
     case EV_HEAL:
         heal(w);
         break;
@@ -469,23 +503,32 @@ static void world_event(struct world *w, const struct sim_event *ev)
  * --------------------------------------------------------------------------------
  */
 
+/* The witness comes last. */
+static bool is_witness(const struct world *w, raft_id id)
+{
+    return w->shape.witness && id == w->n_nodes;
+}
+
 static void make_nodes(struct world *w)
 {
     uint32_t founders = w->shape.regions * w->shape.per_region;
-    w->n_nodes = founders + w->shape.spare;
+    w->n_nodes = founders + w->shape.spare + w->shape.witness;
     CHECK(w->n_nodes <= NODES_MAX);
     for (raft_id i = 1; i <= w->n_nodes; i++) {
         struct node *n = &w->nodes[i];
         *n = (struct node){.world = w, .id = i};
-        n->region = (raft_region)(1 + (i - 1) % w->shape.regions);
+        n->witness = is_witness(w, i);
+        n->region = n->witness ? (raft_region)(1 + w->shape.regions)
+                               : (raft_region)(1 + (i - 1) % w->shape.regions);
         /* Two clocks drift apart by 8% at most: within RAFT_DRIFT_PERCENT. */
         if (w->swarm.drift)
             n->drift_permille = (int64_t)prng_range(&w->prng, 0, 80) - 40;
         n->offset_us = (usec_t)prng_below(&w->prng, 1000 * USEC_PER_SEC);
         n->sync_us = (usec_t)prng_range(&w->prng, 100, 3000);
-        if (i > founders)
+        if (i > founders && !n->witness)
             continue;
-        struct raft_member m = {.id = i, .region = n->region, .voter = true};
+        struct raft_member m = {
+            .id = i, .region = n->region, .voter = true, .witness = n->witness};
         m.priority = w->swarm.prefer ? (uint8_t)(n->region - 1) : 0;
         CHECK(raft_config_add(&w->first_config, m) == ERR_OK);
     }
@@ -546,8 +589,7 @@ void sim_run(const struct sim_replica_ops *ops, const struct sim_shape *shape,
     repeat(w, EV_READ, READ_EVERY_US);
     repeat(w, EV_FAULT, 500 * USEC_PER_MS);
     world_schedule(w, SAFETY_US, (struct sim_event){.type = EV_HEAL});
-    world_schedule(w, SAFETY_US + HEAL_US,
-                   (struct sim_event){.type = EV_SETTLE});
+    world_schedule(w, settle_from_us(w), (struct sim_event){.type = EV_SETTLE});
     while (!w->over) {
         struct sim_event ev = sim_queue_take(&w->queue);
         w->now_us = ev.at_us;

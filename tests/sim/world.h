@@ -22,6 +22,7 @@ struct sim_shape {
     uint32_t spare;      /* nodes that wait to be added */
     bool turbulent;      /* all seeds: elections all the time */
     bool forgetful;      /* all seeds: disks are lost */
+    bool witness;        /* and one more, in a region of its own */
 };
 
 struct sim_result {
@@ -31,6 +32,7 @@ struct sim_result {
     uint64_t acked;
     uint64_t reads;
     uint64_t elections;
+    uint64_t drills;    /* regions lost, and done without */
     uint64_t conflicts; /* sites: entries of the conflict feed */
     usec_t failover_us; /* sites: how long no write was possible after a loss */
     bool failed_over;   /* and whether there was one */

@@ -27,6 +27,12 @@
 #define LOSE_DISK_ONE_IN 4
 #define CRASH_AT_VOTE_PERMILLE 300 /* while nobody leads */
 #define HEALED_JITTER_US (5 * USEC_PER_MS)
+/* With a witness, a healed cluster loses a region: how long after healing, and
+ * by when it must acknowledge writes again. Then that region returns. */
+#define DRILL_AFTER_US (3 * USEC_PER_SEC)
+#define DRILL_NOTICE_US (1 * USEC_PER_SEC)
+#define DRILL_WORKS_US (6 * USEC_PER_SEC)
+#define DRILL_US (DRILL_AFTER_US + DRILL_WORKS_US)
 #define WRITE_EVERY_US (20 * USEC_PER_MS)
 #define READ_EVERY_US (30 * USEC_PER_MS)
 
@@ -42,6 +48,10 @@ enum world_event_type {
     EV_TOPPLE, /* a new leader falls early */
     EV_UNDO,   /* ends fault number `number` */
     EV_DECIDE,
+    EV_RETURN,  /* the region that was lost is declared up */
+    EV_DRILL,   /* a region is lost for a while: announced, then done... */
+    EV_LOSE,    /* region `number` is */
+    EV_DRILLED, /* ...and the verdict on that */
     EV_HEAL,
     EV_SETTLE,
     EV_JUDGE,
@@ -63,6 +73,7 @@ struct node {
     struct world *world;
     raft_id id;
     raft_region region;
+    bool witness;
     struct sim_replica *replica; /* NULL: crashed */
     uint64_t life;
     struct raft_config last_config; /* when it crashed */
@@ -150,11 +161,15 @@ struct world {
     uint32_t epoch;
     raft_region decided_region;
     raft_region lost_region; /* crashed as a whole; 0: none */
+    raft_region down_region; /* declared down; 0: none */
+    bool drilling;           /* lost_region stays lost */
     uint64_t request;
     struct read_wait reads[READS_MAX];
     struct docs *docs; /* where replicas are whole shards, else NULL */
     uint64_t acked_at_heal;
     uint64_t elections_at_heal;
+    uint64_t acked_at_decision; /* of the drill */
+    uint64_t drill_lsn;         /* committed when it was announced */
 };
 
 /* world.c */
@@ -198,6 +213,13 @@ void faults_strike(struct world *w);
 void faults_undo(struct world *w, const struct sim_event *ev);
 void faults_decide(struct world *w);
 void faults_heal(struct world *w);
+/* Tells a node that has just begun, or goes on, what was decided. */
+void faults_tell(struct node *n);
+void faults_return(struct world *w);
+void faults_announce_drill(struct world *w);
+void faults_drill(struct world *w, raft_id announced);
+void faults_lose(struct world *w, raft_region region);
+void faults_drilled(struct world *w);
 
 /* load.c */
 void load_write(struct world *w);

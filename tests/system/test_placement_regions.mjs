@@ -78,7 +78,10 @@ test("what would move is told before", async () => {
   assert.equal((await setRegions(["germany", "france"], { dry_run: true })).status, 409); // it is so already
   assert.equal((await setRegions(["us"], { dry_run: true })).status, 400); // nobody who stays can write
   assert.equal((await setRegions(["germany", "mars"])).status, 400);
-  assert.equal((await admin(cluster, nodeOf("us"), "POST", "/placement/regions", { group: "default", regions: ["us"] })).status, 404);
+  assert.equal((await admin(cluster, nodeOf("us"), "POST", "/placement/regions", { group: "moon", regions: ["us"] })).status, 404);
+  const all = await admin(cluster, nodeOf("us"), "POST", "/placement/regions", { group: "default", regions: ["us", "germany"], dry_run: true });
+  assert.equal(all.status, 200, JSON.stringify(all.json));
+  assert.deepEqual([all.json.goes, all.json.nodes_go, all.json.write_region], [["france"], ["france-1"], "germany"]);
 });
 
 test("a region comes in and serves what was written before", async () => {

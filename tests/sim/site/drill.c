@@ -53,9 +53,12 @@ static bool is_possible(const struct site *s, enum site_drill_kind kind)
 {
     if (kind == DRILL_KILL_TWO)
         return s->shape.regions >= 5;
+    /* What must be in two regions waits while they do not reach each other. */
+    if (s->shape.witness && kind == DRILL_PAIR)
+        return false;
     if (is_loss(kind) || kind == DRILL_PAIR || kind == DRILL_BLIP ||
         kind == DRILL_BEHIND)
-        return s->shape.regions >= 3;
+        return site_regions(s) >= 3;
     return true;
 }
 

@@ -42,11 +42,18 @@ bool site_node_up(const struct site_node *n)
 /* ---- what a shard asks for --------------------------------------------------
  */
 
+static bool is_witness(const struct site_node *n, uint16_t shard)
+{
+    return n->witness && shard != SHARD_META;
+}
+
 static void env_write(void *ctx, uint64_t seq, struct sim_blob *record,
                       bool checkpoint)
 {
     (void)checkpoint;
     struct site_replica *r = ctx;
+    if (is_witness(r->node, r->shard) && sim_replica_shard.payloads(record) > 0)
+        site_fail(r->node->site, "a witness keeps payload");
     site_drive_write(r->node, r->shard, seq, record);
 }
 
@@ -55,6 +62,9 @@ static void env_send(void *ctx, raft_id to, uint64_t after_seq,
 {
     struct site_replica *r = ctx;
     CHECK(after_seq == 0);
+    if (is_witness(&r->node->site->nodes[to], r->shard) &&
+        sim_replica_shard.payloads(msg) > 0)
+        site_fail(r->node->site, "payload is sent to a witness");
     struct site_msg *m = site_msg_new(SITE_MSG_SHARD);
     m->base.size = msg->size;
     m->shard = r->shard;
@@ -92,6 +102,8 @@ static void read_payload(const struct entry *e, struct hist_entry *out)
 static void env_logged(void *ctx, const struct entry *e, uint64_t prev_term)
 {
     struct site_replica *r = ctx;
+    if (is_witness(r->node, r->shard))
+        return; /* a head says nothing of what was done */
     struct hist_entry h = {
         .shard = r->shard, .at = {e->lsn, e->term}, .prev_term = prev_term};
     read_payload(e, &h);
@@ -330,6 +342,8 @@ static void decide(struct site_node *n)
         return;
     }
     govern_group(&n->record, "default", n->changed_us, &group);
+    if (n->site->shape.witness)
+        group.witness = (failover_region)site_regions(n->site);
     failover_plan(n->failover, &group, &plan);
     if (n->site->loud > 1)
         site_say(n->site, "n%u sees %s: %s", n->id,
@@ -490,6 +504,7 @@ static void open_replica(struct site_node *n, uint16_t shard)
         .shard = shard,
         .raft = &s->raft,
         .steered = true,
+        .witness = is_witness(n, shard),
         .write = env_write,
         .send = env_send,
         .led = env_led,
@@ -505,8 +520,9 @@ static void open_replica(struct site_node *n, uint16_t shard)
     for (size_t i = 0; i < n->drive.n; i++)
         if (n->drive.records[i].shard == shard)
             records[n_records++] = n->drive.records[i].blob;
-    r->replica = sim_replica_shard.open(&env, &s->first_config, records,
-                                        n_records, site_local_us(n));
+    r->replica = sim_replica_shard.open(
+        &env, shard == SHARD_META ? &s->first_config : &s->first_documents,
+        records, n_records, site_local_us(n));
     mem_free(records);
 }
 

@@ -220,6 +220,8 @@ static void check_documents(struct site *s, uint16_t shard)
     end.term = end.lsn == 0 ? 0 : s->history->committed[shard][end.lsn];
     for (raft_id i = 1; i <= s->n_nodes; i++) {
         const struct sim_replica *r = s->nodes[i].replicas[shard].replica;
+        if (s->nodes[i].witness)
+            continue;
         struct reading reading = {.s = s, .shard = shard};
         sim_replica_shard.documents(r, CONTAINER_FIRST_USER, read_document,
                                     &reading);
@@ -360,14 +362,32 @@ static void handle(struct site *s, const struct sim_event *ev)
 /* ---- set-up -----------------------------------------------------------------
  */
 
+uint32_t site_regions(const struct site *s)
+{
+    return s->shape.regions + s->shape.witness;
+}
+
+static void add_members(struct site *s, const struct site_node *n)
+{
+    struct raft_member m = {.id = n->id,
+                            .region = n->region,
+                            .voter = n->voter,
+                            .priority = (uint8_t)(n->region - 1)};
+    CHECK(raft_config_add(&s->first_config, m) == ERR_OK);
+    m.witness = n->witness;
+    CHECK(raft_config_add(&s->first_documents, m) == ERR_OK);
+    s->topology.nodes[s->topology.n_nodes++] = (struct failover_node){
+        .id = n->id, .region = n->region, .voter = n->voter};
+}
+
 static void make_nodes(struct site *s)
 {
     uint32_t regions = s->shape.regions;
     uint32_t per_region = s->shape.voters + s->shape.learners;
-    s->n_nodes = regions * per_region;
-    CHECK(s->n_nodes <= SITE_NODES_MAX && regions <= SITE_REGIONS_MAX);
-    s->topology.n_regions = regions;
-    for (uint32_t r = 0; r < regions; r++) {
+    s->n_nodes = regions * per_region + s->shape.witness;
+    CHECK(s->n_nodes <= SITE_NODES_MAX && site_regions(s) <= SITE_REGIONS_MAX);
+    s->topology.n_regions = site_regions(s);
+    for (uint32_t r = 0; r < site_regions(s); r++) {
         s->topology.regions[r].number = (failover_region)(r + 1);
         snprintf(s->topology.regions[r].name,
                  sizeof(s->topology.regions[r].name), "region %u", r + 1);
@@ -375,22 +395,19 @@ static void make_nodes(struct site *s)
     for (raft_id i = 1; i <= s->n_nodes; i++) {
         struct site_node *n = &s->nodes[i];
         *n = (struct site_node){.site = s, .id = i};
-        n->region = (raft_region)(1 + (i - 1) % regions);
-        n->voter = (i - 1) / regions < s->shape.voters;
+        n->witness = s->shape.witness && i == s->n_nodes;
+        n->region =
+            (raft_region)(n->witness ? site_regions(s) : 1 + (i - 1) % regions);
+        n->voter = n->witness || (i - 1) / regions < s->shape.voters;
         /* Two clocks drift apart by 8% at most: within RAFT_DRIFT_PERCENT. */
         if (s->swarm.drift)
             n->drift_permille = (int64_t)prng_range(&s->prng, 0, 80) - 40;
         n->offset_us = (usec_t)prng_below(&s->prng, 1000 * USEC_PER_SEC);
         n->drive.mean_us = (usec_t)prng_range(&s->prng, 100, 3000);
-        struct raft_member m = {.id = i,
-                                .region = n->region,
-                                .voter = n->voter,
-                                .priority = (uint8_t)(n->region - 1)};
-        CHECK(raft_config_add(&s->first_config, m) == ERR_OK);
-        s->topology.nodes[s->topology.n_nodes++] = (struct failover_node){
-            .id = i, .region = n->region, .voter = n->voter};
+        add_members(s, n);
     }
     CHECK(raft_config_check(&s->first_config) == ERR_OK);
+    CHECK(raft_config_check(&s->first_documents) == ERR_OK);
 }
 
 /* As nodes have them by default, but windows so small that they are met, and

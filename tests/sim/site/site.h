@@ -26,6 +26,9 @@ struct site_shape {
     uint32_t regions;
     uint32_t voters;   /* per region */
     uint32_t learners; /* per region */
+    /* And one node in a region more: it votes in the meta shard, and is a
+     * witness in the others. */
+    bool witness;
 };
 
 /* `loud`: 0 silent, 1 the story, 2 with every decision of the cores. */

@@ -152,6 +152,7 @@ struct site_node {
     struct site *site;
     raft_id id;
     raft_region region;
+    bool witness; /* in every shard but the meta shard */
     bool voter;
     bool up;
     bool paused;
@@ -269,7 +270,8 @@ struct site {
     uint32_t n_shards;
     uint32_t n_nodes;
     struct site_node nodes[SITE_NODES_MAX + 1]; /* by id */
-    struct raft_config first_config;
+    struct raft_config first_config;            /* of the meta shard */
+    struct raft_config first_documents;
     struct raft_options raft;
     struct failover_topology topology;
     struct failover_timing timing;
@@ -303,6 +305,8 @@ void site_say(struct site *s, const char *format, ...)
 bool site_chance(struct site *s, uint32_t permille);
 /* The first thing that is not well; false if nothing is. */
 bool site_unwell(struct site *s, char *why, size_t cap);
+/* How many there are, that of a witness among them. */
+uint32_t site_regions(const struct site *s);
 raft_id site_leader(struct site *s, uint16_t shard);
 
 /* node.c */

@@ -47,7 +47,7 @@ void site_swarm_choose(struct site *s)
     w->set_priority = prng_one_in(&s->prng, 3);
     w->move = toss(s);
     choose_regions(s);
-    for (uint32_t a = 1; a <= s->shape.regions; a++)
+    for (uint32_t a = 1; a <= site_regions(s); a++)
         for (uint32_t b = 1; b < a; b++)
             s->wan_us[a][b] = s->wan_us[b][a] =
                 (usec_t)prng_range(&s->prng, 1000, 60000);
@@ -246,7 +246,7 @@ static raft_region any_region(struct site *s)
     raft_id leader = site_leader(s, 1);
     if (leader != 0 && toss(s))
         return s->nodes[leader].region;
-    return (raft_region)(1 + prng_below(&s->prng, s->shape.regions));
+    return (raft_region)(1 + prng_below(&s->prng, site_regions(s)));
 }
 
 static bool lose_region(struct site *s, raft_region *region_out,
@@ -354,7 +354,7 @@ void site_storm_heal(struct site *s)
     if (s->swarm.jitter_us > 5 * USEC_PER_MS)
         s->swarm.jitter_us = 5 * USEC_PER_MS;
     site_heal_wire(s);
-    for (uint32_t r = 1; r <= s->shape.regions; r++)
+    for (uint32_t r = 1; r <= site_regions(s); r++)
         s->slow_us[r] = 0;
     for (raft_id i = 1; i <= s->n_nodes; i++) {
         struct site_node *n = &s->nodes[i];

@@ -134,6 +134,76 @@ static void impossible_changes_are_refused(void **state)
     assert_int_equal(out.epoch, 77); /* untouched */
 }
 
+/* Voters 1 in region 1, 2 in region 2, and witness 3 in region 3. */
+static struct raft_config with_witness(void)
+{
+    struct raft_config c = {0};
+    for (raft_id id = 1; id <= 3; id++) {
+        struct raft_member m = {.id = id,
+                                .region = (raft_region)id,
+                                .voter = true,
+                                .witness = id == 3};
+        assert_int_equal(raft_config_add(&c, m), ERR_OK);
+    }
+    return c;
+}
+
+static void a_witness_votes_and_does_not_lead(void **state)
+{
+    (void)state;
+    struct raft_config c = with_witness();
+    assert_int_equal(raft_config_check(&c), ERR_OK);
+    assert_true(raft_config_is_witness(&c, 3));
+    assert_false(raft_config_is_witness(&c, 1));
+    assert_false(raft_config_is_witness(&c, 9));
+    assert_true(raft_config_is_voter(&c, 3));
+    assert_false(raft_config_may_lead(&c, 3));
+    assert_true(raft_config_may_lead(&c, 1));
+    struct raft_config plain = c;
+    plain.members[2].witness = false;
+    assert_false(raft_config_equal(&c, &plain));
+}
+
+static void a_witness_needs_two_regions_with_payload(void **state)
+{
+    (void)state;
+    struct raft_config c = with_witness();
+    c.members[1].voter = false; /* one region */
+    assert_int_equal(raft_config_check(&c), ERR_INVALID);
+    c.members[2].voter = false; /* a learner harms nobody */
+    assert_int_equal(raft_config_check(&c), ERR_OK);
+    c = with_witness();
+    c.ack = RAFT_ACK_REGION; /* in the region of the witness */
+    c.write_region = 3;
+    assert_int_equal(raft_config_check(&c), ERR_INVALID);
+    c = with_witness();
+    c.members[2].region = 2; /* lost together with what it stands for */
+    assert_int_equal(raft_config_check(&c), ERR_INVALID);
+    c = with_witness();
+    for (raft_id id = 4; id <= 5; id++) {
+        struct raft_member more = {.id = id, .region = 1, .voter = true};
+        assert_int_equal(raft_config_check(&c), ERR_OK);
+        assert_int_equal(raft_config_add(&c, more), ERR_OK);
+    }
+    /* Three of five: region 1 could commit alone. */
+    assert_int_equal(raft_config_check(&c), ERR_INVALID);
+}
+
+static void nobody_becomes_a_witness_or_ceases_to_be_one(void **state)
+{
+    (void)state;
+    struct raft_config now = with_witness();
+    struct raft_config out;
+    struct raft_config target = now;
+    target.members[2].witness = false;
+    assert_int_equal(raft_config_enter(&now, &target, &out), ERR_INVALID);
+    assert_int_equal(raft_config_enter(&target, &now, &out), ERR_INVALID);
+    target.n = 2;
+    assert_int_equal(raft_config_enter(&now, &target, &out), ERR_OK);
+    assert_true(out.joint);
+    assert_true(raft_config_is_witness(&out, 3));
+}
+
 static void too_many_members_together_are_refused(void **state)
 {
     (void)state;
@@ -154,6 +224,8 @@ static void bytes_come_back_as_they_went(void **state)
     (void)state;
     struct raft_config now = VOTERS(1, 2, 3);
     struct raft_config target = VOTERS(2, 3, 40000);
+    struct raft_member witness = {.id = 7, .region = 9, .witness = true};
+    assert_int_equal(raft_config_add(&target, witness), ERR_OK);
     now.epoch = target.epoch = 0x01020304;
     struct raft_config joint;
     assert_int_equal(raft_config_enter(&now, &target, &joint), ERR_OK);
@@ -210,6 +282,9 @@ int main(void)
         cmocka_unit_test(a_demoted_voter_stays_as_a_learner),
         cmocka_unit_test(a_change_without_voters_is_one_entry),
         cmocka_unit_test(impossible_changes_are_refused),
+        cmocka_unit_test(a_witness_votes_and_does_not_lead),
+        cmocka_unit_test(a_witness_needs_two_regions_with_payload),
+        cmocka_unit_test(nobody_becomes_a_witness_or_ceases_to_be_one),
         cmocka_unit_test(too_many_members_together_are_refused),
         cmocka_unit_test(bytes_come_back_as_they_went),
         cmocka_unit_test(foreign_bytes_are_refused),

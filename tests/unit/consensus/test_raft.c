@@ -98,6 +98,70 @@ static void contradictory_options_are_refused(void **state)
     assert_null(r);
 }
 
+/* Two with payload, in regions 1 and 2, and witness 3. */
+static struct raft_config with_witness(void)
+{
+    struct raft_config c = members(3);
+    for (raft_id id = 1; id <= 3; id++)
+        c.members[id - 1].region = (raft_region)id;
+    c.members[2].witness = true;
+    return c;
+}
+
+static struct raft *open_witness(const struct raft_config *c, bool witness,
+                                 int expect)
+{
+    struct raft_restored s = {.base_config = c};
+    struct raft_options o;
+    raft_options_default(&o);
+    o.self = 3;
+    o.witness = witness;
+    struct raft *r = NULL;
+    assert_int_equal(raft_open(&o, &s, 0, &r), expect);
+    return r;
+}
+
+static void a_witness_is_one_by_its_options_and_by_its_members(void **state)
+{
+    (void)state;
+    struct raft_config c = with_witness();
+    assert_null(open_witness(&c, false, ERR_INVALID));
+    struct raft *r = open_witness(&c, true, ERR_OK);
+    assert_true(raft_is_witness(r));
+    assert_false(raft_awaits(r, 1)); /* the leader does */
+    raft_free(r);
+    c.members[2].witness = false;
+    assert_null(open_witness(&c, true, ERR_INVALID));
+    c.n = 2; /* waits to be added */
+    r = open_witness(&c, true, ERR_OK);
+    assert_true(raft_is_witness(r));
+    raft_free(r);
+}
+
+static int append_to_witness(struct raft *r, uint32_t size)
+{
+    struct raft_entry e = {.term = 1, .size = size, .type = RAFT_ENTRY_DATA};
+    struct raft_msg m = {
+        .type = RAFT_MSG_APPEND, .from = 1, .to = 3, .term = 1};
+    m.append.n = 1;
+    m.append.entries = &e;
+    struct raft_event ev = {.type = RAFT_EV_MESSAGE, .message = &m};
+    struct raft_update u;
+    return raft_step(r, &ev, &u);
+}
+
+static void a_witness_takes_heads_and_no_payload(void **state)
+{
+    (void)state;
+    struct raft_config c = with_witness();
+    struct raft *r = open_witness(&c, true, ERR_OK);
+    assert_int_equal(append_to_witness(r, 1), ERR_PROTOCOL);
+    assert_int_equal(raft_last_lsn(r), 0);
+    assert_int_equal(append_to_witness(r, 0), ERR_OK);
+    assert_int_equal(raft_last_lsn(r), 1);
+    raft_free(r);
+}
+
 static void damaged_state_is_refused(void **state)
 {
     (void)state;
@@ -365,6 +429,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(contradictory_options_are_refused),
+        cmocka_unit_test(a_witness_is_one_by_its_options_and_by_its_members),
+        cmocka_unit_test(a_witness_takes_heads_and_no_payload),
         cmocka_unit_test(damaged_state_is_refused),
         cmocka_unit_test(only_a_leader_takes_orders),
         cmocka_unit_test(entries_commit_when_they_are_durable),

@@ -9,6 +9,7 @@
  * disks are quick unless held. Commands:
  *
  *   cluster N [region=R,R,..] [ack=REGION] [spare=K] [batch=ENTRIES]
+ *             [witness=ID]
  *   campaign N            the hint              tick N    its next deadline
  *   timeout N             ticks until its election timeout has struck
  *   elapse MS             time passes, nobody ticks
@@ -25,9 +26,11 @@
  *   members N ID[l]..     rule N REGION [EPOCH]   (REGION 0: commit)
  *   epoch N E REGION [RECOVERED]        a forced decision
  *   recover N E REGION ID[l]..          an operator's
+ *   down N REGION..       those, and no others, are declared down
  *   log N                 terms of its log    status
  *   fresh N               how long ago everything acknowledged was visible
  *   peer N ID             what leader N knows of ID
+ *   awaits N REGION       whether witnesses wait for its payload
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -91,7 +94,8 @@ struct node {
 struct world {
     usec_t now_us;
     uint32_t n;
-    uint32_t batch; /* entries per append; 0: many */
+    uint32_t batch;  /* entries per append; 0: many */
+    raft_id witness; /* 0: none */
     struct node nodes[NODES_MAX + 1];
     struct raft_config config;
     struct letter **letters;
@@ -154,6 +158,8 @@ static void post(struct node *n, const struct raft_msg *m, uint64_t seq)
             struct raft_entry e;
             CHECK(raft_entry_at(n->raft, m->append.prev_lsn + 1 + i, &e) ==
                   ERR_OK);
+            if (e.type == RAFT_ENTRY_DATA && m->to == w->witness)
+                e.size = 0;
             l->entries[i] = e;
             if (e.config != NULL)
                 l->configs[i] = *e.config;
@@ -315,6 +321,7 @@ static void start(struct node *n)
     o.self = id_of(n);
     o.seed = id_of(n) + 100 * n->lives++;
     o.commit_notice_us = 0;
+    o.witness = id_of(n) == n->world->witness;
     if (n->world->batch > 0) {
         o.append_entries_max = n->world->batch;
         o.inflight_messages_max = 1;
@@ -356,11 +363,14 @@ static void make_cluster(struct world *w, char **words)
     const char *regions = option(words, "region");
     const char *ack = option(words, "ack");
     const char *batch = option(words, "batch");
+    const char *witness = option(words, "witness");
+    w->witness = witness != NULL ? (raft_id)atoi(witness) : 0;
     w->batch = batch != NULL ? (uint32_t)atoi(batch) : 0;
     w->n = founders + (spare != NULL ? (uint32_t)atoi(spare) : 0);
     CHECK(w->n <= NODES_MAX);
     for (uint32_t i = 1; i <= w->n; i++) {
-        struct raft_member m = {.id = i, .region = 1, .voter = true};
+        struct raft_member m = {
+            .id = i, .region = 1, .voter = true, .witness = i == w->witness};
         if (regions != NULL && *regions != '\0') {
             m.region = (raft_region)strtoul(regions, (char **)&regions, 10);
             regions += *regions == ',';
@@ -400,7 +410,9 @@ static void do_timeout(struct node *n)
 
 static void do_propose(struct node *n, const char *count)
 {
-    uint32_t sizes[LOG_MAX] = {0};
+    uint32_t sizes[LOG_MAX];
+    for (size_t i = 0; i < LOG_MAX; i++)
+        sizes[i] = 1;
     struct raft_event ev = {.type = RAFT_EV_PROPOSE};
     ev.propose.sizes = sizes;
     ev.propose.n = count != NULL ? (uint32_t)atoi(count) : 1;
@@ -431,6 +443,7 @@ static struct raft_config members_of(struct node *n, char **words)
             raft_config_find(raft_config(n->raft), m.id);
         if (old != NULL)
             m.region = old->region;
+        m.witness = m.id == n->world->witness;
         CHECK(raft_config_add(&target, m) == ERR_OK);
     }
     return target;
@@ -465,6 +478,22 @@ static void do_recover(struct node *n, char **words)
     struct raft_event ev = {.type = RAFT_EV_RECOVER};
     ev.recover.config = &target;
     say_error(n, step(n, &ev));
+}
+
+static void do_down(struct node *n, char **words)
+{
+    raft_region regions[WORDS_MAX];
+    struct raft_event ev = {.type = RAFT_EV_DOWN};
+    for (; words[ev.down.n] != NULL; ev.down.n++)
+        regions[ev.down.n] = (raft_region)atoi(words[ev.down.n]);
+    ev.down.regions = regions;
+    say_error(n, step(n, &ev));
+}
+
+static void do_awaits(struct node *n, const char *region)
+{
+    say(n->world, "n%u awaits region %s: %s", id_of(n), region,
+        raft_awaits(n->raft, (raft_region)atoi(region)) ? "yes" : "no");
 }
 
 static void do_fresh(struct node *n)
@@ -605,6 +634,10 @@ static bool node_command(struct world *w, char **words)
         do_recover(n, words + 2);
     } else if (strcmp(verb, "fresh") == 0) {
         do_fresh(n);
+    } else if (strcmp(verb, "down") == 0) {
+        do_down(n, words + 2);
+    } else if (strcmp(verb, "awaits") == 0) {
+        do_awaits(n, words[2]);
     } else if (strcmp(verb, "peer") == 0) {
         do_peer(n, words[2]);
     } else if (strcmp(verb, "members") == 0) {
@@ -773,6 +806,12 @@ int main(void)
         SCENARIO("fenced_leader.txt"),
         SCENARIO("lost_log_end.txt"),
         SCENARIO("known_epoch.txt"),
+        SCENARIO("witness.txt"),
+        SCENARIO("witness_loss.txt"),
+        SCENARIO("witness_behind.txt"),
+        SCENARIO("witness_given_up.txt"),
+        SCENARIO("witness_region.txt"),
+        SCENARIO("witness_restart.txt"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

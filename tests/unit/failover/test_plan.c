@@ -460,6 +460,24 @@ static void an_operator_is_told_why_not(void **state)
     failover_health_free(w.h);
 }
 
+static void a_witness_counts_and_does_not_take_over(void **state)
+{
+    (void)state;
+    const failover_region list[] = {1, 2};
+    for (failover_region witness = 0; witness <= 3; witness += 3) {
+        struct world w = world_of(3, 2);
+        struct failover_group g = group_of(2, list);
+        struct failover_plan p;
+        g.witness = witness;
+        w.alive[1] = false;
+        run(&w, 5 * SEC);
+        failover_decide(w.h, &g, &p);
+        /* One of two is no majority. */
+        assert_int_equal(p.to, witness != 0 ? 2 : 0);
+        failover_health_free(w.h);
+    }
+}
+
 static void an_unknown_write_region_is_left_alone(void **state)
 {
     static const failover_region list[] = {9, 2, 3};
@@ -483,6 +501,7 @@ int main(void)
         cmocka_unit_test(an_ill_region_is_left_for_the_first_that_is_caught_up),
         cmocka_unit_test(fail_back_needs_a_proven_region),
         cmocka_unit_test(an_operator_is_told_why_not),
+        cmocka_unit_test(a_witness_counts_and_does_not_take_over),
         cmocka_unit_test(an_unknown_write_region_is_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

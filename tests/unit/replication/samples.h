@@ -210,6 +210,9 @@ static inline void sample_frame(struct prng *p, enum frame_type type,
     case FRAME_RAFT_BARE:
         sample_relayed(p, type, s, out);
         break;
+    case FRAME_PASSED_FOR:
+        err = relay_put_passed_for(out, sample_u64(p), some);
+        break;
     case FRAME_PASSED:
     case FRAME_MISSED:
         err = frame_append(out, type, some);
@@ -312,6 +315,11 @@ static inline int sample_decode(struct codec *c, enum frame_type type,
     case FRAME_PASSED:
         got = payload;
         break;
+    case FRAME_PASSED_FOR: {
+        uint64_t shard;
+        err = relay_get_passed_for(payload, &shard, &got);
+        break;
+    }
     case FRAME_MISSED:
         break;
     case FRAME_TYPE_END:

@@ -292,6 +292,59 @@ static void memory_is_bounded(void **state)
     buf_free(&p);
 }
 
+/* What a fence is asked about is what is decoded afterwards, or the frame is
+ * none. */
+static void the_shard_is_seen_before_decoding(void **state)
+{
+    (void)state;
+    struct prng prng;
+    prng_seed(&prng, 7);
+    uint64_t shard;
+    for (int round = 0; round < ROUNDS; round++) {
+        buf_clear(&out);
+        sample_frame(&prng, FRAME_RAFT, sample, &out);
+        struct bytes payload = encoded(FRAME_RAFT);
+        assert_int_equal(codec_peek_shard(payload, &shard), ERR_OK);
+        assert_int_equal(shard, sample->shard);
+        bool entries =
+            sample->msg.type == RAFT_MSG_APPEND && sample->msg.append.bytes > 0;
+        assert_int_equal(codec_has_attachment(payload), entries);
+    }
+    for (unsigned bit = 0; bit < 64; bit++) {
+        struct snapshot_chunk chunk = {.shard = (uint64_t)1 << bit,
+                                       .data = bytes_str("x")};
+        buf_clear(&out);
+        assert_int_equal(codec_put_snapshot(&out, &chunk), ERR_OK);
+        struct bytes payload = encoded(FRAME_SNAPSHOT);
+        assert_int_equal(codec_peek_shard(payload, &shard), ERR_OK);
+        assert_int_equal(shard, chunk.shard);
+        assert_true(codec_has_attachment(payload));
+    }
+    static const struct {
+        const char *bytes;
+        size_t len;
+        int err;
+        uint64_t shard;
+    } cases[] = {
+        {"\x00\x00\x00", 3, ERR_MALFORMED, 0},
+        {"\x00\x00\x00\x00", 4, ERR_OK, 0},
+        {"\x03\x00\x00\x00\x08\x05", 6, ERR_MALFORMED, 0}, /* too short */
+        {"\x01\x00\x00\x00\x08", 5, ERR_MALFORMED, 0},     /* no number */
+        {"\x02\x00\x00\x00\x08\x85", 6, ERR_MALFORMED, 0}, /* cut */
+        {"\x0c\x00\x00\x00\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01", 16,
+         ERR_MALFORMED, 0}, /* longer than any number */
+        /* Another field first: it is the shard 0, whatever follows. */
+        {"\x04\x00\x00\x00\x10\x01\x08\x05", 8, ERR_OK, 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        shard = 99;
+        assert_int_equal(
+            codec_peek_shard(bytes_of(cases[i].bytes, cases[i].len), &shard),
+            cases[i].err);
+        assert_int_equal(shard, cases[i].err == ERR_OK ? cases[i].shard : 99);
+    }
+}
+
 /* Every kind of frame, mutated in every way, decoded: no crash, and errors of
  * the documented kind only. The fuzzer of tests/fuzz goes further. */
 static void mutated_frames_do_no_harm(void **state)
@@ -360,6 +413,7 @@ int main(void)
         cmocka_unit_test(bounds_hold_when_encoding),
         cmocka_unit_test(garbage_is_malformed),
         cmocka_unit_test(memory_is_bounded),
+        cmocka_unit_test(the_shard_is_seen_before_decoding),
         cmocka_unit_test(mutated_frames_do_no_harm),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -47,9 +47,9 @@ static void requests_are_answered(void **state)
     struct world w = {.ev = NULL};
     world_up(&w);
     uint64_t id = 0;
-    assert_int_equal(
-        links_request(w.a.links, PEER_B, 3, 1000, bytes_str("question"), &id),
-        ERR_OK);
+    assert_int_equal(links_request(w.a.links, PEER_B, 3, 0, 1000,
+                                   bytes_str("question"), &id),
+                     ERR_OK);
     WAIT_FOR(&w, w.a.responses == 1);
     assert_int_equal(w.a.response_id, id);
     assert_int_equal(w.a.response_err, ERR_NOT_LEADER);
@@ -57,7 +57,8 @@ static void requests_are_answered(void **state)
     assert_int_equal(w.a.failures, 0);
     /* The other way as well: the link has two equal ends. */
     assert_int_equal(
-        links_request(w.b.links, PEER_A, 3, 1000, bytes_str("x"), &id), ERR_OK);
+        links_request(w.b.links, PEER_A, 3, 0, 1000, bytes_str("x"), &id),
+        ERR_OK);
     WAIT_FOR(&w, w.b.responses == 1);
     world_close(&w);
 }
@@ -71,7 +72,8 @@ static void a_passed_deadline_leaves_the_outcome_open(void **state)
     uint64_t id = 0;
     usec_t start = clock_mono_us();
     assert_int_equal(
-        links_request(w.a.links, PEER_B, 3, 50, bytes_str("x"), &id), ERR_OK);
+        links_request(w.a.links, PEER_B, 3, 0, 50, bytes_str("x"), &id),
+        ERR_OK);
     WAIT_FOR(&w, w.a.failures == 1);
     assert_true(clock_mono_us() - start >= 50 * USEC_PER_MS);
     assert_int_equal(w.a.failure_err, ERR_TIMEOUT);
@@ -97,7 +99,8 @@ static void a_sent_request_that_is_lost_has_an_open_outcome(void **state)
     w.b.keep_calls = true;
     uint64_t id;
     assert_int_equal(
-        links_request(w.a.links, PEER_B, 3, 9000, bytes_str("x"), &id), ERR_OK);
+        links_request(w.a.links, PEER_B, 3, 0, 9000, bytes_str("x"), &id),
+        ERR_OK);
     WAIT_FOR(&w, w.b.requests == 1);
     links_free(TAKE(w.b.links));
     WAIT_FOR(&w, w.a.downs == 1);
@@ -107,7 +110,7 @@ static void a_sent_request_that_is_lost_has_an_open_outcome(void **state)
     assert_string_equal(w.a.down_reason,
                         "the peer says: this node is stopping");
     assert_int_equal(
-        links_request(w.a.links, PEER_B, 3, 9000, bytes_str("z"), &id),
+        links_request(w.a.links, PEER_B, 3, 0, 9000, bytes_str("z"), &id),
         ERR_UNAVAILABLE);
     assert_null(links_proved_region(w.a.links, PEER_B));
     world_close(&w);
@@ -161,6 +164,7 @@ static void a_restarted_peer_is_found_again(void **state)
                               .listen = address,
                               .tls = w.b.tls,
                               .timing = w.timing,
+                              .fence = open_fence,
                               .handler = &handler,
                               .user = &w.b};
     assert_int_equal(links_create(w.cl, &o, NULL, &w.b.links), ERR_OK);
@@ -215,7 +219,7 @@ static void raft_messages_are_dropped_when_full(void **state)
     /* Requests and snapshots have lower marks, answers a higher one. */
     uint64_t id;
     assert_int_equal(
-        links_request(w.a.links, PEER_B, 3, 1000, bytes_str("x"), &id),
+        links_request(w.a.links, PEER_B, 3, 0, 1000, bytes_str("x"), &id),
         ERR_FULL);
     struct snapshot_chunk chunk = {.shard = 7, .transfer = 1};
     assert_int_equal(links_send_snapshot(w.a.links, PEER_B, &chunk), ERR_AGAIN);
@@ -275,6 +279,7 @@ static void refused(const struct pki_node *cert, const char *region,
                               .node = name,
                               .listen = "127.0.0.1:0",
                               .timing = w.timing,
+                              .fence = open_fence,
                               .handler = &handler,
                               .user = &w.b};
     o.tls = w.b.tls = peer_ctx(cert, ca_path);
@@ -317,6 +322,7 @@ static void an_expired_certificate_is_refused(void **state)
                               .node = "b-1",
                               .listen = "127.0.0.1:0",
                               .tls = w.b.tls,
+                              .fence = open_fence,
                               .handler = &handler,
                               .user = &w.b};
     assert_int_equal(links_create(w.cl, &o, NULL, &w.b.links), ERR_OK);
@@ -362,6 +368,7 @@ static void own_certificate_must_be_ours(void **state)
                               .region = "b",
                               .node = "a-1",
                               .tls = w.a.tls,
+                              .fence = open_fence,
                               .handler = &handler};
     struct err_msg msg;
     struct links *l;
@@ -452,7 +459,7 @@ static void an_unsent_request_certainly_failed(void **state)
     unsigned asked = 0;
     for (int round = 0; round < 2; round++) {
         uint64_t id;
-        while (links_request(w.b.links, PEER_A, 3, 60000,
+        while (links_request(w.b.links, PEER_A, 3, 0, 60000,
                              bytes_of(body, sizeof(body)), &id) == ERR_OK)
             asked++;
         run_for(&w, 50000);
@@ -576,7 +583,8 @@ static void peers_come_and_go(void **state)
     uint64_t id;
     w.b.keep_calls = true;
     assert_int_equal(
-        links_request(w.a.links, PEER_B, 3, 9000, bytes_str("x"), &id), ERR_OK);
+        links_request(w.a.links, PEER_B, 3, 0, 9000, bytes_str("x"), &id),
+        ERR_OK);
     assert_int_equal(links_remove_peer(w.a.links, PEER_B), ERR_OK);
     assert_int_equal(w.a.failures, 0); /* never from inside a call */
     WAIT_FOR(&w, w.a.failures == 1 && w.b.downs == 1);
@@ -598,7 +606,8 @@ static void a_peer_may_be_removed_inside_a_callback(void **state)
     uint64_t id;
     w.b.keep_calls = true;
     assert_int_equal(
-        links_request(w.a.links, PEER_B, 3, 9000, bytes_str("x"), &id), ERR_OK);
+        links_request(w.a.links, PEER_B, 3, 0, 9000, bytes_str("x"), &id),
+        ERR_OK);
     WAIT_FOR(&w, w.b.requests == 1);
     node_close(&w.b);
     WAIT_FOR(&w, w.a.downs == 1);
@@ -632,7 +641,7 @@ static void measure(void **state)
     while (w.b.requests < 2000) {
         w.b.keep_calls = true;
         while (big < 2000 &&
-               links_request(w.a.links, PEER_B, 3, 60000,
+               links_request(w.a.links, PEER_B, 3, 0, 60000,
                              bytes_of(body, sizeof(body)), &id) == ERR_OK)
             big++;
         ev_run(w.ev, EVRUN_NOWAIT);

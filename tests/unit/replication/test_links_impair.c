@@ -20,7 +20,8 @@ static void delayed_frames_arrive_later_and_in_order(void **state)
         send_append(&w.a, PEER_A, PEER_B, i, i % 9);
     uint64_t id;
     assert_int_equal(
-        links_request(w.a.links, PEER_B, 3, 4000, bytes_str("q"), &id), ERR_OK);
+        links_request(w.a.links, PEER_B, 3, 0, 4000, bytes_str("q"), &id),
+        ERR_OK);
     struct links_stats s;
     assert_int_equal(links_get_stats(w.a.links, PEER_B, &s), ERR_OK);
     assert_int_equal(s.out.delay_us, 40000);
@@ -140,7 +141,8 @@ static void a_request_that_waits_when_the_link_ends_never_left(void **state)
     uint64_t id;
     impair(&w.a, PEER_B, IMPAIR_OUT, cut);
     assert_int_equal(
-        links_request(w.a.links, PEER_B, 3, 9000, bytes_str("x"), &id), ERR_OK);
+        links_request(w.a.links, PEER_B, 3, 0, 9000, bytes_str("x"), &id),
+        ERR_OK);
     WAIT_FOR(&w, w.a.downs == 1);
     assert_int_equal(w.a.unseen, 1);
     assert_int_equal(w.b.requests, 0);
@@ -148,7 +150,8 @@ static void a_request_that_waits_when_the_link_ends_never_left(void **state)
     impair(&w.a, PEER_B, IMPAIR_OUT, healthy);
     WAIT_FOR(&w, w.a.ups == 2);
     assert_int_equal(
-        links_request(w.a.links, PEER_B, 3, 9000, bytes_str("y"), &id), ERR_OK);
+        links_request(w.a.links, PEER_B, 3, 0, 9000, bytes_str("y"), &id),
+        ERR_OK);
     WAIT_FOR(&w, w.a.responses == 1);
     assert_int_equal(w.b.requests, 1);
     assert_string_equal(w.a.response, "y");
@@ -166,7 +169,8 @@ static void only_raft_messages_are_lost(void **state)
         send_append(&w.a, PEER_A, PEER_B, i, 1);
     uint64_t id;
     assert_int_equal(
-        links_request(w.a.links, PEER_B, 3, 1000, bytes_str("q"), &id), ERR_OK);
+        links_request(w.a.links, PEER_B, 3, 0, 1000, bytes_str("q"), &id),
+        ERR_OK);
     WAIT_FOR(&w, w.a.responses == 1);
     assert_int_equal(w.b.raft_got, 0);
     struct links_stats s;
@@ -219,7 +223,7 @@ static void send_request(struct world *w, const char *body)
 {
     uint64_t id;
     assert_int_equal(
-        links_request(w->a.links, PEER_B, 3, 5000, bytes_str(body), &id),
+        links_request(w->a.links, PEER_B, 3, 0, 5000, bytes_str(body), &id),
         ERR_OK);
 }
 

@@ -24,6 +24,7 @@
 static struct pki pki;
 static struct pki_ca ca;
 static struct pki_node certs[NODES];
+static struct fence *fence;
 
 static const struct {
     const char *region, *name, *uri;
@@ -116,6 +117,7 @@ static void node_open(struct world *w, int i)
                               .tls = n->tls,
                               .timing = {.silence_us = 20 * USEC_PER_SEC},
                               .seed = (uint64_t)i,
+                              .fence = fence,
                               .handler = &handler,
                               .user = n};
     if (links_create(w->cl, &o, &msg, &n->links) != ERR_OK)
@@ -195,10 +197,9 @@ static struct links_stats stats(struct world *w, int from, int to)
 /* -- tests ------------------------------------------------------------------
  */
 
-static void entries_cross_once(void **state)
+static void entries_cross_once_at(uint32_t feature_level)
 {
-    (void)state;
-    struct world w = {.feature_level = FEATURE_RELAY};
+    struct world w = {.feature_level = feature_level};
     world_open(&w);
     enum { APPENDS = 2000 };
     for (uint64_t lsn = 1; lsn <= APPENDS; lsn++) {
@@ -223,6 +224,54 @@ static void entries_cross_once(void **state)
         assert_int_equal(stats(&w, 1, i).passed_out, APPENDS * ENTRY_BYTES);
     }
     world_close(&w);
+}
+
+static void entries_cross_once(void **state)
+{
+    (void)state;
+    entries_cross_once_at(FEATURE_RELAY);
+    entries_cross_once_at(FEATURE_GROUPS);
+}
+
+/* Keeps the shard in the regions. */
+static void fence_in(fence_regions regions)
+{
+    const struct fence_group g = {.number = 1,
+                                  .name = "eu",
+                                  .first_shard = SHARD,
+                                  .shard_count = 1,
+                                  .payload = regions};
+    const struct fence_group others = {.name = "default",
+                                       .first_shard = 1,
+                                       .shard_count = SHARD - 1,
+                                       .payload = FENCE_EVERYWHERE};
+    assert_int_equal(fence_put(fence, &others), ERR_OK);
+    assert_int_equal(fence_put(fence, &g), ERR_OK);
+}
+
+static void fenced_entries_are_relayed_inside(void **state)
+{
+    (void)state;
+    fence_in(fence_bit(1) | fence_bit(2));
+    entries_cross_once_at(FEATURE_GROUPS);
+    fence_forget(fence);
+}
+
+/* They could not say of which shard the entries are. */
+static void old_nodes_do_not_relay_what_is_fenced(void **state)
+{
+    (void)state;
+    fence_in(fence_bit(1) | fence_bit(2));
+    struct world w = {.feature_level = FEATURE_RELAY};
+    world_open(&w);
+    send_all(&w, 1, ENTRY_BYTES);
+    for (int i = 1; i < NODES; i++) {
+        WAIT_FOR(&w, w.nodes[i].appends == 1);
+        struct links_stats s = stats(&w, LEADER, i);
+        assert_int_equal(s.shared_out + s.bare_out, 0);
+    }
+    world_close(&w);
+    fence_forget(fence);
 }
 
 static void small_appends_and_old_nodes_are_not_relayed(void **state)
@@ -337,6 +386,9 @@ static int setup(void **state)
 {
     (void)state;
     log_setup(open("/dev/null", O_WRONLY), LOG_ERROR, LOG_TEXT);
+    fence = fence_new(SHARD + 1, SHARD);
+    assert_int_equal(fence_name_region(fence, 1, "a"), ERR_OK);
+    assert_int_equal(fence_name_region(fence, 2, "b"), ERR_OK);
     pki_open(&pki);
     pki_make_ca(&pki, "ca", &ca);
     for (int i = 0; i < NODES; i++)
@@ -350,6 +402,7 @@ static int teardown(void **state)
     (void)state;
     pki_free_ca(&ca);
     pki_close(&pki);
+    fence_free(fence);
     return 0;
 }
 
@@ -357,6 +410,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(entries_cross_once),
+        cmocka_unit_test(fenced_entries_are_relayed_inside),
+        cmocka_unit_test(old_nodes_do_not_relay_what_is_fenced),
         cmocka_unit_test(small_appends_and_old_nodes_are_not_relayed),
         cmocka_unit_test(missing_entries_are_sent_in_full_from_then_on),
         cmocka_unit_test(a_relay_that_is_gone_is_replaced),

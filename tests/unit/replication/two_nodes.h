@@ -24,6 +24,8 @@
 
 static struct pki pki;
 static struct pki_ca ca, other_ca;
+/* Of nodes that have none of their own: everything is group default's. */
+static struct fence *open_fence;
 /* Certificates of nodes a-1 (region a), b-1 (b), and bad ones for b-1. */
 static struct pki_node cert_a, cert_b, cert_b_north, cert_b_named_x,
     cert_b_stranger;
@@ -33,6 +35,7 @@ static struct pki_node cert_a, cert_b, cert_b_north, cert_b_named_x,
 
 struct node {
     struct links *links;
+    const struct fence *fence; /* NULL: the open one */
     struct tls_ctx *tls;
     unsigned ups, downs;
     int down_err;
@@ -54,6 +57,10 @@ struct node {
     char gossip_seen[64];
     uint64_t incarnation_seen;
     links_peer remove_in_down; /* remove this peer inside on_peer_down */
+    uint64_t requests_shard;   /* of all requests */
+    int ack_err;
+    unsigned refused;
+    struct links_refusal refusal; /* the last one */
 };
 
 static inline void on_up(void *user, links_peer peer,
@@ -150,6 +157,22 @@ static inline void on_snapshot_ack(void *user, links_peer from,
     struct node *n = user;
     (void)from;
     n->acked = ack->seq + 1;
+    n->ack_err = ack->err;
+}
+
+static inline uint64_t request_shard(void *user, uint32_t kind,
+                                     struct bytes body)
+{
+    (void)kind;
+    (void)body;
+    return ((struct node *)user)->requests_shard;
+}
+
+static inline void on_refused(void *user, const struct links_refusal *refusal)
+{
+    struct node *n = user;
+    n->refused++;
+    n->refusal = *refusal;
 }
 
 static inline void on_gossip(void *user, links_peer from, struct bytes gossip)
@@ -176,6 +199,8 @@ static const struct links_handler handler = {
     .on_request_failed = on_request_failed,
     .on_snapshot = on_snapshot,
     .on_snapshot_ack = on_snapshot_ack,
+    .request_shard = request_shard,
+    .on_refused = on_refused,
     .on_gossip = on_gossip,
     .gossip = own_gossip,
 };
@@ -243,6 +268,7 @@ static inline void node_open(struct world *w, struct node *n,
         .tls = tls,
         .timing = w->timing,
         .seed = 1,
+        .fence = n->fence != NULL ? n->fence : open_fence,
         .handler = &handler,
         .user = n,
     };
@@ -334,6 +360,7 @@ static inline int setup(void **state)
 {
     (void)state;
     log_setup(open("/dev/null", O_WRONLY), LOG_ERROR, LOG_TEXT);
+    open_fence = fence_new(100, 99);
     pki_open(&pki);
     pki_make_ca(&pki, "ca", &ca);
     pki_make_ca(&pki, "other", &other_ca);
@@ -357,6 +384,7 @@ static inline int teardown(void **state)
     pki_free_ca(&ca);
     pki_free_ca(&other_ca);
     pki_close(&pki);
+    fence_free(open_fence);
     return 0;
 }
 

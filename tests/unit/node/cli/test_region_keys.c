@@ -139,7 +139,7 @@ static void an_older_cluster_gets_keys(void **state)
         check_node(&l, i);
     read_text(in("west-2", "node.yaml"), &text);
     assert_non_null(strstr(buf_cstr(&text), "# mine\nlog: {level: warn}\n"));
-    assert_int_not_equal(access(in("west-2", "node.yaml.keys"), F_OK), 0);
+    assert_int_not_equal(access(in("west-2", "node.yaml.try"), F_OK), 0);
     /* Once more changes nothing. */
     assert_int_equal(region_keys_add(folder, &again, &msg), ERR_OK);
     assert_memory_equal(l.regions, again.regions, sizeof(l.regions));

@@ -702,6 +702,7 @@ static int world_new(void **state)
     struct cosmos_config config = {
         .backend = &w->backend,
         .catalog = w->catalog,
+        .region = fake_regions[0].name,
         .keys = &w->keys,
         .index_hash = fake_hash,
         .token_hash = w->hash,

@@ -15,13 +15,15 @@ struct stage {
 
 static const raft_region regions_of_three[] = {1, 2, 3};
 
-/* Node i in region i; region 1 leads and acknowledges. */
-static struct stage stage_begin(enum consistency_level level)
+/* Node i in region i; region 1 leads and acknowledges. `witness`: a node that
+ * is one, or 0. */
+static struct stage stage_with(enum consistency_level level, raft_id witness)
 {
     struct stage s = {.c = cluster_new(&(struct cluster_options){
                           .nodes = NODES,
                           .regions = regions_of_three,
-                          .by_majority = level == CONSISTENCY_STRONG}),
+                          .by_majority = level == CONSISTENCY_STRONG,
+                          .witness = witness}),
                       .rec = {.epoch = 1,
                               .write_region = 1,
                               .from_region = 1,
@@ -29,6 +31,11 @@ static struct stage stage_begin(enum consistency_level level)
                               .n_regions = 3,
                               .priority = {1, 2, 3}}};
     return s;
+}
+
+static struct stage stage_begin(enum consistency_level level)
+{
+    return stage_with(level, 0);
 }
 
 /* Turns, every node steering, until `until` holds or the turns are used up. */
@@ -194,6 +201,26 @@ static void an_ill_node_hands_over_with_a_hanging_disk(void **state)
     stage_end(&s);
 }
 
+/* Its disk holds back what the witness would have to wait for. */
+static void a_hanging_disk_does_not_keep_a_witness_waiting(void **state)
+{
+    (void)state;
+    struct stage s = stage_with(CONSISTENCY_STRONG, 3);
+    s.rec.n_regions = 2;
+    stage_settle(&s);
+    cluster_hold_sync(s.c, 1, true);
+    s.health[1].self_ill = true;
+    for (raft_id id = 2; id <= NODES; id++)
+        s.health[id] = (struct steer_health){.n_ill = 1, .ill = {1}};
+    for (raft_id id = 1; id <= NODES; id++)
+        s.health[id].unable = govern_region_bit(1);
+    assert_true(play(&s, 5000, two_leads));
+    put(s.c, 2, 1, 1, "{\"id\":\"1\"");
+    assert_int_equal(cluster_payloads(s.c, 3), 0);
+    cluster_hold_sync(s.c, 1, false);
+    stage_end(&s);
+}
+
 static void the_level_changes_while_writes_go_on(void **state)
 {
     (void)state;
@@ -259,6 +286,7 @@ int main(void)
         cmocka_unit_test(a_lost_region_is_replaced_by_force),
         cmocka_unit_test(an_ill_node_hands_over),
         cmocka_unit_test(an_ill_node_hands_over_with_a_hanging_disk),
+        cmocka_unit_test(a_hanging_disk_does_not_keep_a_witness_waiting),
         cmocka_unit_test(the_level_changes_while_writes_go_on),
         cmocka_unit_test(survivors_go_on_and_take_the_others_back),
     };

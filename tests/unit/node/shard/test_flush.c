@@ -53,8 +53,9 @@ static void writes_during_a_flush_are_in_the_next(void **state)
     struct story s = story_of_three();
     put(s.c, s.leader, 1, 1, BODY);
     struct shard *leader = cluster_shard(s.c, s.leader);
-    assert_true(shard_flush_begin(leader));
-    assert_false(shard_flush_begin(leader)); /* one at a time */
+    assert_true(shard_flush_begin(leader, SHARD_FLUSH_ALL));
+    assert_false(
+        shard_flush_begin(leader, SHARD_FLUSH_ALL)); /* one at a time */
     struct flush *f = shard_flush_take(leader);
     assert_non_null(f);
     assert_null(shard_flush_take(leader));
@@ -77,7 +78,7 @@ static void a_flush_that_fails_is_made_again(void **state)
     struct story s = story_of_three();
     put(s.c, s.leader, 1, 1, BODY);
     struct shard *leader = cluster_shard(s.c, s.leader);
-    assert_true(shard_flush_begin(leader));
+    assert_true(shard_flush_begin(leader, SHARD_FLUSH_ALL));
     flush_free(shard_flush_take(leader));
     assert_true(shard_flush_pending(leader));
     shard_flush_failed(leader);
@@ -94,7 +95,7 @@ static void a_flush_survives_a_change_of_leaders(void **state)
     struct story s = story_of_three();
     put(s.c, s.leader, 1, 1, BODY);
     struct shard *old = cluster_shard(s.c, s.leader);
-    assert_true(shard_flush_begin(old));
+    assert_true(shard_flush_begin(old, SHARD_FLUSH_ALL));
     /* Entries that will be truncated lie above what is being flushed. */
     struct cluster_call lost;
     cluster_isolate(s.c, s.leader);
@@ -288,7 +289,7 @@ static void a_snapshot_waits_for_a_flush_under_way(void **state)
     put(s.c, s.leader, 1, 1, BODY);
     cluster_turns(s.c, 10);
     struct shard *third = cluster_shard(s.c, s.third);
-    assert_true(shard_flush_begin(third));
+    assert_true(shard_flush_begin(third, SHARD_FLUSH_ALL));
     struct flush *f = shard_flush_take(third);
     cluster_isolate(s.c, s.third);
     cluster_compact(s.c, s.leader);

@@ -193,6 +193,7 @@ static void every_operation_survives_its_encoding(void **state)
         buf_init(&encoded, OP_ENCODED_MAX);
         assert_int_equal(op_encode(&op, &encoded), ERR_OK);
         assert_int_equal(op_decode(contents(&encoded), &back), ERR_OK);
+        assert_int_equal(op_encoded_shard(contents(&encoded)), back.shard);
         assert_op_equal(&op, &back);
         buf_free(&encoded);
         blobs_free(blobs);
@@ -216,6 +217,8 @@ static void a_cut_or_lengthened_operation_is_none(void **state)
         }
         assert_int_equal(buf_append_u8(&encoded, 0), ERR_OK);
         assert_int_equal(op_decode(contents(&encoded), &back), ERR_MALFORMED);
+        assert_int_equal(op_encoded_shard(bytes_of(buf_bytes(&encoded), 3)),
+                         SHARD_META);
         buf_free(&encoded);
         blobs_free(blobs);
     }

@@ -405,6 +405,53 @@ static void stream(struct engine *from, struct ingest *to, size_t chunk_bytes)
     buf_free(&chunk);
 }
 
+/* All that the snapshot has, in one chunk. */
+static void one_chunk(struct engine *from, const char *only, struct buf *chunk)
+{
+    struct snapshot *s;
+    assert_int_equal(snapshot_open(from, 0, &s), ERR_OK);
+    if (only != NULL)
+        assert_int_equal(snapshot_only_info(s, only), ERR_OK);
+    assert_int_equal(snapshot_chunk(s, 1, ENGINE_CHUNK_BYTES_MAX, chunk),
+                     ERR_OK);
+    struct buf rest;
+    buf_init(&rest, ENGINE_CHUNK_BYTES_MAX);
+    assert_int_equal(snapshot_chunk(s, 1, ENGINE_CHUNK_BYTES_MAX, &rest),
+                     ERR_EOF);
+    buf_free(&rest);
+    snapshot_close(s);
+}
+
+static void a_snapshot_may_be_one_blob_and_records_be_refused(void **state)
+{
+    (void)state;
+    struct engine *from = filled("1", 50);
+    struct buf all, blob, got;
+    buf_init(&all, ENGINE_CHUNK_BYTES_MAX);
+    buf_init(&blob, ENGINE_CHUNK_BYTES_MAX);
+    buf_init(&got, 100);
+    one_chunk(from, NULL, &all);
+    one_chunk(from, "config", &blob);
+    assert_true(get_u32_le(buf_bytes(&all)) == 51);
+    assert_true(get_u32_le(buf_bytes(&blob)) == 1);
+    struct ingest *g;
+    mkdir(shard_path("2"), 0700);
+    assert_int_equal(ingest_begin(shard_path("2"), &g), ERR_OK);
+    ingest_refuse_records(g);
+    assert_int_equal(ingest_chunk(g, bytes_of(buf_bytes(&all), buf_len(&all))),
+                     ERR_MALFORMED);
+    assert_int_equal(ingest_info(g, "config", &got), ERR_NOT_FOUND);
+    assert_int_equal(
+        ingest_chunk(g, bytes_of(buf_bytes(&blob), buf_len(&blob))), ERR_OK);
+    assert_int_equal(ingest_info(g, "config", &got), ERR_OK);
+    assert_string_equal(buf_cstr(&got), "conf");
+    ingest_abort(g);
+    engine_close(from);
+    buf_free(&all);
+    buf_free(&blob);
+    buf_free(&got);
+}
+
 static void a_snapshot_becomes_the_state_of_another_engine(void **state)
 {
     (void)state;
@@ -550,6 +597,7 @@ int main(void)
         TEST(a_failed_flush_changes_nothing),
         TEST(a_damaged_file_is_refused),
         TEST(a_snapshot_becomes_the_state_of_another_engine),
+        TEST(a_snapshot_may_be_one_blob_and_records_be_refused),
         TEST(a_start_finishes_or_discards_a_snapshot),
         TEST(foreign_chunks_are_checked),
         TEST(an_old_snapshot_reader_is_refused),

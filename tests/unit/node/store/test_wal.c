@@ -87,6 +87,43 @@ static void every_kind_of_record_comes_back_in_order(void **state)
     flats_free(&written);
 }
 
+static void count_found(void *user, const struct wal_found *f)
+{
+    struct wal_found *sums = user;
+    assert_true(f->shard < 4);
+    sums[f->shard] = *f;
+}
+
+/* Also what is void: a truncated entry is on the disk until its segment goes.
+ */
+static void all_that_is_in_the_files_is_found(void **state)
+{
+    (void)state;
+    struct wal_found sums[4] = {0};
+    struct flats found = {0}, written = {0};
+    struct wal *w = must_open(&found);
+    struct wal_batch *b = wal_batch_new(1 << 20);
+    add_hard_state(b, &written, 3, 1, 1);
+    add_entry(b, &written, 1, 1, 1, 100);
+    add_entry(b, &written, 1, 2, 1, 100);
+    add_salvage(b, &written, 2, 1, 9, 5, 40);
+    must_append(w, b);
+    assert_int_equal(wal_batch_truncate(b, 1, 1), ERR_OK);
+    must_append(w, b);
+    assert_int_equal(wal_inspect(dir, 0, count_found, sums), ERR_OK);
+    assert_int_equal(sums[1].entries, 2);
+    assert_int_equal(sums[1].last_lsn, 2);
+    assert_int_equal(sums[2].entries, 1);
+    assert_int_equal(sums[2].last_lsn, 9);
+    assert_int_equal(sums[3].entries, 0);
+    wal_close(w);
+    wal_batch_free(b);
+    flats_free(&written);
+    flats_free(&found);
+    assert_int_equal(wal_inspect("/nowhere", 0, count_found, sums),
+                     ERR_NOT_FOUND);
+}
+
 /* Appends batches of random size until there are `segments` of them. */
 static void write_much(struct flats *written, size_t *batch_ends,
                        size_t *batches_out, int segments)
@@ -755,6 +792,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(every_kind_of_record_comes_back_in_order),
+        TEST(all_that_is_in_the_files_is_found),
         TEST(a_log_goes_on_through_many_segments),
         TEST(a_batch_larger_than_a_segment_gets_a_segment),
         TEST(a_full_batch_refuses_and_stays_as_it_was),

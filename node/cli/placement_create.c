@@ -1,0 +1,275 @@
+/* bastide placement create: makes a group, and waits until it can be used.
+ *
+ *     requested --made--> keys made, every shard led --> told
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "node/base/check.h"
+#include "node/base/mem.h"
+#include "node/cli/cmd.h"
+#include "node/cli/names.h"
+#include "node/cli/options.h"
+#include "node/cli/placement.h"
+#include "node/cli/placement_group.h"
+#include "node/json/json.h"
+
+#define COMMAND "placement create"
+#define READY_TIMEOUT_S 60
+#define READY_POLL_US (200 * USEC_PER_MS)
+#define TELL_US (2 * USEC_PER_SEC)
+#define NOT_NOW_US (10 * USEC_PER_SEC)
+#define WARNING_MAX 512
+#define SHARDS_MAX 64
+#define COPIES_MAX 32
+
+static const char help[] =
+    "Usage: bastide placement create NAME --regions A[,B...] [options]\n"
+    "\n"
+    "Makes a placement group whose data exists in these regions and nowhere "
+    "else, and\n"
+    "waits until its keys are made and every shard has a leader. The writes "
+    "go to the\n"
+    "first region; when that is lost, to the next that is up, as long as a "
+    "majority\n"
+    "of the group's nodes is there. Never to a region that is not named here.\n"
+    "\n"
+    "  --regions A,B      where its data may exist\n"
+    "  --priority A,B     the same regions in the order of choice for writes\n"
+    "                     (default as in --regions)\n" PLACEMENT_LEVEL_HELP
+    "                     (default: the level that group default has now)\n"
+    "  --shards N         1 to 64 (default as group default has)\n"
+    "  --copies-per-region N  on the first N nodes of each region (default "
+    "all)\n"
+    "  --witness REGION   a third region whose first node votes and holds no "
+    "data, so\n"
+    "                     that a group of two goes on without either of them\n"
+    "  --timeout SECONDS  how long to wait until it can be used (default "
+    "60)\n" REACH_HELP "  -o text|json    how to say what was done\n"
+    "\n"
+    "Examples:\n"
+    "  bastide placement create eu --regions germany,france,sweden --dir demo\n"
+    "  bastide placement create de --regions berlin,munich --witness vienna\n"
+    "  bastide placement create us --regions us-east,us-west --shards 4 \\\n"
+    "      --consistency bounded-staleness --max-staleness-entries 1000 \\\n"
+    "      --max-staleness-seconds 5\n";
+
+struct create_flags {
+    struct reach_flags reach;
+    const char *name;
+    const char *witness; /* a region; NULL: none */
+    struct names regions, priority;
+    struct placement_level level;
+    unsigned shards, copies, timeout_s;
+    bool json, help;
+};
+
+static void write_request(const struct create_flags *f, struct buf *out)
+{
+    struct json_writer w;
+    json_writer_init(&w, out);
+    json_write_object_begin(&w);
+    json_write_member_str(&w, "name", f->name);
+    json_write_key(&w, "regions");
+    names_write(&f->regions, &w);
+    if (f->priority.count > 0) {
+        json_write_key(&w, "priority");
+        names_write(&f->priority, &w);
+    }
+    placement_level_write(&f->level, &w);
+    if (f->shards > 0)
+        json_write_member_int64(&w, "shards", f->shards);
+    if (f->copies > 0)
+        json_write_member_int64(&w, "copies_per_region", f->copies);
+    if (f->witness != NULL)
+        json_write_member_str(&w, "witness", f->witness);
+    json_write_object_end(&w);
+    CHECK(json_writer_end(&w) == ERR_OK);
+}
+
+/* What the cluster has to say about the group: nobody should miss it. */
+static void print_warnings(const struct json *j)
+{
+    json_ref list = json_get_str(j, 0, "warnings");
+    if (list == JSON_NONE || json_type(j, list) != JSON_ARRAY)
+        return;
+    for (json_ref v = json_first(j, list); v != JSON_NONE;
+         v = json_next(j, list, v)) {
+        char storage[WARNING_MAX * 6];
+        struct buf scratch = buf_over(storage, sizeof(storage));
+        struct bytes text;
+        if (json_type(j, v) == JSON_STRING &&
+            json_string(j, v, &scratch, &text) == ERR_OK)
+            fprintf(stderr, "Warning: %.*s\n", (int)text.len,
+                    (const char *)text.data);
+    }
+}
+
+static int request_once(struct reach *r, const char *body, struct err_msg *msg)
+{
+    struct reach_answer a;
+    reach_answer_init(&a);
+    int err = reach_any(r, "placement", body, REACH_CHANGE_TIMEOUT_US, &a, msg);
+    if (err == ERR_OK)
+        print_warnings(&a.json);
+    reach_answer_free(&a);
+    return err;
+}
+
+/* A cluster that has only just started, or is being upgraded, says "not now"
+ * for a moment. An attempt of which nobody told the outcome may have made it.
+ */
+static int request(struct reach *r, const struct create_flags *f,
+                   struct err_msg *msg)
+{
+    struct buf body;
+    usec_t began_us = clock_mono_us();
+    buf_init(&body, HTTPS_REQUEST_MAX);
+    write_request(f, &body);
+    int err = request_once(r, buf_cstr(&body), msg);
+    bool again = err == ERR_UNAVAILABLE;
+    while (err == ERR_UNAVAILABLE && clock_mono_us() - began_us < NOT_NOW_US) {
+        usleep(READY_POLL_US);
+        err = request_once(r, buf_cstr(&body), msg);
+    }
+    buf_free(&body);
+    return again && err == ERR_EXISTS ? ERR_OK : err;
+}
+
+/* ---- waiting ---------------------------------------------------------------
+ */
+
+/* Whether it can be used; else `seen` says what is missing. A command that
+ * reaches none of the group's nodes cannot ask for the leaders, and goes by
+ * what the others say of the group. */
+static bool is_ready(struct reach *r, const char *name, struct err_msg *seen)
+{
+    struct placement_group *g = mem_alloc(sizeof(*g));
+    struct placement_shards shards = {.list = NULL};
+    struct reach_answer a;
+    json_ref object;
+    bool ready = false;
+    reach_answer_init(&a);
+    if (placement_group_ask(r, name, &a, &object, g, seen) == ERR_OK) {
+        placement_shards_ask(r, g, &shards);
+        unsigned led = placement_shards_ready(&shards);
+        ready = g->key_count == g->region_count && g->unavailable[0] == '\0' &&
+                (shards.answered == 0 || led == g->shards);
+        err_set(seen, ERR_AGAIN,
+                "keys made for %u of %u regions, %u of %lld shards led%s%s",
+                g->key_count, g->region_count, led, (long long)g->shards,
+                g->unavailable[0] != '\0' ? ": " : "", g->unavailable);
+    }
+    mem_free(shards.list);
+    reach_answer_free(&a);
+    mem_free(g);
+    return ready;
+}
+
+static int wait_ready(struct reach *r, const struct create_flags *f,
+                      struct err_msg *msg)
+{
+    struct err_msg seen = {.text = ""};
+    usec_t began_us = clock_mono_us(), told_us = began_us;
+    usec_t timeout_us = (usec_t)f->timeout_s * USEC_PER_SEC;
+    while (!is_ready(r, f->name, &seen)) {
+        usec_t now = clock_mono_us();
+        if (now - began_us >= timeout_us)
+            return err_set(msg, ERR_TIMEOUT,
+                           "%s is made but cannot be used after %u s (%.300s). "
+                           "The cluster goes on with it; see: bastide "
+                           "placement show %s",
+                           f->name, f->timeout_s, seen.text, f->name);
+        if (!f->json && now - told_us >= TELL_US) {
+            fprintf(stderr, "Waiting for %s, %lld of at most %u s: %s\n",
+                    f->name, (long long)((now - began_us) / USEC_PER_SEC),
+                    f->timeout_s, seen.text);
+            told_us = now;
+        }
+        usleep(READY_POLL_US);
+    }
+    return ERR_OK;
+}
+
+static int run(struct reach *r, const struct create_flags *f)
+{
+    struct err_msg msg;
+    int err = request(r, f, &msg);
+    if (err == ERR_OK)
+        err = wait_ready(r, f, &msg);
+    if (err != ERR_OK)
+        return options_failed(COMMAND, msg.text);
+    return placement_show(COMMAND, r, f->name, f->json);
+}
+
+/* ---- flags -----------------------------------------------------------------
+ */
+
+static int check(struct create_flags *f, char **words, unsigned count)
+{
+    if (count == 0)
+        return options_refuse(COMMAND, "which name?");
+    if (!placement_name_option(words[0], &f->name))
+        return options_refuse(COMMAND, "\"%s\": expected %s", words[0],
+                              PLACEMENT_NAME_EXPECTED);
+    if (f->regions.count == 0)
+        return options_refuse(COMMAND, "in which regions? --regions A,B");
+    int code = placement_level_check(COMMAND, &f->level);
+    return code == CMD_OK ? reach_check_flags(COMMAND, &f->reach) : code;
+}
+
+int placement_run_create(int argc, char **argv)
+{
+    struct create_flags f = {.timeout_s = READY_TIMEOUT_S};
+    const struct option_spec specs[] = {
+        REACH_OPTIONS(&f.reach),
+        PLACEMENT_LEVEL_OPTIONS(&f.level),
+        {.name = "regions",
+         .kind = OPTION_OTHER,
+         .value = &f.regions,
+         .read = names_option,
+         .expected = NAMES_EXPECTED},
+        {.name = "priority",
+         .kind = OPTION_OTHER,
+         .value = &f.priority,
+         .read = names_option,
+         .expected = NAMES_EXPECTED},
+        {.name = "shards",
+         .kind = OPTION_NUMBER,
+         .value = &f.shards,
+         .min = 1,
+         .max = SHARDS_MAX},
+        {.name = "copies-per-region",
+         .kind = OPTION_NUMBER,
+         .value = &f.copies,
+         .min = 1,
+         .max = COPIES_MAX},
+        {.name = "witness", .kind = OPTION_TEXT, .value = &f.witness},
+        {.name = "timeout",
+         .kind = OPTION_NUMBER,
+         .value = &f.timeout_s,
+         .min = 1,
+         .max = 3600},
+        {.name = "output", .kind = OPTION_OUTPUT, .value = &f.json},
+        {.name = "help", .kind = OPTION_FLAG, .value = &f.help}};
+    struct reach r = {.https = NULL};
+    struct err_msg msg;
+    char **words;
+    unsigned count;
+    int code = options_parse(COMMAND, argc, argv, specs, ARRAY_LEN(specs), 1,
+                             &words, &count);
+    if (code == CMD_OK && f.help) {
+        fputs(help, stdout);
+        return CMD_OK;
+    }
+    if (code == CMD_OK)
+        code = check(&f, words, count);
+    if (code != CMD_OK)
+        return code;
+    if (reach_open(&f.reach, &r, &msg) != ERR_OK)
+        return options_failed(COMMAND, msg.text);
+    code = run(&r, &f);
+    reach_close(&r);
+    return code;
+}

@@ -1,0 +1,226 @@
+#include "node/cli/placement_group.h"
+
+#include <string.h>
+
+#include "node/base/check.h"
+#include "node/base/mem.h"
+
+/* A group has no more; a node that says so is not believed. */
+#define SHARDS_MAX 65536
+#define CELL_MAX 256
+
+bool placement_name_option(const char *text, void *value)
+{
+    size_t len = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-");
+    *(const char **)value = text;
+    return len > 0 && len <= CATALOG_NAME_MAX && text[len] == '\0' &&
+           text[0] != '-';
+}
+
+/* ---- reading ---------------------------------------------------------------
+ */
+
+static int64_t get_number(const struct json *j, json_ref object,
+                          const char *key)
+{
+    int64_t value = 0;
+    return json_get_int64(j, object, key, &value) == ERR_OK && value > 0 ? value
+                                                                         : 0;
+}
+
+static bool get_bool(const struct json *j, json_ref object, const char *key)
+{
+    bool value = false;
+    return json_get_bool(j, object, key, &value) == ERR_OK && value;
+}
+
+static unsigned get_names(const struct json *j, json_ref object,
+                          const char *key, char out[][CONFIG_NAME_MAX + 1],
+                          unsigned max)
+{
+    unsigned n = 0;
+    json_ref list = json_get_str(j, object, key);
+    if (list == JSON_NONE || json_type(j, list) != JSON_ARRAY)
+        return 0;
+    for (json_ref v = json_first(j, list); v != JSON_NONE && n < max;
+         v = json_next(j, list, v)) {
+        char storage[CONFIG_NAME_MAX * 6 + 2];
+        struct buf scratch = buf_over(storage, sizeof(storage));
+        struct bytes text;
+        if (json_type(j, v) != JSON_STRING ||
+            json_string(j, v, &scratch, &text) != ERR_OK)
+            continue;
+        snprintf(out[n++], CONFIG_NAME_MAX + 1, "%.*s", (int)text.len,
+                 (const char *)text.data);
+    }
+    return n;
+}
+
+static void read_lists(const struct json *j, json_ref object,
+                       struct placement_group *out)
+{
+    out->region_count =
+        get_names(j, object, "regions", out->regions, CONFIG_REGIONS_MAX);
+    out->key_count =
+        get_names(j, object, "keys_for", out->keys_for, CONFIG_REGIONS_MAX);
+    out->node_count =
+        get_names(j, object, "nodes", out->nodes, LAYOUT_NODES_MAX);
+}
+
+int placement_group_read(const struct json *j, json_ref object,
+                         struct placement_group *out, struct err_msg *msg)
+{
+    char text[TOPOLOGY_STATE_MAX + 1], level[CATALOG_NAME_MAX + 1];
+    memset(out, 0, sizeof(*out));
+    topology_get_text(j, object, "name", out->name, sizeof(out->name));
+    topology_get_text(j, object, "level", level, sizeof(level));
+    if (out->name[0] == '\0' ||
+        consistency_parse(bytes_str(level), &out->level) != ERR_OK)
+        return err_set(msg, ERR_PROTOCOL,
+                       "the node tells of a placement group without a name or "
+                       "a level that this program knows");
+    topology_get_text(j, object, "write_region", out->write_region,
+                      sizeof(out->write_region));
+    topology_get_text(j, object, "unavailable", out->unavailable,
+                      sizeof(out->unavailable));
+    topology_get_text(j, object, "failback", text, sizeof(text));
+    out->failback_automatic = strcmp(text, "automatic") == 0;
+    out->fenced = get_bool(j, object, "fenced");
+    out->settled = get_bool(j, object, "settled");
+    out->prefix = get_number(j, object, "max_staleness_prefix");
+    out->interval = get_number(j, object, "max_staleness_interval");
+    out->epoch = get_number(j, object, "epoch");
+    out->first_shard = get_number(j, object, "first_shard");
+    out->shards = get_number(j, object, "shards");
+    if (out->shards > SHARDS_MAX)
+        out->shards = SHARDS_MAX;
+    read_lists(j, object, out);
+    return ERR_OK;
+}
+
+int placement_group_ask(struct reach *r, const char *name,
+                        struct reach_answer *a, json_ref *object_out,
+                        struct placement_group *out, struct err_msg *msg)
+{
+    int err = reach_any(r, "placement", NULL, REACH_ASK_TIMEOUT_US, a, msg);
+    json_ref list =
+        err == ERR_OK ? json_get_str(&a->json, 0, "groups") : JSON_NONE;
+    if (err != ERR_OK)
+        return err;
+    if (list != JSON_NONE && json_type(&a->json, list) == JSON_ARRAY)
+        for (json_ref v = json_first(&a->json, list); v != JSON_NONE;
+             v = json_next(&a->json, list, v)) {
+            err = placement_group_read(&a->json, v, out, msg);
+            *object_out = v;
+            if (err != ERR_OK || strcmp(out->name, name) == 0)
+                return err;
+        }
+    return err_set(msg, ERR_NOT_FOUND,
+                   "there is no placement group \"%s\"; bastide placement "
+                   "list names them",
+                   name);
+}
+
+/* ---- the table -------------------------------------------------------------
+ */
+
+/* "germany,france", cut. */
+static void join_regions(const struct placement_group *g, char out[CELL_MAX])
+{
+    struct buf text = buf_over(out, CELL_MAX - 1);
+    for (unsigned i = 0; i < g->region_count; i++)
+        (void)buf_printf(&text, "%s%s", i > 0 ? "," : "", g->regions[i]);
+    out[buf_len(&text)] = '\0';
+}
+
+static void print_row(FILE *out, const struct placement_group *g)
+{
+    char regions[CELL_MAX], policy[TOPOLOGY_POLICY_MAX];
+    join_regions(g, regions);
+    topology_policy_text(g->level, g->prefix, g->interval, policy);
+    fprintf(out, "%-16s %-7s %6lld %-16s %-18s %-12s %s\n", g->name,
+            g->fenced ? "fenced" : "open", (long long)g->shards,
+            g->write_region, policy,
+            g->unavailable[0] != '\0' ? "unavailable"
+            : g->settled              ? "ok"
+                                      : "settling",
+            regions);
+    if (g->unavailable[0] != '\0')
+        fprintf(out, "  unavailable: %s\n", g->unavailable);
+}
+
+void placement_groups_print(FILE *out, const struct json *j, json_ref list)
+{
+    struct placement_group *g;
+    if (list == JSON_NONE || json_type(j, list) != JSON_ARRAY ||
+        json_count(j, list) == 0)
+        return;
+    g = mem_alloc(sizeof(*g));
+    fprintf(out, "%-16s %-7s %6s %-16s %-18s %-12s %s\n", "GROUP", "FENCE",
+            "SHARDS", "WRITES", "LEVEL", "STATE", "REGIONS");
+    for (json_ref v = json_first(j, list); v != JSON_NONE;
+         v = json_next(j, list, v))
+        if (placement_group_read(j, v, g, NULL) == ERR_OK)
+            print_row(out, g);
+    mem_free(g);
+}
+
+/* ---- shards ----------------------------------------------------------------
+ */
+
+static void hear_shard(struct placement_shards *s, const struct json *j,
+                       json_ref object)
+{
+    const struct placement_group *g = s->group;
+    char role[TOPOLOGY_STATE_MAX + 1], leader[CONFIG_NAME_MAX + 1];
+    int64_t id = get_number(j, object, "shard");
+    if (id < g->first_shard || id >= g->first_shard + g->shards)
+        return;
+    struct placement_shard *shard = &s->list[id - g->first_shard];
+    topology_get_text(j, object, "role", role, sizeof(role));
+    topology_get_text(j, object, "leader", leader, sizeof(leader));
+    bool leads = strcmp(role, "leader") == 0;
+    shard->replicas++;
+    if (leader[0] == '\0')
+        return;
+    if (leads || shard->leader[0] == '\0')
+        memcpy(shard->leader, leader, sizeof(leader));
+    /* A replica without the keys may follow a leader that has them. */
+    shard->ready |= get_bool(j, object, "writable");
+}
+
+static void hear_node(void *user, unsigned node, int err,
+                      const struct reach_answer *a, const struct err_msg *why)
+{
+    struct placement_shards *s = user;
+    char name[CONFIG_NAME_MAX + 1];
+    (void)node, (void)why;
+    if (err != ERR_OK)
+        return;
+    topology_get_text(&a->json, 0, "node", name, sizeof(name));
+    for (unsigned i = 0; i < s->group->node_count; i++)
+        s->answered += strcmp(s->group->nodes[i], name) == 0;
+    json_ref shards = json_get_str(&a->json, 0, "shards");
+    if (shards == JSON_NONE || json_type(&a->json, shards) != JSON_ARRAY)
+        return;
+    for (json_ref v = json_first(&a->json, shards); v != JSON_NONE;
+         v = json_next(&a->json, shards, v))
+        hear_shard(s, &a->json, v);
+}
+
+void placement_shards_ask(struct reach *r, const struct placement_group *g,
+                          struct placement_shards *out)
+{
+    *out = (struct placement_shards){
+        .group = g,
+        .list = mem_zalloc(((size_t)g->shards + 1) * sizeof(*out->list))};
+    reach_each(r, "GET", "status", NULL, REACH_ASK_TIMEOUT_US, hear_node, out);
+}
+
+unsigned placement_shards_ready(const struct placement_shards *s)
+{
+    unsigned n = 0;
+    for (int64_t i = 0; i < s->group->shards; i++)
+        n += s->list[i].ready;
+    return n;
+}

@@ -1,0 +1,70 @@
+/* A placement group as nodes tell of it (docs/admin-api.md), for the commands
+ * that show one or wait for it. */
+#ifndef BASTIDE_CLI_PLACEMENT_GROUP_H
+#define BASTIDE_CLI_PLACEMENT_GROUP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "node/catalog/catalog.h"
+#include "node/cli/reach.h"
+#include "node/cli/topology.h"
+
+struct placement_group {
+    char name[CATALOG_NAME_MAX + 1];
+    bool fenced, settled, failback_automatic;
+    char regions[CONFIG_REGIONS_MAX][CONFIG_NAME_MAX + 1]; /* by priority */
+    char keys_for[CONFIG_REGIONS_MAX][CONFIG_NAME_MAX + 1];
+    char nodes[LAYOUT_NODES_MAX][CONFIG_NAME_MAX + 1];
+    unsigned region_count, key_count, node_count;
+    enum consistency_level level;
+    int64_t prefix, interval; /* of bounded staleness */
+    int64_t epoch, first_shard, shards;
+    char write_region[CONFIG_NAME_MAX + 1];
+    char unavailable[TOPOLOGY_TEXT_MAX + 1]; /* "": writes go on */
+};
+
+/* Names of groups: lower-case letters, digits and '-'. For an option table;
+ * `value` is a const char *. */
+bool placement_name_option(const char *text, void *value);
+#define PLACEMENT_NAME_EXPECTED "lower-case letters, digits and '-'"
+#define PLACEMENT_GROUP_OPTION(group)                                          \
+    {                                                                          \
+        .name = "group", .kind = OPTION_OTHER, .value = (group),               \
+        .read = placement_name_option, .expected = PLACEMENT_NAME_EXPECTED     \
+    }
+
+/* Reads one object of an answer. ERR_PROTOCOL: no name, or a level that this
+ * program does not know. */
+int placement_group_read(const struct json *j, json_ref object,
+                         struct placement_group *out, struct err_msg *msg);
+
+/* Asks for all groups: `*object_out` is the one of that name in `a`. Errors of
+ * reach_any; ERR_NOT_FOUND: there is none of that name; ERR_PROTOCOL. */
+int placement_group_ask(struct reach *r, const char *name,
+                        struct reach_answer *a, json_ref *object_out,
+                        struct placement_group *out, struct err_msg *msg);
+
+/* A table of the objects of `list`, with a line for each group whose writes
+ * stop. */
+void placement_groups_print(FILE *out, const struct json *j, json_ref list);
+
+/* What the nodes' status says of a group's shards. */
+struct placement_shard {
+    char leader[CONFIG_NAME_MAX + 1]; /* "": nobody knows one */
+    unsigned replicas;                /* of nodes that answered */
+    bool ready; /* it has a leader, and the keys have come to it */
+};
+struct placement_shards {
+    const struct placement_group *group;
+    unsigned answered;            /* nodes of the group that did */
+    struct placement_shard *list; /* group->shards; mem_free */
+};
+/* Asks every node. The answer of a node that leads is believed before what
+ * others say. */
+void placement_shards_ask(struct reach *r, const struct placement_group *g,
+                          struct placement_shards *out);
+unsigned placement_shards_ready(const struct placement_shards *s);
+
+#endif

@@ -1,0 +1,178 @@
+/* bastide placement set: changes a group's decision. */
+#include <stdio.h>
+#include <string.h>
+
+#include "node/base/check.h"
+#include "node/cli/cmd.h"
+#include "node/cli/names.h"
+#include "node/cli/options.h"
+#include "node/cli/placement.h"
+#include "node/cli/placement_group.h"
+#include "node/cli/wait.h"
+#include "node/json/json.h"
+
+#define COMMAND "placement set"
+#define SETTLE_TIMEOUT_S 30
+#define WHAT_MAX (CATALOG_NAME_MAX + 32)
+
+static const char help[] =
+    "Usage: bastide placement set NAME [--priority A,B] [--consistency LEVEL] "
+    "[options]\n"
+    "\n"
+    "Changes the priority list of a placement group, its consistency level, or "
+    "both,\n"
+    "and waits until that holds. The writes move to the new first region at "
+    "once, by\n"
+    "a planned switch that loses nothing. Each of the two is a change of its "
+    "own: when\n"
+    "the second is refused, the first is made.\n"
+    "\n"
+    "  --priority A,B     every region of the group, first choice for writes\n"
+    "                     first\n" PLACEMENT_LEVEL_HELP
+    "  --timeout SECONDS  how long to wait until it holds (default "
+    "30)\n" REACH_HELP "  -o text|json    how to say what was done\n"
+    "\n"
+    "Examples:\n"
+    "  bastide placement set eu --priority france,germany --dir demo\n"
+    "  bastide placement set eu --consistency strong\n";
+
+struct set_flags {
+    struct reach_flags reach;
+    const char *name;
+    struct names priority;
+    struct placement_level level;
+    unsigned timeout_s;
+    bool json, help;
+    int64_t epoch; /* of the last change made */
+};
+
+/* ---- the changes -----------------------------------------------------------
+ */
+
+static void write_priority(const struct set_flags *f, struct json_writer *w)
+{
+    json_write_key(w, "order");
+    names_write(&f->priority, w);
+    json_write_member_bool(w, "move", true);
+}
+
+static void write_level(const struct set_flags *f, struct json_writer *w)
+{
+    placement_level_write(&f->level, w);
+}
+
+static int request(struct reach *r, struct set_flags *f, const char *path,
+                   void (*write)(const struct set_flags *f,
+                                 struct json_writer *w),
+                   struct err_msg *msg)
+{
+    struct buf body;
+    struct json_writer w;
+    struct reach_answer a;
+    buf_init(&body, HTTPS_REQUEST_MAX);
+    reach_answer_init(&a);
+    json_writer_init(&w, &body);
+    json_write_object_begin(&w);
+    json_write_member_str(&w, "group", f->name);
+    write(f, &w);
+    json_write_object_end(&w);
+    CHECK(json_writer_end(&w) == ERR_OK);
+    int err =
+        reach_any(r, path, buf_cstr(&body), REACH_CHANGE_TIMEOUT_US, &a, msg);
+    if (err == ERR_OK)
+        (void)json_get_int64(&a.json, 0, "epoch", &f->epoch);
+    buf_free(&body);
+    reach_answer_free(&a);
+    return err;
+}
+
+/* ---- waiting ---------------------------------------------------------------
+ */
+
+/* Later decisions may have overtaken it: it is theirs that is shown then. */
+static bool holds(const struct topology *t, void *user)
+{
+    const struct set_flags *f = user;
+    return t->settled && t->epoch >= f->epoch;
+}
+
+static int run(struct reach *r, struct set_flags *f)
+{
+    struct err_msg msg;
+    struct topology t;
+    char what[WHAT_MAX];
+    struct wait wait = {.reach = r,
+                        .group = f->name,
+                        .what = what,
+                        .timeout_us = (usec_t)f->timeout_s * USEC_PER_SEC,
+                        .quiet = f->json,
+                        .done = holds,
+                        .user = f};
+    int err = ERR_OK;
+    snprintf(what, sizeof(what), "the change of group %s", f->name);
+    if (f->priority.count > 0)
+        err = request(r, f, "regions/priority", write_priority, &msg);
+    if (err == ERR_OK && f->level.text != NULL)
+        err = request(r, f, "consistency", write_level, &msg);
+    if (err == ERR_OK)
+        err = wait_for_topology(&wait, &t, &msg);
+    if (err != ERR_OK)
+        return options_failed(COMMAND, msg.text);
+    return placement_show(COMMAND, r, f->name, f->json);
+}
+
+/* ---- flags -----------------------------------------------------------------
+ */
+
+static int check(struct set_flags *f, char **words, unsigned count)
+{
+    if (count == 0)
+        return options_refuse(COMMAND, "which group?");
+    if (!placement_name_option(words[0], &f->name))
+        return options_refuse(COMMAND, "\"%s\": expected %s", words[0],
+                              PLACEMENT_NAME_EXPECTED);
+    if (f->priority.count == 0 && f->level.text == NULL)
+        return options_refuse(COMMAND, "expected --priority, --consistency or "
+                                       "both");
+    int code = placement_level_check(COMMAND, &f->level);
+    return code == CMD_OK ? reach_check_flags(COMMAND, &f->reach) : code;
+}
+
+int placement_run_set(int argc, char **argv)
+{
+    struct set_flags f = {.timeout_s = SETTLE_TIMEOUT_S};
+    const struct option_spec specs[] = {
+        REACH_OPTIONS(&f.reach),
+        PLACEMENT_LEVEL_OPTIONS(&f.level),
+        {.name = "priority",
+         .kind = OPTION_OTHER,
+         .value = &f.priority,
+         .read = names_option,
+         .expected = NAMES_EXPECTED},
+        {.name = "timeout",
+         .kind = OPTION_NUMBER,
+         .value = &f.timeout_s,
+         .min = 1,
+         .max = 3600},
+        {.name = "output", .kind = OPTION_OUTPUT, .value = &f.json},
+        {.name = "help", .kind = OPTION_FLAG, .value = &f.help}};
+    struct reach r = {.https = NULL};
+    struct err_msg msg;
+    char **words;
+    unsigned count;
+    int code = options_parse(COMMAND, argc, argv, specs, ARRAY_LEN(specs), 1,
+                             &words, &count);
+    if (code == CMD_OK && f.help) {
+        fputs(help, stdout);
+        return CMD_OK;
+    }
+    if (code == CMD_OK)
+        code = check(&f, words, count);
+    if (code != CMD_OK)
+        return code;
+    if (reach_open(&f.reach, &r, &msg) != ERR_OK)
+        return options_failed(COMMAND, msg.text);
+    code = run(&r, &f);
+    reach_close(&r);
+    return code;
+}

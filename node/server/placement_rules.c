@@ -1,0 +1,310 @@
+#include "node/server/placement_rules.h"
+
+#include <string.h>
+
+#include "node/base/check.h"
+#include "node/base/mem.h"
+#include "node/base/rng.h"
+#include "node/catalog/placement_rules.h"
+#include "node/json/json.h"
+#include "node/server/control_reply.h"
+#include "node/server/group_edit.h"
+#include "node/server/worker.h"
+
+#define RULES_TIMEOUT_US (5 * USEC_PER_SEC)
+/* Times that a change begins anew because another was faster. */
+#define RULES_TRIES 5
+/* Rules in words, for the audit; what does not fit is left out. */
+#define RULES_TEXT_MAX 2000
+
+/* One question, or one change. */
+struct ruling {
+    struct worker *worker;
+    struct http_request *request;
+    bool changes;
+    bool rules_given, required_given, etag_given;
+    struct placement_rules want;
+    struct etag etag; /* that the asker has seen */
+    struct catalog_account account;
+    uint32_t tries;
+    struct op op;
+    struct buf body;
+};
+
+static void end(struct ruling *r)
+{
+    buf_free(&r->body);
+    mem_free(r);
+}
+
+static void fail(struct ruling *r, int err, const char *why)
+{
+    control_refuse_err(r->request, err, why);
+    end(r);
+}
+
+static void failed(struct ruling *r, int err)
+{
+    struct err_msg msg;
+    err_set(&msg, err, "the account's record: %s", err_text(err));
+    fail(r, err, msg.text);
+}
+
+/* Runs r->op, whose kind and what goes with it are set. */
+static void submit(struct ruling *r, op_done_cb *done)
+{
+    r->op.shard = SHARD_META;
+    rng_fill(r->op.id, OP_ID_LEN);
+    cosmos_address(r->worker->meta_hash, CONTAINER_ACCOUNT, bytes_of(NULL, 0),
+                   bytes_str("account"), &r->op.at);
+    backend_submit(&r->worker->router.backend, &r->op, RULES_TIMEOUT_US, done,
+                   r);
+}
+
+static void answer(struct ruling *r, const struct etag *etag)
+{
+    struct buf body;
+    struct json_writer w;
+    char text[ETAG_TEXT_LEN + 1];
+    etag_format(etag, text);
+    buf_init(&body, CONTROL_ANSWER_MAX);
+    json_writer_init(&w, &body);
+    json_write_object_begin(&w);
+    json_write_key(&w, "rules");
+    placement_rules_write(&r->account.placement, &w);
+    json_write_member_bool(&w, "require_placement",
+                           r->account.placement.required);
+    json_write_member_str(&w, "etag", text);
+    json_write_object_end(&w);
+    control_respond(r->request, 200, &body);
+    end(r);
+}
+
+/* ---- the audit --------------------------------------------------------------
+ */
+
+static void describe(const struct placement_rules *rules, char *out,
+                     size_t size)
+{
+    struct buf text = buf_over(out, size - 1);
+    (void)buf_printf(&text, "%s",
+                     rules->required ? "placement required"
+                                     : "placement not required");
+    for (size_t i = 0; i < rules->count; i++) {
+        const struct placement_rule *r = &rules->list[i];
+        if (buf_printf(&text, "; %s/%s in %s", r->database, r->container,
+                       r->group) != ERR_OK)
+            break;
+    }
+    out[buf_len(&text)] = '\0';
+}
+
+static void audit(struct ruling *r, const struct placement_rules *before,
+                  const char *what)
+{
+    char from[RULES_TEXT_MAX], to[RULES_TEXT_MAX];
+    const char *who = r->request->peer_uri;
+    describe(before, from, sizeof(from));
+    describe(&r->account.placement, to, sizeof(to));
+    group_edit_audit(r->worker, who != NULL ? who : "?", what, from, to,
+                     "an administrator set the rules of placement");
+}
+
+/* ---- reading and writing the record -----------------------------------------
+ */
+
+static void account_read(void *user, struct op_result *result);
+
+static void read_account(struct ruling *r)
+{
+    r->op = (struct op){.kind = OP_READ};
+    submit(r, account_read);
+}
+
+static void account_written(void *user, struct op_result *result)
+{
+    struct ruling *r = user;
+    if (result->err == ERR_OK) {
+        answer(r, &result->etag);
+        return;
+    }
+    bool overtaken = result->err == ERR_PRECONDITION;
+    audit(r, &r->account.placement,
+          overtaken ? "set placement rules: not done, another change came first"
+                    : "set placement rules: may not have been done");
+    if (overtaken && r->etag_given)
+        fail(r, ERR_STALE, "the rules were changed meanwhile: look again");
+    else if (overtaken && ++r->tries < RULES_TRIES)
+        read_account(r);
+    else
+        failed(r, overtaken ? ERR_AGAIN : result->err);
+}
+
+static void change(struct ruling *r)
+{
+    struct placement_rules *p = &r->account.placement;
+    struct placement_rules *before = mem_alloc(sizeof(*before));
+    bool required = r->required_given ? r->want.required : p->required;
+    *before = *p;
+    if (r->rules_given)
+        *p = r->want;
+    p->required = required;
+    audit(r, before, "set placement rules");
+    mem_free(before);
+    buf_clear(&r->body);
+    CHECK(catalog_account_format(&r->account, &r->body) == ERR_OK);
+}
+
+static void write_account(struct ruling *r, const struct etag *etag)
+{
+    change(r);
+    r->op =
+        (struct op){.kind = OP_WRITE,
+                    .mode = OP_REPLACE,
+                    .resource = OP_RESOURCE_INTERNAL,
+                    .condition = OP_COND_IF_MATCH,
+                    .etag = *etag,
+                    .body = bytes_of(buf_bytes(&r->body), buf_len(&r->body))};
+    submit(r, account_written);
+}
+
+static void account_read(void *user, struct op_result *result)
+{
+    struct ruling *r = user;
+    int err = result->err;
+    if (err == ERR_OK)
+        err = catalog_account_parse(
+            bytes_of(buf_bytes(&result->body), buf_len(&result->body)),
+            &r->account, NULL);
+    if (err != ERR_OK)
+        failed(r, err);
+    else if (!r->changes)
+        answer(r, &result->etag);
+    else if (r->etag_given && !etag_equal(&r->etag, &result->etag))
+        fail(r, ERR_STALE, "the rules were changed meanwhile: look again");
+    else
+        write_account(r, &result->etag);
+}
+
+static struct ruling *begin(struct worker *w, struct http_request *request)
+{
+    struct ruling *r = mem_zalloc(sizeof(*r));
+    r->worker = w;
+    r->request = request;
+    buf_init(&r->body, OP_BODY_MAX);
+    return r;
+}
+
+/* ---- what is asked for ------------------------------------------------------
+ */
+
+/* A misspelt member must not make a rule that matches more. */
+static bool members_known(const struct json *j, json_ref rule)
+{
+    static const char *const names[] = {"database", "container", "group"};
+    for (json_ref k = json_first(j, rule); k != JSON_NONE;
+         k = json_next_member(j, rule, k)) {
+        bool known = false;
+        for (size_t i = 0; i < ARRAY_LEN(names) && !known; i++)
+            known = json_string_equal(j, k, bytes_str(names[i]));
+        if (!known)
+            return false;
+    }
+    return json_members_unique(j, rule);
+}
+
+static int parse_rules(const struct json *j, json_ref list,
+                       struct placement_rules *out, struct err_msg *msg)
+{
+    size_t at = 0;
+    int err = placement_rules_read(j, list, out, msg);
+    if (err != ERR_OK)
+        return err;
+    for (json_ref v = json_first(j, list); v != JSON_NONE;
+         v = json_next(j, list, v), at++) {
+        if (!members_known(j, v))
+            return err_set(msg, ERR_INVALID,
+                           "rule %zu: unknown or repeated member; there are: "
+                           "database container group",
+                           at + 1);
+    }
+    return ERR_OK;
+}
+
+static int parse_etag(const struct json *j, struct ruling *r,
+                      struct err_msg *msg)
+{
+    char storage[ETAG_TEXT_LEN * 6 + 2];
+    struct buf scratch = buf_over(storage, sizeof(storage));
+    struct bytes text;
+    int err = json_get_string(j, 0, "etag", &scratch, &text);
+    if (err == ERR_NOT_FOUND)
+        return ERR_OK;
+    r->etag_given = true;
+    return err == ERR_OK && etag_parse(text, &r->etag) == ERR_OK
+               ? ERR_OK
+               : err_set(msg, ERR_INVALID,
+                         "etag is what GET /placement/rules answered");
+}
+
+static int parse(const struct json *j, struct ruling *r, struct err_msg *msg)
+{
+    json_ref list = json_get_str(j, 0, "rules");
+    int err = json_get_bool(j, 0, "require_placement", &r->want.required);
+    r->required_given = err == ERR_OK;
+    r->rules_given = list != JSON_NONE;
+    if (err != ERR_OK && err != ERR_NOT_FOUND)
+        return err_set(msg, ERR_INVALID, "require_placement is true or false");
+    if (!r->rules_given && !r->required_given)
+        return err_set(msg, ERR_INVALID,
+                       "expected rules, require_placement or both");
+    err = parse_etag(j, r, msg);
+    return err == ERR_OK && r->rules_given ? parse_rules(j, list, &r->want, msg)
+                                           : err;
+}
+
+/* The catalog is as new as the question: a group that was made at another node
+ * a moment ago is in it. */
+static void catalog_current(void *user, struct op_result *result)
+{
+    struct ruling *r = user;
+    struct err_msg msg;
+    if (result->err != ERR_OK) {
+        failed(r, result->err);
+        return;
+    }
+    for (size_t i = 0; r->rules_given && i < r->want.count; i++) {
+        const char *group = r->want.list[i].group;
+        if (catalog_group(r->worker->catalog, group) != NULL)
+            continue;
+        err_set(&msg, ERR_INVALID, "rule %zu: there is no placement group '%s'",
+                i + 1, group);
+        fail(r, ERR_INVALID, msg.text);
+        return;
+    }
+    read_account(r);
+}
+
+void placement_rules_get(struct worker *w, struct http_request *request,
+                         struct bytes query)
+{
+    (void)query;
+    read_account(begin(w, request));
+}
+
+void placement_rules_post(struct worker *w, struct http_request *request,
+                          const struct json *j)
+{
+    struct err_msg msg = {.text = ""};
+    struct ruling *r = begin(w, request);
+    r->changes = true;
+    int err = feature_refuse(&w->node->features, FEATURE_GROUPS, &msg);
+    if (err == ERR_OK)
+        err = parse(j, r, &msg);
+    if (err != ERR_OK) {
+        fail(r, err, msg.text);
+        return;
+    }
+    r->op = (struct op){.kind = OP_BARRIER};
+    submit(r, catalog_current);
+}

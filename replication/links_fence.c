@@ -1,0 +1,106 @@
+/* Walls 2 and 3 of a fence (failover/fence.h), between this node and another.
+ *
+ * Both ask the same table for the regions that the two certificates name, and
+ * nothing else is common to them: the sender is told the shard by its caller
+ * and judges before there is a frame; the receiver reads it from the frame's
+ * bytes and judges before anything is decoded, kept or passed on.
+ */
+#include "replication/links_impl.h"
+
+failover_region link_certified_region(const struct links *links,
+                                      const char *uri)
+{
+    struct peer_identity id;
+    return uri != NULL && peer_uri_parse(uri, &id) == ERR_OK
+               ? fence_region_number(links->fence, id.region)
+               : 0;
+}
+
+static int refuse(struct link *l, enum fence_wall wall,
+                  enum fence_verdict verdict, const struct links_cargo *cargo)
+{
+    struct links_refusal refusal = {.wall = wall,
+                                    .known = verdict != FENCE_UNKNOWN,
+                                    .peer = l->id,
+                                    .shard = cargo->shard,
+                                    .what = cargo->what,
+                                    .bytes = cargo->bytes};
+    if (wall == FENCE_WALL_SEND)
+        l->stats.fence_refused_out++;
+    else
+        l->stats.fence_refused_in++;
+    if (l->links->handler->on_refused != NULL)
+        l->links->handler->on_refused(l->links->user, &refusal);
+    return refusal.known ? ERR_FORBIDDEN : ERR_UNAVAILABLE;
+}
+
+int link_may_send(struct link *l, const struct links_cargo *cargo)
+{
+    const struct fence *f = l->links->fence;
+    if (FENCE_OPEN(SEND))
+        return ERR_OK;
+    enum fence_verdict verdict =
+        fence_check(f, cargo->shard, l->region, cargo->carries);
+    /* What this node should not have, it does not give away either. */
+    if (verdict == FENCE_INSIDE)
+        verdict =
+            fence_check(f, cargo->shard, l->links->region, cargo->carries);
+    return verdict == FENCE_INSIDE ? ERR_OK
+                                   : refuse(l, FENCE_WALL_SEND, verdict, cargo);
+}
+
+int link_may_receive(struct link *l, const struct links_cargo *cargo)
+{
+    const struct fence_group *g = fence_of(l->links->fence, cargo->shard);
+    const failover_region ends[] = {l->links->region, l->region};
+    enum fence_verdict verdict = g != NULL ? FENCE_INSIDE : FENCE_UNKNOWN;
+    if (FENCE_OPEN(RECEIVE))
+        return ERR_OK;
+    for (size_t i = 0; i < 2 && verdict == FENCE_INSIDE; i++)
+        verdict =
+            fence_check(l->links->fence, cargo->shard, ends[i], cargo->carries);
+    return verdict == FENCE_INSIDE
+               ? ERR_OK
+               : refuse(l, FENCE_WALL_RECEIVE, verdict, cargo);
+}
+
+bool links_fenced(const struct links *links, uint64_t shard)
+{
+    return fence_check(links->fence, shard, 0, FENCE_PAYLOAD) != FENCE_INSIDE;
+}
+
+enum fence_carries links_snapshot_carries(const struct links *links,
+                                          struct bytes data)
+{
+    const struct links_handler *h = links->handler;
+    return h->snapshot_carries != NULL ? h->snapshot_carries(data)
+                                       : FENCE_PAYLOAD;
+}
+
+enum fence_carries links_raft_carries(const struct raft_msg *m)
+{
+    if (m->type != RAFT_MSG_APPEND || m->append.bytes == 0)
+        return FENCE_HEADERS;
+    for (uint32_t i = 0; i < m->append.n; i++)
+        if (m->append.entries[i].type == RAFT_ENTRY_DATA &&
+            m->append.entries[i].size > 0)
+            return FENCE_PAYLOAD;
+    return FENCE_HEADERS;
+}
+
+enum fence_carries links_frame_carries(struct links *links, uint64_t shard,
+                                       struct bytes raft)
+{
+    const struct fence_group *g = fence_of(links->fence, shard);
+    const struct bytes *payloads;
+    struct raft_msg message;
+    uint64_t decoded;
+    if (!codec_has_attachment(raft))
+        return FENCE_HEADERS;
+    if (g == NULL || g->headers == 0 ||
+        codec_get_raft(links->codec, raft, &decoded, &message, &payloads) !=
+            ERR_OK ||
+        decoded != shard)
+        return FENCE_PAYLOAD;
+    return links_raft_carries(&message);
+}
