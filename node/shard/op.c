@@ -336,7 +336,8 @@ int op_encode(const struct op *op, struct buf *out)
 uint16_t op_encoded_shard(struct bytes in)
 {
     struct cursor c = cursor_of(in.data, in.len);
-    bool known = cursor_u8(&c) == OP_WIRE_VERSION;
+    uint8_t version = cursor_u8(&c);
+    bool known = version == OP_WIRE_VERSION || version == OP_WIRE_MOVES;
     (void)cursor_u8(&c); /* kind */
     uint16_t shard = cursor_u16_le(&c);
     return known && cursor_ok(&c) ? shard : SHARD_META;
