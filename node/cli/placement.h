@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "node/cli/names.h"
 #include "node/cli/reach.h"
 
 int placement_run_create(int argc, char **argv);
@@ -41,5 +42,16 @@ int placement_level_check(const char *command, const struct placement_level *l);
 /* Its members of a request; nothing when no level was given. */
 void placement_level_write(const struct placement_level *l,
                            struct json_writer *w);
+
+/* Another fence around a group: previews, asks, waits, shows the group. Exit
+ * codes. */
+struct placement_fence {
+    const char *name;
+    const struct names *regions; /* by priority */
+    bool yes, dry_run, json;
+    unsigned timeout_s;
+};
+int placement_set_fence(const char *command, struct reach *r,
+                        const struct placement_fence *f);
 
 #endif

@@ -13,11 +13,13 @@
 
 #define COMMAND "placement set"
 #define SETTLE_TIMEOUT_S 30
+#define FENCE_TIMEOUT_S 600
 #define WHAT_MAX (CATALOG_NAME_MAX + 32)
 
 static const char help[] =
     "Usage: bastide placement set NAME [--priority A,B] [--consistency LEVEL] "
     "[options]\n"
+    "       bastide placement set NAME --regions A,B [--yes] [--dry-run]\n"
     "\n"
     "Changes the priority list of a placement group, its consistency level, or "
     "both,\n"
@@ -27,19 +29,31 @@ static const char help[] =
     "own: when\n"
     "the second is refused, the first is made.\n"
     "\n"
+    "--regions moves the fence, while the group is used: it says what would "
+    "move, asks,\n"
+    "and waits. Regions that come get the keys and a copy; those that go are "
+    "emptied,\n"
+    "and lose their keys.\n"
+    "\n"
     "  --priority A,B     every region of the group, first choice for writes\n"
     "                     first\n" PLACEMENT_LEVEL_HELP
-    "  --timeout SECONDS  how long to wait until it holds (default "
-    "30)\n" REACH_HELP "  -o text|json    how to say what was done\n"
+    "  --regions A,B      where its data may exist, by priority\n"
+    "  --yes              do not ask\n"
+    "  --dry-run          only say what would move\n"
+    "  --timeout SECONDS  how long to wait until it holds (default 30; with\n"
+    "                     --regions 600)\n" REACH_HELP
+    "  -o text|json    how to say what was done\n"
     "\n"
     "Examples:\n"
     "  bastide placement set eu --priority france,germany --dir demo\n"
-    "  bastide placement set eu --consistency strong\n";
+    "  bastide placement set eu --consistency strong\n"
+    "  bastide placement set eu --regions germany,spain --dry-run\n";
 
 struct set_flags {
     struct reach_flags reach;
     const char *name;
-    struct names priority;
+    struct names priority, regions;
+    bool yes, dry_run;
     struct placement_level level;
     unsigned timeout_s;
     bool json, help;
@@ -131,16 +145,23 @@ static int check(struct set_flags *f, char **words, unsigned count)
     if (!placement_name_option(words[0], &f->name))
         return options_refuse(COMMAND, "\"%s\": expected %s", words[0],
                               PLACEMENT_NAME_EXPECTED);
-    if (f->priority.count == 0 && f->level.text == NULL)
+    bool decision = f->priority.count > 0 || f->level.text != NULL;
+    if (!decision && f->regions.count == 0)
         return options_refuse(COMMAND, "expected --priority, --consistency or "
-                                       "both");
+                                       "both; or --regions");
+    if (decision && f->regions.count > 0)
+        return options_refuse(COMMAND, "--regions is a change of its own: its "
+                                       "order is the priority");
+    if (f->timeout_s == 0)
+        f->timeout_s =
+            f->regions.count > 0 ? FENCE_TIMEOUT_S : SETTLE_TIMEOUT_S;
     int code = placement_level_check(COMMAND, &f->level);
     return code == CMD_OK ? reach_check_flags(COMMAND, &f->reach) : code;
 }
 
 int placement_run_set(int argc, char **argv)
 {
-    struct set_flags f = {.timeout_s = SETTLE_TIMEOUT_S};
+    struct set_flags f = {.timeout_s = 0};
     const struct option_spec specs[] = {
         REACH_OPTIONS(&f.reach),
         PLACEMENT_LEVEL_OPTIONS(&f.level),
@@ -149,6 +170,13 @@ int placement_run_set(int argc, char **argv)
          .value = &f.priority,
          .read = names_option,
          .expected = NAMES_EXPECTED},
+        {.name = "regions",
+         .kind = OPTION_OTHER,
+         .value = &f.regions,
+         .read = names_option,
+         .expected = NAMES_EXPECTED},
+        {.name = "yes", .kind = OPTION_FLAG, .value = &f.yes},
+        {.name = "dry-run", .kind = OPTION_FLAG, .value = &f.dry_run},
         {.name = "timeout",
          .kind = OPTION_NUMBER,
          .value = &f.timeout_s,
@@ -172,7 +200,14 @@ int placement_run_set(int argc, char **argv)
         return code;
     if (reach_open(&f.reach, &r, &msg) != ERR_OK)
         return options_failed(COMMAND, msg.text);
-    code = run(&r, &f);
+    const struct placement_fence fence = {.name = f.name,
+                                          .regions = &f.regions,
+                                          .yes = f.yes,
+                                          .dry_run = f.dry_run,
+                                          .json = f.json,
+                                          .timeout_s = f.timeout_s};
+    code = f.regions.count > 0 ? placement_set_fence(COMMAND, &r, &fence)
+                               : run(&r, &f);
     reach_close(&r);
     return code;
 }

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { after, before, test } from "node:test";
-import { Cluster, until } from "../sdk/lib.mjs";
+import { Cluster, run, until } from "../sdk/lib.mjs";
 import { admin, complaints, logOf, statusOf } from "./lib.mjs";
 
 let cluster;
@@ -97,8 +97,18 @@ test("a region comes in and serves what was written before", async () => {
   await cluster.restart(nodeOf("france").name);
 });
 
-test("a region goes, and leaves nothing behind", async () => {
-  await until("the change is taken", async () => (await setRegions(["germany", "us"])).status === 202);
+test("a region goes by the command, and leaves nothing behind", async () => {
+  await until("the change before is finished", async () => (await groupAt(nodeOf("us"))).settled);
+  const words = ["placement", "set", "eu", "--regions", "germany,us", "--dir", cluster.dir];
+  const plan = await run([...words, "--dry-run"]);
+  assert.equal(plan.code, 0, plan.stderr);
+  assert.match(plan.stdout, /once emptied: france[^]*lose the keys: france-1/);
+  const unasked = await run(words);
+  assert.equal(unasked.code, 2);
+  assert.match(unasked.stderr, /add --yes, nothing was changed/);
+  const { code, stderr, stdout } = await run([...words, "--yes"]);
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /Regions: germany, us/);
   await settled(["germany", "us"]);
   await refuses("france");
   await gone("france");

@@ -1,0 +1,176 @@
+/* bastide placement set NAME --regions: another fence around a group.
+ *
+ *     preview --confirmed--> asked for --> settled, nobody leaving --> told
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "node/base/check.h"
+#include "node/base/mem.h"
+#include "node/cli/cmd.h"
+#include "node/cli/options.h"
+#include "node/cli/placement.h"
+#include "node/cli/placement_group.h"
+#include "node/cli/wait.h"
+
+#define FENCE_POLL_US (200 * USEC_PER_MS)
+#define FENCE_TELL_US (2 * USEC_PER_SEC)
+
+/* ---- what would happen ------------------------------------------------------
+ */
+
+static int request(struct reach *r, const struct placement_fence *f,
+                   bool dry_run, struct reach_answer *a, struct err_msg *msg)
+{
+    struct buf body;
+    struct json_writer w;
+    buf_init(&body, HTTPS_REQUEST_MAX);
+    json_writer_init(&w, &body);
+    json_write_object_begin(&w);
+    json_write_member_str(&w, "group", f->name);
+    json_write_key(&w, "regions");
+    names_write(f->regions, &w);
+    json_write_member_bool(&w, "dry_run", dry_run);
+    json_write_object_end(&w);
+    CHECK(json_writer_end(&w) == ERR_OK);
+    int err = reach_any(r, "placement/regions", buf_cstr(&body),
+                        REACH_CHANGE_TIMEOUT_US, a, msg);
+    buf_free(&body);
+    return err;
+}
+
+/* "  text a b"; nothing for an empty list. */
+static void print_list(const struct json *j, const char *key, const char *text)
+{
+    json_ref list = json_get_str(j, 0, key);
+    if (list == JSON_NONE || json_type(j, list) != JSON_ARRAY ||
+        json_count(j, list) == 0)
+        return;
+    printf("  %s", text);
+    for (json_ref v = json_first(j, list); v != JSON_NONE;
+         v = json_next(j, list, v)) {
+        char storage[CONFIG_NAME_MAX * 6 + 2];
+        struct buf scratch = buf_over(storage, sizeof(storage));
+        struct bytes name;
+        if (json_type(j, v) == JSON_STRING &&
+            json_string(j, v, &scratch, &name) == ERR_OK)
+            printf(" %.*s", (int)name.len, (const char *)name.data);
+    }
+    putchar('\n');
+}
+
+static void print_plan(const struct placement_fence *f, const struct json *j)
+{
+    char to[CONFIG_NAME_MAX + 1] = "?";
+    printf("Plan for placement group %s:\n", f->name);
+    print_list(j, "comes", "regions that may hold its data from now on:");
+    print_list(j, "nodes_come", "nodes that get its keys and a copy:");
+    print_list(j, "goes",
+               "regions that may not hold it any more, once emptied:");
+    print_list(j, "nodes_go",
+               "nodes that delete their copy and lose the keys:");
+    topology_get_text(j, 0, "write_region", to, sizeof(to));
+    printf("  its writes go to %s\n", to);
+    fflush(stdout);
+}
+
+static int preview(struct reach *r, const struct placement_fence *f,
+                   struct err_msg *msg)
+{
+    struct reach_answer a;
+    reach_answer_init(&a);
+    int err = request(r, f, true, &a, msg);
+    if (err == ERR_OK && f->json && f->dry_run)
+        printf("%s\n", buf_cstr(&a.body));
+    else if (err == ERR_OK && !f->json)
+        print_plan(f, &a.json);
+    reach_answer_free(&a);
+    return err;
+}
+
+/* ---- until it is so ---------------------------------------------------------
+ */
+
+static bool is_done(struct reach *r, const struct placement_fence *f,
+                    int64_t epoch, struct err_msg *seen)
+{
+    struct placement_group *g = mem_alloc(sizeof(*g));
+    struct reach_answer a;
+    json_ref object;
+    bool done = false;
+    reach_answer_init(&a);
+    if (placement_group_ask(r, f->name, &a, &object, g, seen) == ERR_OK) {
+        json_ref leaving = json_get_str(&a.json, object, "leaving");
+        size_t left = leaving != JSON_NONE ? json_count(&a.json, leaving) : 0;
+        done = g->settled && g->epoch >= epoch && left == 0;
+        err_set(seen, ERR_AGAIN, "%s, %zu regions still to be emptied",
+                g->settled ? "every shard has the new members"
+                           : "shards are taking members in",
+                left);
+    }
+    reach_answer_free(&a);
+    mem_free(g);
+    return done;
+}
+
+static int wait_done(struct reach *r, const struct placement_fence *f,
+                     int64_t epoch, struct err_msg *msg)
+{
+    struct err_msg seen = {.text = ""};
+    usec_t began_us = clock_mono_us(), told_us = began_us;
+    while (!is_done(r, f, epoch, &seen)) {
+        usec_t now = clock_mono_us();
+        if (now - began_us >= (usec_t)f->timeout_s * USEC_PER_SEC)
+            return err_set(msg, ERR_TIMEOUT,
+                           "not finished after %u s (%.300s). The cluster goes "
+                           "on with it; see: bastide placement show %s",
+                           f->timeout_s, seen.text, f->name);
+        if (!f->json && now - told_us >= FENCE_TELL_US) {
+            fprintf(stderr, "Waiting, %lld of at most %u s: %s\n",
+                    (long long)((now - began_us) / USEC_PER_SEC), f->timeout_s,
+                    seen.text);
+            told_us = now;
+        }
+        usleep(FENCE_POLL_US);
+    }
+    return ERR_OK;
+}
+
+static int change(struct reach *r, const struct placement_fence *f,
+                  struct err_msg *msg)
+{
+    struct reach_answer a;
+    int64_t epoch = 0;
+    reach_answer_init(&a);
+    int err = request(r, f, false, &a, msg);
+    if (err == ERR_OK)
+        (void)json_get_int64(&a.json, 0, "epoch", &epoch);
+    reach_answer_free(&a);
+    return err == ERR_OK ? wait_done(r, f, epoch, msg) : err;
+}
+
+int placement_set_fence(const char *command, struct reach *r,
+                        const struct placement_fence *f)
+{
+    struct err_msg msg;
+    if (preview(r, f, &msg) != ERR_OK)
+        return options_failed(command, msg.text);
+    if (f->dry_run)
+        return CMD_OK;
+    if (!f->yes && !wait_can_ask())
+        return options_refuse(command,
+                              "nobody is there to be asked; add --yes, "
+                              "nothing was changed");
+    if (!f->yes && !wait_confirm("Type yes to have this done: ", "yes"))
+        return options_failed(command, "not confirmed, nothing was changed");
+    if (change(r, f, &msg) != ERR_OK)
+        return options_failed(command, msg.text);
+    if (!f->json)
+        fprintf(stderr,
+                "Done. What a region that left had in its logs goes with the "
+                "next segments;\nbastide placement verify --group %s proves "
+                "it.\n",
+                f->name);
+    return placement_show(command, r, f->name, f->json);
+}
