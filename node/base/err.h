@@ -45,7 +45,8 @@
     X(FORBIDDEN, "not allowed")                                                \
     X(PROTOCOL, "peer broke the protocol")                                     \
     X(UNSUPPORTED, "not supported")                                            \
-    X(CLOSED, "closed")
+    X(CLOSED, "closed")                                                        \
+    X(MOVED, "the container is being moved, or is in another group")
 
 enum err {
 #define ERR_ENUM(name, text) ERR_##name,

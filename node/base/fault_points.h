@@ -21,6 +21,12 @@
     X("store.snapshot.adopt.before", "before a received snapshot is adopted")  \
     X("store.snapshot.adopt.after",                                            \
       "after the log names it, before the rename")                             \
+    X("move.copy", "before documents of a moving container are copied")        \
+    X("move.sealed", "its writes are held, before the last pass")              \
+    X("move.gone", "everything is copied, before the record says so")          \
+    X("move.switching", "the record says so, before the new group takes over") \
+    X("move.emptying", "the new group has it, before the old one is emptied")  \
+    X("move.cancelling", "before what was copied is deleted again")            \
     X("loop.turn", "in every turn of every event loop")
 
 #endif

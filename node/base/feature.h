@@ -50,7 +50,8 @@
 #define FEATURE_LIST(X)                                                        \
     X(1, RELAY, "entries cross to another region once")                        \
     X(2, KEPT_OUT, "nodes that support less than the cluster are kept out")    \
-    X(3, GROUPS, "placement groups other than default")
+    X(3, GROUPS, "placement groups other than default")                        \
+    X(4, MOVES, "containers move between placement groups")
 
 #define FEATURE_ENUM(level, name, what) FEATURE_##name = level,
 enum feature { FEATURE_LIST(FEATURE_ENUM) FEATURE_END };

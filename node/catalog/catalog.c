@@ -411,6 +411,20 @@ size_t catalog_list_containers(const struct catalog *c,
     return found;
 }
 
+size_t catalog_list_moved(const struct catalog *c, uint32_t after,
+                          struct container_def **list_out, size_t max)
+{
+    const struct table *t = &c->containers;
+    size_t found = 0;
+    for (size_t i = table_after(t, after); i < t->count && found < max; i++) {
+        struct container_def *def = t->entries[i]->container;
+        if (def->move.phase != CONTAINER_STAYS || def->move.number != 0 ||
+            def->move.emptied)
+            list_out[found++] = def;
+    }
+    return found;
+}
+
 const struct catalog_account *catalog_account(const struct catalog *c)
 {
     return c->has_account ? &c->account : NULL;

@@ -223,6 +223,11 @@ struct container_def *catalog_container(const struct catalog *c,
 struct container_def *catalog_container_number(const struct catalog *c,
                                                uint32_t number);
 
+/* Likewise containers of all databases that move or ever moved (container.h).
+ */
+size_t catalog_list_moved(const struct catalog *c, uint32_t after,
+                          struct container_def **list_out, size_t max);
+
 struct catalog_database *catalog_database_ref(struct catalog_database *db);
 void catalog_database_unref(struct catalog_database *db); /* NULL allowed */
 

@@ -44,6 +44,34 @@ static void write_placement(struct json_writer *w, struct bytes placement)
         json_write_member_string(w, "_placement", placement);
 }
 
+static const char *const phase_names[] = {"", "copying", "switching",
+                                          "emptying", "cancelling"};
+
+const char *container_phase_name(enum container_phase phase)
+{
+    CHECK(phase < CONTAINER_PHASE_COUNT);
+    return phase_names[phase];
+}
+
+static void write_move(struct json_writer *w, const struct container_move *m)
+{
+    if (m->number == 0 && m->phase == CONTAINER_STAYS && !m->emptied)
+        return;
+    json_write_key(w, "_move");
+    json_write_object_begin(w);
+    json_write_member_int64(w, "number", (int64_t)m->number);
+    json_write_member_int64(w, "ranges", m->ranges);
+    json_write_member_string(w, "other", m->other);
+    if (m->phase == CONTAINER_STAYS) {
+        json_write_member_bool(w, "emptied", m->emptied);
+    } else {
+        json_write_member_str(w, "phase", container_phase_name(m->phase));
+        json_write_member_int64(w, "mover", m->mover);
+        json_write_member_int64(w, "since", m->since);
+    }
+    json_write_object_end(w);
+}
+
 static int write_definition(const struct json *j, json_ref object,
                             struct bytes placement, struct json_writer *w,
                             struct err_msg *msg)
@@ -197,6 +225,7 @@ static int replace_properties(const struct replace *r,
             return err;
     }
     write_placement(r->w, old->placement);
+    write_move(r->w, &old->move);
     json_write_object_end(r->w);
     return json_writer_end(r->w);
 }
@@ -218,6 +247,37 @@ int container_replace(const struct container_def *old, const struct json *j,
     if (err == ERR_OK)
         err = replace_properties(&r, old);
     json_free(&r.old);
+    if (err != ERR_OK)
+        buf_truncate(json_out, before);
+    return err;
+}
+
+/* -- moving -------------------------------------------------------------- */
+
+int container_moved(const struct container_def *old, struct bytes placement,
+                    const struct container_move *move, struct buf *json_out)
+{
+    size_t before = buf_len(json_out);
+    struct json j;
+    struct json_writer w;
+    json_init(&j);
+    int err = json_parse(&j, old->json, JSON_TEXT_MAX, NULL);
+    if (err == ERR_OK) {
+        json_writer_init(&w, json_out);
+        json_write_object_begin(&w);
+        json_write_member_string(&w, "id", old->name);
+        for (size_t i = 0; i < ARRAY_LEN(properties); i++) {
+            json_ref value = json_get_str(&j, 0, properties[i].name);
+            if (value != JSON_NONE)
+                json_write_member_raw(&w, properties[i].name,
+                                      json_raw(&j, value));
+        }
+        write_placement(&w, placement);
+        write_move(&w, move);
+        json_write_object_end(&w);
+        err = json_writer_end(&w);
+    }
+    json_free(&j);
     if (err != ERR_OK)
         buf_truncate(json_out, before);
     return err;
@@ -262,6 +322,53 @@ static int read_ttl(const struct json *j, struct container_def *def,
     return ERR_OK;
 }
 
+static int read_phase(const struct json *j, json_ref object,
+                      struct container_move *m)
+{
+    json_ref value = json_get_str(j, object, "phase");
+    if (value == JSON_NONE)
+        return ERR_OK;
+    for (int i = CONTAINER_COPYING; i < CONTAINER_PHASE_COUNT; i++)
+        if (json_type(j, value) == JSON_STRING &&
+            json_string_equal(j, value, bytes_str(phase_names[i])))
+            m->phase = (enum container_phase)i;
+    return m->phase != CONTAINER_STAYS ? ERR_OK : ERR_CORRUPT;
+}
+
+/* Of a number that may be absent. */
+static int read_number(const struct json *j, json_ref object, const char *key,
+                       int64_t max, int64_t *out)
+{
+    *out = 0;
+    int err = json_get_int64(j, object, key, out);
+    return err == ERR_NOT_FOUND || (err == ERR_OK && *out >= 0 && *out <= max)
+               ? ERR_OK
+               : ERR_CORRUPT;
+}
+
+static int read_move(const struct json *j, struct buf *scratch,
+                     struct container_move *m)
+{
+    json_ref object = json_get_str(j, 0, "_move");
+    int64_t number, ranges, mover;
+    if (object == JSON_NONE)
+        return ERR_OK;
+    if (json_type(j, object) != JSON_OBJECT ||
+        read_number(j, object, "number", INT64_MAX, &number) != ERR_OK ||
+        read_number(j, object, "ranges", INT32_MAX, &ranges) != ERR_OK ||
+        read_number(j, object, "mover", UINT32_MAX, &mover) != ERR_OK ||
+        read_number(j, object, "since", INT64_MAX, &m->since) != ERR_OK ||
+        read_phase(j, object, m) != ERR_OK)
+        return ERR_CORRUPT;
+    m->number = (uint64_t)number;
+    m->ranges = (uint32_t)ranges;
+    m->mover = (uint32_t)mover;
+    int err = json_get_bool(j, object, "emptied", &m->emptied);
+    if (err != ERR_OK && err != ERR_NOT_FOUND)
+        return ERR_CORRUPT;
+    return json_get_string(j, object, "other", scratch, &m->other);
+}
+
 /* `scratch` is the part of the definition's storage behind the text. */
 static int read_definition(const struct json *j, struct buf *scratch,
                            struct container_def *def, struct err_msg *msg)
@@ -275,6 +382,8 @@ static int read_definition(const struct json *j, struct buf *scratch,
     int placed = json_get_string(j, 0, "_placement", scratch, &def->placement);
     if (placed != ERR_OK && placed != ERR_NOT_FOUND)
         return corrupt(msg, "_placement");
+    if (read_move(j, scratch, &def->move) != ERR_OK)
+        return corrupt(msg, "_move");
     json_ref unique = json_get_str(j, 0, "uniqueKeyPolicy");
     def->has_unique_keys =
         unique != JSON_NONE && !is_empty_unique_policy(j, unique);

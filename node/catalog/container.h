@@ -45,6 +45,31 @@ int resource_name_get(const struct json *j, json_ref object,
 int document_id_get(const struct json *j, json_ref object, struct buf *scratch,
                     struct bytes *id_out, struct err_msg *msg);
 
+/* How far a container's move is (node/server/mover.h). */
+enum container_phase {
+    CONTAINER_STAYS = 0,
+    CONTAINER_COPYING,    /* its group is where it leaves */
+    CONTAINER_SWITCHING,  /* likewise; it will move, whatever happens */
+    CONTAINER_EMPTYING,   /* its group is where it has come to */
+    CONTAINER_CANCELLING, /* its group is where it stays */
+    CONTAINER_PHASE_COUNT
+};
+const char *container_phase_name(enum container_phase phase);
+
+/* Member "_move" of a definition. */
+struct container_move {
+    uint64_t number; /* of the move that brought it to its group, which the
+                      * group's replicas must have reached; 0: it never moved */
+    uint32_t ranges; /* id of its first partition key range: those of the
+                      * groups before are not used again */
+    enum container_phase phase;
+    bool emptied;       /* CONTAINER_STAYS: nothing is left in `other` */
+    struct bytes other; /* the group at the other end, or that it left or was
+                         * not moved to after all; empty: default */
+    uint32_t mover;     /* node that does it; 0: none yet */
+    int64_t since;      /* when it was asked for, seconds since 1970 */
+};
+
 /* What the server must understand of a container. Immutable once made, shared
  * by counting references (one worker, so a plain count). */
 struct container_def {
@@ -57,6 +82,7 @@ struct container_def {
     struct bytes name;
     /* The placement group that its documents are in; empty: default. */
     struct bytes placement;
+    struct container_move move;
     struct pk_def pk;
     bool has_ttl;         /* defaultTtl is present */
     int32_t default_ttl;  /* -1 or seconds */
@@ -86,6 +112,12 @@ int container_create(const struct json *j, json_ref object,
 int container_replace(const struct container_def *old, const struct json *j,
                       json_ref object, struct buf *json_out,
                       struct err_msg *msg);
+
+/* The definition `old` in placement group `placement`, with this about its
+ * move: what to store in its place. ERR_CORRUPT; errors of buf, then `json_out`
+ * is as before. */
+int container_moved(const struct container_def *old, struct bytes placement,
+                    const struct container_move *move, struct buf *json_out);
 
 /* Makes a definition of a stored text, with or without system properties; the
  * text is copied. `*def_out` has one reference.

@@ -9,6 +9,7 @@
 #include "node/cli/cmd.h"
 #include "node/cli/options.h"
 #include "node/cli/placement_group.h"
+#include "node/cli/placement_move.h"
 #include "node/cli/placement_verify.h"
 #include "node/cli/topology.h"
 
@@ -19,6 +20,7 @@ static const char help[] =
     "       bastide placement list\n"
     "       bastide placement show NAME\n"
     "       bastide placement set NAME [--priority A,B] [--consistency LEVEL]\n"
+    "       bastide placement move DATABASE/CONTAINER GROUP\n"
     "       bastide placement rules [list|set|add|remove|require]\n"
     "       bastide placement verify [--group G] [--out FILE]\n"
     "       bastide placement check FILE [--ca FILE]\n"
@@ -36,6 +38,7 @@ static const char help[] =
     "  show        one group with its shards, their leaders and its "
     "containers\n"
     "  set         change a group's priority list or consistency level\n"
+    "  move        move a container to another group\n"
     "  rules       which group containers are in that name none\n"
     "  verify      prove where the data is: asks every node, and judges the "
     "signed\n"
@@ -280,7 +283,7 @@ static int show_one(int argc, char **argv)
 /* ---- the command -----------------------------------------------------------
  */
 
-#define PARTS_TEXT "create, list, show, set, rules, verify or check"
+#define PARTS_TEXT "create, list, show, set, move, rules, verify or check"
 
 int cmd_placement(int argc, char **argv)
 {
@@ -291,6 +294,7 @@ int cmd_placement(int argc, char **argv)
                  {"list", list},
                  {"show", show_one},
                  {"set", placement_run_set},
+                 {"move", placement_run_move},
                  {"rules", placement_run_rules},
                  {"verify", placement_verify},
                  {"check", placement_check}};

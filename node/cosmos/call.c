@@ -8,6 +8,7 @@
 #include "node/cosmos/level.h"
 #include "node/cosmos/page.h"
 #include "node/cosmos/reply.h"
+#include "node/cosmos/session.h"
 
 /* ---- life ---------------------------------------------------------------- */
 
@@ -102,9 +103,9 @@ static void call_reset(struct call *c)
     c->http = NULL;
     c->want_container = c->looked_again = false;
     c->item_level = c->by_rid = c->outside = c->writes_here = false;
-    c->found = c->synced = NULL;
+    c->found = c->again = c->synced = NULL;
     c->done = NULL;
-    c->attempts = 0;
+    c->attempts = c->moved = 0;
     c->range = 0;
     c->lsn = c->term = 0;
     c->behind = false;
@@ -158,6 +159,25 @@ struct op *call_op(struct call *c, enum op_kind kind, uint16_t shard)
     return op;
 }
 
+static void resolve(struct call *c);
+
+/* Begins anew, from the container on. */
+static void on_moved(struct call *c)
+{
+    if (++c->moved > CALL_MOVED_MAX) {
+        reply_fail(c, FAIL_UNAVAILABLE);
+        return;
+    }
+    if (TAKE(c->found) != NULL) /* its RID was being looked up */
+        c->by_rid = false;
+    page_free(TAKE(c->page));
+    op_result_free(&c->held);
+    op_result_init(&c->held);
+    c->lsn = c->term = 0;
+    c->found = c->again;
+    call_sync_catalog(c, 0, resolve);
+}
+
 static void on_op_done(void *user, struct op_result *result)
 {
     struct call *c = user;
@@ -165,7 +185,10 @@ static void on_op_done(void *user, struct op_result *result)
     CHECK(c->done != NULL);
     call_done *done = TAKE(c->done);
     bool before = mem_may_fail(true);
-    done(c, result);
+    if (result->err == ERR_MOVED && c->again != NULL)
+        on_moved(c);
+    else
+        done(c, result);
     mem_may_fail(before);
 }
 
@@ -347,11 +370,22 @@ static enum cosmos_failure find(struct call *c)
     return find_group(c);
 }
 
+/* The client has been where the container is known to be elsewhere. */
+static bool knows_more(const struct call *c)
+{
+    return c->want_container && c->level == CONSISTENCY_SESSION &&
+           !c->looked_again &&
+           session_highest(c->headers.session_token) >=
+               call_range_id(c, c->shard_count);
+}
+
 static void resolve(struct call *c)
 {
     enum cosmos_failure failure = find(c);
-    if (failure == FAIL_COUNT && c->outside && wants_documents(c) &&
-        !FENCE_OPEN(API)) {
+    if (failure == FAIL_COUNT && knows_more(c)) {
+        call_sync_catalog(c, 0, resolve);
+    } else if (failure == FAIL_COUNT && c->outside && wants_documents(c) &&
+               !FENCE_OPEN(API)) {
         refuse_outside(c);
     } else if (failure == FAIL_COUNT) {
         call_step *found = TAKE(c->found);
@@ -382,7 +416,7 @@ void call_with_database(struct call *c, call_step *then)
 void call_with_container(struct call *c, call_step *then)
 {
     CHECK(c->path.count >= PATH_CONTAINER);
-    c->found = then;
+    c->found = c->again = then;
     c->want_container = true;
     resolve(c);
 }

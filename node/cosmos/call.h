@@ -36,6 +36,8 @@
 #define COSMOS_MAGIC MAGIC('c', 'o', 's', 'm')
 /* Ended calls that are kept for the next requests. */
 #define CALLS_KEPT 256
+/* Times that a call looks for a container that moves while it is asked for. */
+#define CALL_MOVED_MAX 20
 /* A kept call's buffer above this size is given back. */
 #define CALL_TEXT_KEPT (64u * 1024)
 
@@ -104,6 +106,7 @@ struct call {
     bool want_container;
     bool looked_again; /* the catalog was brought up to date once */
     call_step *found;  /* goes on when the path was resolved */
+    call_step *again;  /* the same, should the container have moved meanwhile */
     call_step *synced; /* goes on when the catalog is up to date */
 
     /* The operation that runs, or ran last. */
@@ -114,6 +117,7 @@ struct call {
     struct op_result held;  /* a result kept across a later wait */
     int status;             /* of the answer, once it succeeds */
     unsigned attempts;
+    unsigned moved; /* times that it began anew because the container moved */
 
     /* Documents: which partition and range; state of the range, for the
      * session token. lsn 0 while unknown. */
@@ -163,7 +167,9 @@ void call_with_container(struct call *c, call_step *then);
 struct op *call_op(struct call *c, enum op_kind kind, uint16_t shard);
 /* Runs c->op. A backend may answer at once; when the next operation is
  * submitted from inside that answer it starts after `done` has returned, so
- * that long chains of operations do not deepen the stack. */
+ * that long chains of operations do not deepen the stack. When the container
+ * turns out to have moved, nothing was done; the call goes on from where
+ * call_with_container found it, with what the catalog says now. */
 void call_submit(struct call *c, call_done *done);
 /* Waits until this node has `lsn` of the meta shard (0: everything acknowledged
  * so far), then goes on. Answers the request when that cannot be had; but on an
@@ -188,6 +194,12 @@ static inline uint16_t call_shard(const struct call *c, uint32_t index)
 {
     CHECK(index < c->shard_count);
     return (uint16_t)(c->first_shard + index);
+}
+/* What clients know range `index` of the container by: ids of the ranges that
+ * it had in other placement groups are not used again. */
+static inline uint32_t call_range_id(const struct call *c, uint32_t index)
+{
+    return c->container->move.ranges + index;
 }
 usec_t call_now(const struct call *c);
 

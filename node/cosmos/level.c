@@ -132,7 +132,7 @@ void level_op(struct call *c, uint32_t range)
     if (token.len == 0)
         point = session_floor_get(c->cosmos->floor, call_shard(c, range));
     else
-        CHECK(session_find(token, range, &point) == ERR_OK);
+        CHECK(session_find(token, call_range_id(c, range), &point) == ERR_OK);
     op->session_epoch = point.epoch;
     op->session_lsn = point.lsn;
 }

@@ -164,12 +164,13 @@ static bool scope_range(struct call *c)
         id = bytes_of(comma + 1, (size_t)(id.data + id.len - comma - 1));
     uint64_t index;
     int err = text_parse_u64(id, UINT32_MAX, &index);
-    if (err != ERR_OK || index >= c->shard_count) {
+    uint32_t first = call_range_id(c, 0); /* earlier ones are gone */
+    if (err != ERR_OK || index < first || index - first >= c->shard_count) {
         reply_fail(c,
                    err == ERR_MALFORMED ? FAIL_BAD_REQUEST : FAIL_RANGE_GONE);
         return false;
     }
-    c->page->first = c->page->last = (uint32_t)index;
+    c->page->first = c->page->last = (uint32_t)index - first;
     return true;
 }
 
@@ -263,11 +264,22 @@ static bool scan_resume(struct page *p, const struct continuation *from)
     return true;
 }
 
+/* A position in a feed of one placement group means nothing in another; a
+ * gathering query's position is made of what the documents have. */
+static void scope_move(struct call *c)
+{
+    uint8_t number[8];
+    put_u64_be(number, c->container->move.number);
+    if (c->container->move.number != 0 && !gathering(c->page))
+        scope_mix(c->page, bytes_of(number, sizeof(number)));
+}
+
 bool page_continue(struct call *c)
 {
     struct page *p = c->page;
     scope_mix(p, bytes_of(buf_bytes(&p->sql), buf_len(&p->sql)));
     scope_mix(p, p->params);
+    scope_move(c);
     p->range = p->first;
     struct bytes text = c->headers.continuation;
     if (text.len == 0)
@@ -312,22 +324,23 @@ static int continuation_make(const struct call *c, struct bytes merge_token,
 
 /* ---- answering ----------------------------------------------------------- */
 
-bool page_session_write(const struct page *p, struct http_request *r)
+bool page_session_write(const struct call *c, struct http_request *r)
 {
+    const struct page *p = c->page;
     char text[PAGE_SESSION_MAX + SESSION_ELEMENT_MAX + 1];
     size_t len = 0;
     for (uint32_t i = 0; i < p->shown && len < PAGE_SESSION_MAX; i++) {
         const struct page_range_state *s = &p->states[i];
         if (i > 0)
             text[len++] = ',';
-        len += session_format(text + len, s->range, s->point);
+        len += session_format(text + len, call_range_id(c, s->range), s->point);
     }
     if (len == 0)
         return false;
     http_reply_header(r, "x-ms-session-token", bytes_of(text, len));
     if (p->shown == 1)
         http_reply_header_u64(r, "x-ms-documentdb-partitionkeyrangeid",
-                              p->states[0].range);
+                              call_range_id(c, p->states[0].range));
     return true;
 }
 
@@ -570,6 +583,7 @@ static struct op *scan_op(struct call *c)
     struct page *p = c->page;
     struct op *op = call_op(c, OP_SCAN, call_shard(c, p->range));
     op->at.container = p->number;
+    op->move = page_shows_conflicts(p) ? 0 : c->container->move.number;
     op->one_partition = p->one_partition;
     memcpy(op->at.pk_hash, p->pk_hash, sizeof(op->at.pk_hash));
     op->after = bytes_of(p->position, p->position_len);

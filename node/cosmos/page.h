@@ -108,6 +108,6 @@ void page_run(struct call *c);
 void page_send_rows(struct call *c, struct buf *rows);
 
 /* Writes the session token of the ranges seen; false when there is none. */
-bool page_session_write(const struct page *p, struct http_request *r);
+bool page_session_write(const struct call *c, struct http_request *r);
 
 #endif

@@ -7,9 +7,9 @@
 /* A range's JSON takes less than this, with boundaries of hash version 1. */
 #define PKRANGE_JSON_MAX 1024
 
-/* The ranges of a container never change: one for each shard of its group. The
- * etag says so: RID and number of ranges. */
-#define PKRANGES_ETAG_MAX (RID_TEXT_MAX + 16)
+/* The ranges of a container change with its placement group: one for each of
+ * the group's shards. The etag says so: RID, first id and number of ranges. */
+#define PKRANGES_ETAG_MAX (RID_TEXT_MAX + 32)
 
 static void write_range(const struct call *c, uint32_t index, const char *etag,
                         struct json_writer *w)
@@ -20,19 +20,20 @@ static void write_range(const struct call *c, uint32_t index, const char *etag,
     char text[3 * RID_TEXT_MAX + 32];
     rid_format(&c->database->rid, database);
     rid_format(&container->rid, parent);
-    struct rid range = rid_pkrange(&container->rid, index);
+    uint32_t id = call_range_id(c, index);
+    struct rid range = rid_pkrange(&container->rid, id);
     rid_format(&range, rid);
     struct epk low, high;
     epk_boundary(def, index, c->shard_count, &low);
     epk_boundary(def, index + 1, c->shard_count, &high);
     json_write_object_begin(w);
     json_write_member_str(w, "_rid", rid);
-    snprintf(text, sizeof(text), "%u", (unsigned)index);
+    snprintf(text, sizeof(text), "%u", (unsigned)id);
     json_write_member_str(w, "id", text);
     json_write_member_str(w, "_etag", etag);
     json_write_member_string(w, "minInclusive", bytes_of(low.text, low.len));
     json_write_member_string(w, "maxExclusive", bytes_of(high.text, high.len));
-    json_write_member_int64(w, "ridPrefix", index);
+    json_write_member_int64(w, "ridPrefix", id);
     snprintf(text, sizeof(text), "dbs/%s/colls/%s/pkranges/%s/", database,
              parent, rid);
     json_write_member_str(w, "_self", text);
@@ -71,7 +72,12 @@ static void pkranges_found(struct call *c)
 {
     char rid[RID_TEXT_MAX], etag[PKRANGES_ETAG_MAX];
     rid_format(&c->container->rid, rid);
-    snprintf(etag, sizeof(etag), "\"%s-%u\"", rid, (unsigned)c->shard_count);
+    if (c->container->move.ranges == 0)
+        snprintf(etag, sizeof(etag), "\"%s-%u\"", rid,
+                 (unsigned)c->shard_count);
+    else
+        snprintf(etag, sizeof(etag), "\"%s-%u-%u\"", rid,
+                 (unsigned)c->container->move.ranges, (unsigned)c->shard_count);
     reply_etag_text(c, bytes_str(etag));
     if (bytes_equal(c->headers.if_none_match, bytes_str(etag))) {
         reply_empty(c, 304);

@@ -67,15 +67,16 @@ static size_t append_u64(char *out, size_t len, uint64_t value)
 
 static void reply_session(struct call *c)
 {
-    if (c->page != NULL && page_session_write(c->page, c->http))
+    if (c->page != NULL && page_session_write(c, c->http))
         return;
     if (c->lsn == 0)
         return;
     char text[SESSION_ELEMENT_MAX];
-    size_t len = session_format(text, c->range, session_point(c->term, c->lsn));
+    size_t len = session_format(text, call_range_id(c, c->range),
+                                session_point(c->term, c->lsn));
     http_reply_header(c->http, "x-ms-session-token", bytes_of(text, len));
     http_reply_header_u64(c->http, "x-ms-documentdb-partitionkeyrangeid",
-                          c->range);
+                          call_range_id(c, c->range));
     http_reply_header_u64(c->http, "lsn", c->lsn);
 }
 

@@ -141,6 +141,24 @@ int session_find(struct bytes token, uint32_t range,
     return ERR_OK;
 }
 
+int64_t session_highest(struct bytes token)
+{
+    int64_t highest = -1;
+    while (token.len > 0) {
+        const uint8_t *comma = memchr(token.data, ',', token.len);
+        size_t len = comma != NULL ? (size_t)(comma - token.data) : token.len;
+        struct session_point point;
+        uint64_t named;
+        if (element_parse(bytes_of(token.data, len), &named, &point) ==
+                ERR_OK &&
+            named <= INT32_MAX && (int64_t)named > highest)
+            highest = (int64_t)named;
+        len += comma != NULL;
+        token = bytes_of(token.data + len, token.len - len);
+    }
+    return highest;
+}
+
 /* ---- clients without tokens ---------------------------------------------- */
 
 #define FLOOR_MAGIC MAGIC('f', 'l', 'o', 'r')

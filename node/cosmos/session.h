@@ -59,6 +59,9 @@ size_t session_format(char out[SESSION_ELEMENT_MAX], uint32_t range,
  * token, in any of its elements, is none of the forms above. */
 int session_find(struct bytes token, uint32_t range,
                  struct session_point *point_out);
+/* The highest id of a range that `token` names, as far as it is well-formed;
+ * -1: none. */
+int64_t session_highest(struct bytes token);
 
 /* -- clients without tokens --------------------------------------------------
  *

@@ -16,6 +16,7 @@
 #include "node/server/holdings.h"
 #include "node/server/peers.h"
 #include "node/server/placement.h"
+#include "node/server/placement_move.h"
 #include "node/server/placement_rules.h"
 #include "node/server/reload.h"
 #include "node/server/worker.h"
@@ -1151,6 +1152,11 @@ static const struct route routes[] = {
     {"/regions/priority", NULL, post_priority, "order failback move group"},
     {"/regions/recover", get_recover, post_recover, "survivors confirm epoch"},
     {"/reload", NULL, post_reload, ""},
+    {"/placement/move", NULL, placement_move,
+     "database container group dry_run"},
+    {"/placement/move/cancel", NULL, placement_move_cancel,
+     "database container"},
+    {"/placement/moves", placement_moves, NULL, NULL},
     {"/placement/regions", NULL, placement_regions,
      "group regions nodes dry_run"},
     {"/placement/holdings", holdings_get, NULL, NULL},

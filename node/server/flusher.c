@@ -32,7 +32,7 @@ static void drop_advance(struct flusher *f)
 {
     if (f->drop_more)
         return;
-    if (f->drop_table < RECORD_TABLE_ID) {
+    if (f->drop_table < RECORD_TABLE_LAST) {
         f->drop_table++;
         return;
     }

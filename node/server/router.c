@@ -257,6 +257,21 @@ static bool settles(const struct task *t, int err)
     return !worth_retrying(err) && !(refused && t->in_doubt);
 }
 
+/* Whether the catalog sends what this operation is about elsewhere by now.
+ * Until it does a container that is on its way is asked for again. */
+static bool moved_away(const struct worker *w, const struct op *op)
+{
+    const struct container_def *def =
+        catalog_container_number(w->catalog, CONTAINER_BASE(op->at.container));
+    const struct catalog_group *g =
+        catalog_group_of_shard(w->catalog, op->shard);
+    if (def == NULL || g == NULL || def->move.number != op->move)
+        return true;
+    struct bytes name =
+        catalog_group_fenced(g) ? bytes_str(g->name) : bytes_of(NULL, 0);
+    return !bytes_equal(def->placement, name);
+}
+
 void router_on_response(struct worker *w, uint64_t id, int err,
                         struct bytes body)
 {
@@ -279,7 +294,8 @@ void router_on_response(struct worker *w, uint64_t id, int err,
         task_back(t);
         return;
     }
-    if (!settles(t, result.err)) {
+    bool wait = result.err == ERR_MOVED && !moved_away(w, t->op);
+    if (wait || !settles(t, result.err)) {
         t->in_doubt |= task_writes(t) &&
                        (result.err == ERR_STALE || result.err == ERR_TIMEOUT);
         op_result_free(&result);
@@ -318,7 +334,8 @@ static void task_ran(struct shard_request *req, struct op_result *result)
     if (err == ERR_BEHIND &&
         !raft_may_read(shard_raft(r->shard), clock_mono_us()))
         err = result->err = ERR_NOT_LEADER;
-    if (settles(t, err) || t->foreign) {
+    bool wait = err == ERR_MOVED && !moved_away(t->owner, t->op);
+    if ((!wait && settles(t, err)) || t->foreign) {
         if (!task_writes(t) && !t->foreign)
             count(&t->owner->router.reads_local);
         op_result_free(&t->result);

@@ -176,6 +176,9 @@ static void on_chores(struct ev_loop *loop, struct ev_timer *t, int events)
     transfers_tick(&w->transfers, now);
     replicas_check(w);
     group_keys_check(w);
+    purge_check(w);
+    if (w->index == 0)
+        mover_check(w);
     steward_check(w->steward);
     stand_in_check(w);
     doors_check(w);

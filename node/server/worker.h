@@ -46,6 +46,8 @@
 #include "node/server/helper.h"
 #include "node/server/inbox.h"
 #include "node/server/log_pipe.h"
+#include "node/server/mover.h"
+#include "node/server/purge.h"
 #include "node/server/router.h"
 #include "node/server/steering.h"
 #include "node/server/transfers.h"
@@ -129,6 +131,7 @@ struct worker {
     usec_t open_again_us;          /* after a failure */
     struct gone_shard *gone;       /* see replicas.h */
     uint32_t gone_count;
+    struct purge purge;
     bool making_keys; /* see group_keys.h */
     struct log_pipe log;
     struct router router;
@@ -164,6 +167,7 @@ struct worker {
     struct stand_in *stand_in;
     struct steward *steward;
     struct governor *governor;
+    struct mover mover;
     struct faults *faults;
     struct holdings *holdings; /* being told; NULL: nobody asks */
     bool shut_told;         /* what doors_keep was told last */

@@ -59,9 +59,26 @@ void digest_free(struct digest *d)
 
 static bool key_legal(struct bytes key)
 {
-    return (key.len == RECORD_TEXT_KEY_LEN &&
-            key.data[0] == RECORD_TABLE_TEXT) ||
-           (key.len == RECORD_ID_KEY_LEN && key.data[0] == RECORD_TABLE_ID);
+    if (key.len == 0)
+        return false;
+    switch (key.data[0]) {
+    case RECORD_TABLE_TEXT:
+    case RECORD_TABLE_GRAVE:
+        return key.len == RECORD_TEXT_KEY_LEN;
+    case RECORD_TABLE_ID:
+        return key.len == RECORD_ID_KEY_LEN;
+    case RECORD_TABLE_MARK:
+        return key.len == RECORD_PREFIX_LEN;
+    default:
+        return false;
+    }
+}
+
+/* A mark has no partition, and goes by its container's last byte. */
+static size_t bucket_of(struct bytes key)
+{
+    size_t at = key.len > PK_HASH_AT ? PK_HASH_AT : RECORD_PREFIX_LEN - 1;
+    return key.data[at] % DIGEST_BUCKETS;
 }
 
 /* Remembers the key, and whether its container counts. */
@@ -84,13 +101,13 @@ int digest_add(struct digest *d, struct bytes key, struct bytes value)
     step(d, key);
     if (!d->counting)
         return ERR_OK;
-    EVP_MD_CTX *bucket = d->buckets[key.data[PK_HASH_AT] % DIGEST_BUCKETS];
+    EVP_MD_CTX *bucket = d->buckets[bucket_of(key)];
     put_u32_le(lengths, (uint32_t)key.len);
     put_u32_le(lengths + 4, (uint32_t)value.len);
     hash_add(bucket, lengths, sizeof(lengths));
     hash_add(bucket, key.data, key.len);
     hash_add(bucket, value.data, value.len);
-    d->records += key.data[0] == RECORD_TABLE_TEXT;
+    d->records += key.len == RECORD_TEXT_KEY_LEN;
     d->bytes += key.len + value.len;
     return ERR_OK;
 }

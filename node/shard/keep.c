@@ -3,8 +3,10 @@
 #include <string.h>
 
 #include "node/base/check.h"
+#include "node/shard/mark.h"
 #include "node/shard/record.h"
 #include "node/shard/shard_impl.h"
+#include "node/store/view.h"
 
 size_t shard_dirty_bytes(const struct shard *s)
 {
@@ -175,13 +177,45 @@ bool shard_drop_container(struct shard *s, uint32_t container, size_t budget)
 {
     CHECK(container >= CONTAINER_FIRST_USER);
     uint8_t prefix[RECORD_PREFIX_LEN];
-    for (int table = RECORD_TABLE_TEXT; table <= RECORD_TABLE_ID; table++) {
+    for (int table = RECORD_TABLE_TEXT; table <= RECORD_TABLE_LAST; table++) {
         record_prefix((uint8_t)table, container, prefix);
         if (!memtable_drop_prefix(s->memtable, bytes_of(prefix, sizeof(prefix)),
                                   budget))
             return false;
     }
     return true;
+}
+
+static bool has_any(const struct shard *s, uint32_t container, uint8_t table)
+{
+    struct record_key from, to;
+    struct view_iter it;
+    struct bytes key, value;
+    record_container_range(container, &from, &to);
+    record_key_retable(&from, table);
+    record_key_retable(&to, table);
+    if (view_iter_open(s->memtable, s->kv, record_key_bytes(&from),
+                       record_key_bytes(&to), kv_flushed_lsn(s->kv),
+                       &it) != ERR_OK)
+        return true;
+    int err = view_iter_next(&it, &key, &value);
+    view_iter_close(&it);
+    return err != ERR_EOF;
+}
+
+bool shard_emptied(const struct shard *s, uint32_t container)
+{
+    struct mark m;
+    if (s->installing || kv_begin(s->kv) != ERR_OK)
+        return false;
+    bool emptied = mark_find(s->memtable, s->kv, container,
+                             kv_flushed_lsn(s->kv), &m) == ERR_OK &&
+                   m.state == OP_MARK_GONE &&
+                   !has_any(s, container, RECORD_TABLE_TEXT) &&
+                   !has_any(s, container, RECORD_TABLE_ID) &&
+                   !has_any(s, container, RECORD_TABLE_GRAVE);
+    kv_end(s->kv);
+    return emptied;
 }
 
 /* ---- snapshots

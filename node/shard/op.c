@@ -9,6 +9,8 @@
 #include "node/catalog/rid.h"
 
 #define OP_WIRE_VERSION 2
+/* Has what moves need, for nodes of FEATURE_MOVES; others never see one. */
+#define OP_WIRE_MOVES 3
 
 /* ---- etag ---------------------------------------------------------------- */
 
@@ -267,13 +269,48 @@ static void dec_scan(struct cursor *c, struct op *op)
         c->failed = true;
 }
 
+/* Whether only a node that knows of moves understands it. */
+static bool needs_moves(const struct op *op)
+{
+    return op->move != 0 || op->graves;
+}
+
+static void enc_move(struct encoder *e, const struct op *op)
+{
+    enc_u64(e, op->move);
+    enc_u8(e, (uint8_t)op->mark);
+    enc_u8(e, op->graves);
+    enc_u64(e, op->copy_record);
+    enc_u64(e, (uint64_t)op->copy_ts);
+}
+
+static void dec_move(struct cursor *c, struct op *op)
+{
+    op->move = cursor_u64_le(c);
+    op->mark = dec_enum(c, OP_MARK_COUNT);
+    op->graves = dec_bool(c);
+    op->copy_record = cursor_u64_le(c);
+    op->copy_ts = (int64_t)cursor_u64_le(c);
+}
+
+/* Whether what a mode needs is there. */
+static bool move_makes_sense(const struct op *op)
+{
+    if (op->kind != OP_WRITE || op->mode <= OP_DELETE)
+        return true;
+    return op->move != 0 && op->resource == OP_RESOURCE_DOCUMENT &&
+           op->at.container >= CONTAINER_FIRST_USER &&
+           op->copy_record >> 60 == 0 &&
+           (op->mode == OP_MARK) == (op->mark != OP_MARK_NONE);
+}
+
 int op_encode(const struct op *op, struct buf *out)
 {
     CHECK(op->kind > 0 && op->kind < OP_KIND_COUNT);
     CHECK(op->shard < SHARD_MAX);
     size_t start = buf_len(out);
     struct encoder e = {.out = out};
-    enc_u8(&e, OP_WIRE_VERSION);
+    enc_u8(&e, needs_moves(op) ? OP_WIRE_MOVES : OP_WIRE_VERSION);
     enc_u8(&e, (uint8_t)op->kind);
     enc_u16(&e, op->shard);
     enc_bytes(&e, op->id, OP_ID_LEN);
@@ -289,6 +326,8 @@ int op_encode(const struct op *op, struct buf *out)
         enc_write(&e, op);
     if (op->kind == OP_SCAN)
         enc_scan(&e, op);
+    if (needs_moves(op))
+        enc_move(&e, op);
     if (e.err != ERR_OK)
         buf_truncate(out, start);
     return e.err;
@@ -297,7 +336,8 @@ int op_encode(const struct op *op, struct buf *out)
 uint16_t op_encoded_shard(struct bytes in)
 {
     struct cursor c = cursor_of(in.data, in.len);
-    bool known = cursor_u8(&c) == OP_WIRE_VERSION;
+    uint8_t version = cursor_u8(&c);
+    bool known = version == OP_WIRE_VERSION || version == OP_WIRE_MOVES;
     (void)cursor_u8(&c); /* kind */
     uint16_t shard = cursor_u16_le(&c);
     return known && cursor_ok(&c) ? shard : SHARD_META;
@@ -307,7 +347,8 @@ int op_decode(struct bytes in, struct op *op_out)
 {
     struct cursor c = cursor_of(in.data, in.len);
     struct op op = {0};
-    if (cursor_u8(&c) != OP_WIRE_VERSION)
+    uint8_t version = cursor_u8(&c);
+    if (version != OP_WIRE_VERSION && version != OP_WIRE_MOVES)
         return ERR_MALFORMED;
     op.kind = dec_enum(&c, OP_KIND_COUNT);
     op.shard = cursor_u16_le(&c);
@@ -324,6 +365,10 @@ int op_decode(struct bytes in, struct op *op_out)
         dec_write(&c, &op);
     if (op.kind == OP_SCAN)
         dec_scan(&c, &op);
+    if (version == OP_WIRE_MOVES)
+        dec_move(&c, &op);
+    if (!move_makes_sense(&op))
+        return ERR_MALFORMED;
     if (!cursor_done(&c) || op.kind == 0 || op.shard >= SHARD_MAX)
         return ERR_MALFORMED;
     *op_out = op;

@@ -46,6 +46,8 @@
 /* Documents that one scan step may look at before it must come back with a
  * position to go on from, so that no request holds a worker for long. */
 #define OP_SCAN_EXAMINE_MAX 2000
+/* Records that one OP_DROP deletes. */
+#define OP_DROP_MAX 500
 
 enum op_kind {
     OP_READ = 1, /* one record by address */
@@ -62,7 +64,26 @@ enum op_write_mode {
     OP_DELETE,  /* ERR_NOT_FOUND when there is none. With `cascade`, ERR_LIMIT
                  * when that is more than one log entry can delete (some 500
                  * records) */
+    /* A mover's (mark.h); ERR_PRECONDITION when it was overtaken. */
+    OP_COPY,   /* puts a document of another shard: its record number and _ts
+                * stay, its etag is new */
+    OP_UNCOPY, /* deletes it if its record is still `copy_record`; ERR_NOT_FOUND
+                * otherwise */
+    OP_MARK,   /* sets the mark of the container */
+    OP_DROP,   /* deletes some of all that the container has in the shard, or of
+                * its graves alone; ERR_NOT_FOUND when nothing is left */
     OP_WRITE_MODE_COUNT
+};
+
+/* See mark.h. The numbers are stored. */
+enum op_mark {
+    OP_MARK_NONE = 0,
+    OP_MARK_OPEN,
+    OP_MARK_COMING,
+    OP_MARK_LEAVING,
+    OP_MARK_SEALED,
+    OP_MARK_GONE,
+    OP_MARK_COUNT
 };
 
 /* What kind of resource a record is: decides which system properties are
@@ -120,6 +141,15 @@ struct op {
     uint8_t id[OP_ID_LEN]; /* random; the same in every retry */
     struct op_address at;
 
+    /* A mover's operation: the number of its attempt. A client's on a container
+     * that was moved to where it is: the number of that move, which the
+     * replica's mark must have reached. Else 0. */
+    uint64_t move;
+    enum op_mark mark;    /* OP_MARK */
+    bool graves;          /* OP_DROP, OP_SCAN: the container's graves */
+    uint64_t copy_record; /* OP_COPY, OP_UNCOPY */
+    int64_t copy_ts;      /* OP_COPY: seconds since 1970 */
+
     /* OP_READ, OP_SCAN, OP_BARRIER with min_lsn 0: the enum consistency_level
      * to read by; 0 is CONSISTENCY_STRONG. See shard.h for what each means. */
     uint8_t level;
@@ -173,7 +203,9 @@ struct op {
     struct bytes merge_request;
 
     /* OP_BARRIER: 0 asks for a linearizable point (everything acknowledged
-     * before now is visible here afterwards); otherwise: this LSN. */
+     * before now is visible here afterwards); otherwise: this LSN is committed.
+     * OP_SCAN without a query: only records that were written after this LSN;
+     * UINT64_MAX: none, which counts them (op_result.examined). */
     uint64_t min_lsn;
 };
 
@@ -186,6 +218,8 @@ struct op_result {
                           *               too far behind; see retry_after_ms
                           * NO_SPACE      the disk is full; nothing was written
                           * UNAVAILABLE   no leader or quorum; nothing was written
+                          * MOVED         the container is not here, or not now
+                          *               (mark.h); nothing was written
                           * BEHIND        the session's state is not here, and
                           *               did not come within the time
                           * TIMEOUT       the outcome of a write is unknown

@@ -48,10 +48,23 @@ void record_id_key(const struct op_address *at, struct record_key *key_out)
     CHECK(key_out->len == RECORD_ID_KEY_LEN);
 }
 
+void record_mark_key(uint32_t container, struct record_key *key_out)
+{
+    key_begin(key_out, RECORD_TABLE_MARK, container);
+}
+
+void record_key_retable(struct record_key *key, uint8_t table)
+{
+    CHECK(key->len > 0);
+    key->bytes[0] = table;
+}
+
 void record_text_key_parts(struct bytes key, uint32_t *container_out,
                            uint64_t *record_out)
 {
-    CHECK(key.len == RECORD_TEXT_KEY_LEN && key.data[0] == RECORD_TABLE_TEXT);
+    CHECK(key.len == RECORD_TEXT_KEY_LEN &&
+          (key.data[0] == RECORD_TABLE_TEXT ||
+           key.data[0] == RECORD_TABLE_GRAVE));
     *container_out = get_u32_be(key.data + 1);
     *record_out = get_u64_be(key.data + RECORD_TEXT_KEY_LEN - 8);
 }

@@ -3,8 +3,12 @@
  *   0x01 | container u32_be | pk_hash[16] | record u64_be   -> sealed text
  *   0x02 | container u32_be | pk_hash[16] | id_hash[16]     -> record u64_be
  *
+ *   0x03 | container u32_be                                 -> mark (mark.h)
+ *   0x04 | container u32_be | pk_hash[16] | record u64_be   -> sealed text
+ *
  * The first table is in order of (container, partition, creation); the second
- * finds a record by its id. All hashes are keyed, so a key tells nothing about
+ * finds a record by its id; the fourth has graves, what was deleted of a
+ * container that is leaving. All hashes are keyed, so a key tells nothing about
  * what it names. Pure.
  */
 #ifndef BASTIDE_SHARD_RECORD_H
@@ -15,6 +19,9 @@
 
 #define RECORD_TABLE_TEXT 0x01
 #define RECORD_TABLE_ID 0x02
+#define RECORD_TABLE_MARK 0x03
+#define RECORD_TABLE_GRAVE 0x04
+#define RECORD_TABLE_LAST RECORD_TABLE_GRAVE
 #define RECORD_TEXT_KEY_LEN (1 + 4 + OP_HASH_LEN + 8)
 #define RECORD_ID_KEY_LEN (1 + 4 + OP_HASH_LEN + OP_HASH_LEN)
 
@@ -31,8 +38,11 @@ static inline struct bytes record_key_bytes(const struct record_key *k)
 void record_text_key(const struct op_address *at, uint64_t record,
                      struct record_key *key_out);
 void record_id_key(const struct op_address *at, struct record_key *key_out);
-/* The container number and record number inside a key of table TEXT. CHECKs
- * that it is one. */
+void record_mark_key(uint32_t container, struct record_key *key_out);
+/* Makes a key of table TEXT the same in another table. */
+void record_key_retable(struct record_key *key, uint8_t table);
+/* The container number and record number inside a key of table TEXT or GRAVE.
+ * CHECKs that it is one. */
 void record_text_key_parts(struct bytes key, uint32_t *container_out,
                            uint64_t *record_out);
 

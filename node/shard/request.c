@@ -14,6 +14,7 @@
 #include "node/catalog/rid.h"
 #include "node/shard/canary.h"
 #include "node/shard/evaluate.h"
+#include "node/shard/mark.h"
 #include "node/shard/record.h"
 #include "node/shard/shard_impl.h"
 #include "node/store/effects.h"
@@ -81,6 +82,18 @@ static void wait_by_lsn(struct list *waiting, struct shard_request *req)
 /* ---- reads -----------------------------------------------------------------
  */
 
+/* A follower may only have to catch up. */
+int shard_read_moved(const struct shard *s, const struct op *op, uint64_t lsn)
+{
+    struct mark m;
+    int err = mark_find(s->memtable, s->kv, op->at.container, lsn, &m);
+    if (err == ERR_OK)
+        err = mark_admit_read(&m, op);
+    if (err == ERR_MOVED && raft_role(s->raft) != RAFT_LEADER)
+        err = ERR_NOT_LEADER;
+    return err;
+}
+
 static int read_record(struct shard *s, const struct op *op, uint64_t lsn,
                        struct op_result *result)
 {
@@ -88,8 +101,10 @@ static int read_record(struct shard *s, const struct op *op, uint64_t lsn,
     int err = kv_begin(s->kv);
     if (err != ERR_OK)
         return err;
-    err = evaluate_find(s->memtable, s->kv, &op->at, lsn, &result->record,
-                        &result->etag, &sealed);
+    err = shard_read_moved(s, op, lsn);
+    if (err == ERR_OK)
+        err = evaluate_find(s->memtable, s->kv, &op->at, lsn, &result->record,
+                            &result->etag, &sealed);
     if (err == ERR_OK)
         err = evaluate_condition(op, &result->etag);
     if (err == ERR_OK) {
@@ -527,7 +542,8 @@ static bool submit_repeated(struct shard *s, usec_t now,
 /* Whether an error says something about the records there are. */
 static bool is_refusal(int err)
 {
-    return err == ERR_EXISTS || err == ERR_NOT_FOUND || err == ERR_PRECONDITION;
+    return err == ERR_EXISTS || err == ERR_NOT_FOUND ||
+           err == ERR_PRECONDITION || err == ERR_MOVED;
 }
 
 static void submit_refused(struct shard *s, usec_t now,

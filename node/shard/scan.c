@@ -52,6 +52,10 @@ static int scan_range(const struct op *op, struct shard_scan *scan)
                                &scan->to);
     else
         record_container_range(op->at.container, &scan->at, &scan->to);
+    if (op->graves) {
+        record_key_retable(&scan->at, RECORD_TABLE_GRAVE);
+        record_key_retable(&scan->to, RECORD_TABLE_GRAVE);
+    }
     if (op->after.len == 0)
         return ERR_OK;
     /* A position is the last key looked at; it must lie in the range. */
@@ -152,6 +156,39 @@ static bool page_full(const struct shard_request *req)
             buf_len(&req->result.body) >= req->op->max_bytes);
 }
 
+/* Whether a record is as new as the scan wants. */
+static int is_wanted(const struct op *op, struct bytes sealed, bool *wanted_out)
+{
+    struct seal_position position;
+    *wanted_out = true;
+    if (op->min_lsn == 0)
+        return ERR_OK;
+    if (seal_peek(sealed, &position) != ERR_OK)
+        return ERR_CORRUPT;
+    *wanted_out = position.lsn > op->min_lsn;
+    return ERR_OK;
+}
+
+static int scan_one(struct shard *s, struct shard_request *req,
+                    struct bytes key, struct bytes sealed)
+{
+    struct shard_scan *scan = req->scan;
+    bool wanted;
+    if (key.len != RECORD_TEXT_KEY_LEN)
+        return ERR_CORRUPT;
+    int err = is_wanted(req->op, sealed, &wanted);
+    if (err != ERR_OK || !wanted)
+        return err;
+    buf_clear(&scan->text);
+    err = shard_open_value(s, key, sealed, &scan->text);
+    if (err != ERR_OK)
+        return err;
+    uint32_t container;
+    uint64_t record;
+    record_text_key_parts(key, &container, &record);
+    return scan_record_whole(s, req, record);
+}
+
 /* Looks at up to OP_SCAN_EXAMINE_MAX records from scan->at on. ERR_EOF when the
  * range is exhausted, ERR_OK when there may be more. */
 static int scan_some(struct shard *s, struct shard_request *req)
@@ -160,24 +197,17 @@ static int scan_some(struct shard *s, struct shard_request *req)
     struct view_iter it;
     struct bytes key, sealed;
     scan->saw = shard_read_lsn(s, req->op);
-    int err = view_iter_open(s->memtable, s->kv, record_key_bytes(&scan->at),
-                             record_key_bytes(&scan->to), scan->saw, &it);
+    int err = shard_read_moved(s, req->op, scan->saw);
+    if (err != ERR_OK)
+        return err;
+    err = view_iter_open(s->memtable, s->kv, record_key_bytes(&scan->at),
+                         record_key_bytes(&scan->to), scan->saw, &it);
     if (err != ERR_OK)
         return err;
     for (uint32_t i = 0; i < OP_SCAN_EXAMINE_MAX && !page_full(req); i++) {
         err = view_iter_next(&it, &key, &sealed);
-        if (err != ERR_OK)
-            break;
-        buf_clear(&scan->text);
-        err = key.len == RECORD_TEXT_KEY_LEN
-                  ? shard_open_value(s, key, sealed, &scan->text)
-                  : ERR_CORRUPT;
-        if (err != ERR_OK)
-            break;
-        uint32_t container;
-        uint64_t record;
-        record_text_key_parts(key, &container, &record);
-        err = scan_record_whole(s, req, record);
+        if (err == ERR_OK)
+            err = scan_one(s, req, key, sealed);
         if (err != ERR_OK)
             break;
         memcpy(scan->at.bytes, key.data, key.len);

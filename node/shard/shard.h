@@ -355,6 +355,10 @@ bool shard_contradicted(struct shard *s, struct bytes dedupe);
 bool shard_overruled(const struct shard *s);
 bool shard_installing(const struct shard *s);
 
+/* Whether the flushed state says that the container is gone from this shard
+ * (mark.h), and has no record of it. False also where it cannot be read. */
+bool shard_emptied(const struct shard *s, uint32_t container);
+
 /* -- looking ------------------------------------------------------------------
  */
 

@@ -120,6 +120,10 @@ struct shard {
  */
 
 /* The LSN at which a read sees the records: by its level. */
+/* Whether the replica's state at `lsn` has what a read of `op` is about, where
+ * its container was ever moved (mark.h); the caller is inside kv_begin. ERR_OK;
+ * ERR_MOVED; ERR_NOT_LEADER: the leader may know better. */
+int shard_read_moved(const struct shard *s, const struct op *op, uint64_t lsn);
 uint64_t shard_read_lsn(const struct shard *s, const struct op *op);
 /* What the answer of a read reflects. */
 void shard_set_state(struct shard *s, struct op_result *result, uint64_t lsn);

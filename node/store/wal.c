@@ -448,6 +448,21 @@ bool wal_holds(struct wal *w, uint32_t shard)
     return holds;
 }
 
+void wal_span(struct wal *w, uint64_t *oldest_out, uint64_t *newest_out)
+{
+    CHECK_OBJ(w, WAL_MAGIC);
+    pthread_mutex_lock(&w->lock);
+    *newest_out = current(w)->number;
+    *oldest_out = *newest_out;
+    LIST_EACH(it, &w->segments)
+    {
+        uint64_t number = LIST_ENTRY(it, struct wal_segment, node)->number;
+        if (number < *oldest_out)
+            *oldest_out = number;
+    }
+    pthread_mutex_unlock(&w->lock);
+}
+
 /* -- maintenance -- */
 
 /* The number is only known at the end: an append that needs a segment meanwhile

@@ -188,6 +188,10 @@ void wal_roll(struct wal *w);
  * shard. Any thread. */
 bool wal_holds(struct wal *w, uint32_t shard);
 
+/* Numbers of the oldest segment that is still there and of the one in use; they
+ * rise. Any thread. */
+void wal_span(struct wal *w, uint64_t *oldest_out, uint64_t *newest_out);
+
 /* "Of this shard, entries with lsn < keep_from are not needed in the log": they
  * are in the engine (flushed) and no follower will be sent them from here.
  * UINT64_MAX once the shard is gone. Of the SALVAGE records those with a number

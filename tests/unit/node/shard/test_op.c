@@ -81,6 +81,24 @@ static void random_scan(struct op *op, struct buf blobs[BLOBS])
     op->merge_request = blob(&blobs[3], 200);
 }
 
+/* What a mover asks for is of a user's container, and has a number. */
+static void random_move(struct op *op)
+{
+    bool movers = op->kind == OP_WRITE && op->mode > OP_DELETE;
+    if (!movers && prng_one_in(&prng, 2))
+        return;
+    op->move = 1 + prng_below(&prng, UINT32_MAX);
+    op->graves = prng_one_in(&prng, 2);
+    op->copy_record = prng_u64(&prng) >> 4;
+    op->copy_ts = (int64_t)prng_u64(&prng);
+    if (!movers)
+        return;
+    op->at.container |= CONTAINER_FIRST_USER;
+    op->resource = OP_RESOURCE_DOCUMENT;
+    if (op->mode == OP_MARK)
+        op->mark = 1 + (int)prng_below(&prng, OP_MARK_COUNT - 1);
+}
+
 static struct op random_op(struct buf blobs[BLOBS])
 {
     struct op op = {0};
@@ -101,6 +119,7 @@ static struct op random_op(struct buf blobs[BLOBS])
         random_write(&op, blobs);
     if (op.kind == OP_SCAN)
         random_scan(&op, blobs);
+    random_move(&op);
     return op;
 }
 
@@ -136,6 +155,11 @@ static void assert_op_equal(const struct op *a, const struct op *b)
     assert_int_equal(a->level, b->level);
     assert_int_equal(a->session_epoch, b->session_epoch);
     assert_int_equal(a->session_lsn, b->session_lsn);
+    assert_int_equal(a->move, b->move);
+    assert_int_equal(a->mark, b->mark);
+    assert_int_equal(a->graves, b->graves);
+    assert_int_equal(a->copy_record, b->copy_record);
+    assert_int_equal(a->copy_ts, b->copy_ts);
     assert_int_equal(a->mode, b->mode);
     assert_int_equal(a->resource, b->resource);
     assert_bytes_equal(a->body, b->body);

@@ -1,0 +1,855 @@
+#include "node/server/mover.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "consensus/raft.h"
+#include "node/base/check.h"
+#include "node/base/fault.h"
+#include "node/base/log.h"
+#include "node/base/mem.h"
+#include "node/base/rng.h"
+#include "node/catalog/partition_key.h"
+#include "node/json/json.h"
+#include "node/server/catalog_feed.h"
+#include "node/server/group_edit.h"
+#include "node/server/worker.h"
+
+#define MOVER_CHECK_US (500 * USEC_PER_MS)
+#define MOVER_RETRY_US (2 * USEC_PER_SEC)
+#define MOVER_OP_TIMEOUT_US (10 * USEC_PER_SEC)
+#define MOVER_PAGE 64
+/* Documents that are copied at a time. */
+#define MOVER_BATCH 64
+#define MOVER_BATCH_BYTES (1u << 20)
+/* Writes are held for the last pass once a pass had no more than this; or,
+ * where they come faster than they are copied, after so many passes. */
+#define MOVER_SEAL_BELOW 200
+#define MOVER_PASSES_MAX 20
+/* A last pass that takes longer lets the writes go on first. */
+#define MOVER_HOLD_MAX_US (3 * USEC_PER_SEC)
+
+typedef void move_step(struct move *m);
+
+/* What is done at each shard of a group, one after the other. */
+enum act {
+    ACT_MARK,
+    ACT_COMMIT, /* waits until the mark is committed */
+    ACT_DROP,
+    ACT_DROP_GRAVES,
+    ACT_COUNT
+};
+
+/* One document on its way. */
+struct copy {
+    struct move *move;
+    struct op op;
+    bool again; /* it was throttled */
+};
+
+struct move {
+    struct worker *worker;
+    struct container_def *def;
+    struct catalog_group own, other; /* as the record has them */
+    struct container_move record;    /* as it is now */
+    struct etag etag;                /* of it */
+    uint64_t number;                 /* of this attempt */
+    bool overtaken; /* the record was changed by somebody else */
+    bool paused;    /* throttled; goes on at the next check */
+
+    struct op op;
+    struct buf text; /* the definition that is being written */
+    struct op_result result;
+    move_step *next; /* when `result` is there */
+
+    enum act act;
+    enum op_mark mark;
+    const struct catalog_group *at;
+    uint32_t index; /* of the shard in the group */
+    move_step *then;
+    uint64_t mark_lsn[NODE_SHARDS_MAX];
+    uint32_t epoch[NODE_SHARDS_MAX]; /* 0: not known */
+
+    /* A pass over the old group's shards. */
+    bool graves, sealed, first_page;
+    uint8_t after[OP_KEY_MAX];
+    uint8_t after_len;
+    uint64_t since[NODE_SHARDS_MAX], next_since[NODE_SHARDS_MAX]; /* by index */
+    uint64_t changed;
+    usec_t sealed_us, started_us;
+    struct move_progress progress;
+    struct json json;
+    struct buf scratch;
+    struct copy copies[MOVER_BATCH];
+    uint32_t copy_count, under_way;
+    bool burying; /* the rows are graves */
+    int copy_err;
+};
+
+/* ---- groups and nodes ------------------------------------------------------
+ */
+
+const struct catalog_group *mover_group(const struct worker *w,
+                                        struct bytes name)
+{
+    char text[CATALOG_NAME_MAX + 1];
+    if (name.len == 0)
+        return catalog_group_number(w->catalog, GROUP_DEFAULT);
+    if (name.len > CATALOG_NAME_MAX)
+        return NULL;
+    memcpy(text, name.data, name.len);
+    text[name.len] = '\0';
+    return catalog_group(w->catalog, text);
+}
+
+static bool inside(const struct catalog_group *g, const char *region)
+{
+    return !catalog_group_fenced(g) ||
+           catalog_group_region(g, region) < g->region_count;
+}
+
+bool mover_eligible(const struct worker *w, uint32_t node,
+                    const struct catalog_group *a,
+                    const struct catalog_group *b)
+{
+    const struct config_region *region = NULL;
+    if (config_find_node(w->node->config, node, &region) == NULL)
+        return false;
+    return inside(a, region->name) && inside(b, region->name);
+}
+
+static bool reachable(const struct worker *w, uint32_t node)
+{
+    return node == w->node->config->id ||
+           (node <= CONFIG_NODES_MAX && w->reachable[node]);
+}
+
+/* Who should be the mover, as this node sees it; 0: nobody can. */
+static uint32_t chosen(const struct worker *w, const struct container_def *def,
+                       const struct catalog_group *a,
+                       const struct catalog_group *b)
+{
+    uint32_t now = def->move.mover;
+    if (now != 0 && reachable(w, now) && mover_eligible(w, now, a, b))
+        return now;
+    for (uint32_t id = 1; id <= CONFIG_NODES_MAX; id++)
+        if (reachable(w, id) && mover_eligible(w, id, a, b))
+            return id;
+    return 0;
+}
+
+/* ---- life ------------------------------------------------------------------
+ */
+
+static void move_free(struct move *m)
+{
+    container_def_unref(m->def);
+    op_result_free(&m->result);
+    buf_free(&m->text);
+    buf_wipe(&m->scratch);
+    json_free(&m->json);
+    mem_free(m);
+}
+
+static void move_end(struct move *m)
+{
+    struct mover *mover = &m->worker->mover;
+    CHECK(mover->running == m && m->under_way == 0);
+    mover->running = NULL;
+    move_free(m);
+}
+
+/* The next check begins anew, from what the record says then. */
+static void move_fail(struct move *m, int err, const char *what)
+{
+    log_warn("an attempt to move a container ended and will be repeated",
+             LOG_UINT("container", m->def->number), LOG_STR("at", what),
+             LOG_STR("error", err_text(err)));
+    m->worker->mover.next_us = clock_mono_us() + MOVER_RETRY_US;
+    move_end(m);
+}
+
+void mover_free(struct worker *w)
+{
+    struct move *m = TAKE(w->mover.running);
+    if (m != NULL)
+        move_free(m);
+}
+
+/* ---- asking ----------------------------------------------------------------
+ */
+
+/* In a turn of its own, however the answer came. */
+static void resumed(struct worker *w, void *arg)
+{
+    struct move *m = arg;
+    CHECK(w->mover.running == m);
+    if (m->overtaken || w->stopping)
+        move_fail(m, ERR_CANCELLED, "the record was changed");
+    else if (m->result.err == ERR_THROTTLED)
+        m->paused = true;
+    else
+        TAKE(m->next)(m);
+}
+
+static void answered(void *user, struct op_result *result)
+{
+    struct move *m = user;
+    op_result_free(&m->result);
+    op_result_move(&m->result, result);
+    worker_run(m->worker, resumed, m);
+}
+
+static void ask(struct move *m, move_step *next)
+{
+    m->next = next;
+    rng_fill(m->op.id, OP_ID_LEN);
+    backend_submit(&m->worker->router.backend, &m->op, MOVER_OP_TIMEOUT_US,
+                   answered, m);
+}
+
+/* Whether a shard is still in the epoch in which the attempt met it. */
+static bool same_epoch(struct move *m, uint16_t shard, uint64_t term)
+{
+    uint32_t epoch = (uint32_t)RAFT_TERM_EPOCH(term);
+    if (m->record.phase != CONTAINER_COPYING)
+        return true;
+    if (m->epoch[shard] == 0)
+        m->epoch[shard] = epoch + 1;
+    return m->epoch[shard] == epoch + 1;
+}
+
+/* ---- the record ------------------------------------------------------------
+ */
+
+int mover_record_op(const struct worker *w, const struct container_def *def,
+                    const struct etag *etag, struct bytes placement,
+                    const struct container_move *move, struct buf *text,
+                    struct op *op)
+{
+    struct rid database = rid_database(def->database);
+    buf_clear(text);
+    int err = container_moved(def, placement, move, text);
+    if (err != ERR_OK)
+        return err;
+    *op = (struct op){.kind = OP_WRITE,
+                      .shard = SHARD_META,
+                      .mode = OP_REPLACE,
+                      .resource = OP_RESOURCE_CONTAINER,
+                      .condition = OP_COND_IF_MATCH,
+                      .etag = *etag,
+                      .body = bytes_of(buf_bytes(text), buf_len(text) - 1)};
+    CHECK(database.len <= sizeof(op->parent_rid));
+    memcpy(op->parent_rid, database.bytes, database.len);
+    cosmos_address(w->meta_hash, CONTAINER_CONTAINERS,
+                   bytes_of(database.bytes, database.len), def->name, &op->at);
+    return ERR_OK;
+}
+
+/* Rises with every write of the meta shard, whatever region leads it. */
+static uint64_t number_of(const struct etag *etag)
+{
+    return (uint64_t)RAFT_TERM_EPOCH(etag->term) << 40 | etag->lsn;
+}
+
+static void recorded(struct move *m)
+{
+    if (m->result.err != ERR_OK) {
+        move_fail(m, m->result.err, "writing the record");
+        return;
+    }
+    m->etag = m->result.etag;
+    m->number = number_of(&m->etag);
+    TAKE(m->then)(m);
+}
+
+static struct bytes stored_name(const struct catalog_group *g)
+{
+    return catalog_group_fenced(g) ? bytes_str(g->name) : bytes_of("", 0);
+}
+
+/* Writes m->record, and that the container is in `g`. */
+static void record(struct move *m, const struct catalog_group *g,
+                   move_step *then)
+{
+    m->then = then;
+    int err = mover_record_op(m->worker, m->def, &m->etag, stored_name(g),
+                              &m->record, &m->text, &m->op);
+    if (err != ERR_OK)
+        move_fail(m, err, "making the record");
+    else
+        ask(m, recorded);
+}
+
+/* ---- at each shard ---------------------------------------------------------
+ */
+
+static void act_next(struct move *m);
+
+static uint16_t shard_now(const struct move *m)
+{
+    return (uint16_t)(m->at->first_shard + m->index);
+}
+
+static void acted(struct move *m)
+{
+    struct op_result *r = &m->result;
+    uint16_t shard = shard_now(m);
+    bool drops = m->act == ACT_DROP || m->act == ACT_DROP_GRAVES;
+    bool again =
+        (drops && r->err == ERR_OK) || (m->act == ACT_COUNT && r->more);
+    if (r->err != ERR_OK && !(drops && r->err == ERR_NOT_FOUND)) {
+        move_fail(m, r->err, "a shard");
+        return;
+    }
+    if (!same_epoch(m, shard, r->term)) {
+        move_fail(m, ERR_STALE, "a shard, which changed its write region");
+        return;
+    }
+    if (m->act == ACT_MARK)
+        m->mark_lsn[shard] = r->lsn;
+    m->progress.about += m->act == ACT_COUNT ? r->examined : 0;
+    m->after_len = r->next_len;
+    memcpy(m->after, r->next, r->next_len);
+    if (!again) {
+        m->index++;
+        m->after_len = 0;
+    }
+    act_next(m);
+}
+
+static void count_op(struct move *m)
+{
+    m->op.kind = OP_SCAN;
+    m->op.after = bytes_of(m->after, m->after_len);
+    m->op.max_items = 1;
+    m->op.max_bytes = MOVER_BATCH_BYTES;
+    m->op.min_lsn = UINT64_MAX;
+}
+
+static void act_next(struct move *m)
+{
+    if (m->index == m->at->shard_count) {
+        TAKE(m->then)(m);
+        return;
+    }
+    m->op = (struct op){.kind = OP_WRITE,
+                        .shard = shard_now(m),
+                        .resource = OP_RESOURCE_DOCUMENT,
+                        .at.container = m->def->number,
+                        .move = m->number};
+    memcpy(m->op.parent_rid, m->def->rid.bytes, sizeof(m->op.parent_rid));
+    switch (m->act) {
+    case ACT_MARK:
+        m->op.mode = OP_MARK;
+        m->op.mark = m->mark;
+        break;
+    case ACT_DROP:
+    case ACT_DROP_GRAVES:
+        m->op.mode = OP_DROP;
+        m->op.graves = m->act == ACT_DROP_GRAVES;
+        break;
+    case ACT_COMMIT:
+        m->op = (struct op){.kind = OP_BARRIER,
+                            .shard = shard_now(m),
+                            .min_lsn = m->mark_lsn[shard_now(m)]};
+        break;
+    case ACT_COUNT:
+        count_op(m);
+        break;
+    }
+    ask(m, acted);
+}
+
+static void at_each(struct move *m, enum act act, const struct catalog_group *g,
+                    move_step *then)
+{
+    m->act = act;
+    m->at = g;
+    m->index = 0;
+    m->after_len = 0;
+    m->then = then;
+    act_next(m);
+}
+
+static void mark_each(struct move *m, enum op_mark mark,
+                      const struct catalog_group *g, move_step *then)
+{
+    m->mark = mark;
+    at_each(m, ACT_MARK, g, then);
+}
+
+/* ---- copying ---------------------------------------------------------------
+ */
+
+static void page_next(struct move *m);
+static void send_copies(struct move *m);
+static void seal(struct move *m);
+static void leave(struct move *m);
+static void gone(struct move *m);
+
+static void page_done(struct move *m)
+{
+    if (m->copy_err != ERR_OK) {
+        move_fail(m, m->copy_err, "copying a document");
+        return;
+    }
+    for (uint32_t i = 0; i < m->copy_count; i++)
+        m->paused |= m->copies[i].again;
+    if (m->paused)
+        return;
+    if (m->sealed && clock_mono_us() - m->sealed_us > MOVER_HOLD_MAX_US) {
+        leave(m);
+        return;
+    }
+    page_next(m);
+}
+
+/* One less is under way; after the last the move goes on. */
+static void copies_wait(struct move *m)
+{
+    CHECK(m->under_way > 0);
+    if (--m->under_way > 0)
+        return;
+    m->next = page_done;
+    worker_run(m->worker, resumed, m);
+}
+
+static void copied(void *user, struct op_result *result)
+{
+    struct copy *c = user;
+    struct move *m = c->move;
+    bool fine = result->err == ERR_OK ||
+                (c->op.mode == OP_UNCOPY && result->err == ERR_NOT_FOUND);
+    c->again = result->err == ERR_THROTTLED;
+    if (!fine && !c->again)
+        m->copy_err = result->err;
+    else if (fine && !same_epoch(m, c->op.shard, result->term))
+        m->copy_err = ERR_STALE;
+    copies_wait(m);
+}
+
+/* The text without what the shard appends (record_text). */
+static int user_part(struct bytes row, struct bytes *out)
+{
+    static const char mark[] = ",\"_rid\":\"";
+    size_t len = sizeof(mark) - 1;
+    for (size_t at = row.len; at-- > 0;) {
+        if (at + len <= row.len && memcmp(row.data + at, mark, len) == 0) {
+            *out = bytes_of(row.data, at);
+            return ERR_OK;
+        }
+    }
+    return ERR_CORRUPT;
+}
+
+/* Where the document is to go, and as what. */
+static int address_copy(struct move *m, struct op *op)
+{
+    const struct json *j = &m->json;
+    struct partition_key pk;
+    struct bytes id, rid_text;
+    struct rid rid;
+    uint8_t canonical[PK_CANONICAL_MAX];
+    buf_clear(&m->scratch);
+    if (document_id_get(j, 0, &m->scratch, &id, NULL) != ERR_OK ||
+        pk_extract(&m->def->pk, j, 0, &pk, NULL) != ERR_OK ||
+        json_get_string(j, 0, "_rid", &m->scratch, &rid_text) != ERR_OK ||
+        rid_parse(rid_text, &rid) != ERR_OK || rid_kind(&rid) != RID_DOCUMENT ||
+        json_get_int64(j, 0, "_ts", &op->copy_ts) != ERR_OK)
+        return ERR_CORRUPT;
+    op->copy_record = rid_child_counter(&rid);
+    op->shard = (uint16_t)(m->other.first_shard +
+                           epk_shard(&m->def->pk, &pk, m->other.shard_count));
+    const struct keyed_hash *hash = catalog_feed_hash(m->worker, op->shard);
+    if (hash == NULL)
+        return ERR_UNAVAILABLE;
+    size_t len = pk_canonical(&pk, canonical);
+    cosmos_address(hash, m->def->number, bytes_of(canonical, len), id, &op->at);
+    return ERR_OK;
+}
+
+static int make_copy(struct move *m, struct bytes row, struct op *op)
+{
+    *op = (struct op){.kind = OP_WRITE,
+                      .mode = m->burying ? OP_UNCOPY : OP_COPY,
+                      .resource = OP_RESOURCE_DOCUMENT,
+                      .move = m->number};
+    memcpy(op->parent_rid, m->def->rid.bytes, sizeof(op->parent_rid));
+    int err = json_parse(&m->json, row, OP_BODY_MAX, NULL);
+    if (err == ERR_OK)
+        err = json_type(&m->json, 0) == JSON_OBJECT ? address_copy(m, op)
+                                                    : ERR_CORRUPT;
+    if (err == ERR_OK && !m->burying)
+        err = user_part(row, &op->body);
+    return err;
+}
+
+/* Sends those that are marked `again`. */
+static void send_copies(struct move *m)
+{
+    m->under_way = 1; /* this function */
+    for (uint32_t i = 0; i < m->copy_count; i++) {
+        struct copy *c = &m->copies[i];
+        if (!c->again)
+            continue;
+        m->under_way++;
+        rng_fill(c->op.id, OP_ID_LEN);
+        backend_submit(&m->worker->router.backend, &c->op, MOVER_OP_TIMEOUT_US,
+                       copied, c);
+    }
+    copies_wait(m);
+}
+
+/* Copies the page's documents; they borrow from m->result. */
+static void copy_rows(struct move *m)
+{
+    struct bytes row;
+    size_t offset = 0;
+    m->copy_count = 0;
+    m->copy_err = fault_err(fault_hit("move.copy"));
+    while (m->copy_err == ERR_OK && m->copy_count < MOVER_BATCH &&
+           op_result_next_row(&m->result, &offset, &row)) {
+        struct copy *c = &m->copies[m->copy_count];
+        *c = (struct copy){.move = m, .again = true};
+        m->copy_err = make_copy(m, row, &c->op);
+        m->copy_count += m->copy_err == ERR_OK;
+    }
+    m->changed += m->copy_count;
+    m->progress.copied += m->copy_count;
+    send_copies(m);
+}
+
+static void pass_begin(struct move *m)
+{
+    m->at = &m->own;
+    m->index = 0;
+    m->after_len = 0;
+    m->graves = false;
+    m->first_page = true;
+    m->changed = 0;
+    m->progress.pass++;
+    m->progress.copied = 0;
+    page_next(m);
+}
+
+static void pass_end(struct move *m)
+{
+    memcpy(m->since, m->next_since, sizeof(m->since));
+    if (m->sealed)
+        gone(m);
+    else if (m->changed <= MOVER_SEAL_BELOW ||
+             m->progress.pass >= MOVER_PASSES_MAX)
+        seal(m);
+    else
+        pass_begin(m);
+}
+
+/* Behind the last page of a shard's documents come its graves. */
+static void shard_done(struct move *m)
+{
+    m->after_len = 0;
+    m->first_page = false;
+    if (!m->graves) {
+        m->graves = true;
+        return;
+    }
+    m->graves = false;
+    m->first_page = true;
+    m->index++;
+}
+
+static void page_read(struct move *m)
+{
+    struct op_result *r = &m->result;
+    if (r->err != ERR_OK) {
+        move_fail(m, r->err, "reading a page");
+        return;
+    }
+    if (!same_epoch(m, shard_now(m), r->term)) {
+        move_fail(m, ERR_STALE, "a page, whose shard changed its write region");
+        return;
+    }
+    if (m->first_page)
+        m->next_since[m->index] = r->lsn;
+    m->first_page = false;
+    m->after_len = r->next_len;
+    memcpy(m->after, r->next, r->next_len);
+    m->burying = m->graves;
+    if (!r->more)
+        shard_done(m);
+    copy_rows(m);
+}
+
+static void page_next(struct move *m)
+{
+    if (m->index == m->own.shard_count) {
+        pass_end(m);
+        return;
+    }
+    m->op = (struct op){.kind = OP_SCAN,
+                        .shard = shard_now(m),
+                        .at.container = m->def->number,
+                        .move = m->number,
+                        .graves = m->graves,
+                        .after = bytes_of(m->after, m->after_len),
+                        .max_items = MOVER_BATCH,
+                        .max_bytes = MOVER_BATCH_BYTES,
+                        .min_lsn = m->since[m->index]};
+    ask(m, page_read);
+}
+
+/* ---- the steps -------------------------------------------------------------
+ */
+
+static void left(struct move *m)
+{
+    m->sealed = false;
+    pass_begin(m);
+}
+
+static void leave(struct move *m)
+{
+    mark_each(m, OP_MARK_LEAVING, &m->own, left);
+}
+
+static void count(struct move *m)
+{
+    at_each(m, ACT_COUNT, &m->own, pass_begin);
+}
+
+static void empty_new(struct move *m)
+{
+    at_each(m, ACT_DROP, &m->other, count);
+}
+
+static void come(struct move *m)
+{
+    mark_each(m, OP_MARK_COMING, &m->other, empty_new);
+}
+
+static void sealed(struct move *m)
+{
+    m->sealed = true;
+    (void)fault_hit("move.sealed");
+    pass_begin(m);
+}
+
+static void commit_seal(struct move *m)
+{
+    at_each(m, ACT_COMMIT, &m->own, sealed);
+}
+
+static void seal(struct move *m)
+{
+    m->sealed_us = clock_mono_us();
+    mark_each(m, OP_MARK_SEALED, &m->own, commit_seal);
+}
+
+static void done(struct move *m)
+{
+    log_info("a container is where it belongs, and nothing of it is left in "
+             "the other placement group",
+             LOG_UINT("container", m->def->number),
+             LOG_STR("group", m->own.name), LOG_STR("left", m->other.name));
+    move_end(m);
+}
+
+static void settle(struct move *m)
+{
+    char what[GROUP_EDIT_WHAT_MAX], who[GROUP_EDIT_WHO_MAX];
+    snprintf(what, sizeof(what), "container %.*s is emptied out of %s",
+             (int)(m->def->name.len < 60 ? m->def->name.len : 60),
+             (const char *)m->def->name.data, m->other.name);
+    snprintf(who, sizeof(who), "mover on %s", m->worker->node->config->node);
+    group_edit_audit(m->worker, who, what, m->other.name, m->own.name,
+                     "its records there are deleted");
+    m->record.phase = CONTAINER_STAYS;
+    m->record.emptied = true;
+    m->record.other = stored_name(&m->other);
+    record(m, &m->own, done);
+}
+
+static void empty_old(struct move *m)
+{
+    at_each(m, ACT_DROP, &m->other, settle);
+}
+
+/* From here on the container is in the new group. */
+static void switched(struct move *m)
+{
+    struct catalog_group old = m->own;
+    log_info("a container has moved to another placement group",
+             LOG_UINT("container", m->def->number), LOG_STR("from", old.name),
+             LOG_STR("to", m->other.name));
+    m->own = m->other;
+    m->other = old;
+    (void)fault_hit("move.emptying");
+    empty_old(m);
+}
+
+static void record_switch(struct move *m)
+{
+    m->record.number = m->number;
+    m->record.ranges += m->own.shard_count;
+    m->record.phase = CONTAINER_EMPTYING;
+    m->record.other = stored_name(&m->own);
+    record(m, &m->other, switched);
+}
+
+static void commit_open(struct move *m)
+{
+    at_each(m, ACT_COMMIT, &m->other, record_switch);
+}
+
+static void open_new(struct move *m)
+{
+    (void)fault_hit("move.switching");
+    mark_each(m, OP_MARK_OPEN, &m->other, commit_open);
+}
+
+static void record_copied(struct move *m)
+{
+    (void)fault_hit("move.gone");
+    m->record.phase = CONTAINER_SWITCHING;
+    record(m, &m->own, open_new);
+}
+
+static void commit_gone(struct move *m)
+{
+    at_each(m, ACT_COMMIT, &m->own, record_copied);
+}
+
+static void gone(struct move *m)
+{
+    mark_each(m, OP_MARK_GONE, &m->own, commit_gone);
+}
+
+static void no_graves(struct move *m)
+{
+    at_each(m, ACT_DROP_GRAVES, &m->own, empty_old);
+}
+
+static void stay(struct move *m)
+{
+    (void)fault_hit("move.cancelling");
+    mark_each(m, OP_MARK_OPEN, &m->own, no_graves);
+}
+
+static void claimed(struct move *m)
+{
+    switch (m->record.phase) {
+    case CONTAINER_COPYING:
+        mark_each(m, OP_MARK_LEAVING, &m->own, come);
+        return;
+    case CONTAINER_SWITCHING:
+        open_new(m);
+        return;
+    case CONTAINER_EMPTYING:
+        empty_old(m);
+        return;
+    case CONTAINER_CANCELLING:
+        mark_each(m, OP_MARK_GONE, &m->other, stay);
+        return;
+    default:
+        CHECK_UNREACHABLE();
+    }
+}
+
+/* ---- when ------------------------------------------------------------------
+ */
+
+static void begin(struct worker *w, struct container_def *def,
+                  const struct catalog_group *own,
+                  const struct catalog_group *other)
+{
+    struct move *m = mem_zalloc(sizeof(*m));
+    m->worker = w;
+    m->def = container_def_ref(def);
+    m->own = *own;
+    m->other = *other;
+    m->record = def->move;
+    m->record.mover = w->node->config->id;
+    m->started_us = clock_mono_us();
+    buf_init(&m->text, DEFINITION_MAX);
+    buf_init(&m->scratch, OP_BODY_MAX);
+    op_result_init(&m->result);
+    json_init(&m->json);
+    w->mover.running = m;
+    log_info("moving a container between placement groups",
+             LOG_UINT("container", def->number),
+             LOG_STR("phase", container_phase_name(def->move.phase)),
+             LOG_STR("group", own->name), LOG_STR("other", other->name));
+    if (etag_parse(def->etag, &m->etag) != ERR_OK)
+        move_fail(m, ERR_CORRUPT, "its record's etag");
+    else
+        record(m, own, claimed);
+}
+
+/* Its record is not what this node wrote last: somebody cancels it, took it
+ * over, or deleted the container. The catalog may only be late. */
+static void check_running(struct worker *w, struct move *m)
+{
+    struct etag now;
+    const struct container_def *def =
+        catalog_container_number(w->catalog, m->def->number);
+    if (m->next == recorded)
+        return; /* it may be its own */
+    m->overtaken = def == NULL ||
+                   (m->number != 0 && etag_parse(def->etag, &now) == ERR_OK &&
+                    number_of(&now) > m->number);
+}
+
+/* Asks once more for what was throttled. */
+static void go_on(struct move *m)
+{
+    m->paused = false;
+    if (m->next != NULL)
+        ask(m, m->next);
+    else
+        send_copies(m);
+}
+
+static void consider(struct worker *w, struct container_def *def)
+{
+    const struct catalog_group *own = mover_group(w, def->placement);
+    const struct catalog_group *other = mover_group(w, def->move.other);
+    if (def->move.phase != CONTAINER_STAYS && own != NULL && other != NULL &&
+        w->mover.running == NULL &&
+        chosen(w, def, own, other) == w->node->config->id)
+        begin(w, def, own, other);
+}
+
+void mover_check(struct worker *w)
+{
+    struct container_def *moving[MOVER_PAGE];
+    usec_t now = clock_mono_us();
+    if (w->mover.running != NULL && w->mover.running->paused)
+        go_on(w->mover.running);
+    if (w->stopping || now < w->mover.next_us)
+        return;
+    w->mover.next_us = now + MOVER_CHECK_US;
+    if (w->mover.running != NULL) {
+        check_running(w, w->mover.running);
+        return;
+    }
+    uint32_t after = 0;
+    size_t n;
+    do {
+        n = catalog_list_moved(w->catalog, after, moving, MOVER_PAGE);
+        for (size_t i = 0; i < n && w->mover.running == NULL; i++)
+            consider(w, moving[i]);
+        after = n > 0 ? moving[n - 1]->number : 0;
+    } while (n == MOVER_PAGE);
+}
+
+bool mover_progress(const struct worker *w, uint32_t container,
+                    struct move_progress *out)
+{
+    const struct move *m = w->mover.running;
+    if (m == NULL || m->def->number != container)
+        return false;
+    *out = m->progress;
+    out->running_us = clock_mono_us() - m->started_us;
+    return true;
+}

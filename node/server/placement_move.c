@@ -1,0 +1,412 @@
+#include "node/server/placement_move.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "node/base/check.h"
+#include "node/base/mem.h"
+#include "node/base/rng.h"
+#include "node/json/json.h"
+#include "node/server/control_reply.h"
+#include "node/server/group_edit.h"
+#include "node/server/mover.h"
+#include "node/server/worker.h"
+
+#define MOVE_TIMEOUT_US (5 * USEC_PER_SEC)
+#define MOVES_PAGE 64
+
+/* One request to move a container, or to leave it where it is. */
+struct order {
+    struct worker *worker;
+    struct http_request *request;
+    struct catalog_database *database;
+    struct container_def *def;
+    const struct catalog_group *from, *to; /* the catalog's, until `done` */
+    bool cancel, dry_run;
+    struct op op;
+    struct buf text;
+    struct buf answer;
+};
+
+static void order_end(struct order *o)
+{
+    catalog_database_unref(o->database);
+    container_def_unref(o->def);
+    buf_free(&o->text);
+    buf_free(&o->answer);
+    mem_free(o);
+}
+
+static void order_fail(struct order *o, int err, const char *why)
+{
+    control_refuse_err(o->request, err, why);
+    order_end(o);
+}
+
+/* ---- what is asked for -----------------------------------------------------
+ */
+
+/* A string member; the text is in `scratch`, or the body. */
+static int get_text(const struct json *j, const char *key, struct buf *scratch,
+                    struct bytes *out, struct err_msg *msg)
+{
+    json_ref value = json_get_str(j, 0, key);
+    if (value == JSON_NONE || json_type(j, value) != JSON_STRING ||
+        json_string(j, value, scratch, out) != ERR_OK || out->len == 0)
+        return err_set(msg, ERR_INVALID, "%s must be a string", key);
+    return ERR_OK;
+}
+
+static int find_container(struct order *o, const struct json *j,
+                          struct err_msg *msg)
+{
+    const struct catalog *c = o->worker->catalog;
+    struct buf scratch;
+    struct bytes name;
+    buf_init(&scratch, 4 * RESOURCE_NAME_BYTES_MAX);
+    int err = get_text(j, "database", &scratch, &name, msg);
+    if (err == ERR_OK) {
+        struct catalog_database *db = catalog_database(c, name);
+        if (db == NULL)
+            err = err_set(msg, ERR_NOT_FOUND, "there is no such database");
+        else
+            o->database = catalog_database_ref(db);
+    }
+    buf_clear(&scratch);
+    if (err == ERR_OK)
+        err = get_text(j, "container", &scratch, &name, msg);
+    if (err == ERR_OK) {
+        struct container_def *def = catalog_container(c, o->database, name);
+        if (def == NULL)
+            err = err_set(msg, ERR_NOT_FOUND,
+                          "there is no such container in the database");
+        else
+            o->def = container_def_ref(def);
+    }
+    buf_free(&scratch);
+    return err;
+}
+
+static int find_groups(struct order *o, const struct json *j,
+                       struct err_msg *msg)
+{
+    struct buf scratch;
+    struct bytes name;
+    buf_init(&scratch, DEFINITION_MAX);
+    int err = get_text(j, "group", &scratch, &name, msg);
+    if (err == ERR_OK) {
+        o->from = mover_group(o->worker, o->def->placement);
+        o->to = mover_group(o->worker, name);
+        if (o->to == NULL)
+            err = err_set(msg, ERR_NOT_FOUND,
+                          "there is no placement group of that name");
+        else if (o->from == NULL)
+            err = err_set(msg, ERR_UNAVAILABLE,
+                          "this node does not know the container's placement "
+                          "group: try again");
+    }
+    buf_free(&scratch);
+    return err;
+}
+
+/* ---- whether it can be -----------------------------------------------------
+ */
+
+static bool holds(const struct catalog_group *g, const char *region)
+{
+    return !catalog_group_fenced(g) ||
+           catalog_group_region(g, region) < g->region_count;
+}
+
+/* Regions that are inside of `in` and, as `with` says, of `also`. */
+static uint32_t put_regions(const struct config *c, struct json_writer *w,
+                            const char *key, const struct catalog_group *in,
+                            const struct catalog_group *also, bool with)
+{
+    uint32_t n = 0;
+    json_write_key(w, key);
+    json_write_array_begin(w);
+    for (size_t i = 0; i < c->region_count; i++) {
+        const char *name = c->regions[i].name;
+        if (!holds(in, name) || holds(also, name) != with)
+            continue;
+        json_write_str(w, name);
+        n++;
+    }
+    json_write_array_end(w);
+    return n;
+}
+
+static uint32_t put_through(const struct order *o, struct json_writer *w)
+{
+    const struct config *c = o->worker->node->config;
+    uint32_t n = 0;
+    json_write_key(w, "through");
+    json_write_array_begin(w);
+    for (uint32_t id = 1; id <= CONFIG_NODES_MAX; id++) {
+        if (!mover_eligible(o->worker, id, o->from, o->to))
+            continue;
+        json_write_str(w, config_find_node(c, id, NULL)->name);
+        n++;
+    }
+    json_write_array_end(w);
+    return n;
+}
+
+/* What will happen. ERR_INVALID: nobody could do it. */
+static int preview(struct order *o, struct err_msg *msg)
+{
+    const struct config *c = o->worker->node->config;
+    struct json_writer w;
+    json_writer_init(&w, &o->answer);
+    json_write_object_begin(&w);
+    json_write_member_string(&w, "database", o->database->name);
+    json_write_member_string(&w, "container", o->def->name);
+    json_write_member_str(&w, "from", o->from->name);
+    json_write_member_str(&w, "to", o->to->name);
+    put_regions(c, &w, "gets", o->to, o->from, false);
+    put_regions(c, &w, "loses", o->from, o->to, false);
+    put_regions(c, &w, "keeps", o->to, o->from, true);
+    uint32_t through = put_through(o, &w);
+    json_write_object_end(&w);
+    if (through > 0)
+        return json_writer_end(&w);
+    return err_set(msg, ERR_INVALID,
+                   "no region is inside both %s and %s, and documents are "
+                   "opened and sealed anew only where both groups allow it: "
+                   "move by a third group that has a region of each, or give "
+                   "one of them a region of the other with 'bastide placement "
+                   "set'",
+                   o->from->name, o->to->name);
+}
+
+static int check(struct order *o, struct err_msg *msg)
+{
+    const struct catalog_group *to = o->to;
+    if (o->def->move.phase != CONTAINER_STAYS)
+        return err_set(msg, ERR_BUSY,
+                       "the container is being moved: see 'bastide placement "
+                       "move --status'");
+    if (to->number == o->from->number)
+        return err_set(msg, ERR_EXISTS, "the container is in %s already",
+                       to->name);
+    if (catalog_group_fenced(to) && to->key_count < to->region_count)
+        return err_set(msg, ERR_UNAVAILABLE,
+                       "the keys of %s are not made yet: try again", to->name);
+    return preview(o, msg);
+}
+
+static int check_cancel(const struct order *o, struct err_msg *msg)
+{
+    enum container_phase phase = o->def->move.phase;
+    if (phase == CONTAINER_COPYING)
+        return ERR_OK;
+    if (phase == CONTAINER_STAYS)
+        return err_set(msg, ERR_EXISTS, "the container is not being moved");
+    return err_set(msg, ERR_EXISTS,
+                   "too late: the move is %s, and goes on by itself",
+                   container_phase_name(phase));
+}
+
+/* ---- the order -------------------------------------------------------------
+ */
+
+static void ordered(void *user, struct op_result *result)
+{
+    struct order *o = user;
+    struct err_msg msg;
+    if (result->err == ERR_PRECONDITION) {
+        order_fail(o, ERR_BUSY,
+                   "somebody else changed the container: look again");
+    } else if (result->err != ERR_OK) {
+        err_set(&msg, result->err, "the container's record: %s",
+                err_text(result->err));
+        order_fail(
+            o, result->err == ERR_NOT_FOUND ? ERR_NOT_FOUND : ERR_UNAVAILABLE,
+            msg.text);
+    } else {
+        control_respond(o->request, 202, &o->answer);
+        buf_init(&o->answer, CONTROL_ANSWER_MAX);
+        order_end(o);
+    }
+}
+
+static void audit(const struct order *o, const char *before, const char *after)
+{
+    char what[GROUP_EDIT_WHAT_MAX];
+    const char *who = o->request->peer_uri;
+    snprintf(what, sizeof(what), "%s move of container %.*s/%.*s",
+             o->cancel ? "cancel" : "begin",
+             (int)(o->database->name.len < 40 ? o->database->name.len : 40),
+             (const char *)o->database->name.data,
+             (int)(o->def->name.len < 40 ? o->def->name.len : 40),
+             (const char *)o->def->name.data);
+    group_edit_audit(o->worker, who != NULL ? who : "?", what, before, after,
+                     "an administrator asked for it");
+}
+
+static void submit(struct order *o, const struct container_move *move)
+{
+    struct etag etag;
+    int err = etag_parse(o->def->etag, &etag);
+    if (err == ERR_OK)
+        err = mover_record_op(o->worker, o->def, &etag, o->def->placement, move,
+                              &o->text, &o->op);
+    if (err != ERR_OK) {
+        order_fail(o, ERR_UNAVAILABLE, "the container's record cannot be made");
+        return;
+    }
+    rng_fill(o->op.id, OP_ID_LEN);
+    backend_submit(&o->worker->router.backend, &o->op, MOVE_TIMEOUT_US, ordered,
+                   o);
+}
+
+static struct order *order_new(struct worker *w, struct http_request *r)
+{
+    struct order *o = mem_zalloc(sizeof(*o));
+    o->worker = w;
+    o->request = r;
+    buf_init(&o->text, DEFINITION_MAX);
+    buf_init(&o->answer, CONTROL_ANSWER_MAX);
+    return o;
+}
+
+void placement_move(struct worker *w, struct http_request *r,
+                    const struct json *j)
+{
+    struct err_msg msg = {.text = ""};
+    struct order *o = order_new(w, r);
+    int err = feature_refuse(&w->node->features, FEATURE_MOVES, &msg);
+    if (err == ERR_OK)
+        err = find_container(o, j, &msg);
+    if (err == ERR_OK)
+        err = find_groups(o, j, &msg);
+    if (err == ERR_OK)
+        err = check(o, &msg);
+    if (err == ERR_OK && json_get_str(j, 0, "dry_run") != JSON_NONE &&
+        json_get_bool(j, 0, "dry_run", &o->dry_run) != ERR_OK)
+        err = err_set(&msg, ERR_INVALID, "dry_run must be true or false");
+    if (err != ERR_OK) {
+        order_fail(o, err, msg.text);
+        return;
+    }
+    if (o->dry_run) {
+        control_respond(r, 200, &o->answer);
+        buf_init(&o->answer, CONTROL_ANSWER_MAX);
+        order_end(o);
+        return;
+    }
+    struct container_move move = o->def->move;
+    move.phase = CONTAINER_COPYING;
+    move.emptied = false;
+    move.other =
+        catalog_group_fenced(o->to) ? bytes_str(o->to->name) : bytes_of("", 0);
+    move.mover = 0;
+    move.since = clock_wall_us() / USEC_PER_SEC;
+    audit(o, o->from->name, o->to->name);
+    submit(o, &move);
+}
+
+void placement_move_cancel(struct worker *w, struct http_request *r,
+                           const struct json *j)
+{
+    struct err_msg msg = {.text = ""};
+    struct order *o = order_new(w, r);
+    o->cancel = true;
+    int err = find_container(o, j, &msg);
+    if (err == ERR_OK)
+        err = check_cancel(o, &msg);
+    if (err != ERR_OK) {
+        order_fail(o, err, msg.text);
+        return;
+    }
+    (void)buf_printf(&o->answer, "{\"phase\":\"cancelling\"}");
+    struct container_move move = o->def->move;
+    move.phase = CONTAINER_CANCELLING;
+    audit(o, "copying", "cancelling");
+    submit(o, &move);
+}
+
+/* ---- how far ---------------------------------------------------------------
+ */
+
+static void put_progress(struct json_writer *w, const struct worker *worker,
+                         const struct container_def *def)
+{
+    struct move_progress p;
+    if (!mover_progress(worker, def->number, &p)) {
+        json_write_key(w, "copied");
+        json_write_null(w);
+        return;
+    }
+    json_write_member_int64(w, "copied", (int64_t)p.copied);
+    json_write_member_int64(w, "about", (int64_t)p.about);
+    json_write_member_int64(w, "pass", p.pass);
+    json_write_key(w, "eta_seconds");
+    if (p.pass == 1 && p.copied > 0 && p.copied < p.about)
+        json_write_number(w, (double)p.running_us / USEC_PER_SEC *
+                                 (double)(p.about - p.copied) /
+                                 (double)p.copied);
+    else
+        json_write_null(w);
+}
+
+static void put_group_name(struct json_writer *w, const char *key,
+                           struct bytes name)
+{
+    json_write_member_string(
+        w, key, name.len > 0 ? name : bytes_str(GROUP_DEFAULT_NAME));
+}
+
+static void put_move(struct json_writer *w, const struct worker *worker,
+                     const struct container_def *def)
+{
+    const struct container_move *m = &def->move;
+    struct catalog_database *db;
+    if (catalog_list_databases(worker->catalog, def->database - 1, &db, 1) == 0)
+        return;
+    json_write_object_begin(w);
+    json_write_member_string(w, "database", db->name);
+    json_write_member_string(w, "container", def->name);
+    put_group_name(w, "group", def->placement);
+    json_write_member_str(w, "phase", container_phase_name(m->phase));
+    json_write_member_bool(w, "clean", purge_clean(worker->node, def));
+    if (m->phase != CONTAINER_STAYS) {
+        const struct config_node *mover =
+            config_find_node(worker->node->config, m->mover, NULL);
+        put_group_name(w, "other", m->other);
+        json_write_member_int64(w, "since", m->since);
+        json_write_key(w, "mover");
+        if (mover != NULL)
+            json_write_str(w, mover->name);
+        else
+            json_write_null(w);
+        put_progress(w, worker, def);
+    }
+    json_write_object_end(w);
+}
+
+void placement_moves(struct worker *w, struct http_request *r,
+                     struct bytes query)
+{
+    (void)query;
+    struct container_def *list[MOVES_PAGE];
+    struct json_writer out;
+    struct buf body;
+    uint32_t after = 0;
+    size_t n;
+    buf_init(&body, CONTROL_ANSWER_MAX);
+    json_writer_init(&out, &body);
+    json_write_object_begin(&out);
+    json_write_key(&out, "moves");
+    json_write_array_begin(&out);
+    do {
+        n = catalog_list_moved(w->catalog, after, list, MOVES_PAGE);
+        for (size_t i = 0; i < n; i++)
+            put_move(&out, w, list[i]);
+        after = n > 0 ? list[n - 1]->number : 0;
+    } while (n == MOVES_PAGE);
+    json_write_array_end(&out);
+    json_write_object_end(&out);
+    control_respond(r, 200, &body);
+}
