@@ -17,8 +17,8 @@
  *     {"moves": [{"database", "container", "group", "other", "phase", "since",
  *       "mover", "copied", "about", "pass", "eta_seconds", "clean"}]}
  *     phase "" when it is over. clean: then also this node's files and log have
- *     nothing left of it in the other group (purge.h). The numbers are null at nodes that are not the
- *     mover
+ *     nothing left of it in the other group (purge.h). The numbers are null at
+ * nodes that are not the mover
  *
  * Each order, and the end of a move, leaves an audit record. */
 #ifndef BASTIDE_SERVER_PLACEMENT_MOVE_H

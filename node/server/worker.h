@@ -95,8 +95,8 @@ struct replica {
     struct flusher flusher;
     struct replica_counts counts;
     struct steer steer;
-    bool closing;        /* see replicas.h */
-    uint64_t close_mark; /* log_pipe_mark: what of it is on its way */
+    bool closing;              /* see replicas.h */
+    uint64_t close_mark;       /* log_pipe_mark: what of it is on its way */
     struct digester *digester; /* at work; NULL: none */
     char path[DATADIR_PATH_MAX];
 };
@@ -170,9 +170,9 @@ struct worker {
     struct mover mover;
     struct faults *faults;
     struct holdings *holdings; /* being told; NULL: nobody asks */
-    bool shut_told;         /* what doors_keep was told last */
-    uint32_t cured_workers; /* see rebuild.h */
-    bool stopping;          /* nothing new is begun */
+    bool shut_told;            /* what doors_keep was told last */
+    uint32_t cured_workers;    /* see rebuild.h */
+    bool stopping;             /* nothing new is begun */
     bool draining;
     bool front_drained, drained_told;
     usec_t hand_over_until;

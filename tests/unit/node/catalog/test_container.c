@@ -398,7 +398,9 @@ static void a_full_buffer_is_reported_and_left_as_it_was(void **state)
         buf_init(&small, room);
         assert_int_equal(json_parse(&parser, bytes_str(with("")), 4096, NULL),
                          ERR_OK);
-        assert_int_equal(container_create(&parser, 0, bytes_of("", 0), &small, NULL), ERR_LIMIT);
+        assert_int_equal(
+            container_create(&parser, 0, bytes_of("", 0), &small, NULL),
+            ERR_LIMIT);
         assert_int_equal(buf_len(&small), 0);
         buf_free(&small);
     }
