@@ -7,6 +7,7 @@
 #include "node/cli/interrupt.h"
 #include "node/cli/members.h"
 #include "node/cli/members_progress.h"
+#include "node/cli/names.h"
 #include "node/cli/topology.h"
 #include "node/cli/wait.h"
 #include "node/json/json.h"
@@ -68,39 +69,20 @@ static int request(struct reach *r, const struct members_change *c,
 /* ---- the preview -----------------------------------------------------------
  */
 
-static void print_list(const struct json *j, const char *key, const char *text)
-{
-    json_ref list = json_get_str(j, 0, key);
-    if (list == JSON_NONE || json_type(j, list) != JSON_ARRAY ||
-        json_count(j, list) == 0)
-        return;
-    printf("  %s", text);
-    for (json_ref v = json_first(j, list); v != JSON_NONE;
-         v = json_next(j, list, v)) {
-        char storage[256];
-        struct buf scratch = buf_over(storage, sizeof(storage));
-        struct bytes name;
-        if (json_type(j, v) == JSON_STRING &&
-            json_string(j, v, &scratch, &name) == ERR_OK)
-            printf(" %.*s", (int)name.len, (const char *)name.data);
-    }
-    putchar('\n');
-}
-
 static void print_plan(const struct json *j, const struct members_change *c)
 {
     char to[CONFIG_NAME_MAX + 1];
     puts("Plan:");
-    print_list(j, "comes",
-               "regions that come, shown to clients when they have "
-               "everything:");
-    print_list(j, "nodes_come",
-               "nodes that get a replica of every shard, then "
-               "a vote:");
-    print_list(j, "goes", "regions that go, no longer shown to clients:");
-    print_list(j, "nodes_go",
-               "nodes that lose their votes and are told "
-               "nothing any more:");
+    names_print(j, "comes",
+                "regions that come, shown to clients when they have "
+                "everything:");
+    names_print(j, "nodes_come",
+                "nodes that get a replica of every shard, then "
+                "a vote:");
+    names_print(j, "goes", "regions that go, no longer shown to clients:");
+    names_print(j, "nodes_go",
+                "nodes that lose their votes and are told "
+                "nothing any more:");
     topology_get_text(j, 0, "write_region", to, sizeof(to));
     if (strcmp(to, c->before.write_region) != 0)
         printf("  writes move from %s to %s first, by a planned switch\n",
@@ -122,20 +104,6 @@ static int ask_plan(struct reach *r, const struct members_change *c,
         print_plan(&a.json, c);
     reach_answer_free(&a);
     return err;
-}
-
-/* CMD_OK to go on. */
-static int confirm(const struct members_change *c)
-{
-    if (c->yes)
-        return CMD_OK;
-    if (!wait_can_ask())
-        return options_refuse(c->command,
-                              "nobody is there to be asked; add --yes, nothing "
-                              "was changed");
-    if (wait_confirm("Type yes to have this done: ", "yes"))
-        return CMD_OK;
-    return options_failed(c->command, "not confirmed, nothing was changed");
 }
 
 static int have_it_done(struct reach *r, const struct members_change *c,
@@ -296,7 +264,7 @@ int members_carry_out(struct reach *r, const struct members_change *c,
     *after_out = c->before;
     if (c->dry_run)
         return CMD_OK;
-    if (!begun && (code = confirm(c)) != CMD_OK)
+    if (!begun && (code = wait_approval(c->command, c->yes)) != CMD_OK)
         return code;
     interrupt_watch();
     if (!begun)

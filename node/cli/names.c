@@ -1,5 +1,6 @@
 #include "node/cli/names.h"
 
+#include <stdio.h>
 #include <string.h>
 
 bool names_read(const char *text, struct names *out)
@@ -35,4 +36,23 @@ void names_write(const struct names *n, struct json_writer *w)
     for (unsigned i = 0; i < n->count; i++)
         json_write_string(w, bytes_of(n->at[i], n->len[i]));
     json_write_array_end(w);
+}
+
+void names_print(const struct json *j, const char *key, const char *text)
+{
+    json_ref list = json_get_str(j, 0, key);
+    if (list == JSON_NONE || json_type(j, list) != JSON_ARRAY ||
+        json_count(j, list) == 0)
+        return;
+    printf("  %s", text);
+    for (json_ref v = json_first(j, list); v != JSON_NONE;
+         v = json_next(j, list, v)) {
+        char storage[CONFIG_NAME_MAX * 6 + 2];
+        struct buf scratch = buf_over(storage, sizeof(storage));
+        struct bytes name;
+        if (json_type(j, v) == JSON_STRING &&
+            json_string(j, v, &scratch, &name) == ERR_OK)
+            printf(" %.*s", (int)name.len, (const char *)name.data);
+    }
+    putchar('\n');
 }

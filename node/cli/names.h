@@ -21,6 +21,9 @@ bool names_read(const char *text, struct names *out);
 bool names_option(const char *text, void *value);
 /* Whether the name at `index` is `text`. */
 bool names_same(const struct names *n, unsigned index, const char *text);
+/* Prints the names in a list of an answer's, behind `text`, on a line of their
+ * own; nothing for an empty list, or none. */
+void names_print(const struct json *j, const char *key, const char *text);
 /* As an array. */
 void names_write(const struct names *n, struct json_writer *w);
 

@@ -40,36 +40,16 @@ static int request(struct reach *r, const struct placement_fence *f,
     return err;
 }
 
-/* "  text a b"; nothing for an empty list. */
-static void print_list(const struct json *j, const char *key, const char *text)
-{
-    json_ref list = json_get_str(j, 0, key);
-    if (list == JSON_NONE || json_type(j, list) != JSON_ARRAY ||
-        json_count(j, list) == 0)
-        return;
-    printf("  %s", text);
-    for (json_ref v = json_first(j, list); v != JSON_NONE;
-         v = json_next(j, list, v)) {
-        char storage[CONFIG_NAME_MAX * 6 + 2];
-        struct buf scratch = buf_over(storage, sizeof(storage));
-        struct bytes name;
-        if (json_type(j, v) == JSON_STRING &&
-            json_string(j, v, &scratch, &name) == ERR_OK)
-            printf(" %.*s", (int)name.len, (const char *)name.data);
-    }
-    putchar('\n');
-}
-
 static void print_plan(const struct placement_fence *f, const struct json *j)
 {
     char to[CONFIG_NAME_MAX + 1] = "?";
     printf("Plan for placement group %s:\n", f->name);
-    print_list(j, "comes", "regions that may hold its data from now on:");
-    print_list(j, "nodes_come", "nodes that get its keys and a copy:");
-    print_list(j, "goes",
-               "regions that may not hold it any more, once emptied:");
-    print_list(j, "nodes_go",
-               "nodes that delete their copy and lose the keys:");
+    names_print(j, "comes", "regions that may hold its data from now on:");
+    names_print(j, "nodes_come", "nodes that get its keys and a copy:");
+    names_print(j, "goes",
+                "regions that may not hold it any more, once emptied:");
+    names_print(j, "nodes_go",
+                "nodes that delete their copy and lose the keys:");
     topology_get_text(j, 0, "write_region", to, sizeof(to));
     printf("  its writes go to %s\n", to);
     fflush(stdout);
@@ -158,12 +138,9 @@ int placement_set_fence(const char *command, struct reach *r,
         return options_failed(command, msg.text);
     if (f->dry_run)
         return CMD_OK;
-    if (!f->yes && !wait_can_ask())
-        return options_refuse(command,
-                              "nobody is there to be asked; add --yes, "
-                              "nothing was changed");
-    if (!f->yes && !wait_confirm("Type yes to have this done: ", "yes"))
-        return options_failed(command, "not confirmed, nothing was changed");
+    int code = wait_approval(command, f->yes);
+    if (code != CMD_OK)
+        return code;
     if (change(r, f, &msg) != ERR_OK)
         return options_failed(command, msg.text);
     if (!f->json)

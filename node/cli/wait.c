@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "node/base/check.h"
+#include "node/cli/cmd.h"
+#include "node/cli/options.h"
 
 #define POLL_US (100 * USEC_PER_MS)
 #define TELL_TERMINAL_US (200 * USEC_PER_MS)
@@ -83,6 +85,19 @@ int wait_for_topology(const struct wait *w, struct topology *last,
 bool wait_can_ask(void)
 {
     return isatty(STDIN_FILENO) == 1;
+}
+
+int wait_approval(const char *command, bool yes)
+{
+    if (yes)
+        return CMD_OK;
+    if (!wait_can_ask())
+        return options_refuse(command,
+                              "nobody is there to be asked; add --yes, "
+                              "nothing was changed");
+    if (wait_confirm("Type yes to have this done: ", "yes"))
+        return CMD_OK;
+    return options_failed(command, "not confirmed, nothing was changed");
 }
 
 bool wait_confirm(const char *question, const char *expected)

@@ -26,6 +26,10 @@ int wait_for_topology(const struct wait *w, struct topology *last,
 /* Asks a question on the terminal and reads a line: whether it is `expected`
  * (case ignored). False at the end of input. */
 bool wait_confirm(const char *question, const char *expected);
+/* Asks whether a change that was shown is to be made; `yes`: that was said
+ * already. CMD_OK; otherwise it has said that nothing was changed, also where
+ * nobody is there to be asked. */
+int wait_approval(const char *command, bool yes);
 /* Whether somebody is there to be asked. */
 bool wait_can_ask(void);
 
