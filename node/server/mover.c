@@ -169,13 +169,6 @@ static void move_fail(struct move *m, int err, const char *what)
     move_end(m);
 }
 
-void mover_free(struct worker *w)
-{
-    struct move *m = TAKE(w->mover.running);
-    if (m != NULL)
-        move_free(m);
-}
-
 /* ---- asking ----------------------------------------------------------------
  */
 

@@ -65,8 +65,6 @@ struct mover {
 
 /* Now and then, on worker 0. */
 void mover_check(struct worker *w);
-/* At the end; nothing is under way any more. */
-void mover_free(struct worker *w);
 
 /* How far the move of a container is that this node does. */
 struct move_progress {

@@ -134,14 +134,6 @@ void replicas_gone(struct worker *w, uint32_t shard, uint64_t term,
     }
 }
 
-const struct gone_shard *replicas_unpurged(const struct worker *w, uint32_t i)
-{
-    for (uint32_t k = 0; k < w->gone_count; k++)
-        if (!w->gone[k].purged && i-- == 0)
-            return &w->gone[k];
-    return NULL;
-}
-
 /* The old records must be gone before there are new ones. */
 static bool is_unpurged(const struct worker *w, uint32_t shard)
 {

@@ -52,9 +52,6 @@ struct gone_shard {
  * 0: not of a vote. */
 void replicas_gone(struct worker *w, uint32_t shard, uint64_t term,
                    raft_id vote);
-/* The i-th that is not purged, for who reports what is on this node; NULL. On
- * the worker's thread. */
-const struct gone_shard *replicas_unpurged(const struct worker *w, uint32_t i);
 
 /* Whether nothing that the worker's catalog wants here is missing. */
 bool replicas_complete(const struct worker *w);
