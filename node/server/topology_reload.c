@@ -47,6 +47,9 @@ int topology_reload(struct worker *w, struct err_msg *msg)
     struct config *newer;
     size_t before = count_nodes(n->config);
     CHECK(w->index == 0 && n->sources != NULL);
+    /* Workers that have ended would never come to the gate. */
+    if (w->draining)
+        return err_set(msg, ERR_UNAVAILABLE, "the node is stopping");
     int err = config_load(n->sources, &newer, msg);
     if (err != ERR_OK)
         return err;

@@ -9,7 +9,8 @@ struct worker;
 
 /* On worker 0. Reads the configuration again, stops the other workers for the
  * moment in which the list of regions grows, and adds links to the new nodes.
- * Errors of config_load and config_grow: nothing has changed. */
+ * Errors of config_load and config_grow, and ERR_UNAVAILABLE when the node
+ * stops: nothing has changed. */
 int topology_reload(struct worker *w, struct err_msg *msg);
 
 #endif
