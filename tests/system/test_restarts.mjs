@@ -13,7 +13,7 @@ import { Cluster, isAlive, makeContainer, until } from "../sdk/lib.mjs";
 import { Load } from "./load.mjs";
 import { isReady } from "./lib.mjs";
 
-const RESTARTS = Number(process.env.RESTARTS || 100);
+const RESTARTS = Number(process.env.RESTARTS || 40);
 const RATE = 200;
 const STOP_MS = 5000; // a drain takes less
 // What a node may have more than at its beginning, whatever it went through.
