@@ -5,6 +5,7 @@
 //   RESTARTS=100 tests/run.sh tests/system/test_restarts.mjs
 //
 // test-timeout: 360
+// test-heavy
 import assert from "node:assert/strict";
 import { readdirSync, statSync } from "node:fs";
 import path from "node:path";
