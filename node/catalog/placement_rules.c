@@ -63,7 +63,7 @@ static bool text_legal(struct bytes text, size_t max)
 static int read_text(const struct json *j, json_ref rule, const char *key,
                      size_t max, char *out)
 {
-    char storage[PLACEMENT_PATTERN_MAX * 6 + 2];
+    char storage[PLACEMENT_TARGET_MAX * 6 + 2];
     struct buf scratch = buf_over(storage, sizeof(storage));
     struct bytes text;
     if (json_get_string(j, rule, key, &scratch, &text) != ERR_OK ||
@@ -87,9 +87,10 @@ static int read_rule(const struct json *j, json_ref v, size_t number,
                        "rule %zu: database and container are patterns of 1 to "
                        "%d bytes",
                        number, PLACEMENT_PATTERN_MAX);
-    if (read_text(j, v, "group", CATALOG_NAME_MAX, r->group) != ERR_OK)
+    if (read_text(j, v, "group", PLACEMENT_TARGET_MAX, r->group) != ERR_OK)
         return err_set(msg, ERR_INVALID,
-                       "rule %zu: group is the name of a placement group",
+                       "rule %zu: group is the name of a placement group, "
+                       "or a placement by partition key",
                        number);
     return ERR_OK;
 }
