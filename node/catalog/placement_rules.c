@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "node/catalog/placement_map.h"
+
 bool placement_pattern_matches(const char *pattern, struct bytes name)
 {
     size_t at = 0, retry_at = 0;
@@ -87,7 +89,9 @@ static int read_rule(const struct json *j, json_ref v, size_t number,
                        "rule %zu: database and container are patterns of 1 to "
                        "%d bytes",
                        number, PLACEMENT_PATTERN_MAX);
-    if (read_text(j, v, "group", PLACEMENT_TARGET_MAX, r->group) != ERR_OK)
+    if (read_text(j, v, "group", PLACEMENT_TARGET_MAX, r->group) != ERR_OK ||
+        (!placement_is_map(bytes_str(r->group)) &&
+         strlen(r->group) > CATALOG_NAME_MAX))
         return err_set(msg, ERR_INVALID,
                        "rule %zu: group is the name of a placement group, "
                        "or a placement by partition key",
