@@ -76,10 +76,11 @@ consistency_over(const struct consistency_policy *now,
 /* placement_rules.h */
 #define PLACEMENT_RULES_MAX 64
 #define PLACEMENT_PATTERN_MAX 127 /* bytes */
+#define PLACEMENT_TARGET_MAX 511  /* bytes */
 struct placement_rule {
     char database[PLACEMENT_PATTERN_MAX + 1];
     char container[PLACEMENT_PATTERN_MAX + 1];
-    char group[CATALOG_NAME_MAX + 1];
+    char group[PLACEMENT_TARGET_MAX + 1]; /* or a placement map */
 };
 struct placement_rules {
     bool required; /* a container that would be in default is refused */

@@ -6,6 +6,7 @@
 
 #include "node/base/check.h"
 #include "node/base/mem.h"
+#include "node/catalog/placement_map.h"
 #include "node/cli/cmd.h"
 #include "node/cli/options.h"
 #include "node/cli/placement_group.h"
@@ -22,6 +23,7 @@ static const char help[] =
     "       bastide placement set NAME [--priority A,B] [--consistency LEVEL]\n"
     "       bastide placement move DATABASE/CONTAINER GROUP\n"
     "       bastide placement rules [list|set|add|remove|require]\n"
+    "       bastide placement keys DATABASE/CONTAINER [--add VALUE=GROUP]\n"
     "       bastide placement verify [--group G] [--out FILE]\n"
     "       bastide placement check FILE [--ca FILE]\n"
     "\n"
@@ -40,6 +42,9 @@ static const char help[] =
     "  set         change a group's priority list or consistency level\n"
     "  move        move a container to another group\n"
     "  rules       which group containers are in that name none\n"
+    "  keys        which groups the documents of one container are in, by "
+    "partition\n"
+    "              key\n"
     "  verify      prove where the data is: asks every node, and judges the "
     "signed\n"
     "              answers\n"
@@ -132,6 +137,7 @@ static void print_containers(const struct json *j)
 {
     char database[RESOURCE_NAME_BYTES_MAX + 1];
     char container[RESOURCE_NAME_BYTES_MAX + 1];
+    char keys[PLACEMENT_MAP_TEXT_MAX + 1];
     bool more = false;
     json_ref list = json_get_str(j, 0, "containers");
     (void)json_get_bool(j, 0, "more", &more);
@@ -144,7 +150,9 @@ static void print_containers(const struct json *j)
          v = json_next(j, list, v)) {
         topology_get_text(j, v, "database", database, sizeof(database));
         topology_get_text(j, v, "container", container, sizeof(container));
-        printf("  %s/%s\n", database, container);
+        topology_get_text(j, v, "keys", keys, sizeof(keys));
+        printf("  %s/%s%s%s\n", database, container,
+               keys[0] != '\0' ? "  by " : "", keys);
     }
 }
 
@@ -283,7 +291,7 @@ static int show_one(int argc, char **argv)
 /* ---- the command -----------------------------------------------------------
  */
 
-#define PARTS_TEXT "create, list, show, set, move, rules, verify or check"
+#define PARTS_TEXT "create, list, show, set, move, rules, keys, verify or check"
 
 int cmd_placement(int argc, char **argv)
 {
@@ -296,6 +304,7 @@ int cmd_placement(int argc, char **argv)
                  {"set", placement_run_set},
                  {"move", placement_run_move},
                  {"rules", placement_run_rules},
+                 {"keys", placement_run_keys},
                  {"verify", placement_verify},
                  {"check", placement_check}};
     if (argc < 2)

@@ -28,6 +28,10 @@ struct placement_group {
 /* Names of groups: lower-case letters, digits and '-'. For an option table;
  * `value` is a const char *. */
 bool placement_name_option(const char *text, void *value);
+/* "shop/orders" into its two names. */
+bool placement_container_split(const char *text,
+                               char database[RESOURCE_NAME_BYTES_MAX + 1],
+                               char container[RESOURCE_NAME_BYTES_MAX + 1]);
 #define PLACEMENT_NAME_EXPECTED "lower-case letters, digits and '-'"
 #define PLACEMENT_GROUP_OPTION(group)                                          \
     {                                                                          \

@@ -28,6 +28,7 @@
 #include "node/auth/signature.h"
 #include "node/base/clock.h"
 #include "node/base/err.h"
+#include "node/base/feature.h"
 #include "node/catalog/catalog.h"
 #include "node/cosmos/session.h"
 #include "node/crypt/seal.h"
@@ -161,8 +162,10 @@ struct cosmos_config {
     /* A request for documents of a fenced group was refused because this node
      * is outside. NULL: nobody wants to know. */
     void (*outside)(void *user, const struct catalog_group *group);
-    void *user;           /* for the functions above */
-    const char *region;   /* this node's; borrowed */
+    void *user;         /* for the functions above */
+    const char *region; /* this node's; borrowed */
+    /* What the cluster can read (base/feature.h); NULL: everything. */
+    const struct feature_gate *features;
     usec_t op_timeout_us; /* 0: COSMOS_OP_TIMEOUT_US */
     /* The node's, shared by all workers (session.h). NULL: one of its own, for
      * a node with one worker. */

@@ -16,6 +16,7 @@
 #include "node/server/holdings.h"
 #include "node/server/peers.h"
 #include "node/server/placement.h"
+#include "node/server/placement_keys.h"
 #include "node/server/placement_move.h"
 #include "node/server/placement_rules.h"
 #include "node/server/reload.h"
@@ -1164,6 +1165,7 @@ static const struct route routes[] = {
      "name regions priority level max_staleness_prefix max_staleness_interval "
      "shards copies_per_region witness"},
     {"/placement/containers", placement_containers, NULL, NULL},
+    {"/placement/keys", NULL, placement_keys, "database container add"},
     {"/placement/rules", placement_rules_get, placement_rules_post,
      "rules require_placement etag"},
 };

@@ -7,6 +7,7 @@
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/base/rng.h"
+#include "node/catalog/placement_map.h"
 #include "node/json/json.h"
 #include "node/server/control_reply.h"
 #include "node/server/group_edit.h"
@@ -219,11 +220,13 @@ static void read_account(struct making *m)
 /* ---- 1. what is asked for ---------------------------------------------------
  */
 
-/* Lower-case letters, digits and '-', as in certificates and file names. */
+/* Lower-case letters, digits and '-', as in certificates and file names; and no
+ * word of placement maps. */
 static bool name_legal(const char *name)
 {
     size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
-    return len > 0 && name[len] == '\0' && name[0] != '-';
+    return len > 0 && name[len] == '\0' && name[0] != '-' &&
+           strcmp(name, PLACEMENT_MAP_REJECT) != 0;
 }
 
 /* `priority` orders `regions`. */
@@ -374,7 +377,8 @@ static int parse(const struct worker *w, const struct json *j,
     if (placement_get_name(j, json_get_str(j, 0, "name"), g->name) != ERR_OK ||
         !name_legal(g->name))
         return err_set(msg, ERR_INVALID,
-                       "name is 1 to %d lower-case letters, digits and '-'",
+                       "name is 1 to %d lower-case letters, digits and '-', "
+                       "and not reject",
                        CATALOG_NAME_MAX);
     if (catalog_group(w->catalog, g->name) != NULL)
         return err_set(msg, ERR_EXISTS,

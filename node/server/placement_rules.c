@@ -5,6 +5,7 @@
 #include "node/base/check.h"
 #include "node/base/mem.h"
 #include "node/base/rng.h"
+#include "node/catalog/placement_map.h"
 #include "node/catalog/placement_rules.h"
 #include "node/json/json.h"
 #include "node/server/control_reply.h"
@@ -263,6 +264,32 @@ static int parse(const struct json *j, struct ruling *r, struct err_msg *msg)
                                            : err;
 }
 
+static int check_group(const struct ruling *r, size_t rule, const char *group,
+                       struct err_msg *msg)
+{
+    if (catalog_group(r->worker->catalog, group) != NULL)
+        return ERR_OK;
+    return err_set(msg, ERR_INVALID,
+                   "rule %zu: there is no placement group '%s'", rule + 1,
+                   group);
+}
+
+/* A rule leads to a group, or to those of a placement map. */
+static int check_target(const struct ruling *r, size_t rule,
+                        struct err_msg *msg)
+{
+    const char *target = r->want.list[rule].group;
+    struct placement_map m;
+    if (!placement_is_map(bytes_str(target)))
+        return check_group(r, rule, target, msg);
+    int err = feature_refuse(&r->worker->node->features, FEATURE_PARTS, msg);
+    if (err == ERR_OK)
+        err = placement_map_parse(bytes_str(target), &m, msg);
+    for (uint8_t i = 0; err == ERR_OK && i < m.group_count; i++)
+        err = check_group(r, rule, m.groups[i], msg);
+    return err;
+}
+
 /* The catalog is as new as the question: a group that was made at another node
  * a moment ago is in it. */
 static void catalog_current(void *user, struct op_result *result)
@@ -274,13 +301,11 @@ static void catalog_current(void *user, struct op_result *result)
         return;
     }
     for (size_t i = 0; r->rules_given && i < r->want.count; i++) {
-        const char *group = r->want.list[i].group;
-        if (catalog_group(r->worker->catalog, group) != NULL)
-            continue;
-        err_set(&msg, ERR_INVALID, "rule %zu: there is no placement group '%s'",
-                i + 1, group);
-        fail(r, ERR_INVALID, msg.text);
-        return;
+        int err = check_target(r, i, &msg);
+        if (err != ERR_OK) {
+            fail(r, err, msg.text);
+            return;
+        }
     }
     read_account(r);
 }

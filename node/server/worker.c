@@ -279,6 +279,7 @@ static int make_cosmos(struct worker *w, struct err_msg *msg)
         .mono_us = mono_us,
         .wall_us = wall_us,
         .outside = refused_outside,
+        .features = &w->node->features,
         .region = w->node->config->region,
         .user = w,
         .floor = w->node->sessions,
