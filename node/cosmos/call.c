@@ -9,6 +9,7 @@
 #include "node/cosmos/page.h"
 #include "node/cosmos/reply.h"
 #include "node/cosmos/session.h"
+#include "node/cosmos/transit.h"
 
 /* ---- life ---------------------------------------------------------------- */
 
@@ -110,6 +111,7 @@ static void call_reset(struct call *c)
     c->lsn = c->term = 0;
     c->behind = false;
     c->strike.struck = false;
+    c->writes = c->read_only = c->passed = false;
 }
 
 void call_end(struct call *c)
@@ -156,13 +158,15 @@ struct op *call_op(struct call *c, enum op_kind kind, uint16_t shard)
     op->shard = shard;
     uint64_t id[2] = {prng_u64(&c->cosmos->prng), prng_u64(&c->cosmos->prng)};
     memcpy(op->id, id, sizeof(op->id));
+    /* What another attempt may have done already is not done twice. */
+    if (c->passed && kind == OP_WRITE)
+        memcpy(op->id, c->passed_id, sizeof(op->id));
     return op;
 }
 
 static void resolve(struct call *c);
 
-/* Begins anew, from the container on. */
-static void on_moved(struct call *c)
+void call_moved(struct call *c)
 {
     if (++c->moved > CALL_MOVED_MAX) {
         reply_fail(c, FAIL_UNAVAILABLE);
@@ -186,7 +190,7 @@ static void on_op_done(void *user, struct op_result *result)
     call_done *done = TAKE(c->done);
     bool before = mem_may_fail(true);
     if (result->err == ERR_MOVED && c->again != NULL)
-        on_moved(c);
+        call_moved(c);
     else
         done(c, result);
     mem_may_fail(before);
@@ -302,15 +306,15 @@ static enum cosmos_failure find_group(struct call *c)
 }
 
 /* Ranges say nothing of what is in them. */
-static bool wants_documents(const struct call *c)
+bool call_wants_documents(const struct call *c)
 {
-    return c->want_container && c->path.count > PATH_CONTAINER &&
+    return c->path.count > PATH_CONTAINER &&
            !bytes_equal(c->path.segments[PATH_CONTAINER],
                         bytes_str("pkranges"));
 }
 
 /* Says where to go: in the text, and for programs in a header. */
-static void refuse_outside(struct call *c)
+void call_refuse_outside(struct call *c)
 {
     const struct cosmos_config *config = &c->cosmos->config;
     const struct catalog_group *group = call_group(c, c->container->placement);
@@ -332,6 +336,24 @@ static void refuse_outside(struct call *c)
     if (config->outside != NULL)
         config->outside(config->user, group);
     reply_fail_text(c, FAIL_FENCED, msg.text);
+}
+
+/* A request for documents of a fenced group, at a node outside. */
+static void outside(struct call *c)
+{
+    const struct catalog_group *group = call_group(c, c->container->placement);
+    CHECK(group != NULL);
+    if (transit_may(c, group))
+        transit_begin(c, group);
+    else
+        call_refuse_outside(c);
+}
+
+/* Whether a request that came by transit is not for here. */
+static bool misdirected(const struct call *c)
+{
+    return c->passed &&
+           !transit_fits(c, call_group(c, c->container->placement));
 }
 
 /* Whether a client that pins the container's RID still means this one. */
@@ -384,9 +406,14 @@ static void resolve(struct call *c)
     enum cosmos_failure failure = find(c);
     if (failure == FAIL_COUNT && knows_more(c)) {
         call_sync_catalog(c, 0, resolve);
-    } else if (failure == FAIL_COUNT && c->outside && wants_documents(c) &&
-               !FENCE_OPEN(API)) {
-        refuse_outside(c);
+    } else if (failure == FAIL_COUNT && misdirected(c)) {
+        if (c->looked_again)
+            transit_refuse(c);
+        else
+            call_sync_catalog(c, 0, resolve);
+    } else if (failure == FAIL_COUNT && c->outside && c->want_container &&
+               call_wants_documents(c) && !FENCE_OPEN(API)) {
+        outside(c);
     } else if (failure == FAIL_COUNT) {
         call_step *found = TAKE(c->found);
         found(c);

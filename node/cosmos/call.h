@@ -26,6 +26,7 @@
 #include "node/cosmos/cosmos.h"
 #include "node/cosmos/headers.h"
 #include "node/cosmos/meters.h"
+#include "node/cosmos/passage.h"
 #include "node/cosmos/route.h"
 #include "node/cosmos/status.h"
 #include "node/http/http.h"
@@ -95,6 +96,14 @@ struct call {
     double charge;
     enum consistency_level level; /* of its reads */
     enum cosmos_operation operation;
+    bool writes;    /* by method and headers */
+    bool read_only; /* of the key that signed it */
+
+    /* It came by transit (transit.h): for the group with this first shard, and
+     * the id of the operation that writes. */
+    bool passed;
+    uint16_t passed_shard;
+    uint8_t passed_id[OP_ID_LEN];
 
     /* What the path names, once call_resolve found it; counted references. */
     struct catalog_database *database;
@@ -156,9 +165,16 @@ const struct catalog_group *call_group(const struct call *c, struct bytes name);
  * brought up to date (another node may just have created it); when it is still
  * missing, answers 404: plain for the resource the path addresses, 1003 for an
  * owner of it. A path to documents of a container whose fence this node is
- * outside of is answered 403. */
+ * outside of is passed on if the group allows transit, else answered 403. */
 void call_with_database(struct call *c, call_step *then);
 void call_with_container(struct call *c, call_step *then);
+
+/* Whether the path is of documents of a container, or below them. */
+bool call_wants_documents(const struct call *c);
+/* Answers 403 with the regions of the container's group. */
+void call_refuse_outside(struct call *c);
+/* Begins anew, from the container on: it has moved. */
+void call_moved(struct call *c);
 
 /* -- operations --------------------------------------------------------------
  */
