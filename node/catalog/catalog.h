@@ -165,11 +165,20 @@ struct catalog_group {
     bool leaving[GROUP_REGIONS_MAX]; /* inside the fence until emptied */
     bool coming[GROUP_REGIONS_MAX];  /* not all members are there yet */
     bool failback; /* go back to the preferred region when it has returned */
+    /* Of a fenced group: nodes outside may pass requests and their answers
+     * through (docs/fences.md). */
+    bool transit;
+    bool gather;        /* one node leads all shards; else they are spread */
     uint32_t recovered; /* times that survivors were made a cluster of their
                          * own */
     uint32_t recovered_epoch; /* in which it last happened */
     struct group_decision decision;
 };
+/* How records, requests and commands call the two settings. */
+#define GROUP_TRANSIT_ALLOW "allow"
+#define GROUP_TRANSIT_DENY "deny"
+#define GROUP_LEADERS_SPREAD "spread"
+#define GROUP_LEADERS_GATHER "gather"
 /* Whether data of the group may exist in fewer than all regions. */
 static inline bool catalog_group_fenced(const struct catalog_group *g)
 {

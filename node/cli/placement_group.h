@@ -14,6 +14,7 @@
 struct placement_group {
     char name[CATALOG_NAME_MAX + 1];
     bool fenced, settled, failback_automatic;
+    bool transit, gather; /* allowed; leaders on one node */
     char regions[CONFIG_REGIONS_MAX][CONFIG_NAME_MAX + 1]; /* by priority */
     char keys_for[CONFIG_REGIONS_MAX][CONFIG_NAME_MAX + 1];
     char nodes[LAYOUT_NODES_MAX][CONFIG_NAME_MAX + 1];

@@ -1163,7 +1163,9 @@ static const struct route routes[] = {
     {"/placement/holdings", holdings_get, NULL, NULL},
     {"/placement", placement_list, placement_create,
      "name regions priority level max_staleness_prefix max_staleness_interval "
-     "shards copies_per_region witness"},
+     "shards copies_per_region witness transit leaders"},
+    {"/placement/settings", NULL, placement_settings,
+     "group transit leaders dry_run"},
     {"/placement/containers", placement_containers, NULL, NULL},
     {"/placement/keys", NULL, placement_keys, "database container add"},
     {"/placement/rules", placement_rules_get, placement_rules_post,

@@ -28,7 +28,7 @@ struct group_edit {
     int (*change)(void *user, const struct govern_record *now,
                   struct govern_record *next_out, struct err_msg *msg);
     /* Instead of `change`: changes the rest of the record in place; the
-     * decision stays. Likewise. */
+     * decision stays. Likewise. The audit record tells the group's settings. */
     int (*change_group)(void *user, struct catalog_group *g,
                         struct err_msg *msg);
     /* Exactly once, from the loop, unless the process ends before. ERR_OK: the

@@ -107,6 +107,9 @@ static void put_group(struct json_writer *w, const struct catalog_group *g)
     put_number(w, "shards", g->shard_count);
     put_number(w, "witness", g->witness);
     put_number(w, "epoch", g->decision.epoch);
+    /* Nodes of releases that have no transit say nothing, too. */
+    if (g->transit)
+        json_write_member_str(w, "transit", GROUP_TRANSIT_ALLOW);
     json_write_object_end(w);
 }
 

@@ -113,5 +113,6 @@ void metrics_write(struct worker *w, const struct metrics *m, struct buf *out)
     metrics_put_disk(w, m, all, out);
     metrics_put_links(w, out);
     metrics_put_fences(w, out);
+    metrics_put_transit(w, out);
     mem_free(all);
 }

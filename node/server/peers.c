@@ -8,10 +8,12 @@
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/base/rng.h"
+#include "node/cosmos/passage.h"
 #include "node/server/features.h"
 #include "node/server/fence_guard.h"
 #include "node/server/governor.h"
 #include "node/server/stand_in.h"
+#include "node/server/transit.h"
 
 /* A forwarded operation whose answer is awaited. */
 struct awaited {
@@ -262,6 +264,8 @@ static void on_request(void *user, struct links_call call, uint32_t kind,
     struct peers *p = user;
     if (kind == ROUTER_REQUEST_OP)
         router_on_request(p->worker, call, deadline_ms, body);
+    else if (kind == TRANSIT_REQUEST)
+        transit_on_request(p->worker, call, body);
     else
         links_reply(p->links, call, ERR_UNSUPPORTED, bytes_of(NULL, 0));
 }
@@ -270,19 +274,30 @@ static void on_response(void *user, links_peer from, uint64_t id, int err,
                         struct bytes body)
 {
     (void)from;
-    router_on_response(((struct peers *)user)->worker, id, err, body);
+    struct worker *w = ((struct peers *)user)->worker;
+    if (!transit_on_response(w, id, err, body))
+        router_on_response(w, id, err, body);
 }
 
 static void on_request_failed(void *user, links_peer peer, uint64_t id, int err)
 {
     (void)peer;
-    router_on_request_failed(((struct peers *)user)->worker, id, err);
+    struct worker *w = ((struct peers *)user)->worker;
+    if (!transit_on_request_failed(w, id, err))
+        router_on_request_failed(w, id, err);
 }
 
 static uint64_t request_shard(void *user, uint32_t kind, struct bytes body)
 {
     (void)user;
+    if (kind == TRANSIT_REQUEST)
+        return passage_encoded_shard(body);
     return kind == ROUTER_REQUEST_OP ? op_encoded_shard(body) : SHARD_META;
+}
+
+static enum fence_carries request_carries(uint32_t kind)
+{
+    return kind == TRANSIT_REQUEST ? FENCE_TRANSIT : FENCE_PAYLOAD;
 }
 
 static void on_refused(void *user, const struct links_refusal *refusal)
@@ -367,6 +382,7 @@ static const struct links_handler peers_handler = {
     .on_raft = on_raft,
     .on_request = on_request,
     .request_shard = request_shard,
+    .request_carries = request_carries,
     .on_refused = on_refused,
     .on_response = on_response,
     .on_request_failed = on_request_failed,

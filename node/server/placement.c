@@ -94,6 +94,10 @@ static void describe(const struct catalog_group *g, char *out, size_t size)
     (void)buf_printf(&text, ", level %s, shards %u..%u",
                      consistency_name(g->decision.consistency.level),
                      g->first_shard, g->first_shard + g->shard_count - 1u);
+    if (g->transit)
+        (void)buf_printf(&text, ", transit allowed");
+    if (g->gather)
+        (void)buf_printf(&text, ", leaders gathered");
     out[buf_len(&text)] = '\0';
 }
 
@@ -394,6 +398,8 @@ static int parse(const struct worker *w, const struct json *j,
     int err = get_fence(w, j, g, msg);
     if (err == ERR_OK)
         err = get_level(w, j, &g->decision.consistency, msg);
+    if (err == ERR_OK)
+        err = placement_get_settings(w, j, g, msg);
     if (err == ERR_OK)
         err = get_counts(w, j, g, msg);
     return err == ERR_OK ? get_witness(w, j, g, msg) : err;

@@ -85,6 +85,10 @@ void placement_put(struct json_writer *w, const struct worker *worker,
     json_write_member_int64(w, "epoch", d->epoch);
     json_write_member_bool(w, "settled", d->settled);
     json_write_member_str(w, "failback", g->failback ? "automatic" : "manual");
+    json_write_member_str(
+        w, "transit", g->transit ? GROUP_TRANSIT_ALLOW : GROUP_TRANSIT_DENY);
+    json_write_member_str(
+        w, "leaders", g->gather ? GROUP_LEADERS_GATHER : GROUP_LEADERS_SPREAD);
     json_write_key(w, "keys_for");
     json_write_array_begin(w);
     for (size_t i = 0; i < g->key_count; i++)

@@ -23,6 +23,7 @@
 #include "node/server/salvager.h"
 #include "node/server/stand_in.h"
 #include "node/server/steward.h"
+#include "node/server/transit.h"
 #include "node/shard/salvage.h"
 
 /* How often flushes, the log's upkeep and stalled transfers are looked at. */
@@ -280,6 +281,7 @@ static int make_cosmos(struct worker *w, struct err_msg *msg)
         .wall_us = wall_us,
         .outside = refused_outside,
         .features = &w->node->features,
+        .pass_on = transit_pass_on,
         .region = w->node->config->region,
         .user = w,
         .floor = w->node->sessions,
@@ -342,6 +344,8 @@ int worker_create(struct worker *w, struct node *node, uint32_t index,
     w->catalog = catalog_new();
     if (index == 0)
         w->fence_guard = fence_guard_new(w);
+    if (index == 0)
+        w->transit = transit_new(w);
     int err = make_keys(w, msg);
     if (err == ERR_OK)
         err = replicas_find(w, msg);

@@ -21,6 +21,7 @@
  *   doors.h    listeners for clients
  *   faults_client.h  faults that these meet
  *   digester.h  compares replicas
+ *   transit.h  requests that pass through nodes outside a fence (worker 0)
  *   fence_guard.h  which regions may hold what (worker 0)
  *   governor.h, features.h, admin.h, stand_in.h, faults.h (worker 0)
  *   metrics.h, readiness.h  what a worker says of itself to those who watch
@@ -68,6 +69,7 @@ struct faults_client;
 struct digester;
 struct holdings;
 struct fence_guard;
+struct transit;
 
 #define WORKER_MAGIC MAGIC('w', 'o', 'r', 'k')
 #define REPLICA_MAGIC MAGIC('r', 'e', 'p', 'l')
@@ -163,6 +165,7 @@ struct worker {
     /* Worker 0 only. */
     struct fence_guard *fence_guard;
     struct peers *peers;
+    struct transit *transit;
     struct admin *admin;
     struct stand_in *stand_in;
     struct steward *steward;
