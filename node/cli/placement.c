@@ -21,6 +21,7 @@ static const char help[] =
     "       bastide placement show NAME\n"
     "       bastide placement set NAME [--priority A,B] [--consistency LEVEL]\n"
     "       bastide placement move DATABASE/CONTAINER GROUP\n"
+    "       bastide placement rotate NAME\n"
     "       bastide placement rules [list|set|add|remove|require]\n"
     "       bastide placement verify [--group G] [--out FILE]\n"
     "       bastide placement check FILE [--ca FILE]\n"
@@ -39,6 +40,8 @@ static const char help[] =
     "containers\n"
     "  set         change a group's priority list or consistency level\n"
     "  move        move a container to another group\n"
+    "  rotate      give a group a new data key for what is written from now "
+    "on\n"
     "  rules       which group containers are in that name none\n"
     "  verify      prove where the data is: asks every node, and judges the "
     "signed\n"
@@ -115,6 +118,10 @@ static void print_group(const struct placement_group *g)
     print_names("Nodes", g->nodes, g->node_count);
     if (g->fenced)
         print_names("Keys for", g->keys_for, g->key_count);
+    if (g->data_keys > 1 || g->new_key_due)
+        printf("Data key: version %lld is used, %lld to read%s\n",
+               (long long)g->sealing_key, (long long)g->data_keys,
+               g->new_key_due ? "; a new one is on its way" : "");
     if (g->unavailable[0] != '\0')
         printf("Unavailable: %s\n", g->unavailable);
 }
@@ -283,7 +290,8 @@ static int show_one(int argc, char **argv)
 /* ---- the command -----------------------------------------------------------
  */
 
-#define PARTS_TEXT "create, list, show, set, move, rules, verify or check"
+#define PARTS_TEXT                                                             \
+    "create, list, show, set, move, rotate, rules, verify or check"
 
 int cmd_placement(int argc, char **argv)
 {
@@ -295,6 +303,7 @@ int cmd_placement(int argc, char **argv)
                  {"show", show_one},
                  {"set", placement_run_set},
                  {"move", placement_run_move},
+                 {"rotate", placement_run_rotate},
                  {"rules", placement_run_rules},
                  {"verify", placement_verify},
                  {"check", placement_check}};

@@ -13,6 +13,7 @@
 #include "node/server/decision.h"
 #include "node/server/governor.h"
 #include "node/server/group_edit.h"
+#include "node/server/group_keys.h"
 #include "node/server/holdings.h"
 #include "node/server/peers.h"
 #include "node/server/placement.h"
@@ -1160,6 +1161,7 @@ static const struct route routes[] = {
     {"/placement/regions", NULL, placement_regions,
      "group regions nodes dry_run"},
     {"/placement/holdings", holdings_get, NULL, NULL},
+    {"/placement/rotate", NULL, group_keys_rotate, "group"},
     {"/placement", placement_list, placement_create,
      "name regions priority level max_staleness_prefix max_staleness_interval "
      "shards copies_per_region witness"},

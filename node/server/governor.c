@@ -8,6 +8,7 @@
 #include "node/base/mem.h"
 #include "node/govern/decide.h"
 #include "node/server/decision.h"
+#include "node/server/peers.h"
 #include "node/server/steering.h"
 #include "node/server/worker.h"
 
@@ -454,6 +455,31 @@ static bool all_settled(const struct governed *d, uint32_t epoch)
             return true;
     }
     return false;
+}
+
+/* Of a group without a list of members all nodes are. */
+static bool is_member(const struct govern_record *r, raft_id node)
+{
+    for (uint32_t i = 0; i < r->n_members; i++)
+        if (r->members[i].id == node)
+            return node != r->witness.id;
+    return r->n_members == 0;
+}
+
+bool governor_all_know(const struct governor *g, uint16_t group, uint32_t epoch)
+{
+    const struct governed *d = find_group(g, group);
+    const struct config *c = g->worker->node->config;
+    if (d == NULL || !d->known || d->record.epoch < epoch)
+        return false;
+    for (size_t i = 0; i < c->region_count; i++)
+        for (size_t k = 0; k < c->regions[i].node_count; k++) {
+            uint32_t id = c->regions[i].nodes[k].id;
+            if (id != c->id && is_member(&d->record, id) &&
+                peers_up(g->worker->peers, id) && d->others[id].epoch < epoch)
+                return false;
+        }
+    return true;
 }
 
 static void plan_for(const struct governed *d, const struct govern_record *r,

@@ -145,7 +145,8 @@ struct worker {
     /* Groups whose keys this node has opened. */
     struct worker_group {
         uint16_t number;
-        uint32_t data_key;       /* in the keyring */
+        uint8_t versions;        /* of its data key, in the keyring */
+        uint32_t data_key;       /* the one that seals */
         struct keyed_hash *hash; /* addresses in its shards */
     } groups[GROUPS_MAX];
     uint32_t group_count;
