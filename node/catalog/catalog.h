@@ -86,6 +86,8 @@ struct placement_rules {
     uint8_t count;
     struct placement_rule list[PLACEMENT_RULES_MAX]; /* the first match wins */
 };
+/* Ranges of removed shards; neighbours are one. */
+#define CATALOG_REMOVED_MAX 256
 struct catalog_account {
     char id[CATALOG_NAME_MAX + 1];
     struct placement_rules placement;
@@ -94,6 +96,12 @@ struct catalog_account {
      * but default was ever made. */
     uint16_t next_group;
     uint16_t next_shard;
+    /* Shards of groups that were removed, rising, apart from each other: what a
+     * node has of them is to be deleted. */
+    uint16_t removed_count;
+    struct shard_range {
+        uint16_t first, count;
+    } removed[CATALOG_REMOVED_MAX];
     uint32_t feature_level; /* the cluster's (base/feature.h); 0: none recorded
                              * yet */
 };
@@ -150,6 +158,7 @@ struct catalog_group {
     uint8_t key_count;
     uint8_t sealing; /* version of the data key that new entries are sealed
                       * with: every member has it */
+    bool removing;   /* by an administrator (server/placement_remove.h) */
     bool rekey;      /* there shall be a new version (server/group_keys.h) */
     /* By id: the nodes that should hold a replica (of default, none: all did
      * when the cluster was made, and nothing was changed since), and those that
@@ -178,6 +187,10 @@ static inline bool catalog_group_fenced(const struct catalog_group *g)
 {
     return g->number != GROUP_DEFAULT;
 }
+/* Adds shards to those that were removed. ERR_EXISTS: they are there.
+ * ERR_LIMIT: CATALOG_REMOVED_MAX. */
+int catalog_account_remove(struct catalog_account *a, uint16_t first,
+                           uint16_t count);
 /* What `region` can open; NULL: nothing, or not yet. */
 const struct group_keys *catalog_group_keys(const struct catalog_group *g,
                                             const char *region);
@@ -262,5 +275,10 @@ const struct catalog_group *catalog_group_of_shard(const struct catalog *c,
                                                    uint32_t shard);
 const struct catalog_group *catalog_group_number(const struct catalog *c,
                                                  uint16_t number);
+/* By the counter of its record in shard 0. */
+const struct catalog_group *catalog_group_of_record(const struct catalog *c,
+                                                    uint64_t record);
+/* Whether the shard is of a group that was removed. */
+bool catalog_shard_removed(const struct catalog *c, uint32_t shard);
 
 #endif

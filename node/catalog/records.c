@@ -218,6 +218,55 @@ static void read_placement(struct reader *r, struct placement_rules *p)
         r->wrong = "requirePlacement";
 }
 
+int catalog_account_remove(struct catalog_account *a, uint16_t first,
+                           uint16_t count)
+{
+    struct shard_range *r = a->removed;
+    size_t at = 0;
+    while (at < a->removed_count && r[at].first + r[at].count < first)
+        at++;
+    if (at < a->removed_count && r[at].first <= first &&
+        first + count <= r[at].first + r[at].count)
+        return ERR_EXISTS;
+    if (at < a->removed_count && r[at].first + r[at].count == first) {
+        r[at].count = (uint16_t)(r[at].count + count);
+    } else if (at < a->removed_count && first + count == r[at].first) {
+        r[at].first = first;
+        r[at].count = (uint16_t)(r[at].count + count);
+        return ERR_OK;
+    } else {
+        if (a->removed_count == CATALOG_REMOVED_MAX)
+            return ERR_LIMIT;
+        memmove(&r[at + 1], &r[at], (a->removed_count - at) * sizeof(*r));
+        a->removed_count++;
+        r[at] = (struct shard_range){.first = first, .count = count};
+        return ERR_OK;
+    }
+    if (at + 1u < a->removed_count &&
+        r[at].first + r[at].count == r[at + 1].first) {
+        r[at].count = (uint16_t)(r[at].count + r[at + 1].count);
+        memmove(&r[at + 1], &r[at + 2],
+                (a->removed_count - at - 2u) * sizeof(*r));
+        a->removed_count--;
+    }
+    return ERR_OK;
+}
+
+/* As [first, count, first, count...]. */
+static void write_removed(struct json_writer *w,
+                          const struct catalog_account *a)
+{
+    if (a->removed_count == 0)
+        return;
+    json_write_key(w, "removedShards");
+    json_write_array_begin(w);
+    for (size_t i = 0; i < a->removed_count; i++) {
+        json_write_uint64(w, a->removed[i].first);
+        json_write_uint64(w, a->removed[i].count);
+    }
+    json_write_array_end(w);
+}
+
 int catalog_account_format(const struct catalog_account *a, struct buf *out)
 {
     struct json_writer w;
@@ -231,8 +280,46 @@ int catalog_account_format(const struct catalog_account *a, struct buf *out)
     }
     if (a->feature_level != 0)
         json_write_member_int64(&w, "featureLevel", a->feature_level);
+    write_removed(&w, a);
     json_write_object_end(&w);
     return json_writer_end(&w);
+}
+
+/* The elements of an array member, of which there are at most `max`. */
+static json_ref read_array(struct reader *r, json_ref object, const char *name,
+                           size_t max)
+{
+    json_ref list = json_get_str(&r->json, object, name);
+    if (list == JSON_NONE || json_type(&r->json, list) != JSON_ARRAY ||
+        json_count(&r->json, list) > max) {
+        r->wrong = name;
+        return JSON_NONE;
+    }
+    return list;
+}
+
+static void read_removed(struct reader *r, struct catalog_account *a)
+{
+    static const char name[] = "removedShards";
+    int64_t n[2];
+    size_t i = 0;
+    if (json_get_str(&r->json, 0, name) == JSON_NONE)
+        return;
+    json_ref list = read_array(r, 0, name, 2 * CATALOG_REMOVED_MAX);
+    if (list == JSON_NONE)
+        return;
+    for (json_ref v = json_first(&r->json, list); v != JSON_NONE;
+         v = json_next(&r->json, list, v), i++) {
+        if (json_int64(&r->json, v, &n[i % 2]) != ERR_OK || n[i % 2] < 1 ||
+            n[i % 2] > UINT16_MAX ||
+            (i % 2 == 1 && catalog_account_remove(a, (uint16_t)n[0],
+                                                  (uint16_t)n[1]) != ERR_OK)) {
+            r->wrong = name;
+            return;
+        }
+    }
+    if (i % 2 != 0)
+        r->wrong = name;
 }
 
 static void read_account(struct reader *r, struct catalog_account *a)
@@ -259,6 +346,8 @@ int catalog_account_parse(struct bytes json, struct catalog_account *a_out,
         read_account(&r, &a);
     if (r.wrong == NULL)
         read_placement(&r, &a.placement);
+    if (r.wrong == NULL)
+        read_removed(&r, &a);
     json_free(&r.json);
     if (r.wrong != NULL)
         return corrupt(msg, "account", r.wrong);
@@ -391,6 +480,8 @@ int catalog_group_format(const struct catalog_group *g, struct buf *out)
     }
     if (g->sealing > 0)
         json_write_member_int64(&w, "sealingKey", g->sealing);
+    if (g->removing)
+        json_write_member_bool(&w, "removing", true);
     if (g->rekey)
         json_write_member_bool(&w, "newKeyDue", true);
     write_names(&w, g, "regions", NULL);
@@ -522,19 +613,6 @@ static void read_decision(struct reader *r, struct catalog_group *g)
         r->wrong = "writeRegion";
 }
 
-/* The elements of an array member, of which there are at most `max`. */
-static json_ref read_array(struct reader *r, json_ref object, const char *name,
-                           size_t max)
-{
-    json_ref list = json_get_str(&r->json, object, name);
-    if (list == JSON_NONE || json_type(&r->json, list) != JSON_ARRAY ||
-        json_count(&r->json, list) > max) {
-        r->wrong = name;
-        return JSON_NONE;
-    }
-    return list;
-}
-
 static void read_keys(struct reader *r, json_ref object, struct group_keys *k)
 {
     read_key(r, json_get_str(&r->json, object, "dataKey"), "dataKey",
@@ -553,9 +631,13 @@ static void read_keys(struct reader *r, json_ref object, struct group_keys *k)
         read_key(r, v, "laterDataKeys", &k->data[k->versions++]);
 }
 
-/* Which version seals, and whether there shall be another. */
-static void read_rotation(struct reader *r, struct catalog_group *g)
+/* What is under way: removing it, or another data key, and which of them seals.
+ */
+static void read_changes(struct reader *r, struct catalog_group *g)
 {
+    if (json_get_str(&r->json, 0, "removing") != JSON_NONE &&
+        json_get_bool(&r->json, 0, "removing", &g->removing) != ERR_OK)
+        r->wrong = "removing";
     if (json_get_str(&r->json, 0, "sealingKey") != JSON_NONE)
         g->sealing = (uint8_t)read_integer(r, 0, "sealingKey", 1,
                                            GROUP_KEY_VERSIONS_MAX - 1);
@@ -635,7 +717,7 @@ static void read_group(struct reader *r, struct catalog_group *g)
     } else {
         read_keys(r, 0, &g->keys[g->key_count++]);
     }
-    read_rotation(r, g);
+    read_changes(r, g);
     if (json_get_str(&r->json, 0, "decision") == JSON_NONE) {
         undecided(g);
         return;

@@ -21,6 +21,7 @@ static const char help[] =
     "       bastide placement show NAME\n"
     "       bastide placement set NAME [--priority A,B] [--consistency LEVEL]\n"
     "       bastide placement move DATABASE/CONTAINER GROUP\n"
+    "       bastide placement remove NAME\n"
     "       bastide placement rotate NAME\n"
     "       bastide placement rules [list|set|add|remove|require]\n"
     "       bastide placement verify [--group G] [--out FILE]\n"
@@ -40,6 +41,7 @@ static const char help[] =
     "containers\n"
     "  set         change a group's priority list or consistency level\n"
     "  move        move a container to another group\n"
+    "  remove      do away with an empty group\n"
     "  rotate      give a group a new data key for what is written from now "
     "on\n"
     "  rules       which group containers are in that name none\n"
@@ -291,7 +293,7 @@ static int show_one(int argc, char **argv)
  */
 
 #define PARTS_TEXT                                                             \
-    "create, list, show, set, move, rotate, rules, verify or check"
+    "create, list, show, set, move, remove, rotate, rules, verify or check"
 
 int cmd_placement(int argc, char **argv)
 {
@@ -303,6 +305,7 @@ int cmd_placement(int argc, char **argv)
                  {"show", show_one},
                  {"set", placement_run_set},
                  {"move", placement_run_move},
+                 {"remove", placement_run_remove},
                  {"rotate", placement_run_rotate},
                  {"rules", placement_run_rules},
                  {"verify", placement_verify},

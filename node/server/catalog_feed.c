@@ -81,7 +81,7 @@ void catalog_feed_keys(struct worker *w, struct replica *r)
 }
 
 /* Whether the worker has, or is making, a replica of the group's shards. */
-static bool has_replica(const struct worker *w, const struct catalog_group *g)
+static bool has_replica(const struct worker *w, const struct worker_group *g)
 {
     for (uint32_t i = 0; i < g->shard_count; i++)
         if (w->replica_of[g->first_shard + i] != NULL ||
@@ -90,17 +90,25 @@ static bool has_replica(const struct worker *w, const struct catalog_group *g)
     return false;
 }
 
+/* Whether the group is gone, or this node outside of it. */
+static bool is_outside(const struct worker *w, const struct worker_group *keys)
+{
+    const struct catalog_group *g =
+        catalog_group_number(w->catalog, keys->number);
+    if (g == NULL)
+        return catalog_shard_removed(w->catalog, keys->first_shard);
+    return catalog_group_fenced(g) &&
+           catalog_group_region(g, w->node->config->region) == g->region_count;
+}
+
 void catalog_feed_wipe_keys(struct worker *w)
 {
     for (uint32_t i = w->group_count; i-- > 0;) {
         struct worker_group *keys = &w->groups[i];
-        const struct catalog_group *g =
-            catalog_group_number(w->catalog, keys->number);
-        if (g == NULL || !catalog_group_fenced(g) || has_replica(w, g) ||
-            catalog_group_region(g, w->node->config->region) < g->region_count)
+        if (!is_outside(w, keys) || has_replica(w, keys))
             continue;
         log_info("the keys of a placement group are wiped here",
-                 LOG_STR("group", g->name));
+                 LOG_UINT("group", keys->number));
         for (uint32_t v = 0; v < keys->versions; v++) {
             uint32_t id = group_key_id(keys->number, KEY_PURPOSE_DATA, v);
             keyring_remove(w->keyring, id);
@@ -129,11 +137,14 @@ static int learn_index(struct worker *w, const struct catalog_group *g,
 {
     uint8_t key[KEY_LEN];
     int err = open_key(w->node, g, KEY_PURPOSE_INDEX, 0, &own->index, key);
-    if (err == ERR_OK) {
-        CHECK(w->group_count < GROUPS_MAX);
-        w->groups[w->group_count++] = (struct worker_group){
-            .number = g->number, .hash = keyed_hash_new(key)};
-    }
+    if (err == ERR_OK && w->group_count == GROUPS_MAX)
+        err = ERR_FULL; /* with those of one that is just removed */
+    if (err == ERR_OK)
+        w->groups[w->group_count++] =
+            (struct worker_group){.number = g->number,
+                                  .first_shard = g->first_shard,
+                                  .shard_count = g->shard_count,
+                                  .hash = keyed_hash_new(key)};
     mem_wipe(key, sizeof(key));
     return err;
 }
@@ -191,6 +202,14 @@ static void learn_group(struct worker *w, struct bytes json)
     mem_free(g);
 }
 
+static void forget_group(struct worker *w, const struct catalog_change *c)
+{
+    const struct catalog_group *g =
+        catalog_group_of_record(w->catalog, c->record);
+    if (g != NULL)
+        steering_drop_group(&w->steering, g->number);
+}
+
 static void forget_container(struct worker *w, uint64_t record)
 {
     uint32_t number;
@@ -224,9 +243,13 @@ static void apply(struct worker *w, const struct catalog_change *c)
                           catalog_account(w->catalog)->feature_level);
         break;
     case CHANGE_DELETE:
+        if (c->container == CONTAINER_GROUPS)
+            forget_group(w, c);
         catalog_delete(w->catalog, c->container, c->record, c->lsn);
         if (c->container == CONTAINER_CONTAINERS)
             forget_container(w, c->record);
+        else if (c->container == CONTAINER_GROUPS)
+            fence_guard_removed(w);
         break;
     case CHANGE_ADVANCE:
         catalog_advance(w->catalog, c->lsn);

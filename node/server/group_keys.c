@@ -263,7 +263,7 @@ static void order(struct worker *first, void *arg)
         edit.change = renew;
     /* At a later look. */
     if (o->need == NEED_SEALING &&
-        !governor_all_know(first->governor, o->group, o->epoch)) {
+        !governor_all_know(first->governor, o->group, o->epoch, true)) {
         keys_put(o, ERR_STALE, NULL, &none);
         return;
     }
@@ -293,6 +293,8 @@ static bool is_due(const struct worker *w, const struct catalog_group *g)
 
 static enum need need_of(const struct worker *w, const struct catalog_group *g)
 {
+    if (g->removing)
+        return NEED_NOTHING;
     for (size_t i = 0; i < g->region_count; i++)
         if (lacks_keys(g, g->regions[i]))
             return NEED_COPIES;

@@ -90,6 +90,7 @@ void placement_put(struct json_writer *w, const struct worker *worker,
     for (size_t i = 0; i < g->key_count && catalog_group_fenced(g); i++)
         json_write_str(w, g->keys[i].region);
     json_write_array_end(w);
+    json_write_member_bool(w, "removing", g->removing);
     json_write_member_int64(w, "data_keys", catalog_group_key_versions(g));
     json_write_member_int64(w, "sealing_key", g->sealing);
     json_write_member_bool(w, "new_key_due", group_keys_turning(worker, g));

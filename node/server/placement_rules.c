@@ -202,10 +202,12 @@ static void catalog_current(void *user, struct op_result *result)
     }
     for (size_t i = 0; r->rules_given && i < r->want.count; i++) {
         const char *group = r->want.list[i].group;
-        if (catalog_group(r->worker->catalog, group) != NULL)
+        const struct catalog_group *g =
+            catalog_group(r->worker->catalog, group);
+        if (g != NULL && !g->removing)
             continue;
-        err_set(&msg, ERR_INVALID, "rule %zu: there is no placement group '%s'",
-                i + 1, group);
+        err_set(&msg, ERR_INVALID, "rule %zu: %s placement group '%s'", i + 1,
+                g == NULL ? "there is no" : "somebody is removing", group);
         fail(r, ERR_INVALID, msg.text);
         return;
     }

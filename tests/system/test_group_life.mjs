@@ -1,6 +1,9 @@
 // A placement group's life: its data key turns over, by command while its leader
-// is killed under load, and by itself when a region has left.
+// is killed under load, and by itself when a region has left; and in the end
+// nothing of it is left.
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import path from "node:path";
 import { after, before, test } from "node:test";
 import { Cluster, run, until } from "../sdk/lib.mjs";
 import { admin, command, complaints, logOf, statusOf } from "./lib.mjs";
@@ -110,6 +113,48 @@ test("a region that has left never has the key of what is written then", async (
   // Restarted, a node opens all versions again.
   await cluster.restart("france-1");
   await sees("france");
+});
+
+const filesOf = (node, { first_shard, shards }) => Array.from({ length: shards },
+  (_, i) => path.join(node.dir, "data/shards", String(first_shard + i))).filter((dir) => existsSync(dir));
+
+test("a group is removed when nothing is in it, also at a node that was down", async () => {
+  const group = await groupAt("us");
+  const inIt = await command(cluster, "placement", "remove", "eu", "--yes");
+  assert.equal(inIt.code, 1);
+  assert.match(inIt.stderr, /container shop\/orders is in it/);
+  assert.equal((await command(cluster, "placement", "rules", "add", "*/de-*", "eu")).code, 0);
+  assert.match((await command(cluster, "placement", "remove", "eu", "--dry-run")).stderr, /rule 1 names it/);
+  assert.equal((await command(cluster, "placement", "rules", "remove", "1")).code, 0);
+  assert.match((await command(cluster, "placement", "remove", "default", "--yes")).stderr, /always there/);
+  await orders("germany").delete();
+  const plan = await command(cluster, "placement", "remove", "eu", "--dry-run");
+  assert.equal(plan.code, 0, plan.stderr);
+  assert.match(plan.stdout, /germany-1 france-1/);
+  assert.equal((await groupAt("us")).removing, false);
+  await cluster.kill("france-1");
+  const removing = command(cluster, "placement", "remove", "eu", "--yes");
+  await until("it is asked for", async () => (await groupAt("us"))?.removing !== false);
+  // Nothing new in it from now on.
+  const late = await cluster.client().database("shop").containers.create({ id: "late", partitionKey: "/pk" },
+    { initialHeaders: { "x-bastide-placement": "eu" } }).then(() => undefined, (error) => error);
+  assert.equal(late?.code, 400, late?.message);
+  const { code, stderr } = await removing;
+  assert.equal(code, 0, stderr);
+  await until("germany has deleted it", () => filesOf(nodeOf("germany"), group).length === 0);
+  assert.equal(filesOf(nodeOf("france"), group).length, 2);
+  await cluster.restart("france-1");
+  await until("france deletes it when it is back", () => filesOf(nodeOf("france"), group).length === 0);
+  for (const region of ["germany", "france"])
+    await until(`${region} has no key`, async () => (await versionsAt(region, group.number)).length === 0);
+  await until("nothing of it is left anywhere", async () => (await command(cluster, "placement", "verify")).code === 0, 60_000);
+  assert.equal((await audited(/^remove placement group eu$/)).length, 1);
+  assert.ok((await audited(/^removed placement group eu$/)).length >= 1);
+  // A group of the same name is another one.
+  const again = await command(cluster, "placement", "create", "eu", "--regions", "germany,us", "--shards", "1");
+  assert.equal(again.code, 0, again.stderr);
+  const anew = await groupAt("us");
+  assert.ok(anew.number > group.number && anew.first_shard >= group.first_shard + group.shards);
 });
 
 test("group default's key turns over, too", async () => {

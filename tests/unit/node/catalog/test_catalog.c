@@ -643,6 +643,39 @@ static int free_text(void **state)
     return 0;
 }
 
+static void removed_shards_are_ranges(void **state)
+{
+    (void)state;
+    static struct catalog_account a, b;
+    struct catalog *c = catalog_new();
+    a = (struct catalog_account){.id = "acc"};
+    assert_int_equal(catalog_account_remove(&a, 10, 2), ERR_OK);
+    assert_int_equal(catalog_account_remove(&a, 3, 1), ERR_OK);
+    assert_int_equal(catalog_account_remove(&a, 20, 5), ERR_OK);
+    assert_int_equal(catalog_account_remove(&a, 10, 2), ERR_EXISTS);
+    assert_int_equal(a.removed_count, 3);
+    assert_int_equal(catalog_account_remove(&a, 8, 2), ERR_OK);  /* before */
+    assert_int_equal(catalog_account_remove(&a, 12, 3), ERR_OK); /* behind */
+    assert_int_equal(catalog_account_remove(&a, 15, 5), ERR_OK); /* between */
+    assert_int_equal(a.removed_count, 2);
+    buf_clear(&text);
+    struct bytes json = formatted(catalog_account_format(&a, &text));
+    assert_int_equal(catalog_account_parse(json, &b, NULL), ERR_OK);
+    assert_int_equal(b.removed_count, 2);
+    assert_memory_equal(b.removed, a.removed, 2 * sizeof(a.removed[0]));
+    assert_false(catalog_shard_removed(c, 3));
+    assert_int_equal(catalog_put(c, CONTAINER_ACCOUNT, 1, json, 1, NULL),
+                     ERR_OK);
+    for (uint32_t shard = 0; shard < 40; shard++)
+        assert_int_equal(catalog_shard_removed(c, shard),
+                         shard == 3 || (shard >= 8 && shard < 25));
+    for (uint16_t i = 0; i < CATALOG_REMOVED_MAX - 2; i++)
+        assert_int_equal(catalog_account_remove(&a, (uint16_t)(100 + 2 * i), 1),
+                         ERR_OK);
+    assert_int_equal(catalog_account_remove(&a, 5000, 1), ERR_LIMIT);
+    catalog_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -658,6 +691,7 @@ int main(void)
         cmocka_unit_test(damaged_records_change_nothing),
         cmocka_unit_test(the_account_survives_its_record),
         cmocka_unit_test(groups_survive_their_records),
+        cmocka_unit_test(removed_shards_are_ranges),
         cmocka_unit_test(impossible_groups_are_refused),
         cmocka_unit_test(impossible_decisions_are_refused),
         cmocka_unit_test(consistency_levels_have_the_protocol_s_names),
