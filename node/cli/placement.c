@@ -23,6 +23,8 @@ static const char help[] =
     "       bastide placement set NAME [--priority A,B] [--consistency LEVEL]\n"
     "                     [--transit deny|allow] [--leaders spread|gather]\n"
     "       bastide placement move DATABASE/CONTAINER GROUP\n"
+    "       bastide placement remove NAME\n"
+    "       bastide placement rotate NAME\n"
     "       bastide placement rules [list|set|add|remove|require]\n"
     "       bastide placement keys DATABASE/CONTAINER [--add VALUE=GROUP]\n"
     "       bastide placement verify [--group G] [--out FILE]\n"
@@ -44,6 +46,9 @@ static const char help[] =
     "transit\n"
     "              or where its leaders are\n"
     "  move        move a container to another group\n"
+    "  remove      do away with an empty group\n"
+    "  rotate      give a group a new data key for what is written from now "
+    "on\n"
     "  rules       which group containers are in that name none\n"
     "  keys        which groups the documents of one container are in, by "
     "partition\n"
@@ -128,6 +133,10 @@ static void print_group(const struct placement_group *g)
                g->transit ? "allowed: nodes outside pass requests and answers "
                             "through"
                           : "denied: nodes outside refuse requests");
+    if (g->data_keys > 1 || g->new_key_due)
+        printf("Data key: version %lld is used, %lld to read%s\n",
+               (long long)g->sealing_key, (long long)g->data_keys,
+               g->new_key_due ? "; a new one is on its way" : "");
     if (g->unavailable[0] != '\0')
         printf("Unavailable: %s\n", g->unavailable);
 }
@@ -318,7 +327,9 @@ static int show_one(int argc, char **argv)
 /* ---- the command -----------------------------------------------------------
  */
 
-#define PARTS_TEXT "create, list, show, set, move, rules, keys, verify or check"
+#define PARTS_TEXT                                                             \
+    "create, list, show, set, move, remove, rotate, rules, keys, verify or "   \
+    "check"
 
 int cmd_placement(int argc, char **argv)
 {
@@ -330,6 +341,8 @@ int cmd_placement(int argc, char **argv)
                  {"show", show_one},
                  {"set", placement_run_set},
                  {"move", placement_run_move},
+                 {"remove", placement_run_remove},
+                 {"rotate", placement_run_rotate},
                  {"rules", placement_run_rules},
                  {"keys", placement_run_keys},
                  {"verify", placement_verify},

@@ -107,6 +107,9 @@ int placement_group_read(const struct json *j, json_ref object,
     out->gather = strcmp(text, GROUP_LEADERS_GATHER) == 0;
     out->fenced = get_bool(j, object, "fenced");
     out->settled = get_bool(j, object, "settled");
+    out->data_keys = get_number(j, object, "data_keys");
+    out->sealing_key = get_number(j, object, "sealing_key");
+    out->new_key_due = get_bool(j, object, "new_key_due");
     out->prefix = get_number(j, object, "max_staleness_prefix");
     out->interval = get_number(j, object, "max_staleness_interval");
     out->epoch = get_number(j, object, "epoch");

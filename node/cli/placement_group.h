@@ -22,6 +22,8 @@ struct placement_group {
     enum consistency_level level;
     int64_t prefix, interval; /* of bounded staleness */
     int64_t epoch, first_shard, shards;
+    int64_t data_keys, sealing_key; /* versions; the one that is used */
+    bool new_key_due;
     char write_region[CONFIG_NAME_MAX + 1];
     char unavailable[TOPOLOGY_TEXT_MAX + 1]; /* "": writes go on */
 };

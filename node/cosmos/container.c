@@ -80,6 +80,12 @@ static bool placement_allowed(struct call *c, struct bytes name,
 {
     const struct catalog_account *account =
         catalog_account(c->cosmos->config.catalog);
+    if (g != NULL && g->removing) {
+        placement_refused(
+            c, "placement group '%.*s' is being removed: name another",
+            bytes_str(g->name));
+        return false;
+    }
     if ((g != NULL && catalog_group_fenced(g)) || account == NULL ||
         !account->placement.required)
         return true;

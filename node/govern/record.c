@@ -149,6 +149,17 @@ int govern_set_level(const struct govern_record *now,
     return ERR_OK;
 }
 
+int govern_renew(const struct govern_record *now, int64_t at_us,
+                 const char *reason, struct govern_record *next_out)
+{
+    if (!now->settled)
+        return ERR_BUSY;
+    struct govern_record next = *now;
+    follow_up(now, &next, at_us, reason);
+    *next_out = next;
+    return ERR_OK;
+}
+
 static bool is_permutation(const struct govern_record *now,
                            const raft_region *order, uint32_t n)
 {

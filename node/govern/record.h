@@ -111,6 +111,11 @@ int govern_switch(const struct govern_record *now, raft_region to, bool forced,
 int govern_set_level(const struct govern_record *now,
                      const struct consistency_policy *level, int64_t at_us,
                      const char *reason, struct govern_record *next_out);
+/* The same decision in a new epoch, by which it can be seen who has heard of
+ * the record (govern_record says nothing of what else is in that). ERR_BUSY:
+ * the one before is not settled. */
+int govern_renew(const struct govern_record *now, int64_t at_us,
+                 const char *reason, struct govern_record *next_out);
 /* ERR_INVALID: not the group's regions, each once. With `move` the first region
  * of the list becomes the write region by a planned switch, unless it is
  * declared down, leaving or coming. */

@@ -13,11 +13,13 @@
 #include "node/server/decision.h"
 #include "node/server/governor.h"
 #include "node/server/group_edit.h"
+#include "node/server/group_keys.h"
 #include "node/server/holdings.h"
 #include "node/server/peers.h"
 #include "node/server/placement.h"
 #include "node/server/placement_keys.h"
 #include "node/server/placement_move.h"
+#include "node/server/placement_remove.h"
 #include "node/server/placement_rules.h"
 #include "node/server/reload.h"
 #include "node/server/worker.h"
@@ -1161,6 +1163,8 @@ static const struct route routes[] = {
     {"/placement/regions", NULL, placement_regions,
      "group regions nodes dry_run"},
     {"/placement/holdings", holdings_get, NULL, NULL},
+    {"/placement/remove", NULL, placement_remove, "group dry_run"},
+    {"/placement/rotate", NULL, group_keys_rotate, "group"},
     {"/placement", placement_list, placement_create,
      "name regions priority level max_staleness_prefix max_staleness_interval "
      "shards copies_per_region witness transit leaders"},

@@ -141,8 +141,9 @@ static int check_groups(const struct keying *k, struct err_msg *msg)
     uint32_t shards = 0;
     for (uint8_t i = 0; i < k->map.group_count; i++) {
         const struct catalog_group *g = catalog_group(c, k->map.groups[i]);
-        if (g == NULL)
-            return err_set(msg, ERR_INVALID, "there is no placement group '%s'",
+        if (g == NULL || g->removing)
+            return err_set(msg, ERR_INVALID, "%s placement group '%s'",
+                           g == NULL ? "there is no" : "somebody is removing",
                            k->map.groups[i]);
         if (!catalog_group_fenced(g) && account != NULL &&
             account->placement.required)

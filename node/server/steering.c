@@ -215,6 +215,13 @@ static struct steering_group *make_group(struct steering *s, uint16_t number)
     return g;
 }
 
+void steering_drop_group(struct steering *s, uint16_t number)
+{
+    struct steering_group *g = find_group(s, number);
+    if (g != NULL)
+        *g = s->groups[--s->group_count];
+}
+
 void steering_forget_groups(struct steering *s)
 {
     s->group_count = 0;

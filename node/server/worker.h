@@ -48,6 +48,7 @@
 #include "node/server/inbox.h"
 #include "node/server/log_pipe.h"
 #include "node/server/mover.h"
+#include "node/server/placement_remove.h"
 #include "node/server/purge.h"
 #include "node/server/router.h"
 #include "node/server/steering.h"
@@ -147,7 +148,9 @@ struct worker {
     /* Groups whose keys this node has opened. */
     struct worker_group {
         uint16_t number;
-        uint32_t data_key;       /* in the keyring */
+        uint16_t first_shard, shard_count;
+        uint8_t versions;        /* of its data key, in the keyring */
+        uint32_t data_key;       /* the one that seals */
         struct keyed_hash *hash; /* addresses in its shards */
     } groups[GROUPS_MAX];
     uint32_t group_count;
@@ -171,6 +174,7 @@ struct worker {
     struct steward *steward;
     struct governor *governor;
     struct mover mover;
+    struct placement_removal removal;
     struct faults *faults;
     struct holdings *holdings; /* being told; NULL: nobody asks */
     bool shut_told;            /* what doors_keep was told last */

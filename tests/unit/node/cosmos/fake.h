@@ -677,17 +677,17 @@ static const struct cosmos_region fake_regions[] = {
 
 static void world_groups(struct world *w)
 {
-    struct catalog_group g = {.number = GROUP_DEFAULT,
-                              .name = "default",
-                              .first_shard = 1,
-                              .shard_count = FAKE_SHARDS - 1,
-                              .data_key_len = 16,
-                              .index_key_len = 16,
-                              .region_count = 1,
-                              .regions = {"eastus"},
-                              .decision = {.epoch = 1,
-                                           .write_region = "eastus",
-                                           .from_region = "eastus"}};
+    struct catalog_group g = {
+        .number = GROUP_DEFAULT,
+        .name = "default",
+        .first_shard = 1,
+        .shard_count = FAKE_SHARDS - 1,
+        .key_count = 1,
+        .keys = {{.index = {.len = 16}, .versions = 1, .data = {{.len = 16}}}},
+        .region_count = 1,
+        .regions = {"eastus"},
+        .decision = {
+            .epoch = 1, .write_region = "eastus", .from_region = "eastus"}};
     struct buf json;
     struct err_msg msg = {""};
     buf_init(&json, 65536);

@@ -131,6 +131,18 @@ static void a_change_of_level_goes_on_with_a_switch_under_way(void **state)
     }
 }
 
+static void the_same_decision_can_be_made_anew(void **state)
+{
+    (void)state;
+    struct govern_record r = three(CONSISTENCY_SESSION), next;
+    assert_int_equal(govern_renew(&r, AT, "again", &next), ERR_OK);
+    assert_int_equal(next.epoch, r.epoch + 1);
+    assert_int_equal(next.write_region, r.write_region);
+    assert_int_equal(next.from_region, r.write_region);
+    assert_false(next.settled || next.forced);
+    assert_int_equal(govern_renew(&next, AT, "again", &next), ERR_BUSY);
+}
+
 static void bounds_begin_at_one(void **state)
 {
     (void)state;
@@ -655,6 +667,7 @@ int main(void)
         cmocka_unit_test(only_a_region_s_rule_can_be_forced),
         cmocka_unit_test(a_change_to_strong_under_way_can_be_forced),
         cmocka_unit_test(a_change_of_level_goes_on_with_a_switch_under_way),
+        cmocka_unit_test(the_same_decision_can_be_made_anew),
         cmocka_unit_test(bounds_begin_at_one),
         cmocka_unit_test(a_new_list_moves_the_writes_if_asked),
         cmocka_unit_test(the_write_region_campaigns_first),
