@@ -575,6 +575,11 @@ struct raft_restored {
      * see raft_amnesiac. The configuration given here must name them: one that
      * is older than the last change of voters is not enough. */
     bool amnesia;
+    /* With `amnesia`: only the entries are lost. `term` and `vote` are those of
+     * before, and the log ended with an entry of kept_term at kept_lsn. Then
+     * nobody has to be asked for what this node may have promised. */
+    bool kept;
+    uint64_t kept_lsn, kept_term;
 };
 
 /* `options` and `restored` are borrowed for the call. ERR_INVALID: options that

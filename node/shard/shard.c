@@ -43,7 +43,10 @@ static int restore_raft(struct shard *s, const struct shard_options *options,
                                          .entries = heads,
                                          .n_entries = r->n_entries,
                                          .commit_lsn = r->commit_lsn,
-                                         .amnesia = r->amnesia};
+                                         .amnesia = r->amnesia,
+                                         .kept = r->kept,
+                                         .kept_lsn = r->kept_lsn,
+                                         .kept_term = r->kept_term};
         /* The shard's own bounds (shard.h) come first: it seals before it
          * proposes and cannot take a refusal. */
         struct raft_options raft = options->raft;

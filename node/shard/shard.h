@@ -200,7 +200,9 @@ struct shard_restored {
     struct entry **entries;    /* base_lsn+1 ..; references are taken over */
     size_t n_entries;
     uint64_t commit_lsn;
-    bool amnesia;        /* see raft_restored */
+    bool amnesia; /* see raft_restored; likewise these: */
+    bool kept;
+    uint64_t kept_lsn, kept_term;
     struct bytes dedupe; /* SHARD_INFO_DEDUPE of the flushed state; borrowed,
                           * may be empty */
     /* Pending salvage by rising number; its entries' references are taken over.
