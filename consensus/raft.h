@@ -665,6 +665,9 @@ enum raft_amnesia {
     RAFT_AMNESIA_LEARNING,
 };
 enum raft_amnesia raft_amnesiac(const struct raft *r);
+/* Whether a node with this configuration may be opened with `amnesia`: there is
+ * another voter to learn from. */
+bool raft_amnesia_possible(const struct raft_config *c, raft_id self);
 /* ASKING: a voter whose answer is missing. 0: none is. */
 raft_id raft_amnesia_waits_for(const struct raft *r);
 /* Target of the transfer under way, 0 when none. */

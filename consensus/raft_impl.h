@@ -328,7 +328,6 @@ void raft_visible_cut(struct raft *r, uint64_t lsn);
  */
 
 /* Whether there is another voter to ask. */
-bool raft_amnesia_possible(const struct raft_config *c, raft_id self);
 void raft_amnesia_begin(struct raft *r, const struct raft_restored *restored);
 /* Whether the message must be ignored. */
 bool raft_amnesia_bars(struct raft *r, const struct raft_msg *m);

@@ -11,6 +11,7 @@
 #include "node/server/features.h"
 #include "node/server/fence_guard.h"
 #include "node/server/governor.h"
+#include "node/server/scrub_link.h"
 #include "node/server/stand_in.h"
 
 /* A forwarded operation whose answer is awaited. */
@@ -148,7 +149,7 @@ static void receive(struct worker *w, uint16_t shard, const struct raft_msg *m,
                     const struct bytes *payloads)
 {
     struct replica *r = worker_replica(w, shard);
-    if (r == NULL || w->stopping)
+    if (r == NULL || r->deaf || w->stopping)
         return;
     int err = shard_receive(r->shard, clock_mono_us(), m, payloads);
     if (err == ERR_MALFORMED || err == ERR_PROTOCOL || err == ERR_LIMIT)
@@ -262,6 +263,8 @@ static void on_request(void *user, struct links_call call, uint32_t kind,
     struct peers *p = user;
     if (kind == ROUTER_REQUEST_OP)
         router_on_request(p->worker, call, deadline_ms, body);
+    else if (kind == SCRUB_LINK_REQUEST)
+        scrub_link_on_request(p->worker, call, body);
     else
         links_reply(p->links, call, ERR_UNSUPPORTED, bytes_of(NULL, 0));
 }
@@ -270,19 +273,25 @@ static void on_response(void *user, links_peer from, uint64_t id, int err,
                         struct bytes body)
 {
     (void)from;
-    router_on_response(((struct peers *)user)->worker, id, err, body);
+    struct worker *w = ((struct peers *)user)->worker;
+    if (!scrub_link_on_response(w, id, err, body))
+        router_on_response(w, id, err, body);
 }
 
 static void on_request_failed(void *user, links_peer peer, uint64_t id, int err)
 {
     (void)peer;
-    router_on_request_failed(((struct peers *)user)->worker, id, err);
+    struct worker *w = ((struct peers *)user)->worker;
+    if (!scrub_link_on_response(w, id, err, bytes_of(NULL, 0)))
+        router_on_request_failed(w, id, err);
 }
 
 static uint64_t request_shard(void *user, uint32_t kind, struct bytes body)
 {
     (void)user;
-    return kind == ROUTER_REQUEST_OP ? op_encoded_shard(body) : SHARD_META;
+    return kind == ROUTER_REQUEST_OP    ? op_encoded_shard(body)
+           : kind == SCRUB_LINK_REQUEST ? scrub_link_shard(body)
+                                        : SHARD_META;
 }
 
 static void on_refused(void *user, const struct links_refusal *refusal)

@@ -227,6 +227,16 @@ bool shard_has_key(const struct shard *s)
     return s->has_key;
 }
 
+void shard_distrust(struct shard *s, bool distrusted)
+{
+    s->distrusted = distrusted;
+}
+
+bool shard_distrusted(const struct shard *s)
+{
+    return s->distrusted;
+}
+
 void shard_set_memtable_bytes(struct shard *s, size_t bytes)
 {
     memtable_set_cap(s->memtable, bytes);
@@ -297,6 +307,8 @@ void shard_status(const struct shard *s, usec_t now,
         .session_waits = s->session_waits,
         .session_behind = s->session_behind,
         .bounded_refused = s->bounded_refused,
+        .damaged = s->damaged,
+        .distrusted = s->distrusted,
         .flushed_lsn = kv_flushed_lsn(s->kv),
         .base_lsn = raft_base_lsn(s->raft),
         .memtable_bytes = memtable_bytes(s->memtable),
