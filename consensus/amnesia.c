@@ -15,6 +15,10 @@
  * entry of the term it is in, at or past that end, is durable here and known to
  * be committed.
  *
+ * A replica that lost its entries alone, and knows its term, its vote and where
+ * its log ended (raft_restored.kept), begins with LEARNING: what the others
+ * would tell, it knows better itself.
+ *
  * A leader that is asked forgets what the asker once acknowledged. */
 #include "consensus/canary.h"
 #include "consensus/raft_impl.h"
@@ -37,6 +41,8 @@ static bool has_told(const struct amnesia *a, raft_id id)
 static raft_id missing(const struct raft *r)
 {
     const struct raft_config *c = trail_config(&r->trail);
+    if (r->amnesia.kept)
+        return 0;
     for (uint32_t i = 0; i < c->n; i++) {
         raft_id id = c->members[i].id;
         if (id != r->opt.self && raft_config_is_voter(c, id) &&
@@ -56,10 +62,19 @@ bool raft_amnesia_possible(const struct raft_config *c, raft_id self)
     return false;
 }
 
-void raft_amnesia_begin(struct raft *r)
+void raft_amnesia_begin(struct raft *r, const struct raft_restored *restored)
 {
     r->amnesia =
         (struct amnesia){.state = RAFT_AMNESIA_ASKING, .ask_us = r->now_us};
+    if (restored->kept) {
+        r->amnesia.state = RAFT_AMNESIA_LEARNING;
+        r->amnesia.kept = true;
+        r->amnesia.term = r->term;
+        r->amnesia.last_lsn =
+            CANARY(KEPT_END_FORGOTTEN) ? 0 : restored->kept_lsn;
+        r->amnesia.last_term =
+            CANARY(KEPT_END_FORGOTTEN) ? 0 : restored->kept_term;
+    }
     if (CANARY(AMNESIAC_ACKS))
         r->amnesia.state = RAFT_AMNESIA_LEARNING;
 }
@@ -93,20 +108,26 @@ bool raft_amnesia_bars(struct raft *r, const struct raft_msg *m)
 /* ---- asking ----------------------------------------------------------------
  */
 
+static void ask_one(struct raft *r, raft_id id)
+{
+    struct raft_msg *m = raft_emit(r, RAFT_MSG_ASK, id);
+    m->ask = (struct raft_ask){.life = r->life, .last_lsn = r->persisted_lsn};
+}
+
 /* Whoever has told is not asked again, but the leader is: this undoes what an
  * acknowledgement from before the loss, late on its way, makes it believe. */
 static void ask(struct raft *r)
 {
     const struct raft_config *c = trail_config(&r->trail);
+    const struct amnesia *a = &r->amnesia;
     for (uint32_t i = 0; i < c->n; i++) {
         raft_id id = c->members[i].id;
-        if (id == r->opt.self || !raft_config_is_voter(c, id) ||
-            (has_told(&r->amnesia, id) && id != r->leader))
-            continue;
-        struct raft_msg *m = raft_emit(r, RAFT_MSG_ASK, id);
-        m->ask =
-            (struct raft_ask){.life = r->life, .last_lsn = r->persisted_lsn};
+        if (id != r->opt.self && id != r->leader && !a->kept &&
+            raft_config_is_voter(c, id) && !has_told(a, id))
+            ask_one(r, id);
     }
+    if (r->leader != 0)
+        ask_one(r, r->leader);
     r->amnesia.ask_us = r->now_us + ASK_HEARTBEATS * r->opt.heartbeat_us;
 }
 
@@ -200,7 +221,7 @@ static void adopt_term(struct raft *r)
 int raft_recv_tell(struct raft *r, const struct raft_msg *m)
 {
     struct amnesia *a = &r->amnesia;
-    if (a->state == RAFT_AMNESIA_NONE || m->tell.life != r->life ||
+    if (a->state == RAFT_AMNESIA_NONE || a->kept || m->tell.life != r->life ||
         has_told(a, m->from))
         return ERR_OK;
     if (m->tell.last_term > m->term)

@@ -112,7 +112,7 @@ int raft_open(const struct raft_options *options,
     if (r->term > 0 || restored->amnesia)
         r->promise_until_us = now_us + r->opt.election_min_us;
     if (restored->amnesia)
-        raft_amnesia_begin(r);
+        raft_amnesia_begin(r, restored);
     raft_reset_election_timer(r);
     *raft_out = r;
     return ERR_OK;

@@ -575,6 +575,11 @@ struct raft_restored {
      * see raft_amnesiac. The configuration given here must name them: one that
      * is older than the last change of voters is not enough. */
     bool amnesia;
+    /* With `amnesia`: only the entries are lost. `term` and `vote` are those of
+     * before, and the log ended with an entry of kept_term at kept_lsn. Then
+     * nobody has to be asked for what this node may have promised. */
+    bool kept;
+    uint64_t kept_lsn, kept_term;
 };
 
 /* `options` and `restored` are borrowed for the call. ERR_INVALID: options that
@@ -660,6 +665,9 @@ enum raft_amnesia {
     RAFT_AMNESIA_LEARNING,
 };
 enum raft_amnesia raft_amnesiac(const struct raft *r);
+/* Whether a node with this configuration may be opened with `amnesia`: there is
+ * another voter to learn from. */
+bool raft_amnesia_possible(const struct raft_config *c, raft_id self);
 /* ASKING: a voter whose answer is missing. 0: none is. */
 raft_id raft_amnesia_waits_for(const struct raft *r);
 /* Target of the transfer under way, 0 when none. */

@@ -85,6 +85,7 @@ struct amnesia {
     uint64_t last_term; /* the furthest end of a log told */
     uint64_t last_lsn;
     bool sole; /* somebody told so */
+    bool kept; /* nobody has to tell: raft_restored.kept */
 };
 
 struct raft {
@@ -327,8 +328,7 @@ void raft_visible_cut(struct raft *r, uint64_t lsn);
  */
 
 /* Whether there is another voter to ask. */
-bool raft_amnesia_possible(const struct raft_config *c, raft_id self);
-void raft_amnesia_begin(struct raft *r);
+void raft_amnesia_begin(struct raft *r, const struct raft_restored *restored);
 /* Whether the message must be ignored. */
 bool raft_amnesia_bars(struct raft *r, const struct raft_msg *m);
 void raft_amnesia_ask_soon(struct raft *r);

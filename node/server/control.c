@@ -22,6 +22,7 @@
 #include "node/server/placement_remove.h"
 #include "node/server/placement_rules.h"
 #include "node/server/reload.h"
+#include "node/server/scrub_admin.h"
 #include "node/server/worker.h"
 
 #define CONTROL_BODY_MAX (64u * 1024)
@@ -1155,6 +1156,7 @@ static const struct route routes[] = {
     {"/regions/priority", NULL, post_priority, "order failback move group"},
     {"/regions/recover", get_recover, post_recover, "survivors confirm epoch"},
     {"/reload", NULL, post_reload, ""},
+    {"/scrub", scrub_admin_get, scrub_admin_post, "shard"},
     {"/placement/move", NULL, placement_move,
      "database container group dry_run"},
     {"/placement/move/cancel", NULL, placement_move_cancel,

@@ -88,7 +88,9 @@ struct node {
     size_t n_records;
     size_t cap_records;
     size_t n_synced;
-    bool amnesiac;  /* it was lost; the shell's durable mark of that */
+    bool amnesiac; /* it was lost; the shell's durable mark of that */
+    bool kept;     /* its records were, at least once since: not `mark` */
+    struct sim_kept mark;
     size_t syncing; /* the sync under way covers records [0, syncing) */
     usec_t sync_us; /* mean latency */
     bool slow;
@@ -129,6 +131,7 @@ struct swarm {
     bool region_ack; /* start with RAFT_ACK_REGION */
     bool prefer;     /* priorities by region */
     bool amnesia;    /* disks are lost, one at a time */
+    bool quarantine; /* replicas are put away and made anew, one at a time */
 };
 
 struct read_wait {
@@ -181,6 +184,9 @@ usec_t node_local_us(const struct node *n);
 void node_after_step(struct node *n);
 void node_start(struct node *n);
 void node_crash(struct node *n);
+/* Its records are found to be damaged while it runs, nothing being on its way
+ * to the disk: it begins anew with what it promised. */
+void node_quarantine(struct node *n);
 bool node_up(const struct node *n);
 raft_id world_leader(struct world *w);
 bool world_chance(struct world *w, uint32_t permille);
