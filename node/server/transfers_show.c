@@ -1,0 +1,69 @@
+/* What is told of transfers. */
+#include "node/server/transfers_impl.h"
+
+static usec_t eta(const struct transfer_speed *speed, uint64_t records,
+                  uint64_t all, usec_t now)
+{
+    if (speed->began_us == 0 || records <= speed->records || all < records ||
+        now <= speed->began_us)
+        return USEC_NEVER;
+    double took = (double)(now - speed->began_us);
+    double done = (double)(records - speed->records);
+    return (usec_t)(took / done * (double)(all - records));
+}
+
+/* Blobs beside the records are counted, too, at the end. */
+static uint64_t at_most(uint64_t records, uint64_t all)
+{
+    return records < all ? records : all;
+}
+
+static struct transfer_view view_out(const struct outgoing *o, usec_t now)
+{
+    uint64_t records = at_most(o->records_shown, o->records_all);
+    return (struct transfer_view){
+        .shard = o->replica->id,
+        .from = o->replica->worker->node->config->id,
+        .to = o->to,
+        .lsn = o->lsn,
+        .bytes = o->bytes,
+        .records = records,
+        .records_all = o->records_all,
+        .began_us = o->began_us,
+        .eta_us =
+            o->lost ? USEC_NEVER : eta(&o->speed, records, o->records_all, now),
+        .waits = o->lost || o->snapshot == NULL};
+}
+
+static struct transfer_view view_in(const struct incoming *in, usec_t now)
+{
+    uint64_t records = at_most(in->records_shown, in->records_all);
+    return (struct transfer_view){
+        .shard = in->replica->id,
+        .from = in->from,
+        .to = in->replica->worker->node->config->id,
+        .lsn = in->lsn,
+        .bytes = in->bytes,
+        .records = records,
+        .records_all = in->records_all,
+        .began_us = in->began_us,
+        .eta_us = eta(&in->speed, records, in->records_all, now)};
+}
+
+size_t transfers_view(const struct transfers *t, usec_t now,
+                      struct transfer_view *out, size_t max)
+{
+    size_t n = 0;
+    LIST_EACH(node, &t->outgoing)
+    {
+        const struct outgoing *o = LIST_ENTRY(node, struct outgoing, node);
+        if (n < max && !o->over)
+            out[n++] = view_out(o, now);
+    }
+    LIST_EACH(node, &t->incoming)
+    {
+        if (n < max)
+            out[n++] = view_in(LIST_ENTRY(node, struct incoming, node), now);
+    }
+    return n;
+}
