@@ -262,6 +262,8 @@ static void on_request(void *user, struct links_call call, uint32_t kind,
     struct peers *p = user;
     if (kind == ROUTER_REQUEST_OP)
         router_on_request(p->worker, call, deadline_ms, body);
+    else if (kind == TRANSFERS_REQUEST_SEND)
+        transfers_on_request(p->worker, call, body);
     else
         links_reply(p->links, call, ERR_UNSUPPORTED, bytes_of(NULL, 0));
 }
@@ -269,20 +271,27 @@ static void on_request(void *user, struct links_call call, uint32_t kind,
 static void on_response(void *user, links_peer from, uint64_t id, int err,
                         struct bytes body)
 {
+    struct worker *w = ((struct peers *)user)->worker;
     (void)from;
-    router_on_response(((struct peers *)user)->worker, id, err, body);
+    if (!transfers_on_response(w, id, err))
+        router_on_response(w, id, err, body);
 }
 
 static void on_request_failed(void *user, links_peer peer, uint64_t id, int err)
 {
+    struct worker *w = ((struct peers *)user)->worker;
     (void)peer;
-    router_on_request_failed(((struct peers *)user)->worker, id, err);
+    if (!transfers_on_response(w, id, err))
+        router_on_request_failed(w, id, err);
 }
 
 static uint64_t request_shard(void *user, uint32_t kind, struct bytes body)
 {
     (void)user;
-    return kind == ROUTER_REQUEST_OP ? op_encoded_shard(body) : SHARD_META;
+    if (kind == ROUTER_REQUEST_OP)
+        return op_encoded_shard(body);
+    return kind == TRANSFERS_REQUEST_SEND ? transfers_request_shard(body)
+                                          : SHARD_META;
 }
 
 static void on_refused(void *user, const struct links_refusal *refusal)

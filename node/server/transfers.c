@@ -190,6 +190,7 @@ void transfers_init(struct transfers *t, struct worker *w)
     *t = (struct transfers){.worker = w};
     list_init(&t->outgoing);
     list_init(&t->incoming);
+    list_init(&t->errands);
     if (w->index == 0)
         transfers_pace_init(t);
 }

@@ -85,6 +85,7 @@ struct transfers {
     uint64_t next_id;
     struct transfer_counts counts;
     struct transfer_pace pace;
+    struct list errands; /* worker 0: asked of other nodes */
 };
 
 void transfers_init(struct transfers *t, struct worker *w);
@@ -110,6 +111,16 @@ void transfers_on_chunk(struct worker *w, links_peer from,
 void transfers_on_ack(struct worker *w, links_peer from,
                       const struct snapshot_ack *ack);
 void transfers_on_peer_down(struct worker *w, links_peer peer);
+
+/* Kind of links_request that asks a node to send a snapshot to another. */
+#define TRANSFERS_REQUEST_SEND 2
+/* The shard that such a request is about. */
+uint64_t transfers_request_shard(struct bytes body);
+/* Worker 0: one came; its answer is what became of it. */
+void transfers_on_request(struct worker *w, struct links_call call,
+                          struct bytes body);
+/* Worker 0: the answer, or failure, of request `id`. False: it is not ours. */
+bool transfers_on_response(struct worker *w, uint64_t id, int err);
 
 /* ---- looking (transfers_show.c) ------------------------------------------ */
 

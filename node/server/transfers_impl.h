@@ -36,7 +36,15 @@ struct outgoing {
     bool done_sent;    /* the last frame was sent */
     bool lost;         /* to be sent anew once the receiver can be reached */
     bool over;         /* to be freed once the helper is done */
-    int err;           /* of the read */
+    /* At a leader: */
+    bool tried; /* whether another node would send it was asked */
+    bool asked; /* and it may be doing so */
+    /* At who sends it at a leader's word: whom to answer (peer 0: none), and
+     * between which LSNs the state has to be. */
+    struct links_call call;
+    uint64_t least, most;
+    bool aims; /* has the flusher aimed at `most` */
+    int err;   /* of the read */
     usec_t began_us, progress_us;
     uint64_t bytes;   /* sent */
     uint64_t records; /* read; the helper's while it reads */
@@ -111,6 +119,8 @@ void transfers_pace(struct worker *first, struct transfer_parcel *p);
 
 /* ---- transfers_send.c ---------------------------------------------------- */
 
+/* Begins at the next tick. */
+struct outgoing *outgoing_new(struct replica *r, raft_id to);
 void outgoing_acked(struct outgoing *o, const struct snapshot_ack *ack);
 void outgoing_end(struct outgoing *o, bool ok);
 /* The link is lost, or the receiver could not take it. */
@@ -120,6 +130,13 @@ struct outgoing *outgoing_find(struct transfers *t, uint32_t shard,
                                links_peer to);
 /* On the shard's worker. */
 void transfers_unsent(struct inbox_message *m, void *owner);
+
+/* ---- transfers_near.c ---------------------------------------------------- */
+
+/* Whether another node was asked to send it: once for each. */
+bool near_ask(struct outgoing *o);
+/* Tells a leader what became of what it asked for. */
+void near_answer(struct worker *w, struct links_call call, int err);
 
 /* ---- transfers_take.c ---------------------------------------------------- */
 

@@ -40,10 +40,18 @@ static void retain(struct replica *r)
     LIST_EACH(node, &r->worker->transfers.outgoing)
     {
         const struct outgoing *o = LIST_ENTRY(node, struct outgoing, node);
-        if (o->replica == r && !o->over && o->snapshot != NULL && o->lsn < from)
+        if (o->replica == r && !o->over && (o->snapshot != NULL || o->asked) &&
+            o->lsn < from)
             from = o->lsn;
     }
     shard_retain(r->shard, from);
+}
+
+static void stop_aiming(struct outgoing *o)
+{
+    if (o->aims)
+        flusher_aim(&o->replica->flusher, SHARD_FLUSH_ALL);
+    o->aims = false;
 }
 
 void outgoing_end(struct outgoing *o, bool ok)
@@ -57,8 +65,12 @@ void outgoing_end(struct outgoing *o, bool ok)
         counts->sent += ok;
         counts->failed += !ok;
         o->over = true;
+        stop_aiming(o);
         retain(r);
-        shard_snapshot_sent(r->shard, clock_mono_us(), o->to, ok);
+        if (o->call.peer != 0)
+            near_answer(r->worker, o->call, ok ? ERR_OK : ERR_CANCELLED);
+        else
+            shard_snapshot_sent(r->shard, clock_mono_us(), o->to, ok);
         worker_wake(r->worker);
     }
     if (!o->reading)
@@ -213,10 +225,10 @@ static int outgoing_resume(struct outgoing *o, const struct snapshot_ack *ack)
 
 void outgoing_lost(struct outgoing *o)
 {
-    if (o->snapshot == NULL)
-        outgoing_end(o, false);
-    else
+    if (o->snapshot != NULL)
         o->lost = true;
+    else if (!o->asked)
+        outgoing_end(o, false);
 }
 
 void outgoing_acked(struct outgoing *o, const struct snapshot_ack *ack)
@@ -266,7 +278,7 @@ static int outgoing_open(struct outgoing *o)
     return engine_info(r->engine, SHARD_INFO_CONFIG, &o->config);
 }
 
-void transfers_start(struct transfers *t, struct replica *r, raft_id to)
+struct outgoing *outgoing_new(struct replica *r, raft_id to)
 {
     struct outgoing *o = mem_zalloc(sizeof(*o));
     o->replica = r;
@@ -276,14 +288,50 @@ void transfers_start(struct transfers *t, struct replica *r, raft_id to)
     o->began_us = o->progress_us = clock_mono_us();
     buf_init(&o->config, SNAPSHOT_CHUNK_MAX);
     buf_init(&o->stream, TRANSFER_STREAM_MAX);
-    list_push_back(&t->outgoing, &o->node);
+    list_push_back(&r->worker->transfers.outgoing, &o->node);
+    return o;
+}
+
+void transfers_start(struct transfers *t, struct replica *r, raft_id to)
+{
+    CHECK(t == &r->worker->transfers);
     /* Raft is in the middle of a step now; the tick opens the snapshot. */
+    (void)outgoing_new(r, to);
+}
+
+/* Whether the state is one that the leader asked for; has one made if it is
+ * too old. */
+static int outgoing_fits(struct outgoing *o)
+{
+    if (o->call.peer == 0 || (o->lsn >= o->least && o->lsn <= o->most)) {
+        stop_aiming(o);
+        return ERR_OK;
+    }
+    if (o->lsn > o->most)
+        return ERR_STALE;
+    snapshot_close(TAKE(o->snapshot));
+    buf_clear(&o->config);
+    o->aims = true;
+    flusher_aim(&o->replica->flusher, o->most);
+    return ERR_AGAIN;
+}
+
+/* Who follows does not offer: the leader has told enough by its entries. */
+static int outgoing_offer(struct outgoing *o)
+{
+    struct replica *r = o->replica;
+    struct raft_msg offer;
+    if (o->call.peer != 0)
+        return ERR_OK;
+    int err = shard_snapshot_offer(r->shard, o->to, o->lsn, &offer);
+    if (err == ERR_OK)
+        peers_send_raft(r->worker, r->id, &offer, NULL, NULL);
+    return err;
 }
 
 static void outgoing_begin(struct outgoing *o)
 {
     struct replica *r = o->replica;
-    struct raft_msg offer;
     if (!transfers_may_move(r->worker, r->id, o->to,
                             shard_sends_payload(r->shard, o->to)
                                 ? FENCE_PAYLOAD
@@ -292,9 +340,15 @@ static void outgoing_begin(struct outgoing *o)
         outgoing_end(o, false);
         return;
     }
+    if (near_ask(o)) {
+        retain(r);
+        return;
+    }
     int err = outgoing_open(o);
     if (err == ERR_OK)
-        err = shard_snapshot_offer(r->shard, o->to, o->lsn, &offer);
+        err = outgoing_fits(o);
+    if (err == ERR_OK)
+        err = outgoing_offer(o);
     if (err == ERR_AGAIN)
         return;
     if (err != ERR_OK) {
@@ -306,13 +360,12 @@ static void outgoing_begin(struct outgoing *o)
     log_info("sending a snapshot", LOG_UINT("shard", r->id),
              LOG_UINT("to", o->to), LOG_UINT("lsn", o->lsn));
     retain(r);
-    peers_send_raft(r->worker, r->id, &offer, NULL, NULL);
     outgoing_stream(o);
 }
 
 void outgoing_tick(struct outgoing *o, usec_t now)
 {
-    if (o->over)
+    if (o->over || o->asked)
         return;
     usec_t patience = o->lost ? TRANSFER_RESUME_US : TRANSFER_STALL_US;
     if (now - o->progress_us > patience)

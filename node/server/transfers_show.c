@@ -57,7 +57,7 @@ size_t transfers_view(const struct transfers *t, usec_t now,
     LIST_EACH(node, &t->outgoing)
     {
         const struct outgoing *o = LIST_ENTRY(node, struct outgoing, node);
-        if (n < max && !o->over)
+        if (n < max && !o->over && !o->asked)
             out[n++] = view_out(o, now);
     }
     LIST_EACH(node, &t->incoming)
