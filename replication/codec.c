@@ -408,7 +408,7 @@ int codec_put_snapshot(struct buf *out, const struct snapshot_chunk *chunk)
     m.done = chunk->done;
     m.config = wire_of_bytes(chunk->config);
     m.resumable = chunk->resumable;
-    m.records = chunk->records;
+    m.about = chunk->about;
     m.sum = wire_of_bytes(chunk->sum);
     return codec_put(out, FRAME_SNAPSHOT, &m.base, chunk->data);
 }
@@ -436,7 +436,7 @@ int codec_get_snapshot(struct codec *c, struct bytes payload,
         .data = data,
         .config = bytes_of_wire(m->config),
         .resumable = m->resumable,
-        .records = m->records,
+        .about = m->about,
         .sum = bytes_of_wire(m->sum),
     };
     return ERR_OK;

@@ -139,7 +139,7 @@ struct snapshot_chunk {
                           * chunk 0 only; at most SNAPSHOT_CHUNK_MAX */
     bool resumable;      /* chunk 0, then without data: the sender asks in the
                           * acknowledgement what the receiver has of it */
-    uint64_t records;    /* in all; 0: not told */
+    uint64_t about;      /* bytes in all, roughly; 0: not told */
     struct bytes sum; /* in the last one: the sender's digest of all records, or
                        * nothing; at most SNAPSHOT_SUM_MAX */
 };

@@ -129,13 +129,16 @@ struct transfer_view {
     raft_id from, to; /* one of them is this node */
     uint64_t lsn;     /* of the state; 0: not known yet */
     uint64_t bytes;   /* of the stream so far */
-    /* Records that the receiver has, and that there are. */
-    uint64_t records, records_all;
+    /* Bytes that the receiver has, with those of an earlier attempt, and about
+     * how many there are. */
+    uint64_t there, about;
     usec_t began_us; /* monotonic */
     usec_t eta_us;   /* what it is likely to take still; USEC_NEVER: unknown */
     bool waits;      /* for a link, or its turn */
 };
 
+/* How many are under way, in both directions. */
+size_t transfers_running(const struct transfers *t);
 /* Up to `max` of this worker's; returns how many. */
 size_t transfers_view(const struct transfers *t, usec_t now,
                       struct transfer_view *out, size_t max);

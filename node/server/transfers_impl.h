@@ -13,7 +13,7 @@
 /* How fast a transfer is, from when it last began to flow. */
 struct transfer_speed {
     usec_t began_us; /* 0: it does not flow */
-    uint64_t records;
+    uint64_t there;
 };
 
 struct outgoing {
@@ -46,9 +46,10 @@ struct outgoing {
     bool aims; /* has the flusher aimed at `most` */
     int err;   /* of the read */
     usec_t began_us, progress_us;
-    uint64_t bytes;   /* sent */
-    uint64_t records; /* read; the helper's while it reads */
-    uint64_t records_shown, records_all;
+    uint64_t bytes; /* sent */
+    uint64_t there; /* read, what was skipped included; the helper's while it
+                     * reads, and a copy */
+    uint64_t there_shown, about;
     struct transfer_speed speed;
 };
 
@@ -73,20 +74,20 @@ struct incoming {
     struct ingest *ingest; /* helper's while storing, as the next four */
     struct buf stream;     /* received, not yet a whole chunk */
     struct digest *digest; /* of what is there */
-    uint64_t records;
-    struct buf place;   /* key of the last record that was there before */
-    struct buf history; /* once all is received: SHARD_INFO_DEDUPE */
-    struct buf arrived; /* frames that came while the helper stored */
-    uint64_t seq;       /* of the frame that came last */
-    uint64_t storing;   /* of the last frame that is stored or being stored */
-    bool done;          /* `seq` is the last one */
-    bool storing_done;  /* `storing` is */
-    bool has_sum;       /* the sender told `sum` */
+    uint64_t there;        /* bytes of chunks, and of what was there before */
+    struct buf place;      /* key of the last record that was there before */
+    struct buf history;    /* once all is received: SHARD_INFO_DEDUPE */
+    struct buf arrived;    /* frames that came while the helper stored */
+    uint64_t seq;          /* of the frame that came last */
+    uint64_t storing;  /* of the last frame that is stored or being stored */
+    bool done;         /* `seq` is the last one */
+    bool storing_done; /* `storing` is */
+    bool has_sum;      /* the sender told `sum` */
     uint8_t sum[DIGEST_LEN];
     int err;
     uint64_t reset_update; /* durable: may be adopted */
     usec_t began_us, progress_us;
-    uint64_t bytes, records_shown, records_all;
+    uint64_t bytes, there_shown, about;
     struct transfer_speed speed;
 };
 

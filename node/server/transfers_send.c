@@ -89,7 +89,7 @@ static void outgoing_run(struct helper_job *job)
                             &chunk);
     struct bytes bytes = bytes_of(buf_bytes(&chunk), buf_len(&chunk));
     if (o->err == ERR_OK) {
-        o->records += get_u32_le(bytes.data);
+        o->there += bytes.len;
         o->err = digest_chunk(o->digest, bytes);
     }
     if (o->err == ERR_OK && !snapshot_skipped(o->snapshot)) {
@@ -113,7 +113,7 @@ static void outgoing_read_done(struct inbox_message *m, void *owner)
     struct outgoing *o = LIST_ENTRY(m, struct outgoing, job.message);
     o->reading = false;
     o->exhausted |= o->err == ERR_EOF;
-    o->records_shown = o->records;
+    o->there_shown = o->there;
     if (snapshot_skipped(o->snapshot))
         o->progress_us = clock_mono_us();
     if (o->over)
@@ -156,7 +156,7 @@ static void outgoing_send_frame(struct outgoing *o)
         .seq = o->seq,
         .done = last,
         .resumable = first,
-        .records = o->records_all,
+        .about = o->about,
         .data = bytes_of(buf_bytes(&o->stream), len),
         .config =
             bytes_of(buf_bytes(&o->config), first ? buf_len(&o->config) : 0),
@@ -164,7 +164,7 @@ static void outgoing_send_frame(struct outgoing *o)
     struct transfer_parcel *p = transfers_parcel(o->to, &chunk);
     p->message.deliver = deliver_to_pace;
     if (o->seq == 1)
-        o->speed = (struct transfer_speed){clock_mono_us(), o->records_shown};
+        o->speed = (struct transfer_speed){clock_mono_us(), o->there_shown};
     o->seq++;
     o->done_sent = last;
     o->bytes += len;
@@ -213,7 +213,7 @@ static int outgoing_resume(struct outgoing *o, const struct snapshot_ack *ack)
                                                       : (uint32_t)ack->window;
     digest_free(o->digest);
     o->digest = digest_new(NULL, NULL);
-    o->records = o->records_shown = 0;
+    o->there = o->there_shown = 0;
     if (ack->place.len > 0) {
         o->replica->worker->transfers.counts.resumed++;
         log_info("a snapshot goes on where it was left",
@@ -274,7 +274,7 @@ static int outgoing_open(struct outgoing *o)
         return err;
     o->lsn = snapshot_lsn(o->snapshot);
     o->term = snapshot_term(o->snapshot);
-    o->records_all = snapshot_records(o->snapshot);
+    o->about = snapshot_about(o->snapshot);
     return engine_info(r->engine, SHARD_INFO_CONFIG, &o->config);
 }
 

@@ -89,7 +89,7 @@ static void incoming_end(struct incoming *in, int err)
 static int digest_there(void *user, struct bytes key, struct bytes value)
 {
     struct incoming *in = user;
-    in->records++;
+    in->there += key.len + value.len;
     return digest_add(in->digest, key, value);
 }
 
@@ -112,7 +112,7 @@ static int store_chunk(struct incoming *in, struct bytes chunk)
     int err = digest_chunk(in->digest, chunk);
     if (err == ERR_OK)
         err = ingest_chunk(in->ingest, chunk);
-    in->records += get_u32_le(chunk.data);
+    in->there += chunk.len;
     return err;
 }
 
@@ -253,9 +253,9 @@ static void incoming_stored(struct inbox_message *m, void *owner)
     if (in->err == ERR_OK && in->storing == 0 && in->ingest != NULL) {
         struct bytes place = ingest_place(in->ingest);
         CHECK(buf_append(&in->place, place.data, place.len) == ERR_OK);
-        in->speed = (struct transfer_speed){in->progress_us, in->records};
+        in->speed = (struct transfer_speed){in->progress_us, in->there};
     }
-    in->records_shown = in->records;
+    in->there_shown = in->there;
     if (in->err != ERR_OK) {
         incoming_end(in, in->err);
     } else if (in->storing_done) {
@@ -289,7 +289,7 @@ static struct incoming *incoming_new(struct replica *r, links_peer from,
     in->lsn = chunk->lsn;
     in->term = chunk->term;
     in->resumable = chunk->resumable;
-    in->records_all = chunk->records;
+    in->about = chunk->about;
     in->config = *config;
     in->witness = raft_is_witness(shard_raft(r->shard));
     in->digest = digest_new(NULL, NULL);

@@ -110,8 +110,8 @@ int snapshot_open(struct engine *e, usec_t now, struct snapshot **snapshot_out);
  * ERR_IO.
  */
 int snapshot_only_info(struct snapshot *s, const char *name);
-/* How many records there are. */
-uint64_t snapshot_records(const struct snapshot *s);
+/* About how many bytes of records there are: those of the pages they take. */
+uint64_t snapshot_about(const struct snapshot *s);
 /* Begins anew, for a receiver that has the records up to the key `upto` (empty:
  * none). These are handed out all the same, to be digested, but in chunks of
  * their own, which need not be sent: snapshot_skipped of the last chunk.

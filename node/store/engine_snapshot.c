@@ -34,7 +34,7 @@ struct snapshot {
     const char *only; /* the one blob that is sent; NULL: everything is */
     struct buf upto;  /* the receiver has the records up to this key */
     bool skipped;     /* the last chunk had nothing beyond it */
-    uint64_t records; /* there are, to be sent or not */
+    uint64_t about;   /* bytes of all records */
 };
 #define SNAPSHOT_MAGIC 0x736e6170u
 
@@ -63,7 +63,7 @@ int snapshot_open(struct engine *e, usec_t now, struct snapshot **snapshot_out)
         snapshot_close(s);
         return code;
     }
-    s->records = stat.ms_entries;
+    s->about = (stat.ms_leaf_pages + stat.ms_overflow_pages) * stat.ms_psize;
     *snapshot_out = s;
     return ERR_OK;
 }
@@ -84,9 +84,9 @@ void snapshot_close(struct snapshot *s)
     mem_free(s);
 }
 
-uint64_t snapshot_records(const struct snapshot *s)
+uint64_t snapshot_about(const struct snapshot *s)
 {
-    return s->only != NULL ? 0 : s->records;
+    return s->only != NULL ? 0 : s->about;
 }
 
 int snapshot_rewind(struct snapshot *s, struct bytes upto)

@@ -123,7 +123,7 @@ static void requests_and_snapshots_survive(void **state)
                 ch2.term == 4 && ch2.seq == 5 && ch2.done);
     assert_true(bytes_equal(ch.data, ch2.data));
     assert_true(bytes_equal(ch.config, ch2.config));
-    assert_true(ch2.resumable && ch2.records == 6);
+    assert_true(ch2.resumable && ch2.about == 6);
     assert_true(bytes_equal(ch.sum, ch2.sum));
 
     struct snapshot_ack ack = {1, 2, 3, ERR_NO_SPACE, 4, bytes_str("place")},
