@@ -269,6 +269,8 @@ static void on_request(void *user, struct links_call call, uint32_t kind,
         transit_on_request(p->worker, call, body);
     else if (kind == SCRUB_LINK_REQUEST)
         scrub_link_on_request(p->worker, call, body);
+    else if (kind == TRANSFERS_REQUEST_SEND)
+        transfers_on_request(p->worker, call, body);
     else
         links_reply(p->links, call, ERR_UNSUPPORTED, bytes_of(NULL, 0));
 }
@@ -276,19 +278,21 @@ static void on_request(void *user, struct links_call call, uint32_t kind,
 static void on_response(void *user, links_peer from, uint64_t id, int err,
                         struct bytes body)
 {
-    (void)from;
     struct worker *w = ((struct peers *)user)->worker;
+    (void)from;
     if (!transit_on_response(w, id, err, body) &&
-        !scrub_link_on_response(w, id, err, body))
+        !scrub_link_on_response(w, id, err, body) &&
+        !transfers_on_response(w, id, err))
         router_on_response(w, id, err, body);
 }
 
 static void on_request_failed(void *user, links_peer peer, uint64_t id, int err)
 {
-    (void)peer;
     struct worker *w = ((struct peers *)user)->worker;
+    (void)peer;
     if (!transit_on_request_failed(w, id, err) &&
-        !scrub_link_on_response(w, id, err, bytes_of(NULL, 0)))
+        !scrub_link_on_response(w, id, err, bytes_of(NULL, 0)) &&
+        !transfers_on_response(w, id, err))
         router_on_request_failed(w, id, err);
 }
 
@@ -302,6 +306,8 @@ static uint64_t request_shard(void *user, uint32_t kind, struct bytes body)
         return passage_encoded_shard(body);
     case SCRUB_LINK_REQUEST:
         return scrub_link_shard(body);
+    case TRANSFERS_REQUEST_SEND:
+        return transfers_request_shard(body);
     default:
         return SHARD_META;
     }

@@ -133,15 +133,39 @@ void shard_flush_failed(struct shard *s)
     s->flushing = false;
 }
 
+void shard_retain(struct shard *s, uint64_t lsn)
+{
+    s->retain_from = lsn;
+}
+
+/* The last LSN that everybody has whom the log can still bring on; not those
+ * who need a snapshot anyway. */
+static uint64_t needed_from(const struct shard *s, uint64_t flushed)
+{
+    const struct raft_config *c = raft_config(s->raft);
+    uint64_t lsn = s->retain_from < flushed ? s->retain_from : flushed;
+    for (uint32_t i = 0; i < c->n; i++) {
+        struct raft_peer_info info;
+        if (raft_peer(s->raft, c->members[i].id, &info) == ERR_OK &&
+            info.reachable && info.state != RAFT_PEER_SNAPSHOT &&
+            info.match_lsn > 0 && info.match_lsn < lsn)
+            lsn = info.match_lsn;
+    }
+    return lsn;
+}
+
 /* Where the log in memory may begin: at the flushed LSN, less what is kept for
- * followers that lag a little. */
+ * followers that lag a little, and for those who are being brought on. */
 static uint64_t compact_point(const struct shard *s, uint64_t flushed)
 {
+    uint64_t needed = needed_from(s, flushed);
     size_t bytes = 0;
     uint64_t lsn = flushed;
-    while (lsn >= s->entries.first && flushed - lsn < s->retain_entries) {
+    while (lsn >= s->entries.first) {
         bytes += entry_bytes(entries_at(&s->entries, lsn));
-        if (bytes > SHARD_RETAIN_BYTES)
+        bool little =
+            flushed - lsn < s->retain_entries && bytes <= SHARD_RETAIN_BYTES;
+        if (!little && (lsn <= needed || bytes > s->retain_lagging))
             break;
         lsn--;
     }

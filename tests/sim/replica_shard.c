@@ -23,6 +23,7 @@
 #define TRIM_BUDGET 5
 /* Few, so that followers need snapshots. */
 #define RETAIN_ENTRIES 10
+#define RETAIN_LAGGING 4096
 /* Committed entries after which a replica flushes of its own accord: so many,
  * and up to as many more. */
 #define FLUSH_EVERY 30
@@ -638,6 +639,7 @@ static void open_shard(struct sim_replica *p, const struct raft_config *config,
     struct shard_options options = {.id = p->env.shard,
                                     .memtable_bytes = MEMTABLE_BYTES,
                                     .retain_entries = RETAIN_ENTRIES,
+                                    .retain_lagging = RETAIN_LAGGING,
                                     .sealer = p->sealer,
                                     .kv = kv_mem_kv(p->store),
                                     .env = &shard_env,
