@@ -32,6 +32,33 @@ int spread_of(const struct catalog *c, const struct container_def *def,
     return err;
 }
 
+int spread_allowed(const struct catalog *c, const struct placement_map *m,
+                   struct err_msg *msg)
+{
+    const struct catalog_account *account = catalog_account(c);
+    uint32_t shards = 0;
+    for (uint8_t i = 0; i < m->group_count; i++) {
+        const struct catalog_group *g = catalog_group(c, m->groups[i]);
+        if (g == NULL)
+            return err_set(msg, ERR_INVALID,
+                           "placement by partition key: there is no placement "
+                           "group '%s'; see 'bastide placement list'",
+                           m->groups[i]);
+        if (!catalog_group_fenced(g) && account != NULL &&
+            account->placement.required)
+            return err_set(msg, ERR_INVALID,
+                           "placement by partition key: this cluster does not "
+                           "allow documents in placement group default");
+        shards += g->shard_count;
+    }
+    if (shards > SPREAD_SHARDS_MAX)
+        return err_set(msg, ERR_INVALID,
+                       "placement by partition key: the groups have %u shards "
+                       "in all, and it can use %u",
+                       shards, SPREAD_SHARDS_MAX);
+    return ERR_OK;
+}
+
 /* ---- looking --------------------------------------------------------------
  */
 

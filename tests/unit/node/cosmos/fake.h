@@ -187,6 +187,7 @@ struct world {
     struct auth_keys keys;
     struct auth_key signer;
     struct keyed_hash *hash;
+    struct feature_gate features; /* all that there are, at first */
     struct cosmos *cosmos;
     usec_t mono;
     /* Faults: the next operation of this kind fails so. */
@@ -699,10 +700,12 @@ static int world_new(void **state)
                                    AUTH_READ_ONLY, NULL),
                      ERR_OK);
     world_groups(w);
+    feature_raise(&w->features, feature_supported);
     struct cosmos_config config = {
         .backend = &w->backend,
         .catalog = w->catalog,
         .region = fake_regions[0].name,
+        .features = &w->features,
         .keys = &w->keys,
         .index_hash = fake_hash,
         .token_hash = w->hash,

@@ -292,6 +292,20 @@ static void what_cannot_be_is_refused_at_creation(void **state)
                     "\"_placement\":\"" MAP "\"");
 }
 
+static void older_nodes_would_not_understand_it(void **state)
+{
+    struct world *w = *state;
+    static const char body[] =
+        "{\"id\":\"n\",\"partitionKey\":{\"paths\":[\"/pk\"],\"version\":2}}";
+    with_map(w);
+    atomic_store(&w->features.level, FEATURE_PARTS - 1);
+    expect_failure(
+        SEND(w, "POST", "/dbs/d/colls", body, "x-bastide-placement: /pk: a=eu"),
+        503, NULL, "level 5");
+    expect_status(
+        SEND(w, "POST", "/dbs/d/colls", body, "x-bastide-placement: eu"), 201);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_new, world_free)
 
 int main(void)
@@ -306,6 +320,7 @@ int main(void)
         TEST(a_read_waits_for_its_own_shard),
         TEST(each_group_is_read_at_its_own_level),
         TEST(what_cannot_be_is_refused_at_creation),
+        TEST(older_nodes_would_not_understand_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
