@@ -166,6 +166,8 @@ test("a session reads what it wrote, wherever it writes", async () => {
 
 test("more keys are placed with the command, and nothing moves", async () => {
   const keys = (...words) => bastide("placement", "keys", "shop/orders", ...words);
+  for (const words of [[], ["orders"], ["shop/orders", "--add", "fr"]])
+    assert.equal((await bastide("placement", "keys", ...words)).code, 2);
   const shown = await keys();
   assert.equal(shown.code, 0, shown.stderr);
   assert.match(shown.stdout, /at\* +eu\n/);
