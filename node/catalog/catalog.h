@@ -277,6 +277,9 @@ size_t catalog_list_containers(const struct catalog *c,
 const struct catalog_account *catalog_account(const struct catalog *c);
 const struct catalog_group *catalog_group(const struct catalog *c,
                                           const char *name);
+/* The group that a container's placement names: empty is default. */
+const struct catalog_group *catalog_group_named(const struct catalog *c,
+                                                struct bytes name);
 const struct catalog_group *catalog_group_at(const struct catalog *c,
                                              size_t index);
 /* The one that `shard` is of; NULL for the meta shard, and while the group's

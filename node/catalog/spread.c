@@ -1,7 +1,5 @@
 #include "node/catalog/spread.h"
 
-#include <string.h>
-
 #include "node/base/check.h"
 
 /* ---- making ---------------------------------------------------------------
@@ -21,30 +19,49 @@ static int add_group(const struct catalog_group *g, struct spread *s)
     return ERR_OK;
 }
 
-static const struct catalog_group *only_group(const struct catalog *c,
-                                              const struct container_def *def)
-{
-    char name[CATALOG_NAME_MAX + 1];
-    if (def->placement.len == 0)
-        return catalog_group_number(c, GROUP_DEFAULT);
-    if (def->placement.len > CATALOG_NAME_MAX)
-        return NULL;
-    memcpy(name, def->placement.data, def->placement.len);
-    name[def->placement.len] = '\0';
-    return catalog_group(c, name);
-}
-
 int spread_of(const struct catalog *c, const struct container_def *def,
               struct spread *s_out)
 {
     const struct placement_map *m = def->map;
     *s_out = (struct spread){.mapped = m != NULL};
     if (m == NULL)
-        return add_group(only_group(c, def), s_out);
+        return add_group(catalog_group_named(c, def->placement), s_out);
     int err = ERR_OK;
     for (uint8_t i = 0; err == ERR_OK && i < m->group_count; i++)
         err = add_group(catalog_group(c, m->groups[i]), s_out);
     return err;
+}
+
+int spread_allowed(const struct catalog *c, const struct placement_map *m,
+                   struct err_msg *msg)
+{
+    const struct catalog_account *account = catalog_account(c);
+    uint32_t shards = 0;
+    for (uint8_t i = 0; i < m->group_count; i++) {
+        const struct catalog_group *g = catalog_group(c, m->groups[i]);
+        if (g == NULL)
+            return err_set(msg, ERR_INVALID,
+                           "placement by partition key: there is no placement "
+                           "group '%s'; see 'bastide placement list'",
+                           m->groups[i]);
+        if (g->removing)
+            return err_set(msg, ERR_INVALID,
+                           "placement by partition key: placement group '%s' "
+                           "is being removed",
+                           m->groups[i]);
+        if (!catalog_group_fenced(g) && account != NULL &&
+            account->placement.required)
+            return err_set(msg, ERR_INVALID,
+                           "placement by partition key: this cluster does not "
+                           "allow documents in placement group default");
+        shards += g->shard_count;
+    }
+    if (shards > SPREAD_SHARDS_MAX)
+        return err_set(msg, ERR_INVALID,
+                       "placement by partition key: the groups have %u shards "
+                       "in all, and it can use %u",
+                       shards, SPREAD_SHARDS_MAX);
+    return ERR_OK;
 }
 
 /* ---- looking --------------------------------------------------------------

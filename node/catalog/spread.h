@@ -44,6 +44,12 @@ struct spread {
 int spread_of(const struct catalog *c, const struct container_def *def,
               struct spread *s_out);
 
+/* Whether documents may be placed by a map: its groups are all there, may be
+ * used (struct placement_rules), and have few enough shards. ERR_INVALID with a
+ * message. */
+int spread_allowed(const struct catalog *c, const struct placement_map *m,
+                   struct err_msg *msg);
+
 const struct spread_part *spread_part(const struct spread *s, uint32_t slot);
 uint16_t spread_shard(const struct spread *s, uint32_t slot);
 /* False: the container has no part in that shard. */

@@ -269,15 +269,7 @@ void call_await_catalog(struct call *c, uint64_t lsn, call_step *then)
 
 const struct catalog_group *call_group(const struct call *c, struct bytes name)
 {
-    const struct catalog *catalog = c->cosmos->config.catalog;
-    char text[CATALOG_NAME_MAX + 1];
-    if (name.len == 0)
-        return catalog_group_number(catalog, GROUP_DEFAULT);
-    if (name.len > CATALOG_NAME_MAX || memchr(name.data, 0, name.len) != NULL)
-        return NULL;
-    memcpy(text, name.data, name.len);
-    text[name.len] = '\0';
-    return catalog_group(catalog, text);
+    return catalog_group_named(c->cosmos->config.catalog, name);
 }
 
 /* A fenced group has a level of its own. */

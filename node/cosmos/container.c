@@ -73,58 +73,6 @@ static struct bytes placement_wanted(const struct call *c, struct bytes name)
     return group != NULL ? bytes_str(group) : bytes_of("", 0);
 }
 
-/* Whether a container of that name may be in a group; NULL is default while it
- * is not known here. False after answering. */
-static bool placement_allowed(struct call *c, struct bytes name,
-                              const struct catalog_group *g)
-{
-    const struct catalog_account *account =
-        catalog_account(c->cosmos->config.catalog);
-    if (g != NULL && g->removing) {
-        placement_refused(
-            c, "placement group '%.*s' is being removed: name another",
-            bytes_str(g->name));
-        return false;
-    }
-    if ((g != NULL && catalog_group_fenced(g)) || account == NULL ||
-        !account->placement.required)
-        return true;
-    placement_refused(c,
-                      "container '%.*s' would be in placement group "
-                      "default, which this cluster does not allow: name "
-                      "another in the header x-bastide-placement, or let "
-                      "an administrator add a rule that matches ('bastide "
-                      "placement rules')",
-                      name);
-    return false;
-}
-
-/* Every group is there and may be used. False after answering. */
-static bool map_allowed(struct call *c, struct bytes name,
-                        const struct placement_map *m)
-{
-    uint32_t shards = 0;
-    for (uint8_t i = 0; i < m->group_count; i++) {
-        struct bytes group = bytes_str(m->groups[i]);
-        const struct catalog_group *g = call_group(c, group);
-        if (g == NULL) {
-            placement_unknown(c, group);
-            return false;
-        }
-        if (!placement_allowed(c, name, g))
-            return false;
-        shards += g->shard_count;
-    }
-    if (shards <= SPREAD_SHARDS_MAX)
-        return true;
-    placement_refused(c,
-                      "the groups of container '%.*s' have more than 128 "
-                      "shards in all, which is more than placement by "
-                      "partition key can use",
-                      name);
-    return false;
-}
-
 /* A map as it is stored. False after answering. */
 static bool map_read(struct call *c, struct bytes wanted,
                      struct placement_map *m, struct buf *text)
@@ -142,18 +90,21 @@ static bool map_read(struct call *c, struct bytes wanted,
     return err == ERR_OK;
 }
 
-static bool map_choose(struct call *c, struct bytes name, struct bytes wanted,
-                       struct buf *text)
+static bool map_choose(struct call *c, struct bytes wanted, struct buf *text)
 {
     const struct feature_gate *features = c->cosmos->config.features;
     struct placement_map m;
     struct err_msg msg;
-    if (features != NULL &&
-        feature_refuse(features, FEATURE_PARTS, &msg) != ERR_OK) {
+    if (feature_refuse(features, FEATURE_PARTS, &msg) != ERR_OK) {
         reply_fail_text(c, FAIL_UNAVAILABLE, msg.text);
         return false;
     }
-    return map_read(c, wanted, &m, text) && map_allowed(c, name, &m);
+    if (!map_read(c, wanted, &m, text))
+        return false;
+    int err = spread_allowed(c->cosmos->config.catalog, &m, &msg);
+    if (err != ERR_OK)
+        definition_refused(c, err, &msg);
+    return err == ERR_OK;
 }
 
 /* The definition goes by a path that is one of its partition key's. */
@@ -176,15 +127,31 @@ static bool placement_choose(struct call *c, struct bytes name,
 {
     struct bytes wanted = placement_wanted(c, name);
     if (placement_is_map(wanted))
-        return map_choose(c, name, wanted, text);
+        return map_choose(c, wanted, text);
+    const struct catalog_account *account =
+        catalog_account(c->cosmos->config.catalog);
     const struct catalog_group *g = call_group(c, wanted);
     if (g == NULL && wanted.len > 0) {
         placement_unknown(c, wanted);
         return false;
     }
-    if (!placement_allowed(c, name, g))
+    if (g != NULL && g->removing) {
+        placement_refused(
+            c, "placement group '%.*s' is being removed: name another", wanted);
         return false;
-    if (g != NULL && catalog_group_fenced(g))
+    }
+    bool fenced = g != NULL && catalog_group_fenced(g);
+    if (!fenced && account != NULL && account->placement.required) {
+        placement_refused(c,
+                          "container '%.*s' would be in placement group "
+                          "default, which this cluster does not allow: name "
+                          "another in the header x-bastide-placement, or let "
+                          "an administrator add a rule that matches ('bastide "
+                          "placement rules')",
+                          name);
+        return false;
+    }
+    if (fenced)
         CHECK(buf_append(text, wanted.data, wanted.len) == ERR_OK);
     return true;
 }

@@ -186,7 +186,7 @@ struct cosmos_config {
                     cosmos_passed_cb *done, void *done_user);
     void *user;         /* for the functions above */
     const char *region; /* this node's; borrowed */
-    /* What the cluster can read (base/feature.h); NULL: everything. */
+    /* What all nodes of the cluster can read. */
     const struct feature_gate *features;
     usec_t op_timeout_us; /* 0: COSMOS_OP_TIMEOUT_US */
     /* The node's, shared by all workers (session.h). NULL: one of its own, for

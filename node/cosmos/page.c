@@ -302,11 +302,14 @@ bool page_continue(struct call *c)
                           p->scope, &p->storage, &from);
     if (err == ERR_OK && gathering(p))
         return merge_begin(c, from.token);
-    if (err != ERR_OK || !scan_resume(p, &from)) {
+    if (err == ERR_OK && scan_resume(p, &from))
+        return true;
+    /* It may be in a group that the placement map has only got meanwhile. */
+    if (err == ERR_OK && c->spread.mapped && !c->looked_again)
+        call_again(c);
+    else
         reply_fail(c, FAIL_CONTINUATION);
-        return false;
-    }
-    return true;
+    return false;
 }
 
 /* Appends the token of the next page to `out`; leaves it empty at the end. */

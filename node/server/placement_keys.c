@@ -133,33 +133,6 @@ static int add_lines(struct keying *k, bool *adds_out, struct err_msg *msg)
     return err;
 }
 
-/* Every group that the map names may hold documents. */
-static int check_groups(const struct keying *k, struct err_msg *msg)
-{
-    const struct catalog *c = k->worker->catalog;
-    const struct catalog_account *account = catalog_account(c);
-    uint32_t shards = 0;
-    for (uint8_t i = 0; i < k->map.group_count; i++) {
-        const struct catalog_group *g = catalog_group(c, k->map.groups[i]);
-        if (g == NULL || g->removing)
-            return err_set(msg, ERR_INVALID, "%s placement group '%s'",
-                           g == NULL ? "there is no" : "somebody is removing",
-                           k->map.groups[i]);
-        if (!catalog_group_fenced(g) && account != NULL &&
-            account->placement.required)
-            return err_set(msg, ERR_INVALID,
-                           "this cluster does not allow documents in "
-                           "placement group default");
-        shards += g->shard_count;
-    }
-    if (shards > SPREAD_SHARDS_MAX)
-        return err_set(msg, ERR_INVALID,
-                       "the groups have %u shards in all, and placement by "
-                       "partition key can use %u",
-                       shards, SPREAD_SHARDS_MAX);
-    return ERR_OK;
-}
-
 static void audit(const struct keying *k)
 {
     char what[GROUP_EDIT_WHAT_MAX];
@@ -258,7 +231,7 @@ static void current(void *user, struct op_result *result)
     if (err == ERR_OK && adds)
         err = feature_refuse(&k->worker->node->features, FEATURE_PARTS, &msg);
     if (err == ERR_OK && adds)
-        err = check_groups(k, &msg);
+        err = spread_allowed(k->worker->catalog, &k->map, &msg);
     if (err != ERR_OK)
         fail(k, err, msg.text);
     else if (adds)

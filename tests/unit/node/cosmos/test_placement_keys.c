@@ -292,6 +292,41 @@ static void what_cannot_be_is_refused_at_creation(void **state)
                     "\"_placement\":\"" MAP "\"");
 }
 
+static void older_nodes_would_not_understand_it(void **state)
+{
+    struct world *w = *state;
+    static const char body[] =
+        "{\"id\":\"n\",\"partitionKey\":{\"paths\":[\"/pk\"],\"version\":2}}";
+    with_map(w);
+    atomic_store(&w->features.level, FEATURE_PARTS - 1);
+    expect_failure(
+        SEND(w, "POST", "/dbs/d/colls", body, "x-bastide-placement: /pk: a=eu"),
+        503, NULL, "level 5");
+    expect_status(
+        SEND(w, "POST", "/dbs/d/colls", body, "x-bastide-placement: eu"), 201);
+}
+
+static void conflicts_are_those_of_all_groups(void **state)
+{
+    struct world *w = *state;
+    with_map(w);
+    world_conflict(w, "k", 1, 11, "{\"id\":\"1\",\"pk\":\"a\"}");
+    world_conflict(w, "k", 2, 7, "{\"id\":\"2\",\"pk\":\"b\"}");
+    struct response *r = SEND(w, "GET", "/dbs/d/colls/k/conflicts", "");
+    expect_contains(r, "\"_count\":2}");
+    expect_status(SEND(w, "GET", "/dbs/d/colls/k/conflicts/2-0.3-7-0", ""),
+                  200);
+    assert_int_equal(w->last_shard, 2);
+    know_group(w, 2, "us", "westus", CONSISTENCY_SESSION);
+    expect_refused_us(SEND(w, "GET", "/dbs/d/colls/k/conflicts", ""));
+    expect_refused_us(
+        SEND(w, "DELETE", "/dbs/d/colls/k/conflicts/2-0.3-7-0", ""));
+    expect_status(SEND(w, "DELETE", "/dbs/d/colls/k/conflicts/1-0.3-11-0", ""),
+                  204);
+    expect_failure(SEND(w, "GET", "/dbs/d/colls/k/conflicts/9-0.3-7-0", ""),
+                   404, NULL, "");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_new, world_free)
 
 int main(void)
@@ -306,6 +341,8 @@ int main(void)
         TEST(a_read_waits_for_its_own_shard),
         TEST(each_group_is_read_at_its_own_level),
         TEST(what_cannot_be_is_refused_at_creation),
+        TEST(conflicts_are_those_of_all_groups),
+        TEST(older_nodes_would_not_understand_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
