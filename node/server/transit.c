@@ -25,6 +25,7 @@ struct transit {
     struct list waiting;   /* carries, for another round */
     struct ev_timer retry;
     uint32_t out, in;
+    size_t in_bytes;
     uint32_t turn; /* which worker gets the next guest */
     struct counted counts[GROUPS_MAX];
     uint32_t count;
@@ -367,6 +368,7 @@ struct guest {
     struct worker *owner; /* whose API runs it */
     struct links_call call;
     struct passage passage; /* borrows from `body` */
+    size_t bytes;           /* of it */
     struct buf body, answer;
     int err;
 };
@@ -382,8 +384,9 @@ static void guest_free(struct guest *g)
 static void guest_reply(struct worker *w, struct guest *g)
 {
     CHECK_OBJ(g, GUEST_MAGIC);
-    CHECK(w->transit->in > 0);
+    CHECK(w->transit->in > 0 && w->transit->in_bytes >= g->bytes);
     w->transit->in--;
+    w->transit->in_bytes -= g->bytes;
     links_reply(peers_links(w->peers), g->call, g->err,
                 bytes_of(buf_bytes(&g->answer), buf_len(&g->answer)));
     guest_free(g);
@@ -422,10 +425,15 @@ static void guest_run(struct guest *g)
     struct http_request *request;
     g->err = http_request_make(g->owner->front, g->passage.head,
                                g->passage.body, on_answer, g, &request);
-    if (g->err == ERR_OK)
-        cosmos_on_passage(g->owner->cosmos, request, &g->passage);
-    else
+    if (g->err != ERR_OK) {
         guest_done(g);
+        return;
+    }
+    /* The request has its own copy; `g` may be gone after the call. */
+    struct passage p = g->passage;
+    p.head = p.body = bytes_of(NULL, 0);
+    buf_wipe(&g->body);
+    cosmos_on_passage(g->owner->cosmos, request, &p);
 }
 
 static void deliver_run(struct inbox_message *m, void *owner)
@@ -437,15 +445,18 @@ static void deliver_run(struct inbox_message *m, void *owner)
 
 /* Whether it may be answered here: the group allows it, and this node is
  * inside. Passed on once more it is never. */
-static int admit(const struct worker *w, uint16_t shard)
+static int admit(const struct worker *w, uint16_t shard, size_t bytes)
 {
+    const struct transit *t = w->transit;
     const struct catalog_group *g = catalog_group_of_shard(w->catalog, shard);
     if (w->stopping || w->draining || g == NULL)
         return ERR_UNAVAILABLE;
     if (!g->transit ||
         catalog_group_region(g, w->node->config->region) == g->region_count)
         return ERR_FORBIDDEN;
-    return w->transit->in >= TRANSIT_IN_MAX ? ERR_FULL : ERR_OK;
+    bool full =
+        t->in >= TRANSIT_IN_MAX || bytes > TRANSIT_IN_BYTES_MAX - t->in_bytes;
+    return full ? ERR_FULL : ERR_OK;
 }
 
 /* ERR_OK, or why not. */
@@ -462,7 +473,7 @@ static int guest_new(struct worker *w, struct links_call call,
         err = passage_decode(bytes_of(buf_bytes(&g->body), buf_len(&g->body)),
                              &g->passage);
     if (err == ERR_OK)
-        err = admit(w, g->passage.shard);
+        err = admit(w, g->passage.shard, body.len);
     if (err != ERR_OK) {
         guest_free(g);
         /* Nothing of it was begun. */
@@ -483,6 +494,7 @@ void transit_on_request(struct worker *w, struct links_call call,
         return;
     }
     t->in++;
+    t->in_bytes += g->bytes = body.len;
     const struct catalog_group *group =
         catalog_group_of_shard(w->catalog, g->passage.shard);
     counted(t, group->name)->answered++;

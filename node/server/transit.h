@@ -30,9 +30,10 @@ struct transit;
 /* Kind of links_request that carries a passage. */
 #define TRANSIT_REQUEST 2
 /* Requests passed on and not answered: THROTTLED beyond it; and those of other
- * nodes under way here: they are told to go elsewhere. */
+ * nodes under way here, by number and bytes: they are told to go elsewhere. */
 #define TRANSIT_OUT_MAX 4096
 #define TRANSIT_IN_MAX 1024
+#define TRANSIT_IN_BYTES_MAX (64u * 1024 * 1024)
 /* Before all members are tried once more. */
 #define TRANSIT_RETRY_US (50 * USEC_PER_MS)
 /* What an answer may take beyond the time for finding who takes the request:

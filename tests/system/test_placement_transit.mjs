@@ -34,6 +34,7 @@ const counted = async (region, part) => {
 const refused = (error) => error.code === 403 && /germany, france; this is us/.test(error.message);
 
 before(async () => {
+  process.env.BASTIDE_LOG_LEVEL = "debug"; // and yet nothing of it may be in a log
   cluster = await Cluster.start({ flags: ["--regions", "germany,france,us", "--consistency", "session"] });
   await until("groups can be made, and set", async () =>
     (await create({ transit: "maybe" })).json?.message?.includes("name is") &&
@@ -78,6 +79,10 @@ test("the SDK works through the node outside", async () => {
   assert.equal(statusCode, 200);
   const { resources } = await orders.items.query("SELECT VALUE COUNT(1) FROM c").fetchAll();
   assert.deepEqual(resources, [FILL]);
+  await orders.items.create({ id: `${MARKER}-id`, pk: `${MARKER}-pk`, [MARKER]: MARKER });
+  const marked = await orders.items.query({ query: `SELECT c.id FROM c WHERE c.${MARKER} = @m`, parameters: [{ name: "@m", value: MARKER }] }).fetchAll();
+  assert.deepEqual(marked.resources, [{ id: `${MARKER}-id` }]);
+  assert.equal((await orders.item(`${MARKER}-id`, `${MARKER}-pk`).delete()).statusCode, 204);
   const ordered = await orders.items.query("SELECT VALUE c.id FROM c WHERE c.pk = 'pk-3' ORDER BY c.id").fetchAll();
   assert.equal(ordered.resources[0], "fill-16");
   let pages = 0, found = 0;
@@ -159,6 +164,7 @@ test("it is counted, and what passed is in no file of the node outside", async (
   const files = readdirSync(nodeOf("us").dir, { recursive: true }).map((name) => path.join(nodeOf("us").dir, name));
   for (const file of files.filter((name) => statSync(name).isFile()))
     assert.ok(!readFileSync(file).includes(MARKER), file);
+  assert.match(logOf(nodeOf("us")), /"level":"debug"/);
   assert.ok(!logOf(nodeOf("us")).includes("fill-3"));
 });
 
