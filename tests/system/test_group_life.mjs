@@ -167,6 +167,31 @@ test("group default's key turns over, too", async () => {
   assert.deepEqual((await verified("default")).records_by_key_version, [0, 1]);
 });
 
+test("clients see a region under the name that an operator gives it", async () => {
+  const named = await command(cluster, "region", "rename-display", "us", "Middle West US 2");
+  assert.equal(named.code, 0, named.stderr);
+  const client = cluster.client({ endpoint: cluster.info.regions[0].endpoint, connectionPolicy: { preferredLocations: ["middle west us 2"] } });
+  await until("the account says so", async () =>
+    (await client.getDatabaseAccount()).resource.readableLocations.some(({ name }) => name === "Middle West US 2"));
+  // The SDK finds it by the new name, and reads there.
+  const sdk = cluster.client({ endpoint: cluster.info.regions[0].endpoint, connectionPolicy: { preferredLocations: ["MiddleWestUS2"] } });
+  const read = await sdk.database("everywhere").container("things").item("a", "a").read();
+  assert.equal(read.resource.id, "a");
+  assert.equal(await sdk.getReadEndpoint(), cluster.info.regions.find(({ name }) => name === "us").endpoint);
+  // Commands go by the region's own name, and show the other one.
+  const list = JSON.parse((await command(cluster, "region", "list", "-o", "json")).stdout);
+  assert.deepEqual(list.regions.map((region) => region.display_name).sort(), ["Middle West US 2", "france", "germany"]);
+  assert.match((await command(cluster, "region", "list")).stdout, /Clients see us as Middle West US 2/);
+  assert.match((await command(cluster, "status")).stdout, /Clients see us as Middle West US 2/);
+  assert.match((await command(cluster, "region", "rename-display", "france", "middlewest US2")).stderr, /could not tell/);
+  assert.match((await command(cluster, "region", "rename-display", "france", "Ger Many")).stderr, /could not tell/);
+  assert.match((await command(cluster, "region", "rename-display", "mars", "Red")).stderr, /one of the cluster's/);
+  assert.equal((await audited(/^show region us as Middle West US 2$/)).length, 1);
+  assert.equal((await command(cluster, "region", "rename-display", "us", "us")).code, 0);
+  await until("it has its own name again", async () =>
+    (await client.getDatabaseAccount()).resource.readableLocations.some(({ name }) => name === "us"));
+});
+
 test("a rotation is refused where it makes no sense", async () => {
   const unknown = await command(cluster, "placement", "rotate", "moon");
   assert.equal(unknown.code, 1);
