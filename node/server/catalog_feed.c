@@ -108,7 +108,7 @@ void catalog_feed_wipe_keys(struct worker *w)
         if (!is_outside(w, keys) || has_replica(w, keys))
             continue;
         log_info("the keys of a placement group are wiped here",
-                 LOG_UINT("group", keys->number));
+                 LOG_UINT("number", keys->number));
         for (uint32_t v = 0; v < keys->versions; v++) {
             uint32_t id = group_key_id(keys->number, KEY_PURPOSE_DATA, v);
             keyring_remove(w->keyring, id);
