@@ -218,37 +218,35 @@ static void read_placement(struct reader *r, struct placement_rules *p)
         r->wrong = "requirePlacement";
 }
 
+/* Joins the range at `at` with the next one if they touch. */
+static void join_ranges(struct catalog_account *a, size_t at)
+{
+    struct shard_range *r = a->removed;
+    if (at + 1 >= a->removed_count ||
+        r[at].first + r[at].count != r[at + 1].first)
+        return;
+    r[at].count = (uint16_t)(r[at].count + r[at + 1].count);
+    a->removed_count--;
+    memmove(&r[at + 1], &r[at + 2], (a->removed_count - at - 1) * sizeof(*r));
+}
+
 int catalog_account_remove(struct catalog_account *a, uint16_t first,
                            uint16_t count)
 {
     struct shard_range *r = a->removed;
     size_t at = 0;
-    while (at < a->removed_count && r[at].first + r[at].count < first)
+    while (at < a->removed_count && r[at].first <= first)
         at++;
-    if (at < a->removed_count && r[at].first <= first &&
-        first + count <= r[at].first + r[at].count)
+    if (at > 0 && first - r[at - 1].first < r[at - 1].count)
         return ERR_EXISTS;
-    if (at < a->removed_count && r[at].first + r[at].count == first) {
-        r[at].count = (uint16_t)(r[at].count + count);
-    } else if (at < a->removed_count && first + count == r[at].first) {
-        r[at].first = first;
-        r[at].count = (uint16_t)(r[at].count + count);
-        return ERR_OK;
-    } else {
-        if (a->removed_count == CATALOG_REMOVED_MAX)
-            return ERR_LIMIT;
-        memmove(&r[at + 1], &r[at], (a->removed_count - at) * sizeof(*r));
-        a->removed_count++;
-        r[at] = (struct shard_range){.first = first, .count = count};
-        return ERR_OK;
-    }
-    if (at + 1u < a->removed_count &&
-        r[at].first + r[at].count == r[at + 1].first) {
-        r[at].count = (uint16_t)(r[at].count + r[at + 1].count);
-        memmove(&r[at + 1], &r[at + 2],
-                (a->removed_count - at - 2u) * sizeof(*r));
-        a->removed_count--;
-    }
+    if (a->removed_count == CATALOG_REMOVED_MAX)
+        return ERR_LIMIT;
+    memmove(&r[at + 1], &r[at], (a->removed_count - at) * sizeof(*r));
+    r[at] = (struct shard_range){.first = first, .count = count};
+    a->removed_count++;
+    join_ranges(a, at);
+    if (at > 0)
+        join_ranges(a, at - 1);
     return ERR_OK;
 }
 

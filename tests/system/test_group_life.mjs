@@ -157,6 +157,21 @@ test("a group is removed when nothing is in it, also at a node that was down", a
   assert.ok(anew.number > group.number && anew.first_shard >= group.first_shard + group.shards);
 });
 
+test("it is removed, too, when the node that does it is killed", async () => {
+  const group = await groupAt("us");
+  const meta = [...(await statusOf(cluster))].find(([, { shards }]) =>
+    shards.some(({ shard, role }) => shard === 0 && role === "leader"))[0];
+  const asker = cluster.nodes.find(({ name }) => name !== meta).region;
+  const { status } = await admin(cluster, nodeOf(asker), "POST", "/placement/remove", { group: "eu" });
+  assert.equal(status, 202);
+  await cluster.kill(meta);
+  await until("its record is gone", async () => !(await groupAt(asker)));
+  await cluster.restart(meta);
+  for (const { region } of cluster.nodes)
+    await until(`${region} has nothing of it`, async () =>
+      filesOf(nodeOf(region), group).length === 0 && (await versionsAt(region, group.number)).length === 0);
+});
+
 test("group default's key turns over, too", async () => {
   const { code, stdout, stderr } = await command(cluster, "placement", "rotate", "default", "-o", "json");
   assert.equal(code, 0, stderr);
