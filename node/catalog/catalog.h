@@ -89,6 +89,7 @@ struct placement_rules {
 };
 /* Ranges of removed shards; neighbours are one. */
 #define CATALOG_REMOVED_MAX 256
+#define GROUP_REGIONS_MAX 32
 struct catalog_account {
     char id[CATALOG_NAME_MAX + 1];
     struct placement_rules placement;
@@ -103,6 +104,12 @@ struct catalog_account {
     struct shard_range {
         uint16_t first, count;
     } removed[CATALOG_REMOVED_MAX];
+    /* Regions that clients see under another name (server/region_names.h). */
+    uint8_t shown_count;
+    struct shown_region {
+        char region[CATALOG_NAME_MAX + 1];
+        char name[CATALOG_NAME_MAX + 1];
+    } shown[GROUP_REGIONS_MAX];
     uint32_t feature_level; /* the cluster's (base/feature.h); 0: none recorded
                              * yet */
 };
@@ -130,8 +137,7 @@ struct group_decision {
  * and its keys are wrapped for each of them alone. */
 #define GROUP_DEFAULT 0 /* its number */
 #define GROUP_DEFAULT_NAME "default"
-#define GROUPS_MAX 32 /* of a cluster */
-#define GROUP_REGIONS_MAX 32
+#define GROUPS_MAX 32        /* of a cluster */
 #define GROUP_MEMBERS_MAX 32 /* nodes */
 #define GROUP_WRAPPED_KEY_MAX 80
 /* Data keys that a group can have had. */

@@ -218,37 +218,35 @@ static void read_placement(struct reader *r, struct placement_rules *p)
         r->wrong = "requirePlacement";
 }
 
+/* Joins the range at `at` with the next one if they touch. */
+static void join_ranges(struct catalog_account *a, size_t at)
+{
+    struct shard_range *r = a->removed;
+    if (at + 1 >= a->removed_count ||
+        r[at].first + r[at].count != r[at + 1].first)
+        return;
+    r[at].count = (uint16_t)(r[at].count + r[at + 1].count);
+    a->removed_count--;
+    memmove(&r[at + 1], &r[at + 2], (a->removed_count - at - 1) * sizeof(*r));
+}
+
 int catalog_account_remove(struct catalog_account *a, uint16_t first,
                            uint16_t count)
 {
     struct shard_range *r = a->removed;
     size_t at = 0;
-    while (at < a->removed_count && r[at].first + r[at].count < first)
+    while (at < a->removed_count && r[at].first <= first)
         at++;
-    if (at < a->removed_count && r[at].first <= first &&
-        first + count <= r[at].first + r[at].count)
+    if (at > 0 && first - r[at - 1].first < r[at - 1].count)
         return ERR_EXISTS;
-    if (at < a->removed_count && r[at].first + r[at].count == first) {
-        r[at].count = (uint16_t)(r[at].count + count);
-    } else if (at < a->removed_count && first + count == r[at].first) {
-        r[at].first = first;
-        r[at].count = (uint16_t)(r[at].count + count);
-        return ERR_OK;
-    } else {
-        if (a->removed_count == CATALOG_REMOVED_MAX)
-            return ERR_LIMIT;
-        memmove(&r[at + 1], &r[at], (a->removed_count - at) * sizeof(*r));
-        a->removed_count++;
-        r[at] = (struct shard_range){.first = first, .count = count};
-        return ERR_OK;
-    }
-    if (at + 1u < a->removed_count &&
-        r[at].first + r[at].count == r[at + 1].first) {
-        r[at].count = (uint16_t)(r[at].count + r[at + 1].count);
-        memmove(&r[at + 1], &r[at + 2],
-                (a->removed_count - at - 2u) * sizeof(*r));
-        a->removed_count--;
-    }
+    if (a->removed_count == CATALOG_REMOVED_MAX)
+        return ERR_LIMIT;
+    memmove(&r[at + 1], &r[at], (a->removed_count - at) * sizeof(*r));
+    r[at] = (struct shard_range){.first = first, .count = count};
+    a->removed_count++;
+    join_ranges(a, at);
+    if (at > 0)
+        join_ranges(a, at - 1);
     return ERR_OK;
 }
 
@@ -267,6 +265,21 @@ static void write_removed(struct json_writer *w,
     json_write_array_end(w);
 }
 
+static void write_shown(struct json_writer *w, const struct catalog_account *a)
+{
+    if (a->shown_count == 0)
+        return;
+    json_write_key(w, "regionNames");
+    json_write_array_begin(w);
+    for (size_t i = 0; i < a->shown_count; i++) {
+        json_write_object_begin(w);
+        json_write_member_str(w, "region", a->shown[i].region);
+        json_write_member_str(w, "name", a->shown[i].name);
+        json_write_object_end(w);
+    }
+    json_write_array_end(w);
+}
+
 int catalog_account_format(const struct catalog_account *a, struct buf *out)
 {
     struct json_writer w;
@@ -281,6 +294,7 @@ int catalog_account_format(const struct catalog_account *a, struct buf *out)
     if (a->feature_level != 0)
         json_write_member_int64(&w, "featureLevel", a->feature_level);
     write_removed(&w, a);
+    write_shown(&w, a);
     json_write_object_end(&w);
     return json_writer_end(&w);
 }
@@ -322,6 +336,26 @@ static void read_removed(struct reader *r, struct catalog_account *a)
         r->wrong = name;
 }
 
+static void read_shown(struct reader *r, struct catalog_account *a)
+{
+    if (json_get_str(&r->json, 0, "regionNames") == JSON_NONE)
+        return;
+    json_ref list = read_array(r, 0, "regionNames", GROUP_REGIONS_MAX);
+    if (list == JSON_NONE)
+        return;
+    for (json_ref v = json_first(&r->json, list); v != JSON_NONE;
+         v = json_next(&r->json, list, v)) {
+        struct shown_region *s = &a->shown[a->shown_count++];
+        if (json_type(&r->json, v) != JSON_OBJECT) {
+            r->wrong = "regionNames";
+            return;
+        }
+        read_string(r, json_get_str(&r->json, v, "region"), "region",
+                    s->region);
+        read_string(r, json_get_str(&r->json, v, "name"), "name", s->name);
+    }
+}
+
 static void read_account(struct reader *r, struct catalog_account *a)
 {
     read_string(r, json_get_str(&r->json, 0, "id"), "id", a->id);
@@ -348,6 +382,8 @@ int catalog_account_parse(struct bytes json, struct catalog_account *a_out,
         read_placement(&r, &a.placement);
     if (r.wrong == NULL)
         read_removed(&r, &a);
+    if (r.wrong == NULL)
+        read_shown(&r, &a);
     json_free(&r.json);
     if (r.wrong != NULL)
         return corrupt(msg, "account", r.wrong);

@@ -108,7 +108,7 @@ void catalog_feed_wipe_keys(struct worker *w)
         if (!is_outside(w, keys) || has_replica(w, keys))
             continue;
         log_info("the keys of a placement group are wiped here",
-                 LOG_UINT("group", keys->number));
+                 LOG_UINT("number", keys->number));
         for (uint32_t v = 0; v < keys->versions; v++) {
             uint32_t id = group_key_id(keys->number, KEY_PURPOSE_DATA, v);
             keyring_remove(w->keyring, id);
@@ -202,6 +202,13 @@ static void learn_group(struct worker *w, struct bytes json)
     mem_free(g);
 }
 
+static void learn_account(struct worker *w)
+{
+    feature_raise(&w->node->features,
+                  catalog_account(w->catalog)->feature_level);
+    steering_account_changed(&w->steering);
+}
+
 static void forget_group(struct worker *w, const struct catalog_change *c)
 {
     const struct catalog_group *g =
@@ -239,8 +246,7 @@ static void apply(struct worker *w, const struct catalog_change *c)
         else if (c->container == CONTAINER_GROUPS)
             learn_group(w, c->json);
         else if (c->container == CONTAINER_ACCOUNT)
-            feature_raise(&w->node->features,
-                          catalog_account(w->catalog)->feature_level);
+            learn_account(w);
         break;
     case CHANGE_DELETE:
         if (c->container == CONTAINER_GROUPS)

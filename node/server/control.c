@@ -21,6 +21,7 @@
 #include "node/server/placement_move.h"
 #include "node/server/placement_remove.h"
 #include "node/server/placement_rules.h"
+#include "node/server/region_names.h"
 #include "node/server/reload.h"
 #include "node/server/scrub_admin.h"
 #include "node/server/worker.h"
@@ -864,6 +865,9 @@ static void put_region(struct json_writer *out, struct worker *w,
     char reason[FAILOVER_REASON_MAX];
     json_write_object_begin(out);
     json_write_member_str(out, "name", decision_region_name(c, region));
+    json_write_member_str(
+        out, "display_name",
+        region_display_name(w->catalog, decision_region_name(c, region)));
     json_write_member_int64(out, "priority", rank);
     json_write_member_str(out, "state", failover_state_name(health->state));
     failover_health_reason(h, region, reason);
@@ -1153,6 +1157,7 @@ static const struct route routes[] = {
     {"/consistency", NULL, post_consistency,
      "level max_staleness_prefix max_staleness_interval group"},
     {"/regions/switch", NULL, post_switch, "to force dry_run group"},
+    {"/regions/display", NULL, region_names_post, "region name"},
     {"/regions/priority", NULL, post_priority, "order failback move group"},
     {"/regions/recover", get_recover, post_recover, "survivors confirm epoch"},
     {"/reload", NULL, post_reload, ""},

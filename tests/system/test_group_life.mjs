@@ -157,6 +157,21 @@ test("a group is removed when nothing is in it, also at a node that was down", a
   assert.ok(anew.number > group.number && anew.first_shard >= group.first_shard + group.shards);
 });
 
+test("it is removed, too, when the node that does it is killed", async () => {
+  const group = await groupAt("us");
+  const meta = [...(await statusOf(cluster))].find(([, { shards }]) =>
+    shards.some(({ shard, role }) => shard === 0 && role === "leader"))[0];
+  const asker = cluster.nodes.find(({ name }) => name !== meta).region;
+  const { status } = await admin(cluster, nodeOf(asker), "POST", "/placement/remove", { group: "eu" });
+  assert.equal(status, 202);
+  await cluster.kill(meta);
+  await until("its record is gone", async () => !(await groupAt(asker)));
+  await cluster.restart(meta);
+  for (const { region } of cluster.nodes)
+    await until(`${region} has nothing of it`, async () =>
+      filesOf(nodeOf(region), group).length === 0 && (await versionsAt(region, group.number)).length === 0);
+});
+
 test("group default's key turns over, too", async () => {
   const { code, stdout, stderr } = await command(cluster, "placement", "rotate", "default", "-o", "json");
   assert.equal(code, 0, stderr);
@@ -165,6 +180,31 @@ test("group default's key turns over, too", async () => {
   const { container } = await database.containers.create({ id: "things", partitionKey: "/pk" });
   await container.items.create({ id: "a", pk: "a" });
   assert.deepEqual((await verified("default")).records_by_key_version, [0, 1]);
+});
+
+test("clients see a region under the name that an operator gives it", async () => {
+  const named = await command(cluster, "region", "rename-display", "us", "Middle West US 2");
+  assert.equal(named.code, 0, named.stderr);
+  const client = cluster.client({ endpoint: cluster.info.regions[0].endpoint, connectionPolicy: { preferredLocations: ["middle west us 2"] } });
+  await until("the account says so", async () =>
+    (await client.getDatabaseAccount()).resource.readableLocations.some(({ name }) => name === "Middle West US 2"));
+  // The SDK finds it by the new name, and reads there.
+  const sdk = cluster.client({ endpoint: cluster.info.regions[0].endpoint, connectionPolicy: { preferredLocations: ["MiddleWestUS2"] } });
+  const read = await sdk.database("everywhere").container("things").item("a", "a").read();
+  assert.equal(read.resource.id, "a");
+  assert.equal(await sdk.getReadEndpoint(), cluster.info.regions.find(({ name }) => name === "us").endpoint);
+  // Commands go by the region's own name, and show the other one.
+  const list = JSON.parse((await command(cluster, "region", "list", "-o", "json")).stdout);
+  assert.deepEqual(list.regions.map((region) => region.display_name).sort(), ["Middle West US 2", "france", "germany"]);
+  assert.match((await command(cluster, "region", "list")).stdout, /Clients see us as Middle West US 2/);
+  assert.match((await command(cluster, "status")).stdout, /Clients see us as Middle West US 2/);
+  assert.match((await command(cluster, "region", "rename-display", "france", "middlewest US2")).stderr, /could not tell/);
+  assert.match((await command(cluster, "region", "rename-display", "france", "Ger Many")).stderr, /could not tell/);
+  assert.match((await command(cluster, "region", "rename-display", "mars", "Red")).stderr, /one of the cluster's/);
+  assert.equal((await audited(/^show region us as Middle West US 2$/)).length, 1);
+  assert.equal((await command(cluster, "region", "rename-display", "us", "us")).code, 0);
+  await until("it has its own name again", async () =>
+    (await client.getDatabaseAccount()).resource.readableLocations.some(({ name }) => name === "us"));
 });
 
 test("a rotation is refused where it makes no sense", async () => {
