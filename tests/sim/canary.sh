@@ -22,7 +22,7 @@ RAFT_SKIP_JOINT          raft  1x5+1     1000 .
 RAFT_AMNESIAC_VOTES      raft  1x3-loss  100  leader completeness
 RAFT_AMNESIAC_VOTES_BEHIND raft 1x3-loss 1000 leader completeness
 RAFT_AMNESIAC_ACKS       raft  1x3-loss  1000 leader completeness
-RAFT_AMNESIA_ENDS_EARLY  raft  1x3-loss  500  leader completeness
+RAFT_AMNESIA_ENDS_EARLY  raft  1x3-loss  1000 leader completeness
 RAFT_KEPT_END_FORGOTTEN  raft  1x3-loss  1000 leader completeness
 RAFT_VISIBLE_UNVERIFIED  raft  1x5+1     100  uncertain read
 RAFT_ANNOUNCE_NO_LEASE   raft  1x5+1     300  not so fresh

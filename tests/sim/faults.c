@@ -31,8 +31,12 @@ static void choose_amnesia(struct world *w)
     s->amnesia = w->seed % 5 == 0 || w->shape.forgetful;
     if (s->amnesia)
         s->members = s->region_ack = s->rule = s->region_loss = false;
-    /* What it may have acknowledged may be gone with the others' region. */
-    s->quarantine = w->shape.forgetful || (!s->region_loss && toss(w));
+    /* What it may have acknowledged may be gone with the others' region. And
+     * each is met more often where the other is not. */
+    s->quarantine =
+        !s->region_loss && (w->shape.forgetful ? w->seed % 3 == 0 : toss(w));
+    if (w->shape.forgetful && s->quarantine)
+        s->amnesia = false;
     if (w->shape.forgetful) {
         s->isolate_leader = true; /* who does not know it is deposed */
         s->cut_link = s->crash = true;
