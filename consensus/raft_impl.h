@@ -79,8 +79,14 @@ struct excuse {
 struct amnesia {
     enum raft_amnesia state;
     usec_t ask_us; /* ask (again) then */
-    raft_id told[RAFT_MEMBERS_MAX];
+    raft_id told[RAFT_ALSO_MAX + 1];
     size_t n_told;
+    raft_id also[RAFT_ALSO_MAX];
+    size_t n_also;
+    /* Who must tell, by the furthest log told of that says so; 0: by the own
+     * configuration. */
+    raft_id need[RAFT_TELL_VOTERS_MAX];
+    size_t n_need;
     uint64_t term;      /* the highest one told */
     uint64_t last_term; /* the furthest end of a log told */
     uint64_t last_lsn;

@@ -295,6 +295,26 @@ static void void_entries(struct replica *r, struct recovered *log)
     log_pipe_reset(&r->worker->log, r->id, 0, (uint64_t)clock_wall_us());
 }
 
+/* Whom an amnesiac asks who votes: where the whole cluster may have the shard,
+ * all nodes that the configuration names, later ones too; of another group its
+ * members, as the catalog knows them. Answers how many. */
+static size_t others(const struct replica *r, raft_id also[RAFT_ALSO_MAX])
+{
+    const struct config *c = r->worker->node->config;
+    const struct catalog_group *g =
+        r->id <= c->shards ? NULL
+                           : catalog_group_of_shard(r->worker->catalog, r->id);
+    size_t n = 0;
+    for (size_t i = 0; r->id <= c->shards && i < c->region_count; i++)
+        for (size_t k = 0; k < c->regions[i].node_count; k++)
+            if (c->regions[i].nodes[k].id != c->id && n < RAFT_ALSO_MAX)
+                also[n++] = c->regions[i].nodes[k].id;
+    for (uint32_t i = 0; g != NULL && i < g->member_count; i++)
+        if (g->members[i] != c->id)
+            also[n++] = g->members[i];
+    return n;
+}
+
 /* On an open engine. */
 static int open_shard(struct replica *r, struct recovered *log,
                       struct err_msg *msg)
@@ -329,6 +349,9 @@ static int open_shard(struct replica *r, struct recovered *log,
     restored.base_term = engine_flushed_term(r->engine);
     restored.commit_lsn = restored.base_lsn;
     restored.amnesia = w->node->rebuilding || r->marked;
+    raft_id also[RAFT_ALSO_MAX];
+    restored.also = also;
+    restored.n_also = restored.amnesia ? others(r, also) : 0;
     restored.kept = r->marked && !w->node->rebuilding;
     restored.kept_lsn = r->marked ? mark.lsn : 0;
     restored.kept_term = r->marked ? mark.term : 0;

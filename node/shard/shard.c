@@ -44,6 +44,8 @@ static int restore_raft(struct shard *s, const struct shard_options *options,
                                          .n_entries = r->n_entries,
                                          .commit_lsn = r->commit_lsn,
                                          .amnesia = r->amnesia,
+                                         .also = r->also,
+                                         .n_also = r->n_also,
                                          .kept = r->kept,
                                          .kept_lsn = r->kept_lsn,
                                          .kept_term = r->kept_term};

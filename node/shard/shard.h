@@ -205,6 +205,8 @@ struct shard_restored {
     size_t n_entries;
     uint64_t commit_lsn;
     bool amnesia; /* see raft_restored; likewise these: */
+    const raft_id *also;
+    size_t n_also;
     bool kept;
     uint64_t kept_lsn, kept_term;
     struct bytes dedupe; /* SHARD_INFO_DEDUPE of the flushed state; borrowed,

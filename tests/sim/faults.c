@@ -23,16 +23,19 @@ static void make_turbulent(struct world *w)
     s->crash = s->crash_at_sync = s->isolate_leader = true;
 }
 
-/* Voters must stay the same while one has no disk (raft_restored.amnesia), and
- * a region of one voter cannot get over its loss at all. */
+/* A region of one voter cannot get over the loss of its disk at all. */
 static void choose_amnesia(struct world *w)
 {
     struct swarm *s = &w->swarm;
     s->amnesia = w->seed % 5 == 0 || w->shape.forgetful;
     if (s->amnesia)
-        s->members = s->region_ack = s->rule = s->region_loss = false;
-    /* What it may have acknowledged may be gone with the others' region. */
-    s->quarantine = w->shape.forgetful || (!s->region_loss && toss(w));
+        s->region_ack = s->rule = s->region_loss = false;
+    /* What it may have acknowledged may be gone with the others' region. And
+     * each is met more often where the other is not. */
+    s->quarantine =
+        !s->region_loss && (w->shape.forgetful ? w->seed % 3 == 0 : toss(w));
+    if (w->shape.forgetful && s->quarantine)
+        s->amnesia = false;
     if (w->shape.forgetful) {
         s->isolate_leader = true; /* who does not know it is deposed */
         s->cut_link = s->crash = true;
@@ -154,7 +157,9 @@ static void lose_disk(struct world *w)
             return;
     }
     raft_id id = any(w);
-    if (raft_config_find(&w->first_config, id) == NULL)
+    raft_id leader = world_leader(w);
+    if (leader == 0 ||
+        !raft_config_is_voter(w->ops->config(w->nodes[leader].replica), id))
         return;
     crash(w, id);
     world_say(w, "n%u loses its disk", id);

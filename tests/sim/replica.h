@@ -58,6 +58,9 @@ struct sim_env {
     bool turbulent;
     /* The disk was lost, and `amnesiac` has not answered false since. */
     bool amnesiac;
+    /* With that: others to be asked who votes (raft_restored.also). */
+    const raft_id *also;
+    size_t n_also;
     /* Its records were lost since it first started, but not this: what it has
      * written down before, and, if `amnesiac`, where its log ended. NULL:
      * there is nothing of the kind. */

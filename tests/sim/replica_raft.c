@@ -476,6 +476,8 @@ static struct sim_replica *raft_replica_open(const struct sim_env *env,
     s.n_entries = p->log.n;
     s.commit_lsn = p->snap.lsn;
     s.amnesia = env->amnesiac;
+    s.also = env->also;
+    s.n_also = env->n_also;
     p->state = p->snap;
     struct raft_options o;
     options(p, &o);

@@ -210,6 +210,8 @@ void node_start(struct node *n)
         .shard = 1,
         .turbulent = w->swarm.turbulent,
         .amnesiac = n->amnesiac,
+        .also = w->everybody,
+        .n_also = w->n_nodes,
         .kept = n->kept ? &n->mark : NULL,
         .witness = n->witness,
         .write = env_write,
@@ -528,6 +530,8 @@ static void make_nodes(struct world *w)
 {
     uint32_t founders = w->shape.regions * w->shape.per_region;
     w->n_nodes = founders + w->shape.spare + w->shape.witness;
+    for (uint32_t i = 0; i < w->n_nodes; i++)
+        w->everybody[i] = i + 1;
     CHECK(w->n_nodes <= NODES_MAX);
     for (raft_id i = 1; i <= w->n_nodes; i++) {
         struct node *n = &w->nodes[i];

@@ -155,6 +155,7 @@ struct world {
     struct sim_queue queue;
     struct node nodes[NODES_MAX + 1]; /* by id */
     uint32_t n_nodes;
+    raft_id everybody[NODES_MAX];
     bool cut[NODES_MAX + 1][NODES_MAX + 1];            /* [from][to] */
     usec_t link_free_us[NODES_MAX + 1][NODES_MAX + 1]; /* FIFO links */
     struct raft_config first_config;
