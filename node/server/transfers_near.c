@@ -4,10 +4,7 @@
  *     near_ask: who could?  ------>  nearest_of  --->  near_asked: checks,
  * sends near_over: done, or sends  <-- answer      <---  when it is over itself
  *
- * Who could: members that have agreed with this leader's log beyond where it
- * begins in memory. What they have flushed is then a state that the follower
- * can go on from, of this leader's history. The other node follows this very
- * leader, in its term, or refuses.
+ * Who could, and why that is safe: shard_senders and shard_may_send (shard.h).
  */
 #include <string.h>
 
@@ -23,11 +20,6 @@
  * u64 highest. */
 #define REQUEST_BYTES 30
 
-struct candidate {
-    raft_id node;
-    uint64_t match; /* agreed with the leader's log up to here */
-};
-
 /* A question on its way: to worker 0, to the other node, and back. */
 struct errand {
     struct inbox_message message;
@@ -38,7 +30,7 @@ struct errand {
     uint64_t id; /* of the outgoing transfer at the leader */
     uint64_t term, least;
     uint32_t n;
-    struct candidate list[RAFT_MEMBERS_MAX];
+    struct shard_sender list[RAFT_MEMBERS_MAX];
     raft_id chosen;
     int err; /* the result */
 };
@@ -100,8 +92,8 @@ static struct nearest_candidate judge(const struct worker *first,
 }
 
 /* The candidate who sends; NULL: the leader itself. */
-static const struct candidate *choose(const struct worker *first,
-                                      const struct errand *e)
+static const struct shard_sender *choose(const struct worker *first,
+                                         const struct errand *e)
 {
     struct nearest_candidate list[RAFT_MEMBERS_MAX + 1];
     uint32_t n = 0;
@@ -134,7 +126,7 @@ static void errand_run(struct inbox_message *m, void *owner)
 {
     struct worker *first = owner;
     struct errand *e = LIST_ENTRY(m, struct errand, message);
-    const struct candidate *c = NULL;
+    const struct shard_sender *c = NULL;
     uint8_t storage[REQUEST_BYTES];
     struct buf body = buf_over(storage, sizeof(storage));
     if (first->peers != NULL && first->governor != NULL && !first->stopping)
@@ -144,7 +136,7 @@ static void errand_run(struct inbox_message *m, void *owner)
         return;
     }
     e->chosen = c->node;
-    CHECK(put_request(e, c->match, &body) == ERR_OK);
+    CHECK(put_request(e, c->match_lsn, &body) == ERR_OK);
     int err = links_request(
         peers_links(first->peers), c->node, TRANSFERS_REQUEST_SEND, e->shard,
         ENGINE_SNAPSHOT_MAX_AGE_US / USEC_PER_MS,
@@ -172,38 +164,19 @@ bool transfers_on_response(struct worker *first, uint64_t id, int err)
     return false;
 }
 
-/* Who has what the follower needs. */
-static void find_candidates(const struct replica *r, struct errand *e)
-{
-    const struct raft *raft = shard_raft(r->shard);
-    const struct raft_config *c = raft_config(raft);
-    for (uint32_t i = 0; i < c->n; i++) {
-        const struct raft_member *m = &c->members[i];
-        struct raft_peer_info info;
-        if (m->id != e->to && !m->witness &&
-            raft_peer(raft, m->id, &info) == ERR_OK && info.reachable &&
-            !info.forgot && info.state == RAFT_PEER_REPLICATE &&
-            info.match_lsn >= e->least)
-            e->list[e->n++] = (struct candidate){m->id, info.match_lsn};
-    }
-}
-
 bool near_ask(struct outgoing *o)
 {
     struct replica *r = o->replica;
     struct node *node = r->worker->node;
-    const struct raft *raft = shard_raft(r->shard);
     if (o->call.peer != 0 || o->tried ||
-        !feature_active(&node->features, FEATURE_PARTS) ||
-        !shard_sends_payload(r->shard, o->to) || raft_role(raft) != RAFT_LEADER)
+        !feature_active(&node->features, FEATURE_PARTS))
         return false;
     struct errand *e = mem_zalloc(sizeof(*e));
     e->shard = r->id;
     e->to = o->to;
     e->id = o->id = ++r->worker->transfers.next_id;
-    e->term = raft_term(raft);
-    e->least = raft_base_lsn(raft);
-    find_candidates(r, e);
+    e->term = raft_term(shard_raft(r->shard));
+    e->n = shard_senders(r->shard, o->to, e->list, &e->least);
     o->tried = true;
     if (e->n == 0) {
         mem_free(e);
@@ -253,12 +226,7 @@ static int order_check(const struct worker *w, const struct order *r)
     const struct replica *replica = worker_replica(w, r->shard);
     if (w->stopping || replica == NULL || replica->closing)
         return ERR_UNAVAILABLE;
-    const struct raft *raft = shard_raft(replica->shard);
-    if (raft_term(raft) != r->term || raft_leader(raft) != r->call.peer ||
-        shard_installing(replica->shard) || shard_overruled(replica->shard) ||
-        raft_amnesiac(raft) != RAFT_AMNESIA_NONE)
-        return ERR_STALE;
-    return shard_sends_payload(replica->shard, r->to) ? ERR_OK : ERR_FORBIDDEN;
+    return shard_may_send(replica->shard, r->call.peer, r->term, r->to);
 }
 
 /* On the shard's worker. */

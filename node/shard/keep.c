@@ -133,6 +133,37 @@ void shard_flush_failed(struct shard *s)
     s->flushing = false;
 }
 
+uint32_t shard_senders(const struct shard *s, raft_id to,
+                       struct shard_sender *out, uint64_t *least_out)
+{
+    const struct raft_config *c = raft_config(s->raft);
+    uint64_t least = raft_base_lsn(s->raft);
+    uint32_t n = 0;
+    *least_out = least;
+    if (raft_role(s->raft) != RAFT_LEADER || !shard_sends_payload(s, to))
+        return 0;
+    for (uint32_t i = 0; i < c->n; i++) {
+        const struct raft_member *m = &c->members[i];
+        struct raft_peer_info info;
+        if (m->id != to && !m->witness &&
+            raft_peer(s->raft, m->id, &info) == ERR_OK && info.reachable &&
+            !info.forgot && info.state == RAFT_PEER_REPLICATE &&
+            info.match_lsn >= least)
+            out[n++] = (struct shard_sender){m->id, info.match_lsn};
+    }
+    return n;
+}
+
+int shard_may_send(const struct shard *s, raft_id leader, uint64_t term,
+                   raft_id to)
+{
+    if (raft_term(s->raft) != term || raft_leader(s->raft) != leader ||
+        s->installing || shard_overruled(s) ||
+        raft_amnesiac(s->raft) != RAFT_AMNESIA_NONE)
+        return ERR_STALE;
+    return shard_sends_payload(s, to) ? ERR_OK : ERR_FORBIDDEN;
+}
+
 void shard_retain(struct shard *s, uint64_t lsn)
 {
     s->retain_from = lsn;

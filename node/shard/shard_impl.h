@@ -99,7 +99,7 @@ struct shard {
     uint32_t retain_entries;
     size_t retain_lagging;
     uint64_t retain_from; /* see shard_retain */
-    bool witness; /* keeps no payload */
+    bool witness;         /* keeps no payload */
     bool has_key;
     bool no_space;
     bool installing;
