@@ -44,6 +44,11 @@ int spread_allowed(const struct catalog *c, const struct placement_map *m,
                            "placement by partition key: there is no placement "
                            "group '%s'; see 'bastide placement list'",
                            m->groups[i]);
+        if (g->removing)
+            return err_set(msg, ERR_INVALID,
+                           "placement by partition key: placement group '%s' "
+                           "is being removed",
+                           m->groups[i]);
         if (!catalog_group_fenced(g) && account != NULL &&
             account->placement.required)
             return err_set(msg, ERR_INVALID,

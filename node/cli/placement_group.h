@@ -14,6 +14,7 @@
 struct placement_group {
     char name[CATALOG_NAME_MAX + 1];
     bool fenced, settled, failback_automatic;
+    bool transit, gather; /* allowed; leaders on one node */
     char regions[CONFIG_REGIONS_MAX][CONFIG_NAME_MAX + 1]; /* by priority */
     char keys_for[CONFIG_REGIONS_MAX][CONFIG_NAME_MAX + 1];
     char nodes[LAYOUT_NODES_MAX][CONFIG_NAME_MAX + 1];
@@ -21,6 +22,8 @@ struct placement_group {
     enum consistency_level level;
     int64_t prefix, interval; /* of bounded staleness */
     int64_t epoch, first_shard, shards;
+    int64_t data_keys, sealing_key; /* versions; the one that is used */
+    bool new_key_due;
     char write_region[CONFIG_NAME_MAX + 1];
     char unavailable[TOPOLOGY_TEXT_MAX + 1]; /* "": writes go on */
 };

@@ -9,6 +9,7 @@
 #include "node/cosmos/page.h"
 #include "node/cosmos/reply.h"
 #include "node/cosmos/session.h"
+#include "node/cosmos/transit.h"
 
 /* ---- life ---------------------------------------------------------------- */
 
@@ -110,6 +111,7 @@ static void call_reset(struct call *c)
     c->lsn = c->term = 0;
     c->behind = false;
     c->strike.struck = false;
+    c->writes = c->read_only = c->passed = false;
 }
 
 void call_end(struct call *c)
@@ -156,6 +158,9 @@ struct op *call_op(struct call *c, enum op_kind kind, uint16_t shard)
     op->shard = shard;
     uint64_t id[2] = {prng_u64(&c->cosmos->prng), prng_u64(&c->cosmos->prng)};
     memcpy(op->id, id, sizeof(op->id));
+    /* What another attempt may have done already is not done twice. */
+    if (c->passed && kind == OP_WRITE)
+        memcpy(op->id, c->passed_id, sizeof(op->id));
     return op;
 }
 
@@ -173,7 +178,7 @@ void call_again(struct call *c)
     call_sync_catalog(c, 0, resolve);
 }
 
-static void on_moved(struct call *c)
+void call_moved(struct call *c)
 {
     if (++c->moved > CALL_MOVED_MAX)
         reply_fail(c, FAIL_UNAVAILABLE);
@@ -189,7 +194,7 @@ static void on_op_done(void *user, struct op_result *result)
     call_done *done = TAKE(c->done);
     bool before = mem_may_fail(true);
     if (result->err == ERR_MOVED && c->again != NULL)
-        on_moved(c);
+        call_moved(c);
     else
         done(c, result);
     mem_may_fail(before);
@@ -318,15 +323,15 @@ static enum cosmos_failure find_shards(struct call *c)
 }
 
 /* Ranges say nothing of what is in them. */
-static bool wants_documents(const struct call *c)
+bool call_wants_documents(const struct call *c)
 {
-    return c->want_container && c->path.count > PATH_CONTAINER &&
+    return c->path.count > PATH_CONTAINER &&
            !bytes_equal(c->path.segments[PATH_CONTAINER],
                         bytes_str("pkranges"));
 }
 
 /* Says where to go: in the text, and for programs in a header. */
-static void refuse_outside(struct call *c)
+void call_refuse_outside(struct call *c)
 {
     const struct cosmos_config *config = &c->cosmos->config;
     const struct catalog_group *group = group_of(c, c->slot);
@@ -349,6 +354,32 @@ static void refuse_outside(struct call *c)
     if (config->outside != NULL)
         config->outside(config->user, group);
     reply_fail_text(c, FAIL_FENCED, msg.text);
+}
+
+/* A request for documents of a fenced group, and of no other, at a node
+ * outside. */
+static void outside(struct call *c)
+{
+    const struct catalog_group *group = group_of(c, c->slot);
+    CHECK(group != NULL);
+    if (transit_may(c, group))
+        transit_begin(c, group);
+    else
+        call_refuse_outside(c);
+}
+
+/* Whether a request that came by transit is not for the group it is about. */
+static bool misdirected(const struct call *c)
+{
+    return c->passed && !transit_fits(c, group_of(c, c->slot));
+}
+
+static void refuse_misdirected(struct call *c)
+{
+    if (c->looked_again)
+        transit_refuse(c);
+    else
+        call_again(c);
 }
 
 /* Whether a client that pins the container's RID still means this one. */
@@ -417,9 +448,11 @@ static void resolve(struct call *c)
     enum cosmos_failure failure = find(c);
     if (failure == FAIL_COUNT && knows_more(c)) {
         call_sync_catalog(c, 0, resolve);
-    } else if (failure == FAIL_COUNT && c->outside && wants_documents(c) &&
-               !FENCE_OPEN(API)) {
-        refuse_outside(c);
+    } else if (failure == FAIL_COUNT && !c->spread.mapped && misdirected(c)) {
+        refuse_misdirected(c);
+    } else if (failure == FAIL_COUNT && c->outside && c->want_container &&
+               call_wants_documents(c) && !FENCE_OPEN(API)) {
+        outside(c);
     } else if (failure == FAIL_COUNT) {
         call_step *found = TAKE(c->found);
         found(c);
@@ -433,20 +466,30 @@ static void resolve(struct call *c)
     }
 }
 
-bool call_enter(struct call *c, uint32_t slot)
+/* `whole`: the request is about this slot's group alone. */
+static bool enter(struct call *c, uint32_t slot, bool whole)
 {
     if (!c->spread.mapped) { /* its one group was looked at */
         c->slot = slot;
         return true;
     }
     enum cosmos_failure failure = take_group(c, slot);
-    if (failure == FAIL_COUNT && (!c->outside || FENCE_OPEN(API)))
-        return true;
-    if (failure == FAIL_COUNT)
-        refuse_outside(c);
-    else
+    if (failure != FAIL_COUNT)
         refuse(c, failure);
+    else if (misdirected(c))
+        refuse_misdirected(c);
+    else if (!c->outside || FENCE_OPEN(API))
+        return true;
+    else if (whole)
+        outside(c);
+    else
+        call_refuse_outside(c);
     return false;
+}
+
+bool call_enter(struct call *c, uint32_t slot)
+{
+    return enter(c, slot, false);
 }
 
 /* A line for the key may just have been added. */
@@ -470,7 +513,7 @@ bool call_enter_key(struct call *c)
 {
     uint32_t slot;
     if (spread_slot(&c->spread, c->container, &c->pk, &slot))
-        return call_enter(c, slot);
+        return enter(c, slot, true);
     refuse_key(c);
     return false;
 }

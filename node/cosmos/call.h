@@ -27,6 +27,7 @@
 #include "node/cosmos/cosmos.h"
 #include "node/cosmos/headers.h"
 #include "node/cosmos/meters.h"
+#include "node/cosmos/passage.h"
 #include "node/cosmos/route.h"
 #include "node/cosmos/status.h"
 #include "node/http/http.h"
@@ -96,6 +97,14 @@ struct call {
     double charge;
     enum consistency_level level; /* of its reads */
     enum cosmos_operation operation;
+    bool writes;    /* by method and headers */
+    bool read_only; /* of the key that signed it */
+
+    /* It came by transit (transit.h): for the group with this first shard, and
+     * the id of the operation that writes. */
+    bool passed;
+    uint16_t passed_shard;
+    uint8_t passed_id[OP_ID_LEN];
 
     /* What the path names, once call_resolve found it; counted references. */
     struct catalog_database *database;
@@ -157,10 +166,16 @@ const struct catalog_group *call_group(const struct call *c, struct bytes name);
  * brought up to date (another node may just have created it); when it is still
  * missing, answers 404: plain for the resource the path addresses, 1003 for an
  * owner of it. A path to documents of a container whose fence this node is
- * outside of is answered 403; of a container with a placement map, that is only
- * known when call_enter says so. */
+ * outside of is passed on if the group allows transit, else answered 403; of a
+ * container with a placement map, that is only known when call_enter says so.
+ */
 void call_with_database(struct call *c, call_step *then);
 void call_with_container(struct call *c, call_step *then);
+
+/* Whether the path is of documents of a container, or below them. */
+bool call_wants_documents(const struct call *c);
+/* Answers 403 with the regions of the group that the call is about. */
+void call_refuse_outside(struct call *c);
 
 /* -- which shards
  * --------------------------------------------------------------
@@ -171,14 +186,17 @@ void call_with_container(struct call *c, call_step *then);
  * of several. False after answering: this node is outside that fence (403), or
  * the request asks for more than the group's level (400). */
 bool call_enter(struct call *c, uint32_t slot);
-/* The same for where the documents of c->pk are, which then is c->slot. False
- * as well when the container's placement map rejects the key: answered 400,
- * unless the map was looked up anew first and the call began again. */
+/* The same for where the documents of c->pk are, which then is c->slot, and all
+ * that the request is about: so it may also have been passed on. False as well
+ * when the container's placement map rejects the key: answered 400, unless the
+ * map was looked up anew first and the call began again. */
 bool call_enter_key(struct call *c);
 /* Lets go of what the call has so far and goes on from where
  * call_with_container found the container, with what the catalog says once it
  * is up to date. */
 void call_again(struct call *c);
+/* The same because the container has moved: a limited number of times. */
+void call_moved(struct call *c);
 
 /* -- operations --------------------------------------------------------------
  */

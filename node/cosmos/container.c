@@ -135,6 +135,11 @@ static bool placement_choose(struct call *c, struct bytes name,
         placement_unknown(c, wanted);
         return false;
     }
+    if (g != NULL && g->removing) {
+        placement_refused(
+            c, "placement group '%.*s' is being removed: name another", wanted);
+        return false;
+    }
     bool fenced = g != NULL && catalog_group_fenced(g);
     if (!fenced && account != NULL && account->placement.required) {
         placement_refused(c,

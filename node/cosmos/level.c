@@ -110,8 +110,10 @@ static bool prefers_leader(const struct call *c)
     const struct cosmos_place *place = &c->cosmos->place;
     if (cosmos_header_true(c->headers.hub_only))
         return true;
+    /* Neither is any of the group's nodes always the same one for a client
+     * whose requests are passed on. */
     return c->level == CONSISTENCY_SESSION &&
-           c->headers.session_token.len == 0 && c->writes_here &&
+           c->headers.session_token.len == 0 && (c->writes_here || c->passed) &&
            !place->isolated;
 }
 

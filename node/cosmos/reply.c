@@ -162,6 +162,39 @@ void reply_empty(struct call *c, int status)
     finish(c, status);
 }
 
+/* A name of an answer's header, with a NUL. */
+#define HEADER_NAME_MAX 64
+
+/* False: the answer cannot be told as it is. */
+static bool add_headers(struct call *c, struct bytes headers)
+{
+    struct http_header h;
+    for (size_t at = 0; passage_header_next(headers, &at, &h);) {
+        char name[HEADER_NAME_MAX + 1];
+        if (h.name.len > HEADER_NAME_MAX)
+            return false;
+        memcpy(name, h.name.data, h.name.len);
+        name[h.name.len] = '\0';
+        if (http_reply_header(c->http, name, h.value) != ERR_OK)
+            return false;
+    }
+    return true;
+}
+
+void reply_passed(struct call *c, const struct passage_answer *answer)
+{
+    bool bare = answer->status == 204 || answer->status == 304;
+    if (fault_replaces(c, NULL))
+        return;
+    if (!add_headers(c, answer->headers) || (bare && answer->body.len > 0)) {
+        http_reply_reset(c->http);
+        reply_fail(c, c->writes ? FAIL_TIMEOUT : FAIL_UNAVAILABLE);
+        return;
+    }
+    http_respond(c->http, answer->status, answer->body);
+    finish(c, answer->status);
+}
+
 /* ---- failure ------------------------------------------------------------- */
 
 /* {"code":"NotFound","message":"..."}. Without memory for it, a constant that

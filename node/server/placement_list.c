@@ -6,6 +6,7 @@
 #include "node/json/json.h"
 #include "node/server/control_reply.h"
 #include "node/server/governor.h"
+#include "node/server/group_keys.h"
 #include "node/server/worker.h"
 
 /* ---- list -------------------------------------------------------------------
@@ -85,11 +86,19 @@ void placement_put(struct json_writer *w, const struct worker *worker,
     json_write_member_int64(w, "epoch", d->epoch);
     json_write_member_bool(w, "settled", d->settled);
     json_write_member_str(w, "failback", g->failback ? "automatic" : "manual");
+    json_write_member_str(
+        w, "transit", g->transit ? GROUP_TRANSIT_ALLOW : GROUP_TRANSIT_DENY);
+    json_write_member_str(
+        w, "leaders", g->gather ? GROUP_LEADERS_GATHER : GROUP_LEADERS_SPREAD);
     json_write_key(w, "keys_for");
     json_write_array_begin(w);
-    for (size_t i = 0; i < g->key_count; i++)
+    for (size_t i = 0; i < g->key_count && catalog_group_fenced(g); i++)
         json_write_str(w, g->keys[i].region);
     json_write_array_end(w);
+    json_write_member_bool(w, "removing", g->removing);
+    json_write_member_int64(w, "data_keys", catalog_group_key_versions(g));
+    json_write_member_int64(w, "sealing_key", g->sealing);
+    json_write_member_bool(w, "new_key_due", group_keys_turning(worker, g));
     put_unavailable(w, worker, g);
     json_write_object_end(w);
 }

@@ -155,6 +155,8 @@ static int check(struct order *o, struct err_msg *msg)
     if (to->number == o->from->number)
         return err_set(msg, ERR_EXISTS, "the container is in %s already",
                        to->name);
+    if (to->removing)
+        return err_set(msg, ERR_INVALID, "%s is being removed", to->name);
     if (catalog_group_fenced(to) && to->key_count < to->region_count)
         return err_set(msg, ERR_UNAVAILABLE,
                        "the keys of %s are not made yet: try again", to->name);

@@ -30,6 +30,11 @@ int placement_get_container(const struct worker *w, const struct json *j,
 int placement_get_regions(const struct worker *w, const struct json *j,
                           const char *key, struct catalog_group *g,
                           struct err_msg *msg);
+/* The members `transit` and `leaders`, where they are given, into `g`; `g`'s
+ * number says whether it is fenced. ERR_INVALID with a message;
+ * ERR_UNAVAILABLE: the cluster's feature level is too low. */
+int placement_get_settings(const struct worker *w, const struct json *j,
+                           struct catalog_group *g, struct err_msg *msg);
 /* Adds the first `copies` nodes of each of the group's regions to its members;
  * all nodes, if 0. ERR_INVALID with a message: a region has not so many, or
  * they are too many. */

@@ -376,6 +376,43 @@ describe("regions of several nodes", () => {
     }
   });
 
+  test("leaders are spread, gathered and spread again: no request fails", async () => {
+    const container = await makeContainer(wide.client());
+    const { writableLocations: [{ name }] } = (await wide.request()).json;
+    const leaders = async () => {
+      const { stdout } = await run(["placement", "show", "default", "--dir", wide.dir, "-o", "json"]);
+      const led = new Map();
+      for (const { leader } of JSON.parse(stdout).shards) led.set(leader, (led.get(leader) ?? 0) + 1);
+      return [...led.keys()].every((node) => node?.startsWith(name)) ? [...led.values()] : [];
+    };
+    const shards = (await leaders()).reduce((sum, count) => sum + count, 0);
+    const even = (list) => Math.max(...list) - Math.min(...list) <= 1 && list.length === Math.min(3, shards);
+    const set = async (how) => {
+      const { code, stderr } = await run(["placement", "set", "default", "--leaders", how, "--dir", wide.dir]);
+      assert.equal(code, 0, stderr);
+    };
+    await until("the leaders are spread", async () => even(await leaders()));
+    let finished = false, writes = 0;
+    const refused = [];
+    const writers = wide.nodes.filter(({ region }) => region === name).map(async ({ endpoint }, w) => {
+      for (let n = 0; !finished; n++, writes++) {
+        const { status, text } = await rawWrite(container, { id: `s${w}-${n}`, pk: `p${n % 7}` }, endpoint, wide);
+        if (status !== 201) refused.push(`${status} ${text}`);
+      }
+    });
+    try {
+      await set("gather");
+      await until("they are gathered", async () => (await leaders()).length === 1);
+      await set("spread");
+      await until("they are spread again", async () => even(await leaders()));
+    } finally {
+      finished = true;
+      await Promise.all(writers);
+    }
+    assert.ok(writes > 100, `${writes} writes`);
+    assert.deepEqual(refused, []);
+  });
+
   test("a node of the write region is killed: another one of the region takes over, and nothing is lost", async () => {
     const container = await makeContainer(wide.client());
     const { writableLocations: [{ name }] } = (await wide.request()).json;

@@ -212,6 +212,13 @@ struct world {
     uint32_t session_epoch[FAKE_SHARDS];
     uint64_t session_lsn[FAKE_SHARDS];
     bool at_leader[FAKE_SHARDS];
+    uint8_t last_id[OP_ID_LEN]; /* of the last write */
+    /* What was passed on last, and what becomes of it. */
+    unsigned passed_on;
+    struct buf passage;
+    uint16_t passed_group;
+    bool passed_writes;
+    struct cosmos_passed passed;
     /* The term that answers name; FAKE_TERM at first. */
     uint64_t term;
     /* Answers wait in here until world_deliver. */
@@ -560,6 +567,8 @@ static void fake_submit(struct backend *self, const struct op *op,
     w->ops[op->kind]++;
     w->last_shard = op->shard;
     w->last_timeout = timeout_us;
+    if (op->kind == OP_WRITE)
+        memcpy(w->last_id, op->id, OP_ID_LEN);
     if (op->kind == OP_READ || op->kind == OP_SCAN) {
         w->level[op->shard] = op->level;
         w->session_epoch[op->shard] = op->session_epoch;
@@ -649,6 +658,20 @@ static void fake_strike(void *user, const struct inject_request *r,
     }
 }
 
+static void fake_pass_on(void *user, const struct cosmos_pass *pass,
+                         cosmos_passed_cb *done, void *done_user)
+{
+    struct world *w = user;
+    w->passed_on++;
+    w->passed_group = pass->group->number;
+    w->passed_writes = pass->writes;
+    assert_true(pass->timeout_us > 0);
+    buf_free(&w->passage);
+    w->passage = *pass->passage;
+    *pass->passage = (struct buf){.max = w->passage.max};
+    done(done_user, &w->passed);
+}
+
 static const struct cosmos_region fake_regions[] = {
     {.name = "eastus", .endpoint = "https://127.0.0.1:8082/"},
     {.name = "westus", .endpoint = "https://127.0.0.1:8083/"},
@@ -657,17 +680,17 @@ static const struct cosmos_region fake_regions[] = {
 
 static void world_groups(struct world *w)
 {
-    struct catalog_group g = {.number = GROUP_DEFAULT,
-                              .name = "default",
-                              .first_shard = 1,
-                              .shard_count = FAKE_SHARDS - 1,
-                              .data_key_len = 16,
-                              .index_key_len = 16,
-                              .region_count = 1,
-                              .regions = {"eastus"},
-                              .decision = {.epoch = 1,
-                                           .write_region = "eastus",
-                                           .from_region = "eastus"}};
+    struct catalog_group g = {
+        .number = GROUP_DEFAULT,
+        .name = "default",
+        .first_shard = 1,
+        .shard_count = FAKE_SHARDS - 1,
+        .key_count = 1,
+        .keys = {{.index = {.len = 16}, .versions = 1, .data = {{.len = 16}}}},
+        .region_count = 1,
+        .regions = {"eastus"},
+        .decision = {
+            .epoch = 1, .write_region = "eastus", .from_region = "eastus"}};
     struct buf json;
     struct err_msg msg = {""};
     buf_init(&json, 65536);
@@ -713,6 +736,7 @@ static int world_new(void **state)
         .token_hash = w->hash,
         .mono_us = fake_mono,
         .wall_us = fake_wall,
+        .pass_on = fake_pass_on,
         .user = w,
         .faults = {.active = &w->faulty, .strike = fake_strike, .user = w},
         .account = {.id = "acct",
@@ -741,6 +765,7 @@ static int world_free(void **state)
         mem_free(w->shards[i].records);
     }
     op_result_free(&w->waiting_result);
+    buf_free(&w->passage);
     mem_free(w);
     return 0;
 }
