@@ -357,10 +357,10 @@ void call_refuse_outside(struct call *c)
                          group->regions[i]);
     names[buf_len(&regions)] = '\0';
     err_set(&msg, ERR_FORBIDDEN,
-            "%s: placement group %s keeps %s in %s; this is %s. Send the "
+            "%s: placement group %s%s keeps them in %s; this is %s. Send the "
             "request to an endpoint of one of these regions",
             cosmos_status(FAIL_FENCED)->text, group->name,
-            c->spread.mapped ? "those that it has or may have" : "them", names,
+            c->spread.mapped ? ", which this request needs," : "", names,
             config->region);
     http_reply_header_str(c->http, "x-bastide-placement", group->name);
     http_reply_header_str(c->http, "x-bastide-regions", names);
