@@ -557,7 +557,10 @@ static int frame_snapshot(struct link *l, struct bytes payload)
     int refused = link_may_receive(l, &cargo);
     if (refused != ERR_OK) {
         /* Its head was wanted for the answer alone. */
-        struct snapshot_ack no = {shard, chunk.transfer, chunk.seq, refused};
+        const struct snapshot_ack no = {.shard = shard,
+                                        .transfer = chunk.transfer,
+                                        .seq = chunk.seq,
+                                        .err = refused};
         (void)links_snapshot_ack(l->links, l->id, &no);
         return ERR_OK;
     }

@@ -219,7 +219,8 @@ int links_request(struct links *links, links_peer to, uint32_t kind,
  * asker's deadline will pass. */
 int links_reply(struct links *links, struct links_call call, int err,
                 struct bytes body);
-/* Chunks of a transfer are sent in the order of their `seq`, from 0. ERR_AGAIN:
+/* Chunks of a transfer are sent in the order of their `seq`, from 0; one behind
+ * another that could not be sent is ERR_UNAVAILABLE, too. ERR_AGAIN:
  * the window is full, go on after the next on_snapshot_ack; or the queue is, go
  * on a moment later. ERR_FULL: LINKS_TRANSFERS_MAX. A transfer does not survive
  * its connection: after on_peer_down begin a new one. */

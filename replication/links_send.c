@@ -171,7 +171,8 @@ int links_send_snapshot(struct links *links, links_peer to,
         err = find_transfer(l, chunk, &t);
     if (err != ERR_OK)
         return err;
-    CHECK(chunk->seq == t->next && !t->done);
+    if (chunk->seq != t->next || t->done)
+        return ERR_UNAVAILABLE; /* one before it could not be sent */
     if (t->next - t->acked >= LINKS_SNAPSHOT_WINDOW)
         return ERR_AGAIN;
     err = codec_put_snapshot(&links->frame, chunk);

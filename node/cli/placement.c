@@ -6,6 +6,7 @@
 
 #include "node/base/check.h"
 #include "node/base/mem.h"
+#include "node/catalog/placement_map.h"
 #include "node/cli/cmd.h"
 #include "node/cli/options.h"
 #include "node/cli/placement_group.h"
@@ -22,7 +23,10 @@ static const char help[] =
     "       bastide placement set NAME [--priority A,B] [--consistency LEVEL]\n"
     "                     [--transit deny|allow] [--leaders spread|gather]\n"
     "       bastide placement move DATABASE/CONTAINER GROUP\n"
+    "       bastide placement remove NAME\n"
+    "       bastide placement rotate NAME\n"
     "       bastide placement rules [list|set|add|remove|require]\n"
+    "       bastide placement keys DATABASE/CONTAINER [--add VALUE=GROUP]\n"
     "       bastide placement verify [--group G] [--out FILE]\n"
     "       bastide placement check FILE [--ca FILE]\n"
     "\n"
@@ -42,7 +46,13 @@ static const char help[] =
     "transit\n"
     "              or where its leaders are\n"
     "  move        move a container to another group\n"
+    "  remove      do away with an empty group\n"
+    "  rotate      give a group a new data key for what is written from now "
+    "on\n"
     "  rules       which group containers are in that name none\n"
+    "  keys        which groups the documents of one container are in, by "
+    "partition\n"
+    "              key\n"
     "  verify      prove where the data is: asks every node, and judges the "
     "signed\n"
     "              answers\n"
@@ -123,6 +133,10 @@ static void print_group(const struct placement_group *g)
                g->transit ? "allowed: nodes outside pass requests and answers "
                             "through"
                           : "denied: nodes outside refuse requests");
+    if (g->data_keys > 1 || g->new_key_due)
+        printf("Data key: version %lld is used, %lld to read%s\n",
+               (long long)g->sealing_key, (long long)g->data_keys,
+               g->new_key_due ? "; a new one is on its way" : "");
     if (g->unavailable[0] != '\0')
         printf("Unavailable: %s\n", g->unavailable);
 }
@@ -159,6 +173,7 @@ static void print_containers(const struct json *j)
 {
     char database[RESOURCE_NAME_BYTES_MAX + 1];
     char container[RESOURCE_NAME_BYTES_MAX + 1];
+    char keys[PLACEMENT_MAP_TEXT_MAX + 1];
     bool more = false;
     json_ref list = json_get_str(j, 0, "containers");
     (void)json_get_bool(j, 0, "more", &more);
@@ -171,7 +186,9 @@ static void print_containers(const struct json *j)
          v = json_next(j, list, v)) {
         topology_get_text(j, v, "database", database, sizeof(database));
         topology_get_text(j, v, "container", container, sizeof(container));
-        printf("  %s/%s\n", database, container);
+        topology_get_text(j, v, "keys", keys, sizeof(keys));
+        printf("  %s/%s%s%s\n", database, container,
+               keys[0] != '\0' ? "  by " : "", keys);
     }
 }
 
@@ -310,7 +327,9 @@ static int show_one(int argc, char **argv)
 /* ---- the command -----------------------------------------------------------
  */
 
-#define PARTS_TEXT "create, list, show, set, move, rules, verify or check"
+#define PARTS_TEXT                                                             \
+    "create, list, show, set, move, remove, rotate, rules, keys, verify or "   \
+    "check"
 
 int cmd_placement(int argc, char **argv)
 {
@@ -322,7 +341,10 @@ int cmd_placement(int argc, char **argv)
                  {"show", show_one},
                  {"set", placement_run_set},
                  {"move", placement_run_move},
+                 {"remove", placement_run_remove},
+                 {"rotate", placement_run_rotate},
                  {"rules", placement_run_rules},
+                 {"keys", placement_run_keys},
                  {"verify", placement_verify},
                  {"check", placement_check}};
     if (argc < 2)

@@ -10,7 +10,10 @@
 
 int placement_run_create(int argc, char **argv);
 int placement_run_set(int argc, char **argv);
+int placement_run_remove(int argc, char **argv);
+int placement_run_rotate(int argc, char **argv);
 int placement_run_rules(int argc, char **argv);
+int placement_run_keys(int argc, char **argv);
 
 /* Prints one group with its shards and containers. CMD_OK, CMD_FAILED. */
 int placement_show(const char *command, struct reach *r, const char *name,

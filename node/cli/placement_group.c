@@ -67,6 +67,22 @@ static void read_lists(const struct json *j, json_ref object,
         get_names(j, object, "nodes", out->nodes, LAYOUT_NODES_MAX);
 }
 
+bool placement_container_split(const char *text,
+                               char database[RESOURCE_NAME_BYTES_MAX + 1],
+                               char container[RESOURCE_NAME_BYTES_MAX + 1])
+{
+    const char *slash = strchr(text, '/');
+    if (slash == NULL || slash == text || slash[1] == '\0' ||
+        strchr(slash + 1, '/') != NULL ||
+        (size_t)(slash - text) > RESOURCE_NAME_BYTES_MAX ||
+        strlen(slash + 1) > RESOURCE_NAME_BYTES_MAX)
+        return false;
+    memcpy(database, text, (size_t)(slash - text));
+    database[slash - text] = '\0';
+    strcpy(container, slash + 1);
+    return true;
+}
+
 int placement_group_read(const struct json *j, json_ref object,
                          struct placement_group *out, struct err_msg *msg)
 {
@@ -91,6 +107,9 @@ int placement_group_read(const struct json *j, json_ref object,
     out->gather = strcmp(text, GROUP_LEADERS_GATHER) == 0;
     out->fenced = get_bool(j, object, "fenced");
     out->settled = get_bool(j, object, "settled");
+    out->data_keys = get_number(j, object, "data_keys");
+    out->sealing_key = get_number(j, object, "sealing_key");
+    out->new_key_due = get_bool(j, object, "new_key_due");
     out->prefix = get_number(j, object, "max_staleness_prefix");
     out->interval = get_number(j, object, "max_staleness_interval");
     out->epoch = get_number(j, object, "epoch");

@@ -28,6 +28,8 @@ struct sum {
     char name[RESIDENCY_NAME_MAX + 1];
     unsigned shards;
     uint64_t records;
+    uint64_t by_key[GROUP_KEY_VERSIONS_MAX];
+    uint32_t versions; /* up to the newest that sealed any */
     bool agrees;
 };
 
@@ -41,6 +43,11 @@ static struct sum sum_of(const struct residency *r, size_t first)
         s.shards++;
         s.records += r->shards[i].records;
         s.agrees = s.agrees && r->shards[i].agrees;
+        for (uint32_t v = 0; v < GROUP_KEY_VERSIONS_MAX; v++) {
+            s.by_key[v] += r->shards[i].by_key[v];
+            if (s.by_key[v] > 0 && v >= s.versions)
+                s.versions = v + 1;
+        }
     }
     return s;
 }
@@ -108,6 +115,13 @@ static void print_group(FILE *out, const struct residency *r, size_t first)
                 is_witness(r, n, first) ? " (witness)" : "");
         comma = ", ";
     }
+    fputc('\n', out);
+    if (s.versions <= 1)
+        return;
+    fputs("  by version of the data key:", out);
+    for (uint32_t v = 0; v < s.versions; v++)
+        fprintf(out, "%s %" PRIu64 " under %" PRIu32, v > 0 ? "," : "",
+                s.by_key[v], v);
     fputc('\n', out);
 }
 
@@ -213,6 +227,11 @@ static void write_group(struct json_writer *w, const struct residency *r,
     json_write_member_int64(w, "shards", s.shards);
     json_write_key(w, "records");
     json_write_uint64(w, s.records);
+    json_write_key(w, "records_by_key_version");
+    json_write_array_begin(w);
+    for (uint32_t v = 0; v < s.versions; v++)
+        json_write_uint64(w, s.by_key[v]);
+    json_write_array_end(w);
     json_write_member_bool(w, "agree", s.agrees);
     json_write_key(w, "replicas_on");
     json_write_array_begin(w);

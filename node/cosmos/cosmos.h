@@ -29,6 +29,7 @@
 #include "node/auth/signature.h"
 #include "node/base/clock.h"
 #include "node/base/err.h"
+#include "node/base/feature.h"
 #include "node/catalog/catalog.h"
 #include "node/cosmos/session.h"
 #include "node/crypt/seal.h"
@@ -183,8 +184,10 @@ struct cosmos_config {
      * loop, also from inside. NULL: there is nobody to pass it to. */
     void (*pass_on)(void *user, const struct cosmos_pass *pass,
                     cosmos_passed_cb *done, void *done_user);
-    void *user;           /* for the functions above */
-    const char *region;   /* this node's; borrowed */
+    void *user;         /* for the functions above */
+    const char *region; /* this node's; borrowed */
+    /* What all nodes of the cluster can read. */
+    const struct feature_gate *features;
     usec_t op_timeout_us; /* 0: COSMOS_OP_TIMEOUT_US */
     /* The node's, shared by all workers (session.h). NULL: one of its own, for
      * a node with one worker. */

@@ -71,12 +71,12 @@ static void reply_session(struct call *c)
         return;
     if (c->lsn == 0)
         return;
-    char text[SESSION_ELEMENT_MAX];
-    size_t len = session_format(text, call_range_id(c, c->range),
-                                session_point(c->term, c->lsn));
+    char text[PAGE_SESSION_MAX];
+    const struct page_state seen = {c->slot, session_point(c->term, c->lsn)};
+    size_t len = page_session_format(c, &seen, 1, text);
     http_reply_header(c->http, "x-ms-session-token", bytes_of(text, len));
     http_reply_header_u64(c->http, "x-ms-documentdb-partitionkeyrangeid",
-                          call_range_id(c, c->range));
+                          call_slot_range_id(c, c->slot));
     http_reply_header_u64(c->http, "lsn", c->lsn);
 }
 
@@ -128,7 +128,7 @@ void reply_state(struct call *c, const struct op_result *result)
     c->lsn = result->lsn;
     c->term = result->term;
     if (c->item_level)
-        level_seen(c, c->range, result);
+        level_seen(c, c->slot, result);
 }
 
 /* The answer has left. */

@@ -238,14 +238,13 @@ static void record_read(void *user, struct op_result *result)
     int err = catalog_group_parse(text, &e->group, &msg);
     if (err == ERR_OK)
         err = decision_of_group(e->worker->node->config, &e->group, &e->now);
-    if (err == ERR_OK && e->edit.change_group != NULL) {
-        e->transit = e->group.transit;
-        e->gather = e->group.gather;
-        e->next = e->now;
-        err = e->edit.change_group(e->edit.user, &e->group, &msg);
-    } else if (err == ERR_OK) {
+    e->next = e->now;
+    e->transit = e->group.transit;
+    e->gather = e->group.gather;
+    if (err == ERR_OK && e->edit.change != NULL)
         err = e->edit.change(e->edit.user, &e->now, &e->next, &msg);
-    }
+    if (err == ERR_OK && e->edit.change_group != NULL)
+        err = e->edit.change_group(e->edit.user, &e->group, &msg);
     if (err != ERR_OK) {
         finish(e, err, &msg);
         return;

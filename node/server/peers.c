@@ -12,6 +12,7 @@
 #include "node/server/features.h"
 #include "node/server/fence_guard.h"
 #include "node/server/governor.h"
+#include "node/server/scrub_link.h"
 #include "node/server/stand_in.h"
 #include "node/server/transit.h"
 
@@ -150,7 +151,7 @@ static void receive(struct worker *w, uint16_t shard, const struct raft_msg *m,
                     const struct bytes *payloads)
 {
     struct replica *r = worker_replica(w, shard);
-    if (r == NULL || w->stopping)
+    if (r == NULL || r->deaf || w->stopping)
         return;
     int err = shard_receive(r->shard, clock_mono_us(), m, payloads);
     if (err == ERR_MALFORMED || err == ERR_PROTOCOL || err == ERR_LIMIT)
@@ -266,6 +267,10 @@ static void on_request(void *user, struct links_call call, uint32_t kind,
         router_on_request(p->worker, call, deadline_ms, body);
     else if (kind == TRANSIT_REQUEST)
         transit_on_request(p->worker, call, body);
+    else if (kind == SCRUB_LINK_REQUEST)
+        scrub_link_on_request(p->worker, call, body);
+    else if (kind == TRANSFERS_REQUEST_SEND)
+        transfers_on_request(p->worker, call, body);
     else
         links_reply(p->links, call, ERR_UNSUPPORTED, bytes_of(NULL, 0));
 }
@@ -273,26 +278,39 @@ static void on_request(void *user, struct links_call call, uint32_t kind,
 static void on_response(void *user, links_peer from, uint64_t id, int err,
                         struct bytes body)
 {
-    (void)from;
     struct worker *w = ((struct peers *)user)->worker;
-    if (!transit_on_response(w, id, err, body))
+    (void)from;
+    if (!transit_on_response(w, id, err, body) &&
+        !scrub_link_on_response(w, id, err, body) &&
+        !transfers_on_response(w, id, err))
         router_on_response(w, id, err, body);
 }
 
 static void on_request_failed(void *user, links_peer peer, uint64_t id, int err)
 {
-    (void)peer;
     struct worker *w = ((struct peers *)user)->worker;
-    if (!transit_on_request_failed(w, id, err))
+    (void)peer;
+    if (!transit_on_request_failed(w, id, err) &&
+        !scrub_link_on_response(w, id, err, bytes_of(NULL, 0)) &&
+        !transfers_on_response(w, id, err))
         router_on_request_failed(w, id, err);
 }
 
 static uint64_t request_shard(void *user, uint32_t kind, struct bytes body)
 {
     (void)user;
-    if (kind == TRANSIT_REQUEST)
+    switch (kind) {
+    case ROUTER_REQUEST_OP:
+        return op_encoded_shard(body);
+    case TRANSIT_REQUEST:
         return passage_encoded_shard(body);
-    return kind == ROUTER_REQUEST_OP ? op_encoded_shard(body) : SHARD_META;
+    case SCRUB_LINK_REQUEST:
+        return scrub_link_shard(body);
+    case TRANSFERS_REQUEST_SEND:
+        return transfers_request_shard(body);
+    default:
+        return SHARD_META;
+    }
 }
 
 static enum fence_carries request_carries(uint32_t kind)

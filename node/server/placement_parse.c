@@ -134,3 +134,41 @@ uint32_t placement_copies_of(const struct config *c,
     const struct config_region *r = config_find_region(c, g->regions[0]);
     return r != NULL && first == r->node_count ? 0 : first;
 }
+
+int placement_get_text(const struct json *j, const char *key,
+                       struct buf *scratch, struct bytes *out,
+                       struct err_msg *msg)
+{
+    json_ref value = json_get_str(j, 0, key);
+    if (value == JSON_NONE || json_type(j, value) != JSON_STRING ||
+        json_string(j, value, scratch, out) != ERR_OK || out->len == 0)
+        return err_set(msg, ERR_INVALID, "%s must be a string", key);
+    return ERR_OK;
+}
+
+int placement_get_container(const struct worker *w, const struct json *j,
+                            struct catalog_database **db_out,
+                            struct container_def **def_out, struct err_msg *msg)
+{
+    struct catalog_database *db = NULL;
+    struct container_def *def = NULL;
+    struct buf scratch;
+    struct bytes name;
+    buf_init(&scratch, 4 * RESOURCE_NAME_BYTES_MAX);
+    int err = placement_get_text(j, "database", &scratch, &name, msg);
+    if (err == ERR_OK && (db = catalog_database(w->catalog, name)) == NULL)
+        err = err_set(msg, ERR_NOT_FOUND, "there is no such database");
+    buf_clear(&scratch);
+    if (err == ERR_OK)
+        err = placement_get_text(j, "container", &scratch, &name, msg);
+    if (err == ERR_OK &&
+        (def = catalog_container(w->catalog, db, name)) == NULL)
+        err = err_set(msg, ERR_NOT_FOUND,
+                      "there is no such container in the database");
+    buf_free(&scratch);
+    if (err == ERR_OK) {
+        *db_out = catalog_database_ref(db);
+        *def_out = container_def_ref(def);
+    }
+    return err;
+}

@@ -16,6 +16,7 @@
 #include "node/server/fence_guard.h"
 #include "node/server/group_keys.h"
 #include "node/server/peers.h"
+#include "node/server/quarantine.h"
 #include "node/server/rebuild.h"
 #include "node/server/recovery.h"
 #include "node/server/reload.h"
@@ -60,7 +61,7 @@ static void set_ticker(struct worker *w, usec_t now, usec_t deadline)
 {
     for (uint32_t i = 0; i < w->replica_count; i++) {
         usec_t d = shard_deadline(w->replicas[i]->shard);
-        if (d < deadline)
+        if (d < deadline && !w->replicas[i]->deaf)
             deadline = d;
     }
     double after =
@@ -94,9 +95,11 @@ static void on_turn(struct ev_loop *loop, struct ev_prepare *prepare,
         check_drained(w, now);
     transfers_turn(&w->transfers, now);
     digester_turn(w, now);
+    quarantine_turn(w);
     log_pipe_kick(&w->log);
     ev_now_update(loop);
-    set_ticker(w, now, again);
+    usec_t digest = digester_deadline(w);
+    set_ticker(w, now, digest < again ? digest : again);
     if (more)
         worker_wake(w);
 }
@@ -108,7 +111,8 @@ static void on_ticker(struct ev_loop *loop, struct ev_timer *t, int events)
     struct worker *w = t->data;
     usec_t now = clock_mono_us();
     for (uint32_t i = 0; i < w->replica_count; i++)
-        shard_tick(w->replicas[i]->shard, now);
+        if (!w->replicas[i]->deaf)
+            shard_tick(w->replicas[i]->shard, now);
 }
 
 /* ---- chores
@@ -178,12 +182,16 @@ static void on_chores(struct ev_loop *loop, struct ev_timer *t, int events)
     replicas_check(w);
     group_keys_check(w);
     purge_check(w);
-    if (w->index == 0)
+    if (w->index == 0) {
         mover_check(w);
+        placement_remove_check(w);
+    }
     steward_check(w->steward);
     stand_in_check(w);
     doors_check(w);
     rebuild_check(w);
+    quarantine_check(w);
+    scrubber_check(w);
     salvager_check(w);
     fence_guard_tick(w);
     if (++w->chore_count % WORKER_MAINTAIN_EVERY == 0)
@@ -280,6 +288,7 @@ static int make_cosmos(struct worker *w, struct err_msg *msg)
         .mono_us = mono_us,
         .wall_us = wall_us,
         .outside = refused_outside,
+        .features = &w->node->features,
         .pass_on = transit_pass_on,
         .region = w->node->config->region,
         .user = w,

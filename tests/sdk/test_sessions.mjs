@@ -63,6 +63,15 @@ test("an LSN of a lost epoch does not outlive it in the part that counts", () =>
   assert.equal(merged("0:1#100#1=100", "0:2#95#2=95", "0:4#96#4=96", "0:3#99#3=99"), "0:4#100#4=96");
 });
 
+// Of a container whose rows are in several placement groups: every shard is named.
+test("what the SDK makes of two tokens is the furthest of each shard", () => {
+  assert.equal(merged("0:2#7#1=1099511627783#2=0", "0:2#5#1=0#2=1099511627781"), "0:2#7#1=1099511627783#2=1099511627781");
+  const epochs = ["0:2#100#1=1099511627876#2=0", "0:2#95#1=2199023255647#2=0"];
+  for (const tokens of [epochs, epochs.toReversed()]) assert.equal(merged(...tokens), "0:2#100#1=2199023255647#2=0");
+  const grown = ["0:2#7#1=5#2=6", "0:3#8#1=0#2=7#9=4"];
+  for (const tokens of [grown, grown.toReversed()]) assert.equal(merged(...tokens), "0:3#8#1=5#2=7#9=4");
+});
+
 // -- with a cluster -------------------------------------------------------------
 
 test("every answer about items brings a token that the SDK keeps", async () => {

@@ -104,6 +104,9 @@ static bool node_unwell(const struct govern_record *r,
         return snprintf(why, cap, "n%u is not there", n->id);
     if (n->amnesiac)
         return snprintf(why, cap, "n%u is being rebuilt", n->id);
+    for (uint16_t i = 0; i < n->site->n_shards; i++)
+        if (n->replicas[i].mending)
+            return snprintf(why, cap, "n%u rebuilds shard %u", n->id, i);
     if (!n->has_record)
         return snprintf(why, cap, "n%u does not know the group", n->id);
     if (memcmp(r, &n->record, sizeof(*r)) != 0)

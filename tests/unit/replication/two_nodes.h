@@ -146,8 +146,8 @@ static inline void on_snapshot(void *user, links_peer from,
     n->chunk_done = chunk->done;
     if (n->keep_acks)
         return;
-    struct snapshot_ack ack = {chunk->shard, chunk->transfer, chunk->seq,
-                               ERR_OK};
+    struct snapshot_ack ack = {
+        .shard = chunk->shard, .transfer = chunk->transfer, .seq = chunk->seq};
     assert_int_equal(links_snapshot_ack(n->links, from, &ack), ERR_OK);
 }
 
