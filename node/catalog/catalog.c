@@ -439,6 +439,19 @@ const struct catalog_group *catalog_group(const struct catalog *c,
     return NULL;
 }
 
+const struct catalog_group *catalog_group_named(const struct catalog *c,
+                                                struct bytes name)
+{
+    char text[CATALOG_NAME_MAX + 1];
+    if (name.len == 0)
+        return catalog_group_number(c, GROUP_DEFAULT);
+    if (name.len > CATALOG_NAME_MAX || memchr(name.data, 0, name.len) != NULL)
+        return NULL;
+    memcpy(text, name.data, name.len);
+    text[name.len] = '\0';
+    return catalog_group(c, text);
+}
+
 const struct catalog_group *catalog_group_at(const struct catalog *c,
                                              size_t index)
 {

@@ -76,10 +76,11 @@ consistency_over(const struct consistency_policy *now,
 /* placement_rules.h */
 #define PLACEMENT_RULES_MAX 64
 #define PLACEMENT_PATTERN_MAX 127 /* bytes */
+#define PLACEMENT_TARGET_MAX 511  /* bytes */
 struct placement_rule {
     char database[PLACEMENT_PATTERN_MAX + 1];
     char container[PLACEMENT_PATTERN_MAX + 1];
-    char group[CATALOG_NAME_MAX + 1];
+    char group[PLACEMENT_TARGET_MAX + 1]; /* or a placement map */
 };
 struct placement_rules {
     bool required; /* a container that would be in default is refused */
@@ -183,11 +184,20 @@ struct catalog_group {
     bool leaving[GROUP_REGIONS_MAX]; /* inside the fence until emptied */
     bool coming[GROUP_REGIONS_MAX];  /* not all members are there yet */
     bool failback; /* go back to the preferred region when it has returned */
+    /* Of a fenced group: nodes outside may pass requests and their answers
+     * through (docs/fences.md). */
+    bool transit;
+    bool gather;        /* one node leads all shards; else they are spread */
     uint32_t recovered; /* times that survivors were made a cluster of their
                          * own */
     uint32_t recovered_epoch; /* in which it last happened */
     struct group_decision decision;
 };
+/* How records, requests and commands call the two settings. */
+#define GROUP_TRANSIT_ALLOW "allow"
+#define GROUP_TRANSIT_DENY "deny"
+#define GROUP_LEADERS_SPREAD "spread"
+#define GROUP_LEADERS_GATHER "gather"
 /* Whether data of the group may exist in fewer than all regions. */
 static inline bool catalog_group_fenced(const struct catalog_group *g)
 {
@@ -273,6 +283,9 @@ size_t catalog_list_containers(const struct catalog *c,
 const struct catalog_account *catalog_account(const struct catalog *c);
 const struct catalog_group *catalog_group(const struct catalog *c,
                                           const char *name);
+/* The group that a container's placement names: empty is default. */
+const struct catalog_group *catalog_group_named(const struct catalog *c,
+                                                struct bytes name);
 const struct catalog_group *catalog_group_at(const struct catalog *c,
                                              size_t index);
 /* The one that `shard` is of; NULL for the meta shard, and while the group's

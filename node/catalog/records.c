@@ -527,6 +527,10 @@ int catalog_group_format(const struct catalog_group *g, struct buf *out)
         write_names(&w, g, "coming", g->coming);
     }
     json_write_member_bool(&w, "failback", g->failback);
+    if (g->transit)
+        json_write_member_str(&w, "transit", GROUP_TRANSIT_ALLOW);
+    if (g->gather)
+        json_write_member_str(&w, "leaders", GROUP_LEADERS_GATHER);
     json_write_member_int64(&w, "recovered", g->recovered);
     json_write_member_int64(&w, "recoveredEpoch", g->recovered_epoch);
     write_decision(&w, &g->decision);
@@ -602,6 +606,19 @@ static bool read_bool(struct reader *r, json_ref object, const char *name)
     if (json_get_bool(&r->json, object, name, &value) != ERR_OK)
         r->wrong = name;
     return value;
+}
+
+/* A member that is there with this one value, or not there. */
+static bool read_option(struct reader *r, const char *key, const char *value)
+{
+    char text[CATALOG_NAME_MAX + 1] = "";
+    json_ref v = json_get_str(&r->json, 0, key);
+    if (v == JSON_NONE)
+        return false;
+    read_string(r, v, key, text);
+    if (strcmp(text, value) != 0)
+        r->wrong = key;
+    return true;
 }
 
 static void read_reason(struct reader *r, json_ref d,
@@ -753,6 +770,10 @@ static void read_group(struct reader *r, struct catalog_group *g)
     } else {
         read_keys(r, 0, &g->keys[g->key_count++]);
     }
+    g->transit = read_option(r, "transit", GROUP_TRANSIT_ALLOW);
+    g->gather = read_option(r, "leaders", GROUP_LEADERS_GATHER);
+    if (g->transit && !catalog_group_fenced(g))
+        r->wrong = "transit";
     read_changes(r, g);
     if (json_get_str(&r->json, 0, "decision") == JSON_NONE) {
         undecided(g);

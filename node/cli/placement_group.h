@@ -14,6 +14,7 @@
 struct placement_group {
     char name[CATALOG_NAME_MAX + 1];
     bool fenced, settled, failback_automatic;
+    bool transit, gather; /* allowed; leaders on one node */
     char regions[CONFIG_REGIONS_MAX][CONFIG_NAME_MAX + 1]; /* by priority */
     char keys_for[CONFIG_REGIONS_MAX][CONFIG_NAME_MAX + 1];
     char nodes[LAYOUT_NODES_MAX][CONFIG_NAME_MAX + 1];
@@ -30,6 +31,10 @@ struct placement_group {
 /* Names of groups: lower-case letters, digits and '-'. For an option table;
  * `value` is a const char *. */
 bool placement_name_option(const char *text, void *value);
+/* "shop/orders" into its two names. */
+bool placement_container_split(const char *text,
+                               char database[RESOURCE_NAME_BYTES_MAX + 1],
+                               char container[RESOURCE_NAME_BYTES_MAX + 1]);
 #define PLACEMENT_NAME_EXPECTED "lower-case letters, digits and '-'"
 #define PLACEMENT_GROUP_OPTION(group)                                          \
     {                                                                          \

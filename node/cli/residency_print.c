@@ -84,6 +84,17 @@ static bool holds(const struct residency *r, const char *node, size_t first)
     return false;
 }
 
+/* The group's rule for requests that come to nodes outside. */
+static const char *transit_of(const struct residency *r, json_ref group)
+{
+    char text[RESIDENCY_NAME_MAX + 1];
+    bool allowed = group != JSON_NONE &&
+                   residency_text(&r->authority->json, group, "transit", text,
+                                  sizeof(text)) == ERR_OK &&
+                   strcmp(text, GROUP_TRANSIT_ALLOW) == 0;
+    return allowed ? GROUP_TRANSIT_ALLOW : GROUP_TRANSIT_DENY;
+}
+
 /* ---- text -------------------------------------------------------------------
  */
 
@@ -132,7 +143,7 @@ static void print_fences(FILE *out, const struct residency *r)
             fprintf(out, "%s%.*s", comma, (int)raw.len, (const char *)raw.data);
             comma = ", ";
         }
-        fputc('\n', out);
+        fprintf(out, "; transit: %s\n", transit_of(r, g));
     }
 }
 
@@ -212,6 +223,7 @@ static void write_group(struct json_writer *w, const struct residency *r,
         json_write_value(w, j, residency_list(j, group, "regions"));
     else
         json_write_null(w);
+    json_write_member_str(w, "transit", transit_of(r, group));
     json_write_member_int64(w, "shards", s.shards);
     json_write_key(w, "records");
     json_write_uint64(w, s.records);

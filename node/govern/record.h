@@ -51,6 +51,8 @@ struct govern_record {
     bool manual;   /* an operator chose the region: no fail-back until the list
                     * changes or the region is lost */
     bool failback; /* automatic */
+    bool gather;   /* leaders on one node (home.h). No part of the decision:
+                    * it changes without a new epoch */
     uint32_t recovered; /* how often, and in which epoch last */
     uint32_t recovered_epoch;
     uint8_t n_regions;

@@ -17,11 +17,13 @@
 #include "node/server/holdings.h"
 #include "node/server/peers.h"
 #include "node/server/placement.h"
+#include "node/server/placement_keys.h"
 #include "node/server/placement_move.h"
 #include "node/server/placement_remove.h"
 #include "node/server/placement_rules.h"
 #include "node/server/region_names.h"
 #include "node/server/reload.h"
+#include "node/server/scrub_admin.h"
 #include "node/server/worker.h"
 
 #define CONTROL_BODY_MAX (64u * 1024)
@@ -1159,6 +1161,7 @@ static const struct route routes[] = {
     {"/regions/priority", NULL, post_priority, "order failback move group"},
     {"/regions/recover", get_recover, post_recover, "survivors confirm epoch"},
     {"/reload", NULL, post_reload, ""},
+    {"/scrub", scrub_admin_get, scrub_admin_post, "shard"},
     {"/placement/move", NULL, placement_move,
      "database container group dry_run"},
     {"/placement/move/cancel", NULL, placement_move_cancel,
@@ -1171,8 +1174,11 @@ static const struct route routes[] = {
     {"/placement/rotate", NULL, group_keys_rotate, "group"},
     {"/placement", placement_list, placement_create,
      "name regions priority level max_staleness_prefix max_staleness_interval "
-     "shards copies_per_region witness"},
+     "shards copies_per_region witness transit leaders"},
+    {"/placement/settings", NULL, placement_settings,
+     "group transit leaders dry_run"},
     {"/placement/containers", placement_containers, NULL, NULL},
+    {"/placement/keys", NULL, placement_keys, "database container add"},
     {"/placement/rules", placement_rules_get, placement_rules_post,
      "rules require_placement etag"},
 };

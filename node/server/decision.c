@@ -28,6 +28,7 @@ int decision_of_group(const struct config *c, const struct catalog_group *g,
                               .settled = d->settled,
                               .manual = d->manual,
                               .failback = g->failback,
+                              .gather = g->gather,
                               .recovered = g->recovered,
                               .recovered_epoch = g->recovered_epoch,
                               .at_us = d->at_us};

@@ -104,6 +104,7 @@ void fence_guard_put(struct worker *w, const struct catalog_group *group)
     if (catalog_group_fenced(group)) {
         f.payload = regions_of(g->table, group);
         f.headers = witness_of(w->node->config, g->table, group);
+        f.transit = group->transit;
         (void)counted(g, f.name); /* at 0, to be seen */
     }
     int err = fence_put(g->table, &f);

@@ -325,6 +325,7 @@ static bool look_at_group(struct governed *d, struct failover_self *self)
         self->behind_entries += b.behind_entries;
         self->led += b.leads;
         self->no_space |= b.no_space;
+        self->draining |= b.stuck;
         d->own.at_risk_entries += b.at_risk_entries;
         if (b.at_risk_ms > d->own.at_risk_ms)
             d->own.at_risk_ms = b.at_risk_ms;
@@ -345,6 +346,7 @@ static void look_at_meta(const struct governor *g, struct failover_self *self)
     self->behind_entries += b.behind_entries;
     self->led += b.leads;
     self->no_space |= b.no_space;
+    self->draining |= b.stuck;
 }
 
 static struct failover_self look_at_self(struct governor *g)

@@ -111,6 +111,9 @@ static void put_group(struct json_writer *w, const struct catalog_group *g)
     put_number(w, "shards", g->shard_count);
     put_number(w, "witness", g->witness);
     put_number(w, "epoch", g->decision.epoch);
+    /* Nodes of releases that have no transit say nothing, too. */
+    if (g->transit)
+        json_write_member_str(w, "transit", GROUP_TRANSIT_ALLOW);
     json_write_object_end(w);
 }
 
@@ -384,13 +387,13 @@ static void share_told(struct share *s)
 }
 
 static void digested(void *user, struct replica *r, int err,
-                     const struct digest_result *result)
+                     const struct digester_result *result)
 {
     struct share *s = user;
     struct holding *h = &s->holdings->of[r->id];
     h->err = err;
     if (result != NULL)
-        h->digest = *result;
+        h->digest = result->digest;
     shard_status(r->shard, clock_mono_us(), &h->status);
     s->digests--;
     share_told(s);
@@ -436,7 +439,11 @@ static void worker_asked(struct worker *w, void *arg)
         if (!of->asked)
             continue;
         s->digests++;
-        int err = digester_begin(r, of->lsn, now + REACH_US, digested, s);
+        const struct digester_order order = {.lsn = of->lsn,
+                                             .give_up_us = now + REACH_US,
+                                             .done = digested,
+                                             .user = s};
+        int err = digester_begin(r, &order);
         if (err != ERR_OK)
             digested(s, r, err, NULL);
     }

@@ -7,6 +7,7 @@
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/base/rng.h"
+#include "node/catalog/placement_map.h"
 #include "node/json/json.h"
 #include "node/server/account_edit.h"
 #include "node/server/control_reply.h"
@@ -79,6 +80,10 @@ static void describe(const struct catalog_group *g, char *out, size_t size)
     (void)buf_printf(&text, ", level %s, shards %u..%u",
                      consistency_name(g->decision.consistency.level),
                      g->first_shard, g->first_shard + g->shard_count - 1u);
+    if (g->transit)
+        (void)buf_printf(&text, ", transit allowed");
+    if (g->gather)
+        (void)buf_printf(&text, ", leaders gathered");
     out[buf_len(&text)] = '\0';
 }
 
@@ -181,11 +186,13 @@ static int take_numbers(void *user, struct catalog_account *a,
 /* ---- 1. what is asked for ---------------------------------------------------
  */
 
-/* Lower-case letters, digits and '-', as in certificates and file names. */
+/* Lower-case letters, digits and '-', as in certificates and file names; and no
+ * word of placement maps. */
 static bool name_legal(const char *name)
 {
     size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
-    return len > 0 && name[len] == '\0' && name[0] != '-';
+    return len > 0 && name[len] == '\0' && name[0] != '-' &&
+           strcmp(name, PLACEMENT_MAP_REJECT) != 0;
 }
 
 /* `priority` orders `regions`. */
@@ -336,7 +343,8 @@ static int parse(const struct worker *w, const struct json *j,
     if (placement_get_name(j, json_get_str(j, 0, "name"), g->name) != ERR_OK ||
         !name_legal(g->name))
         return err_set(msg, ERR_INVALID,
-                       "name is 1 to %d lower-case letters, digits and '-'",
+                       "name is 1 to %d lower-case letters, digits and '-', "
+                       "and not reject",
                        CATALOG_NAME_MAX);
     if (catalog_group(w->catalog, g->name) != NULL)
         return err_set(msg, ERR_EXISTS,
@@ -352,6 +360,8 @@ static int parse(const struct worker *w, const struct json *j,
     int err = get_fence(w, j, g, msg);
     if (err == ERR_OK)
         err = get_level(w, j, &g->decision.consistency, msg);
+    if (err == ERR_OK)
+        err = placement_get_settings(w, j, g, msg);
     if (err == ERR_OK)
         err = get_counts(w, j, g, msg);
     return err == ERR_OK ? get_witness(w, j, g, msg) : err;

@@ -7,6 +7,7 @@
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/base/rng.h"
+#include "node/catalog/placement_map.h"
 #include "node/json/json.h"
 #include "node/server/account_edit.h"
 #include "node/server/control_reply.h"
@@ -26,12 +27,22 @@
 static bool concerns(const struct worker *w, const struct catalog_group *g,
                      const struct container_def *def)
 {
-    const struct catalog_group *in = mover_group(w, def->placement);
     const struct catalog_group *other = def->move.phase != CONTAINER_STAYS
                                             ? mover_group(w, def->move.other)
                                             : NULL;
-    return (in != NULL && in->number == g->number) ||
+    return container_placed_in(def, bytes_str(g->name)) ||
            (other != NULL && other->number == g->number);
+}
+
+/* Whether a rule leads to the group, alone or in a placement map. */
+static bool rule_names(const char *target, const char *group)
+{
+    struct placement_map m;
+    struct err_msg msg;
+    if (!placement_is_map(bytes_str(target)))
+        return strcmp(target, group) == 0;
+    return placement_map_parse(bytes_str(target), &m, &msg) == ERR_OK &&
+           placement_map_names(&m, bytes_str(group));
 }
 
 /* A container of the database that is in the group, or is moving to or from it;
@@ -62,7 +73,7 @@ static int check_empty(const struct worker *w, const struct catalog_group *g,
     uint32_t after = 0;
     const struct catalog_account *a = catalog_account(w->catalog);
     for (size_t i = 0; a != NULL && i < a->placement.count; i++)
-        if (strcmp(a->placement.list[i].group, g->name) == 0)
+        if (rule_names(a->placement.list[i].group, g->name))
             return err_set(msg, ERR_INVALID,
                            "rule %zu names it: remove that first with "
                            "'bastide placement rules'",

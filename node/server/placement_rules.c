@@ -7,6 +7,7 @@
 #include "node/base/mem.h"
 #include "node/base/rng.h"
 #include "node/catalog/placement_rules.h"
+#include "node/catalog/spread.h"
 #include "node/json/json.h"
 #include "node/server/account_edit.h"
 #include "node/server/control_reply.h"
@@ -188,6 +189,32 @@ static int parse(const struct json *j, struct ruling *r, struct err_msg *msg)
                                            : err;
 }
 
+/* A rule leads to a group, or to those of a placement map. */
+static int check_target(const struct ruling *r, size_t rule,
+                        struct err_msg *msg)
+{
+    const struct catalog *c = r->worker->catalog;
+    const char *target = r->want.list[rule].group;
+    struct placement_map m;
+    struct err_msg why;
+    if (!placement_is_map(bytes_str(target))) {
+        const struct catalog_group *g = catalog_group(c, target);
+        if (g != NULL && !g->removing)
+            return ERR_OK;
+        return err_set(
+            msg, ERR_INVALID, "rule %zu: %s placement group '%s'", rule + 1,
+            g == NULL ? "there is no" : "somebody is removing", target);
+    }
+    int err = feature_refuse(&r->worker->node->features, FEATURE_PARTS, &why);
+    if (err == ERR_OK)
+        err = placement_map_parse(bytes_str(target), &m, &why);
+    if (err == ERR_OK)
+        err = spread_allowed(c, &m, &why);
+    return err == ERR_OK
+               ? ERR_OK
+               : err_set(msg, err, "rule %zu: %s", rule + 1, why.text);
+}
+
 /* The catalog is as new as the question: a group that was made at another node
  * a moment ago is in it. */
 static void catalog_current(void *user, struct op_result *result)
@@ -201,15 +228,11 @@ static void catalog_current(void *user, struct op_result *result)
         return;
     }
     for (size_t i = 0; r->rules_given && i < r->want.count; i++) {
-        const char *group = r->want.list[i].group;
-        const struct catalog_group *g =
-            catalog_group(r->worker->catalog, group);
-        if (g != NULL && !g->removing)
-            continue;
-        err_set(&msg, ERR_INVALID, "rule %zu: %s placement group '%s'", i + 1,
-                g == NULL ? "there is no" : "somebody is removing", group);
-        fail(r, ERR_INVALID, msg.text);
-        return;
+        int err = check_target(r, i, &msg);
+        if (err != ERR_OK) {
+            fail(r, err, msg.text);
+            return;
+        }
     }
     edit(r);
 }

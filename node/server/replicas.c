@@ -319,6 +319,7 @@ static void close_now(struct worker *w, struct replica *r)
     table_remove(w, r);
     engine_close(r->engine);
     mem_free(r->flusher.drops);
+    scrubber_forget(r);
     r->magic = 0;
     mem_free(r);
     share_memory(w);

@@ -138,6 +138,10 @@ static void show_account(struct steering *s)
 /* ---- the board --------------------------------------------------------------
  */
 
+/* A distrusted leader that has not been able to hand over for this long needs
+ * the controller's decision for another region. */
+#define STUCK_US (USEC_PER_SEC)
+
 /* Relaxed: each number stands for itself. */
 #define POST(member, value)                                                    \
     __atomic_store_n(&board->member, (value), __ATOMIC_RELAXED)
@@ -168,6 +172,8 @@ static void post(const struct steering *s, const struct replica *r, usec_t now)
     POST(at_risk_ms, to_ms(status.at_risk_us));
     POST(leads, status.role == RAFT_LEADER);
     POST(no_space, status.no_space);
+    POST(stuck, status.role == RAFT_LEADER && status.distrusted &&
+                    now - r->scrub.doubt_us > STUCK_US);
 }
 
 struct shard_board steering_board(const struct worker *w, uint32_t shard)
@@ -182,6 +188,7 @@ struct shard_board steering_board(const struct worker *w, uint32_t shard)
                                 .at_risk_ms = LOOK(at_risk_ms),
                                 .leads = LOOK(leads),
                                 .no_space = LOOK(no_space),
+                                .stuck = LOOK(stuck),
                                 .here = LOOK(here)};
 }
 
@@ -297,8 +304,10 @@ void steering_turn(struct steering *s, usec_t now)
     for (uint32_t i = 0; i < w->replica_count; i++) {
         struct replica *r = w->replicas[i];
         const struct steering_group *g = steering_group_of(s, r->id);
+        struct steer_health own = health;
+        own.self_ill |= shard_distrusted(r->shard);
         if (g != NULL)
-            steer_shard(&r->steer, now, newest(g), &health, w->node->config->id,
+            steer_shard(&r->steer, now, newest(g), &own, w->node->config->id,
                         r->shard);
         post(s, r, now);
     }

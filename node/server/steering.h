@@ -31,7 +31,9 @@ struct shard_board {
     uint32_t at_risk_ms;
     bool leads;
     bool no_space;
-    bool here; /* this node has a replica; see node_has_shard */
+    bool stuck; /* led here by a replica that should not (shard_distrust), and
+                 * cannot hand over */
+    bool here;  /* this node has a replica; see node_has_shard */
 };
 
 /* What the node as a whole knows, made by the governor. */

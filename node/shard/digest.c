@@ -77,7 +77,7 @@ static bool key_legal(struct bytes key)
 }
 
 /* A mark has no partition, and goes by its container's last byte. */
-static size_t bucket_of(struct bytes key)
+size_t digest_bucket(struct bytes key)
 {
     size_t at = key.len > PK_HASH_AT ? PK_HASH_AT : RECORD_PREFIX_LEN - 1;
     return key.data[at] % DIGEST_BUCKETS;
@@ -113,7 +113,7 @@ int digest_add(struct digest *d, struct bytes key, struct bytes value)
     step(d, key);
     if (!d->counting)
         return ERR_OK;
-    EVP_MD_CTX *bucket = d->buckets[bucket_of(key)];
+    EVP_MD_CTX *bucket = d->buckets[digest_bucket(key)];
     put_u32_le(lengths, (uint32_t)key.len);
     put_u32_le(lengths + 4, (uint32_t)value.len);
     hash_add(bucket, lengths, sizeof(lengths));
@@ -126,7 +126,9 @@ int digest_add(struct digest *d, struct bytes key, struct bytes value)
     return ERR_OK;
 }
 
-int digest_chunk(struct digest *d, struct bytes chunk)
+int digest_each(struct bytes chunk,
+                int (*each)(void *user, struct bytes key, struct bytes value),
+                void *user)
 {
     struct cursor c = cursor_of(chunk.data, chunk.len);
     uint32_t count = cursor_u32_le(&c);
@@ -139,11 +141,21 @@ int digest_chunk(struct digest *d, struct bytes chunk)
         if (!cursor_ok(&c))
             return ERR_MALFORMED;
         int err =
-            table == ENGINE_CHUNK_RECORDS ? digest_add(d, key, value) : ERR_OK;
+            table == ENGINE_CHUNK_RECORDS ? each(user, key, value) : ERR_OK;
         if (err != ERR_OK)
             return err;
     }
     return cursor_done(&c) ? ERR_OK : ERR_MALFORMED;
+}
+
+static int add_record(void *user, struct bytes key, struct bytes value)
+{
+    return digest_add(user, key, value);
+}
+
+int digest_chunk(struct digest *d, struct bytes chunk)
+{
+    return digest_each(chunk, add_record, d);
 }
 
 void digest_finish(struct digest *d, struct digest_result *out)

@@ -59,6 +59,13 @@ int digest_add(struct digest *d, struct bytes key, struct bytes value);
  * beside the records in it, which each replica has of its own, is left out.
  * ERR_CORRUPT as above; ERR_MALFORMED: not a chunk. */
 int digest_chunk(struct digest *d, struct bytes chunk);
+/* Which bucket a legal key is in. */
+size_t digest_bucket(struct bytes key);
+/* Calls `each` for the records of a chunk, in order, until it answers anything
+ * but ERR_OK, which is the result then. ERR_MALFORMED: not a chunk. */
+int digest_each(struct bytes chunk,
+                int (*each)(void *user, struct bytes key, struct bytes value),
+                void *user);
 /* After the last record, once. */
 void digest_finish(struct digest *d, struct digest_result *out);
 

@@ -497,6 +497,34 @@ static void impossible_groups_are_refused(void **state)
     assert_int_equal(g.decision.consistency.level, CONSISTENCY_STRONG);
 }
 
+static void settings_survive_their_records(void **state)
+{
+    (void)state;
+    struct catalog_group g = sample_group("g", 1), back;
+    buf_clear(&text);
+    struct bytes json = formatted(catalog_group_format(&g, &text));
+    /* What was always so is not said. */
+    assert_null(memmem(json.data, json.len, "transit", 7));
+    assert_null(memmem(json.data, json.len, "leaders", 7));
+    g.transit = g.gather = true;
+    buf_clear(&text);
+    json = formatted(catalog_group_format(&g, &text));
+    assert_int_equal(catalog_group_parse(json, &back, NULL), ERR_OK);
+    assert_true(back.transit && back.gather);
+    g = sample_group("g", GROUP_DEFAULT);
+    g.transit = true; /* there is no fence */
+    buf_clear(&text);
+    json = formatted(catalog_group_format(&g, &text));
+    assert_int_equal(catalog_group_parse(json, &back, NULL), ERR_CORRUPT);
+    assert_int_equal(
+        catalog_group_parse(
+            bytes_str("{\"id\":\"g\",\"number\":0,\"firstShard\":1,"
+                      "\"shards\":1,\"dataKey\":\"AAAA\",\"indexKey\":\"AAAA\","
+                      "\"regions\":[\"a\"],\"leaders\":\"some\"}"),
+            &back, NULL),
+        ERR_CORRUPT);
+}
+
 static void impossible_decisions_are_refused(void **state)
 {
     (void)state;
@@ -693,6 +721,7 @@ int main(void)
         cmocka_unit_test(groups_survive_their_records),
         cmocka_unit_test(removed_shards_are_ranges),
         cmocka_unit_test(impossible_groups_are_refused),
+        cmocka_unit_test(settings_survive_their_records),
         cmocka_unit_test(impossible_decisions_are_refused),
         cmocka_unit_test(consistency_levels_have_the_protocol_s_names),
         cmocka_unit_test(random_histories_agree_with_a_naive_model),
