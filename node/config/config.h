@@ -203,6 +203,7 @@ struct config {
         uint32_t body_bytes;        /* request body */
         uint32_t log_segment_bytes; /* a log file's size before the next */
         uint64_t map_bytes;         /* LMDB map size, per worker */
+        uint64_t snapshot_rate;     /* bytes/s of snapshots sent, in all */
     } limits;
 
     struct {

@@ -247,6 +247,9 @@ static int open_engine(struct replica *r, const struct recovered *log,
         return err;
     if (outcome == ENGINE_RECOVERED_ADOPTED)
         log_info("a received snapshot was adopted", LOG_UINT("shard", r->id));
+    else if (outcome == ENGINE_RECOVERED_KEPT)
+        log_info("a half received snapshot is kept, to be gone on with",
+                 LOG_UINT("shard", r->id));
     struct engine_options options = {
         .path = r->path,
         .map_bytes = r->worker->node->config->limits.map_bytes};

@@ -21,7 +21,7 @@ struct worker;
 struct scrub_awaited;
 
 /* Kind of links_request. */
-#define SCRUB_LINK_REQUEST 7
+#define SCRUB_LINK_REQUEST 3
 
 enum scrub_ask { SCRUB_ASK_DIGEST = 1, SCRUB_ASK_REPLACE, SCRUB_ASK_ROUND };
 

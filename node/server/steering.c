@@ -6,6 +6,7 @@
 #include "node/base/log.h"
 #include "node/server/decision.h"
 #include "node/server/governor.h"
+#include "node/server/region_names.h"
 #include "node/server/worker.h"
 
 /* ---- the account -----------------------------------------------------------
@@ -82,7 +83,8 @@ const struct steering_group *steering_group_of(const struct steering *s,
 
 /* By the record's priority: those that serve. One that comes is shown when all
  * its shards are there, one that leaves not any more. */
-static void show_regions(const struct config *c, const struct govern_record *r,
+static void show_regions(const struct config *c, const struct catalog *catalog,
+                         const struct govern_record *r,
                          struct cosmos_region regions[COSMOS_REGIONS_MAX],
                          struct cosmos_account *account)
 {
@@ -94,6 +96,7 @@ static void show_regions(const struct config *c, const struct govern_record *r,
         if (((r->coming | r->leaving) & govern_region_bit(region)) != 0)
             continue;
         fill_region(c, region - 1u, &regions[n]);
+        regions[n].name = region_display_name(catalog, regions[n].name);
         regions[n].down = (r->down & govern_region_bit(region)) != 0;
         if (region == r->write_region)
             account->write_region = n;
@@ -118,7 +121,7 @@ static void show_account(struct steering *s)
     steering_first_account(s->worker, regions, &account);
     if (g != NULL) {
         const struct govern_record *r = newest(g);
-        show_regions(c, r, regions, &account);
+        show_regions(c, s->worker->catalog, r, regions, &account);
         account.consistency = r->consistency;
     }
     /* A log that cannot be written does not learn who leads: writes cannot be
@@ -220,6 +223,19 @@ static struct steering_group *make_group(struct steering *s, uint16_t number)
     g = &s->groups[s->group_count++];
     *g = (struct steering_group){.number = number};
     return g;
+}
+
+void steering_account_changed(struct steering *s)
+{
+    if (s->worker->cosmos != NULL && steering_group(s, GROUP_DEFAULT) != NULL)
+        show_account(s);
+}
+
+void steering_drop_group(struct steering *s, uint16_t number)
+{
+    struct steering_group *g = find_group(s, number);
+    if (g != NULL)
+        *g = s->groups[--s->group_count];
 }
 
 void steering_forget_groups(struct steering *s)

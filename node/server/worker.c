@@ -24,6 +24,7 @@
 #include "node/server/salvager.h"
 #include "node/server/stand_in.h"
 #include "node/server/steward.h"
+#include "node/server/transit.h"
 #include "node/shard/salvage.h"
 
 /* How often flushes, the log's upkeep and stalled transfers are looked at. */
@@ -181,8 +182,10 @@ static void on_chores(struct ev_loop *loop, struct ev_timer *t, int events)
     replicas_check(w);
     group_keys_check(w);
     purge_check(w);
-    if (w->index == 0)
+    if (w->index == 0) {
         mover_check(w);
+        placement_remove_check(w);
+    }
     steward_check(w->steward);
     stand_in_check(w);
     doors_check(w);
@@ -285,6 +288,8 @@ static int make_cosmos(struct worker *w, struct err_msg *msg)
         .mono_us = mono_us,
         .wall_us = wall_us,
         .outside = refused_outside,
+        .features = &w->node->features,
+        .pass_on = transit_pass_on,
         .region = w->node->config->region,
         .user = w,
         .floor = w->node->sessions,
@@ -347,6 +352,8 @@ int worker_create(struct worker *w, struct node *node, uint32_t index,
     w->catalog = catalog_new();
     if (index == 0)
         w->fence_guard = fence_guard_new(w);
+    if (index == 0)
+        w->transit = transit_new(w);
     int err = make_keys(w, msg);
     if (err == ERR_OK)
         err = replicas_find(w, msg);

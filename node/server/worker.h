@@ -21,6 +21,7 @@
  *   doors.h    listeners for clients
  *   faults_client.h  faults that these meet
  *   digester.h  compares replicas
+ *   transit.h  requests that pass through nodes outside a fence (worker 0)
  *   scrubber.h  does it now and then; quarantine.h: what then happens
  *   fence_guard.h  which regions may hold what (worker 0)
  *   governor.h, features.h, admin.h, stand_in.h, faults.h (worker 0)
@@ -48,6 +49,7 @@
 #include "node/server/inbox.h"
 #include "node/server/log_pipe.h"
 #include "node/server/mover.h"
+#include "node/server/placement_remove.h"
 #include "node/server/purge.h"
 #include "node/server/router.h"
 #include "node/server/scrubber.h"
@@ -70,6 +72,7 @@ struct faults_client;
 struct digester;
 struct holdings;
 struct fence_guard;
+struct transit;
 struct scrub_round;
 struct scrub_awaited;
 
@@ -158,7 +161,9 @@ struct worker {
     /* Groups whose keys this node has opened. */
     struct worker_group {
         uint16_t number;
-        uint32_t data_key;       /* in the keyring */
+        uint16_t first_shard, shard_count;
+        uint8_t versions;        /* of its data key, in the keyring */
+        uint32_t data_key;       /* the one that seals */
         struct keyed_hash *hash; /* addresses in its shards */
     } groups[GROUPS_MAX];
     uint32_t group_count;
@@ -176,11 +181,13 @@ struct worker {
     /* Worker 0 only. */
     struct fence_guard *fence_guard;
     struct peers *peers;
+    struct transit *transit;
     struct admin *admin;
     struct stand_in *stand_in;
     struct steward *steward;
     struct governor *governor;
     struct mover mover;
+    struct placement_removal removal;
     struct faults *faults;
     struct holdings *holdings;           /* being told; NULL: nobody asks */
     struct scrub_awaited *scrub_awaited; /* by id; see scrub_link.h */

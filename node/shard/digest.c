@@ -6,6 +6,8 @@
 #include "node/base/check.h"
 #include "node/base/err.h"
 #include "node/base/mem.h"
+#include "node/crypt/keyring.h"
+#include "node/crypt/seal.h"
 #include "node/shard/record.h"
 #include "node/store/engine.h"
 
@@ -16,7 +18,7 @@ struct digest {
     digest_counts_fn *counts;
     void *user;
     EVP_MD_CTX *buckets[DIGEST_BUCKETS];
-    uint64_t records, bytes;
+    uint64_t records, bytes, by_key[DIGEST_KEY_VERSIONS];
     struct record_key last; /* empty before the first */
     bool counting;          /* the container that `last` is of */
 };
@@ -93,6 +95,16 @@ static void step(struct digest *d, struct bytes key)
     memcpy(d->last.bytes, key.data, key.len);
 }
 
+/* What cannot be told is not counted: the digest itself says whether replicas
+ * agree. */
+static void count_key(struct digest *d, struct bytes sealed)
+{
+    struct seal_position at;
+    if (seal_peek(sealed, &at) == ERR_OK &&
+        version_of_key_id(at.key_id) < DIGEST_KEY_VERSIONS)
+        d->by_key[version_of_key_id(at.key_id)]++;
+}
+
 int digest_add(struct digest *d, struct bytes key, struct bytes value)
 {
     uint8_t lengths[8];
@@ -108,6 +120,8 @@ int digest_add(struct digest *d, struct bytes key, struct bytes value)
     hash_add(bucket, key.data, key.len);
     hash_add(bucket, value.data, value.len);
     d->records += key.len == RECORD_TEXT_KEY_LEN;
+    if (key.len == RECORD_TEXT_KEY_LEN)
+        count_key(d, value);
     d->bytes += key.len + value.len;
     return ERR_OK;
 }
@@ -155,4 +169,5 @@ void digest_finish(struct digest *d, struct digest_result *out)
     EVP_MD_CTX_free(whole);
     out->records = d->records;
     out->bytes = d->bytes;
+    memcpy(out->by_key, d->by_key, sizeof(out->by_key));
 }

@@ -30,12 +30,16 @@
 
 #define DIGEST_LEN 32
 #define DIGEST_BUCKETS 16
+/* Versions of a data key that are told apart (crypt/keyring.h). */
+#define DIGEST_KEY_VERSIONS 16
 
 struct digest;
 
 struct digest_result {
     uint64_t records; /* texts: documents, conflicts, catalog records */
     uint64_t bytes;   /* of all keys and values */
+    /* Records by the version of the data key that sealed them. */
+    uint64_t by_key[DIGEST_KEY_VERSIONS];
     uint8_t whole[DIGEST_LEN];
     uint8_t buckets[DIGEST_BUCKETS][DIGEST_LEN];
 };

@@ -112,6 +112,10 @@ int shard_open(const struct shard_options *options,
     s->kv = options->kv;
     s->retain_entries = options->retain_entries > 0 ? options->retain_entries
                                                     : SHARD_RETAIN_ENTRIES;
+    s->retain_lagging = options->retain_lagging > 0
+                            ? options->retain_lagging
+                            : SHARD_RETAIN_LAGGING_BYTES;
+    s->retain_from = UINT64_MAX;
     s->witness = options->raft.witness;
     s->commit_seen = restored->commit_lsn;
     entries_init(&s->entries, restored->base_lsn + 1);

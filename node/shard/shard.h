@@ -87,6 +87,9 @@ struct shard;
  * further behind means a snapshot. */
 #define SHARD_RETAIN_BYTES ((size_t)2 << 20)
 #define SHARD_RETAIN_ENTRIES 4096
+/* The same while a follower that can be reached needs them: one that receives a
+ * snapshot (shard_retain), or still lacks what was flushed here. */
+#define SHARD_RETAIN_LAGGING_BYTES ((size_t)64 << 20)
 /* What a client is told to wait when a bound above or the memtable is full. */
 #define SHARD_RETRY_AFTER_MS 100
 /* How long a read waits for the state that its session token names. */
@@ -177,6 +180,7 @@ struct shard_options {
                                * shard's own bounds above take their place */
     size_t memtable_bytes;
     uint32_t retain_entries; /* 0: SHARD_RETAIN_ENTRIES */
+    size_t retain_lagging;   /* 0: SHARD_RETAIN_LAGGING_BYTES */
     struct sealer *sealer;   /* borrowed; belongs to the worker */
     struct kv kv;            /* flushed state, borrowed */
     const struct shard_env *env;
@@ -347,6 +351,26 @@ bool shard_sends_payload(const struct shard *s, raft_id to);
 int shard_snapshot_offer(const struct shard *s, raft_id to, uint64_t lsn,
                          struct raft_msg *msg_out);
 void shard_snapshot_sent(struct shard *s, usec_t now, raft_id to, bool ok);
+/* A member that could send a snapshot in the leader's place. */
+struct shard_sender {
+    raft_id node;
+    uint64_t match_lsn; /* its log is the leader's up to here */
+};
+/* At the leader: who, beside it, could send one to `to`: members whose log is
+ * known to be this leader's beyond where that begins in memory. A state that
+ * such a one has flushed, at an LSN from `*least_out` to its match_lsn, is of
+ * this leader's history, and can be gone on from. Returns how many; `out` has
+ * room for RAFT_MEMBERS_MAX. None to a witness, and none when not leading. */
+uint32_t shard_senders(const struct shard *s, raft_id to,
+                       struct shard_sender *out, uint64_t *least_out);
+/* At such a member: whether it may do so, at the word of `leader` in `term`.
+ * ERR_STALE: it follows another, or none, or its state is being replaced or was
+ * overruled; ERR_FORBIDDEN: payload must not leave for `to`. */
+int shard_may_send(const struct shard *s, raft_id leader, uint64_t term,
+                   raft_id to);
+/* Entries above `lsn` are kept in memory for who receives a snapshot of it, as
+ * far as SHARD_RETAIN_LAGGING_BYTES allows; UINT64_MAX: none are. */
+void shard_retain(struct shard *s, uint64_t lsn);
 /* At the receiver: a complete snapshot is on disk in `incoming`. ERR_OK: the
  * log was told to reset (log_reset was called); once that is durable the owner
  * adopts the new state and calls shard_adopted, with its SHARD_INFO_DEDUPE (may

@@ -97,7 +97,9 @@ struct shard {
 
     uint32_t key_id;
     uint32_t retain_entries;
-    bool witness; /* keeps no payload */
+    size_t retain_lagging;
+    uint64_t retain_from; /* see shard_retain */
+    bool witness;         /* keeps no payload */
     bool has_key;
     bool no_space;
     bool installing;

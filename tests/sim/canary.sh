@@ -59,6 +59,7 @@ GOVERN_REMOVE_FIRST      site  3x1       200  goes before all who come do vote
 GOVERN_PROMOTE_FAR       site  3x1       200  votes before it follows
 GOVERN_CHANGE_WHILE_REBUILT site 3x3     500  is being rebuilt
 GOVERN_META_AT_ONCE      site  3x1       200  without having heard
+GOVERN_ANYWHERE          site  3x3       50   no progress after healing: .* whose home is
 TABLE
 }
 

@@ -310,6 +310,7 @@ static void create_record(struct site_node *n)
     r.write_region = r.from_region = 1;
     r.consistency = s->ordered;
     r.failback = s->swarm.failback;
+    r.gather = s->seed % 2 == 0;
     r.n_regions = (uint8_t)s->shape.regions;
     for (uint32_t i = 0; i < s->shape.regions; i++)
         r.priority[i] = (raft_region)(i + 1);

@@ -199,12 +199,14 @@ static inline void sample_frame(struct prng *p, enum frame_type type,
         err = codec_put_snapshot(
             out, &(struct snapshot_chunk){
                      sample_u64(p), sample_u64(p), sample_u64(p), sample_u64(p),
-                     sample_u64(p), prng_one_in(p, 2), some, some});
+                     sample_u64(p), prng_one_in(p, 2), some, some,
+                     prng_one_in(p, 2), sample_u64(p), bytes_str("sum")});
         break;
     case FRAME_SNAPSHOT_ACK:
         err = codec_put_snapshot_ack(
-            out, &(struct snapshot_ack){sample_u64(p), sample_u64(p),
-                                        sample_u64(p), ERR_IO});
+            out,
+            &(struct snapshot_ack){sample_u64(p), sample_u64(p), sample_u64(p),
+                                   ERR_IO, 4, bytes_str("place")});
         break;
     case FRAME_RAFT_SHARED:
     case FRAME_RAFT_BARE:
