@@ -87,7 +87,7 @@ static raft_id missing(const struct raft *r)
     const struct amnesia *a = &r->amnesia;
     if (a->kept)
         return 0;
-    if (a->n_need == 0 || CANARY(AMNESIAC_ASKS_FOUNDERS))
+    if (a->n_need == 0)
         return missing_by_config(r);
     if (a->n_need == 1 && a->need[0] == r->opt.self)
         return missing_of(r, a->also, a->n_also);
@@ -108,7 +108,8 @@ void raft_amnesia_begin(struct raft *r, const struct raft_restored *restored)
 {
     r->amnesia =
         (struct amnesia){.state = RAFT_AMNESIA_ASKING, .ask_us = r->now_us};
-    for (size_t i = 0; i < restored->n_also; i++)
+    for (size_t i = 0; i < restored->n_also && !CANARY(AMNESIAC_ASKS_FOUNDERS);
+         i++)
         r->amnesia.also[r->amnesia.n_also++] = restored->also[i];
     if (restored->kept) {
         r->amnesia.state = RAFT_AMNESIA_LEARNING;
@@ -356,7 +357,7 @@ static void learn_need(struct amnesia *a, const struct raft_tell *t)
     a->need_lsn = t->last_lsn;
     a->need_term = t->last_term;
     memcpy(a->need, t->voters, t->n_voters * sizeof(a->need[0]));
-    a->n_need = t->n_voters;
+    a->n_need = CANARY(AMNESIAC_ASKS_FOUNDERS) ? 0 : t->n_voters;
 }
 
 static void note_end(struct amnesia *a, raft_id id, const struct raft_tell *t)
