@@ -108,6 +108,24 @@ test("the API's wall alone", { skip }, async () => {
   await audited(/wall 'api': request/);
 });
 
+test("the snapshots' wall alone", { skip }, async () => {
+  await start("send,receive,api,membership");
+  await settled();
+  await cluster.kill(nodeOf("us").name);
+  // More than stays in memory: what us lacks is in the stores alone.
+  const items = clientAt("germany").database("shop").container("orders"), text = MARKER.repeat(20_000);
+  const write = async (from) => {
+    for (let n = from; n < 24; n += 4) await items.items.create({ id: `large-${n}`, pk: "p", text });
+  };
+  await Promise.all([0, 1, 2, 3].map(write));
+  await until("the log begins behind that", async () => (await shardAt("germany")).base_lsn > DOCUMENTS);
+  await cluster.restart(nodeOf("us").name);
+  await until("germany refuses to send, or to have it sent", async () => (await refusals("germany", "snapshot")) > 0);
+  assert.equal(await refusals("france", "snapshot"), 0);
+  assert.ok((await shardAt("us")).commit_lsn < (await shardAt("germany")).base_lsn);
+  await audited(/wall 'snapshot'/);
+});
+
 test("with no wall everything arrives, and cannot be read without the keys", { skip }, async () => {
   await start("send,receive,api,snapshot,membership");
   await settled();
