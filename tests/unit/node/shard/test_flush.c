@@ -223,6 +223,28 @@ static void a_flush_cuts_the_log_but_keeps_some_for_who_lags(void **state)
     story_end(&s);
 }
 
+static void the_log_is_kept_for_a_snapshot_under_way(void **state)
+{
+    (void)state;
+    struct story s = story_of_three();
+    struct shard *leader = cluster_shard(s.c, s.leader);
+    put(s.c, s.leader, 1, 1, BODY);
+    cluster_isolate(s.c, s.third);
+    uint64_t sent = shard_commit_lsn(leader);
+    shard_retain(leader, sent);
+    for (unsigned i = 0; i < SHARD_RETAIN_ENTRIES + 600; i++) {
+        put(s.c, s.leader, 9, 9, BODY);
+        if (i % 600 == 0)
+            cluster_flush(s.c, s.leader, true);
+    }
+    cluster_flush(s.c, s.leader, true);
+    assert_true(raft_base_lsn(shard_raft(leader)) <= sent);
+    shard_retain(leader, UINT64_MAX);
+    cluster_compact(s.c, s.leader);
+    assert_true(raft_base_lsn(shard_raft(leader)) > sent);
+    story_end(&s);
+}
+
 static void a_snapshot_replaces_everything_and_reads_go_on(void **state)
 {
     (void)state;
@@ -351,6 +373,7 @@ int main(void)
         cmocka_unit_test(a_follower_of_a_new_term_restarts_from_its_flush),
         cmocka_unit_test(a_restart_finds_the_same_records),
         cmocka_unit_test(a_flush_cuts_the_log_but_keeps_some_for_who_lags),
+        cmocka_unit_test(the_log_is_kept_for_a_snapshot_under_way),
         cmocka_unit_test(a_snapshot_replaces_everything_and_reads_go_on),
         cmocka_unit_test(a_crash_during_an_installation_loses_nothing),
         cmocka_unit_test(a_snapshot_waits_for_a_flush_under_way),
