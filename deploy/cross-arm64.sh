@@ -2,6 +2,7 @@
 # Builds bastide for arm64 on a machine of another kind:
 #
 #   deploy/cross-arm64.sh [TARGET...]     default: build-arm64/bastide
+#   OPTIMISE=-O1 deploy/cross-arm64.sh    sooner done, slower to run
 #
 # The compiler is Debian's. The libraries are Debian's packages for arm64, fetched
 # and unpacked into build-arm64/sysroot: the machine's own packages and
@@ -41,5 +42,5 @@ fi
 [ $# -gt 0 ] || set -- "$build/bastide"
 lib=$root/usr/lib/aarch64-linux-gnu
 make --no-print-directory -s -j"$(nproc)" BUILD=$build CC=aarch64-linux-gnu-gcc AR=aarch64-linux-gnu-ar \
-    CFLAGS="-isystem $root/usr/include/aarch64-linux-gnu -isystem $root/usr/include" \
+    CFLAGS="${OPTIMISE:-} -isystem $root/usr/include/aarch64-linux-gnu -isystem $root/usr/include" \
     LDFLAGS="-L$lib -Wl,-rpath-link,$lib" "$@"

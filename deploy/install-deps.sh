@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 
 build_packages="gcc make libc6-dev libssl-dev libprotobuf-c-dev protobuf-c-compiler
     liblmdb-dev libev-dev libhttp-parser-dev libyaml-dev uthash-dev"
-test_packages="libcmocka-dev openssl procps spin"
+test_packages="libcmocka-dev openssl procps spin tcpdump"
 observability_packages="prometheus"
 bench_packages="etcd-server etcd-client golang-go golang-etcd-server-dev"
 cross_packages="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"

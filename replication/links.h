@@ -86,6 +86,7 @@ struct links_call {
     uint32_t session; /* of the connection it came by */
     uint64_t id;
     uint64_t shard; /* that it concerns */
+    enum fence_carries carries;
 };
 
 /* A message that a fence keeps from crossing a link. */
@@ -132,6 +133,9 @@ struct links_handler {
     /* The shard that a request concerns, read from its body; 0 when it concerns
      * none. Absent: none does. Calls nothing of the links. */
     uint64_t (*request_shard)(void *user, uint32_t kind, struct bytes body);
+    /* What requests of that kind and their answers carry of their shard. NULL:
+     * payload. Calls nothing of the links. */
+    enum fence_carries (*request_carries)(uint32_t kind);
     /* A fence held something back, in or out. Alone among these it is called
      * from inside links_send_*, too, so it calls nothing of the links. */
     void (*on_refused)(void *user, const struct links_refusal *refusal);

@@ -4,7 +4,8 @@
 #   tests/run.sh [--jobs N] PROGRAM...
 #                               each is run once; a .mjs file by node, a .sh file
 #                               by bash; "program argument ..." in one word is a
-#                               command line. --jobs: so many at the same time
+#                               command line. --jobs: so many at the same time,
+#                               one that is heavy counting as two
 #
 # Prints failures as they come and ends with "N passed, N failed[, N skipped]".
 # A program that dies or prints no result counts as one failure; the folders of
@@ -13,6 +14,7 @@
 #
 # What a test file may say near its top:
 #   test-timeout: 600   it takes longer than others, at most so many seconds
+#   test-heavy          it keeps a core and more busy all the time
 #   test-alone          it measures time, or takes a whole machine: nothing else
 #                       runs beside it
 set -u
@@ -109,20 +111,28 @@ report() {
     rm -f "$log" "$log.told"
 }
 
-number=0 running=0
+# Places that a program takes.
+weight_of() {
+    if is_alone "$1"; then
+        echo "$jobs"
+    elif [ "$jobs" -gt 1 ] && top_of "$1" | grep -q 'test-heavy'; then
+        echo 2
+    else
+        echo 1
+    fi
+}
+
+number=0 taken=0
+declare -A weights=()
 for program in "$@"; do
-    most=$jobs
-    if is_alone "$program"; then most=1; fi
-    while [ "$running" -ge "$most" ]; do
-        wait -n
-        running=$((running - 1))
+    weight=$(weight_of "$program")
+    while [ $((taken + weight)) -gt "$jobs" ]; do
+        wait -n -p ended
+        taken=$((taken - ${weights[$ended]}))
     done
     report "$program" "$number" &
-    number=$((number + 1)) running=$((running + 1))
-    if [ "$most" -eq 1 ]; then
-        wait
-        running=0
-    fi
+    weights[$!]=$weight
+    number=$((number + 1)) taken=$((taken + weight))
 done
 wait
 

@@ -1,6 +1,9 @@
 # What people type. Included by the Makefile.
 
 JOBS       ?= $(shell nproc)
+# System tests wait more than they compute: a third to a half of their time is
+# work of the processor.
+TEST_JOBS  ?= $(shell expr $(JOBS) + 1)
 CHECK_SEEDS ?= 500
 CHECK_SHARD_SEEDS ?= 500
 CHECK_SITE_SEEDS ?= 1000
@@ -56,7 +59,7 @@ export NODE
 check: deps-test
 	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/bastide check-programs
 	@[ "$$(id -u)" -ne 0 ] || { deploy/docker/engine.sh && deploy/docker/image.sh; } || true
-	@tests/run.sh --jobs $(JOBS) $(UNIT_BIN) $(FENCE_TEST_BIN) $(SELFTEST_BIN) "$(SIM_BIN) --jobs $(JOBS) --seeds $(CHECK_SEEDS)" \
+	@tests/run.sh --jobs $(TEST_JOBS) $(UNIT_BIN) $(FENCE_TEST_BIN) $(SELFTEST_BIN) "$(SIM_BIN) --jobs $(JOBS) --seeds $(CHECK_SEEDS)" \
 		"$(SIM_BIN) --jobs $(JOBS) --replica shard --seeds $(CHECK_SHARD_SEEDS)" \
 		"$(SIM_BIN) --jobs $(JOBS) --replica site --seeds $(CHECK_SITE_SEEDS)" \
 		"tests/sim/canary.sh $(CANARY_BIN)" \
@@ -68,10 +71,10 @@ check: deps-test
 check-programs: $(UNIT_BIN) $(FENCE_TEST_BIN) $(FENCE_NODE_BIN) $(SIM_BIN) $(CANARY_BIN) $(SELFTEST_BIN) $(FAILOVER_CANARY_BIN) $(NEXT_BIN)
 
 system: $(BUILD)/bastide $(NEXT_BIN) $(FENCE_NODE_BIN)
-	@tests/run.sh --jobs $(JOBS) $(SYSTEM_TESTS)
+	@tests/run.sh --jobs $(TEST_JOBS) $(SYSTEM_TESTS)
 sdk: $(BUILD)/bastide
 	@deploy/install-deps.sh sdk || true
-	@tests/run.sh --jobs $(JOBS) $(SDK_TESTS)
+	@tests/run.sh --jobs $(TEST_JOBS) $(SDK_TESTS)
 
 asan:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) BUILD=build-asan SANITIZE=address,undefined unit

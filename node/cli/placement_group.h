@@ -14,6 +14,7 @@
 struct placement_group {
     char name[CATALOG_NAME_MAX + 1];
     bool fenced, settled, failback_automatic;
+    bool transit, gather; /* allowed; leaders on one node */
     char regions[CONFIG_REGIONS_MAX][CONFIG_NAME_MAX + 1]; /* by priority */
     char keys_for[CONFIG_REGIONS_MAX][CONFIG_NAME_MAX + 1];
     char nodes[LAYOUT_NODES_MAX][CONFIG_NAME_MAX + 1];
@@ -21,6 +22,8 @@ struct placement_group {
     enum consistency_level level;
     int64_t prefix, interval; /* of bounded staleness */
     int64_t epoch, first_shard, shards;
+    int64_t data_keys, sealing_key; /* versions; the one that is used */
+    bool new_key_due;
     char write_region[CONFIG_NAME_MAX + 1];
     char unavailable[TOPOLOGY_TEXT_MAX + 1]; /* "": writes go on */
 };
@@ -28,6 +31,10 @@ struct placement_group {
 /* Names of groups: lower-case letters, digits and '-'. For an option table;
  * `value` is a const char *. */
 bool placement_name_option(const char *text, void *value);
+/* "shop/orders" into its two names. */
+bool placement_container_split(const char *text,
+                               char database[RESOURCE_NAME_BYTES_MAX + 1],
+                               char container[RESOURCE_NAME_BYTES_MAX + 1]);
 #define PLACEMENT_NAME_EXPECTED "lower-case letters, digits and '-'"
 #define PLACEMENT_GROUP_OPTION(group)                                          \
     {                                                                          \

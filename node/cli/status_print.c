@@ -72,10 +72,24 @@ static void print_links(const struct json *j, char out[CELL_MAX])
     snprintf(out, CELL_MAX, "%u of %u up", up, all);
 }
 
+/* Shards that the node leads. */
+static void print_leads(const struct json *j, char out[CELL_MAX])
+{
+    unsigned leads = 0;
+    char role[CELL_MAX];
+    json_ref shards = json_get_str(j, 0, "shards");
+    if (shards != JSON_NONE)
+        for (json_ref s = json_first(j, shards); s != JSON_NONE;
+             s = json_next(j, shards, s))
+            leads += strcmp(cell(j, s, "role", role), "leader") == 0;
+    snprintf(out, CELL_MAX, "%u", leads);
+}
+
 static void print_node(FILE *out, const struct status_node *n)
 {
     struct json j;
     char a[CELL_MAX], b[CELL_MAX], c[CELL_MAX], d[CELL_MAX], links[CELL_MAX];
+    char leads[CELL_MAX];
     if (!parse(n, &j)) {
         fprintf(out, "%-16s %-18s %-12s %s\n", n->region, n->name,
                 "unreachable", n->why.text);
@@ -83,10 +97,11 @@ static void print_node(FILE *out, const struct status_node *n)
         return;
     }
     print_links(&j, links);
-    fprintf(out, "%-16s %-18s %-12s %9s %8s  %-10s %-12s\n",
+    print_leads(&j, leads);
+    fprintf(out, "%-16s %-18s %-12s %9s %8s %6s  %-10s %-12s\n",
             cell(&j, 0, "region", a), cell(&j, 0, "node", b),
             n->ready ? "ready" : "not ready", cell(&j, 0, "uptime_s", c),
-            cell(&j, 0, "workers", (char[CELL_MAX]){0}),
+            cell(&j, 0, "workers", (char[CELL_MAX]){0}), leads,
             cell(&j, 0, "version", d), links);
     json_free(&j);
 }
@@ -436,8 +451,9 @@ void status_print_text(FILE *out, const struct status_view *view)
     struct replica *list = calloc(REPLICAS_MAX, sizeof(*list));
     CHECK(list != NULL);
     size_t replicas = 0;
-    fprintf(out, "%-16s %-18s %-12s %9s %8s  %-10s %-12s\n", "REGION", "NODE",
-            "STATE", "UPTIME S", "WORKERS", "VERSION", "LINKS");
+    fprintf(out, "%-16s %-18s %-12s %9s %8s %6s  %-10s %-12s\n", "REGION",
+            "NODE", "STATE", "UPTIME S", "WORKERS", "LEADS", "VERSION",
+            "LINKS");
     for (unsigned i = 0; i < count; i++) {
         print_node(out, &nodes[i]);
         replicas = collect(&nodes[i], list, replicas);

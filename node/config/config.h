@@ -223,6 +223,12 @@ struct config {
     } timeouts;
 
     struct {
+        uint32_t interval_s; /* between two rounds of a shard; 0: none by
+                              * themselves (server/scrubber.h) */
+        uint64_t rate_bytes; /* a second, of a worker's replicas together */
+    } scrub;
+
+    struct {
         enum log_level level;
         enum config_log_format format;
     } log;

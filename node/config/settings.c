@@ -95,6 +95,8 @@ const struct setting settings[] = {
     U32("timeouts.body_ms", timeouts.body_ms, 100, 3600000, "60000", "from there to the end of its body"),
     U32("timeouts.idle_ms", timeouts.idle_ms, 100, 86400000, "120000", "a connection kept alive without a request"),
     U32("timeouts.drain_ms", timeouts.drain_ms, 0, 600000, "5000", "what a stopping node waits for running requests"),
+    U32("scrub.interval_s", scrub.interval_s, 0, 31536000, "21600", "how often the replicas of a shard are read through and compared, and a wrong one replaced; 0: only when asked (bastide scrub)"),
+    SIZE("scrub.rate_bytes", SETTING_SIZE_U64, scrub.rate_bytes, "64KiB", "16GiB", "16MiB", "how much of the stores a worker reads a second for that"),
     {"log.level", SETTING_LEVEL, AT(log.level), NULL, NULL, "debug, info, warn or error", "info", "least level that is logged"},
     {"log.format", SETTING_FORMAT, AT(log.format), NULL, NULL, "auto, text or json", "auto", "auto: text on a terminal, else JSON"},
 };

@@ -20,7 +20,7 @@ static int fields_write(const struct continuation *c, struct buf *out)
         err = buf_append_u32_le(out, c->after);
     if (c->kind == CONTINUATION_SCAN) {
         if (err == ERR_OK)
-            err = buf_append_u32_le(out, c->range);
+            err = buf_append_u32_le(out, c->slot);
         if (err == ERR_OK)
             err = buf_append_u64_le(out, c->skipped);
         if (err == ERR_OK)
@@ -39,7 +39,7 @@ static int fields_read(struct cursor *in, enum continuation_kind kind,
     if (kind == CONTINUATION_LIST)
         c->after = cursor_u32_le(in);
     if (kind == CONTINUATION_SCAN) {
-        c->range = cursor_u32_le(in);
+        c->slot = cursor_u32_le(in);
         c->skipped = cursor_u64_le(in);
         c->delivered = cursor_u64_le(in);
     }

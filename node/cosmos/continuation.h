@@ -33,7 +33,7 @@ struct continuation {
     enum continuation_kind kind;
     uint64_t scope[2];
     uint32_t after;        /* LIST: number of the last one delivered */
-    uint32_t range;        /* SCAN: range index */
+    uint32_t slot;         /* SCAN: of the container, catalog/spread.h */
     uint64_t skipped;      /* SCAN: struct query_window */
     uint64_t delivered;    /* SCAN: likewise */
     struct bytes position; /* SCAN: inside the range; empty: its beginning */

@@ -209,7 +209,7 @@ static void on_request(struct http_request *r, void *user)
         respond_text(r, 404, "NotFound",
                      "there is /livez, /readyz, /readyz?verbose, /metrics, "
                      "/status, /topology, "
-                     "/consistency, /regions, /audit and /faults");
+                     "/consistency, /regions, /audit, /scrub and /faults");
 }
 
 static const struct http_handler admin_handler = {.on_request = on_request};

@@ -29,6 +29,9 @@ static void collect_replica(const struct replica *r, struct metrics_shard *s,
     struct engine_stats store;
     shard_status(r->shard, clock_mono_us(), &s->status);
     s->counts = r->counts;
+    s->scrub = r->scrub;
+    s->scrub.last = NULL;
+    s->scrubbed_us = r->scrub.last != NULL ? r->scrub.last->ended_us : 0;
     s->memtable_limit_bytes = worker_memtable_share(r->worker);
     meter_add(&mw->store_commits, &r->flusher.commits);
     mw->flushed_bytes += r->flusher.flushed_bytes;
@@ -132,5 +135,6 @@ void metrics_write(struct worker *w, const struct metrics *m, struct buf *out)
     metrics_put_snapshots(w->node, all, out);
     metrics_put_links(w, out);
     metrics_put_fences(w, out);
+    metrics_put_transit(w, out);
     mem_free(all);
 }

@@ -41,6 +41,8 @@ struct metrics_shard {
     struct shard_status status;
     struct replica_counts counts;
     uint64_t memtable_limit_bytes;
+    struct scrub_state scrub; /* but for `last` */
+    usec_t scrubbed_us;       /* wall clock; 0: not yet by this node */
 };
 
 struct metrics {

@@ -32,6 +32,7 @@ void metrics_put_requests(const struct metrics_worker *all, struct buf *out);
 void metrics_put_shards(const struct metrics *m, struct buf *out);
 void metrics_put_regions(const struct worker *w, struct buf *out);
 void metrics_put_fences(const struct worker *w, struct buf *out);
+void metrics_put_transit(const struct worker *w, struct buf *out);
 void metrics_put_links(const struct worker *w, struct buf *out);
 void metrics_put_disk(const struct worker *w, const struct metrics *m,
                       const struct metrics_worker *all, struct buf *out);

@@ -118,6 +118,7 @@ static void put_shard(struct json_writer *out, const struct worker *w,
     put_number(out, "bounded_refused", s->bounded_refused);
     put_number(out, "conflicts_pending", s->salvage_pending);
     json_write_member_bool(out, "overruled", s->overruled);
+    json_write_member_bool(out, "distrusted", s->distrusted);
     if (s->amnesia != RAFT_AMNESIA_NONE) {
         char text[STATUS_REASON_MAX];
         status_rebuild_reason(c, s, text);

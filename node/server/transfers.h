@@ -114,7 +114,7 @@ void transfers_on_ack(struct worker *w, links_peer from,
 void transfers_on_peer_down(struct worker *w, links_peer peer);
 
 /* Kind of links_request that asks a node to send a snapshot to another. */
-#define TRANSFERS_REQUEST_SEND 2
+#define TRANSFERS_REQUEST_SEND 4
 /* The shard that such a request is about. */
 uint64_t transfers_request_shard(struct bytes body);
 /* Worker 0: one came; its answer is what became of it. */

@@ -204,7 +204,11 @@ struct shard_restored {
     struct entry **entries;    /* base_lsn+1 ..; references are taken over */
     size_t n_entries;
     uint64_t commit_lsn;
-    bool amnesia;        /* see raft_restored */
+    bool amnesia; /* see raft_restored; likewise these: */
+    const raft_id *also;
+    size_t n_also;
+    bool kept;
+    uint64_t kept_lsn, kept_term;
     struct bytes dedupe; /* SHARD_INFO_DEDUPE of the flushed state; borrowed,
                           * may be empty */
     /* Pending salvage by rising number; its entries' references are taken over.
@@ -234,6 +238,12 @@ bool shard_has_key(const struct shard *s);
 void shard_set_memtable_bytes(struct shard *s, size_t bytes);
 /* The disk is full (or works again): writes answer NO_SPACE meanwhile. */
 void shard_set_no_space(struct shard *s, bool no_space);
+
+/* What is flushed here is (not) to be believed. While it is not, and unless
+ * this replica leads, reads are answered NOT_LEADER, and it does not take over
+ * the leadership when it is asked to. */
+void shard_distrust(struct shard *s, bool distrusted);
+bool shard_distrusted(const struct shard *s);
 
 /* -- what arrives -----------------------------------------------------------
  */
@@ -412,6 +422,7 @@ struct shard_status {
     struct shard_rule rule, rule_committed;
     bool changing;       /* the newest configuration is joint or uncommitted */
     bool overruled;      /* raft_overruled: this replica must be rebuilt */
+    bool distrusted;     /* see shard_distrust */
     raft_id transfer_to; /* leader: who is being handed the leadership, or 0 */
     /* How long the last hand-over of the leadership from here kept writes
      * waiting: from shard_transfer until a leader was known again. 0: none
@@ -422,6 +433,8 @@ struct shard_status {
     uint64_t session_waits;   /* reads that waited for their token's state */
     uint64_t session_behind;  /* of them, in vain */
     uint64_t bounded_refused; /* reads that could not be proved fresh */
+    uint64_t damaged; /* requests that met a record that is not authentic, or a
+                       * store that cannot be read */
     size_t memtable_bytes, entry_bytes;
     uint32_t waiting;
     bool has_key, no_space, installing;

@@ -87,6 +87,7 @@ struct shard {
     usec_t append_us; /* the newest append came */
     usec_t step_us;   /* the newest step */
     uint64_t throttled, session_waits, session_behind, bounded_refused;
+    uint64_t damaged;
 
     /* Durability. */
     uint64_t written; /* last update that wrote */
@@ -103,6 +104,7 @@ struct shard {
     bool no_space;
     bool installing;
     bool contradicted; /* see shard_contradicted */
+    bool distrusted;   /* see shard_distrust */
     bool hold;         /* see shard_hold */
     bool stepping;     /* inside raft_step and what follows from it */
     bool closing;

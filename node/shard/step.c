@@ -491,6 +491,8 @@ int shard_receive(struct shard *s, usec_t now, const struct raft_msg *m,
     CHECK_OBJ(s, SHARD_MAGIC);
     if (m->type == RAFT_MSG_APPEND && m->append.n > 0)
         return receive_append(s, now, m, payloads);
+    if (m->type == RAFT_MSG_TIMEOUT_NOW && s->distrusted)
+        return ERR_OK;
     struct raft_event event = {
         .type = RAFT_EV_MESSAGE, .now_us = now, .message = m};
     return shard_step(s, &event, NULL);

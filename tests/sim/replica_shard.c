@@ -693,10 +693,17 @@ static void open_shard(struct sim_replica *p, const struct raft_config *config,
         .entries = r->entries,
         .n_entries = r->n,
         .amnesia = p->env.amnesiac,
+        .also = p->env.also,
+        .n_also = p->env.n_also,
         .salvage = r->salvage,
         .n_salvage = r->n_salvage,
         .salvage_number = r->salvage_number,
     };
+    if (p->env.kept != NULL) {
+        restored.kept = true;
+        restored.kept_lsn = p->env.kept->lsn;
+        restored.kept_term = p->env.kept->term;
+    }
     restored.commit_lsn = restored.base_lsn;
     struct bytes blob;
     if (kv_mem_info(p->store, SHARD_INFO_CONFIG, &blob) == ERR_OK)
@@ -726,6 +733,10 @@ static struct sim_replica *shard_replica_open(const struct sim_env *env,
     p->sealer = sealer_new(p->keys);
     p->store = kv_mem_new();
     struct replay r = {0};
+    if (env->kept != NULL) {
+        r.term = env->kept->hard_term;
+        r.vote = env->kept->vote;
+    }
     replay_disk(p, &r, records, n);
     open_shard(p, config, &r, now_us);
     mem_free(r.entries);
@@ -922,6 +933,12 @@ static bool shard_replica_awaits(const struct sim_replica *p,
     return raft_awaits(shard_raft(p->shard), region);
 }
 
+static void shard_replica_keep(const struct sim_replica *p,
+                               struct sim_kept *kept_out)
+{
+    sim_keep(shard_raft(p->shard), kept_out);
+}
+
 static bool shard_replica_amnesiac(const struct sim_replica *p)
 {
     return raft_amnesiac(shard_raft(p->shard)) != RAFT_AMNESIA_NONE;
@@ -993,6 +1010,7 @@ const struct sim_replica_ops sim_replica_shard = {
     .awaits = shard_replica_awaits,
     .payloads = shard_replica_payloads,
     .amnesiac = shard_replica_amnesiac,
+    .keep = shard_replica_keep,
     .term_at = shard_replica_term_at,
     .applied_lsn = shard_replica_applied,
     .state_hash = shard_replica_hash,

@@ -5,19 +5,22 @@
 // quote them are provoked, the group fails over, a region comes back by a
 // snapshot. The frames are those that a test build shows before TLS
 // (tests/lib/links_dump.c); they also say how the documents look sealed, which is
-// searched as well. With the walls open the same search finds it.
+// searched as well. With the walls open the same search finds it. What the nodes
+// say to each other is recorded on the wire, too: all of it is TLS.
 //
 // What a client itself sends to a node outside is in that node's memory while it
 // is answered, so this is done last, after the memory was searched; of that, too,
 // nothing may be in files, answers of the node, or frames.
 import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { afterEach, test } from "node:test";
 import { Cluster, program, until } from "../sdk/lib.mjs";
 import { admin, inject, logOf, statusOf } from "./lib.mjs";
 import { Search, marker, payloadsOf, windowsOf } from "./leaks.mjs";
+import { Recorder, whyNoRecording } from "./recorder.mjs";
 
 const openable = process.env.TEST_FENCE_BASTIDE || path.join(path.dirname(program), "tests/fence/bastide");
 const skip = existsSync(openable) ? false : `${openable} is not built`;
@@ -25,12 +28,13 @@ const DOCUMENTS = 20;
 const LARGE = 20; // documents of about 150 kB
 const LARGE_MOST = 400;
 const DOCS = "/dbs/shop/colls/orders/docs";
-let cluster, dumps, shard;
+let cluster, dumps, shard, recorder;
 
 afterEach(async () => {
   for (const name of ["TEST_FENCE_OPEN", "TEST_LINK_DUMP", "BASTIDE_LOG_LEVEL"]) delete process.env[name];
+  await recorder?.stop();
   await cluster?.stop();
-  cluster = undefined;
+  cluster = recorder = undefined;
   rmSync(dumps, { recursive: true, force: true });
 });
 
@@ -191,6 +195,39 @@ const caughtUp = () => until("both have everything", async () => {
   return a && b && a.commit_lsn === b.commit_lsn && a.lsn === b.lsn && a.lsn > DOCUMENTS + LARGE;
 }, 60_000);
 
+const peerPort = (node) => Number(/^  peer: .*:(\d+)"?$/m.exec(readFileSync(path.join(node.dir, "node.yaml"), "utf8"))[1]);
+
+/** Records what nodes say to each other, and a connection without TLS. */
+async function record(plain) {
+  const server = net.createServer((socket) => socket.resume()).listen(0, "127.0.0.1");
+  await until("the plain port listens", () => server.listening);
+  const { port } = server.address();
+  recorder = await Recorder.start(path.join(cluster.dir, "wire.pcap"), [...cluster.nodes.map(peerPort), port]);
+  const socket = net.connect(port, "127.0.0.1");
+  for (let at = 0; at < plain.length; at += 5)
+    await new Promise((resolve) => socket.setNoDelay().write(plain.slice(at, at + 5), resolve));
+  await new Promise((resolve) => socket.end(resolve));
+  server.close();
+  return port;
+}
+
+/** On the wire there is TLS alone, and nothing of what is searched for. */
+async function searchWire(t, plain, port, ...searches) {
+  const { streams, dropped } = await recorder.stop();
+  recorder = undefined;
+  const links = streams.filter(({ from, to }) => from !== port && to !== port);
+  const bytes = links.reduce((sum, stream) => sum + stream.bytes.length, 0);
+  t.diagnostic(`${links.length} streams with ${bytes} bytes were recorded between nodes, ${dropped} packets were missed`);
+  assert.ok(bytes > 1e6);
+  const hello = (stream) => stream.bytes[0] === 0x16 && stream.bytes[1] === 3;
+  assert.ok(links.filter(hello).length >= 4, "connections were made meanwhile");
+  for (const stream of links)
+    for (const search of searches) nothing([...search.in(stream.bytes)], `the wire from ${stream.from} to ${stream.to}`);
+  const others = streams.filter((stream) => !links.includes(stream));
+  const seen = new Search().addMarker(plain);
+  assert.ok(others.some((stream) => seen.in(stream.bytes).size > 0), "what is not TLS is found in a recording");
+}
+
 function searchMemory(t, clear, sealed) {
   const us = nodeOf("us"), outside = clear.inMemory(us.pid);
   if (outside === undefined) {
@@ -209,6 +246,9 @@ for (const witness of [undefined, "us"])
   test(`nothing leaves the fence${witness ? ", nor is at its witness" : ""}`, { skip }, async (t) => {
     const texts = markers();
     await start({ witness });
+    const plain = marker("Plain"), why = whyNoRecording();
+    if (why) t.diagnostic(`THE WIRE WAS NOT SEARCHED: ${why}`);
+    const port = why ? undefined : await record(plain);
     await inject(cluster, { kind: "loss", from: "germany", to: "france", percent: 10, for: "10s" });
     await use(texts);
     await inject(cluster, { kind: "respond", at: "germany", status: 503, count: 1, container: "orders", operation: "query" });
@@ -244,6 +284,8 @@ for (const witness of [undefined, "us"])
     for (const text of await refusals()) nothing([...clear.in(Buffer.from(text))], "a refusal");
 
     searchMemory(t, clear, sealed); // of the node that has come back
+
+    if (!why) await searchWire(t, plain, port, clear, sealed);
 
     // Last: what clients send to the node outside goes no further.
     const sent = markers();

@@ -31,7 +31,7 @@ for (const [level, flags, rounds] of RUNS)
     console.log(`# ${JSON.stringify(soak.counts)}`);
   });
 
-const MENU_MS = 40_000;
+const MENU_MS = 25_000;
 const seed = Number(process.env.SOAK_SEED || Math.floor(Math.random() * 1e9));
 
 test(`any faults at random (SOAK_SEED=${seed}): nothing acknowledged is lost, and all heal`, async (t) => {

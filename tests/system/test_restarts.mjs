@@ -5,6 +5,7 @@
 //   RESTARTS=100 tests/run.sh tests/system/test_restarts.mjs
 //
 // test-timeout: 360
+// test-heavy
 import assert from "node:assert/strict";
 import { readdirSync, statSync } from "node:fs";
 import path from "node:path";
@@ -13,7 +14,7 @@ import { Cluster, isAlive, makeContainer, until } from "../sdk/lib.mjs";
 import { Load } from "./load.mjs";
 import { isReady } from "./lib.mjs";
 
-const RESTARTS = Number(process.env.RESTARTS || 100);
+const RESTARTS = Number(process.env.RESTARTS || 40);
 const RATE = 200;
 const STOP_MS = 5000; // a drain takes less
 // What a node may have more than at its beginning, whatever it went through.

@@ -132,7 +132,7 @@ static inline void sample_raft(struct prng *p, enum raft_msg_type type,
         m->ask = (struct raft_ask){a, b};
         return;
     case RAFT_MSG_TELL:
-        m->tell = (struct raft_tell){a, b, c, yes};
+        m->tell = (struct raft_tell){a, b, c, yes, 2, {1, 200}};
         return;
     case RAFT_MSG_TYPES:
         break;

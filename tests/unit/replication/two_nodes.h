@@ -168,6 +168,15 @@ static inline uint64_t request_shard(void *user, uint32_t kind,
     return ((struct node *)user)->requests_shard;
 }
 
+/* What all requests carry. */
+static enum fence_carries requests_carry = FENCE_PAYLOAD;
+
+static inline enum fence_carries request_carries(uint32_t kind)
+{
+    assert_int_equal(kind, 3);
+    return requests_carry;
+}
+
 static inline void on_refused(void *user, const struct links_refusal *refusal)
 {
     struct node *n = user;
@@ -194,6 +203,7 @@ static const struct links_handler handler = {
     .on_peer_up = on_up,
     .on_peer_down = on_down,
     .on_raft = on_raft,
+    .request_carries = request_carries,
     .on_request = on_request,
     .on_response = on_response,
     .on_request_failed = on_request_failed,

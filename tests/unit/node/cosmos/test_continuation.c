@@ -27,7 +27,7 @@ static void a_token_comes_back_as_it_was(void **state)
     (void)state;
     struct continuation in = {.kind = CONTINUATION_SCAN,
                               .scope = {1, 2},
-                              .range = 4,
+                              .slot = 4,
                               .position = bytes_str("position"),
                               .skipped = 5,
                               .delivered = UINT64_MAX};
@@ -40,7 +40,7 @@ static void a_token_comes_back_as_it_was(void **state)
     assert_int_equal(
         continuation_read(key, token, CONTINUATION_SCAN, scope, &storage, &out),
         ERR_OK);
-    assert_int_equal(out.range, 4);
+    assert_int_equal(out.slot, 4);
     assert_true(bytes_equal(out.position, in.position));
     assert_int_equal(out.skipped, 5);
     assert_true(out.delivered == UINT64_MAX);
