@@ -354,6 +354,9 @@ static void another_may_send_in_the_leaders_place(void **state)
     assert_int_equal(shard_may_send(other, s.leader, term, 9), ERR_FORBIDDEN);
     assert_int_equal(shard_senders(leader, 9, list, &least), 0);
     assert_int_equal(shard_senders(other, to, list, &least), 0);
+    shard_distrust(cluster_shard(s.c, third), true);
+    assert_int_equal(shard_may_send(other, s.leader, term, to), ERR_CORRUPT);
+    shard_distrust(cluster_shard(s.c, third), false);
     /* Who is out of reach sends nothing. */
     cluster_cut(s.c, s.leader, third);
     cluster_settle(s.c);
