@@ -285,13 +285,21 @@ static enum cosmos_failure take_group_level(struct call *c,
     return FAIL_COUNT;
 }
 
+static void take_shards(struct call *c, const struct catalog_group *group)
+{
+    struct catalog_span in = catalog_container_span(group, c->container);
+    bool left = group->emptied.count > 0 && in.first != group->emptied.first;
+    c->first_shard = in.first;
+    c->shard_count = in.count;
+    c->emptied = left ? group->emptied : (struct catalog_span){0, 0};
+}
+
 static enum cosmos_failure find_group(struct call *c)
 {
     const struct catalog_group *group = call_group(c, c->container->placement);
     if (group == NULL || group->shard_count == 0)
         return FAIL_UNAVAILABLE;
-    c->first_shard = group->first_shard;
-    c->shard_count = group->shard_count;
+    take_shards(c, group);
     c->writes_here = c->cosmos->place.writes_here;
     if (!catalog_group_fenced(group))
         return FAIL_COUNT;
@@ -370,13 +378,31 @@ static enum cosmos_failure find(struct call *c)
     return find_group(c);
 }
 
-/* The client has been where the container is known to be elsewhere. */
+int call_range_named(const struct call *c, uint32_t *id_out)
+{
+    struct bytes id = c->headers.range_id;
+    uint64_t number;
+    if (id.len == 0)
+        return ERR_NOT_FOUND;
+    const uint8_t *comma = memrchr(id.data, ',', id.len);
+    if (comma != NULL)
+        id = bytes_of(comma + 1, (size_t)(id.data + id.len - comma - 1));
+    int err = text_parse_u64(id, UINT32_MAX, &number);
+    if (err == ERR_OK)
+        *id_out = (uint32_t)number;
+    return err;
+}
+
+/* The client has been where the container is known to be elsewhere, or in more
+ * ranges. */
 static bool knows_more(const struct call *c)
 {
-    return c->want_container && c->level == CONSISTENCY_SESSION &&
-           !c->looked_again &&
-           session_highest(c->headers.session_token) >=
-               call_range_id(c, c->shard_count);
+    uint32_t next = call_range_id(c, c->shard_count), named;
+    if (!c->want_container || c->looked_again)
+        return false;
+    return (c->level == CONSISTENCY_SESSION &&
+            session_highest(c->headers.session_token) >= next) ||
+           (call_range_named(c, &named) == ERR_OK && named >= next);
 }
 
 static void resolve(struct call *c)

@@ -99,8 +99,10 @@ struct call {
     /* What the path names, once call_resolve found it; counted references. */
     struct catalog_database *database;
     struct container_def *container;
-    uint16_t first_shard; /* of the container's group */
+    uint16_t first_shard; /* those that the container is in */
     uint16_t shard_count;
+    struct catalog_span emptied; /* where it was before a split that is not
+                                  * over: conflicts may still be there */
     bool outside;     /* of that group's fence is where this node is */
     bool writes_here; /* this region acknowledges the container's writes */
     bool want_container;
@@ -151,6 +153,10 @@ void call_free(struct call *c);
 /* The placement group that a container names, or would: `name` empty is
  * default. NULL when this node knows none of that name. */
 const struct catalog_group *call_group(const struct call *c, struct bytes name);
+/* The number in x-ms-documentdb-partitionkeyrangeid: "3", or "<container
+ * RID>,3" as some SDKs send it. ERR_MALFORMED; ERR_LIMIT: beyond 32 bits;
+ * ERR_NOT_FOUND: there is none. */
+int call_range_named(const struct call *c, uint32_t *id_out);
 /* Finds the database (segment 1) or also the container (segment 3) in the
  * catalog, then goes on with `then`. When it is not there, the catalog is first
  * brought up to date (another node may just have created it); when it is still
@@ -189,14 +195,17 @@ bool call_body_object(struct call *c, size_t max);
 void call_conditions(struct call *c, bool none_match);
 /* The hash for a shard's addresses; NULL after answering 503. */
 const struct keyed_hash *call_hash(struct call *c, uint16_t shard);
-/* Shard number of range `index` of the call's container. */
+/* Shard number of range `index` of the call's container; beyond the ranges,
+ * those of `emptied`. */
 static inline uint16_t call_shard(const struct call *c, uint32_t index)
 {
-    CHECK(index < c->shard_count);
-    return (uint16_t)(c->first_shard + index);
+    if (index < c->shard_count)
+        return (uint16_t)(c->first_shard + index);
+    CHECK(index - c->shard_count < c->emptied.count);
+    return (uint16_t)(c->emptied.first + index - c->shard_count);
 }
 /* What clients know range `index` of the container by: ids of the ranges that
- * it had in other placement groups are not used again. */
+ * it had in other shards are not used again. */
 static inline uint32_t call_range_id(const struct call *c, uint32_t index)
 {
     return c->container->move.ranges + index;

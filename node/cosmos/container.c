@@ -70,10 +70,10 @@ static struct bytes placement_wanted(const struct call *c, struct bytes name)
     return group != NULL ? bytes_str(group) : bytes_of("", 0);
 }
 
-/* The same as it is stored, empty for default. False after answering: there is
- * no such group, or default may not be used. */
+/* Where that is now; its group as it is stored, empty for default. False after
+ * answering: there is no such group, or default may not be used. */
 static bool placement_choose(struct call *c, struct bytes name,
-                             struct bytes *group_out)
+                             struct container_place *place_out)
 {
     const struct catalog_account *account =
         catalog_account(c->cosmos->config.catalog);
@@ -94,7 +94,9 @@ static bool placement_choose(struct call *c, struct bytes name,
                           name);
         return false;
     }
-    *group_out = fenced ? wanted : bytes_of("", 0);
+    *place_out = (struct container_place){
+        .group = fenced ? wanted : bytes_of("", 0),
+        .layout = g != NULL ? catalog_group_layout(g) : 0};
     return true;
 }
 
@@ -105,14 +107,15 @@ static void container_create_found(struct call *c)
     struct json *json = &c->cosmos->json;
     struct buf *scratch = &c->cosmos->scratch;
     struct err_msg msg;
-    struct bytes name, placement;
+    struct container_place place;
+    struct bytes name;
     buf_clear(scratch);
     buf_clear(&c->text);
     int err = resource_name_get(json, 0, scratch, &name, &msg);
-    if (err == ERR_OK && !placement_choose(c, name, &placement))
+    if (err == ERR_OK && !placement_choose(c, name, &place))
         return;
     if (err == ERR_OK)
-        err = container_create(json, 0, placement, &c->text, &msg);
+        err = container_create(json, 0, &place, &c->text, &msg);
     if (err != ERR_OK) {
         definition_refused(c, err, &msg);
         return;
@@ -141,8 +144,8 @@ static void container_query_found(struct call *c)
     listing_query_containers(c);
 }
 
-/* A container goes by the newest rules of placement: where its documents are
- * cannot be taken back. */
+/* A container goes by the newest rules of placement, and into the newest shards
+ * of its group: those before may be about to go (node/server/splitter.h). */
 void handle_container_post(struct call *c)
 {
     if (cosmos_headers_query(&c->headers))
