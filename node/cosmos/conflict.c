@@ -44,13 +44,18 @@ void handle_conflicts_post(struct call *c)
 /* ---- address --------------------------------------------------------------
  */
 
-/* Which range of the container a shard is; false: none. */
+/* Which range of the container a shard is, or was before a split that is not
+ * over (call_shard); false: none. */
 static bool range_of_shard(const struct call *c, uint32_t shard,
                            uint32_t *range_out)
 {
-    if (shard < c->first_shard || shard - c->first_shard >= c->shard_count)
+    const struct catalog_span in = {c->first_shard, c->shard_count};
+    if (catalog_span_has(in, shard))
+        *range_out = shard - c->first_shard;
+    else if (catalog_span_has(c->emptied, shard))
+        *range_out = c->shard_count + shard - c->emptied.first;
+    else
         return false;
-    *range_out = shard - c->first_shard;
     return true;
 }
 

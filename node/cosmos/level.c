@@ -120,7 +120,7 @@ void level_op(struct call *c, uint32_t range)
     struct op *op = &c->op;
     struct bytes token = c->headers.session_token;
     CHECK(op->kind == OP_READ || op->kind == OP_SCAN);
-    if (c->cosmos->place.unproven) {
+    if (c->cosmos->place.unproven || range >= c->shard_count) {
         op->level = CONSISTENCY_STRONG;
         return;
     }

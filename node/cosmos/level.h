@@ -24,7 +24,8 @@ bool level_take(struct call *c);
 bool level_admit(struct call *c, bool writes);
 
 /* Puts the effective level, and for the session level the state that must be
- * shown at least, into c->op, a read of range `range`. Reads that ask for the
+ * shown at least, into c->op, a read of range `range`; of a shard that is being
+ * emptied, the strong level. Reads that ask for the
  * hub (x-ms-cosmos-hub-region-processing-only: .NET and Rust, after a 404/1002)
  * prefer the leader, and so do session reads without a token in the write
  * region (session.h). */
