@@ -124,7 +124,7 @@ static void worker_asked(struct worker *w, void *arg)
                      &v->shards[w->replicas[i]->id]);
     if (v->metrics != NULL)
         metrics_collect(w, v->metrics);
-    if (catalog_feed_hash(w, 1) == NULL)
+    if (!catalog_feed_has_keys(w, GROUP_DEFAULT))
         __atomic_store_n(&v->known.group_known, false, __ATOMIC_RELAXED);
     worker_run(v->admin->worker, worker_answered, v);
 }

@@ -91,6 +91,11 @@ static struct worker_group *find_keys(const struct worker *w, uint16_t group)
     return NULL;
 }
 
+bool catalog_feed_has_keys(const struct worker *w, uint16_t group)
+{
+    return find_keys(w, group) != NULL;
+}
+
 void catalog_feed_keys(struct worker *w, struct replica *r)
 {
     const struct catalog_group *g = catalog_group_of_shard(w->catalog, r->id);
@@ -103,9 +108,9 @@ void catalog_feed_keys(struct worker *w, struct replica *r)
 /* Whether the worker has, or is making, a replica of the group's shards. */
 static bool has_replica(const struct worker *w, const struct catalog_group *g)
 {
-    for (uint32_t i = 0; i < g->shard_count; i++)
-        if (w->replica_of[g->first_shard + i] != NULL ||
-            w->opening[g->first_shard + i])
+    for (uint32_t i = 0; i < catalog_group_shards(g); i++)
+        if (w->replica_of[catalog_group_shard(g, i)] != NULL ||
+            w->opening[catalog_group_shard(g, i)])
             return true;
     return false;
 }
@@ -140,12 +145,20 @@ const struct keyed_hash *catalog_feed_hash(const struct worker *w,
     return keys != NULL ? keys->hash : NULL;
 }
 
+/* To replicas that were opened before the record said that they are its. */
+static void spread_keys(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->replica_count; i++)
+        if (w->replicas[i]->id != SHARD_META)
+            catalog_feed_keys(w, w->replicas[i]);
+}
+
 /* Once per group: keys do not change. */
 static void learn_keys(struct worker *w, const struct catalog_group *g)
 {
     uint8_t index_key[KEY_LEN];
     const struct group_keys own = own_keys(w, g);
-    if (find_keys(w, g->number) != NULL || own.data_key_len == 0)
+    if (catalog_feed_has_keys(w, g->number) || own.data_key_len == 0)
         return; /* known; or not made yet, or not for this region */
     int err = open_keys(w, g, &own, index_key);
     if (err != ERR_OK) {
@@ -160,9 +173,6 @@ static void learn_keys(struct worker *w, const struct catalog_group *g)
         .data_key = group_key_id(g->number, KEY_PURPOSE_DATA),
         .hash = keyed_hash_new(index_key)};
     mem_wipe(index_key, sizeof(index_key));
-    for (uint32_t i = 0; i < w->replica_count; i++)
-        if (w->replicas[i]->id != SHARD_META)
-            catalog_feed_keys(w, w->replicas[i]);
 }
 
 /* catalog_put has accepted it. */
@@ -174,12 +184,14 @@ static void learn_group(struct worker *w, struct bytes json)
     uint32_t configured = w->node->config->shards;
     fence_guard_put(w, g);
     steering_put_group(&w->steering, g);
-    if (g->number == GROUP_DEFAULT && g->shard_count != configured)
+    if (g->number == GROUP_DEFAULT &&
+        catalog_group_first_count(g) != configured)
         log_error("the cluster was created with another number of shards",
-                  LOG_UINT("cluster", g->shard_count),
+                  LOG_UINT("cluster", catalog_group_first_count(g)),
                   LOG_UINT("configured", configured));
     else
         learn_keys(w, g);
+    spread_keys(w);
     mem_free(g);
 }
 

@@ -163,8 +163,7 @@ static void numbers_taken(void *user, struct op_result *result)
     submit(m, CONTAINER_GROUPS, m->group.name, group_written);
 }
 
-/* The first free ones, when no group but default was ever made. */
-static void first_numbers(const struct worker *w, struct catalog_account *a)
+void placement_first_numbers(const struct worker *w, struct catalog_account *a)
 {
     const struct catalog_group *g =
         catalog_group_number(w->catalog, GROUP_DEFAULT);
@@ -189,7 +188,7 @@ static void account_read(void *user, struct op_result *result)
         make_failed(m, err);
         return;
     }
-    first_numbers(m->worker, &a);
+    placement_first_numbers(m->worker, &a);
     struct catalog_group *g = &m->group;
     if (a.next_shard + g->shard_count > NODE_SHARDS_MAX) {
         err_set(&msg, ERR_INVALID,

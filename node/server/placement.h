@@ -41,6 +41,7 @@
 
 #include "node/base/bytes.h"
 
+struct catalog_account;
 struct catalog_group;
 struct http_request;
 struct json;
@@ -63,5 +64,8 @@ void placement_create(struct worker *w, struct http_request *r,
                       const struct json *j);
 void placement_regions(struct worker *w, struct http_request *r,
                        const struct json *j);
+
+/* The numbers that an account gives out next, when it has not given out any. */
+void placement_first_numbers(const struct worker *w, struct catalog_account *a);
 
 #endif

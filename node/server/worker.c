@@ -177,8 +177,10 @@ static void on_chores(struct ev_loop *loop, struct ev_timer *t, int events)
     replicas_check(w);
     group_keys_check(w);
     purge_check(w);
-    if (w->index == 0)
+    if (w->index == 0) {
         mover_check(w);
+        splitter_check(w);
+    }
     steward_check(w->steward);
     stand_in_check(w);
     doors_check(w);

@@ -49,6 +49,7 @@
 #include "node/server/mover.h"
 #include "node/server/purge.h"
 #include "node/server/router.h"
+#include "node/server/splitter.h"
 #include "node/server/steering.h"
 #include "node/server/transfers.h"
 #include "node/shard/shard.h"
@@ -168,6 +169,7 @@ struct worker {
     struct steward *steward;
     struct governor *governor;
     struct mover mover;
+    struct splitter splitter;
     struct faults *faults;
     struct holdings *holdings; /* being told; NULL: nobody asks */
     bool shut_told;            /* what doors_keep was told last */
