@@ -114,15 +114,23 @@ static uint32_t member_after(const struct worker *w, uint32_t after,
     return after;
 }
 
-/* The member that has the fewest containers to move; 0: all have enough. */
-static uint32_t free_mover(const struct survey *s)
+/* The member that has the fewest containers to move, the next one behind `last`
+ * if there are several; 0: all have enough. */
+static uint32_t free_mover(const struct survey *s, uint32_t last)
 {
-    uint32_t best = 0;
-    for (uint32_t id = member_after(s->worker, 0, s->group); id != 0;
-         id = member_after(s->worker, id, s->group))
+    uint32_t best = 0, first = member_after(s->worker, last, s->group);
+    if (first == 0)
+        first = member_after(s->worker, 0, s->group);
+    for (uint32_t id = first; id != 0;) {
         if (s->given[id] < SPLITTER_PER_NODE &&
             (best == 0 || s->given[id] < s->given[best]))
             best = id;
+        id = member_after(s->worker, id, s->group);
+        if (id == 0)
+            id = member_after(s->worker, 0, s->group);
+        if (id == first)
+            break;
+    }
     return best;
 }
 
@@ -181,10 +189,12 @@ static void ordered(void *user, struct op_result *result)
 {
     struct split_step *s = user;
     if (result->err != ERR_OK && result->err != ERR_PRECONDITION &&
-        result->err != ERR_NOT_FOUND)
+        result->err != ERR_NOT_FOUND) {
         step_fail(s, result->err, "a container's record");
-    else
+    } else {
+        s->worker->splitter.next_us = 0; /* there may be another one */
         step_end(s, "");
+    }
 }
 
 /* Has the container moved to the newest shards. */
@@ -381,9 +391,10 @@ static void consider(struct worker *w, const struct catalog_group *g,
     }
     each_container(w, look_at, &s);
     struct container_def *next = candidate(&s);
-    uint32_t mover = next != NULL ? free_mover(&s) : 0;
+    uint32_t mover = next != NULL ? free_mover(&s, k->mover) : 0;
     if (mover != 0) {
         k->after = next->number;
+        k->mover = mover;
         begin(w, g, next, mover);
     } else if (s.left == 0 && s.moving == 0 &&
                grown >

@@ -49,6 +49,7 @@ struct splitter {
         uint16_t number, layout;
         usec_t since_us; /* it has been seen here in this layout */
         uint32_t after;  /* container that was looked at last */
+        uint32_t mover;  /* node that was told to move one last */
         char reason[SPLITTER_REASON_MAX]; /* what it waits for; "": nothing */
     } groups[GROUPS_MAX];
 };

@@ -1,5 +1,5 @@
 // test-timeout: 300
-// Group default is split from 2 to 4 shards while SDK programs write, read, query
+// Group default is split from 2 to 4 shards, and a fenced one beside it, while SDK programs write, read, query
 // and page, and while the mover of one container dies. No request fails, nothing is
 // lost or double, tokens from before go on, and the old shards leave nothing.
 import assert from "node:assert/strict";
@@ -18,8 +18,7 @@ const containers = {};
 const nodeOf = (region) => cluster.nodes.find((node) => node.region === region);
 const regionOf = (name) => cluster.info.regions.find((region) => region.name === name);
 const post = (target, body, node = nodeOf("germany")) => admin(cluster, node, "POST", target, body);
-const defaultAt = async (region = "germany") =>
-  (await admin(cluster, nodeOf(region), "GET", "/placement")).json?.groups?.find(({ name }) => name === "default");
+const groups = async () => (await admin(cluster, nodeOf("germany"), "GET", "/placement")).json.groups;
 const rangesOf = async (name) => (await cluster.request({ path: `/dbs/shop/colls/${name}/pkranges` })).json.PartitionKeyRanges;
 /* Which of the filled documents were met; each once. */
 class Seen {
@@ -45,7 +44,12 @@ before(async () => {
   // Moved one after the other, by one node each: germany's, france's, ...
   for (const id of ["orders", "items", "none"])
     ({ container: containers[id] } = await database.containers.create({ id, partitionKey: "/pk" }));
-  await Promise.all([fill(containers.orders, FILL), fill(containers.items, FILL)]);
+  await until("groups can be made", async () =>
+    (await post("/placement", { name: "eu", regions: ["germany", "us"], shards: 1 })).status === 201);
+  await until("eu works", async () => (await groups()).find(({ name }) => name === "eu")?.unavailable === null);
+  containers.fenced = (await until("eu can be used", () => database.containers.create({ id: "fenced", partitionKey: "/pk" },
+    { initialHeaders: { "x-bastide-placement": "eu" } }).catch(() => undefined))).container;
+  await Promise.all(Object.values(containers).filter(({ id }) => id !== "none").map((container) => fill(container, FILL)));
   // The mover of items dies on its second page.
   const france = nodeOf("france");
   await cluster.kill(france.name);
@@ -75,7 +79,7 @@ test("what cannot be is refused, with the reason, and a preview changes nothing"
   assert.match(preview.stdout, /has 2 shards and gets 4; its 3 containers/);
   const unasked = await run(["placement", "split", "default", "--shards", "4", "--dir", cluster.dir]);
   assert.equal(unasked.code, 2, "nobody is there to be asked");
-  assert.equal((await defaultAt()).split, null);
+  for (const { split } of await groups()) assert.equal(split, null);
 });
 
 test("it is split under load; no request fails, and tokens from before go on", async () => {
@@ -105,6 +109,7 @@ test("it is split under load; no request fails, and tokens from before go on", a
   const command = await run(["placement", "split", "default", "--shards", "4", "--yes", "--no-wait", "--dir", cluster.dir]);
   assert.equal(command.code, 0, command.stderr);
   assert.match(command.stdout, /Being split: \d of \d containers are left in shards 1 to 2/);
+  assert.equal((await post("/placement/split", { group: "eu", shards: 3 })).status, 202);
   const again = await post("/placement/split", { group: "default", shards: 8 });
   assert.equal(again.status, 409);
   assert.match(again.json.message, /being split already/);
@@ -152,9 +157,11 @@ test("it is split under load; no request fails, and tokens from before go on", a
 });
 
 test("the old shards leave neither files nor log, also where a node was down; all replicas agree", async () => {
-  await until("the split is over", async () => (await defaultAt())?.split === null, 90_000);
+  await until("the splits are over", async () => (await groups()).every(({ split }) => split === null), 90_000);
+  assert.equal((await rangesOf("fenced")).length, 3);
+  await verify(containers.fenced, FILL, []);
   await cluster.restart(nodeOf("france").name);
-  const shards = (node) => [1, 2].filter((id) => existsSync(path.join(node.dir, "data/shards", String(id))));
+  const shards = (node) => [1, 2, 3].filter((id) => existsSync(path.join(node.dir, "data/shards", String(id))));
   await until("files are gone everywhere", () => cluster.nodes.every((node) => shards(node).length === 0), 60_000);
   await until("and the log's records", () => cluster.nodes.every((node) => {
     const log = readFileSync(path.join(node.dir, "node.log"), "utf8");
@@ -168,5 +175,5 @@ test("the old shards leave neither files nor log, also where a node was down; al
   }, 30_000).catch(() => {});
   assert.equal(verified.code, 0, verified.stdout + verified.stderr);
   const shown = await run(["placement", "show", "default", "--dir", cluster.dir, "-o", "json"]);
-  assert.deepEqual(JSON.parse(shown.stdout).shards.map(({ shard }) => shard), [3, 4, 5, 6]);
+  assert.deepEqual(JSON.parse(shown.stdout).shards.map(({ shard }) => shard), [4, 5, 6, 7]);
 });
