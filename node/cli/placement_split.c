@@ -75,7 +75,7 @@ static void show_preview(const struct split_flags *f, const struct json *j)
     int64_t from = 0, containers = 0;
     (void)json_get_int64(j, 0, "from", &from);
     (void)json_get_int64(j, 0, "containers", &containers);
-    printf("Group %s has %lld shards and gets %u; its %lld containers are "
+    printf("Group %s has %lld shards and gets %u; its containers (%lld) are "
            "copied to them, one\nafter the other and online.\n",
            f->name, (long long)from, f->shards, (long long)containers);
 }
