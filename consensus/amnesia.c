@@ -4,9 +4,11 @@
  *   ASKING -- every other voter has told --> LEARNING -- has it all --> NONE
  *
  * ASKING: it asks every other voter for its term and the end of its log, and is
- * deaf to everything else. It may have promised not to follow a leader that is
- * still about, so it must not even acknowledge before it knows the terms. Then
- * it adopts the highest one, M, with its vote spent: it may have voted in M.
+ * deaf to everything else. Who votes now it may have forgotten, too: each tells
+ * who votes by its log, and the furthest log told of counts. It may have
+ * promised not to follow a leader that is still about, so it must not even
+ * acknowledge before it knows the terms. Then it adopts the highest one, M,
+ * with its vote spent: it may have voted in M.
  *
  * LEARNING: it follows and acknowledges. It votes only for a candidate whose
  * log reaches the furthest end of a log that it was told of, and only if it was
@@ -15,7 +17,13 @@
  * entry of the term it is in, at or past that end, is durable here and known to
  * be committed.
  *
+ * A replica that lost its entries alone, and knows its term, its vote and where
+ * its log ended (raft_restored.kept), begins with LEARNING: what the others
+ * would tell, it knows better itself.
+ *
  * A leader that is asked forgets what the asker once acknowledged. */
+#include <string.h>
+
 #include "consensus/canary.h"
 #include "consensus/raft_impl.h"
 #include "node/base/check.h"
@@ -24,26 +32,57 @@
 /* Between two questions. */
 #define ASK_HEARTBEATS 2
 
-static bool has_told(const struct amnesia *a, raft_id id)
+static bool is_in(raft_id id, const raft_id *list, size_t n)
 {
-    for (size_t i = 0; i < a->n_told; i++) {
-        if (a->told[i] == id)
+    for (size_t i = 0; i < n; i++) {
+        if (list[i] == id)
             return true;
     }
     return false;
 }
 
+static bool has_told(const struct amnesia *a, raft_id id)
+{
+    return is_in(id, a->told, a->n_told);
+}
+
+/* The first of a list whose answer is missing, 0 if none is. */
+static raft_id missing_of(const struct raft *r, const raft_id *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (list[i] != r->opt.self && !has_told(&r->amnesia, list[i]))
+            return list[i];
+    }
+    return 0;
+}
+
+/* By the own configuration. Where that has no other voter, nobody else was
+ * needed to begin a newer one: then all must tell who might know it. */
+static raft_id missing_by_config(const struct raft *r)
+{
+    const struct raft_config *c = trail_config(&r->trail);
+    raft_id voters[RAFT_MEMBERS_MAX];
+    size_t n = 0;
+    for (uint32_t i = 0; i < c->n; i++) {
+        if (raft_config_is_voter(c, c->members[i].id))
+            voters[n++] = c->members[i].id;
+    }
+    return raft_amnesia_possible(c, r->opt.self)
+               ? missing_of(r, voters, n)
+               : missing_of(r, r->amnesia.also, r->amnesia.n_also);
+}
+
 /* The first other voter whose answer is missing, 0 if none is. */
 static raft_id missing(const struct raft *r)
 {
-    const struct raft_config *c = trail_config(&r->trail);
-    for (uint32_t i = 0; i < c->n; i++) {
-        raft_id id = c->members[i].id;
-        if (id != r->opt.self && raft_config_is_voter(c, id) &&
-            !has_told(&r->amnesia, id))
-            return id;
-    }
-    return 0;
+    const struct amnesia *a = &r->amnesia;
+    if (a->kept)
+        return 0;
+    if (a->n_need == 0 || CANARY(AMNESIAC_ASKS_FOUNDERS))
+        return missing_by_config(r);
+    if (a->n_need == 1 && a->need[0] == r->opt.self)
+        return missing_of(r, a->also, a->n_also);
+    return missing_of(r, a->need, a->n_need);
 }
 
 bool raft_amnesia_possible(const struct raft_config *c, raft_id self)
@@ -56,10 +95,21 @@ bool raft_amnesia_possible(const struct raft_config *c, raft_id self)
     return false;
 }
 
-void raft_amnesia_begin(struct raft *r)
+void raft_amnesia_begin(struct raft *r, const struct raft_restored *restored)
 {
     r->amnesia =
         (struct amnesia){.state = RAFT_AMNESIA_ASKING, .ask_us = r->now_us};
+    for (size_t i = 0; i < restored->n_also; i++)
+        r->amnesia.also[r->amnesia.n_also++] = restored->also[i];
+    if (restored->kept) {
+        r->amnesia.state = RAFT_AMNESIA_LEARNING;
+        r->amnesia.kept = true;
+        r->amnesia.term = r->term;
+        r->amnesia.last_lsn =
+            CANARY(KEPT_END_FORGOTTEN) ? 0 : restored->kept_lsn;
+        r->amnesia.last_term =
+            CANARY(KEPT_END_FORGOTTEN) ? 0 : restored->kept_term;
+    }
     if (CANARY(AMNESIAC_ACKS))
         r->amnesia.state = RAFT_AMNESIA_LEARNING;
 }
@@ -93,20 +143,49 @@ bool raft_amnesia_bars(struct raft *r, const struct raft_msg *m)
 /* ---- asking ----------------------------------------------------------------
  */
 
-/* Whoever has told is not asked again, but the leader is: this undoes what an
- * acknowledgement from before the loss, late on its way, makes it believe. */
+static void ask_one(struct raft *r, raft_id id)
+{
+    struct raft_msg *m = raft_emit(r, RAFT_MSG_ASK, id);
+    m->ask = (struct raft_ask){.life = r->life, .last_lsn = r->persisted_lsn};
+}
+
+/* Whoever has told is asked again while others are missing: it may know by then
+ * that an older configuration does not count any more. */
+static bool is_worth_asking(const struct amnesia *a, raft_id id)
+{
+    return !a->kept && (a->state == RAFT_AMNESIA_ASKING || !has_told(a, id));
+}
+
+static void ask_list(struct raft *r, const raft_id *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct raft_config *c = trail_config(&r->trail);
+        if (list[i] != r->opt.self && list[i] != r->leader &&
+            !raft_config_is_voter(c, list[i]))
+            ask_one(r, list[i]);
+    }
+}
+
+/* The leader in any case: this undoes what an acknowledgement from before the
+ * loss, late on its way, makes it believe. */
 static void ask(struct raft *r)
 {
     const struct raft_config *c = trail_config(&r->trail);
+    const struct amnesia *a = &r->amnesia;
     for (uint32_t i = 0; i < c->n; i++) {
         raft_id id = c->members[i].id;
-        if (id == r->opt.self || !raft_config_is_voter(c, id) ||
-            (has_told(&r->amnesia, id) && id != r->leader))
-            continue;
-        struct raft_msg *m = raft_emit(r, RAFT_MSG_ASK, id);
-        m->ask =
-            (struct raft_ask){.life = r->life, .last_lsn = r->persisted_lsn};
+        if (id != r->opt.self && id != r->leader &&
+            raft_config_is_voter(c, id) && is_worth_asking(a, id))
+            ask_one(r, id);
     }
+    if (a->state == RAFT_AMNESIA_ASKING) {
+        ask_list(r, a->also, a->n_also);
+        for (size_t i = 0; i < a->n_need; i++)
+            if (!is_in(a->need[i], a->also, a->n_also))
+                ask_list(r, &a->need[i], 1);
+    }
+    if (r->leader != 0)
+        ask_one(r, r->leader);
     r->amnesia.ask_us = r->now_us + ASK_HEARTBEATS * r->opt.heartbeat_us;
 }
 
@@ -169,6 +248,33 @@ static bool may_be_sole(const struct raft *r, raft_id id)
            is_sole(newest, r->decided.ack, r->decided.region, id);
 }
 
+static void add_voters(const struct raft_config *c, struct raft_tell *tell,
+                       bool *fits)
+{
+    for (uint32_t i = 0; i < c->n; i++) {
+        raft_id id = c->members[i].id;
+        if (!raft_config_is_voter(c, id) ||
+            is_in(id, tell->voters, tell->n_voters))
+            continue;
+        *fits &= tell->n_voters < RAFT_TELL_VOTERS_MAX;
+        if (*fits)
+            tell->voters[tell->n_voters++] = id;
+    }
+}
+
+/* An older configuration than the newest committed one elects nobody any more;
+ * the newest one may still be taken back. */
+static void tell_voters(const struct raft *r, struct raft_tell *tell)
+{
+    bool fits = true;
+    uint64_t lsn = r->commit_lsn;
+    add_voters(trail_config_at(&r->trail, lsn), tell, &fits);
+    while ((lsn = trail_next_config(&r->trail, lsn)) != 0)
+        add_voters(trail_config_at(&r->trail, lsn), tell, &fits);
+    if (!fits)
+        tell->n_voters = 0;
+}
+
 int raft_recv_ask(struct raft *r, const struct raft_msg *m)
 {
     struct raft_msg *reply = raft_emit(r, RAFT_MSG_TELL, m->from);
@@ -176,6 +282,9 @@ int raft_recv_ask(struct raft *r, const struct raft_msg *m)
                                      .last_lsn = trail_last_lsn(&r->trail),
                                      .last_term = trail_last_term(&r->trail),
                                      .sole = may_be_sole(r, m->from)};
+    tell_voters(r, &reply->tell);
+    /* What is told of must not be gone after a crash: nobody could reach it. */
+    reply->after_persist = r->persisted_lsn < trail_last_lsn(&r->trail);
     if (r->role == RAFT_LEADER)
         forget_progress(r, m);
     return ERR_OK;
@@ -197,25 +306,44 @@ static void adopt_term(struct raft *r)
         raft_set_hard_state(r, a->term, r->opt.self); /* spent */
 }
 
+/* Whether anybody was to ask it. */
+static bool was_asked(const struct raft *r, raft_id id)
+{
+    const struct amnesia *a = &r->amnesia;
+    return raft_config_is_voter(trail_config(&r->trail), id) ||
+           is_in(id, a->also, a->n_also) || is_in(id, a->need, a->n_need);
+}
+
+/* Of two logs the further one has every configuration that was committed when
+ * the other ended. Where its owner does not tell, the own one has to do. */
+static void learn_need(struct amnesia *a, const struct raft_tell *t)
+{
+    memcpy(a->need, t->voters, t->n_voters * sizeof(a->need[0]));
+    a->n_need = t->n_voters;
+}
+
 int raft_recv_tell(struct raft *r, const struct raft_msg *m)
 {
     struct amnesia *a = &r->amnesia;
-    if (a->state == RAFT_AMNESIA_NONE || m->tell.life != r->life ||
-        has_told(a, m->from))
+    const struct raft_tell *t = &m->tell;
+    bool again = has_told(a, m->from);
+    if (a->state == RAFT_AMNESIA_NONE || a->kept || t->life != r->life ||
+        (a->state == RAFT_AMNESIA_LEARNING && (again || missing(r) == 0)))
         return ERR_OK;
-    if (m->tell.last_term > m->term)
+    if (t->last_term > m->term || t->n_voters > RAFT_TELL_VOTERS_MAX)
         return ERR_PROTOCOL;
-    if (a->n_told == RAFT_MEMBERS_MAX ||
-        !raft_config_is_voter(trail_config(&r->trail), m->from))
+    if (a->n_told == ARRAY_LEN(a->told) || !was_asked(r, m->from))
         return ERR_OK;
-    a->told[a->n_told++] = m->from;
-    a->sole |= m->tell.sole;
+    if (!again)
+        a->told[a->n_told++] = m->from;
+    a->sole |= t->sole;
     if (m->term > a->term)
         a->term = m->term;
-    if (trail_end_reaches(m->tell.last_lsn, m->tell.last_term, a->last_lsn,
+    if (trail_end_reaches(t->last_lsn, t->last_term, a->last_lsn,
                           a->last_term)) {
-        a->last_term = m->tell.last_term;
-        a->last_lsn = m->tell.last_lsn;
+        a->last_term = t->last_term;
+        a->last_lsn = t->last_lsn;
+        learn_need(a, t);
     }
     if (missing(r) == 0)
         adopt_term(r);

@@ -86,8 +86,9 @@ int raft_open(const struct raft_options *options,
         return ERR_INVALID;
     if (!restored_makes_sense(restored))
         return ERR_CORRUPT;
-    if (restored->amnesia &&
-        !raft_amnesia_possible(restored->base_config, options->self))
+    if (restored->n_also > RAFT_ALSO_MAX ||
+        (restored->amnesia && restored->n_also == 0 &&
+         !raft_amnesia_possible(restored->base_config, options->self)))
         return ERR_INVALID;
     if (raft_config_find(restored->base_config, options->self) != NULL &&
         raft_config_is_witness(restored->base_config, options->self) !=
@@ -112,7 +113,7 @@ int raft_open(const struct raft_options *options,
     if (r->term > 0 || restored->amnesia)
         r->promise_until_us = now_us + r->opt.election_min_us;
     if (restored->amnesia)
-        raft_amnesia_begin(r);
+        raft_amnesia_begin(r, restored);
     raft_reset_election_timer(r);
     *raft_out = r;
     return ERR_OK;

@@ -216,6 +216,9 @@ struct raft_ask {
                           be counted as acknowledged by it */
 };
 
+/* Voters that a raft_tell can name. */
+#define RAFT_TELL_VOTERS_MAX (2 * RAFT_MEMBERS_MAX)
+
 struct raft_tell {
     uint64_t life;     /* from the question */
     uint64_t last_lsn; /* of the sender's log */
@@ -223,6 +226,11 @@ struct raft_tell {
     /* As far as the sender knows, the asker alone may have acknowledged: it is
      * the only voter of the write region. */
     bool sole;
+    /* All that vote by any configuration in the sender's log, from the newest
+     * that it knows to be committed on. 0: it does not tell (an older release,
+     * or they are too many). */
+    uint32_t n_voters;
+    raft_id voters[RAFT_TELL_VOTERS_MAX];
 };
 
 struct raft_msg {
@@ -557,6 +565,8 @@ struct raft_options {
  * to 150 ms round trip: heartbeat 100 ms, election 1 to 2 s. */
 void raft_options_default(struct raft_options *o);
 
+#define RAFT_ALSO_MAX 255
+
 /* What a node finds at start. For a new shard: zeros and the first
  * configuration, the same on every member. For a node that waits to be added:
  * zeros and an empty configuration. */
@@ -572,14 +582,22 @@ struct raft_restored {
     /* This node lost its log, or its term and vote, some time ago, and
      * raft_amnesiac(r) was not RAFT_AMNESIA_NONE since. It then neither votes
      * nor campaigns until it has learned what it needs from ALL other voters;
-     * see raft_amnesiac. The configuration given here must name them: one that
-     * is older than the last change of voters is not enough. */
+     * see raft_amnesiac. Who they are it learns from the answers, beginning
+     * with the configuration given here and with `also`: others that may know
+     * more, members or not. */
     bool amnesia;
+    const raft_id *also;
+    size_t n_also; /* at most RAFT_ALSO_MAX */
+    /* With `amnesia`: only the entries are lost. `term` and `vote` are those of
+     * before, and the log ended with an entry of kept_term at kept_lsn. Then
+     * nobody has to be asked for what this node may have promised. */
+    bool kept;
+    uint64_t kept_lsn, kept_term;
 };
 
 /* `options` and `restored` are borrowed for the call. ERR_INVALID: options that
  * contradict each other, or the configuration (witness), or amnesia without
- * another voter to ask. ERR_CORRUPT:
+ * anybody to ask. ERR_CORRUPT:
  * terms fall along the log or exceed `term`, a CONFIG entry lacks its
  * configuration, or commit_lsn lies outside the log. A voter that has ever seen
  * a term stays silent for one election timeout after its start: it may have
@@ -660,6 +678,9 @@ enum raft_amnesia {
     RAFT_AMNESIA_LEARNING,
 };
 enum raft_amnesia raft_amnesiac(const struct raft *r);
+/* Whether a node with this configuration may be opened with `amnesia`: there is
+ * another voter to learn from. */
+bool raft_amnesia_possible(const struct raft_config *c, raft_id self);
 /* ASKING: a voter whose answer is missing. 0: none is. */
 raft_id raft_amnesia_waits_for(const struct raft *r);
 /* Target of the transfer under way, 0 when none. */

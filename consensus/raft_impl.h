@@ -79,12 +79,19 @@ struct excuse {
 struct amnesia {
     enum raft_amnesia state;
     usec_t ask_us; /* ask (again) then */
-    raft_id told[RAFT_MEMBERS_MAX];
+    raft_id told[RAFT_ALSO_MAX + 1];
     size_t n_told;
+    raft_id also[RAFT_ALSO_MAX];
+    size_t n_also;
+    /* Who must tell, by the furthest log told of that says so; 0: by the own
+     * configuration. */
+    raft_id need[RAFT_TELL_VOTERS_MAX];
+    size_t n_need;
     uint64_t term;      /* the highest one told */
     uint64_t last_term; /* the furthest end of a log told */
     uint64_t last_lsn;
     bool sole; /* somebody told so */
+    bool kept; /* nobody has to tell: raft_restored.kept */
 };
 
 struct raft {
@@ -327,8 +334,7 @@ void raft_visible_cut(struct raft *r, uint64_t lsn);
  */
 
 /* Whether there is another voter to ask. */
-bool raft_amnesia_possible(const struct raft_config *c, raft_id self);
-void raft_amnesia_begin(struct raft *r);
+void raft_amnesia_begin(struct raft *r, const struct raft_restored *restored);
 /* Whether the message must be ignored. */
 bool raft_amnesia_bars(struct raft *r, const struct raft_msg *m);
 void raft_amnesia_ask_soon(struct raft *r);

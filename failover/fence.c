@@ -173,12 +173,26 @@ enum fence_verdict fence_check(const struct fence *f, uint64_t shard,
     if (g == NULL)
         return FENCE_UNKNOWN;
     fence_regions allowed =
-        carries == FENCE_PAYLOAD ? g->payload : g->payload | g->headers;
+        carries == FENCE_HEADERS ? g->payload | g->headers : g->payload;
     if (allowed == FENCE_EVERYWHERE)
         return FENCE_INSIDE;
     bool inside = region != 0 && region <= FENCE_REGIONS_MAX &&
                   (allowed & fence_bit(region)) != 0;
     return inside ? FENCE_INSIDE : FENCE_OUTSIDE;
+}
+
+enum fence_verdict fence_check_transit(const struct fence *f, uint64_t shard,
+                                       failover_region a, failover_region b)
+{
+    const struct fence_group *g = at(f, shard);
+    enum fence_verdict at_a = fence_check(f, shard, a, FENCE_TRANSIT);
+    enum fence_verdict at_b = fence_check(f, shard, b, FENCE_TRANSIT);
+    if (g == NULL)
+        return FENCE_UNKNOWN;
+    bool named = a != 0 && b != 0;
+    bool one = at_a == FENCE_INSIDE || at_b == FENCE_INSIDE;
+    bool both = at_a == FENCE_INSIDE && at_b == FENCE_INSIDE;
+    return both || (one && named && g->transit) ? FENCE_INSIDE : FENCE_OUTSIDE;
 }
 
 void fence_rule(const struct fence *f, uint64_t shard, char out[FENCE_RULE_MAX])
@@ -202,6 +216,8 @@ void fence_rule(const struct fence *f, uint64_t shard, char out[FENCE_RULE_MAX])
         err = buf_printf(&text, "%s%s", between, f->regions[r]);
         between = ", ";
     }
+    if (err == ERR_OK && !all && g->transit)
+        err = buf_printf(&text, "; transit allowed");
     size_t len = buf_len(&text);
     out[len] = '\0';
     if (err != ERR_OK)

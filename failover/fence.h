@@ -77,12 +77,17 @@ struct fence_group {
     /* May hold entries' headers, and nothing of what is in them: where a
      * group has a witness. */
     fence_regions headers;
+    /* Requests and answers may pass through the other regions. */
+    bool transit;
 };
 
 /* What a message carries of its shard. */
 enum fence_carries {
     FENCE_HEADERS, /* terms, numbers, sizes: no byte that a client wrote */
     FENCE_PAYLOAD, /* anything else, and what is not known to be headers */
+    /* A client's request or its answer, between a node outside, which keeps
+     * nothing of it, and one inside: fence_check_transit. */
+    FENCE_TRANSIT,
 };
 
 struct fence;
@@ -123,8 +128,13 @@ enum fence_verdict fence_check(const struct fence *f, uint64_t shard,
                                failover_region region,
                                enum fence_carries carries);
 
-/* The rule in words: "group eu: germany, france". Never longer than
- * FENCE_RULE_MAX; cut with "...". */
+/* The same for FENCE_TRANSIT, between two regions: where the group's rule
+ * permits it, one of them must be inside. Where it does not, both. */
+enum fence_verdict fence_check_transit(const struct fence *f, uint64_t shard,
+                                       failover_region a, failover_region b);
+
+/* The rule in words: "group eu: germany, france", and "; transit
+ * allowed" where it is. Never longer than FENCE_RULE_MAX; cut with "...". */
 #define FENCE_RULE_MAX 400
 void fence_rule(const struct fence *f, uint64_t shard,
                 char out[FENCE_RULE_MAX]);

@@ -496,6 +496,19 @@ bool failover_health_node(const struct failover_health *h, uint32_t i,
     return true;
 }
 
+uint16_t failover_health_rtt_ms(const struct failover_health *h, uint32_t from,
+                                uint32_t to)
+{
+    CHECK(from <= FAILOVER_NODES_MAX && to <= FAILOVER_NODES_MAX);
+    int i = h->index[from];
+    if (from == to)
+        return 0;
+    for (uint32_t k = 0; i >= 0 && k < h->of[i].report.n; k++)
+        if (h->of[i].report.ways[k].node == to)
+            return h->of[i].report.ways[k].rtt_ms;
+    return FAILOVER_NEVER_MS;
+}
+
 const struct failover_topology *
 failover_health_topology_of(const struct failover_health *h)
 {

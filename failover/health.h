@@ -180,6 +180,10 @@ failover_health_region(const struct failover_health *h, failover_region r);
 /* The i-th node of the topology; false past the end. */
 bool failover_health_node(const struct failover_health *h, uint32_t i,
                           struct failover_node_health *node_out);
+/* The round trip between two nodes, as `from` reports it; 0 to itself;
+ * FAILOVER_NEVER_MS: it has not told. */
+uint16_t failover_health_rtt_ms(const struct failover_health *h, uint32_t from,
+                                uint32_t to);
 const struct failover_topology *
 failover_health_topology_of(const struct failover_health *h);
 const struct failover_timing *

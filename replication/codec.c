@@ -396,7 +396,8 @@ int codec_get_response(struct codec *c, struct bytes payload,
 int codec_put_snapshot(struct buf *out, const struct snapshot_chunk *chunk)
 {
     if (chunk->data.len > SNAPSHOT_CHUNK_MAX ||
-        chunk->config.len > SNAPSHOT_CHUNK_MAX)
+        chunk->config.len > SNAPSHOT_CHUNK_MAX ||
+        chunk->sum.len > SNAPSHOT_SUM_MAX)
         return ERR_LIMIT;
     Wire__SnapshotChunk m = WIRE__SNAPSHOT_CHUNK__INIT;
     m.shard = chunk->shard;
@@ -406,6 +407,9 @@ int codec_put_snapshot(struct buf *out, const struct snapshot_chunk *chunk)
     m.seq = chunk->seq;
     m.done = chunk->done;
     m.config = wire_of_bytes(chunk->config);
+    m.resumable = chunk->resumable;
+    m.about = chunk->about;
+    m.sum = wire_of_bytes(chunk->sum);
     return codec_put(out, FRAME_SNAPSHOT, &m.base, chunk->data);
 }
 
@@ -419,7 +423,8 @@ int codec_get_snapshot(struct codec *c, struct bytes payload,
     if (err != ERR_OK)
         return err;
     const Wire__SnapshotChunk *m = (const void *)head;
-    if (data.len > SNAPSHOT_CHUNK_MAX || m->config.len > SNAPSHOT_CHUNK_MAX)
+    if (data.len > SNAPSHOT_CHUNK_MAX || m->config.len > SNAPSHOT_CHUNK_MAX ||
+        m->sum.len > SNAPSHOT_SUM_MAX)
         return ERR_LIMIT;
     *chunk_out = (struct snapshot_chunk){
         .shard = m->shard,
@@ -430,6 +435,9 @@ int codec_get_snapshot(struct codec *c, struct bytes payload,
         .done = m->done,
         .data = data,
         .config = bytes_of_wire(m->config),
+        .resumable = m->resumable,
+        .about = m->about,
+        .sum = bytes_of_wire(m->sum),
     };
     return ERR_OK;
 }
@@ -437,11 +445,15 @@ int codec_get_snapshot(struct codec *c, struct bytes payload,
 int codec_put_snapshot_ack(struct buf *out, const struct snapshot_ack *ack)
 {
     CHECK(ack->err >= 0 && ack->err < ERR_COUNT);
+    if (ack->place.len > SNAPSHOT_PLACE_MAX)
+        return ERR_LIMIT;
     Wire__SnapshotAck m = WIRE__SNAPSHOT_ACK__INIT;
     m.shard = ack->shard;
     m.transfer = ack->transfer;
     m.seq = ack->seq;
     m.error = (uint32_t)ack->err;
+    m.window = ack->window;
+    m.place = wire_of_bytes(ack->place);
     return codec_put(out, FRAME_SNAPSHOT_ACK, &m.base, no_attachment);
 }
 
@@ -453,7 +465,13 @@ int codec_get_snapshot_ack(struct codec *c, struct bytes payload,
     if (err != ERR_OK)
         return err;
     const Wire__SnapshotAck *m = (const void *)head;
-    *ack_out = (struct snapshot_ack){m->shard, m->transfer, m->seq,
-                                     err_of_wire(m->error)};
+    if (m->place.len > SNAPSHOT_PLACE_MAX)
+        return ERR_LIMIT;
+    *ack_out = (struct snapshot_ack){.shard = m->shard,
+                                     .transfer = m->transfer,
+                                     .seq = m->seq,
+                                     .err = err_of_wire(m->error),
+                                     .window = m->window,
+                                     .place = bytes_of_wire(m->place)};
     return ERR_OK;
 }

@@ -41,6 +41,8 @@
 #define CODEC_SERVERS_MAX 64   /* in one configuration */
 #define GOSSIP_MAX (16 * 1024)
 #define SNAPSHOT_CHUNK_MAX (256 * 1024)
+#define SNAPSHOT_SUM_MAX 64
+#define SNAPSHOT_PLACE_MAX 1024
 #define CODEC_TEXT_MAX 255 /* reasons */
 /* Most bytes of a head; the largest is that of a full append. */
 #define CODEC_HEAD_MAX (512 * 1024)
@@ -135,6 +137,11 @@ struct snapshot_chunk {
     struct bytes data;   /* at most SNAPSHOT_CHUNK_MAX; may be empty */
     struct bytes config; /* the membership at `lsn`, encoded by its owner; in
                           * chunk 0 only; at most SNAPSHOT_CHUNK_MAX */
+    bool resumable;      /* chunk 0, then without data: the sender asks in the
+                          * acknowledgement what the receiver has of it */
+    uint64_t about;      /* bytes in all, roughly; 0: not told */
+    struct bytes sum; /* in the last one: the sender's digest of all records, or
+                       * nothing; at most SNAPSHOT_SUM_MAX */
 };
 int codec_put_snapshot(struct buf *out, const struct snapshot_chunk *chunk);
 int codec_get_snapshot(struct codec *c, struct bytes payload,
@@ -143,8 +150,11 @@ int codec_get_snapshot(struct codec *c, struct bytes payload,
 struct snapshot_ack {
     uint64_t shard;
     uint64_t transfer;
-    uint64_t seq; /* every chunk up to and including this one is stored */
-    int err;      /* not ERR_OK: the receiver gave the transfer up */
+    uint64_t seq;       /* every chunk up to and including this one is stored */
+    int err;            /* not ERR_OK: the receiver gave the transfer up */
+    uint32_t window;    /* chunks it takes before it has stored them; 0: one */
+    struct bytes place; /* of chunk 0: what it has; empty: nothing. At most
+                         * SNAPSHOT_PLACE_MAX */
 };
 int codec_put_snapshot_ack(struct buf *out, const struct snapshot_ack *ack);
 int codec_get_snapshot_ack(struct codec *c, struct bytes payload,

@@ -200,8 +200,28 @@ union small {
     Wire__RaftSnapOffer snap_offer;
     Wire__RaftSnapStatus snap_status;
     Wire__RaftAsk ask;
-    Wire__RaftTell tell;
+    struct {
+        Wire__RaftTell head;
+        uint32_t voters[RAFT_TELL_VOTERS_MAX];
+    } tell;
 };
+
+static void small_tell(union small *w, Wire__Raft *head,
+                       const struct raft_tell *from)
+{
+    CHECK(from->n_voters <= RAFT_TELL_VOTERS_MAX);
+    wire__raft_tell__init(&w->tell.head);
+    w->tell.head.life = from->life;
+    w->tell.head.last_lsn = from->last_lsn;
+    w->tell.head.last_term = from->last_term;
+    w->tell.head.sole = from->sole;
+    memcpy(w->tell.voters, from->voters,
+           from->n_voters * sizeof(from->voters[0]));
+    w->tell.head.voters = w->tell.voters;
+    w->tell.head.n_voters = from->n_voters;
+    head->body_case = WIRE__RAFT__BODY_TELL;
+    head->tell = &w->tell.head;
+}
 
 static void small_append_reply(union small *w, Wire__Raft *head,
                                const struct raft_append_reply *from)
@@ -299,13 +319,7 @@ static void small_amnesia(union small *w, Wire__Raft *head,
         head->body_case = WIRE__RAFT__BODY_ASK;
         head->ask = &w->ask;
     } else {
-        wire__raft_tell__init(&w->tell);
-        w->tell.life = msg->tell.life;
-        w->tell.last_lsn = msg->tell.last_lsn;
-        w->tell.last_term = msg->tell.last_term;
-        w->tell.sole = msg->tell.sole;
-        head->body_case = WIRE__RAFT__BODY_TELL;
-        head->tell = &w->tell;
+        small_tell(w, head, &msg->tell);
     }
 }
 
@@ -360,6 +374,19 @@ int codec_put_raft(struct buf *out, uint64_t shard, const struct raft_msg *msg,
 }
 
 /* Reads a message that has no attachment into `msg`. */
+static int get_tell(const Wire__RaftTell *m, struct raft_tell *out)
+{
+    if (m->n_voters > RAFT_TELL_VOTERS_MAX)
+        return ERR_MALFORMED;
+    *out = (struct raft_tell){.life = m->life,
+                              .last_lsn = m->last_lsn,
+                              .last_term = m->last_term,
+                              .sole = m->sole,
+                              .n_voters = (uint32_t)m->n_voters};
+    memcpy(out->voters, m->voters, m->n_voters * sizeof(out->voters[0]));
+    return ERR_OK;
+}
+
 static int get_small(const Wire__Raft *m, struct raft_msg *msg)
 {
     switch (m->body_case) {
@@ -436,13 +463,7 @@ static int get_small(const Wire__Raft *m, struct raft_msg *msg)
         return ERR_OK;
     case WIRE__RAFT__BODY_TELL:
         msg->type = RAFT_MSG_TELL;
-        msg->tell = (struct raft_tell){
-            .life = m->tell->life,
-            .last_lsn = m->tell->last_lsn,
-            .last_term = m->tell->last_term,
-            .sole = m->tell->sole,
-        };
-        return ERR_OK;
+        return get_tell(m->tell, &msg->tell);
     default:
         return ERR_MALFORMED; /* none, or one that we do not know */
     }

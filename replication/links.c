@@ -492,7 +492,8 @@ static int frame_request(struct link *l, struct bytes payload)
     struct bytes none = {NULL, 0};
     if (h->request_shard != NULL)
         call.shard = h->request_shard(l->links->user, r.kind, r.body);
-    const struct links_cargo cargo = {call.shard, FENCE_PAYLOAD, "request",
+    call.carries = links_request_carries(l->links, r.kind);
+    const struct links_cargo cargo = {call.shard, call.carries, "request",
                                       r.body.len};
     err = link_may_receive(l, &cargo);
     if (err != ERR_OK)
@@ -508,7 +509,7 @@ static int frame_request(struct link *l, struct bytes payload)
 static bool may_be_answered(struct link *l, const struct pending *p,
                             struct bytes body)
 {
-    const struct links_cargo cargo = {p->shard, FENCE_PAYLOAD, "response",
+    const struct links_cargo cargo = {p->shard, p->carries, "response",
                                       body.len};
     return body.len == 0 || link_may_receive(l, &cargo) == ERR_OK;
 }
@@ -556,7 +557,10 @@ static int frame_snapshot(struct link *l, struct bytes payload)
     int refused = link_may_receive(l, &cargo);
     if (refused != ERR_OK) {
         /* Its head was wanted for the answer alone. */
-        struct snapshot_ack no = {shard, chunk.transfer, chunk.seq, refused};
+        const struct snapshot_ack no = {.shard = shard,
+                                        .transfer = chunk.transfer,
+                                        .seq = chunk.seq,
+                                        .err = refused};
         (void)links_snapshot_ack(l->links, l->id, &no);
         return ERR_OK;
     }

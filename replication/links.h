@@ -86,6 +86,7 @@ struct links_call {
     uint32_t session; /* of the connection it came by */
     uint64_t id;
     uint64_t shard; /* that it concerns */
+    enum fence_carries carries;
 };
 
 /* A message that a fence keeps from crossing a link. */
@@ -132,6 +133,9 @@ struct links_handler {
     /* The shard that a request concerns, read from its body; 0 when it concerns
      * none. Absent: none does. Calls nothing of the links. */
     uint64_t (*request_shard)(void *user, uint32_t kind, struct bytes body);
+    /* What requests of that kind and their answers carry of their shard. NULL:
+     * payload. Calls nothing of the links. */
+    enum fence_carries (*request_carries)(uint32_t kind);
     /* A fence held something back, in or out. Alone among these it is called
      * from inside links_send_*, too, so it calls nothing of the links. */
     void (*on_refused)(void *user, const struct links_refusal *refusal);
@@ -215,7 +219,8 @@ int links_request(struct links *links, links_peer to, uint32_t kind,
  * asker's deadline will pass. */
 int links_reply(struct links *links, struct links_call call, int err,
                 struct bytes body);
-/* Chunks of a transfer are sent in the order of their `seq`, from 0. ERR_AGAIN:
+/* Chunks of a transfer are sent in the order of their `seq`, from 0; one behind
+ * another that could not be sent is ERR_UNAVAILABLE, too. ERR_AGAIN:
  * the window is full, go on after the next on_snapshot_ack; or the queue is, go
  * on a moment later. ERR_FULL: LINKS_TRANSFERS_MAX. A transfer does not survive
  * its connection: after on_peer_down begin a new one. */

@@ -34,31 +34,49 @@ static int refuse(struct link *l, enum fence_wall wall,
     return refusal.known ? ERR_FORBIDDEN : ERR_UNAVAILABLE;
 }
 
-int link_may_send(struct link *l, const struct links_cargo *cargo)
+/* Whoever gets it, and this node: what it should not have, it does not give
+ * away either. */
+static enum fence_verdict may_leave(const struct link *l,
+                                    const struct links_cargo *cargo)
 {
     const struct fence *f = l->links->fence;
-    if (FENCE_OPEN(SEND))
-        return ERR_OK;
+    if (cargo->carries == FENCE_TRANSIT)
+        return fence_check_transit(f, cargo->shard, l->region,
+                                   l->links->region);
     enum fence_verdict verdict =
         fence_check(f, cargo->shard, l->region, cargo->carries);
-    /* What this node should not have, it does not give away either. */
     if (verdict == FENCE_INSIDE)
         verdict =
             fence_check(f, cargo->shard, l->links->region, cargo->carries);
+    return verdict;
+}
+
+int link_may_send(struct link *l, const struct links_cargo *cargo)
+{
+    enum fence_verdict verdict =
+        FENCE_OPEN(SEND) ? FENCE_INSIDE : may_leave(l, cargo);
     return verdict == FENCE_INSIDE ? ERR_OK
                                    : refuse(l, FENCE_WALL_SEND, verdict, cargo);
 }
 
+static enum fence_verdict may_arrive(const struct link *l,
+                                     const struct links_cargo *cargo)
+{
+    const struct fence *f = l->links->fence;
+    const failover_region ends[] = {l->links->region, l->region};
+    enum fence_verdict verdict =
+        fence_of(f, cargo->shard) != NULL ? FENCE_INSIDE : FENCE_UNKNOWN;
+    if (cargo->carries == FENCE_TRANSIT)
+        return fence_check_transit(f, cargo->shard, ends[0], ends[1]);
+    for (size_t i = 0; i < 2 && verdict == FENCE_INSIDE; i++)
+        verdict = fence_check(f, cargo->shard, ends[i], cargo->carries);
+    return verdict;
+}
+
 int link_may_receive(struct link *l, const struct links_cargo *cargo)
 {
-    const struct fence_group *g = fence_of(l->links->fence, cargo->shard);
-    const failover_region ends[] = {l->links->region, l->region};
-    enum fence_verdict verdict = g != NULL ? FENCE_INSIDE : FENCE_UNKNOWN;
-    if (FENCE_OPEN(RECEIVE))
-        return ERR_OK;
-    for (size_t i = 0; i < 2 && verdict == FENCE_INSIDE; i++)
-        verdict =
-            fence_check(l->links->fence, cargo->shard, ends[i], cargo->carries);
+    enum fence_verdict verdict =
+        FENCE_OPEN(RECEIVE) ? FENCE_INSIDE : may_arrive(l, cargo);
     return verdict == FENCE_INSIDE
                ? ERR_OK
                : refuse(l, FENCE_WALL_RECEIVE, verdict, cargo);
@@ -67,6 +85,14 @@ int link_may_receive(struct link *l, const struct links_cargo *cargo)
 bool links_fenced(const struct links *links, uint64_t shard)
 {
     return fence_check(links->fence, shard, 0, FENCE_PAYLOAD) != FENCE_INSIDE;
+}
+
+enum fence_carries links_request_carries(const struct links *links,
+                                         uint32_t kind)
+{
+    const struct links_handler *h = links->handler;
+    return h->request_carries != NULL ? h->request_carries(kind)
+                                      : FENCE_PAYLOAD;
 }
 
 enum fence_carries links_snapshot_carries(const struct links *links,

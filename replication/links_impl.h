@@ -20,6 +20,7 @@ struct pending {
     uint64_t id;
     uint64_t end; /* of its frame, in bytes ever queued on the channel */
     uint64_t shard;
+    enum fence_carries carries; /* it and its answer */
     usec_t deadline_us;
     links_peer peer;   /* that was asked */
     int err;           /* once it has failed */
@@ -202,7 +203,9 @@ enum fence_carries links_raft_carries(const struct raft_msg *m);
  * has a witness. */
 enum fence_carries links_frame_carries(struct links *links, uint64_t shard,
                                        struct bytes raft);
-/* As the owner says; payload if it does not. */
+/* Both as the owner says; payload if it does not. */
+enum fence_carries links_request_carries(const struct links *links,
+                                         uint32_t kind);
 enum fence_carries links_snapshot_carries(const struct links *links,
                                           struct bytes data);
 /* The number of the region in a certificate's URI (may be NULL); 0: none. */

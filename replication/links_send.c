@@ -77,8 +77,8 @@ int links_request(struct links *links, links_peer to, uint32_t kind,
 {
     CHECK(deadline_ms > 0);
     struct link *l;
-    const struct links_cargo cargo = {shard, FENCE_PAYLOAD, "request",
-                                      body.len};
+    const struct links_cargo cargo = {shard, links_request_carries(links, kind),
+                                      "request", body.len};
     int err = find_up(links, to, &l);
     if (err == ERR_OK)
         err = link_may_send(l, &cargo);
@@ -102,6 +102,7 @@ int links_request(struct links *links, links_peer to, uint32_t kind,
     p->end = l->written;
     p->peer = to;
     p->shard = shard;
+    p->carries = cargo.carries;
     p->deadline_us = clock_mono_us() + (usec_t)deadline_ms * USEC_PER_MS;
     list_init(&p->node);
     HASH_ADD(hh, l->pending, id, sizeof(p->id), p);
@@ -118,7 +119,7 @@ int links_reply(struct links *links, struct links_call call, int err,
     if (find_up(links, call.peer, &l) != ERR_OK || l->session != call.session)
         return ERR_CLOSED;
     struct response r = {call.id, err, body};
-    const struct links_cargo cargo = {call.shard, FENCE_PAYLOAD, "response",
+    const struct links_cargo cargo = {call.shard, call.carries, "response",
                                       body.len};
     int refused = body.len > 0 ? link_may_send(l, &cargo) : ERR_OK;
     if (refused != ERR_OK) /* something may have been done all the same */
@@ -170,7 +171,8 @@ int links_send_snapshot(struct links *links, links_peer to,
         err = find_transfer(l, chunk, &t);
     if (err != ERR_OK)
         return err;
-    CHECK(chunk->seq == t->next && !t->done);
+    if (chunk->seq != t->next || t->done)
+        return ERR_UNAVAILABLE; /* one before it could not be sent */
     if (t->next - t->acked >= LINKS_SNAPSHOT_WINDOW)
         return ERR_AGAIN;
     err = codec_put_snapshot(&links->frame, chunk);

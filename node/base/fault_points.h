@@ -21,6 +21,9 @@
     X("store.snapshot.adopt.before", "before a received snapshot is adopted")  \
     X("store.snapshot.adopt.after",                                            \
       "after the log names it, before the rename")                             \
+    X("store.record.lost", "a record of a flush: armed, it is left out")       \
+    X("quarantine.marked",                                                     \
+      "a damaged store is put away, before the log is told")                   \
     X("move.copy", "before documents of a moving container are copied")        \
     X("move.sealed", "its writes are held, before the last pass")              \
     X("move.gone", "everything is copied, before the record says so")          \

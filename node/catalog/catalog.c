@@ -449,6 +449,19 @@ const struct catalog_group *catalog_group(const struct catalog *c,
     return NULL;
 }
 
+const struct catalog_group *catalog_group_named(const struct catalog *c,
+                                                struct bytes name)
+{
+    char text[CATALOG_NAME_MAX + 1];
+    if (name.len == 0)
+        return catalog_group_number(c, GROUP_DEFAULT);
+    if (name.len > CATALOG_NAME_MAX || memchr(name.data, 0, name.len) != NULL)
+        return NULL;
+    memcpy(text, name.data, name.len);
+    text[name.len] = '\0';
+    return catalog_group(c, text);
+}
+
 const struct catalog_group *catalog_group_at(const struct catalog *c,
                                              size_t index)
 {
@@ -470,6 +483,25 @@ bool catalog_shard_retired(const struct catalog *c, uint32_t shard)
 {
     for (size_t i = 0; i < c->group_count; i++)
         if (catalog_group_retired(&c->groups[i].group, shard))
+            return true;
+    return false;
+}
+
+const struct catalog_group *catalog_group_of_record(const struct catalog *c,
+                                                    uint64_t record)
+{
+    for (size_t i = 0; i < c->group_count; i++)
+        if (c->groups[i].record == record)
+            return &c->groups[i].group;
+    return NULL;
+}
+
+bool catalog_shard_removed(const struct catalog *c, uint32_t shard)
+{
+    const struct catalog_account *a = catalog_account(c);
+    for (size_t i = 0; a != NULL && i < a->removed_count; i++)
+        if (shard >= a->removed[i].first &&
+            shard - a->removed[i].first < a->removed[i].count)
             return true;
     return false;
 }

@@ -76,16 +76,20 @@ consistency_over(const struct consistency_policy *now,
 /* placement_rules.h */
 #define PLACEMENT_RULES_MAX 64
 #define PLACEMENT_PATTERN_MAX 127 /* bytes */
+#define PLACEMENT_TARGET_MAX 511  /* bytes */
 struct placement_rule {
     char database[PLACEMENT_PATTERN_MAX + 1];
     char container[PLACEMENT_PATTERN_MAX + 1];
-    char group[CATALOG_NAME_MAX + 1];
+    char group[PLACEMENT_TARGET_MAX + 1]; /* or a placement map */
 };
 struct placement_rules {
     bool required; /* a container that would be in default is refused */
     uint8_t count;
     struct placement_rule list[PLACEMENT_RULES_MAX]; /* the first match wins */
 };
+/* Ranges of removed shards; neighbours are one. */
+#define CATALOG_REMOVED_MAX 256
+#define GROUP_REGIONS_MAX 32
 struct catalog_account {
     char id[CATALOG_NAME_MAX + 1];
     struct placement_rules placement;
@@ -94,6 +98,18 @@ struct catalog_account {
      * but default was ever made. */
     uint16_t next_group;
     uint16_t next_shard;
+    /* Shards of groups that were removed, rising, apart from each other: what a
+     * node has of them is to be deleted. */
+    uint16_t removed_count;
+    struct shard_range {
+        uint16_t first, count;
+    } removed[CATALOG_REMOVED_MAX];
+    /* Regions that clients see under another name (server/region_names.h). */
+    uint8_t shown_count;
+    struct shown_region {
+        char region[CATALOG_NAME_MAX + 1];
+        char name[CATALOG_NAME_MAX + 1];
+    } shown[GROUP_REGIONS_MAX];
     uint32_t feature_level; /* the cluster's (base/feature.h); 0: none recorded
                              * yet */
 };
@@ -121,17 +137,21 @@ struct group_decision {
  * and its keys are wrapped for each of them alone. */
 #define GROUP_DEFAULT 0 /* its number */
 #define GROUP_DEFAULT_NAME "default"
-#define GROUPS_MAX 32 /* of a cluster */
-#define GROUP_REGIONS_MAX 32
+#define GROUPS_MAX 32        /* of a cluster */
 #define GROUP_MEMBERS_MAX 32 /* nodes */
-#define GROUP_WRAPPED_KEY_MAX 128
+#define GROUP_WRAPPED_KEY_MAX 80
+/* Data keys that a group can have had. */
+#define GROUP_KEY_VERSIONS_MAX 16
+struct wrapped_key {
+    uint8_t bytes[GROUP_WRAPPED_KEY_MAX];
+    uint16_t len;
+};
 /* A group's keys as one region can open them. */
 struct group_keys {
-    char region[CATALOG_NAME_MAX + 1];
-    uint8_t data_key[GROUP_WRAPPED_KEY_MAX]; /* wrapped, crypt/region_key.h */
-    uint8_t index_key[GROUP_WRAPPED_KEY_MAX];
-    uint16_t data_key_len;
-    uint16_t index_key_len;
+    char region[CATALOG_NAME_MAX + 1]; /* "": any, in group default */
+    struct wrapped_key index;
+    uint8_t versions; /* of the data key, which are all readable: */
+    struct wrapped_key data[GROUP_KEY_VERSIONS_MAX];
 };
 /* Shards one after the other; count 0: none. */
 struct catalog_span {
@@ -155,15 +175,15 @@ struct catalog_group {
      * not used again. */
     uint8_t retired_count;
     struct catalog_span retired[GROUP_RETIRED_MAX];
-    /* Of group default: wrapped, crypt/keyring.h. */
-    uint8_t data_key[GROUP_WRAPPED_KEY_MAX];
-    uint8_t index_key[GROUP_WRAPPED_KEY_MAX];
-    uint16_t data_key_len;
-    uint16_t index_key_len;
-    /* Of the others: one per region, by the leader of the first shard; none
-     * until it has made them. */
+    /* Of group default: one, wrapped with the cluster's own key
+     * (crypt/keyring.h). Of the others: one per region (crypt/region_key.h), by
+     * the leader of the first shard; none until it has made them. */
     struct group_keys keys[GROUP_REGIONS_MAX];
     uint8_t key_count;
+    uint8_t sealing; /* version of the data key that new entries are sealed
+                      * with: every member has it */
+    bool removing;   /* by an administrator (server/placement_remove.h) */
+    bool rekey;      /* there shall be a new version (server/group_keys.h) */
     /* By id: the nodes that should hold a replica (of default, none: all did
      * when the cluster was made, and nothing was changed since), and those that
      * did when its newest layout was made, with which its shards' logs begin
@@ -181,11 +201,20 @@ struct catalog_group {
     bool leaving[GROUP_REGIONS_MAX]; /* inside the fence until emptied */
     bool coming[GROUP_REGIONS_MAX];  /* not all members are there yet */
     bool failback; /* go back to the preferred region when it has returned */
+    /* Of a fenced group: nodes outside may pass requests and their answers
+     * through (docs/fences.md). */
+    bool transit;
+    bool gather;        /* one node leads all shards; else they are spread */
     uint32_t recovered; /* times that survivors were made a cluster of their
                          * own */
     uint32_t recovered_epoch; /* in which it last happened */
     struct group_decision decision;
 };
+/* How records, requests and commands call the two settings. */
+#define GROUP_TRANSIT_ALLOW "allow"
+#define GROUP_TRANSIT_DENY "deny"
+#define GROUP_LEADERS_SPREAD "spread"
+#define GROUP_LEADERS_GATHER "gather"
 /* Whether data of the group may exist in fewer than all regions. */
 static inline bool catalog_group_fenced(const struct catalog_group *g)
 {
@@ -228,9 +257,15 @@ int catalog_group_split(struct catalog_group *g, uint16_t first, uint16_t count,
                         int64_t now_us);
 /* Nothing is left in the layout being emptied. */
 void catalog_group_retire(struct catalog_group *g);
+/* Adds shards to those that were removed. ERR_EXISTS: they are there.
+ * ERR_LIMIT: CATALOG_REMOVED_MAX. */
+int catalog_account_remove(struct catalog_account *a, uint16_t first,
+                           uint16_t count);
 /* What `region` can open; NULL: nothing, or not yet. */
 const struct group_keys *catalog_group_keys(const struct catalog_group *g,
                                             const char *region);
+/* How many versions of the data key there are; 0: it is not made yet. */
+uint32_t catalog_group_key_versions(const struct catalog_group *g);
 /* Index into `regions`; region_count when it is none of them. */
 size_t catalog_group_region(const struct catalog_group *g, const char *name);
 
@@ -311,6 +346,9 @@ size_t catalog_list_containers(const struct catalog *c,
 const struct catalog_account *catalog_account(const struct catalog *c);
 const struct catalog_group *catalog_group(const struct catalog *c,
                                           const char *name);
+/* The group that a container's placement names: empty is default. */
+const struct catalog_group *catalog_group_named(const struct catalog *c,
+                                                struct bytes name);
 const struct catalog_group *catalog_group_at(const struct catalog *c,
                                              size_t index);
 /* The one that `shard` is of; NULL for the meta shard, and while the group's
@@ -321,5 +359,10 @@ const struct catalog_group *catalog_group_of_shard(const struct catalog *c,
 bool catalog_shard_retired(const struct catalog *c, uint32_t shard);
 const struct catalog_group *catalog_group_number(const struct catalog *c,
                                                  uint16_t number);
+/* By the counter of its record in shard 0. */
+const struct catalog_group *catalog_group_of_record(const struct catalog *c,
+                                                    uint64_t record);
+/* Whether the shard is of a group that was removed. */
+bool catalog_shard_removed(const struct catalog *c, uint32_t shard);
 
 #endif

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "node/base/mem.h"
+#include "node/catalog/placement_map.h"
 #include "node/catalog/policy.h"
 
 /* The properties of a definition besides its id, in the order they are stored.
@@ -460,6 +461,18 @@ static int read_move(const struct json *j, struct buf *scratch,
     return json_get_string(j, object, "other", scratch, &m->other);
 }
 
+/* Of what is `placement` already; the partition key is known. */
+static int read_map(struct container_def *def, struct err_msg *msg)
+{
+    if (!placement_is_map(def->placement))
+        return ERR_OK;
+    def->map = mem_alloc(sizeof(*def->map));
+    int err = placement_map_parse(def->placement, def->map, msg);
+    if (err == ERR_OK)
+        err = placement_map_fit(def->map, &def->pk, msg);
+    return err == ERR_OK ? ERR_OK : ERR_CORRUPT;
+}
+
 /* `scratch` is the part of the definition's storage behind the text. */
 static int read_definition(const struct json *j, struct buf *scratch,
                            struct container_def *def, struct err_msg *msg)
@@ -477,6 +490,8 @@ static int read_definition(const struct json *j, struct buf *scratch,
     if (read_number(j, 0, "_layout", UINT16_MAX, &layout) != ERR_OK)
         return corrupt(msg, "_layout");
     def->layout = (uint16_t)layout;
+    if (read_map(def, msg) != ERR_OK)
+        return ERR_CORRUPT;
     if (read_move(j, scratch, &def->move) != ERR_OK)
         return corrupt(msg, "_move");
     json_ref unique = json_get_str(j, 0, "uniqueKeyPolicy");
@@ -537,8 +552,19 @@ void container_def_unref(struct container_def *def)
     if (--def->refs > 0)
         return;
     def->magic = 0;
+    mem_free(def->map);
     mem_free(def->storage);
     mem_free(def);
+}
+
+bool container_placed_in(const struct container_def *def, struct bytes group)
+{
+    CHECK_OBJ(def, CONTAINER_DEF_MAGIC);
+    if (def->map != NULL)
+        return placement_map_names(def->map, group);
+    return bytes_equal(def->placement, group) ||
+           (def->placement.len == 0 &&
+            bytes_equal(group, bytes_str(GROUP_DEFAULT_NAME)));
 }
 
 int database_create(const struct json *j, json_ref object, struct buf *json_out,

@@ -45,6 +45,8 @@ int resource_name_get(const struct json *j, json_ref object,
 int document_id_get(const struct json *j, json_ref object, struct buf *scratch,
                     struct bytes *id_out, struct err_msg *msg);
 
+struct placement_map;
+
 /* How far a container's move is (node/server/mover.h). */
 enum container_phase {
     CONTAINER_STAYS = 0,
@@ -89,9 +91,11 @@ struct container_def {
     uint32_t number;   /* the store's container number */
     uint64_t record;   /* counter of its record in shard 0; catalog.h */
     struct bytes name;
-    /* The placement group that its documents are in; empty: default. */
+    /* The placement group that its documents are in; empty: default. Or the
+     * text of its placement map, which is then `map`. */
     struct bytes placement;
     uint16_t layout; /* which of the group's (catalog.h) they are in */
+    struct placement_map *map; /* placement_map.h; NULL: one group */
     struct container_move move;
     struct pk_def pk;
     bool has_ttl;         /* defaultTtl is present */
@@ -105,6 +109,9 @@ struct container_def {
 
 #define CONTAINER_DEF_MAGIC MAGIC('c', 'o', 'l', 'l')
 
+/* Whether documents of the container may be in the group of this name. */
+bool container_placed_in(const struct container_def *def, struct bytes group);
+
 struct container_def *container_def_ref(struct container_def *def);
 /* NULL is allowed. */
 void container_def_unref(struct container_def *def);
@@ -116,7 +123,8 @@ struct container_place {
 };
 
 /* Checks a create body (`object` of `j`) and appends the completed definition
- * to `json_out` (a whole object), for this place. ERR_INVALID with a
+ * to `json_out` (a whole object), for this place, or by a placement map instead
+ * of a group, which the text then names as "_placement". ERR_INVALID with a
  * message; ERR_LIMIT, ERR_NO_MEMORY of the buffer. `json_out` is as before on
  * failure. */
 int container_create(const struct json *j, json_ref object,

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "node/catalog/placement_map.h"
+
 bool placement_pattern_matches(const char *pattern, struct bytes name)
 {
     size_t at = 0, retry_at = 0;
@@ -63,7 +65,7 @@ static bool text_legal(struct bytes text, size_t max)
 static int read_text(const struct json *j, json_ref rule, const char *key,
                      size_t max, char *out)
 {
-    char storage[PLACEMENT_PATTERN_MAX * 6 + 2];
+    char storage[PLACEMENT_TARGET_MAX * 6 + 2];
     struct buf scratch = buf_over(storage, sizeof(storage));
     struct bytes text;
     if (json_get_string(j, rule, key, &scratch, &text) != ERR_OK ||
@@ -87,9 +89,12 @@ static int read_rule(const struct json *j, json_ref v, size_t number,
                        "rule %zu: database and container are patterns of 1 to "
                        "%d bytes",
                        number, PLACEMENT_PATTERN_MAX);
-    if (read_text(j, v, "group", CATALOG_NAME_MAX, r->group) != ERR_OK)
+    if (read_text(j, v, "group", PLACEMENT_TARGET_MAX, r->group) != ERR_OK ||
+        (!placement_is_map(bytes_str(r->group)) &&
+         strlen(r->group) > CATALOG_NAME_MAX))
         return err_set(msg, ERR_INVALID,
-                       "rule %zu: group is the name of a placement group",
+                       "rule %zu: group is the name of a placement group, "
+                       "or a placement by partition key",
                        number);
     return ERR_OK;
 }

@@ -12,7 +12,8 @@
 
 bool placement_pattern_matches(const char *pattern, struct bytes name);
 
-/* The group's name, borrowed from `rules`; NULL: no rule matches. */
+/* The group's name, or the text of a placement map, borrowed from `rules`;
+ * NULL: no rule matches. */
 const char *placement_rules_group(const struct placement_rules *rules,
                                   struct bytes database,
                                   struct bytes container);

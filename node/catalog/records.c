@@ -167,32 +167,31 @@ static int64_t read_integer(struct reader *r, json_ref object, const char *name,
     return value;
 }
 
-static uint16_t read_key(struct reader *r, json_ref object, const char *name,
-                         uint8_t out[GROUP_WRAPPED_KEY_MAX])
+static void read_key(struct reader *r, json_ref value, const char *name,
+                     struct wrapped_key *out)
 {
     struct bytes text;
-    struct buf key = buf_over(out, GROUP_WRAPPED_KEY_MAX);
-    json_ref value = json_get_str(&r->json, object, name);
+    struct buf key = buf_over(out->bytes, GROUP_WRAPPED_KEY_MAX);
     if (value == JSON_NONE || json_type(&r->json, value) != JSON_STRING ||
         json_string_escaped(&r->json, value)) {
         r->wrong = name;
-        return 0;
+        return;
     }
     text = json_raw(&r->json, value);
     text = bytes_of(text.data + 1, text.len - 2);
     if (text_base64_decode(text, &key) != ERR_OK || buf_len(&key) == 0)
         r->wrong = name;
-    return (uint16_t)buf_len(&key);
+    out->len = (uint16_t)buf_len(&key);
 }
 
-static void write_key_bytes(struct json_writer *w, const char *name,
-                            const uint8_t *key, size_t len)
+static void write_key(struct json_writer *w, const struct wrapped_key *key)
 {
     char text[(GROUP_WRAPPED_KEY_MAX + 2) / 3 * 4];
     struct buf encoded = buf_over(text, sizeof(text));
-    CHECK(len > 0 && len <= GROUP_WRAPPED_KEY_MAX);
-    CHECK(text_base64_encode(bytes_of(key, len), &encoded) == ERR_OK);
-    json_write_member_string(w, name, bytes_of(text, buf_len(&encoded)));
+    CHECK(key->len > 0 && key->len <= GROUP_WRAPPED_KEY_MAX);
+    CHECK(text_base64_encode(bytes_of(key->bytes, key->len), &encoded) ==
+          ERR_OK);
+    json_write_string(w, bytes_of(text, buf_len(&encoded)));
 }
 
 /* -- account ------------------------------------------------------------- */
@@ -219,6 +218,68 @@ static void read_placement(struct reader *r, struct placement_rules *p)
         r->wrong = "requirePlacement";
 }
 
+/* Joins the range at `at` with the next one if they touch. */
+static void join_ranges(struct catalog_account *a, size_t at)
+{
+    struct shard_range *r = a->removed;
+    if (at + 1 >= a->removed_count ||
+        r[at].first + r[at].count != r[at + 1].first)
+        return;
+    r[at].count = (uint16_t)(r[at].count + r[at + 1].count);
+    a->removed_count--;
+    memmove(&r[at + 1], &r[at + 2], (a->removed_count - at - 1) * sizeof(*r));
+}
+
+int catalog_account_remove(struct catalog_account *a, uint16_t first,
+                           uint16_t count)
+{
+    struct shard_range *r = a->removed;
+    size_t at = 0;
+    while (at < a->removed_count && r[at].first <= first)
+        at++;
+    if (at > 0 && first - r[at - 1].first < r[at - 1].count)
+        return ERR_EXISTS;
+    if (a->removed_count == CATALOG_REMOVED_MAX)
+        return ERR_LIMIT;
+    memmove(&r[at + 1], &r[at], (a->removed_count - at) * sizeof(*r));
+    r[at] = (struct shard_range){.first = first, .count = count};
+    a->removed_count++;
+    join_ranges(a, at);
+    if (at > 0)
+        join_ranges(a, at - 1);
+    return ERR_OK;
+}
+
+/* As [first, count, first, count...]. */
+static void write_removed(struct json_writer *w,
+                          const struct catalog_account *a)
+{
+    if (a->removed_count == 0)
+        return;
+    json_write_key(w, "removedShards");
+    json_write_array_begin(w);
+    for (size_t i = 0; i < a->removed_count; i++) {
+        json_write_uint64(w, a->removed[i].first);
+        json_write_uint64(w, a->removed[i].count);
+    }
+    json_write_array_end(w);
+}
+
+static void write_shown(struct json_writer *w, const struct catalog_account *a)
+{
+    if (a->shown_count == 0)
+        return;
+    json_write_key(w, "regionNames");
+    json_write_array_begin(w);
+    for (size_t i = 0; i < a->shown_count; i++) {
+        json_write_object_begin(w);
+        json_write_member_str(w, "region", a->shown[i].region);
+        json_write_member_str(w, "name", a->shown[i].name);
+        json_write_object_end(w);
+    }
+    json_write_array_end(w);
+}
+
 int catalog_account_format(const struct catalog_account *a, struct buf *out)
 {
     struct json_writer w;
@@ -232,8 +293,67 @@ int catalog_account_format(const struct catalog_account *a, struct buf *out)
     }
     if (a->feature_level != 0)
         json_write_member_int64(&w, "featureLevel", a->feature_level);
+    write_removed(&w, a);
+    write_shown(&w, a);
     json_write_object_end(&w);
     return json_writer_end(&w);
+}
+
+/* The elements of an array member, of which there are at most `max`. */
+static json_ref read_array(struct reader *r, json_ref object, const char *name,
+                           size_t max)
+{
+    json_ref list = json_get_str(&r->json, object, name);
+    if (list == JSON_NONE || json_type(&r->json, list) != JSON_ARRAY ||
+        json_count(&r->json, list) > max) {
+        r->wrong = name;
+        return JSON_NONE;
+    }
+    return list;
+}
+
+static void read_removed(struct reader *r, struct catalog_account *a)
+{
+    static const char name[] = "removedShards";
+    int64_t n[2];
+    size_t i = 0;
+    if (json_get_str(&r->json, 0, name) == JSON_NONE)
+        return;
+    json_ref list = read_array(r, 0, name, 2 * CATALOG_REMOVED_MAX);
+    if (list == JSON_NONE)
+        return;
+    for (json_ref v = json_first(&r->json, list); v != JSON_NONE;
+         v = json_next(&r->json, list, v), i++) {
+        if (json_int64(&r->json, v, &n[i % 2]) != ERR_OK || n[i % 2] < 1 ||
+            n[i % 2] > UINT16_MAX ||
+            (i % 2 == 1 && catalog_account_remove(a, (uint16_t)n[0],
+                                                  (uint16_t)n[1]) != ERR_OK)) {
+            r->wrong = name;
+            return;
+        }
+    }
+    if (i % 2 != 0)
+        r->wrong = name;
+}
+
+static void read_shown(struct reader *r, struct catalog_account *a)
+{
+    if (json_get_str(&r->json, 0, "regionNames") == JSON_NONE)
+        return;
+    json_ref list = read_array(r, 0, "regionNames", GROUP_REGIONS_MAX);
+    if (list == JSON_NONE)
+        return;
+    for (json_ref v = json_first(&r->json, list); v != JSON_NONE;
+         v = json_next(&r->json, list, v)) {
+        struct shown_region *s = &a->shown[a->shown_count++];
+        if (json_type(&r->json, v) != JSON_OBJECT) {
+            r->wrong = "regionNames";
+            return;
+        }
+        read_string(r, json_get_str(&r->json, v, "region"), "region",
+                    s->region);
+        read_string(r, json_get_str(&r->json, v, "name"), "name", s->name);
+    }
 }
 
 static void read_account(struct reader *r, struct catalog_account *a)
@@ -260,6 +380,10 @@ int catalog_account_parse(struct bytes json, struct catalog_account *a_out,
         read_account(&r, &a);
     if (r.wrong == NULL)
         read_placement(&r, &a.placement);
+    if (r.wrong == NULL)
+        read_removed(&r, &a);
+    if (r.wrong == NULL)
+        read_shown(&r, &a);
     json_free(&r.json);
     if (r.wrong != NULL)
         return corrupt(msg, "account", r.wrong);
@@ -314,9 +438,35 @@ const struct group_keys *catalog_group_keys(const struct catalog_group *g,
                                             const char *region)
 {
     for (size_t i = 0; i < g->key_count; i++)
-        if (strcmp(g->keys[i].region, region) == 0)
+        if (!catalog_group_fenced(g) || strcmp(g->keys[i].region, region) == 0)
             return &g->keys[i];
     return NULL;
+}
+
+uint32_t catalog_group_key_versions(const struct catalog_group *g)
+{
+    uint32_t most = 0;
+    for (size_t i = 0; i < g->key_count; i++)
+        if (g->keys[i].versions > most)
+            most = g->keys[i].versions;
+    return most;
+}
+
+/* As members of the open object. */
+static void write_keys(struct json_writer *w, const struct group_keys *k)
+{
+    CHECK(k->versions >= 1);
+    json_write_key(w, "dataKey");
+    write_key(w, &k->data[0]);
+    json_write_key(w, "indexKey");
+    write_key(w, &k->index);
+    if (k->versions == 1)
+        return;
+    json_write_key(w, "laterDataKeys");
+    json_write_array_begin(w);
+    for (size_t i = 1; i < k->versions; i++)
+        write_key(w, &k->data[i]);
+    json_write_array_end(w);
 }
 
 static void write_region_keys(struct json_writer *w,
@@ -328,8 +478,7 @@ static void write_region_keys(struct json_writer *w,
         const struct group_keys *k = &g->keys[i];
         json_write_object_begin(w);
         json_write_member_str(w, "region", k->region);
-        write_key_bytes(w, "dataKey", k->data_key, k->data_key_len);
-        write_key_bytes(w, "indexKey", k->index_key, k->index_key_len);
+        write_keys(w, k);
         json_write_object_end(w);
     }
     json_write_array_end(w);
@@ -387,9 +536,15 @@ int catalog_group_format(const struct catalog_group *g, struct buf *out)
         if (g->witness > 0)
             json_write_member_int64(&w, "witness", g->witness);
     } else {
-        write_key_bytes(&w, "dataKey", g->data_key, g->data_key_len);
-        write_key_bytes(&w, "indexKey", g->index_key, g->index_key_len);
+        CHECK(g->key_count == 1);
+        write_keys(&w, &g->keys[0]);
     }
+    if (g->sealing > 0)
+        json_write_member_int64(&w, "sealingKey", g->sealing);
+    if (g->removing)
+        json_write_member_bool(&w, "removing", true);
+    if (g->rekey)
+        json_write_member_bool(&w, "newKeyDue", true);
     write_names(&w, g, "regions", NULL);
     write_names(&w, g, "down", g->down);
     if (g->member_count > 0) {
@@ -397,6 +552,10 @@ int catalog_group_format(const struct catalog_group *g, struct buf *out)
         write_names(&w, g, "coming", g->coming);
     }
     json_write_member_bool(&w, "failback", g->failback);
+    if (g->transit)
+        json_write_member_str(&w, "transit", GROUP_TRANSIT_ALLOW);
+    if (g->gather)
+        json_write_member_str(&w, "leaders", GROUP_LEADERS_GATHER);
     json_write_member_int64(&w, "recovered", g->recovered);
     json_write_member_int64(&w, "recoveredEpoch", g->recovered_epoch);
     write_decision(&w, &g->decision);
@@ -474,6 +633,19 @@ static bool read_bool(struct reader *r, json_ref object, const char *name)
     return value;
 }
 
+/* A member that is there with this one value, or not there. */
+static bool read_option(struct reader *r, const char *key, const char *value)
+{
+    char text[CATALOG_NAME_MAX + 1] = "";
+    json_ref v = json_get_str(&r->json, 0, key);
+    if (v == JSON_NONE)
+        return false;
+    read_string(r, v, key, text);
+    if (strcmp(text, value) != 0)
+        r->wrong = key;
+    return true;
+}
+
 static void read_reason(struct reader *r, json_ref d,
                         struct group_decision *out)
 {
@@ -519,21 +691,42 @@ static void read_decision(struct reader *r, struct catalog_group *g)
         r->wrong = "writeRegion";
 }
 
-/* The elements of an array member, of which there are at most `max`. */
-static json_ref read_array(struct reader *r, const char *name, size_t max)
+static void read_keys(struct reader *r, json_ref object, struct group_keys *k)
 {
-    json_ref list = json_get_str(&r->json, 0, name);
-    if (list == JSON_NONE || json_type(&r->json, list) != JSON_ARRAY ||
-        json_count(&r->json, list) > max) {
-        r->wrong = name;
-        return JSON_NONE;
-    }
-    return list;
+    read_key(r, json_get_str(&r->json, object, "dataKey"), "dataKey",
+             &k->data[0]);
+    read_key(r, json_get_str(&r->json, object, "indexKey"), "indexKey",
+             &k->index);
+    k->versions = 1;
+    if (json_get_str(&r->json, object, "laterDataKeys") == JSON_NONE)
+        return;
+    json_ref list =
+        read_array(r, object, "laterDataKeys", GROUP_KEY_VERSIONS_MAX - 1);
+    if (list == JSON_NONE)
+        return;
+    for (json_ref v = json_first(&r->json, list); v != JSON_NONE;
+         v = json_next(&r->json, list, v))
+        read_key(r, v, "laterDataKeys", &k->data[k->versions++]);
+}
+
+/* What is under way: removing it, or another data key, and which of them seals.
+ */
+static void read_changes(struct reader *r, struct catalog_group *g)
+{
+    if (json_get_str(&r->json, 0, "removing") != JSON_NONE &&
+        json_get_bool(&r->json, 0, "removing", &g->removing) != ERR_OK)
+        r->wrong = "removing";
+    if (json_get_str(&r->json, 0, "sealingKey") != JSON_NONE)
+        g->sealing = (uint8_t)read_integer(r, 0, "sealingKey", 1,
+                                           GROUP_KEY_VERSIONS_MAX - 1);
+    if (json_get_str(&r->json, 0, "newKeyDue") != JSON_NONE &&
+        json_get_bool(&r->json, 0, "newKeyDue", &g->rekey) != ERR_OK)
+        r->wrong = "newKeyDue";
 }
 
 static void read_region_keys(struct reader *r, struct catalog_group *g)
 {
-    json_ref list = read_array(r, "keys", GROUP_REGIONS_MAX);
+    json_ref list = read_array(r, 0, "keys", GROUP_REGIONS_MAX);
     if (list == JSON_NONE)
         return;
     for (json_ref v = json_first(&r->json, list); v != JSON_NONE;
@@ -545,8 +738,7 @@ static void read_region_keys(struct reader *r, struct catalog_group *g)
         }
         read_string(r, json_get_str(&r->json, v, "region"), "region",
                     k->region);
-        k->data_key_len = read_key(r, v, "dataKey", k->data_key);
-        k->index_key_len = read_key(r, v, "indexKey", k->index_key);
+        read_keys(r, v, k);
         /* A key for somewhere else would be a hole in the fence. */
         if (catalog_group_region(g, k->region) == g->region_count)
             r->wrong = "keys";
@@ -556,7 +748,7 @@ static void read_region_keys(struct reader *r, struct catalog_group *g)
 static uint8_t read_members(struct reader *r, const char *key,
                             uint8_t members[GROUP_MEMBERS_MAX])
 {
-    json_ref list = read_array(r, key, GROUP_MEMBERS_MAX);
+    json_ref list = read_array(r, 0, key, GROUP_MEMBERS_MAX);
     uint8_t count = 0;
     if (list == JSON_NONE)
         return 0;
@@ -595,7 +787,7 @@ static struct catalog_span read_span(struct reader *r, json_ref object)
 static void read_layouts(struct reader *r, struct catalog_group *g)
 {
     json_ref emptied = json_get_str(&r->json, 0, "emptied");
-    json_ref list = read_array(r, "retired", GROUP_RETIRED_MAX);
+    json_ref list = read_array(r, 0, "retired", GROUP_RETIRED_MAX);
     g->split_us = read_integer(r, 0, "splitMicroseconds", 1, INT64_MAX);
     if (emptied != JSON_NONE && json_type(&r->json, emptied) != JSON_OBJECT)
         r->wrong = "emptied";
@@ -634,9 +826,13 @@ static void read_group(struct reader *r, struct catalog_group *g)
         if (json_get_str(&r->json, 0, "witness") != JSON_NONE)
             g->witness = (uint8_t)read_integer(r, 0, "witness", 1, UINT8_MAX);
     } else {
-        g->data_key_len = read_key(r, 0, "dataKey", g->data_key);
-        g->index_key_len = read_key(r, 0, "indexKey", g->index_key);
+        read_keys(r, 0, &g->keys[g->key_count++]);
     }
+    g->transit = read_option(r, "transit", GROUP_TRANSIT_ALLOW);
+    g->gather = read_option(r, "leaders", GROUP_LEADERS_GATHER);
+    if (g->transit && !catalog_group_fenced(g))
+        r->wrong = "transit";
+    read_changes(r, g);
     if (json_get_str(&r->json, 0, "decision") == JSON_NONE) {
         undecided(g);
         return;

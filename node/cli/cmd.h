@@ -27,6 +27,7 @@ int cmd_region(int argc, char **argv);
 int cmd_placement(int argc, char **argv);
 int cmd_fault(int argc, char **argv);
 int cmd_audit(int argc, char **argv);
+int cmd_scrub(int argc, char **argv);
 int cmd_keys(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 

@@ -26,6 +26,7 @@ static const struct command {
     {"consistency", cmd_consistency, "see or change the consistency level"},
     {"fault", cmd_fault, "make something fail, on purpose"},
     {"audit", cmd_audit, "who changed what"},
+    {"scrub", cmd_scrub, "compare replicas now, and see what was found"},
     {"keys", cmd_keys, "renew certificates and account keys"},
     {"bench", cmd_bench, "generate load and measure"},
     {"version", cmd_version, "print the version"},

@@ -24,7 +24,8 @@ void members_progress_free(struct members_progress *p)
 
 void members_progress_begin(struct members_progress *p)
 {
-    p->shard_count = 0;
+    p->shard_count = p->snapshots = 0;
+    p->there = p->about = p->bytes = p->eta_s = 0;
 }
 
 static struct members_shard *find_shard(struct members_progress *p, int64_t id)
@@ -59,6 +60,38 @@ static void take_shard(struct members_progress *p, const struct json *j,
         s->lowest = lsn;
 }
 
+/* A snapshot that the node tells of which receives it. */
+static void take_transfer(struct members_progress *p, const struct json *j,
+                          json_ref object, const char *node)
+{
+    char to[CONFIG_NAME_MAX + 1];
+    int64_t there = 0, about = 0, bytes = 0, eta = 0;
+    topology_get_text(j, object, "to", to, sizeof(to));
+    if (strcmp(to, node) != 0)
+        return;
+    (void)json_get_int64(j, object, "there_bytes", &there);
+    (void)json_get_int64(j, object, "about_bytes", &about);
+    (void)json_get_int64(j, object, "bytes", &bytes);
+    (void)json_get_int64(j, object, "eta_s", &eta);
+    p->snapshots++;
+    p->there += there;
+    p->about += about;
+    p->bytes += bytes;
+    if (eta > p->eta_s)
+        p->eta_s = eta;
+}
+
+static void take_transfers(struct members_progress *p, const struct json *j,
+                           const char *node)
+{
+    json_ref list = json_get_str(j, 0, "transfers");
+    if (list == JSON_NONE || json_type(j, list) != JSON_ARRAY)
+        return;
+    for (json_ref t = json_first(j, list); t != JSON_NONE;
+         t = json_next(j, list, t))
+        take_transfer(p, j, t, node);
+}
+
 void members_progress_heard(void *progress, unsigned node, int err,
                             const struct reach_answer *a,
                             const struct err_msg *why)
@@ -75,6 +108,8 @@ void members_progress_heard(void *progress, unsigned node, int err,
     for (json_ref s = json_first(&a->json, list); s != JSON_NONE;
          s = json_next(&a->json, list, s))
         take_shard(p, &a->json, s, comes);
+    if (comes)
+        take_transfers(p, &a->json, name);
 }
 
 /* Entries that the furthest replica of a shard lacks. */
@@ -104,6 +139,21 @@ static void put_eta(struct members_progress *p, int64_t left, usec_t now_us,
                      1);
 }
 
+static void put_snapshots(const struct members_progress *p, unsigned level,
+                          char out[MEMBERS_PROGRESS_TEXT])
+{
+    char eta[48] = "";
+    if (p->eta_s > 0)
+        snprintf(eta, sizeof(eta), ", about %lld s more", (long long)p->eta_s);
+    snprintf(out, MEMBERS_PROGRESS_TEXT,
+             "%u of %u shards have caught up, %u snapshot%s %lld%% there, "
+             "%lld MiB%s",
+             level, p->shard_count, p->snapshots,
+             p->snapshots == 1 ? " is" : "s are",
+             (long long)(p->about > 0 ? 100 * p->there / p->about : 0),
+             (long long)(p->bytes >> 20), eta);
+}
+
 void members_progress_text(struct members_progress *p,
                            const struct members *now_members, usec_t now_us,
                            char out[MEMBERS_PROGRESS_TEXT])
@@ -125,7 +175,9 @@ void members_progress_text(struct members_progress *p,
         return;
     }
     put_eta(p, left, now_us, eta);
-    if (level < p->shard_count)
+    if (p->snapshots > 0)
+        put_snapshots(p, level, out);
+    else if (level < p->shard_count)
         snprintf(out, MEMBERS_PROGRESS_TEXT,
                  "%u of %u shards have caught up, shard %lld is %lld of %lld "
                  "entries behind%s",

@@ -20,6 +20,10 @@ struct members_progress {
     int64_t first_behind; /* when it began to be known; -1: not yet */
     struct members_shard *shards;
     unsigned shard_count;
+    /* Snapshots on their way to those who come, as these tell. */
+    unsigned snapshots;
+    int64_t there, about, bytes;
+    int64_t eta_s; /* of the slowest; 0: none can tell */
 };
 
 void members_progress_init(struct members_progress *p, const struct reach *r,
@@ -32,7 +36,8 @@ void members_progress_heard(void *progress, unsigned node, int err,
                             const struct reach_answer *a,
                             const struct err_msg *why);
 
-/* "2 of 3 shards level; shard 1 is 120 of 140 entries behind, about 4 s more".
+/* "2 of 3 shards have caught up, shard 1 is 120 of 140 entries behind, about 4
+ * s more"; or "..., 2 snapshots are 40% there, 31 MiB, about 20 s more".
  * `now_us` is monotonic. */
 void members_progress_text(struct members_progress *p,
                            const struct members *now_members, usec_t now_us,

@@ -6,6 +6,7 @@
 
 #include "node/base/check.h"
 #include "node/base/mem.h"
+#include "node/catalog/placement_map.h"
 #include "node/cli/cmd.h"
 #include "node/cli/options.h"
 #include "node/cli/placement_group.h"
@@ -20,9 +21,13 @@ static const char help[] =
     "       bastide placement list\n"
     "       bastide placement show NAME\n"
     "       bastide placement set NAME [--priority A,B] [--consistency LEVEL]\n"
+    "                     [--transit deny|allow] [--leaders spread|gather]\n"
     "       bastide placement split NAME --shards N\n"
     "       bastide placement move DATABASE/CONTAINER GROUP\n"
+    "       bastide placement remove NAME\n"
+    "       bastide placement rotate NAME\n"
     "       bastide placement rules [list|set|add|remove|require]\n"
+    "       bastide placement keys DATABASE/CONTAINER [--add VALUE=GROUP]\n"
     "       bastide placement verify [--group G] [--out FILE]\n"
     "       bastide placement check FILE [--ca FILE]\n"
     "\n"
@@ -38,10 +43,18 @@ static const char help[] =
     "  list        every group: fence, writes, level, state\n"
     "  show        one group with its shards, their leaders and its "
     "containers\n"
-    "  set         change a group's priority list or consistency level\n"
+    "  set         change a group's priority list, consistency level, fence, "
+    "transit\n"
+    "              or where its leaders are\n"
     "  split       give a group more shards\n"
     "  move        move a container to another group\n"
+    "  remove      do away with an empty group\n"
+    "  rotate      give a group a new data key for what is written from now "
+    "on\n"
     "  rules       which group containers are in that name none\n"
+    "  keys        which groups the documents of one container are in, by "
+    "partition\n"
+    "              key\n"
     "  verify      prove where the data is: asks every node, and judges the "
     "signed\n"
     "              answers\n"
@@ -117,6 +130,15 @@ static void print_group(const struct placement_group *g)
     print_names("Nodes", g->nodes, g->node_count);
     if (g->fenced)
         print_names("Keys for", g->keys_for, g->key_count);
+    if (g->fenced)
+        printf("Transit: %s\n",
+               g->transit ? "allowed: nodes outside pass requests and answers "
+                            "through"
+                          : "denied: nodes outside refuse requests");
+    if (g->data_keys > 1 || g->new_key_due)
+        printf("Data key: version %lld is used, %lld to read%s\n",
+               (long long)g->sealing_key, (long long)g->data_keys,
+               g->new_key_due ? "; a new one is on its way" : "");
     if (g->unavailable[0] != '\0')
         printf("Unavailable: %s\n", g->unavailable);
     if (g->split.shards > 0) {
@@ -126,8 +148,27 @@ static void print_group(const struct placement_group *g)
     }
 }
 
+/* "Leaders: spread; germany-1 2, germany-2 1". */
+static void print_leaders(const struct placement_shards *s)
+{
+    const struct placement_group *g = s->group;
+    const char *between = "; ";
+    printf("Leaders: %s", g->gather ? "gathered" : "spread");
+    for (unsigned n = 0; n < g->node_count; n++) {
+        unsigned leads = 0;
+        for (int64_t i = 0; i < g->shards; i++)
+            leads += strcmp(s->list[i].leader, g->nodes[n]) == 0;
+        if (leads > 0) {
+            printf("%s%s %u", between, g->nodes[n], leads);
+            between = ", ";
+        }
+    }
+    putchar('\n');
+}
+
 static void print_shards(const struct placement_shards *s)
 {
+    print_leaders(s);
     printf("\n%5s %-18s %8s\n", "SHARD", "LEADER", "REPLICAS");
     for (int64_t i = 0; i < placement_shards_count(s->group); i++)
         printf("%5lld %-18s %8u\n", (long long)placement_shards_id(s->group, i),
@@ -139,6 +180,7 @@ static void print_containers(const struct json *j)
 {
     char database[RESOURCE_NAME_BYTES_MAX + 1];
     char container[RESOURCE_NAME_BYTES_MAX + 1];
+    char keys[PLACEMENT_MAP_TEXT_MAX + 1];
     bool more = false;
     json_ref list = json_get_str(j, 0, "containers");
     (void)json_get_bool(j, 0, "more", &more);
@@ -151,7 +193,9 @@ static void print_containers(const struct json *j)
          v = json_next(j, list, v)) {
         topology_get_text(j, v, "database", database, sizeof(database));
         topology_get_text(j, v, "container", container, sizeof(container));
-        printf("  %s/%s\n", database, container);
+        topology_get_text(j, v, "keys", keys, sizeof(keys));
+        printf("  %s/%s%s%s\n", database, container,
+               keys[0] != '\0' ? "  by " : "", keys);
     }
 }
 
@@ -293,7 +337,8 @@ static int show_one(int argc, char **argv)
  */
 
 #define PARTS_TEXT                                                             \
-    "create, list, show, set, split, move, rules, verify or check"
+    "create, list, show, set, split, move, remove, rotate, rules, keys, "      \
+    "verify or check"
 
 int cmd_placement(int argc, char **argv)
 {
@@ -306,7 +351,10 @@ int cmd_placement(int argc, char **argv)
                  {"set", placement_run_set},
                  {"split", placement_run_split},
                  {"move", placement_run_move},
+                 {"remove", placement_run_remove},
+                 {"rotate", placement_run_rotate},
                  {"rules", placement_run_rules},
+                 {"keys", placement_run_keys},
                  {"verify", placement_verify},
                  {"check", placement_check}};
     if (argc < 2)

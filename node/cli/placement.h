@@ -11,7 +11,10 @@
 int placement_run_create(int argc, char **argv);
 int placement_run_set(int argc, char **argv);
 int placement_run_split(int argc, char **argv);
+int placement_run_remove(int argc, char **argv);
+int placement_run_rotate(int argc, char **argv);
 int placement_run_rules(int argc, char **argv);
+int placement_run_keys(int argc, char **argv);
 
 /* Prints one group with its shards and containers. CMD_OK, CMD_FAILED. */
 int placement_show(const char *command, struct reach *r, const char *name,
@@ -43,6 +46,32 @@ int placement_level_check(const char *command, const struct placement_level *l);
 /* Its members of a request; nothing when no level was given. */
 void placement_level_write(const struct placement_level *l,
                            struct json_writer *w);
+
+/* What can be set beside a group's decision; NULL: not given. */
+struct placement_settings {
+    const char *name;
+    const char *transit, *leaders;
+    bool yes, dry_run, json;
+};
+#define PLACEMENT_SETTINGS_OPTIONS(s)                                          \
+    {.name = "transit", .kind = OPTION_TEXT, .value = &(s)->transit},          \
+    {                                                                          \
+        .name = "leaders", .kind = OPTION_TEXT, .value = &(s)->leaders         \
+    }
+#define PLACEMENT_SETTINGS_HELP                                                \
+    "  --transit deny|allow  whether nodes outside the fence pass requests\n"  \
+    "                     and answers through, in memory, to nodes inside\n"   \
+    "  --leaders spread|gather  over the nodes of the write region, or on\n"   \
+    "                     one of them\n"
+/* CMD_OK, or CMD_USAGE after having said what is wrong. */
+int placement_settings_check(const char *command,
+                             const struct placement_settings *s);
+/* Its members of a request. */
+void placement_settings_write(const struct placement_settings *s,
+                              struct json_writer *w);
+/* Previews, asks where a fence is loosened, sets. Exit codes. */
+int placement_set_settings(const char *command, struct reach *r,
+                           const struct placement_settings *s);
 
 /* Another fence around a group: previews, asks, waits, shows the group. Exit
  * codes. */

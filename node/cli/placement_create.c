@@ -44,7 +44,9 @@ static const char help[] =
     "all)\n"
     "  --witness REGION   a third region whose first node votes and holds no "
     "data, so\n"
-    "                     that a group of two goes on without either of them\n"
+    "                     that a group of two goes on without either of "
+    "them\n" PLACEMENT_SETTINGS_HELP
+    "                     (default: deny; spread)\n"
     "  --timeout SECONDS  how long to wait until it can be used (default "
     "60)\n" REACH_HELP "  -o text|json    how to say what was done\n"
     "\n"
@@ -61,6 +63,7 @@ struct create_flags {
     const char *witness; /* a region; NULL: none */
     struct names regions, priority;
     struct placement_level level;
+    struct placement_settings settings;
     unsigned shards, copies, timeout_s;
     bool json, help;
 };
@@ -84,6 +87,7 @@ static void write_request(const struct create_flags *f, struct buf *out)
         json_write_member_int64(&w, "copies_per_region", f->copies);
     if (f->witness != NULL)
         json_write_member_str(&w, "witness", f->witness);
+    placement_settings_write(&f->settings, &w);
     json_write_object_end(&w);
     CHECK(json_writer_end(&w) == ERR_OK);
 }
@@ -216,6 +220,8 @@ static int check(struct create_flags *f, char **words, unsigned count)
     if (f->regions.count == 0)
         return options_refuse(COMMAND, "in which regions? --regions A,B");
     int code = placement_level_check(COMMAND, &f->level);
+    if (code == CMD_OK)
+        code = placement_settings_check(COMMAND, &f->settings);
     return code == CMD_OK ? reach_check_flags(COMMAND, &f->reach) : code;
 }
 
@@ -225,6 +231,7 @@ int placement_run_create(int argc, char **argv)
     const struct option_spec specs[] = {
         REACH_OPTIONS(&f.reach),
         PLACEMENT_LEVEL_OPTIONS(&f.level),
+        PLACEMENT_SETTINGS_OPTIONS(&f.settings),
         {.name = "regions",
          .kind = OPTION_OTHER,
          .value = &f.regions,

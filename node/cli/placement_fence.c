@@ -83,11 +83,11 @@ static bool is_done(struct reach *r, const struct placement_fence *f,
     if (placement_group_ask(r, f->name, &a, &object, g, seen) == ERR_OK) {
         json_ref leaving = json_get_str(&a.json, object, "leaving");
         size_t left = leaving != JSON_NONE ? json_count(&a.json, leaving) : 0;
-        done = g->settled && g->epoch >= epoch && left == 0;
-        err_set(seen, ERR_AGAIN, "%s, %zu regions still to be emptied",
+        done = g->settled && g->epoch >= epoch && left == 0 && !g->new_key_due;
+        err_set(seen, ERR_AGAIN, "%s, %zu regions still to be emptied%s",
                 g->settled ? "every shard has the new members"
                            : "shards are taking members in",
-                left);
+                left, g->new_key_due ? ", a new data key on its way" : "");
     }
     reach_answer_free(&a);
     mem_free(g);

@@ -88,6 +88,22 @@ static void read_split(const struct json *j, json_ref object,
                       sizeof(out->waits_for));
 }
 
+bool placement_container_split(const char *text,
+                               char database[RESOURCE_NAME_BYTES_MAX + 1],
+                               char container[RESOURCE_NAME_BYTES_MAX + 1])
+{
+    const char *slash = strchr(text, '/');
+    if (slash == NULL || slash == text || slash[1] == '\0' ||
+        strchr(slash + 1, '/') != NULL ||
+        (size_t)(slash - text) > RESOURCE_NAME_BYTES_MAX ||
+        strlen(slash + 1) > RESOURCE_NAME_BYTES_MAX)
+        return false;
+    memcpy(database, text, (size_t)(slash - text));
+    database[slash - text] = '\0';
+    strcpy(container, slash + 1);
+    return true;
+}
+
 int placement_group_read(const struct json *j, json_ref object,
                          struct placement_group *out, struct err_msg *msg)
 {
@@ -106,8 +122,15 @@ int placement_group_read(const struct json *j, json_ref object,
                       sizeof(out->unavailable));
     topology_get_text(j, object, "failback", text, sizeof(text));
     out->failback_automatic = strcmp(text, "automatic") == 0;
+    topology_get_text(j, object, "transit", text, sizeof(text));
+    out->transit = strcmp(text, GROUP_TRANSIT_ALLOW) == 0;
+    topology_get_text(j, object, "leaders", text, sizeof(text));
+    out->gather = strcmp(text, GROUP_LEADERS_GATHER) == 0;
     out->fenced = get_bool(j, object, "fenced");
     out->settled = get_bool(j, object, "settled");
+    out->data_keys = get_number(j, object, "data_keys");
+    out->sealing_key = get_number(j, object, "sealing_key");
+    out->new_key_due = get_bool(j, object, "new_key_due");
     out->prefix = get_number(j, object, "max_staleness_prefix");
     out->interval = get_number(j, object, "max_staleness_interval");
     out->epoch = get_number(j, object, "epoch");
@@ -228,8 +251,10 @@ static void print_row(FILE *out, const struct placement_group *g)
     join_regions(g, regions);
     topology_policy_text(g->level, g->prefix, g->interval, policy);
     fprintf(out, "%-16s %-7s %6lld %-16s %-18s %-12s %s\n", g->name,
-            g->fenced ? "fenced" : "open", (long long)g->shards,
-            g->write_region, policy,
+            g->transit  ? "transit"
+            : g->fenced ? "fenced"
+                        : "open",
+            (long long)g->shards, g->write_region, policy,
             g->unavailable[0] != '\0' ? "unavailable"
             : g->split.shards > 0     ? "splitting"
             : g->settled              ? "ok"

@@ -14,6 +14,7 @@
 struct placement_group {
     char name[CATALOG_NAME_MAX + 1];
     bool fenced, settled, failback_automatic;
+    bool transit, gather; /* allowed; leaders on one node */
     char regions[CONFIG_REGIONS_MAX][CONFIG_NAME_MAX + 1]; /* by priority */
     char keys_for[CONFIG_REGIONS_MAX][CONFIG_NAME_MAX + 1];
     char nodes[LAYOUT_NODES_MAX][CONFIG_NAME_MAX + 1];
@@ -28,6 +29,8 @@ struct placement_group {
         int64_t eta_s;                         /* -1: not known */
         char waits_for[TOPOLOGY_TEXT_MAX + 1]; /* "": for nothing */
     } split;
+    int64_t data_keys, sealing_key; /* versions; the one that is used */
+    bool new_key_due;
     char write_region[CONFIG_NAME_MAX + 1];
     char unavailable[TOPOLOGY_TEXT_MAX + 1]; /* "": writes go on */
 };
@@ -35,6 +38,10 @@ struct placement_group {
 /* Names of groups: lower-case letters, digits and '-'. For an option table;
  * `value` is a const char *. */
 bool placement_name_option(const char *text, void *value);
+/* "shop/orders" into its two names. */
+bool placement_container_split(const char *text,
+                               char database[RESOURCE_NAME_BYTES_MAX + 1],
+                               char container[RESOURCE_NAME_BYTES_MAX + 1]);
 #define PLACEMENT_NAME_EXPECTED "lower-case letters, digits and '-'"
 #define PLACEMENT_GROUP_OPTION(group)                                          \
     {                                                                          \

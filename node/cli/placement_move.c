@@ -12,6 +12,7 @@
 #include "node/catalog/container.h"
 #include "node/cli/cmd.h"
 #include "node/cli/options.h"
+#include "node/cli/placement_group.h"
 #include "node/cli/reach.h"
 #include "node/cli/topology.h"
 #include "node/cli/wait.h"
@@ -340,20 +341,6 @@ static int run_status(struct reach *r, const struct move_flags *f)
     return err == ERR_OK ? CMD_OK : options_failed(COMMAND, msg.text);
 }
 
-/* "shop/orders". */
-static bool take_name(const char *text, struct move_flags *f)
-{
-    const char *slash = strchr(text, '/');
-    if (slash == NULL || slash == text || slash[1] == '\0' ||
-        strchr(slash + 1, '/') != NULL ||
-        (size_t)(slash - text) >= sizeof(f->database) ||
-        strlen(slash + 1) >= sizeof(f->container))
-        return false;
-    memcpy(f->database, text, (size_t)(slash - text));
-    strcpy(f->container, slash + 1);
-    return true;
-}
-
 static int check_words(struct move_flags *f, char **words, unsigned count)
 {
     unsigned wanted = f->status ? 0 : f->cancel ? 1 : 2;
@@ -361,7 +348,8 @@ static int check_words(struct move_flags *f, char **words, unsigned count)
         return options_refuse(COMMAND,
                               "expected DATABASE/CONTAINER GROUP, or "
                               "DATABASE/CONTAINER --cancel, or --status");
-    if (count > 0 && !take_name(words[0], f))
+    if (count > 0 &&
+        !placement_container_split(words[0], f->database, f->container))
         return options_refuse(COMMAND, "\"%s\": expected DATABASE/CONTAINER",
                               words[0]);
     f->group = count > 1 ? words[1] : "";

@@ -10,6 +10,7 @@
 #include "node/base/check.h"
 #include "node/base/file.h"
 #include "node/base/mem.h"
+#include "node/catalog/placement_map.h"
 #include "node/cli/cmd.h"
 #include "node/cli/options.h"
 #include "node/cli/placement.h"
@@ -24,6 +25,9 @@
 static const char help[] =
     "Usage: bastide placement rules [list]\n"
     "       bastide placement rules add DATABASE/CONTAINER GROUP [--at N]\n"
+    "       bastide placement rules add DATABASE/CONTAINER '/PATH: "
+    "VALUE=GROUP, "
+    "...'\n"
     "       bastide placement rules remove N\n"
     "       bastide placement rules require on|off\n"
     "       bastide placement rules set FILE\n"
@@ -36,7 +40,11 @@ static const char help[] =
     "for any characters. Containers that exist stay where they are.\n"
     "\n"
     "  list            the rules in their order\n"
-    "  add             a rule at the end, or as number N\n"
+    "  add             a rule at the end, or as number N; its containers' "
+    "documents\n"
+    "                  are in the group, or placed by partition key "
+    "(`placement "
+    "keys`)\n"
     "  remove          the rule of that number\n"
     "  require on      refuse containers that would be in default\n"
     "  set             all rules, from a file as `list -o json` writes it; it\n"
@@ -243,9 +251,22 @@ static int read_add(char **words, const struct rules_flags *f, struct edit *e)
     const char *group = NULL;
     e->apply = apply_add;
     e->number = f->at;
-    if (!placement_name_option(words[2], &group))
+    struct bytes target = bytes_str(words[2]);
+    struct placement_map map;
+    struct err_msg msg;
+    if (placement_is_map(target)) {
+        if (placement_map_parse(target, &map, &msg) != ERR_OK)
+            return options_refuse(COMMAND, "%s", msg.text);
+        if (target.len > PLACEMENT_TARGET_MAX)
+            return options_refuse(COMMAND,
+                                  "a rule's placement has at most %d "
+                                  "bytes",
+                                  PLACEMENT_TARGET_MAX);
+        group = words[2];
+    } else if (!placement_name_option(words[2], &group)) {
         return options_refuse(COMMAND, "\"%s\": expected a group: %s", words[2],
                               PLACEMENT_NAME_EXPECTED);
+    }
     snprintf(e->rule.group, sizeof(e->rule.group), "%s", group);
     return read_pattern(words[1], &e->rule);
 }

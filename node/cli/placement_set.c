@@ -20,6 +20,8 @@ static const char help[] =
     "Usage: bastide placement set NAME [--priority A,B] [--consistency LEVEL] "
     "[options]\n"
     "       bastide placement set NAME --regions A,B [--yes] [--dry-run]\n"
+    "       bastide placement set NAME [--transit deny|allow] "
+    "[--leaders spread|gather]\n"
     "\n"
     "Changes the priority list of a placement group, its consistency level, or "
     "both,\n"
@@ -35,8 +37,12 @@ static const char help[] =
     "emptied,\n"
     "and lose their keys.\n"
     "\n"
+    "--transit allow loosens the fence for what is on its way: nodes outside "
+    "pass\n"
+    "requests and answers on, and keep nothing. It says so, and asks.\n"
+    "\n"
     "  --priority A,B     every region of the group, first choice for writes\n"
-    "                     first\n" PLACEMENT_LEVEL_HELP
+    "                     first\n" PLACEMENT_LEVEL_HELP PLACEMENT_SETTINGS_HELP
     "  --regions A,B      where its data may exist, by priority\n"
     "  --yes              do not ask\n"
     "  --dry-run          only say what would move\n"
@@ -47,7 +53,8 @@ static const char help[] =
     "Examples:\n"
     "  bastide placement set eu --priority france,germany --dir demo\n"
     "  bastide placement set eu --consistency strong\n"
-    "  bastide placement set eu --regions germany,spain --dry-run\n";
+    "  bastide placement set eu --regions germany,spain --dry-run\n"
+    "  bastide placement set eu --transit allow\n";
 
 struct set_flags {
     struct reach_flags reach;
@@ -55,6 +62,7 @@ struct set_flags {
     struct names priority, regions;
     bool yes, dry_run;
     struct placement_level level;
+    struct placement_settings settings;
     unsigned timeout_s;
     bool json, help;
     int64_t epoch; /* of the last change made */
@@ -138,6 +146,16 @@ static int run(struct reach *r, struct set_flags *f)
 /* ---- flags -----------------------------------------------------------------
  */
 
+static bool decides(const struct set_flags *f)
+{
+    return f->priority.count > 0 || f->level.text != NULL;
+}
+
+static bool sets(const struct set_flags *f)
+{
+    return f->settings.transit != NULL || f->settings.leaders != NULL;
+}
+
 static int check(struct set_flags *f, char **words, unsigned count)
 {
     if (count == 0)
@@ -145,18 +163,49 @@ static int check(struct set_flags *f, char **words, unsigned count)
     if (!placement_name_option(words[0], &f->name))
         return options_refuse(COMMAND, "\"%s\": expected %s", words[0],
                               PLACEMENT_NAME_EXPECTED);
-    bool decision = f->priority.count > 0 || f->level.text != NULL;
-    if (!decision && f->regions.count == 0)
-        return options_refuse(COMMAND, "expected --priority, --consistency or "
-                                       "both; or --regions");
-    if (decision && f->regions.count > 0)
+    bool decision = decides(f), settings = sets(f);
+    if (!decision && !settings && f->regions.count == 0)
+        return options_refuse(COMMAND,
+                              "expected --priority, --consistency or both; or "
+                              "--transit, --leaders or both; or --regions");
+    if ((decision || settings) && f->regions.count > 0)
         return options_refuse(COMMAND, "--regions is a change of its own: its "
                                        "order is the priority");
+    if (decision && settings)
+        return options_refuse(COMMAND, "--transit and --leaders are a change "
+                                       "of their own");
     if (f->timeout_s == 0)
         f->timeout_s =
             f->regions.count > 0 ? FENCE_TIMEOUT_S : SETTLE_TIMEOUT_S;
     int code = placement_level_check(COMMAND, &f->level);
+    if (code == CMD_OK)
+        code = placement_settings_check(COMMAND, &f->settings);
     return code == CMD_OK ? reach_check_flags(COMMAND, &f->reach) : code;
+}
+
+static int set_settings(struct reach *r, struct set_flags *f)
+{
+    f->settings.name = f->name;
+    f->settings.yes = f->yes;
+    f->settings.dry_run = f->dry_run;
+    f->settings.json = f->json;
+    int code = placement_set_settings(COMMAND, r, &f->settings);
+    return code == CMD_OK && !f->dry_run
+               ? placement_show(COMMAND, r, f->name, f->json)
+               : code;
+}
+
+static int carry_out(struct reach *r, struct set_flags *f)
+{
+    const struct placement_fence fence = {.name = f->name,
+                                          .regions = &f->regions,
+                                          .yes = f->yes,
+                                          .dry_run = f->dry_run,
+                                          .json = f->json,
+                                          .timeout_s = f->timeout_s};
+    if (f->regions.count > 0)
+        return placement_set_fence(COMMAND, r, &fence);
+    return sets(f) ? set_settings(r, f) : run(r, f);
 }
 
 int placement_run_set(int argc, char **argv)
@@ -165,6 +214,7 @@ int placement_run_set(int argc, char **argv)
     const struct option_spec specs[] = {
         REACH_OPTIONS(&f.reach),
         PLACEMENT_LEVEL_OPTIONS(&f.level),
+        PLACEMENT_SETTINGS_OPTIONS(&f.settings),
         {.name = "priority",
          .kind = OPTION_OTHER,
          .value = &f.priority,
@@ -200,14 +250,7 @@ int placement_run_set(int argc, char **argv)
         return code;
     if (reach_open(&f.reach, &r, &msg) != ERR_OK)
         return options_failed(COMMAND, msg.text);
-    const struct placement_fence fence = {.name = f.name,
-                                          .regions = &f.regions,
-                                          .yes = f.yes,
-                                          .dry_run = f.dry_run,
-                                          .json = f.json,
-                                          .timeout_s = f.timeout_s};
-    code = f.regions.count > 0 ? placement_set_fence(COMMAND, &r, &fence)
-                               : run(&r, &f);
+    code = carry_out(&r, &f);
     reach_close(&r);
     return code;
 }

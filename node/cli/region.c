@@ -23,6 +23,7 @@ static const char help[] =
     "       bastide region priority A,B,C [--failback automatic|manual] "
     "[--no-move]\n"
     "       bastide region add|remove REGION [--dry-run] [--yes]\n"
+    "       bastide region rename-display REGION NAME\n"
     "       bastide region recover --survivors A[,B] --force [--yes]\n"
     "\n"
     "All regions serve reads; one takes the writes. When it is lost, the "
@@ -38,6 +39,7 @@ static const char help[] =
     "  priority    reorder the list; choose how the writes come back\n"
     "  add         make a region part of the running cluster\n"
     "  remove      take one out of it\n"
+    "  rename-display  what clients see it called\n"
     "  recover     make the survivors a cluster of their own\n"
     "\n"
     "bastide region switch --help explains one; so does every other. All "
@@ -305,6 +307,9 @@ static int priority(int argc, char **argv)
 /* ---- the command -----------------------------------------------------------
  */
 
+#define PARTS_TEXT                                                             \
+    "list, show, switch, priority, add, remove, rename-display or recover"
+
 int cmd_region(int argc, char **argv)
 {
     static const struct {
@@ -316,10 +321,10 @@ int cmd_region(int argc, char **argv)
                  {"priority", priority},
                  {"add", region_add},
                  {"remove", region_remove},
+                 {"rename-display", region_rename},
                  {"recover", region_recover}};
     if (argc < 2)
-        return options_refuse("region", "expected list, show, switch, "
-                                        "priority, add, remove or recover");
+        return options_refuse("region", "expected " PARTS_TEXT);
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         fputs(help, stdout);
         return CMD_OK;
@@ -327,8 +332,5 @@ int cmd_region(int argc, char **argv)
     for (size_t i = 0; i < ARRAY_LEN(parts); i++)
         if (strcmp(argv[1], parts[i].name) == 0)
             return parts[i].run(argc - 1, argv + 1);
-    return options_refuse("region",
-                          "\"%s\": expected list, show, switch, priority, "
-                          "add, remove or recover",
-                          argv[1]);
+    return options_refuse("region", "\"%s\": expected " PARTS_TEXT, argv[1]);
 }

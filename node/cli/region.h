@@ -6,6 +6,7 @@
 int region_switch(int argc, char **argv);
 int region_add(int argc, char **argv);
 int region_remove(int argc, char **argv);
+int region_rename(int argc, char **argv);
 int region_recover(int argc, char **argv);
 
 #endif

@@ -26,6 +26,8 @@ struct residency_report {
 struct residency_shard {
     uint32_t id;
     json_ref group; /* in the authority; JSON_NONE: the meta shard */
+    /* By version of the data key, as the first of the replicas says. */
+    uint64_t by_key[GROUP_KEY_VERSIONS_MAX];
     uint64_t records;
     bool agrees;
     bool again; /* a new round may help */

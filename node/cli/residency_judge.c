@@ -352,6 +352,7 @@ struct digest_said {
     int64_t lsn, records, bytes;
     char sha256[DIGEST_TEXT_MAX + 1];
     char buckets[BUCKETS_TEXT_MAX + 1];
+    uint64_t by_key[GROUP_KEY_VERSIONS_MAX];
 };
 
 /* Whose list of members is the newest: who has committed most. */
@@ -375,6 +376,21 @@ static json_ref newest_replica(const struct residency *r, uint32_t shard,
     return best;
 }
 
+/* Reports of older releases do not have them. */
+static void read_versions(const struct json *j, json_ref digest,
+                          struct digest_said *out)
+{
+    size_t i = 0;
+    RESIDENCY_EACH(j, residency_list(j, digest, "by_key_version"), v)
+    {
+        int64_t count;
+        if (i < GROUP_KEY_VERSIONS_MAX && json_int64(j, v, &count) == ERR_OK &&
+            count > 0)
+            out->by_key[i] = (uint64_t)count;
+        i++;
+    }
+}
+
 /* False, and a problem: there is none. */
 static bool read_digest(struct residency *r, struct residency_shard *s,
                         const struct residency_report *p, json_ref replica,
@@ -388,6 +404,7 @@ static bool read_digest(struct residency *r, struct residency_shard *s,
         out->lsn = residency_number(j, d, "lsn", -1);
         out->records = residency_number(j, d, "records", -1);
         out->bytes = residency_number(j, d, "bytes", -1);
+        read_versions(j, d, out);
         if (residency_text(j, d, "sha256", out->sha256, sizeof(out->sha256)) ==
                 ERR_OK &&
             residency_text(j, d, "buckets", out->buckets,
@@ -484,6 +501,7 @@ static bool judge_member(struct residency *r, struct residency_shard *s,
     if (first->lsn < 0) {
         *first = said;
         s->records = (uint64_t)said.records;
+        memcpy(s->by_key, said.by_key, sizeof(s->by_key));
         return true;
     }
     return compare(r, s, first, &said);

@@ -28,6 +28,8 @@ struct sum {
     char name[RESIDENCY_NAME_MAX + 1];
     unsigned shards;
     uint64_t records;
+    uint64_t by_key[GROUP_KEY_VERSIONS_MAX];
+    uint32_t versions; /* up to the newest that sealed any */
     bool agrees;
 };
 
@@ -41,6 +43,11 @@ static struct sum sum_of(const struct residency *r, size_t first)
         s.shards++;
         s.records += r->shards[i].records;
         s.agrees = s.agrees && r->shards[i].agrees;
+        for (uint32_t v = 0; v < GROUP_KEY_VERSIONS_MAX; v++) {
+            s.by_key[v] += r->shards[i].by_key[v];
+            if (s.by_key[v] > 0 && v >= s.versions)
+                s.versions = v + 1;
+        }
     }
     return s;
 }
@@ -77,6 +84,17 @@ static bool holds(const struct residency *r, const char *node, size_t first)
     return false;
 }
 
+/* The group's rule for requests that come to nodes outside. */
+static const char *transit_of(const struct residency *r, json_ref group)
+{
+    char text[RESIDENCY_NAME_MAX + 1];
+    bool allowed = group != JSON_NONE &&
+                   residency_text(&r->authority->json, group, "transit", text,
+                                  sizeof(text)) == ERR_OK &&
+                   strcmp(text, GROUP_TRANSIT_ALLOW) == 0;
+    return allowed ? GROUP_TRANSIT_ALLOW : GROUP_TRANSIT_DENY;
+}
+
 /* ---- text -------------------------------------------------------------------
  */
 
@@ -98,6 +116,13 @@ static void print_group(FILE *out, const struct residency *r, size_t first)
         comma = ", ";
     }
     fputc('\n', out);
+    if (s.versions <= 1)
+        return;
+    fputs("  by version of the data key:", out);
+    for (uint32_t v = 0; v < s.versions; v++)
+        fprintf(out, "%s %" PRIu64 " under %" PRIu32, v > 0 ? "," : "",
+                s.by_key[v], v);
+    fputc('\n', out);
 }
 
 static void print_fences(FILE *out, const struct residency *r)
@@ -118,7 +143,7 @@ static void print_fences(FILE *out, const struct residency *r)
             fprintf(out, "%s%.*s", comma, (int)raw.len, (const char *)raw.data);
             comma = ", ";
         }
-        fputc('\n', out);
+        fprintf(out, "; transit: %s\n", transit_of(r, g));
     }
 }
 
@@ -198,9 +223,15 @@ static void write_group(struct json_writer *w, const struct residency *r,
         json_write_value(w, j, residency_list(j, group, "regions"));
     else
         json_write_null(w);
+    json_write_member_str(w, "transit", transit_of(r, group));
     json_write_member_int64(w, "shards", s.shards);
     json_write_key(w, "records");
     json_write_uint64(w, s.records);
+    json_write_key(w, "records_by_key_version");
+    json_write_array_begin(w);
+    for (uint32_t v = 0; v < s.versions; v++)
+        json_write_uint64(w, s.by_key[v]);
+    json_write_array_end(w);
     json_write_member_bool(w, "agree", s.agrees);
     json_write_key(w, "replicas_on");
     json_write_array_begin(w);

@@ -72,10 +72,24 @@ static void print_links(const struct json *j, char out[CELL_MAX])
     snprintf(out, CELL_MAX, "%u of %u up", up, all);
 }
 
+/* Shards that the node leads. */
+static void print_leads(const struct json *j, char out[CELL_MAX])
+{
+    unsigned leads = 0;
+    char role[CELL_MAX];
+    json_ref shards = json_get_str(j, 0, "shards");
+    if (shards != JSON_NONE)
+        for (json_ref s = json_first(j, shards); s != JSON_NONE;
+             s = json_next(j, shards, s))
+            leads += strcmp(cell(j, s, "role", role), "leader") == 0;
+    snprintf(out, CELL_MAX, "%u", leads);
+}
+
 static void print_node(FILE *out, const struct status_node *n)
 {
     struct json j;
     char a[CELL_MAX], b[CELL_MAX], c[CELL_MAX], d[CELL_MAX], links[CELL_MAX];
+    char leads[CELL_MAX];
     if (!parse(n, &j)) {
         fprintf(out, "%-16s %-18s %-12s %s\n", n->region, n->name,
                 "unreachable", n->why.text);
@@ -83,10 +97,11 @@ static void print_node(FILE *out, const struct status_node *n)
         return;
     }
     print_links(&j, links);
-    fprintf(out, "%-16s %-18s %-12s %9s %8s  %-10s %-12s\n",
+    print_leads(&j, leads);
+    fprintf(out, "%-16s %-18s %-12s %9s %8s %6s  %-10s %-12s\n",
             cell(&j, 0, "region", a), cell(&j, 0, "node", b),
             n->ready ? "ready" : "not ready", cell(&j, 0, "uptime_s", c),
-            cell(&j, 0, "workers", (char[CELL_MAX]){0}),
+            cell(&j, 0, "workers", (char[CELL_MAX]){0}), leads,
             cell(&j, 0, "version", d), links);
     json_free(&j);
 }
@@ -253,6 +268,94 @@ static void print_troubles(FILE *out, const struct status_view *view)
     }
 }
 
+/* ---- snapshots and learners -------------------------------------------------
+ */
+
+/* What one node tells of a transfer; told by who sends it, or, where that one
+ * cannot be asked, by who receives it. */
+static void print_transfer(FILE *out, const struct json *j, json_ref t)
+{
+    char from[CELL_MAX], to[CELL_MAX], eta[CELL_MAX];
+    uint64_t there = number(j, t, "there_bytes"),
+             about = number(j, t, "about_bytes");
+    bool waits = false;
+    (void)json_get_bool(j, t, "waits", &waits);
+    cell(j, t, "eta_s", eta);
+    fprintf(out,
+            "Shard %llu: a snapshot from %s to %s, about %u%% of it there, "
+            "%llu MiB sent",
+            (unsigned long long)number(j, t, "shard"), cell(j, t, "from", from),
+            cell(j, t, "to", to),
+            about > 0 ? (unsigned)(100 * there / about) : 0,
+            (unsigned long long)(number(j, t, "bytes") >> 20));
+    if (waits)
+        fprintf(out, ", waits for a link\n");
+    else if (strcmp(eta, "-") != 0)
+        fprintf(out, ", about %s s more\n", eta);
+    else
+        fprintf(out, "\n");
+}
+
+static bool was_reached(const struct status_view *view, const char *node)
+{
+    for (unsigned i = 0; i < view->count; i++)
+        if (strcmp(view->nodes[i].name, node) == 0)
+            return view->nodes[i].reached;
+    return false;
+}
+
+static void print_transfers(FILE *out, const struct status_view *view,
+                            const struct json *j)
+{
+    char self[CELL_MAX], from[CELL_MAX];
+    cell(j, 0, "node", self);
+    json_ref list = json_get_str(j, 0, "transfers");
+    if (list == JSON_NONE)
+        return;
+    for (json_ref t = json_first(j, list); t != JSON_NONE;
+         t = json_next(j, list, t))
+        if (strcmp(cell(j, t, "from", from), self) == 0 ||
+            !was_reached(view, from))
+            print_transfer(out, j, t);
+}
+
+/* Members that are to vote one day, as the shard's leader sees them. */
+static void print_learners(FILE *out, const struct json *j, json_ref shard)
+{
+    char name[CELL_MAX], state[CELL_MAX];
+    json_ref list = json_get_str(j, shard, "members");
+    if (list == JSON_NONE)
+        return;
+    for (json_ref m = json_first(j, list); m != JSON_NONE;
+         m = json_next(j, list, m)) {
+        bool votes = true;
+        (void)json_get_bool(j, m, "votes", &votes);
+        if (!votes)
+            fprintf(out,
+                    "Shard %llu: %s is a learner, %s, %llu entries behind\n",
+                    (unsigned long long)number(j, shard, "shard"),
+                    cell(j, m, "node", name), cell(j, m, "state", state),
+                    (unsigned long long)number(j, m, "behind"));
+    }
+}
+
+static void print_catching_up(FILE *out, const struct status_view *view)
+{
+    struct json j;
+    for (unsigned i = 0; i < view->count; i++) {
+        json_ref shards = JSON_NONE;
+        if (parse(&view->nodes[i], &j)) {
+            print_transfers(out, view, &j);
+            shards = json_get_str(&j, 0, "shards");
+        }
+        if (shards != JSON_NONE)
+            for (json_ref s = json_first(&j, shards); s != JSON_NONE;
+                 s = json_next(&j, shards, s))
+                print_learners(out, &j, s);
+        json_free(&j);
+    }
+}
+
 /* ---- releases --------------------------------------------------------------
  */
 
@@ -334,6 +437,7 @@ static void print_topology(FILE *out, const struct status_view *view)
     print_fault_injection(out, view);
     print_faults(out, view);
     print_troubles(out, view);
+    print_catching_up(out, view);
     print_levels(out, view);
     print_refusals(out, view);
     fputc('\n', out);
@@ -347,8 +451,9 @@ void status_print_text(FILE *out, const struct status_view *view)
     struct replica *list = calloc(REPLICAS_MAX, sizeof(*list));
     CHECK(list != NULL);
     size_t replicas = 0;
-    fprintf(out, "%-16s %-18s %-12s %9s %8s  %-10s %-12s\n", "REGION", "NODE",
-            "STATE", "UPTIME S", "WORKERS", "VERSION", "LINKS");
+    fprintf(out, "%-16s %-18s %-12s %9s %8s %6s  %-10s %-12s\n", "REGION",
+            "NODE", "STATE", "UPTIME S", "WORKERS", "LEADS", "VERSION",
+            "LINKS");
     for (unsigned i = 0; i < count; i++) {
         print_node(out, &nodes[i]);
         replicas = collect(&nodes[i], list, replicas);

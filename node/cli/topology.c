@@ -75,6 +75,8 @@ static void read_region(const struct json *j, json_ref object,
                         struct topology_region *r)
 {
     topology_get_text(j, object, "name", r->name, sizeof(r->name));
+    topology_get_text(j, object, "display_name", r->shown_as,
+                      sizeof(r->shown_as));
     topology_get_text(j, object, "state", r->state, sizeof(r->state));
     topology_get_text(j, object, "reason", r->reason, sizeof(r->reason));
     r->priority = get_number(j, object, "priority");

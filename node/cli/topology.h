@@ -27,6 +27,7 @@ struct topology_node {
 
 struct topology_region {
     char name[CONFIG_NAME_MAX + 1];
+    char shown_as[CATALOG_NAME_MAX + 1]; /* to clients; "": an older node's */
     int64_t priority;
     char state[TOPOLOGY_STATE_MAX + 1];
     char reason[TOPOLOGY_TEXT_MAX + 1];

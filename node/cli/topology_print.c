@@ -79,6 +79,13 @@ static void print_row(FILE *out, const struct topology *t,
             seconds_cell(behind_seconds(topology_behind_ms(r)), b), r->reason);
 }
 
+/* Where clients see another name. */
+static void print_shown(FILE *out, const struct topology_region *r)
+{
+    if (r->shown_as[0] != '\0' && strcmp(r->shown_as, r->name) != 0)
+        fprintf(out, "Clients see %s as %s\n", r->name, r->shown_as);
+}
+
 static void print_risk(FILE *out, const struct topology *t)
 {
     char a[CELL_MAX], b[CELL_MAX];
@@ -114,6 +121,8 @@ void topology_print(FILE *out, const struct topology *t, bool colour)
             "STATE", "SERVES", "NODES UP", "BEHIND", "SECONDS");
     for (unsigned i = 0; i < t->region_count; i++)
         print_row(out, t, &t->regions[i]);
+    for (unsigned i = 0; i < t->region_count; i++)
+        print_shown(out, &t->regions[i]);
     print_risk(out, t);
     print_switch(out, &t->last_switch);
     if (t->unavailable[0] != '\0')
@@ -128,6 +137,7 @@ void topology_print_region(FILE *out, const struct topology *t,
         out, "Region %s: %s%s%s, priority %lld, serves %s\n", r->name, r->state,
         r->reason[0] != '\0' ? ", " : "", r->reason, (long long)r->priority,
         strcmp(r->name, t->write_region) == 0 ? "reads and writes" : "reads");
+    print_shown(out, r);
     fprintf(out, "\n%-18s %-7s %10s %7s\n", "NODE", "STATE", "BEHIND",
             "SECONDS");
     for (unsigned i = 0; i < r->node_count; i++) {

@@ -203,6 +203,7 @@ struct config {
         uint32_t body_bytes;        /* request body */
         uint32_t log_segment_bytes; /* a log file's size before the next */
         uint64_t map_bytes;         /* LMDB map size, per worker */
+        uint64_t snapshot_rate;     /* bytes/s of snapshots sent, in all */
     } limits;
 
     struct {
@@ -220,6 +221,12 @@ struct config {
         uint32_t idle_ms;         /* kept-alive connection without a request */
         uint32_t drain_ms;        /* what a stopping node waits for requests */
     } timeouts;
+
+    struct {
+        uint32_t interval_s; /* between two rounds of a shard; 0: none by
+                              * themselves (server/scrubber.h) */
+        uint64_t rate_bytes; /* a second, of a worker's replicas together */
+    } scrub;
 
     struct {
         enum log_level level;

@@ -81,6 +81,7 @@ const struct setting settings[] = {
     SIZE("limits.body_bytes", SETTING_SIZE_U32, limits.body_bytes, "64KiB", "16MiB", "2MiB", "body of a request"),
     SIZE("limits.log_segment_bytes", SETTING_SIZE_U32, limits.log_segment_bytes, "1MiB", "1GiB", "64MiB", "size at which the log begins a new file"),
     SIZE("limits.map_bytes", SETTING_SIZE_U64, limits.map_bytes, "16MiB", "16384GiB", "64GiB", "most bytes the store of one worker may grow to"),
+    SIZE("limits.snapshot_rate", SETTING_SIZE_U64, limits.snapshot_rate, "64KiB", "64GiB", "24MiB", "bytes a second that this node sends of snapshots, in all; a reload changes it"),
     U32("timeouts.heartbeat_ms", timeouts.heartbeat_ms, 5, 60000, "100", "how often a leader is heard"),
     U32("timeouts.election_ms", timeouts.election_ms, 50, 600000, "800", "shortest wait before a new leader is sought; the longest is twice that"),
     U32("timeouts.lease_ms", timeouts.lease_ms, 20, 600000, "600", "how long a leader may rely on its last majority; below election_ms"),
@@ -94,6 +95,8 @@ const struct setting settings[] = {
     U32("timeouts.body_ms", timeouts.body_ms, 100, 3600000, "60000", "from there to the end of its body"),
     U32("timeouts.idle_ms", timeouts.idle_ms, 100, 86400000, "120000", "a connection kept alive without a request"),
     U32("timeouts.drain_ms", timeouts.drain_ms, 0, 600000, "5000", "what a stopping node waits for running requests"),
+    U32("scrub.interval_s", scrub.interval_s, 0, 31536000, "21600", "how often the replicas of a shard are read through and compared, and a wrong one replaced; 0: only when asked (bastide scrub)"),
+    SIZE("scrub.rate_bytes", SETTING_SIZE_U64, scrub.rate_bytes, "64KiB", "16GiB", "16MiB", "how much of the stores a worker reads a second for that"),
     {"log.level", SETTING_LEVEL, AT(log.level), NULL, NULL, "debug, info, warn or error", "info", "least level that is logged"},
     {"log.format", SETTING_FORMAT, AT(log.format), NULL, NULL, "auto, text or json", "auto", "auto: text on a terminal, else JSON"},
 };

@@ -9,6 +9,7 @@
 #include "node/cosmos/page.h"
 #include "node/cosmos/reply.h"
 #include "node/cosmos/session.h"
+#include "node/cosmos/transit.h"
 
 /* ---- life ---------------------------------------------------------------- */
 
@@ -106,10 +107,11 @@ static void call_reset(struct call *c)
     c->found = c->again = c->synced = NULL;
     c->done = NULL;
     c->attempts = c->moved = 0;
-    c->range = 0;
+    c->slot = 0;
     c->lsn = c->term = 0;
     c->behind = false;
     c->strike.struck = false;
+    c->writes = c->read_only = c->passed = false;
 }
 
 void call_end(struct call *c)
@@ -156,18 +158,16 @@ struct op *call_op(struct call *c, enum op_kind kind, uint16_t shard)
     op->shard = shard;
     uint64_t id[2] = {prng_u64(&c->cosmos->prng), prng_u64(&c->cosmos->prng)};
     memcpy(op->id, id, sizeof(op->id));
+    /* What another attempt may have done already is not done twice. */
+    if (c->passed && kind == OP_WRITE)
+        memcpy(op->id, c->passed_id, sizeof(op->id));
     return op;
 }
 
 static void resolve(struct call *c);
 
-/* Begins anew, from the container on. */
-static void on_moved(struct call *c)
+void call_again(struct call *c)
 {
-    if (++c->moved > CALL_MOVED_MAX) {
-        reply_fail(c, FAIL_UNAVAILABLE);
-        return;
-    }
     if (TAKE(c->found) != NULL) /* its RID was being looked up */
         c->by_rid = false;
     page_free(TAKE(c->page));
@@ -178,6 +178,14 @@ static void on_moved(struct call *c)
     call_sync_catalog(c, 0, resolve);
 }
 
+void call_moved(struct call *c)
+{
+    if (++c->moved > CALL_MOVED_MAX)
+        reply_fail(c, FAIL_UNAVAILABLE);
+    else
+        call_again(c);
+}
+
 static void on_op_done(void *user, struct op_result *result)
 {
     struct call *c = user;
@@ -186,7 +194,7 @@ static void on_op_done(void *user, struct op_result *result)
     call_done *done = TAKE(c->done);
     bool before = mem_may_fail(true);
     if (result->err == ERR_MOVED && c->again != NULL)
-        on_moved(c);
+        call_moved(c);
     else
         done(c, result);
     mem_may_fail(before);
@@ -261,67 +269,72 @@ void call_await_catalog(struct call *c, uint64_t lsn, call_step *then)
 
 const struct catalog_group *call_group(const struct call *c, struct bytes name)
 {
-    const struct catalog *catalog = c->cosmos->config.catalog;
-    char text[CATALOG_NAME_MAX + 1];
-    if (name.len == 0)
-        return catalog_group_number(catalog, GROUP_DEFAULT);
-    if (name.len > CATALOG_NAME_MAX || memchr(name.data, 0, name.len) != NULL)
-        return NULL;
-    memcpy(text, name.data, name.len);
-    text[name.len] = '\0';
-    return catalog_group(catalog, text);
+    return catalog_group_named(c->cosmos->config.catalog, name);
 }
 
 /* A fenced group has a level of its own. */
-static enum cosmos_failure take_group_level(struct call *c,
-                                            const struct catalog_group *group)
+static enum cosmos_failure take_level(struct call *c,
+                                      const struct catalog_group *group)
 {
-    enum consistency_level own = group->decision.consistency.level;
+    bool fenced = catalog_group_fenced(group);
+    enum consistency_level own =
+        fenced ? group->decision.consistency.level : c->cosmos->place.level;
     bool asked = c->headers.consistency.len > 0;
-    if (asked && c->level < own)
+    if (asked && fenced && c->level < own)
         return FAIL_CONSISTENCY;
     if (!asked)
         c->level = own;
     return FAIL_COUNT;
 }
 
-static void take_shards(struct call *c, const struct catalog_group *group)
+static const struct catalog_group *group_of(const struct call *c, uint32_t slot)
 {
-    struct catalog_span in = catalog_container_span(group, c->container);
-    bool left = group->emptied.count > 0 && in.first != group->emptied.first;
-    c->first_shard = in.first;
-    c->shard_count = in.count;
-    c->emptied = left ? group->emptied : (struct catalog_span){0, 0};
+    return catalog_group_number(c->cosmos->config.catalog,
+                                spread_part(&c->spread, slot)->group);
 }
 
-static enum cosmos_failure find_group(struct call *c)
+/* FAIL_COUNT when nothing of the group, but perhaps its fence, is against it.
+ */
+static enum cosmos_failure take_group(struct call *c, uint32_t slot)
 {
-    const struct catalog_group *group = call_group(c, c->container->placement);
-    if (group == NULL || group->shard_count == 0)
-        return FAIL_UNAVAILABLE;
-    take_shards(c, group);
-    c->writes_here = c->cosmos->place.writes_here;
-    if (!catalog_group_fenced(group))
-        return FAIL_COUNT;
+    const struct catalog_group *group = group_of(c, slot);
     const char *region = c->cosmos->config.region;
-    c->outside = catalog_group_region(group, region) == group->region_count;
-    c->writes_here = strcmp(region, group->decision.write_region) == 0;
-    return take_group_level(c, group);
+    if (group == NULL)
+        return FAIL_UNAVAILABLE;
+    c->slot = slot;
+    c->outside = false;
+    c->writes_here = c->cosmos->place.writes_here;
+    if (catalog_group_fenced(group)) {
+        c->outside = catalog_group_region(group, region) == group->region_count;
+        c->writes_here = strcmp(region, group->decision.write_region) == 0;
+    }
+    return take_level(c, group);
+}
+
+/* A container with a map is about several groups, and which of them is seen
+ * later. */
+static enum cosmos_failure find_shards(struct call *c)
+{
+    c->outside = false;
+    if (spread_of(c->cosmos->config.catalog, c->container, &c->spread) !=
+        ERR_OK)
+        return FAIL_UNAVAILABLE;
+    return c->spread.mapped ? FAIL_COUNT : take_group(c, 0);
 }
 
 /* Ranges say nothing of what is in them. */
-static bool wants_documents(const struct call *c)
+bool call_wants_documents(const struct call *c)
 {
-    return c->want_container && c->path.count > PATH_CONTAINER &&
+    return c->path.count > PATH_CONTAINER &&
            !bytes_equal(c->path.segments[PATH_CONTAINER],
                         bytes_str("pkranges"));
 }
 
 /* Says where to go: in the text, and for programs in a header. */
-static void refuse_outside(struct call *c)
+void call_refuse_outside(struct call *c)
 {
     const struct cosmos_config *config = &c->cosmos->config;
-    const struct catalog_group *group = call_group(c, c->container->placement);
+    const struct catalog_group *group = group_of(c, c->slot);
     char names[GROUP_REGIONS_MAX * (CATALOG_NAME_MAX + 2)];
     struct buf regions = buf_over(names, sizeof(names) - 1);
     struct err_msg msg;
@@ -331,15 +344,42 @@ static void refuse_outside(struct call *c)
                          group->regions[i]);
     names[buf_len(&regions)] = '\0';
     err_set(&msg, ERR_FORBIDDEN,
-            "%s: placement group %s keeps them in %s; this is %s. Send the "
+            "%s: placement group %s keeps %s in %s; this is %s. Send the "
             "request to an endpoint of one of these regions",
-            cosmos_status(FAIL_FENCED)->text, group->name, names,
+            cosmos_status(FAIL_FENCED)->text, group->name,
+            c->spread.mapped ? "those that it has or may have" : "them", names,
             config->region);
     http_reply_header_str(c->http, "x-bastide-placement", group->name);
     http_reply_header_str(c->http, "x-bastide-regions", names);
     if (config->outside != NULL)
         config->outside(config->user, group);
     reply_fail_text(c, FAIL_FENCED, msg.text);
+}
+
+/* A request for documents of a fenced group, and of no other, at a node
+ * outside. */
+static void outside(struct call *c)
+{
+    const struct catalog_group *group = group_of(c, c->slot);
+    CHECK(group != NULL);
+    if (transit_may(c, group))
+        transit_begin(c, group);
+    else
+        call_refuse_outside(c);
+}
+
+/* Whether a request that came by transit is not for the group it is about. */
+static bool misdirected(const struct call *c)
+{
+    return c->passed && !transit_fits(c, group_of(c, c->slot));
+}
+
+static void refuse_misdirected(struct call *c)
+{
+    if (c->looked_again)
+        transit_refuse(c);
+    else
+        call_again(c);
 }
 
 /* Whether a client that pins the container's RID still means this one. */
@@ -375,7 +415,7 @@ static enum cosmos_failure find(struct call *c)
     c->container = container_def_ref(container);
     if (!intended(c))
         return FAIL_CONTAINER_RID_MISMATCH;
-    return find_group(c);
+    return find_shards(c);
 }
 
 int call_range_named(const struct call *c, uint32_t *id_out)
@@ -393,16 +433,30 @@ int call_range_named(const struct call *c, uint32_t *id_out)
     return err;
 }
 
-/* The client has been where the container is known to be elsewhere, or in more
- * ranges. */
+/* The client has been where the container is known to be elsewhere, or to have
+ * more shards. */
 static bool knows_more(const struct call *c)
 {
-    uint32_t next = call_range_id(c, c->shard_count), named;
+    struct bytes token = c->headers.session_token;
+    uint32_t next = call_range_id(c, spread_ranges(&c->spread)), named;
     if (!c->want_container || c->looked_again)
         return false;
+    if (c->spread.mapped)
+        return session_parts(token, call_range_id(c, 0)) > c->spread.slots;
     return (c->level == CONSISTENCY_SESSION &&
-            session_highest(c->headers.session_token) >= next) ||
+            session_highest(token) >= next) ||
            (call_range_named(c, &named) == ERR_OK && named >= next);
+}
+
+static void refuse(struct call *c, enum cosmos_failure failure)
+{
+    if (failure == FAIL_CONSISTENCY)
+        reply_fail_text(c, failure,
+                        "x-ms-consistency-level is stronger than the level of "
+                        "the container's placement group, and a request may "
+                        "only relax it");
+    else
+        reply_fail(c, failure);
 }
 
 static void resolve(struct call *c)
@@ -410,25 +464,74 @@ static void resolve(struct call *c)
     enum cosmos_failure failure = find(c);
     if (failure == FAIL_COUNT && knows_more(c)) {
         call_sync_catalog(c, 0, resolve);
-    } else if (failure == FAIL_COUNT && c->outside && wants_documents(c) &&
-               !FENCE_OPEN(API)) {
-        refuse_outside(c);
+    } else if (failure == FAIL_COUNT && !c->spread.mapped && misdirected(c)) {
+        refuse_misdirected(c);
+    } else if (failure == FAIL_COUNT && c->outside && c->want_container &&
+               call_wants_documents(c) && !FENCE_OPEN(API)) {
+        outside(c);
     } else if (failure == FAIL_COUNT) {
         call_step *found = TAKE(c->found);
         found(c);
     } else if (!c->looked_again) {
         call_sync_catalog(c, 0, resolve);
-    } else if (failure == FAIL_CONSISTENCY) {
-        reply_fail_text(c, failure,
-                        "x-ms-consistency-level is stronger than the level of "
-                        "the container's placement group, and a request may "
-                        "only relax it");
-    } else if (c->cosmos->place.isolated) {
+    } else if (failure != FAIL_CONSISTENCY && c->cosmos->place.isolated) {
         /* It may well exist: others may have made it since. */
         reply_fail(c, FAIL_ISOLATED);
     } else {
-        reply_fail(c, failure);
+        refuse(c, failure);
     }
+}
+
+/* `whole`: the request is about this slot's group alone. */
+static bool enter(struct call *c, uint32_t slot, bool whole)
+{
+    if (!c->spread.mapped) { /* its one group was looked at */
+        c->slot = slot;
+        return true;
+    }
+    enum cosmos_failure failure = take_group(c, slot);
+    if (failure != FAIL_COUNT)
+        refuse(c, failure);
+    else if (misdirected(c))
+        refuse_misdirected(c);
+    else if (!c->outside || FENCE_OPEN(API))
+        return true;
+    else if (whole)
+        outside(c);
+    else
+        call_refuse_outside(c);
+    return false;
+}
+
+bool call_enter(struct call *c, uint32_t slot)
+{
+    return enter(c, slot, false);
+}
+
+/* A line for the key may just have been added. */
+static void refuse_key(struct call *c)
+{
+    struct err_msg msg;
+    const struct container_def *def = c->container;
+    if (!c->looked_again) {
+        call_again(c);
+        return;
+    }
+    int shown = (int)(def->placement.len < 200 ? def->placement.len : 200);
+    err_set(&msg, ERR_INVALID,
+            "The container's placement takes no documents of this value of "
+            "%s: its rule is '%.*s'",
+            def->map->path, shown, (const char *)def->placement.data);
+    reply_fail_text(c, FAIL_BAD_REQUEST, msg.text);
+}
+
+bool call_enter_key(struct call *c)
+{
+    uint32_t slot;
+    if (spread_slot(&c->spread, c->container, &c->pk, &slot))
+        return enter(c, slot, true);
+    refuse_key(c);
+    return false;
 }
 
 void call_with_database(struct call *c, call_step *then)

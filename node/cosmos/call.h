@@ -23,9 +23,11 @@
 #include "node/base/rng.h"
 #include "node/catalog/catalog.h"
 #include "node/catalog/partition_key.h"
+#include "node/catalog/spread.h"
 #include "node/cosmos/cosmos.h"
 #include "node/cosmos/headers.h"
 #include "node/cosmos/meters.h"
+#include "node/cosmos/passage.h"
 #include "node/cosmos/route.h"
 #include "node/cosmos/status.h"
 #include "node/http/http.h"
@@ -95,16 +97,22 @@ struct call {
     double charge;
     enum consistency_level level; /* of its reads */
     enum cosmos_operation operation;
+    bool writes;    /* by method and headers */
+    bool read_only; /* of the key that signed it */
+
+    /* It came by transit (transit.h): for the group with this first shard, and
+     * the id of the operation that writes. */
+    bool passed;
+    uint16_t passed_shard;
+    uint8_t passed_id[OP_ID_LEN];
 
     /* What the path names, once call_resolve found it; counted references. */
     struct catalog_database *database;
     struct container_def *container;
-    uint16_t first_shard; /* those that the container is in */
-    uint16_t shard_count;
-    struct catalog_span emptied; /* where it was before a split that is not
-                                  * over: conflicts may still be there */
-    bool outside;     /* of that group's fence is where this node is */
-    bool writes_here; /* this region acknowledges the container's writes */
+    struct spread spread; /* the container's shards */
+    /* Of the group that the request is about, now: call_enter. */
+    bool outside;     /* of its fence is where this node is */
+    bool writes_here; /* this region acknowledges its writes */
     bool want_container;
     bool looked_again; /* the catalog was brought up to date once */
     call_step *found;  /* goes on when the path was resolved */
@@ -121,10 +129,10 @@ struct call {
     unsigned attempts;
     unsigned moved; /* times that it began anew because the container moved */
 
-    /* Documents: which partition and range; state of the range, for the
-     * session token. lsn 0 while unknown. */
+    /* Documents: which partition, and which of the container's slots; state of
+     * that shard, for the session token. lsn 0 while unknown. */
     struct partition_key pk;
-    uint32_t range;
+    uint32_t slot;
     bool item_level; /* responses carry range, session and paths */
     uint64_t lsn;
     uint64_t term;
@@ -162,9 +170,37 @@ int call_range_named(const struct call *c, uint32_t *id_out);
  * brought up to date (another node may just have created it); when it is still
  * missing, answers 404: plain for the resource the path addresses, 1003 for an
  * owner of it. A path to documents of a container whose fence this node is
- * outside of is answered 403. */
+ * outside of is passed on if the group allows transit, else answered 403; of a
+ * container with a placement map, that is only known when call_enter says so.
+ */
 void call_with_database(struct call *c, call_step *then);
 void call_with_container(struct call *c, call_step *then);
+
+/* Whether the path is of documents of a container, or below them. */
+bool call_wants_documents(const struct call *c);
+/* Answers 403 with the regions of the group that the call is about. */
+void call_refuse_outside(struct call *c);
+
+/* -- which shards
+ * --------------------------------------------------------------
+ */
+
+/* The request is about this slot of the container from now on: by its group go
+ * the fence, the level and where writes are acknowledged. Asked again for each
+ * of several. False after answering: this node is outside that fence (403), or
+ * the request asks for more than the group's level (400). */
+bool call_enter(struct call *c, uint32_t slot);
+/* The same for where the documents of c->pk are, which then is c->slot, and all
+ * that the request is about: so it may also have been passed on. False as well
+ * when the container's placement map rejects the key: answered 400, unless the
+ * map was looked up anew first and the call began again. */
+bool call_enter_key(struct call *c);
+/* Lets go of what the call has so far and goes on from where
+ * call_with_container found the container, with what the catalog says once it
+ * is up to date. */
+void call_again(struct call *c);
+/* The same because the container has moved: a limited number of times. */
+void call_moved(struct call *c);
 
 /* -- operations --------------------------------------------------------------
  */
@@ -195,20 +231,22 @@ bool call_body_object(struct call *c, size_t max);
 void call_conditions(struct call *c, bool none_match);
 /* The hash for a shard's addresses; NULL after answering 503. */
 const struct keyed_hash *call_hash(struct call *c, uint16_t shard);
-/* Shard number of range `index` of the call's container; beyond the ranges,
- * those of `emptied`. */
-static inline uint16_t call_shard(const struct call *c, uint32_t index)
+/* Shard number of a slot of the call's container, or of one that it left
+ * (struct spread). */
+static inline uint16_t call_shard(const struct call *c, uint32_t slot)
 {
-    if (index < c->shard_count)
-        return (uint16_t)(c->first_shard + index);
-    CHECK(index - c->shard_count < c->emptied.count);
-    return (uint16_t)(c->emptied.first + index - c->shard_count);
+    return spread_shard(&c->spread, slot);
 }
 /* What clients know range `index` of the container by: ids of the ranges that
  * it had in other shards are not used again. */
 static inline uint32_t call_range_id(const struct call *c, uint32_t index)
 {
     return c->container->move.ranges + index;
+}
+/* The same for the range that a slot is in. */
+static inline uint32_t call_slot_range_id(const struct call *c, uint32_t slot)
+{
+    return call_range_id(c, spread_range_of(&c->spread, slot));
 }
 usec_t call_now(const struct call *c);
 

@@ -44,30 +44,18 @@ void handle_conflicts_post(struct call *c)
 /* ---- address --------------------------------------------------------------
  */
 
-/* Which range of the container a shard is, or was before a split that is not
- * over (call_shard); false: none. */
-static bool range_of_shard(const struct call *c, uint32_t shard,
-                           uint32_t *range_out)
-{
-    const struct catalog_span in = {c->first_shard, c->shard_count};
-    if (catalog_span_has(in, shard))
-        *range_out = shard - c->first_shard;
-    else if (catalog_span_has(c->emptied, shard))
-        *range_out = c->shard_count + shard - c->emptied.first;
-    else
-        return false;
-    return true;
-}
-
 /* Fills c->op for the conflict that the path names. False after answering. */
 static bool conflict_op(struct call *c, enum op_kind kind)
 {
     struct conflict_id id;
+    uint32_t slot;
     if (conflict_id_parse(c->path.segments[5], &id) != ERR_OK ||
-        !range_of_shard(c, id.shard, &c->range)) {
+        !spread_find(&c->spread, id.shard, &slot)) {
         reply_fail(c, FAIL_ITEM_NOT_FOUND);
         return false;
     }
+    if (!call_enter(c, slot))
+        return false;
     struct op *op = call_op(c, kind, id.shard);
     op->resource = OP_RESOURCE_CONFLICT;
     conflict_address(&id, c->container->number, &op->at);
@@ -84,7 +72,7 @@ static void rid_scanned(struct call *c, struct op_result *result);
 
 static void rid_scan(struct call *c, struct bytes after)
 {
-    struct op *op = call_op(c, OP_SCAN, call_shard(c, c->range));
+    struct op *op = call_op(c, OP_SCAN, call_shard(c, c->slot));
     op->at.container = c->container->number | CONTAINER_CONFLICTS;
     op->after = after;
     op->max_items = 1;
@@ -130,10 +118,12 @@ static bool conflict_by_rid(struct call *c, call_step *then)
         rid_kind(&rid) != RID_CONFLICT ||
         memcmp(rid.bytes, c->container->rid.bytes, c->container->rid.len) != 0)
         return false;
-    uint32_t shard = rid_counter_shard(rid_child_counter(&rid));
+    uint32_t slot, shard = rid_counter_shard(rid_child_counter(&rid));
     c->by_rid = true;
-    if (!range_of_shard(c, shard, &c->range))
+    if (!spread_find(&c->spread, shard, &slot))
         return false;
+    if (!call_enter(c, slot))
+        return true;
     buf_clear(&c->text);
     int err = buf_printf(&c->text, "[{\"name\":\"@rid\",\"value\":\"%.*s\"}]",
                          (int)c->path.segments[5].len,
@@ -170,7 +160,7 @@ static void conflict_read_found(struct call *c)
     c->item_level = true;
     if (conflict_by_rid(c, conflict_read_found) || !conflict_op(c, OP_READ))
         return;
-    level_op(c, c->range);
+    level_op(c, c->slot);
     call_submit(c, conflict_read_done);
 }
 

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "node/catalog/placement_map.h"
 #include "node/catalog/placement_rules.h"
 #include "node/cosmos/handlers.h"
 #include "node/cosmos/listing.h"
@@ -9,6 +10,8 @@
 /* Times a replace starts over when somebody else changed the container between
  * our look at it and the write. */
 #define REPLACE_ATTEMPTS_MAX 5
+/* Of a placement map, which may be written longer than it was sent. */
+#define PLACEMENT_TEXT_ROOM (8 * PLACEMENT_MAP_TEXT_MAX)
 
 static struct bytes database_key(const struct call *c)
 {
@@ -70,17 +73,71 @@ static struct bytes placement_wanted(const struct call *c, struct bytes name)
     return group != NULL ? bytes_str(group) : bytes_of("", 0);
 }
 
-/* Where that is now; its group as it is stored, empty for default. False after
- * answering: there is no such group, or default may not be used. */
-static bool placement_choose(struct call *c, struct bytes name,
-                             struct container_place *place_out)
+/* A map as it is stored. False after answering. */
+static bool map_read(struct call *c, struct bytes wanted,
+                     struct placement_map *m, struct buf *text)
 {
+    struct err_msg msg = {.text = ""};
+    int err = placement_map_parse(wanted, m, &msg);
+    if (err == ERR_OK)
+        err = placement_map_format(m, text);
+    if (err == ERR_OK && buf_len(text) > PLACEMENT_MAP_TEXT_MAX)
+        err = err_set(&msg, ERR_INVALID,
+                      "placement by partition key: it is longer than %d bytes",
+                      PLACEMENT_MAP_TEXT_MAX);
+    if (err != ERR_OK)
+        definition_refused(c, err, &msg);
+    return err == ERR_OK;
+}
+
+static bool map_choose(struct call *c, struct bytes wanted, struct buf *text)
+{
+    const struct feature_gate *features = c->cosmos->config.features;
+    struct placement_map m;
+    struct err_msg msg;
+    if (feature_refuse(features, FEATURE_PARTS, &msg) != ERR_OK) {
+        reply_fail_text(c, FAIL_UNAVAILABLE, msg.text);
+        return false;
+    }
+    if (!map_read(c, wanted, &m, text))
+        return false;
+    int err = spread_allowed(c->cosmos->config.catalog, &m, &msg);
+    if (err != ERR_OK)
+        definition_refused(c, err, &msg);
+    return err == ERR_OK;
+}
+
+/* The definition goes by a path that is one of its partition key's. */
+static int map_fits(const struct buf *definition, struct err_msg *msg)
+{
+    struct container_def *def;
+    int err = container_def_parse(
+        bytes_of(buf_bytes(definition), buf_len(definition)), &def, msg);
+    if (err != ERR_OK)
+        return ERR_INVALID;
+    container_def_unref(def);
+    return ERR_OK;
+}
+
+/* The placement of a new container as it is stored, in `text`; empty for
+ * default. False after answering: there is no such group, or default may not be
+ * used. */
+static bool placement_choose(struct call *c, struct bytes name,
+                             struct buf *text, uint16_t *layout_out)
+{
+    struct bytes wanted = placement_wanted(c, name);
+    if (placement_is_map(wanted))
+        return map_choose(c, wanted, text);
     const struct catalog_account *account =
         catalog_account(c->cosmos->config.catalog);
-    struct bytes wanted = placement_wanted(c, name);
     const struct catalog_group *g = call_group(c, wanted);
     if (g == NULL && wanted.len > 0) {
         placement_unknown(c, wanted);
+        return false;
+    }
+    if (g != NULL && g->removing) {
+        placement_refused(
+            c, "placement group '%.*s' is being removed: name another", wanted);
         return false;
     }
     bool fenced = g != NULL && catalog_group_fenced(g);
@@ -94,10 +151,29 @@ static bool placement_choose(struct call *c, struct bytes name,
                           name);
         return false;
     }
-    *place_out = (struct container_place){
-        .group = fenced ? wanted : bytes_of("", 0),
-        .layout = g != NULL ? catalog_group_layout(g) : 0};
+    if (fenced)
+        CHECK(buf_append(text, wanted.data, wanted.len) == ERR_OK);
+    *layout_out = g != NULL ? catalog_group_layout(g) : 0;
     return true;
+}
+
+/* Makes the definition of the parsed body in c->text. False after answering. */
+static bool container_define(struct call *c, struct bytes name)
+{
+    char storage[PLACEMENT_TEXT_ROOM];
+    struct buf placement = buf_over(storage, sizeof(storage));
+    struct container_place place = {.layout = 0};
+    struct err_msg msg;
+    if (!placement_choose(c, name, &placement, &place.layout))
+        return false;
+    place.group = bytes_of(buf_bytes(&placement), buf_len(&placement));
+    buf_clear(&c->text);
+    int err = container_create(&c->cosmos->json, 0, &place, &c->text, &msg);
+    if (err == ERR_OK && placement_is_map(place.group))
+        err = map_fits(&c->text, &msg);
+    if (err != ERR_OK)
+        definition_refused(c, err, &msg);
+    return err == ERR_OK;
 }
 
 static void container_create_found(struct call *c)
@@ -107,19 +183,15 @@ static void container_create_found(struct call *c)
     struct json *json = &c->cosmos->json;
     struct buf *scratch = &c->cosmos->scratch;
     struct err_msg msg;
-    struct container_place place;
     struct bytes name;
     buf_clear(scratch);
-    buf_clear(&c->text);
     int err = resource_name_get(json, 0, scratch, &name, &msg);
-    if (err == ERR_OK && !placement_choose(c, name, &place))
-        return;
-    if (err == ERR_OK)
-        err = container_create(json, 0, &place, &c->text, &msg);
     if (err != ERR_OK) {
         definition_refused(c, err, &msg);
         return;
     }
+    if (!container_define(c, name))
+        return;
     if (catalog_container_count(c->cosmos->config.catalog) >=
         CATALOG_CONTAINERS_MAX) {
         reply_fail(c, FAIL_QUOTA);
@@ -214,14 +286,33 @@ static void container_replaced(struct call *c, struct op_result *result)
         meta_write_done(c, result);
 }
 
+static bool map_stays(struct call *c, struct bytes asked)
+{
+    char storage[PLACEMENT_TEXT_ROOM];
+    struct buf text = buf_over(storage, sizeof(storage));
+    struct placement_map m;
+    if (!map_read(c, asked, &m, &text))
+        return false;
+    if (bytes_equal(bytes_of(buf_bytes(&text), buf_len(&text)),
+                    c->container->placement))
+        return true;
+    placement_refused(c,
+                      "x-bastide-placement: a replace cannot change where "
+                      "documents are to '%.*s'; see 'bastide placement keys'",
+                      asked);
+    return false;
+}
+
 /* A header that names another group than the container's is no wish that a
  * replace can fulfil. False after answering. */
 static bool placement_stays(struct call *c)
 {
     struct bytes asked = c->headers.placement;
+    if (placement_is_map(asked))
+        return map_stays(c, asked);
     const struct catalog_group *g = call_group(c, asked);
-    if (asked.len == 0 ||
-        (g != NULL && g == call_group(c, c->container->placement)))
+    if (asked.len == 0 || (g != NULL && c->container->map == NULL &&
+                           g == call_group(c, c->container->placement)))
         return true;
     if (g == NULL)
         placement_unknown(c, asked);

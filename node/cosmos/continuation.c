@@ -17,7 +17,7 @@ static int floors_write(const struct continuation *c, struct buf *out)
     int err = buf_append_u8(out, (uint8_t)c->floor_count);
     for (uint32_t i = 0; i < c->floor_count && err == ERR_OK; i++) {
         const struct continuation_floor *f = &c->floors[i];
-        err = buf_append_u32_le(out, f->range);
+        err = buf_append_u32_le(out, f->slot);
         if (err == ERR_OK)
             err = buf_append_u8(out, (uint8_t)f->position.len);
         if (err == ERR_OK)
@@ -33,7 +33,7 @@ static int floors_read(struct cursor *in, struct continuation *c)
         return ERR_MALFORMED;
     for (uint32_t i = 0; i < c->floor_count; i++) {
         struct continuation_floor *f = &c->floors[i];
-        f->range = cursor_u32_le(in);
+        f->slot = cursor_u32_le(in);
         size_t len = cursor_u8(in);
         f->position = bytes_of(cursor_take(in, len), len);
         if (!cursor_ok(in) || len == 0 || len > OP_KEY_MAX)
@@ -54,7 +54,7 @@ static int fields_write(const struct continuation *c, struct buf *out)
         err = buf_append_u32_le(out, c->after);
     if (c->kind == CONTINUATION_SCAN) {
         if (err == ERR_OK)
-            err = buf_append_u32_le(out, c->range);
+            err = buf_append_u32_le(out, c->slot);
         if (err == ERR_OK)
             err = buf_append_u64_le(out, c->skipped);
         if (err == ERR_OK)
@@ -77,7 +77,7 @@ static int fields_read(struct cursor *in, enum continuation_kind kind,
     if (kind == CONTINUATION_LIST)
         c->after = cursor_u32_le(in);
     if (kind == CONTINUATION_SCAN) {
-        c->range = cursor_u32_le(in);
+        c->slot = cursor_u32_le(in);
         c->skipped = cursor_u64_le(in);
         c->delivered = cursor_u64_le(in);
     }

@@ -23,10 +23,10 @@
 /* The same before base64. */
 #define CONTINUATION_BINARY_MAX (CONTINUATION_TEXT_MAX / 4 * 3)
 
-/* Positions that ranges behind the present one begin at. */
+/* Positions that slots behind the present one begin at. */
 #define CONTINUATION_FLOORS_MAX 4
 struct continuation_floor {
-    uint32_t range; /* up to it */
+    uint32_t slot; /* up to it */
     struct bytes position;
 };
 
@@ -40,7 +40,7 @@ struct continuation {
     enum continuation_kind kind;
     uint64_t scope[2];
     uint32_t after;        /* LIST: number of the last one delivered */
-    uint32_t range;        /* SCAN: as page_token.c counts */
+    uint32_t slot;         /* SCAN: as page_token.c counts */
     uint64_t skipped;      /* SCAN: struct query_window */
     uint64_t delivered;    /* SCAN: likewise */
     struct bytes position; /* SCAN: inside the range; empty: its beginning */

@@ -163,6 +163,7 @@ static bool authorized(struct call *c, unsigned *key_out)
     struct auth_verdict verdict;
     auth_verify(config->keys, &request, now_s, &verdict);
     *key_out = verdict.key;
+    c->read_only = verdict.rights == AUTH_READ_ONLY;
     if (verdict.result == AUTH_OK)
         return true;
     reply_unauthorized(c, &verdict, now_s);
@@ -187,6 +188,56 @@ static void dispatch(struct call *c)
         handler(c);
 }
 
+/* What its path and headers say. Errors of route_path_parse. */
+static int begin(struct call *c)
+{
+    int err = route_path_parse(c->http->target, &c->path);
+    if (err == ERR_OK)
+        c->operation = cosmos_operation_of(c);
+    c->writes = writes(c);
+    return err;
+}
+
+/* Carries out what was verified; `path` is begin's result. */
+static void serve(struct call *c, int path)
+{
+    if (!level_take(c) || !level_admit(c, c->writes))
+        return;
+    if (path != ERR_OK)
+        reply_fail(c, FAIL_ROUTE);
+    else
+        dispatch(c);
+}
+
+static void handle_passage(struct cosmos *cosmos, struct http_request *http,
+                           const struct passage *p)
+{
+    struct call *c = call_begin(cosmos, http);
+    if (c == NULL) {
+        reply_overload(cosmos, http);
+        return;
+    }
+    c->passed = true;
+    c->passed_shard = p->shard;
+    c->read_only = p->read_only;
+    memcpy(c->passed_id, p->id, sizeof(c->passed_id));
+    int err = begin(c);
+    if (err == ERR_OK && !call_wants_documents(c))
+        reply_fail(c, FAIL_ROUTE); /* nothing else is passed on */
+    else if (err == ERR_OK && p->read_only && needs_write(c))
+        reply_fail(c, FAIL_AUTH_READ_ONLY);
+    else
+        serve(c, err);
+}
+
+void cosmos_on_passage(struct cosmos *c, struct http_request *r,
+                       const struct passage *passage)
+{
+    bool before = mem_may_fail(true);
+    handle_passage(c, r, passage);
+    mem_may_fail(before);
+}
+
 static void handle(struct cosmos *cosmos, struct http_request *http)
 {
     struct call *c = call_begin(cosmos, http);
@@ -195,19 +246,12 @@ static void handle(struct cosmos *cosmos, struct http_request *http)
         return;
     }
     unsigned key;
-    int err = route_path_parse(http->target, &c->path);
-    if (err == ERR_OK)
-        c->operation = cosmos_operation_of(c);
+    int err = begin(c);
     if (err == ERR_MALFORMED || err == ERR_LIMIT)
         reply_fail_text(c, FAIL_BAD_REQUEST,
                         "The request path is malformed or too long");
-    else if (!authorized(c, &key) || !fault_admit(c, key) || !level_take(c) ||
-             !level_admit(c, writes(c)))
-        return;
-    else if (err == ERR_NOT_FOUND)
-        reply_fail(c, FAIL_ROUTE);
-    else
-        dispatch(c);
+    else if (authorized(c, &key) && fault_admit(c, key))
+        serve(c, err);
 }
 
 static void on_request(struct http_request *http, void *user)

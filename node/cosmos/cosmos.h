@@ -14,6 +14,7 @@
  * document.c, feed.c, query.c; unsupported.c lists what is not there yet.
  * Levels and sessions: level.c (which reads get what), session.c (tokens).
  * Faults on request: fault.c.
+ * Requests through nodes outside a fence: transit.c, passage.c.
  * Shared: route.c (paths), headers.c (request headers), call.c (life of a
  * request), reply.c (responses), status.h (every refusal), continuation.c
  * (page tokens), charge.h (request units), advertise.c (addresses of regions).
@@ -28,6 +29,7 @@
 #include "node/auth/signature.h"
 #include "node/base/clock.h"
 #include "node/base/err.h"
+#include "node/base/feature.h"
 #include "node/catalog/catalog.h"
 #include "node/cosmos/session.h"
 #include "node/crypt/seal.h"
@@ -142,6 +144,23 @@ struct cosmos_faults {
     void *user;
 };
 
+/* A request to be passed on to a node of a placement group's own
+ * (node/cosmos/transit.h). */
+struct cosmos_pass {
+    const struct catalog_group *group; /* borrowed for the call */
+    bool writes;         /* tried elsewhere only as its outcome allows */
+    usec_t timeout_us;   /* for finding who takes it */
+    struct buf *passage; /* encoded (passage.h); its storage is taken */
+};
+/* What became of it. ERR_OK: `answer`, encoded, borrowed for the call. Else
+ * nothing was done, with ERR_TIMEOUT perhaps: ERR_UNAVAILABLE (nobody takes
+ * it), ERR_FORBIDDEN (a fence), ERR_LIMIT (too large), ERR_THROTTLED. */
+struct cosmos_passed {
+    int err;
+    struct bytes answer;
+};
+typedef void cosmos_passed_cb(void *user, const struct cosmos_passed *passed);
+
 /* All pointers are borrowed and must outlive the cosmos, but for `account`,
  * which is copied. */
 struct cosmos_config {
@@ -161,8 +180,14 @@ struct cosmos_config {
     /* A request for documents of a fenced group was refused because this node
      * is outside. NULL: nobody wants to know. */
     void (*outside)(void *user, const struct catalog_group *group);
-    void *user;           /* for the functions above */
-    const char *region;   /* this node's; borrowed */
+    /* Passes a request on; `done` is called exactly once, from the worker's
+     * loop, also from inside. NULL: there is nobody to pass it to. */
+    void (*pass_on)(void *user, const struct cosmos_pass *pass,
+                    cosmos_passed_cb *done, void *done_user);
+    void *user;         /* for the functions above */
+    const char *region; /* this node's; borrowed */
+    /* What all nodes of the cluster can read. */
+    const struct feature_gate *features;
     usec_t op_timeout_us; /* 0: COSMOS_OP_TIMEOUT_US */
     /* The node's, shared by all workers (session.h). NULL: one of its own, for
      * a node with one worker. */
@@ -201,6 +226,13 @@ size_t cosmos_running(const struct cosmos *c);
 /* For struct http_front_options: the handler, with the cosmos as its user. It
  * answers every request with a JSON body, also those the front refuses. */
 extern const struct http_handler cosmos_http_handler;
+
+/* A request that a node outside the fence of its container's placement group
+ * has passed on. It is verified already; the request's life is as that of
+ * others. Faults that face clients are not asked about. */
+struct passage;
+void cosmos_on_passage(struct cosmos *c, struct http_request *r,
+                       const struct passage *passage);
 
 /* How records of the catalog and documents are addressed, for those who write
  * them elsewhere (bootstrap, tests): keyed hashes of the partition key's

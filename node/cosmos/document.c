@@ -37,8 +37,9 @@ static bool header_key(struct call *c)
  * answering. */
 static bool document_op(struct call *c, enum op_kind kind, struct bytes id)
 {
-    c->range = epk_shard(&c->container->pk, &c->pk, c->shard_count);
-    uint16_t shard = call_shard(c, c->range);
+    if (!call_enter_key(c))
+        return false;
+    uint16_t shard = call_shard(c, c->slot);
     const struct keyed_hash *hash = call_hash(c, shard);
     if (hash == NULL)
         return false;
@@ -232,7 +233,7 @@ static void document_read_found(struct call *c)
     if (!header_key(c) || !document_op(c, OP_READ, path_id(c)))
         return;
     call_conditions(c, true);
-    level_op(c, c->range);
+    level_op(c, c->slot);
     call_submit(c, document_read_done);
 }
 

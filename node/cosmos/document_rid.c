@@ -42,8 +42,9 @@ static bool rid_key(struct call *c)
  * a RID needs no escapes. */
 static void rid_scan(struct call *c, struct bytes after)
 {
-    c->range = epk_shard(&c->container->pk, &c->pk, c->shard_count);
-    uint16_t shard = call_shard(c, c->range);
+    if (!call_enter_key(c))
+        return;
+    uint16_t shard = call_shard(c, c->slot);
     const struct keyed_hash *hash = call_hash(c, shard);
     if (hash == NULL)
         return;
@@ -62,7 +63,7 @@ static void rid_scan(struct call *c, struct bytes after)
     /* A write must find what there is, wherever its client last was. */
     if (c->http->method == HTTP_METHOD_GET ||
         c->http->method == HTTP_METHOD_HEAD)
-        level_op(c, c->range);
+        level_op(c, c->slot);
     call_submit(c, rid_scanned);
 }
 

@@ -110,17 +110,34 @@ static bool prefers_leader(const struct call *c)
     const struct cosmos_place *place = &c->cosmos->place;
     if (cosmos_header_true(c->headers.hub_only))
         return true;
+    /* Neither is any of the group's nodes always the same one for a client
+     * whose requests are passed on. */
     return c->level == CONSISTENCY_SESSION &&
-           c->headers.session_token.len == 0 && c->writes_here &&
+           c->headers.session_token.len == 0 && (c->writes_here || c->passed) &&
            !place->isolated;
 }
 
-void level_op(struct call *c, uint32_t range)
+/* What the client's token says about a slot, or for clients without one, what
+ * this node told them of. */
+static struct session_point known_point(const struct call *c, uint32_t slot)
+{
+    struct bytes token = c->headers.session_token;
+    uint32_t range = call_slot_range_id(c, slot);
+    uint16_t shard = call_shard(c, slot);
+    struct session_point point;
+    if (token.len == 0)
+        return session_floor_get(c->cosmos->floor, shard);
+    int err = c->spread.mapped ? session_find_part(token, range, shard, &point)
+                               : session_find(token, range, &point);
+    CHECK(err == ERR_OK); /* level_take has seen it */
+    return point;
+}
+
+void level_op(struct call *c, uint32_t slot)
 {
     struct op *op = &c->op;
-    struct bytes token = c->headers.session_token;
     CHECK(op->kind == OP_READ || op->kind == OP_SCAN);
-    if (c->cosmos->place.unproven || range >= c->shard_count) {
+    if (c->cosmos->place.unproven || slot >= c->spread.slots) {
         op->level = CONSISTENCY_STRONG;
         return;
     }
@@ -128,11 +145,7 @@ void level_op(struct call *c, uint32_t range)
     op->at_leader = prefers_leader(c);
     if (c->level != CONSISTENCY_SESSION)
         return;
-    struct session_point point;
-    if (token.len == 0)
-        point = session_floor_get(c->cosmos->floor, call_shard(c, range));
-    else
-        CHECK(session_find(token, call_range_id(c, range), &point) == ERR_OK);
+    struct session_point point = known_point(c, slot);
     op->session_epoch = point.epoch;
     op->session_lsn = point.lsn;
 }
@@ -140,13 +153,13 @@ void level_op(struct call *c, uint32_t range)
 /* A client that sends tokens, or asks for a level, looks after itself; of the
  * others, what they wrote counts, and what a session read showed, which may
  * have come from a newer replica than the one here. */
-void level_seen(struct call *c, uint32_t range, const struct op_result *result)
+void level_seen(struct call *c, uint32_t slot, const struct op_result *result)
 {
     const struct cosmos_headers *h = &c->headers;
     bool counts = c->op.kind == OP_WRITE || c->level == CONSISTENCY_SESSION;
     if (!counts || result->lsn == 0 || h->session_token.len > 0 ||
         h->consistency.len > 0)
         return;
-    session_floor_raise(c->cosmos->floor, call_shard(c, range),
+    session_floor_raise(c->cosmos->floor, call_shard(c, slot),
                         session_point(result->term, result->lsn));
 }

@@ -24,16 +24,16 @@ bool level_take(struct call *c);
 bool level_admit(struct call *c, bool writes);
 
 /* Puts the effective level, and for the session level the state that must be
- * shown at least, into c->op, a read of range `range`; of a shard that is being
+ * shown at least, into c->op, a read of slot `slot`; of a shard that is being
  * emptied, the strong level. Reads that ask for the
  * hub (x-ms-cosmos-hub-region-processing-only: .NET and Rust, after a 404/1002)
  * prefer the leader, and so do session reads without a token in the write
  * region (session.h). */
-void level_op(struct call *c, uint32_t range);
+void level_op(struct call *c, uint32_t slot);
 
-/* An operation of this call on range `range` brought a state to the client's
+/* An operation of this call on slot `slot` brought a state to the client's
  * knowledge: remembers it for clients without tokens. */
-void level_seen(struct call *c, uint32_t range, const struct op_result *result);
+void level_seen(struct call *c, uint32_t slot, const struct op_result *result);
 
 /* How long an operation of this call may take. */
 usec_t level_timeout(const struct call *c);

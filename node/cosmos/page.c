@@ -36,13 +36,13 @@ struct page *page_new(struct call *c)
     p->number = c->container->number;
     p->property = "Documents";
     p->rows_max = COSMOS_PAGE_ROWS_DEFAULT;
-    p->last = c->shard_count - 1u;
+    p->last = c->spread.slots - 1;
     buf_init(&p->sql, OP_QUERY_MAX);
     buf_init(&p->merge_request, OP_MERGE_REQUEST_MAX);
     buf_init(&p->body, OP_PAGE_MAX + OP_BODY_MAX + PAGE_ENVELOPE_MAX);
     buf_init(&p->storage, CONTINUATION_TEXT_MAX);
     size_t shown =
-        c->shard_count < PAGE_RANGES_SHOWN ? c->shard_count : PAGE_RANGES_SHOWN;
+        c->spread.slots < PAGE_SLOTS_SHOWN ? c->spread.slots : PAGE_SLOTS_SHOWN;
     p->states = mem_zalloc(shown * sizeof(*p->states));
     c->page = p;
     return p;
@@ -53,7 +53,7 @@ void page_of_conflicts(struct call *c)
     struct page *p = c->page;
     p->number = c->container->number | CONTAINER_CONFLICTS;
     p->property = "Conflicts";
-    p->last += c->emptied.count;
+    p->last += c->spread.emptied.count;
     c->headers.partition_key = bytes_of(NULL, 0);
     c->headers.start_epk = c->headers.end_epk = bytes_of(NULL, 0);
 }
@@ -98,23 +98,27 @@ int page_rows_wanted(struct bytes header, uint32_t *rows_out)
     return ERR_OK;
 }
 
-bool page_one_partition(struct call *c, const struct partition_key *pk)
+bool page_one_partition(struct call *c)
 {
     struct page *p = c->page;
-    const struct keyed_hash *hash = call_hash(c, c->first_shard);
+    if (!call_enter_key(c))
+        return false;
+    const struct keyed_hash *hash = call_hash(c, call_shard(c, c->slot));
     if (hash == NULL)
         return false;
     uint8_t canonical[PK_CANONICAL_MAX];
-    size_t len = pk_canonical(pk, canonical);
+    size_t len = pk_canonical(&c->pk, canonical);
     keyed_hash16(hash, bytes_of(canonical, len), p->pk_hash);
     p->one_partition = true;
-    p->first = p->last = epk_shard(&c->container->pk, pk, c->shard_count);
+    p->first = p->last = c->slot;
     return true;
 }
 
 /* The first components of a hierarchical key: all documents whose EPK begins
- * with the prefix's (protocol section 6.2). */
-static void scope_prefix(struct call *c)
+ * with the prefix's (protocol section 6.2). Where the prefix does not say which
+ * of a placement map's groups they are in, all are looked at. False after
+ * answering. */
+static bool scope_prefix(struct call *c)
 {
     static const char end[] = "FF";
     struct page *p = c->page;
@@ -125,7 +129,12 @@ static void scope_prefix(struct call *c)
     memcpy(p->high.text + p->high.len, end, sizeof(end));
     p->high.len += (uint8_t)(sizeof(end) - 1);
     p->filtered = true;
-    p->first = p->last = epk_shard(def, &c->pk, c->shard_count);
+    if (!spread_pins(c->container, c->pk.count))
+        return true;
+    if (!call_enter_key(c))
+        return false;
+    p->first = p->last = c->slot;
+    return true;
 }
 
 static bool scope_key(struct call *c)
@@ -142,21 +151,21 @@ static bool scope_key(struct call *c)
         return false;
     }
     if (c->pk.count == c->container->pk.path_count)
-        return page_one_partition(c, &c->pk);
-    scope_prefix(c);
-    return true;
+        return page_one_partition(c);
+    return scope_prefix(c);
 }
 
 static bool scope_range(struct call *c)
 {
     uint32_t id, first = call_range_id(c, 0); /* earlier ones are gone */
     int err = call_range_named(c, &id);
-    if (err != ERR_OK || id < first || id - first >= c->shard_count) {
+    if (err != ERR_OK || id < first ||
+        id - first >= spread_ranges(&c->spread)) {
         reply_fail(c,
                    err == ERR_MALFORMED ? FAIL_BAD_REQUEST : FAIL_RANGE_GONE);
         return false;
     }
-    c->page->first = c->page->last = id - first;
+    spread_range(&c->spread, id - first, &c->page->first, &c->page->last);
     return true;
 }
 
@@ -164,8 +173,8 @@ static bool epk_read(struct call *c, struct bytes text, struct epk *epk_out)
 {
     uint32_t range;
     if (text.len > EPK_TEXT_MAX ||
-        epk_range_of(&c->container->pk, text, c->shard_count, &range) !=
-            ERR_OK) {
+        epk_range_of(&c->container->pk, text, spread_ranges(&c->spread),
+                     &range) != ERR_OK) {
         reply_fail_text(c, FAIL_BAD_REQUEST,
                         "x-ms-start-epk and x-ms-end-epk must be hexadecimal "
                         "effective partition keys");
@@ -190,8 +199,9 @@ static bool scope_epks(struct call *c)
         !epk_read(c, c->headers.end_epk, &p->high))
         return false;
     struct epk begin, end;
-    epk_boundary(def, p->first, c->shard_count, &begin);
-    epk_boundary(def, p->last + 1, c->shard_count, &end);
+    const struct spread *s = &c->spread;
+    epk_boundary(def, spread_range_of(s, p->first), spread_ranges(s), &begin);
+    epk_boundary(def, spread_range_of(s, p->last) + 1, spread_ranges(s), &end);
     p->filtered =
         epk_compare(&p->low, &begin) > 0 || epk_compare(&p->high, &end) < 0;
     return true;
@@ -217,23 +227,48 @@ bool page_scope(struct call *c)
 
 /* ---- answering ----------------------------------------------------------- */
 
+/* Of a container whose shards are all of one range. */
+static size_t parts_format(const struct call *c, const struct page_state *seen,
+                           size_t count, char *out)
+{
+    struct session_part parts[SPREAD_SHARDS_MAX];
+    uint32_t slots = c->spread.slots < SPREAD_SHARDS_MAX ? c->spread.slots
+                                                         : SPREAD_SHARDS_MAX;
+    for (uint32_t i = 0; i < slots; i++)
+        parts[i] = (struct session_part){call_shard(c, i), {0, 0}};
+    for (size_t i = 0; i < count; i++)
+        if (seen[i].slot < slots)
+            parts[seen[i].slot].point = seen[i].point;
+    return session_format_parts(out, call_range_id(c, 0), parts, slots);
+}
+
+size_t page_session_format(const struct call *c, const struct page_state *seen,
+                           size_t count, char out[PAGE_SESSION_MAX])
+{
+    size_t len = 0;
+    if (c->spread.mapped)
+        return parts_format(c, seen, count, out);
+    for (size_t i = 0;
+         i < count && len + SESSION_ELEMENT_MAX < PAGE_SESSION_MAX; i++) {
+        if (i > 0)
+            out[len++] = ',';
+        len += session_format(out + len, call_slot_range_id(c, seen[i].slot),
+                              seen[i].point);
+    }
+    return len;
+}
+
 bool page_session_write(const struct call *c, struct http_request *r)
 {
     const struct page *p = c->page;
-    char text[PAGE_SESSION_MAX + SESSION_ELEMENT_MAX + 1];
-    size_t len = 0;
-    for (uint32_t i = 0; i < p->shown && len < PAGE_SESSION_MAX; i++) {
-        const struct page_range_state *s = &p->states[i];
-        if (i > 0)
-            text[len++] = ',';
-        len += session_format(text + len, call_range_id(c, s->range), s->point);
-    }
-    if (len == 0)
+    char text[PAGE_SESSION_MAX];
+    if (p->shown == 0)
         return false;
+    size_t len = page_session_format(c, p->states, p->shown, text);
     http_reply_header(r, "x-ms-session-token", bytes_of(text, len));
     if (p->shown == 1)
         http_reply_header_u64(r, "x-ms-documentdb-partitionkeyrangeid",
-                              call_range_id(c, p->states[0].range));
+                              call_slot_range_id(c, p->states[0].slot));
     return true;
 }
 
@@ -245,24 +280,23 @@ static void remember_state(struct call *c, const struct op_result *result)
 {
     struct page *p = c->page;
     struct session_point point = session_point(result->term, result->lsn);
-    if (result->lsn == 0 || p->range >= c->shard_count)
+    if (result->lsn == 0 || p->slot >= c->spread.slots)
         return;
-    level_seen(c, p->range, result);
-    struct page_range_state *last =
-        p->shown > 0 ? &p->states[p->shown - 1] : NULL;
-    if (last != NULL && last->range == p->range) {
+    level_seen(c, p->slot, result);
+    struct page_state *last = p->shown > 0 ? &p->states[p->shown - 1] : NULL;
+    if (last != NULL && last->slot == p->slot) {
         if (session_compare(last->point, point) < 0)
             last->point = point;
-    } else if (p->shown < PAGE_RANGES_SHOWN) {
-        p->states[p->shown++] = (struct page_range_state){p->range, point};
+    } else if (p->shown < PAGE_SLOTS_SHOWN) {
+        p->states[p->shown++] = (struct page_state){p->slot, point};
     }
 }
 
 /* Another range would not fit the session token. */
 static bool states_full(const struct page *p)
 {
-    return p->shown == PAGE_RANGES_SHOWN &&
-           p->states[p->shown - 1].range != p->range;
+    return p->shown == PAGE_SLOTS_SHOWN &&
+           p->states[p->shown - 1].slot != p->slot;
 }
 
 static void metrics_write(const struct call *c)
@@ -372,7 +406,7 @@ static int stream_rows(struct call *c, const struct op_result *result,
 static bool stream_advance(struct page *p, const struct op_result *result)
 {
     if (!result->more) {
-        page_next_range(p);
+        page_next_slot(p);
         return true;
     }
     CHECK(result->next_len > 0 && result->next_len <= OP_KEY_MAX);
@@ -419,7 +453,7 @@ static void on_stream_rows(struct call *c, struct op_result *result)
         return;
     }
     if (done) {
-        p->range = p->last + 1;
+        p->slot = p->last + 1;
         page_send(c, bytes_of(NULL, 0));
     } else if (stream_advance(p, result)) {
         stream_step(c);
@@ -433,7 +467,7 @@ static void on_stream_rows(struct call *c, struct op_result *result)
 static bool page_full(const struct call *c)
 {
     const struct page *p = c->page;
-    if (p->range > p->last || p->count >= p->rows_max ||
+    if (p->slot > p->last || p->count >= p->rows_max ||
         buf_len(&p->body) + PAGE_BYTES_MIN > COSMOS_PAGE_BYTES ||
         states_full(p))
         return true;
@@ -460,7 +494,7 @@ static void not_before_last_step(struct call *c)
 {
     const struct page *p = c->page;
     if (c->op.level != CONSISTENCY_SESSION || p->shown == 0 ||
-        p->states[p->shown - 1].range != p->range)
+        p->states[p->shown - 1].slot != p->slot)
         return;
     struct session_point last = p->states[p->shown - 1].point;
     struct session_point now = {c->op.session_epoch, c->op.session_lsn};
@@ -473,7 +507,7 @@ static void not_before_last_step(struct call *c)
 static struct op *scan_op(struct call *c)
 {
     struct page *p = c->page;
-    struct op *op = call_op(c, OP_SCAN, call_shard(c, p->range));
+    struct op *op = call_op(c, OP_SCAN, call_shard(c, p->slot));
     op->at.container = p->number;
     op->move = page_shows_conflicts(p) ? 0 : c->container->move.number;
     op->one_partition = p->one_partition;
@@ -481,7 +515,7 @@ static struct op *scan_op(struct call *c)
     op->after = bytes_of(p->position, p->position_len);
     op->query = bytes_of(buf_bytes(&p->sql), buf_len(&p->sql));
     op->params = p->params;
-    level_op(c, p->range);
+    level_op(c, p->slot);
     not_before_last_step(c);
     return op;
 }
@@ -490,11 +524,13 @@ static void stream_step(struct call *c)
 {
     struct page *p = c->page;
     if (p->query != NULL && query_window_done(&p->shape, &p->window))
-        p->range = p->last + 1;
+        p->slot = p->last + 1;
     if (page_full(c)) {
         page_send(c, bytes_of(NULL, 0));
         return;
     }
+    if (!call_enter(c, p->slot))
+        return;
     struct op *op = scan_op(c);
     op->max_items = stream_rows_wanted(p);
     op->max_bytes = COSMOS_PAGE_BYTES - (uint32_t)buf_len(&p->body);
@@ -548,7 +584,7 @@ static void on_gathered(struct call *c, struct op_result *result)
 static void gather_step(struct call *c)
 {
     struct page *p = c->page;
-    if (p->range > p->last) {
+    if (p->slot > p->last) {
         gather_finish(c);
         return;
     }
@@ -556,6 +592,8 @@ static void gather_step(struct call *c)
         reply_fail(c, FAIL_TIMEOUT);
         return;
     }
+    if (!call_enter(c, p->slot))
+        return;
     struct op *op = scan_op(c);
     op->max_items = PAGE_SCAN_ROWS_MAX;
     op->max_bytes = OP_PAGE_MAX;
@@ -567,7 +605,7 @@ static void gather_step(struct call *c)
 void page_send_rows(struct call *c, struct buf *rows)
 {
     struct page *p = c->page;
-    p->range = p->last + 1;
+    p->slot = p->last + 1;
     int err = envelope_begin(p, &c->container->rid);
     if (err == ERR_OK)
         err = buf_append(&p->body, buf_bytes(rows), buf_len(rows));
@@ -577,10 +615,34 @@ void page_send_rows(struct call *c, struct buf *rows)
         page_send(c, bytes_of(NULL, 0));
 }
 
+/* Whether this node may read all that is left of the page: it is refused as a
+ * whole, never answered with less. A strong read sees the lines that the
+ * container's placement map was given before it, and what they brought. False
+ * after answering. */
+static bool page_admit(struct call *c)
+{
+    const struct page *p = c->page;
+    bool strong = false;
+    if (!c->spread.mapped)
+        return true;
+    for (uint32_t slot = p->slot; slot <= p->last; slot++) {
+        if (!call_enter(c, slot))
+            return false;
+        strong |= c->level == CONSISTENCY_STRONG;
+    }
+    bool whole = p->first == 0 && p->last == c->spread.slots - 1;
+    if (!strong || !whole || c->looked_again)
+        return true;
+    call_again(c);
+    return false;
+}
+
 void page_run(struct call *c)
 {
     struct page *p = c->page;
     CHECK_OBJ(p, PAGE_MAGIC);
+    if (!page_admit(c))
+        return;
     int err = envelope_begin(p, &c->container->rid);
     if (err != ERR_OK)
         reply_fail(c, cosmos_failure_local(err));

@@ -1,10 +1,10 @@
-/* One page of a feed or query, gathered over the ranges of a container.
+/* One page of a feed or query, gathered over the shards of a container.
  *
- * Ranges are gone through in order. A feed or streamed query takes rows until
- * the page is full and says in its continuation token where it stopped; a
- * gathering query (ORDER BY, DISTINCT, aggregates) hands what every range
- * answers to a merge (node/query) that makes the page. Either way the whole
- * query is executed here, and the client sees one feed.
+ * They are gone through in order, by their slots (catalog/spread.h). A feed or
+ * streamed query takes rows until the page is full and says in its continuation
+ * token where it stopped; a gathering query (ORDER BY, DISTINCT, aggregates)
+ * hands what every shard answers to a merge (node/query) that makes the page.
+ * Either way the whole query is executed here, and the client sees one feed.
  *
  *     page_new -> (scope: partition, range, EPKs) -> (query) -> page_run
  */
@@ -25,17 +25,17 @@
 #define PAGE_ROWS_MAX 10000
 /* Rows a single scan may be asked for (OFFSET skips rows here, too). */
 #define PAGE_SCAN_ROWS_MAX 10000
-/* Ranges whose state one response's session token tells; a page that has seen
+/* Shards whose state one response's session token tells; a page that has seen
  * so many is full. Some 30 bytes each: half of what a response's headers may
  * have in all (16 KiB, section 0.1). */
-#define PAGE_RANGES_SHOWN 256
+#define PAGE_SLOTS_SHOWN 256
 /* Longest session token of a response. */
 #define PAGE_SESSION_MAX (8u * 1024)
 /* A gathering query must be done by then; clients give up after 60 s. */
 #define PAGE_GATHER_LIMIT_US (50 * USEC_PER_SEC)
 
-struct page_range_state {
-    uint32_t range;
+struct page_state {
+    uint32_t slot;
     struct session_point point;
 };
 
@@ -48,7 +48,7 @@ struct page {
     uint32_t rows_max;
     bool one_partition;
     uint8_t pk_hash[OP_HASH_LEN];
-    uint32_t first; /* ranges first..last */
+    uint32_t first; /* slots first..last */
     uint32_t last;
     bool filtered; /* only documents whose EPK is in [low, high) */
     struct epk low;
@@ -64,13 +64,13 @@ struct page {
     struct buf merge_request;
 
     /* Where it is. */
-    uint32_t range;
+    uint32_t slot;
     uint8_t position[OP_KEY_MAX];
     uint8_t position_len;
-    /* Where the next ranges begin, rising; those behind begin at their
+    /* Where the next slots begin, rising; those behind begin at their
      * beginning. They come with a token from before a split. */
     struct page_floor {
-        uint32_t last; /* range */
+        uint32_t last; /* slot */
         uint8_t position[OP_KEY_MAX];
         uint8_t position_len;
     } floors[CONTINUATION_FLOORS_MAX];
@@ -84,7 +84,7 @@ struct page {
     uint64_t examined;
     struct buf storage; /* of a continuation that was read */
     uint32_t shown;
-    struct page_range_state *states; /* PAGE_RANGES_SHOWN of them; owned */
+    struct page_state *states; /* PAGE_SLOTS_SHOWN of them; owned */
 };
 
 /* Makes the call's page. */
@@ -104,17 +104,17 @@ int page_rows_wanted(struct bytes header, uint32_t *rows_out);
 /* Works out from the request's headers which partition or ranges are meant, and
  * the scope. Answers the call and returns false when they are wrong. */
 bool page_scope(struct call *c);
-/* Restricts a page to the one partition of a complete value. False after
+/* Restricts a page to the one partition of c->pk, a complete value. False after
  * answering. */
-bool page_one_partition(struct call *c, const struct partition_key *pk);
+bool page_one_partition(struct call *c);
 /* Restricts a page to what the client's token says is left (page_token.c).
  * False after answering. */
 bool page_continue(struct call *c);
 /* Appends the token of the next page to `out`; leaves it empty at the end.
  * `merge_token` is of query_merge_finish. ERR_LIMIT: it would be too long. */
 int page_token(const struct call *c, struct bytes merge_token, struct buf *out);
-/* Goes to the next range, and where it begins. */
-void page_next_range(struct page *p);
+/* Goes to the next slot, and where it begins. */
+void page_next_slot(struct page *p);
 /* Whether it must see everything before its first row. */
 bool page_gathers(const struct page *p);
 /* Gathers the page and answers. */
@@ -122,7 +122,10 @@ void page_run(struct call *c);
 /* Answers with these p->count rows (a row list), as the only page. */
 void page_send_rows(struct call *c, struct buf *rows);
 
-/* Writes the session token of the ranges seen; false when there is none. */
+/* The session token that tells of these states; returns its length, no NUL. */
+size_t page_session_format(const struct call *c, const struct page_state *seen,
+                           size_t count, char out[PAGE_SESSION_MAX]);
+/* Writes the session token of what was seen; false when there is nothing. */
 bool page_session_write(const struct call *c, struct http_request *r);
 
 #endif

@@ -6,8 +6,9 @@
  * had. So a position in it is one in every child. A token for one range that
  * comes with the id of a child goes on there; one for all ranges goes on in the
  * first child, and the others begin at the same position (struct page_floor).
- * Tokens name ranges by their ids, counted from the first that the container
- * had in the group. */
+ * Tokens name slots by the ids of their ranges, counted from the first that the
+ * container had in the group; a container with a placement map, which is never
+ * split, has the same slots always. */
 #include <stdio.h>
 #include <string.h>
 
@@ -102,10 +103,10 @@ static int read_token(struct call *c, struct continuation *out)
         char text[RANGE_TEXT_MAX];
         if (sent.len == 0 || sent.len >= RANGE_TEXT_MAX - 16)
             break;
-        int len = snprintf(text, sizeof(text), "%.*s%u", before,
-                           (const char *)sent.data,
-                           (unsigned)container_ancestor(move, c->shard_count,
-                                                        c->page->first, back));
+        int len = snprintf(
+            text, sizeof(text), "%.*s%u", before, (const char *)sent.data,
+            (unsigned)container_ancestor(move, (uint16_t)c->spread.slots,
+                                         c->page->first, back));
         err = read_in_range(c, bytes_of(text, (size_t)len), out);
     }
     return err;
@@ -121,16 +122,16 @@ static uint32_t first_id(const struct call *c)
     return id;
 }
 
-/* The page's ranges that the token's `range` is now; false: none. Ranges of
- * conflicts are not split. */
-static bool ranges_now(const struct call *c, uint32_t range, uint32_t *first,
-                       uint32_t *last)
+/* The page's slots that the token's is now; false: none. Those of conflicts are
+ * not split. */
+static bool slots_now(const struct call *c, uint32_t slot, uint32_t *first,
+                      uint32_t *last)
 {
     const struct page *p = c->page;
-    *first = *last = range;
+    *first = *last = slot;
     if (!page_shows_conflicts(p) &&
-        container_ranges_of(&c->container->move, c->shard_count,
-                            first_id(c) + range, first, last) != ERR_OK)
+        container_ranges_of(&c->container->move, (uint16_t)c->spread.slots,
+                            first_id(c) + slot, first, last) != ERR_OK)
         return false;
     if (*last < p->first || *first > p->last)
         return false;
@@ -154,9 +155,9 @@ static bool resume(struct call *c, const struct continuation *from)
 {
     struct page *p = c->page;
     uint32_t first, last;
-    if (!ranges_now(c, from->range, &first, &last))
+    if (!slots_now(c, from->slot, &first, &last))
         return false;
-    p->range = first;
+    p->slot = first;
     p->position_len = (uint8_t)from->position.len;
     if (from->position.len > 0)
         memcpy(p->position, from->position.data, from->position.len);
@@ -166,17 +167,17 @@ static bool resume(struct call *c, const struct continuation *from)
         !add_floor(p, last, from->position))
         return false;
     for (uint32_t i = 0; i < from->floor_count; i++)
-        if (!ranges_now(c, from->floors[i].range, &first, &last) ||
+        if (!slots_now(c, from->floors[i].slot, &first, &last) ||
             !add_floor(p, last, from->floors[i].position))
             return false;
     return true;
 }
 
-void page_next_range(struct page *p)
+void page_next_slot(struct page *p)
 {
-    p->range++;
+    p->slot++;
     p->position_len = 0;
-    if (p->floor_count > 0 && p->floors[0].last < p->range) {
+    if (p->floor_count > 0 && p->floors[0].last < p->slot) {
         p->floor_count--;
         memmove(&p->floors[0], &p->floors[1],
                 p->floor_count * sizeof(p->floors[0]));
@@ -205,40 +206,42 @@ bool page_continue(struct call *c)
     struct page *p = c->page;
     struct continuation from;
     scope_of(c, c->headers.range_id, true, p->scope);
-    p->range = p->first;
+    p->slot = p->first;
     if (c->headers.continuation.len == 0)
         return !page_gathers(p) || merge_begin(c, bytes_of(NULL, 0));
     int err = read_token(c, &from);
     if (err == ERR_OK && page_gathers(p))
         return merge_begin(c, from.token);
-    if (err != ERR_OK || !resume(c, &from)) {
+    if (err == ERR_OK && resume(c, &from))
+        return true;
+    /* It may be in a group that the placement map has only got meanwhile. */
+    if (err == ERR_OK && c->spread.mapped && !c->looked_again)
+        call_again(c);
+    else
         reply_fail(c, FAIL_CONTINUATION);
-        return false;
-    }
-    return true;
+    return false;
 }
 
 /* ---- writing ------------------------------------------------------------- */
 
-/* A range as tokens name it. */
-static uint32_t range_named(const struct call *c, uint32_t range)
+/* A slot as tokens name it. */
+static uint32_t slot_named(const struct call *c, uint32_t slot)
 {
-    return page_shows_conflicts(c->page)
-               ? range
-               : call_range_id(c, range) - first_id(c);
+    return page_shows_conflicts(c->page) ? slot
+                                         : call_range_id(c, slot) - first_id(c);
 }
 
 static void put_place(const struct call *c, struct continuation *next)
 {
     const struct page *p = c->page;
-    next->range = range_named(c, p->range);
+    next->slot = slot_named(c, p->slot);
     next->position = bytes_of(p->position, p->position_len);
     next->skipped = p->window.skipped;
     next->delivered = p->window.delivered;
     for (uint32_t i = 0; i < p->floor_count; i++)
-        if (p->floors[i].last > p->range)
+        if (p->floors[i].last > p->slot)
             next->floors[next->floor_count++] = (struct continuation_floor){
-                range_named(c, p->floors[i].last),
+                slot_named(c, p->floors[i].last),
                 bytes_of(p->floors[i].position, p->floors[i].position_len)};
 }
 
@@ -250,7 +253,7 @@ int page_token(const struct call *c, struct bytes merge_token, struct buf *out)
         .scope = {p->scope[0], p->scope[1]},
         .token = merge_token,
     };
-    if (page_gathers(p) ? merge_token.len == 0 : p->range > p->last)
+    if (page_gathers(p) ? merge_token.len == 0 : p->slot > p->last)
         return ERR_OK;
     if (!page_gathers(p))
         put_place(c, &next);

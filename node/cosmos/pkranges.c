@@ -7,9 +7,9 @@
 /* A range's JSON takes less than this, with boundaries of hash version 1. */
 #define PKRANGE_JSON_MAX 1024
 
-/* One for each shard that the container is in: they change with its placement
- * group, and when that is split. The etag says so: RID, first id and number of
- * ranges. */
+/* One for each shard that the container is in (catalog/spread.h): they change
+ * with its placement group, and when that is split. The etag says so: RID,
+ * first id and number of ranges. */
 #define PKRANGES_ETAG_MAX (RID_TEXT_MAX + 32)
 
 /* The range that it was part of before the last split. */
@@ -22,7 +22,8 @@ static void write_parents(const struct call *c, uint32_t index,
     json_write_array_begin(w);
     if (move->split_count > 0) {
         snprintf(id, sizeof(id), "%u",
-                 (unsigned)container_ancestor(move, c->shard_count, index, 0));
+                 (unsigned)container_ancestor(
+                     move, (uint16_t)spread_ranges(&c->spread), index, 0));
         json_write_str(w, id);
     }
     json_write_array_end(w);
@@ -41,8 +42,8 @@ static void write_range(const struct call *c, uint32_t index, const char *etag,
     struct rid range = rid_pkrange(&container->rid, id);
     rid_format(&range, rid);
     struct epk low, high;
-    epk_boundary(def, index, c->shard_count, &low);
-    epk_boundary(def, index + 1, c->shard_count, &high);
+    epk_boundary(def, index, spread_ranges(&c->spread), &low);
+    epk_boundary(def, index + 1, spread_ranges(&c->spread), &high);
     json_write_object_begin(w);
     json_write_member_str(w, "_rid", rid);
     snprintf(text, sizeof(text), "%u", (unsigned)id);
@@ -55,7 +56,7 @@ static void write_range(const struct call *c, uint32_t index, const char *etag,
              parent, rid);
     json_write_member_str(w, "_self", text);
     json_write_key(w, "throughputFraction");
-    json_write_number(w, 1.0 / c->shard_count);
+    json_write_number(w, 1.0 / spread_ranges(&c->spread));
     json_write_member_str(w, "status", "online");
     write_parents(c, index, w);
     json_write_member_raw(w, "ownedArchivalPKRangeIds", bytes_str("[]"));
@@ -75,10 +76,10 @@ static int write_ranges(const struct call *c, const char *etag,
     json_write_member_str(&w, "_rid", rid);
     json_write_key(&w, "PartitionKeyRanges");
     json_write_array_begin(&w);
-    for (uint32_t i = 0; i < c->shard_count; i++)
+    for (uint32_t i = 0; i < spread_ranges(&c->spread); i++)
         write_range(c, i, etag, &w);
     json_write_array_end(&w);
-    json_write_member_int64(&w, "_count", c->shard_count);
+    json_write_member_int64(&w, "_count", spread_ranges(&c->spread));
     json_write_object_end(&w);
     return json_writer_end(&w);
 }
@@ -91,10 +92,11 @@ static void pkranges_found(struct call *c)
     rid_format(&c->container->rid, rid);
     if (c->container->move.ranges == 0)
         snprintf(etag, sizeof(etag), "\"%s-%u\"", rid,
-                 (unsigned)c->shard_count);
+                 (unsigned)spread_ranges(&c->spread));
     else
         snprintf(etag, sizeof(etag), "\"%s-%u-%u\"", rid,
-                 (unsigned)c->container->move.ranges, (unsigned)c->shard_count);
+                 (unsigned)c->container->move.ranges,
+                 (unsigned)spread_ranges(&c->spread));
     reply_etag_text(c, bytes_str(etag));
     if (bytes_equal(c->headers.if_none_match, bytes_str(etag))) {
         reply_empty(c, 304);
@@ -104,7 +106,8 @@ static void pkranges_found(struct call *c)
     buf_init(&body, SHARD_MAX * PKRANGE_JSON_MAX);
     int err = write_ranges(c, etag, &body);
     if (err == ERR_OK) {
-        http_reply_header_u64(c->http, "x-ms-item-count", c->shard_count);
+        http_reply_header_u64(c->http, "x-ms-item-count",
+                              spread_ranges(&c->spread));
         reply_json(c, 200, &body);
     } else {
         reply_fail(c, cosmos_failure_local(err));

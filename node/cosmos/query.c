@@ -43,6 +43,28 @@ static bool has_zero(const struct partition_key *pk)
     return false;
 }
 
+/* A filter that fixes the component of the key that a placement map goes by
+ * concerns one of its groups. */
+static void route_by_map(struct call *c)
+{
+    const struct container_def *def = c->container;
+    struct page *p = c->page;
+    struct partition_key value;
+    struct buf text;
+    if (def->map == NULL)
+        return;
+    buf_init(&text, POINT_MAX);
+    int err =
+        query_point(p->query, &def->pk.paths[def->map->component], 1, &text);
+    if (err == ERR_OK)
+        err =
+            pk_parse(&c->cosmos->json,
+                     bytes_of(buf_bytes(&text), buf_len(&text)), &value, NULL);
+    buf_free(&text);
+    if (err == ERR_OK)
+        spread_narrow(&c->spread, def, &value, &p->first, &p->last);
+}
+
 /* A filter that fixes the partition key concerns one partition. False after
  * answering. */
 static bool route_by_filter(struct call *c)
@@ -59,11 +81,14 @@ static bool route_by_filter(struct call *c)
     if (err == ERR_OK)
         err = pk_fit(def, PK_POINT, &c->pk, NULL);
     buf_free(&point);
-    /* Not fixed, or to a value that no document can have: all ranges are
-     * scanned, which finds out. */
-    if (err != ERR_OK || has_zero(&c->pk))
-        return true;
-    return page_one_partition(c, &c->pk);
+    /* Not fixed, or to a value that no document can have: all that the filter
+     * leaves is scanned, which finds out. */
+    uint32_t slot;
+    if (err == ERR_OK && !has_zero(&c->pk) &&
+        spread_slot(&c->spread, c->container, &c->pk, &slot))
+        return page_one_partition(c);
+    route_by_map(c);
+    return true;
 }
 
 /* Whether the client said which part of the container it means. */

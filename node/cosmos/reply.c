@@ -71,12 +71,12 @@ static void reply_session(struct call *c)
         return;
     if (c->lsn == 0)
         return;
-    char text[SESSION_ELEMENT_MAX];
-    size_t len = session_format(text, call_range_id(c, c->range),
-                                session_point(c->term, c->lsn));
+    char text[PAGE_SESSION_MAX];
+    const struct page_state seen = {c->slot, session_point(c->term, c->lsn)};
+    size_t len = page_session_format(c, &seen, 1, text);
     http_reply_header(c->http, "x-ms-session-token", bytes_of(text, len));
     http_reply_header_u64(c->http, "x-ms-documentdb-partitionkeyrangeid",
-                          call_range_id(c, c->range));
+                          call_slot_range_id(c, c->slot));
     http_reply_header_u64(c->http, "lsn", c->lsn);
 }
 
@@ -126,12 +126,12 @@ void reply_etag(struct call *c, const struct etag *etag)
 void reply_state(struct call *c, const struct op_result *result)
 {
     /* A shard that is being emptied (struct call) is no range. */
-    if (c->item_level && c->range >= c->shard_count)
+    if (c->item_level && c->slot >= c->spread.slots)
         return;
     c->lsn = result->lsn;
     c->term = result->term;
     if (c->item_level)
-        level_seen(c, c->range, result);
+        level_seen(c, c->slot, result);
 }
 
 /* The answer has left. */
@@ -163,6 +163,39 @@ void reply_empty(struct call *c, int status)
     reply_common(c);
     http_respond(c->http, status, bytes_of(NULL, 0));
     finish(c, status);
+}
+
+/* A name of an answer's header, with a NUL. */
+#define HEADER_NAME_MAX 64
+
+/* False: the answer cannot be told as it is. */
+static bool add_headers(struct call *c, struct bytes headers)
+{
+    struct http_header h;
+    for (size_t at = 0; passage_header_next(headers, &at, &h);) {
+        char name[HEADER_NAME_MAX + 1];
+        if (h.name.len > HEADER_NAME_MAX)
+            return false;
+        memcpy(name, h.name.data, h.name.len);
+        name[h.name.len] = '\0';
+        if (http_reply_header(c->http, name, h.value) != ERR_OK)
+            return false;
+    }
+    return true;
+}
+
+void reply_passed(struct call *c, const struct passage_answer *answer)
+{
+    bool bare = answer->status == 204 || answer->status == 304;
+    if (fault_replaces(c, NULL))
+        return;
+    if (!add_headers(c, answer->headers) || (bare && answer->body.len > 0)) {
+        http_reply_reset(c->http);
+        reply_fail(c, c->writes ? FAIL_TIMEOUT : FAIL_UNAVAILABLE);
+        return;
+    }
+    http_respond(c->http, answer->status, answer->body);
+    finish(c, answer->status);
 }
 
 /* ---- failure ------------------------------------------------------------- */

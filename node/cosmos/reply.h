@@ -37,6 +37,10 @@ void reply_json(struct call *c, int status, struct buf *body);
  * minimal answers. */
 void reply_empty(struct call *c, int status);
 
+/* The answer of the node that a request was passed on to, as it is. */
+struct passage_answer;
+void reply_passed(struct call *c, const struct passage_answer *answer);
+
 /* Headers of one resource: its etag. Call before the reply. */
 void reply_etag(struct call *c, const struct etag *etag);
 void reply_etag_text(struct call *c, struct bytes etag);

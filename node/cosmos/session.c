@@ -44,6 +44,31 @@ size_t session_format(char out[SESSION_ELEMENT_MAX], uint32_t range,
     return append_u64(out, len, point.lsn);
 }
 
+size_t session_format_parts(char *out, uint32_t range,
+                            const struct session_part *parts, size_t count)
+{
+    uint64_t highest = 0;
+    for (size_t i = 0; i < count; i++)
+        if (parts[i].point.lsn > highest)
+            highest = parts[i].point.lsn;
+    size_t len = append_u64(out, 0, range);
+    out[len++] = ':';
+    len = append_u64(out, len, count);
+    out[len++] = '#';
+    len = append_u64(out, len, highest);
+    for (size_t i = 0; i < count; i++) {
+        struct session_point p = parts[i].point;
+        bool fits = p.lsn >> SESSION_LSN_BITS == 0 &&
+                    p.epoch >> SESSION_EPOCH_BITS == 0;
+        out[len++] = '#';
+        len = append_u64(out, len, parts[i].shard);
+        out[len++] = '=';
+        len = append_u64(
+            out, len, fits ? (uint64_t)p.epoch << SESSION_LSN_BITS | p.lsn : 0);
+    }
+    return len;
+}
+
 /* ---- reading ------------------------------------------------------------- */
 
 static bool take_byte(struct bytes *in, uint8_t wanted)
@@ -82,89 +107,148 @@ static bool take_progress(struct bytes *in, uint64_t *value_out)
     return true;
 }
 
-/* What stands behind the colon. */
-static int state_parse(struct bytes in, struct session_point *point_out)
+/* What an element says about its range. */
+struct state {
+    uint32_t version;
+    uint64_t lsn;
+    bool known;
+    bool local_known; /* the region that was asked for is named */
+    uint64_t local;
+};
+
+/* The region that is named like the version. */
+#define OWN_REGION UINT64_MAX
+
+/* What stands behind the colon, with what `wanted`, a region, has in it. */
+static int state_parse(struct bytes in, uint64_t wanted, struct state *out)
 {
-    uint64_t version, lsn;
-    bool known = in.len == 0 || in.data[0] != '-';
+    uint64_t version;
+    *out = (struct state){.known = in.len == 0 || in.data[0] != '-'};
     if (!take_progress(&in, &version) || version > UINT32_MAX)
         return ERR_MALFORMED;
+    out->version = (uint32_t)version;
     if (in.len == 0) { /* `r:lsn` */
-        *point_out = (struct session_point){0, 0};
+        out->known = false;
         return ERR_OK;
     }
-    if (!take_byte(&in, '#') || !take_progress(&in, &lsn))
+    if (!take_byte(&in, '#') || !take_progress(&in, &out->lsn))
         return ERR_MALFORMED;
+    if (wanted == OWN_REGION)
+        wanted = version;
     while (in.len > 0) {
         uint64_t region, local;
         if (!take_byte(&in, '#') || !take_number(&in, &region) ||
             !take_byte(&in, '=') || !take_progress(&in, &local))
             return ERR_MALFORMED;
-        if (region == version)
-            lsn = local;
+        if (region == wanted) {
+            out->local_known = true;
+            out->local = local;
+        }
     }
-    *point_out = known ? (struct session_point){(uint32_t)version, lsn}
-                       : (struct session_point){0, 0};
     return ERR_OK;
 }
 
-static int element_parse(struct bytes in, uint64_t *range_out,
-                         struct session_point *point_out)
+static int element_parse(struct bytes in, uint64_t wanted, uint64_t *range_out,
+                         struct state *out)
 {
     while (take_byte(&in, ' '))
         ;
     if (!take_number(&in, range_out) || !take_byte(&in, ':'))
         return ERR_MALFORMED;
-    return state_parse(in, point_out);
+    return state_parse(in, wanted, out);
 }
 
-int session_find(struct bytes token, uint32_t range,
-                 struct session_point *point_out)
+/* Takes the next element, up to the comma; false: there is none. */
+static bool take_element(struct bytes *token, struct bytes *element_out)
+{
+    if (token->data == NULL)
+        return false;
+    const uint8_t *comma =
+        token->len > 0 ? memchr(token->data, ',', token->len) : NULL;
+    size_t len = comma != NULL ? (size_t)(comma - token->data) : token->len;
+    *element_out = bytes_of(token->data, len);
+    *token = comma != NULL ? bytes_of(comma + 1, token->len - len - 1)
+                           : bytes_of(NULL, 0);
+    return true;
+}
+
+static struct session_point point_of(const struct state *s, bool part)
+{
+    if (!s->known)
+        return (struct session_point){0, 0};
+    if (!part)
+        return (struct session_point){s->version,
+                                      s->local_known ? s->local : s->lsn};
+    return (struct session_point){(uint32_t)(s->local >> SESSION_LSN_BITS),
+                                  s->local &
+                                      ((UINT64_C(1) << SESSION_LSN_BITS) - 1)};
+}
+
+static int find(struct bytes token, uint32_t range, uint64_t wanted,
+                struct session_point *point_out)
 {
     struct session_point found = {0, 0};
-    bool more = token.len > 0;
-    while (more) {
-        const uint8_t *comma = memchr(token.data, ',', token.len);
-        more = comma != NULL;
-        size_t len = more ? (size_t)(comma - token.data) : token.len;
-        struct session_point point;
+    struct bytes element;
+    if (token.len == 0)
+        token.data = NULL;
+    while (take_element(&token, &element)) {
+        struct state state;
         uint64_t named;
-        int err = element_parse(bytes_of(token.data, len), &named, &point);
+        int err = element_parse(element, wanted, &named, &state);
         if (err != ERR_OK)
             return err;
+        struct session_point point = point_of(&state, wanted != OWN_REGION);
         if (named == range && session_compare(point, found) > 0)
             found = point;
-        if (more)
-            token = bytes_of(comma + 1, token.len - len - 1);
     }
     *point_out = found;
     return ERR_OK;
 }
 
+int session_find(struct bytes token, uint32_t range,
+                 struct session_point *point_out)
+{
+    return find(token, range, OWN_REGION, point_out);
+}
+
+int session_find_part(struct bytes token, uint32_t range, uint16_t shard,
+                      struct session_point *point_out)
+{
+    return find(token, range, shard, point_out);
+}
+
+uint32_t session_parts(struct bytes token, uint32_t range)
+{
+    uint32_t parts = 0;
+    struct bytes element;
+    struct state state;
+    uint64_t named;
+    while (take_element(&token, &element))
+        if (element_parse(element, OWN_REGION, &named, &state) == ERR_OK &&
+            named == range && state.version > parts)
+            parts = state.version;
+    return parts;
+}
+
 int64_t session_highest(struct bytes token)
 {
     int64_t highest = -1;
-    while (token.len > 0) {
-        const uint8_t *comma = memchr(token.data, ',', token.len);
-        size_t len = comma != NULL ? (size_t)(comma - token.data) : token.len;
-        struct session_point point;
-        uint64_t named;
-        if (element_parse(bytes_of(token.data, len), &named, &point) ==
-                ERR_OK &&
+    struct bytes element;
+    struct state state;
+    uint64_t named;
+    while (take_element(&token, &element))
+        if (element_parse(element, OWN_REGION, &named, &state) == ERR_OK &&
             named <= INT32_MAX && (int64_t)named > highest)
             highest = (int64_t)named;
-        len += comma != NULL;
-        token = bytes_of(token.data + len, token.len - len);
-    }
     return highest;
 }
 
 /* ---- clients without tokens ---------------------------------------------- */
 
 #define FLOOR_MAGIC MAGIC('f', 'l', 'o', 'r')
-/* A point in one word, so that one instruction raises it: LSNs have 40 bits (as
- * in RIDs), which leaves 24 for the epoch. */
-#define FLOOR_LSN_BITS 40
+/* A point in one word, so that one instruction raises it: what LSNs leave is
+ * the epoch's. */
+#define FLOOR_LSN_BITS SESSION_LSN_BITS
 
 struct session_floor {
     uint32_t magic;

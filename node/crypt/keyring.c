@@ -241,6 +241,16 @@ const uint8_t *keyring_find(const struct keyring *r, uint32_t id,
     return k != NULL && k->purpose == purpose ? k->key : NULL;
 }
 
+void keyring_each(const struct keyring *r,
+                  void (*each)(void *user, uint32_t id,
+                               enum key_purpose purpose),
+                  void *user)
+{
+    CHECK_OBJ(r, KEYRING_MAGIC);
+    for (const struct ring_key *k = r->by_id; k != NULL; k = k->hh.next)
+        each(user, k->id, k->purpose);
+}
+
 /* -- cluster.keys -- */
 
 bool key_name_ok(const char *name)

@@ -3,7 +3,8 @@
  *
  *   key-encryption key (KEK)   from a provider; a file at first
  *     wraps -> cluster keys    cluster.keys, made by `bastide init`
- *     wraps -> group keys      in the catalog, one data and one index key each
+ *     wraps -> group keys      in the catalog, one index key and one data key
+ *                              or, when that has turned over, several each
  *
  * A wrapped key is nonce[12] || AES-256-GCM ciphertext[32] || tag[16], with
  * additional data that names cluster, group, key id and purpose, so that a
@@ -42,11 +43,28 @@ enum key_purpose {
                              * (region_key.h); never in a ring */
 };
 
-/* The id of a group's key for either of the first two purposes. */
-static inline uint32_t group_key_id(uint16_t group, enum key_purpose purpose)
+/* The id of a group's key for either of the first two purposes: version 0 is
+ * the one that the group was made with; data keys have others when they turn
+ * over. */
+#define KEY_ID_VERSION_SHIFT 20
+#define KEY_VERSIONS_MAX (1u << (32 - KEY_ID_VERSION_SHIFT))
+static inline uint32_t group_key_id(uint16_t group, enum key_purpose purpose,
+                                    uint32_t version)
 {
-    return KEY_ID_GROUP_FIRST + 2u * group + (uint32_t)purpose -
-           (uint32_t)KEY_PURPOSE_DATA;
+    return version << KEY_ID_VERSION_SHIFT |
+           (KEY_ID_GROUP_FIRST + 2u * group + (uint32_t)purpose -
+            (uint32_t)KEY_PURPOSE_DATA);
+}
+/* The reverse; not for the cluster's own keys. */
+static inline uint16_t group_of_key_id(uint32_t id)
+{
+    return (uint16_t)(((id & ((1u << KEY_ID_VERSION_SHIFT) - 1)) -
+                       KEY_ID_GROUP_FIRST) /
+                      2);
+}
+static inline uint32_t version_of_key_id(uint32_t id)
+{
+    return id >> KEY_ID_VERSION_SHIFT;
 }
 
 /* -- key-encryption key ------------------------------------------------------
@@ -106,6 +124,12 @@ int keyring_add(struct keyring *r, uint32_t id, enum key_purpose purpose,
  * purpose. */
 const uint8_t *keyring_find(const struct keyring *r, uint32_t id,
                             enum key_purpose purpose);
+
+/* Each key of the ring, in no order. */
+void keyring_each(const struct keyring *r,
+                  void (*each)(void *user, uint32_t id,
+                               enum key_purpose purpose),
+                  void *user);
 
 /* -- cluster.keys --
  *

@@ -13,6 +13,7 @@ enum govern_canary {
     GOVERN_CANARY_PROMOTE_FAR,  /* who comes votes before it has caught up */
     GOVERN_CANARY_CHANGE_WHILE_REBUILT, /* voters change while one is rebuilt */
     GOVERN_CANARY_META_AT_ONCE, /* who goes leaves the meta shard unheard */
+    GOVERN_CANARY_ANYWHERE,     /* leaders stay where they were elected */
 };
 
 #ifndef GOVERN_CANARY

@@ -149,6 +149,17 @@ int govern_set_level(const struct govern_record *now,
     return ERR_OK;
 }
 
+int govern_renew(const struct govern_record *now, int64_t at_us,
+                 const char *reason, struct govern_record *next_out)
+{
+    if (!now->settled)
+        return ERR_BUSY;
+    struct govern_record next = *now;
+    follow_up(now, &next, at_us, reason);
+    *next_out = next;
+    return ERR_OK;
+}
+
 static bool is_permutation(const struct govern_record *now,
                            const raft_region *order, uint32_t n)
 {
@@ -189,11 +200,57 @@ static bool has_member_in(const struct govern_member *members, uint32_t n,
     return false;
 }
 
-static bool members_legal(const struct govern_member *members, uint32_t n,
+static uint32_t count_in(const struct govern_member *members, uint32_t n,
+                         raft_region region)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < n; i++)
+        count += members[i].region == region;
+    return count;
+}
+
+/* Whether a region that had members has the same ones, or none. */
+static bool region_stays_whole(const struct govern_record *now,
+                               const struct govern_member *members, uint32_t n,
+                               raft_region region)
+{
+    uint32_t same = 0, had = count_in(now->members, now->n_members, region);
+    for (uint32_t i = 0; i < n; i++)
+        same += members[i].region == region && govern_wants(now, members[i].id);
+    return had == 0 || same == 0
+               ? count_in(members, n, region) == 0 || had == 0
+               : same == had && count_in(members, n, region) == had;
+}
+
+/* With a witness whole regions are exchanged, so that at every step no region
+ * is a majority by itself, and the witness stands apart from the payload. */
+static bool witness_can_stay(const struct govern_record *now,
+                             const struct govern_member *members, uint32_t n,
+                             const raft_region *priority, uint32_t n_priority)
+{
+    uint32_t regions = 0, each = (n - 1) / 2;
+    bool there = false;
+    for (uint32_t i = 0; i < n; i++)
+        there |= members[i].id == now->witness.id &&
+                 members[i].region == now->witness.region;
+    for (uint32_t k = 0; k < n_priority; k++) {
+        uint32_t count = count_in(members, n, priority[k]);
+        if (priority[k] == now->witness.region || (count > 0 && count != each))
+            return false;
+        regions += count > 0;
+    }
+    for (uint32_t k = 0; k < now->n_regions; k++)
+        if (!region_stays_whole(now, members, n, now->priority[k]))
+            return false;
+    return there && n == now->n_members && regions == 2;
+}
+
+static bool members_legal(const struct govern_record *now,
+                          const struct govern_member *members, uint32_t n,
                           const raft_region *priority, uint32_t n_priority)
 {
     for (uint32_t i = 0; i < n; i++) {
-        bool listed = false;
+        bool listed = members[i].id == now->witness.id;
         for (uint32_t k = 0; k < n_priority; k++)
             listed |= priority[k] == members[i].region;
         if (!listed || members[i].id == 0 ||
@@ -250,12 +307,13 @@ int govern_set_members(const struct govern_record *now,
                        int64_t at_us, const char *reason,
                        struct govern_record *next_out)
 {
-    if (!members_legal(members, n, priority, n_priority))
+    if (!members_legal(now, members, n, priority, n_priority))
         return ERR_INVALID;
-    if (now->witness.id != 0)
-        return ERR_UNSUPPORTED;
     if (!now->settled || now->leaving != 0)
         return ERR_BUSY;
+    if (now->witness.id != 0 &&
+        !witness_can_stay(now, members, n, priority, n_priority))
+        return ERR_UNSUPPORTED;
     struct govern_record next = *now;
     next.n_members = (uint8_t)n;
     memset(next.members, 0, sizeof(next.members));

@@ -51,6 +51,8 @@ struct govern_record {
     bool manual;   /* an operator chose the region: no fail-back until the list
                     * changes or the region is lost */
     bool failback; /* automatic */
+    bool gather;   /* leaders on one node (home.h). No part of the decision:
+                    * it changes without a new epoch */
     uint32_t recovered; /* how often, and in which epoch last */
     uint32_t recovered_epoch;
     uint8_t n_regions;
@@ -109,6 +111,11 @@ int govern_switch(const struct govern_record *now, raft_region to, bool forced,
 int govern_set_level(const struct govern_record *now,
                      const struct consistency_policy *level, int64_t at_us,
                      const char *reason, struct govern_record *next_out);
+/* The same decision in a new epoch, by which it can be seen who has heard of
+ * the record (govern_record says nothing of what else is in that). ERR_BUSY:
+ * the one before is not settled. */
+int govern_renew(const struct govern_record *now, int64_t at_us,
+                 const char *reason, struct govern_record *next_out);
 /* ERR_INVALID: not the group's regions, each once. With `move` the first region
  * of the list becomes the write region by a planned switch, unless it is
  * declared down, leaving or coming. */
@@ -116,14 +123,17 @@ int govern_set_priority(const struct govern_record *now,
                         const raft_region *order, uint32_t n, bool failback,
                         bool move, int64_t at_us, const char *reason,
                         struct govern_record *next_out);
-/* Other members, and so other regions: those of `priority` that have a member,
- * in that order; regions that lose their last one are leaving, and stay at the
- * list's end until that is settled. If the write region is among them the first
- * region of the list that has members now and is not down takes over, by a
- * planned switch; ERR_UNAVAILABLE: there is none.
- * ERR_UNSUPPORTED: the group has a witness, which needs its two regions.
- * ERR_INVALID: no members, one twice, or of a region that `priority` lacks.
- * ERR_EXISTS: it is so already. ERR_BUSY: the change before is not settled. */
+/* Other members, and so other regions; with a witness, it among them as it is:
+ * those of `priority` that have a member, in that order; regions that lose
+ * their last one are leaving, and stay at the list's end until that is settled.
+ * If the write region is among them the first region of the list that has
+ * members now and is not down takes over, by a planned switch; ERR_UNAVAILABLE:
+ * there is none. ERR_UNSUPPORTED: the group has a witness, and it is not among
+ * them, or what it needs would not hold at every step (docs/witness.md, section
+ * 7): two regions with as many members as now, those of a region that stays the
+ * same ones, none in the witness's region. ERR_INVALID: no members, one twice,
+ * or of a region that `priority` lacks. ERR_EXISTS: it is so already. ERR_BUSY:
+ * the change before is not settled. */
 int govern_set_members(const struct govern_record *now,
                        const struct govern_member *members, uint32_t n,
                        const raft_region *priority, uint32_t n_priority,

@@ -5,6 +5,7 @@
 #include "node/base/check.h"
 #include "node/base/err.h"
 #include "node/govern/canary.h"
+#include "node/govern/home.h"
 
 /* A peer whose answers are older does not get the leadership. */
 #define ANSWERS_US (500 * USEC_PER_MS)
@@ -329,11 +330,51 @@ static raft_id successor(const struct shard *s, usec_t now,
     return to;
 }
 
+/* Whether leaders may go where they belong: nothing else moves them, or the
+ * members. */
+static bool at_rest(const struct govern_record *rec, const struct shard *s)
+{
+    return rec->settled && rec->leaving == 0 && rec->coming == 0 &&
+           !is_meta(s) && !somebody_forgot(rec, s);
+}
+
+static raft_id home_of(const struct shard *s, usec_t now,
+                       const struct govern_record *rec,
+                       const struct steer_health *health, raft_id self)
+{
+    const struct raft_config *c = raft_config(shard_raft(s));
+    govern_member_set well = 0;
+    for (uint32_t i = 0; i < c->n; i++) {
+        raft_id id = c->members[i].id;
+        bool fit = id == self || (govern_wants(rec, id) &&
+                                  !is_ill(health, id) && is_near(s, now, id));
+        well |= (govern_member_set)fit << i;
+    }
+    return govern_home(c, rec->write_region, shard_id(s), rec->gather, well);
+}
+
+/* Its home, if the leadership is to go there now; else 0. */
+static raft_id homeward(struct steer *st, usec_t now,
+                        const struct govern_record *rec,
+                        const struct steer_health *health, raft_id self,
+                        const struct shard *s)
+{
+    raft_id home = at_rest(rec, s) ? home_of(s, now, rec, health, self) : self;
+    if (home == self)
+        home = 0;
+    if (home != st->home) {
+        st->home = home;
+        st->home_at = now + STEER_HOME_US;
+    }
+    return now >= st->home_at ? home : 0;
+}
+
 static void lead(struct steer *st, usec_t now, const struct govern_record *rec,
                  const struct steer_health *health, raft_id self,
                  struct shard *s)
 {
     const struct raft *r = shard_raft(s);
+    raft_id home = homeward(st, now, rec, health, self, s);
     if (raft_transferring(r) != 0)
         return;
     /* Commits without this node's own log, if that is what is ill. */
@@ -342,9 +383,13 @@ static void lead(struct steer *st, usec_t now, const struct govern_record *rec,
     if (now < st->transfer_at)
         return;
     raft_id to = successor(s, now, rec, health, self);
+    if (to == 0 && region_of(raft_config(r), self) == rec->write_region &&
+        !health->self_ill && !GOVERN_PLANTED(ANYWHERE))
+        to = home;
     if (to == 0 || GOVERN_PLANTED(STAY))
         return;
     st->transfer_at = now + STEER_TRANSFER_PAUSE_US;
+    st->home_at = now + STEER_HOME_US;
     (void)shard_transfer(s, now, to);
 }
 
@@ -356,6 +401,8 @@ void steer_shard(struct steer *st, usec_t now, const struct govern_record *rec,
     tell_epoch(st, now, rec, s);
     if (raft_role(shard_raft(s)) == RAFT_LEADER && !shard_installing(s))
         lead(st, now, rec, health, self, s);
+    else
+        st->home = 0;
 }
 
 bool steer_settled(const struct govern_record *rec, const struct shard *s)

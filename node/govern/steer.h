@@ -11,6 +11,9 @@
  *                                          has nearly everything
  *     leads; its node is ill or stops      hands over, in the write region if
  *                                          possible, else by priority
+ *     leads; another node of the write     hands over, once that has been so
+ * for region is its home (home.h)          STEER_HOME_US and nothing else is
+ *                                          under way
  *     leads; a former voter follows again  makes it a voter
  *     leads; the record wants others as    takes them in, then lets the others
  *     members                              go: not while a voter is rebuilt
@@ -27,6 +30,11 @@
 #define STEER_EVERY_US (50 * USEC_PER_MS)
 /* A hand-over that failed is tried again after this. */
 #define STEER_TRANSFER_PAUSE_US (500 * USEC_PER_MS)
+/* How long the same other node has to be a leader's home, and well, before the
+ * leadership goes there; and after an attempt. A node that comes and goes
+ * faster gets none. The meta shard's leader stays where it is: it watches the
+ * regions, and would begin anew. */
+#define STEER_HOME_US (5 * USEC_PER_SEC)
 /* Entries that the target of a hand-over may lack: they must cross while
  * writes wait. */
 #define STEER_NEAR_ENTRIES 500
@@ -57,6 +65,8 @@ struct steer {
     govern_regions unable; /* likewise */
     usec_t transfer_at;    /* not before */
     usec_t change_at;
+    raft_id home;   /* while it leads: another node that is its home; 0 */
+    usec_t home_at; /* when it may go there */
 };
 
 /* One look at one replica. `self` is its member id. Not from inside a callback

@@ -285,6 +285,10 @@ void http_respond(struct http_request *r, int status, struct bytes body)
 {
     struct http_exchange *x = exchange_of(r);
     struct http_conn *c = x->conn;
+    if (x->answer != NULL) {
+        exchange_answer(x, status, body);
+        return;
+    }
     if (!take_back(x, status, body.len))
         return;
     body.len = sent_part(x);
@@ -300,6 +304,11 @@ void http_respond(struct http_request *r, int status, struct bytes body)
 void http_respond_take(struct http_request *r, int status, struct buf *body)
 {
     struct http_exchange *x = exchange_of(r);
+    if (x->answer != NULL) {
+        exchange_answer(x, status, bytes_of(buf_bytes(body), buf_len(body)));
+        buf_free(body);
+        return;
+    }
     struct buf taken = *body;
     *body = (struct buf){.max = taken.max};
     if (!take_back(x, status, buf_len(&taken))) {
@@ -377,8 +386,7 @@ static void dispatch(struct http_conn *c)
 {
     struct http_exchange *x = TAKE(c->reading);
     struct http_front *f = c->front;
-    if (buf_len(&x->body) > 0)
-        x->pub.body = bytes_of(buf_bytes(&x->body), buf_len(&x->body));
+    exchange_show_body(x);
     x->state = EXCHANGE_RUNNING;
     x->send_continue = false;
     x->close = x->close || x->head.close || c->retire;
@@ -425,10 +433,7 @@ static void head_complete(struct http_conn *c)
     struct bytes raw = bytes_of(buf_bytes(&x->raw_head), buf_len(&x->raw_head));
     int err = http_head_parse(raw, c->front->options.limits.headers, &x->head,
                               &fault);
-    x->pub.method = x->head.method;
-    x->pub.method_raw = x->head.method_raw;
-    x->pub.target = x->head.target;
-    x->pub.header_count = x->head.header_count;
+    exchange_show_head(x);
     c->body_left = x->head.content_length;
     if (err != ERR_OK)
         reject(c, &fault);

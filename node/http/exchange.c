@@ -36,14 +36,15 @@ struct http_exchange *exchange_new(struct http_front *f, struct http_conn *c)
     CHECK(x->state == EXCHANGE_FREE);
     x->state = EXCHANGE_READING;
     x->conn = c;
-    snprintf(x->peer_addr, sizeof x->peer_addr, "%s", chan_peer_addr(c->chan));
+    snprintf(x->peer_addr, sizeof x->peer_addr, "%s",
+             c != NULL ? chan_peer_addr(c->chan) : "");
     x->pub = (struct http_request){
         .method = HTTP_METHOD_OTHER,
         .headers = x->head.headers,
         .arrived_us = front_now(f),
-        .listener_tag = c->tag,
+        .listener_tag = c != NULL ? c->tag : NULL,
         .peer_addr = x->peer_addr,
-        .peer_uri = chan_peer_uri(c->chan),
+        .peer_uri = c != NULL ? chan_peer_uri(c->chan) : NULL,
     };
     x->head.header_count = 0;
     x->head.chunked = false;
@@ -53,6 +54,20 @@ struct http_exchange *exchange_new(struct http_front *f, struct http_conn *c)
     x->status = 0;
     x->reply_body_len = 0;
     return x;
+}
+
+void exchange_show_head(struct http_exchange *x)
+{
+    x->pub.method = x->head.method;
+    x->pub.method_raw = x->head.method_raw;
+    x->pub.target = x->head.target;
+    x->pub.header_count = x->head.header_count;
+}
+
+void exchange_show_body(struct http_exchange *x)
+{
+    if (buf_len(&x->body) > 0)
+        x->pub.body = bytes_of(buf_bytes(&x->body), buf_len(&x->body));
 }
 
 static void buf_recycle(struct buf *b)
@@ -73,6 +88,8 @@ void exchange_release(struct http_exchange *x)
     f->counters.body_bytes_held -= buf_len(&x->body);
     x->state = EXCHANGE_FREE;
     x->conn = NULL;
+    x->answer = NULL;
+    x->answer_user = NULL;
     if (f->pool_count == HTTP_POOL_MAX) {
         exchange_free(x);
         return;
@@ -114,7 +131,8 @@ struct bytes http_header_find(const struct http_request *r, const char *name,
 
 bool http_request_gone(const struct http_request *r)
 {
-    return exchange_of((struct http_request *)r)->conn == NULL;
+    const struct http_exchange *x = exchange_of((struct http_request *)r);
+    return x->conn == NULL && x->answer == NULL;
 }
 
 /* -- reply headers --------------------------------------------------------- */
@@ -214,6 +232,73 @@ void http_reply_delay(struct http_request *r, usec_t delay_us)
     struct http_exchange *x = exchange_of(r);
     CHECK(x->state == EXCHANGE_RUNNING && delay_us >= 0);
     x->delay_us = delay_us;
+}
+
+/* -- requests without a connection ----------------------------------------- */
+
+/* Head and body, as conn.c has them once they are complete. */
+static int fill(struct http_exchange *x, struct bytes head, struct bytes body)
+{
+    const struct http_limits *limits = &x->front->options.limits;
+    struct http_scan scan = {.len = 0};
+    struct http_fault fault;
+    size_t used = 0;
+    int err = http_scan(&scan, head.data, head.len, limits->head_bytes, &used,
+                        &fault);
+    if (err != ERR_OK || used != head.len)
+        return err == ERR_LIMIT ? err : ERR_MALFORMED;
+    err = buf_append(&x->raw_head, head.data, head.len);
+    if (err == ERR_OK)
+        err = buf_append(&x->body, body.data, body.len);
+    if (err != ERR_OK)
+        return err;
+    x->front->counters.body_bytes_held += buf_len(&x->body);
+    err = http_head_parse(
+        bytes_of(buf_bytes(&x->raw_head), buf_len(&x->raw_head)),
+        limits->headers, &x->head, &fault);
+    if (err != ERR_OK || x->head.chunked || x->head.content_length != body.len)
+        return ERR_MALFORMED;
+    exchange_show_head(x);
+    exchange_show_body(x);
+    return ERR_OK;
+}
+
+int http_request_make(struct http_front *f, struct bytes head,
+                      struct bytes body, http_answer_cb *answer, void *user,
+                      struct http_request **request_out)
+{
+    CHECK_OBJ(f, HTTP_FRONT_MAGIC);
+    *request_out = NULL;
+    if (body.len >
+        f->options.limits.bodies_total_bytes - f->counters.body_bytes_held)
+        return ERR_FULL;
+    struct http_exchange *x = exchange_new(f, NULL);
+    int err = fill(x, head, body);
+    if (err != ERR_OK) {
+        x->state = EXCHANGE_DONE;
+        exchange_release(x);
+        return err;
+    }
+    x->answer = answer;
+    x->answer_user = user;
+    x->state = EXCHANGE_RUNNING;
+    f->counters.requests++;
+    f->counters.requests_running++;
+    *request_out = &x->pub;
+    return ERR_OK;
+}
+
+void exchange_answer(struct http_exchange *x, int status, struct bytes body)
+{
+    struct http_front *f = x->front;
+    CHECK(x->state == EXCHANGE_RUNNING && x->answer != NULL);
+    CHECK(f->counters.requests_running > 0);
+    f->counters.requests_running--;
+    f->counters.responses++;
+    x->answer(x->answer_user, x->starved ? 0 : status,
+              bytes_of(buf_bytes(&x->reply), buf_len(&x->reply)), body);
+    x->state = EXCHANGE_DONE;
+    exchange_release(x);
 }
 
 /* -- refusals -------------------------------------------------------------- */

@@ -211,6 +211,24 @@ void http_respond(struct http_request *r, int status, struct bytes body);
  * empty afterwards, with the same maximum. For pages and documents. */
 void http_respond_take(struct http_request *r, int status, struct buf *body);
 
+/* -- requests without a connection ----------------------------------------- */
+
+/* A request that came another way: passed on by another node, say. It is like
+ * any other to whom it is given, but that its answer goes to `answer`, called
+ * from inside http_respond: `headers` are the lines that were added, each with
+ * its CRLF; status 0: there was no memory for all of them. What is asked of the
+ * connection (cut, delay, close) does not apply. */
+typedef void http_answer_cb(void *user, int status, struct bytes headers,
+                            struct bytes body);
+/* Makes one, which is running: it must be answered. `head` is a request's head
+ * with its blank line, `body` as long as it says; both are copied. NULL in
+ * `*request_out` on an error. ERR_MALFORMED: no such head, or one that this
+ * front would refuse; ERR_LIMIT: longer than its limits; ERR_FULL:
+ * bodies_total_bytes; ERR_NO_MEMORY. */
+int http_request_make(struct http_front *f, struct bytes head,
+                      struct bytes body, http_answer_cb *answer, void *user,
+                      struct http_request **request_out);
+
 /* -- refusals -------------------------------------------------------------- */
 
 /* Why the front answered by itself: X(name, status, code). */

@@ -83,6 +83,9 @@ struct http_exchange {
     size_t reply_body_len; /* once DONE: Content-Length */
     bool reply_head_sent;
     bool starved; /* there was no memory for one of the reply's headers */
+    /* Of http_request_make: where the answer goes; else NULL. */
+    http_answer_cb *answer;
+    void *answer_user;
 };
 
 /* Which clock of the front a connection runs against. */
@@ -212,7 +215,13 @@ void conn_flush(struct http_conn *c);
 
 /* -- exchange.c ------------------------------------------------------------ */
 
+/* `c` is NULL for a request without a connection. */
 struct http_exchange *exchange_new(struct http_front *f, struct http_conn *c);
+/* Lets the handler see what of head and body is there. */
+void exchange_show_head(struct http_exchange *x);
+void exchange_show_body(struct http_exchange *x);
+/* Ends the life of an exchange that has `answer`, and calls it. */
+void exchange_answer(struct http_exchange *x, int status, struct bytes body);
 /* Back to the pool. It must be in no list. */
 void exchange_release(struct http_exchange *x);
 void exchange_free(struct http_exchange *x);

@@ -9,6 +9,7 @@
 #include "node/json/json.h"
 #include "node/server/control.h"
 #include "node/server/faults.h"
+#include "node/server/members_view.h"
 #include "node/server/metrics.h"
 #include "node/server/node.h"
 #include "node/server/readiness.h"
@@ -38,7 +39,8 @@ struct survey {
     enum question question;
     uint32_t missing; /* workers that have not answered */
     struct shard_status *shards;
-    struct metrics *metrics; /* QUESTION_METRICS */
+    struct metrics *metrics;      /* QUESTION_METRICS */
+    struct members_view *members; /* QUESTION_STATUS */
     struct readiness known;
 };
 
@@ -74,7 +76,8 @@ static void answer_status(struct survey *v)
 {
     struct buf body;
     buf_init(&body, ADMIN_BODY_MAX);
-    status_write(v->admin->worker, v->shards, readiness_ok(&v->known), &body);
+    status_write(v->admin->worker, v->shards, v->members,
+                 readiness_ok(&v->known), &body);
     respond(v->request, 200, &body);
 }
 
@@ -103,6 +106,7 @@ static void survey_finish(struct survey *v)
     else
         answer_ready(v);
     metrics_free(v->metrics);
+    members_view_free(v->members);
     mem_free(v->shards);
     mem_free(v);
 }
@@ -124,6 +128,8 @@ static void worker_asked(struct worker *w, void *arg)
                      &v->shards[w->replicas[i]->id]);
     if (v->metrics != NULL)
         metrics_collect(w, v->metrics);
+    if (v->members != NULL)
+        members_view_collect(w, v->members);
     if (!catalog_feed_has_keys(w, GROUP_DEFAULT))
         __atomic_store_n(&v->known.group_known, false, __ATOMIC_RELAXED);
     worker_run(v->admin->worker, worker_answered, v);
@@ -143,6 +149,8 @@ static void survey_begin(struct admin *a, struct http_request *r,
         .worker = a->worker, .shards = v->shards, .group_known = true};
     if (question == QUESTION_METRICS)
         v->metrics = metrics_new(node);
+    if (question == QUESTION_STATUS)
+        v->members = members_view_new(node);
     for (uint32_t i = 0; i < node->worker_count; i++)
         worker_run(&node->workers[i], worker_asked, v);
 }
@@ -201,7 +209,7 @@ static void on_request(struct http_request *r, void *user)
         respond_text(r, 404, "NotFound",
                      "there is /livez, /readyz, /readyz?verbose, /metrics, "
                      "/status, /topology, "
-                     "/consistency, /regions, /audit and /faults");
+                     "/consistency, /regions, /audit, /scrub and /faults");
 }
 
 static const struct http_handler admin_handler = {.on_request = on_request};

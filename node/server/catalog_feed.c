@@ -28,59 +28,39 @@ struct catalog_change {
  * ----------------------------------------------------------
  */
 
-/* Opens one key of a group's; `wrapped` is for this node. */
+/* Opens one of a group's keys, which was wrapped for this node. */
 static int open_key(const struct node *n, const struct catalog_group *g,
-                    enum key_purpose purpose, const uint8_t *wrapped,
-                    size_t len, uint8_t key_out[KEY_LEN])
+                    enum key_purpose purpose, uint32_t version,
+                    const struct wrapped_key *wrapped, uint8_t key_out[KEY_LEN])
 {
     struct key_name name = {.cluster = n->cluster_keys.cluster_id,
                             .group = g->name,
-                            .id = group_key_id(g->number, purpose),
+                            .id = group_key_id(g->number, purpose, version),
                             .purpose = purpose};
     if (!catalog_group_fenced(g))
-        return len == KEY_WRAPPED_LEN
-                   ? key_unwrap(&n->kek, &name, wrapped, key_out)
+        return wrapped->len == KEY_WRAPPED_LEN
+                   ? key_unwrap(&n->kek, &name, wrapped->bytes, key_out)
                    : ERR_CORRUPT;
     if (n->region_key.region[0] == '\0')
         return ERR_NOT_FOUND;
-    return len == REGION_WRAPPED_LEN
-               ? region_unwrap(&n->region_key, &name, wrapped, key_out)
+    return wrapped->len == REGION_WRAPPED_LEN
+               ? region_unwrap(&n->region_key, &name, wrapped->bytes, key_out)
                : ERR_CORRUPT;
 }
 
-/* As this node can open them; from the record itself for group default. */
-static struct group_keys own_keys(const struct worker *w,
-                                  const struct catalog_group *g)
+/* Unwraps a version of a group's data key into the ring. */
+static int open_version(struct worker *w, const struct catalog_group *g,
+                        const struct group_keys *own, uint32_t version)
 {
-    const struct group_keys *k = catalog_group_keys(g, w->node->config->region);
-    struct group_keys own = {.region = ""};
-    if (k != NULL)
-        return *k;
-    if (!catalog_group_fenced(g)) {
-        memcpy(own.data_key, g->data_key, sizeof(own.data_key));
-        memcpy(own.index_key, g->index_key, sizeof(own.index_key));
-        own.data_key_len = g->data_key_len;
-        own.index_key_len = g->index_key_len;
-    }
-    return own;
-}
-
-/* Unwraps a group's keys: the data key into the ring, the index key to the
- * caller, who wipes it. */
-static int open_keys(struct worker *w, const struct catalog_group *g,
-                     const struct group_keys *own, uint8_t index_key[KEY_LEN])
-{
-    uint8_t data_key[KEY_LEN];
-    int err = open_key(w->node, g, KEY_PURPOSE_DATA, own->data_key,
-                       own->data_key_len, data_key);
+    uint8_t key[KEY_LEN];
+    int err = open_key(w->node, g, KEY_PURPOSE_DATA, version,
+                       &own->data[version], key);
     if (err == ERR_OK)
-        err = keyring_add(w->keyring, group_key_id(g->number, KEY_PURPOSE_DATA),
-                          KEY_PURPOSE_DATA, data_key);
-    mem_wipe(data_key, sizeof(data_key));
-    return err == ERR_OK
-               ? open_key(w->node, g, KEY_PURPOSE_INDEX, own->index_key,
-                          own->index_key_len, index_key)
-               : err;
+        err = keyring_add(w->keyring,
+                          group_key_id(g->number, KEY_PURPOSE_DATA, version),
+                          KEY_PURPOSE_DATA, key);
+    mem_wipe(key, sizeof(key));
+    return err;
 }
 
 static struct worker_group *find_keys(const struct worker *w, uint16_t group)
@@ -101,33 +81,48 @@ void catalog_feed_keys(struct worker *w, struct replica *r)
     const struct catalog_group *g = catalog_group_of_shard(w->catalog, r->id);
     const struct worker_group *keys =
         g != NULL ? find_keys(w, g->number) : NULL;
-    if (keys != NULL)
+    if (keys != NULL && keys->data_key != 0)
         shard_set_key(r->shard, keys->data_key);
 }
 
 /* Whether the worker has, or is making, a replica of the group's shards. */
-static bool has_replica(const struct worker *w, const struct catalog_group *g)
+static bool has_one_of(const struct worker *w, struct catalog_span s)
 {
-    for (uint32_t i = 0; i < catalog_group_shards(g); i++)
-        if (w->replica_of[catalog_group_shard(g, i)] != NULL ||
-            w->opening[catalog_group_shard(g, i)])
+    for (uint32_t i = 0; i < s.count; i++)
+        if (w->replica_of[s.first + i] != NULL || w->opening[s.first + i])
             return true;
     return false;
+}
+
+static bool has_replica(const struct worker *w, const struct worker_group *g)
+{
+    return has_one_of(w, g->newest) || has_one_of(w, g->emptied);
+}
+
+/* Whether the group is gone, or this node outside of it. */
+static bool is_outside(const struct worker *w, const struct worker_group *keys)
+{
+    const struct catalog_group *g =
+        catalog_group_number(w->catalog, keys->number);
+    if (g == NULL)
+        return catalog_shard_removed(w->catalog, keys->newest.first);
+    return catalog_group_fenced(g) &&
+           catalog_group_region(g, w->node->config->region) == g->region_count;
 }
 
 void catalog_feed_wipe_keys(struct worker *w)
 {
     for (uint32_t i = w->group_count; i-- > 0;) {
         struct worker_group *keys = &w->groups[i];
-        const struct catalog_group *g =
-            catalog_group_number(w->catalog, keys->number);
-        if (g == NULL || !catalog_group_fenced(g) || has_replica(w, g) ||
-            catalog_group_region(g, w->node->config->region) < g->region_count)
+        if (!is_outside(w, keys) || has_replica(w, keys))
             continue;
         log_info("the keys of a placement group are wiped here",
-                 LOG_STR("group", g->name));
-        keyring_remove(w->keyring, keys->data_key);
-        sealer_forget(w->sealer, keys->data_key);
+                 LOG_UINT("number", keys->number));
+        for (uint32_t v = 0; v < keys->versions; v++) {
+            uint32_t id = group_key_id(keys->number, KEY_PURPOSE_DATA, v);
+            keyring_remove(w->keyring, id);
+            sealer_forget(w->sealer, id);
+        }
         keyed_hash_free(keys->hash);
         *keys = w->groups[--w->group_count];
         w->groups[w->group_count] = (struct worker_group){.hash = NULL};
@@ -145,34 +140,58 @@ const struct keyed_hash *catalog_feed_hash(const struct worker *w,
     return keys != NULL ? keys->hash : NULL;
 }
 
-/* To replicas that were opened before the record said that they are its. */
-static void spread_keys(struct worker *w)
+/* The index key, which does not change, when the group is heard of first. */
+static int learn_index(struct worker *w, const struct catalog_group *g,
+                       const struct group_keys *own)
 {
-    for (uint32_t i = 0; i < w->replica_count; i++)
-        if (w->replicas[i]->id != SHARD_META)
-            catalog_feed_keys(w, w->replicas[i]);
+    uint8_t key[KEY_LEN];
+    int err = open_key(w->node, g, KEY_PURPOSE_INDEX, 0, &own->index, key);
+    if (err == ERR_OK && w->group_count == GROUPS_MAX)
+        err = ERR_FULL; /* with those of one that is just removed */
+    if (err == ERR_OK)
+        w->groups[w->group_count++] = (struct worker_group){
+            .number = g->number, .hash = keyed_hash_new(key)};
+    mem_wipe(key, sizeof(key));
+    return err;
 }
 
-/* Once per group: keys do not change. */
+/* Opens what is new of a group's keys. */
+static int open_keys(struct worker *w, const struct catalog_group *g,
+                     const struct group_keys *own)
+{
+    int err = find_keys(w, g->number) == NULL ? learn_index(w, g, own) : ERR_OK;
+    struct worker_group *keys = find_keys(w, g->number);
+    while (err == ERR_OK && keys->versions < own->versions) {
+        err = open_version(w, g, own, keys->versions);
+        keys->versions += err == ERR_OK;
+    }
+    return err;
+}
+
+/* Opens them, and has the replicas seal with the version that the record says.
+ */
 static void learn_keys(struct worker *w, const struct catalog_group *g)
 {
-    uint8_t index_key[KEY_LEN];
-    const struct group_keys own = own_keys(w, g);
-    if (catalog_feed_has_keys(w, g->number) || own.data_key_len == 0)
-        return; /* known; or not made yet, or not for this region */
-    int err = open_keys(w, g, &own, index_key);
-    if (err != ERR_OK) {
+    const struct group_keys *own =
+        catalog_group_keys(g, w->node->config->region);
+    if (own == NULL)
+        return; /* not made yet, or not for this region */
+    int err = open_keys(w, g, own);
+    if (err != ERR_OK)
         log_error("the group's keys cannot be opened: are these the cluster's "
                   "key-encryption key and the region's key?",
                   LOG_STR("group", g->name), LOG_STR("error", err_text(err)));
+    struct worker_group *keys = find_keys(w, g->number);
+    if (keys == NULL)
         return;
-    }
-    CHECK(w->group_count < GROUPS_MAX);
-    w->groups[w->group_count++] = (struct worker_group){
-        .number = g->number,
-        .data_key = group_key_id(g->number, KEY_PURPOSE_DATA),
-        .hash = keyed_hash_new(index_key)};
-    mem_wipe(index_key, sizeof(index_key));
+    keys->newest = (struct catalog_span){g->first_shard, g->shard_count};
+    keys->emptied = g->emptied;
+    if (g->sealing >= keys->versions)
+        return;
+    keys->data_key = group_key_id(g->number, KEY_PURPOSE_DATA, g->sealing);
+    for (uint32_t i = 0; i < w->replica_count; i++)
+        if (w->replicas[i]->id != SHARD_META)
+            catalog_feed_keys(w, w->replicas[i]);
 }
 
 /* catalog_put has accepted it. */
@@ -191,8 +210,22 @@ static void learn_group(struct worker *w, struct bytes json)
                   LOG_UINT("configured", configured));
     else
         learn_keys(w, g);
-    spread_keys(w);
     mem_free(g);
+}
+
+static void learn_account(struct worker *w)
+{
+    feature_raise(&w->node->features,
+                  catalog_account(w->catalog)->feature_level);
+    steering_account_changed(&w->steering);
+}
+
+static void forget_group(struct worker *w, const struct catalog_change *c)
+{
+    const struct catalog_group *g =
+        catalog_group_of_record(w->catalog, c->record);
+    if (g != NULL)
+        steering_drop_group(&w->steering, g->number);
 }
 
 static void forget_container(struct worker *w, uint64_t record)
@@ -224,13 +257,16 @@ static void apply(struct worker *w, const struct catalog_change *c)
         else if (c->container == CONTAINER_GROUPS)
             learn_group(w, c->json);
         else if (c->container == CONTAINER_ACCOUNT)
-            feature_raise(&w->node->features,
-                          catalog_account(w->catalog)->feature_level);
+            learn_account(w);
         break;
     case CHANGE_DELETE:
+        if (c->container == CONTAINER_GROUPS)
+            forget_group(w, c);
         catalog_delete(w->catalog, c->container, c->record, c->lsn);
         if (c->container == CONTAINER_CONTAINERS)
             forget_container(w, c->record);
+        else if (c->container == CONTAINER_GROUPS)
+            fence_guard_removed(w);
         break;
     case CHANGE_ADVANCE:
         catalog_advance(w->catalog, c->lsn);

@@ -13,13 +13,18 @@
 #include "node/server/decision.h"
 #include "node/server/governor.h"
 #include "node/server/group_edit.h"
+#include "node/server/group_keys.h"
 #include "node/server/holdings.h"
 #include "node/server/peers.h"
 #include "node/server/placement.h"
+#include "node/server/placement_keys.h"
 #include "node/server/placement_move.h"
+#include "node/server/placement_remove.h"
 #include "node/server/placement_rules.h"
 #include "node/server/placement_split.h"
+#include "node/server/region_names.h"
 #include "node/server/reload.h"
+#include "node/server/scrub_admin.h"
 #include "node/server/worker.h"
 
 #define CONTROL_BODY_MAX (64u * 1024)
@@ -859,6 +864,9 @@ static void put_region(struct json_writer *out, struct worker *w,
     char reason[FAILOVER_REASON_MAX];
     json_write_object_begin(out);
     json_write_member_str(out, "name", decision_region_name(c, region));
+    json_write_member_str(
+        out, "display_name",
+        region_display_name(w->catalog, decision_region_name(c, region)));
     json_write_member_int64(out, "priority", rank);
     json_write_member_str(out, "state", failover_state_name(health->state));
     failover_health_reason(h, region, reason);
@@ -1148,9 +1156,11 @@ static const struct route routes[] = {
     {"/consistency", NULL, post_consistency,
      "level max_staleness_prefix max_staleness_interval group"},
     {"/regions/switch", NULL, post_switch, "to force dry_run group"},
+    {"/regions/display", NULL, region_names_post, "region name"},
     {"/regions/priority", NULL, post_priority, "order failback move group"},
     {"/regions/recover", get_recover, post_recover, "survivors confirm epoch"},
     {"/reload", NULL, post_reload, ""},
+    {"/scrub", scrub_admin_get, scrub_admin_post, "shard"},
     {"/placement/move", NULL, placement_move,
      "database container group dry_run"},
     {"/placement/move/cancel", NULL, placement_move_cancel,
@@ -1160,10 +1170,15 @@ static const struct route routes[] = {
      "group regions nodes dry_run"},
     {"/placement/split", NULL, placement_split, "group shards dry_run"},
     {"/placement/holdings", holdings_get, NULL, NULL},
+    {"/placement/remove", NULL, placement_remove, "group dry_run"},
+    {"/placement/rotate", NULL, group_keys_rotate, "group"},
     {"/placement", placement_list, placement_create,
      "name regions priority level max_staleness_prefix max_staleness_interval "
-     "shards copies_per_region witness"},
+     "shards copies_per_region witness transit leaders"},
+    {"/placement/settings", NULL, placement_settings,
+     "group transit leaders dry_run"},
     {"/placement/containers", placement_containers, NULL, NULL},
+    {"/placement/keys", NULL, placement_keys, "database container add"},
     {"/placement/rules", placement_rules_get, placement_rules_post,
      "rules require_placement etag"},
 };

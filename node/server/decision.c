@@ -28,6 +28,7 @@ int decision_of_group(const struct config *c, const struct catalog_group *g,
                               .settled = d->settled,
                               .manual = d->manual,
                               .failback = g->failback,
+                              .gather = g->gather,
                               .recovered = g->recovered,
                               .recovered_epoch = g->recovered_epoch,
                               .at_us = d->at_us};
@@ -68,13 +69,17 @@ static void copy_name(char to[CATALOG_NAME_MAX + 1], const char *from)
     CHECK(snprintf(to, CATALOG_NAME_MAX + 1, "%s", from) <= CATALOG_NAME_MAX);
 }
 
-/* A region that left the fence loses the keys with it. */
+/* A region that left the fence loses the keys with it, and what it may have
+ * kept opens nothing that is sealed after the next version is made. */
 static void drop_keys(struct catalog_group *g)
 {
     uint8_t kept = 0;
+    if (!catalog_group_fenced(g))
+        return;
     for (size_t i = 0; i < g->key_count; i++)
         if (catalog_group_region(g, g->keys[i].region) < g->region_count)
             g->keys[kept++] = g->keys[i];
+    g->rekey |= kept < g->key_count;
     memset(&g->keys[kept], 0, (g->key_count - kept) * sizeof(g->keys[0]));
     g->key_count = kept;
 }

@@ -6,6 +6,7 @@
 #include "node/base/mem.h"
 #include "node/catalog/numbers.h"
 #include "node/server/worker.h"
+#include "node/shard/record.h"
 
 #define PAGE 256 /* containers listed at a time */
 #define CHUNK_BYTES ((size_t)256 << 10)
@@ -20,14 +21,14 @@ struct alive {
 struct digester {
     struct helper_job job;
     struct replica *replica;
-    uint64_t lsn;
-    usec_t give_up_us;
-    digester_done *done;
-    void *user;
+    struct digester_order order;
     struct alive alive;
     struct digest *digest;
     struct snapshot *snapshot; /* NULL: the state is not there yet */
     usec_t pinned_us;
+    usec_t next_us;   /* of the next slice */
+    struct buf chunk; /* the last one read */
+    struct digester_result result;
     bool reading; /* the helper has the job */
     bool yields;  /* to be ended once it has not */
     int err;      /* of the last slice */
@@ -89,36 +90,39 @@ static bool counts(void *user, uint32_t container)
 static void end(struct digester *d, int err)
 {
     struct replica *r = d->replica;
-    struct digest_result result;
     CHECK(!d->reading && r->digester == d);
     snapshot_close(d->snapshot);
     if (d->snapshot == NULL)
         flusher_aim(&r->flusher, SHARD_FLUSH_ALL);
     if (err == ERR_OK)
-        digest_finish(d->digest, &result);
+        digest_finish(d->digest, &d->result.digest);
     r->digester = NULL;
-    d->done(d->user, r, err, err == ERR_OK ? &result : NULL);
+    d->order.done(d->order.user, r, err, err == ERR_OK ? &d->result : NULL);
     digest_free(d->digest);
+    buf_free(&d->chunk);
     mem_free(d->alive.numbers);
     mem_free(d);
 }
 
+static struct bytes content(const struct digester *d)
+{
+    return bytes_of(buf_bytes(&d->chunk), buf_len(&d->chunk));
+}
+
+/* With `open`, one chunk: the loop looks at it, too. */
 static void slice_run(struct helper_job *job)
 {
     struct digester *d = LIST_ENTRY(job, struct digester, job);
-    struct buf chunk;
-    buf_init(&chunk, ENGINE_CHUNK_BYTES_MAX);
-    d->err = ERR_OK;
-    for (size_t bytes = 0; d->err == ERR_OK && bytes < DIGESTER_SLICE_BYTES;
-         bytes += buf_len(&chunk)) {
-        buf_clear(&chunk);
-        d->err =
-            snapshot_chunk(d->snapshot, clock_mono_us(), CHUNK_BYTES, &chunk);
+    size_t bytes = 0;
+    do {
+        buf_clear(&d->chunk);
+        d->err = snapshot_chunk(d->snapshot, clock_mono_us(), CHUNK_BYTES,
+                                &d->chunk);
         if (d->err == ERR_OK)
-            d->err = digest_chunk(d->digest,
-                                  bytes_of(buf_bytes(&chunk), buf_len(&chunk)));
-    }
-    buf_free(&chunk);
+            d->err = digest_chunk(d->digest, content(d));
+        bytes += buf_len(&d->chunk);
+    } while (d->err == ERR_OK && !d->order.open &&
+             bytes < DIGESTER_SLICE_BYTES);
 }
 
 static void slice_begin(struct digester *d)
@@ -127,20 +131,60 @@ static void slice_begin(struct digester *d)
     helper_submit(&d->replica->worker->helper, HELPER_STORE, &d->job);
 }
 
+static int open_record(void *user, struct bytes key, struct bytes sealed)
+{
+    struct digester *d = user;
+    if (key.len != RECORD_TEXT_KEY_LEN || key.data[0] != RECORD_TABLE_TEXT)
+        return ERR_OK;
+    struct buf text;
+    buf_init(&text, ENGINE_VALUE_MAX);
+    int err = shard_open_value(d->replica->shard, key, sealed, &text);
+    buf_free(&text);
+    d->result.opened += err == ERR_OK;
+    d->result.unknown += err == ERR_UNAVAILABLE;
+    if (err == ERR_CORRUPT || err == ERR_MALFORMED) {
+        d->result.damaged++;
+        d->result.spoilt |= (uint16_t)(1u << digest_bucket(key));
+    }
+    return ERR_OK;
+}
+
+/* After a slice: when the rate lets all of the worker go on. */
+static void pace(struct digester *d, usec_t now)
+{
+    struct worker *w = d->replica->worker;
+    usec_t from = w->digest_next_us > now ? w->digest_next_us : now;
+    w->digest_next_us =
+        from + (usec_t)(buf_len(&d->chunk) * USEC_PER_SEC / d->order.rate);
+    d->next_us = w->digest_next_us;
+}
+
+static void go_on(struct digester *d, usec_t now)
+{
+    usec_t pin = d->order.open ? DIGESTER_OPEN_PIN_US : DIGESTER_PIN_US;
+    if (now - d->pinned_us > pin) {
+        end(d, ERR_TIMEOUT);
+    } else if (d->order.open) {
+        pace(d, now);
+        worker_wake(d->replica->worker);
+    } else {
+        slice_begin(d);
+    }
+}
+
 static void slice_done(struct inbox_message *m, void *owner)
 {
     (void)owner;
     struct digester *d = LIST_ENTRY(m, struct digester, job.message);
     d->reading = false;
+    if (d->err == ERR_OK && d->order.open)
+        CHECK(digest_each(content(d), open_record, d) == ERR_OK);
     if (d->yields)
         end(d, ERR_UNAVAILABLE);
     else if (d->err == ERR_EOF)
         end(d, ERR_OK);
-    else if (d->err == ERR_OK &&
-             clock_mono_us() - d->pinned_us > DIGESTER_PIN_US)
-        end(d, ERR_TIMEOUT);
     else if (d->err == ERR_OK)
-        slice_begin(d);
+        go_on(d, clock_mono_us());
     else
         end(d, d->err == ERR_MALFORMED ? ERR_CORRUPT : d->err);
 }
@@ -152,7 +196,7 @@ static void pin(struct digester *d, usec_t now)
     int err = snapshot_open(r->engine, now, &d->snapshot);
     if (err == ERR_OK)
         flusher_aim(&r->flusher, SHARD_FLUSH_ALL);
-    if (err == ERR_OK && snapshot_lsn(d->snapshot) != d->lsn)
+    if (err == ERR_OK && snapshot_lsn(d->snapshot) != d->order.lsn)
         err = ERR_STALE; /* a flush that was under way has just ended */
     if (err != ERR_OK) {
         end(d, err);
@@ -166,33 +210,30 @@ static void wait_for_state(struct digester *d, usec_t now)
 {
     struct replica *r = d->replica;
     uint64_t flushed = engine_flushed_lsn(r->engine);
-    if (flushed > d->lsn)
+    if (flushed > d->order.lsn)
         end(d, ERR_STALE);
-    else if (flushed == d->lsn && !shard_installing(r->shard))
+    else if (flushed == d->order.lsn && !shard_installing(r->shard))
         pin(d, now);
-    else if (now >= d->give_up_us)
+    else if (now >= d->order.give_up_us)
         end(d, ERR_TIMEOUT);
     else
         flusher_check(&r->flusher, now);
 }
 
-int digester_begin(struct replica *r, uint64_t lsn, usec_t give_up_us,
-                   digester_done *done, void *user)
+int digester_begin(struct replica *r, const struct digester_order *order)
 {
     if (r->digester != NULL)
         return ERR_BUSY;
     struct digester *d = mem_zalloc(sizeof(*d));
-    *d = (struct digester){.replica = r,
-                           .lsn = lsn,
-                           .give_up_us = give_up_us,
-                           .done = done,
-                           .user = user};
+    d->replica = r;
+    d->order = *order;
     d->job.run = slice_run;
     d->job.message.deliver = slice_done;
+    buf_init(&d->chunk, ENGINE_CHUNK_BYTES_MAX);
     alive_take(&d->alive, r->worker->catalog);
     d->digest = digest_new(counts, &d->alive);
     r->digester = d;
-    flusher_aim(&r->flusher, lsn);
+    flusher_aim(&r->flusher, order->lsn);
     worker_wake(r->worker);
     return ERR_OK;
 }
@@ -203,7 +244,21 @@ void digester_turn(struct worker *w, usec_t now)
         struct digester *d = w->replicas[i]->digester;
         if (d != NULL && d->snapshot == NULL)
             wait_for_state(d, now);
+        else if (d != NULL && !d->reading && now >= d->next_us)
+            slice_begin(d);
     }
+}
+
+usec_t digester_deadline(const struct worker *w)
+{
+    usec_t deadline = USEC_NEVER;
+    for (uint32_t i = 0; i < w->replica_count; i++) {
+        const struct digester *d = w->replicas[i]->digester;
+        if (d != NULL && d->snapshot != NULL && !d->reading &&
+            d->next_us < deadline)
+            deadline = d->next_us;
+    }
+    return deadline;
 }
 
 bool digester_yield(struct replica *r)

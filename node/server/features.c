@@ -9,8 +9,7 @@
 #include "node/base/feature.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
-#include "node/base/rng.h"
-#include "node/server/group_edit.h"
+#include "node/server/account_edit.h"
 #include "node/server/peers.h"
 #include "node/server/worker.h"
 
@@ -21,10 +20,8 @@ struct features {
     struct worker *worker;
     struct ev_timer timer;
     uint32_t told;  /* level that the links know */
-    bool raising;   /* an operation is under way: */
+    bool raising;   /* an edit is under way: */
     uint32_t level; /* to this */
-    struct op op;
-    struct buf body;
 };
 
 uint32_t features_wanted(const struct config *c)
@@ -106,81 +103,51 @@ static bool leads_meta(struct worker *w)
     return raft_role(r) == RAFT_LEADER;
 }
 
-static void ended(struct features *f, int err)
+static void describe(const struct catalog_account *a, char *out, size_t size)
 {
-    f->raising = false;
-    buf_wipe(&f->body);
-    /* Another leader may have been faster; the next tick sees. */
-    if (err != ERR_OK && err != ERR_PRECONDITION)
-        log_warn("the feature level could not be raised",
-                 LOG_UINT("level", f->level), LOG_STR("error", err_text(err)));
+    snprintf(out, size, "level %u",
+             a->feature_level != 0 ? a->feature_level : FEATURE_FIRST);
 }
 
-static void submit(struct features *f, struct op op,
-                   void (*done)(void *user, struct op_result *result))
+/* What the nodes say may have changed since. */
+static int change(void *user, struct catalog_account *a,
+                  const struct etag *etag, struct err_msg *msg)
 {
-    f->op = op;
-    rng_fill(f->op.id, OP_ID_LEN);
-    cosmos_address(f->worker->meta_hash, CONTAINER_ACCOUNT, bytes_of(NULL, 0),
-                   bytes_str("account"), &f->op.at);
-    backend_submit(&f->worker->router.backend, &f->op, FEATURES_TIMEOUT_US,
-                   done, f);
+    const struct features *f = user;
+    (void)etag;
+    if (a->feature_level >= f->level || possible(f->worker) < f->level)
+        return err_set(msg, ERR_STALE, "overtaken");
+    a->feature_level = f->level;
+    return ERR_OK;
 }
 
-static void written(void *user, struct op_result *result)
-{
-    ended(user, result->err);
-}
-
-static void audit(struct features *f, uint32_t before)
-{
-    char who[GROUP_EDIT_WHO_MAX], was[32], is[32];
-    snprintf(who, sizeof(who), "node %s", f->worker->node->config->node);
-    snprintf(was, sizeof(was), "level %u", before);
-    snprintf(is, sizeof(is), "level %u", f->level);
-    group_edit_audit(f->worker, who, "raise the feature level", was, is,
-                     "every node supports it");
-}
-
-static void record_read(void *user, struct op_result *result)
+static void raised(void *user, int err, const struct catalog_account *a,
+                   const struct etag *etag, const struct err_msg *msg)
 {
     struct features *f = user;
-    struct catalog_account a;
-    struct err_msg msg;
-    int err = result->err;
-    if (err == ERR_OK)
-        err = catalog_account_parse(
-            bytes_of(buf_bytes(&result->body), buf_len(&result->body)), &a,
-            &msg);
-    /* What the nodes say may have changed since. */
-    if (err == ERR_OK &&
-        (a.feature_level >= f->level || possible(f->worker) < f->level))
-        err = ERR_PRECONDITION;
-    if (err != ERR_OK) {
-        ended(f, err);
-        return;
-    }
-    audit(f, feature_level(&f->worker->node->features));
-    a.feature_level = f->level;
-    buf_clear(&f->body);
-    CHECK(catalog_account_format(&a, &f->body) == ERR_OK);
-    submit(
-        f,
-        (struct op){.kind = OP_WRITE,
-                    .shard = SHARD_META,
-                    .mode = OP_REPLACE,
-                    .resource = OP_RESOURCE_INTERNAL,
-                    .condition = OP_COND_IF_MATCH,
-                    .etag = result->etag,
-                    .body = bytes_of(buf_bytes(&f->body), buf_len(&f->body))},
-        written);
+    (void)a;
+    (void)etag;
+    f->raising = false;
+    /* Another leader may have been faster; the next tick sees. */
+    if (err != ERR_OK && err != ERR_STALE)
+        log_warn("the feature level could not be raised",
+                 LOG_UINT("level", f->level), LOG_STR("reason", msg->text));
 }
 
 static void raise_level(struct features *f, uint32_t level)
 {
+    struct account_edit edit = {.change = change,
+                                .describe = describe,
+                                .done = raised,
+                                .user = f,
+                                .timeout_us = FEATURES_TIMEOUT_US,
+                                .what = "raise the feature level",
+                                .reason = "every node supports it"};
     f->raising = true;
     f->level = level;
-    submit(f, (struct op){.kind = OP_READ, .shard = SHARD_META}, record_read);
+    snprintf(edit.who, sizeof(edit.who), "node %s",
+             f->worker->node->config->node);
+    account_edit_begin(f->worker, &edit);
 }
 
 /* ---- the tick
@@ -223,7 +190,6 @@ void features_start(struct worker *w)
 {
     struct features *f = mem_zalloc(sizeof(*f));
     f->worker = w;
-    buf_init(&f->body, OP_BODY_MAX);
     double every = (double)FEATURES_TICK_US / USEC_PER_SEC;
     ev_timer_init(&f->timer, on_tick, every, every);
     f->timer.data = f;

@@ -106,6 +106,7 @@ void fence_guard_put(struct worker *w, const struct catalog_group *group)
     if (catalog_group_fenced(group)) {
         f.payload = regions_of(g->table, group);
         f.headers = witness_of(w->node->config, g->table, group);
+        f.transit = group->transit;
         (void)counted(g, f.name); /* at 0, to be seen */
     }
     int err = fence_put(g->table, &f);
@@ -115,12 +116,23 @@ void fence_guard_put(struct worker *w, const struct catalog_group *group)
                   LOG_STR("group", f.name), LOG_STR("error", err_text(err)));
 }
 
-void fence_guard_topology(struct worker *w)
+static void put_all(struct worker *w)
 {
     const struct catalog_group *g;
-    name_regions(w->fence_guard->table, w->node->config);
     for (size_t i = 0; (g = catalog_group_at(w->catalog, i)) != NULL; i++)
         fence_guard_put(w, g);
+}
+
+void fence_guard_topology(struct worker *w)
+{
+    name_regions(w->fence_guard->table, w->node->config);
+    put_all(w);
+}
+
+void fence_guard_removed(struct worker *w)
+{
+    fence_guard_forget(w);
+    put_all(w);
 }
 
 void fence_guard_forget(struct worker *w)

@@ -30,6 +30,8 @@ const struct fence *fence_guard_table(const struct fence_guard *g);
 /* From the catalog feed; nothing but on worker 0. */
 void fence_guard_put(struct worker *w, const struct catalog_group *group);
 void fence_guard_forget(struct worker *w);
+/* A group was removed from the catalog: its shards are closed. */
+void fence_guard_removed(struct worker *w);
 /* On worker 0: the configuration has more regions. Before links to them. */
 void fence_guard_topology(struct worker *w);
 

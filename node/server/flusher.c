@@ -170,6 +170,8 @@ static void flush_done(struct inbox_message *m, void *owner)
         return;
     }
     f->failures++;
+    if (err == ERR_CORRUPT)
+        scrubber_broken(r);
     log_warn("flush failed; the records stay in memory and in the log",
              LOG_UINT("shard", r->id), LOG_STR("error", err_text(err)));
     flush_free(TAKE(f->flush));
@@ -208,7 +210,7 @@ static bool is_due(const struct flusher *f, usec_t now)
 
 void flusher_check(struct flusher *f, usec_t now)
 {
-    if (f->running || f->flush != NULL || now < f->retry_us)
+    if (f->running || f->flush != NULL || now < f->retry_us || f->replica->deaf)
         return;
     if (is_due(f, now) && shard_flush_begin(f->replica->shard, f->upto))
         worker_wake(f->replica->worker);

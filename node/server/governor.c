@@ -8,6 +8,7 @@
 #include "node/base/mem.h"
 #include "node/govern/decide.h"
 #include "node/server/decision.h"
+#include "node/server/peers.h"
 #include "node/server/steering.h"
 #include "node/server/worker.h"
 
@@ -62,6 +63,7 @@ struct governed {
     usec_t changed_us;    /* when its epoch was learned */
     usec_t possible_us;   /* when writes last looked possible from here */
     bool editing;
+    bool gone;                 /* was removed; freed once it is not edited */
     struct govern_record hint; /* learned from gossip meanwhile */
     uint8_t hint_flags;
     struct extra own;
@@ -94,12 +96,31 @@ static struct governed *find_group(const struct governor *g, uint16_t number)
     return NULL;
 }
 
+/* Groups that the catalog has no more. While it is read in anew it may lack
+ * others, too, which then come back. */
+static void drop_removed(struct governor *g)
+{
+    for (uint32_t i = g->group_count; i-- > 1;) {
+        struct governed *d = g->groups[i];
+        if (catalog_group_number(g->worker->catalog, d->number) != NULL)
+            continue;
+        g->group_count--;
+        memmove(&g->groups[i], &g->groups[i + 1],
+                (g->group_count - i) * sizeof(g->groups[0]));
+        d->gone = true;
+        if (!d->editing)
+            mem_free(d);
+    }
+}
+
 static struct governed *make_group(struct governor *g, uint16_t number,
                                    const char *name)
 {
     struct governed *d = find_group(g, number);
     if (d != NULL)
         return d;
+    if (g->group_count == GROUPS_MAX)
+        drop_removed(g);
     CHECK(g->group_count < GROUPS_MAX);
     d = mem_zalloc(sizeof(*d));
     d->governor = g;
@@ -304,6 +325,7 @@ static bool look_at_group(struct governed *d, struct failover_self *self)
         self->behind_entries += b.behind_entries;
         self->led += b.leads;
         self->no_space |= b.no_space;
+        self->draining |= b.stuck;
         d->own.at_risk_entries += b.at_risk_entries;
         if (b.at_risk_ms > d->own.at_risk_ms)
             d->own.at_risk_ms = b.at_risk_ms;
@@ -324,6 +346,7 @@ static void look_at_meta(const struct governor *g, struct failover_self *self)
     self->behind_entries += b.behind_entries;
     self->led += b.leads;
     self->no_space |= b.no_space;
+    self->draining |= b.stuck;
 }
 
 static struct failover_self look_at_self(struct governor *g)
@@ -456,6 +479,32 @@ static bool all_settled(const struct governed *d, uint32_t epoch)
     return false;
 }
 
+/* Of a group without a list of members all nodes are. */
+static bool is_member(const struct govern_record *r, raft_id node)
+{
+    for (uint32_t i = 0; i < r->n_members; i++)
+        if (r->members[i].id == node)
+            return node != r->witness.id;
+    return r->n_members == 0;
+}
+
+bool governor_all_know(const struct governor *g, uint16_t group, uint32_t epoch,
+                       bool members)
+{
+    const struct governed *d = find_group(g, group);
+    const struct config *c = g->worker->node->config;
+    if (d == NULL || !d->known || d->record.epoch < epoch)
+        return false;
+    for (size_t i = 0; i < c->region_count; i++)
+        for (size_t k = 0; k < c->regions[i].node_count; k++) {
+            uint32_t id = c->regions[i].nodes[k].id;
+            if (id != c->id && (!members || is_member(&d->record, id)) &&
+                peers_up(g->worker->peers, id) && d->others[id].epoch < epoch)
+                return false;
+        }
+    return true;
+}
+
 static void plan_for(const struct governed *d, const struct govern_record *r,
                      struct failover_plan *out)
 {
@@ -507,7 +556,7 @@ static int change(void *user, const struct govern_record *now,
 {
     const struct governed *d = user;
     const char *what;
-    if (!leads_meta(d->governor) || now->epoch != d->record.epoch ||
+    if (d->gone || !leads_meta(d->governor) || now->epoch != d->record.epoch ||
         !derive(d, now, next_out, &what))
         return err_set(msg, ERR_STALE, "overtaken");
     return ERR_OK;
@@ -519,6 +568,10 @@ static void changed(void *user, int err, const struct govern_record *record,
     struct governed *d = user;
     (void)record;
     d->editing = false;
+    if (d->gone) {
+        mem_free(d);
+        return;
+    }
     if (err != ERR_OK && err != ERR_STALE)
         log_warn("a decision could not be recorded", LOG_STR("why", msg->text));
 }
@@ -588,6 +641,7 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
     struct failover_self self = look_at_self(g);
     struct failover_plan plan = {.unavailable = ""};
     follow_voters(g, now);
+    drop_removed(g);
     failover_tick(g->failover, &self, now);
     for (uint32_t i = g->group_count; i-- > 0;) {
         struct governed *d = g->groups[i];

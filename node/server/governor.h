@@ -34,6 +34,11 @@ struct bytes governor_gossip(struct governor *g, uint32_t peer);
 void governor_heard(struct governor *g, uint32_t peer, struct bytes gossip);
 /* The configuration has more nodes than before. */
 void governor_topology(struct governor *g);
+/* Whether this node and every other that is in reach say that they have the
+ * group's record of that epoch or a later one; with `members`, its members
+ * alone. */
+bool governor_all_know(const struct governor *g, uint16_t group, uint32_t epoch,
+                       bool members);
 /* A group's committed record; from steering. */
 void governor_record(struct governor *g, uint16_t number, const char *name,
                      const struct govern_record *r);

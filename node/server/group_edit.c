@@ -28,6 +28,7 @@ struct editing {
     struct buf body;
     struct etag etag; /* of the record read */
     struct catalog_group group;
+    bool transit, gather; /* of the group as it was read */
     struct govern_record now, next;
 };
 
@@ -154,6 +155,14 @@ void group_edit_audit(struct worker *w, const char *who, const char *what,
     audit_submit(a);
 }
 
+static void describe_settings(bool transit, bool gather,
+                              char out[GROUP_EDIT_TEXT_MAX])
+{
+    snprintf(out, GROUP_EDIT_TEXT_MAX, "transit %s, leaders %s",
+             transit ? GROUP_TRANSIT_ALLOW : GROUP_TRANSIT_DENY,
+             gather ? GROUP_LEADERS_GATHER : GROUP_LEADERS_SPREAD);
+}
+
 static void audit_edit(struct editing *e, const char *outcome)
 {
     char before[GROUP_EDIT_TEXT_MAX], after[GROUP_EDIT_TEXT_MAX];
@@ -161,11 +170,16 @@ static void audit_edit(struct editing *e, const char *outcome)
     if (e->edit.quiet)
         return;
     const struct config *c = e->worker->node->config;
-    group_edit_describe(c, &e->now, before);
-    group_edit_describe(c, &e->next, after);
+    if (e->edit.change_group != NULL) {
+        describe_settings(e->transit, e->gather, before);
+        describe_settings(e->group.transit, e->group.gather, after);
+    } else {
+        group_edit_describe(c, &e->now, before);
+        group_edit_describe(c, &e->next, after);
+    }
     snprintf(what, sizeof(what), "%s%s", e->edit.what, outcome);
     group_edit_audit(e->worker, e->edit.who, what, before, after,
-                     e->next.reason);
+                     e->edit.change_group != NULL ? "" : e->next.reason);
 }
 
 /* ---- the record
@@ -224,12 +238,13 @@ static void record_read(void *user, struct op_result *result)
     int err = catalog_group_parse(text, &e->group, &msg);
     if (err == ERR_OK)
         err = decision_of_group(e->worker->node->config, &e->group, &e->now);
-    if (err == ERR_OK && e->edit.change_group != NULL) {
-        e->next = e->now;
-        err = e->edit.change_group(e->edit.user, &e->group, &msg);
-    } else if (err == ERR_OK) {
+    e->next = e->now;
+    e->transit = e->group.transit;
+    e->gather = e->group.gather;
+    if (err == ERR_OK && e->edit.change != NULL)
         err = e->edit.change(e->edit.user, &e->now, &e->next, &msg);
-    }
+    if (err == ERR_OK && e->edit.change_group != NULL)
+        err = e->edit.change_group(e->edit.user, &e->group, &msg);
     if (err != ERR_OK) {
         finish(e, err, &msg);
         return;

@@ -24,11 +24,12 @@ struct worker;
 struct group_edit {
     /* Derives the next record from the committed one. ERR_OK; or why not, with
      * a message for the caller: the edit then ends with that. Called again if
-     * another was faster. */
+     * another was faster. NULL: see below. */
     int (*change)(void *user, const struct govern_record *now,
                   struct govern_record *next_out, struct err_msg *msg);
-    /* Instead of `change`: changes the rest of the record in place; the
-     * decision stays. Likewise. */
+    /* Changes the rest of the record in place, after `change` or, if that is
+     * NULL, with the same decision. Likewise. The audit record tells the
+     * group's settings. */
     int (*change_group)(void *user, struct catalog_group *g,
                         struct err_msg *msg);
     /* Exactly once, from the loop, unless the process ends before. ERR_OK: the

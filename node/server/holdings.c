@@ -44,7 +44,11 @@ struct holdings {
     char nonce[HOLDINGS_NONCE_MAX + 1];
     struct holding *of; /* by shard */
     uint32_t missing;   /* workers */
-    bool data_key[GROUPS_MAX], index_key[GROUPS_MAX];
+    /* Opened keys, by the group's number: a bit per version, and whether there
+     * is an index key. A group has at least one shard, so numbers end where
+     * those do. */
+    uint16_t data_keys[NODE_SHARDS_MAX];
+    bool index_key[NODE_SHARDS_MAX];
     struct buf folders, log, trouble;
     int err;
 };
@@ -109,6 +113,9 @@ static void put_group(struct json_writer *w, const struct catalog_group *g)
     put_number(w, "emptied_shards", g->emptied.count);
     put_number(w, "witness", g->witness);
     put_number(w, "epoch", g->decision.epoch);
+    /* Nodes of releases that have no transit say nothing, too. */
+    if (g->transit)
+        json_write_member_str(w, "transit", GROUP_TRANSIT_ALLOW);
     json_write_object_end(w);
 }
 
@@ -162,6 +169,20 @@ static const char *why_none(int err)
     }
 }
 
+/* Records by version of the data key, up to the newest that sealed any. */
+static void put_versions(struct json_writer *w,
+                         const uint64_t by_key[DIGEST_KEY_VERSIONS])
+{
+    size_t n = DIGEST_KEY_VERSIONS;
+    while (n > 0 && by_key[n - 1] == 0)
+        n--;
+    json_write_key(w, "by_key_version");
+    json_write_array_begin(w);
+    for (size_t i = 0; i < n; i++)
+        json_write_uint64(w, by_key[i]);
+    json_write_array_end(w);
+}
+
 static void put_digest(struct json_writer *w, const struct holding *h)
 {
     uint8_t shown[DIGEST_BUCKETS * BUCKET_SHOWN];
@@ -181,6 +202,7 @@ static void put_digest(struct json_writer *w, const struct holding *h)
                    BUCKET_SHOWN);
         put_number(w, "records", h->digest.records);
         put_number(w, "bytes", h->digest.bytes);
+        put_versions(w, h->digest.by_key);
         put_hex(w, "sha256", h->digest.whole, DIGEST_LEN);
         put_hex(w, "buckets", shown, sizeof(shown));
     }
@@ -210,11 +232,12 @@ static void put_replicas(struct json_writer *w, const struct holdings *h)
 }
 
 static void put_key(struct json_writer *w, uint16_t group,
-                    enum key_purpose purpose)
+                    enum key_purpose purpose, uint32_t version)
 {
     json_write_object_begin(w);
-    put_number(w, "id", group_key_id(group, purpose));
+    put_number(w, "id", group_key_id(group, purpose, version));
     put_number(w, "group", group);
+    put_number(w, "version", version);
     json_write_member_str(w, "purpose",
                           purpose == KEY_PURPOSE_DATA ? "data" : "index");
     json_write_object_end(w);
@@ -224,11 +247,12 @@ static void put_keys(struct json_writer *w, const struct holdings *h)
 {
     json_write_key(w, "keys");
     json_write_array_begin(w);
-    for (uint16_t g = 0; g < GROUPS_MAX; g++) {
-        if (h->data_key[g])
-            put_key(w, g, KEY_PURPOSE_DATA);
+    for (uint16_t g = 0; g < NODE_SHARDS_MAX; g++) {
+        for (uint32_t v = 0; v < GROUP_KEY_VERSIONS_MAX; v++)
+            if ((h->data_keys[g] >> v & 1) != 0)
+                put_key(w, g, KEY_PURPOSE_DATA, v);
         if (h->index_key[g])
-            put_key(w, g, KEY_PURPOSE_INDEX);
+            put_key(w, g, KEY_PURPOSE_INDEX, 0);
     }
     json_write_array_end(w);
     json_write_member_str(w, "region_key", h->worker->node->region_key.region);
@@ -365,26 +389,35 @@ static void share_told(struct share *s)
 }
 
 static void digested(void *user, struct replica *r, int err,
-                     const struct digest_result *result)
+                     const struct digester_result *result)
 {
     struct share *s = user;
     struct holding *h = &s->holdings->of[r->id];
     h->err = err;
     if (result != NULL)
-        h->digest = *result;
+        h->digest = result->digest;
     shard_status(r->shard, clock_mono_us(), &h->status);
     s->digests--;
     share_told(s);
+}
+
+static void look_at_key(void *user, uint32_t id, enum key_purpose purpose)
+{
+    struct holdings *h = user;
+    if (purpose != KEY_PURPOSE_DATA || id < KEY_ID_GROUP_FIRST)
+        return;
+    CHECK(group_of_key_id(id) < NODE_SHARDS_MAX &&
+          version_of_key_id(id) < GROUP_KEY_VERSIONS_MAX);
+    __atomic_or_fetch(&h->data_keys[group_of_key_id(id)],
+                      (uint16_t)(1u << version_of_key_id(id)),
+                      __ATOMIC_RELAXED);
 }
 
 /* Keys that this worker has opened. All workers have the same, but for moments:
  * what one of them has, the node has. */
 static void look_at_keys(const struct worker *w, struct holdings *h)
 {
-    for (uint16_t g = 0; g < GROUPS_MAX; g++)
-        if (keyring_find(w->keyring, group_key_id(g, KEY_PURPOSE_DATA),
-                         KEY_PURPOSE_DATA) != NULL)
-            __atomic_store_n(&h->data_key[g], true, __ATOMIC_RELAXED);
+    keyring_each(w->keyring, look_at_key, h);
     for (uint32_t i = 0; i < w->group_count; i++)
         __atomic_store_n(&h->index_key[w->groups[i].number], true,
                          __ATOMIC_RELAXED);
@@ -408,7 +441,11 @@ static void worker_asked(struct worker *w, void *arg)
         if (!of->asked)
             continue;
         s->digests++;
-        int err = digester_begin(r, of->lsn, now + REACH_US, digested, s);
+        const struct digester_order order = {.lsn = of->lsn,
+                                             .give_up_us = now + REACH_US,
+                                             .done = digested,
+                                             .user = s};
+        int err = digester_begin(r, &order);
         if (err != ERR_OK)
             digested(s, r, err, NULL);
     }

@@ -29,6 +29,9 @@ static void collect_replica(const struct replica *r, struct metrics_shard *s,
     struct engine_stats store;
     shard_status(r->shard, clock_mono_us(), &s->status);
     s->counts = r->counts;
+    s->scrub = r->scrub;
+    s->scrub.last = NULL;
+    s->scrubbed_us = r->scrub.last != NULL ? r->scrub.last->ended_us : 0;
     s->memtable_limit_bytes = worker_memtable_share(r->worker);
     meter_add(&mw->store_commits, &r->flusher.commits);
     mw->flushed_bytes += r->flusher.flushed_bytes;
@@ -50,6 +53,8 @@ void metrics_collect(struct worker *w, struct metrics *m)
     mw->retried = w->router.retried;
     mw->log_syncs = w->log.syncs;
     wal_stats(w->log.wal, &mw->log);
+    mw->transfers = w->transfers.counts;
+    mw->transfers_running = transfers_running(&w->transfers);
     for (uint32_t i = 0; i < w->replica_count; i++)
         collect_replica(w->replicas[i], &m->shards[w->replicas[i]->id], mw);
 }
@@ -88,6 +93,21 @@ static void add_disk(struct metrics_worker *all, const struct metrics_worker *w)
     all->store_map_bytes += w->store_map_bytes;
 }
 
+static void add_transfers(struct metrics_worker *all,
+                          const struct metrics_worker *w)
+{
+    struct transfer_counts *to = &all->transfers;
+    const struct transfer_counts *from = &w->transfers;
+    to->sent_bytes += from->sent_bytes;
+    to->received_bytes += from->received_bytes;
+    to->sent += from->sent;
+    to->received += from->received;
+    to->failed += from->failed;
+    to->resumed += from->resumed;
+    to->near += from->near;
+    all->transfers_running += w->transfers_running;
+}
+
 static void add_worker(struct metrics_worker *all,
                        const struct metrics_worker *w)
 {
@@ -98,6 +118,7 @@ static void add_worker(struct metrics_worker *all,
     all->forwarded += w->forwarded;
     all->retried += w->retried;
     add_disk(all, w);
+    add_transfers(all, w);
 }
 
 void metrics_write(struct worker *w, const struct metrics *m, struct buf *out)
@@ -111,7 +132,9 @@ void metrics_write(struct worker *w, const struct metrics *m, struct buf *out)
     metrics_put_shards(m, out);
     metrics_put_requests(all, out);
     metrics_put_disk(w, m, all, out);
+    metrics_put_snapshots(w->node, all, out);
     metrics_put_links(w, out);
     metrics_put_fences(w, out);
+    metrics_put_transit(w, out);
     mem_free(all);
 }

@@ -11,6 +11,7 @@
  *   metrics_regions.c   regions, lag, where writes go, links to other nodes
  *   metrics_fence.c     what fences refused
  *   metrics_disk.c      log and store
+ *   metrics_snapshots.c  snapshots to and from other nodes
  *   metrics_process.c   build, process, certificates, keys, faults
  */
 #ifndef BASTIDE_SERVER_METRICS_H
@@ -32,12 +33,16 @@ struct metrics_worker {
     struct meter store_commits;
     uint64_t flushed_bytes, flush_failures;
     uint64_t store_disk_bytes, store_map_bytes;
+    struct transfer_counts transfers;
+    uint64_t transfers_running;
 };
 
 struct metrics_shard {
     struct shard_status status;
     struct replica_counts counts;
     uint64_t memtable_limit_bytes;
+    struct scrub_state scrub; /* but for `last` */
+    usec_t scrubbed_us;       /* wall clock; 0: not yet by this node */
 };
 
 struct metrics {

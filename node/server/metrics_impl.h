@@ -32,9 +32,12 @@ void metrics_put_requests(const struct metrics_worker *all, struct buf *out);
 void metrics_put_shards(const struct metrics *m, struct buf *out);
 void metrics_put_regions(const struct worker *w, struct buf *out);
 void metrics_put_fences(const struct worker *w, struct buf *out);
+void metrics_put_transit(const struct worker *w, struct buf *out);
 void metrics_put_links(const struct worker *w, struct buf *out);
 void metrics_put_disk(const struct worker *w, const struct metrics *m,
                       const struct metrics_worker *all, struct buf *out);
+void metrics_put_snapshots(const struct node *n,
+                           const struct metrics_worker *all, struct buf *out);
 void metrics_put_process(const struct worker *w, struct buf *out);
 
 #endif

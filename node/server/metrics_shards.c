@@ -110,6 +110,35 @@ static double conflicts(const struct metrics_shard *s)
     return s->status.salvage_pending;
 }
 
+static double scrub_rounds(const struct metrics_shard *s)
+{
+    return (double)s->scrub.rounds;
+}
+static double scrub_bytes(const struct metrics_shard *s)
+{
+    return (double)s->scrub.bytes;
+}
+static double scrub_mismatches(const struct metrics_shard *s)
+{
+    return (double)s->scrub.mismatches;
+}
+static double scrub_quarantines(const struct metrics_shard *s)
+{
+    return (double)s->scrub.quarantines;
+}
+static double scrubbed(const struct metrics_shard *s)
+{
+    return (double)s->scrubbed_us / USEC_PER_SEC;
+}
+static double distrusted(const struct metrics_shard *s)
+{
+    return s->status.distrusted;
+}
+static double rebuilding(const struct metrics_shard *s)
+{
+    return s->status.amnesia != RAFT_AMNESIA_NONE;
+}
+
 static const struct shard_metric shard_metrics[] = {
     {"bastide_shard_leader", "gauge", "1 where this node leads the shard",
      leads},
@@ -167,6 +196,25 @@ static const struct shard_metric shard_metrics[] = {
      bounded_refused},
     {"bastide_shard_conflicts_pending", "gauge",
      "Overwritten entries not yet delivered to the conflicts feed", conflicts},
+    {"bastide_shard_rebuilding", "gauge",
+     "1 while this replica gets back what it lost, and does not vote freely",
+     rebuilding},
+    {"bastide_scrub_rounds_total", "counter",
+     "Times the replicas were compared; at the leader", scrub_rounds},
+    {"bastide_scrub_bytes_total", "counter",
+     "Bytes of this replica's store that were read through", scrub_bytes},
+    {"bastide_scrub_last_round_seconds", "gauge",
+     "When the last comparison ended that this node led, since 1970; 0: none "
+     "yet",
+     scrubbed},
+    {"bastide_scrub_mismatches_total", "counter",
+     "Replicas found damaged, wrong or in doubt; at the leader",
+     scrub_mismatches},
+    {"bastide_scrub_quarantines_total", "counter",
+     "Times this replica was put away and made anew", scrub_quarantines},
+    {"bastide_scrub_distrusted", "gauge",
+     "1 while this replica's store is known to be damaged and not yet replaced",
+     distrusted},
 };
 
 void metrics_put_shards(const struct metrics *m, struct buf *out)

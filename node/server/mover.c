@@ -99,14 +99,7 @@ struct move {
 const struct catalog_group *mover_group(const struct worker *w,
                                         struct bytes name)
 {
-    char text[CATALOG_NAME_MAX + 1];
-    if (name.len == 0)
-        return catalog_group_number(w->catalog, GROUP_DEFAULT);
-    if (name.len > CATALOG_NAME_MAX)
-        return NULL;
-    memcpy(text, name.data, name.len);
-    text[name.len] = '\0';
-    return catalog_group(w->catalog, text);
+    return catalog_group_named(w->catalog, name);
 }
 
 static bool inside(const struct catalog_group *g, const char *region)

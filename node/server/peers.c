@@ -8,10 +8,13 @@
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/base/rng.h"
+#include "node/cosmos/passage.h"
 #include "node/server/features.h"
 #include "node/server/fence_guard.h"
 #include "node/server/governor.h"
+#include "node/server/scrub_link.h"
 #include "node/server/stand_in.h"
+#include "node/server/transit.h"
 
 /* A forwarded operation whose answer is awaited. */
 struct awaited {
@@ -148,7 +151,7 @@ static void receive(struct worker *w, uint16_t shard, const struct raft_msg *m,
                     const struct bytes *payloads)
 {
     struct replica *r = worker_replica(w, shard);
-    if (r == NULL || w->stopping)
+    if (r == NULL || r->deaf || w->stopping)
         return;
     int err = shard_receive(r->shard, clock_mono_us(), m, payloads);
     if (err == ERR_MALFORMED || err == ERR_PROTOCOL || err == ERR_LIMIT)
@@ -262,6 +265,12 @@ static void on_request(void *user, struct links_call call, uint32_t kind,
     struct peers *p = user;
     if (kind == ROUTER_REQUEST_OP)
         router_on_request(p->worker, call, deadline_ms, body);
+    else if (kind == TRANSIT_REQUEST)
+        transit_on_request(p->worker, call, body);
+    else if (kind == SCRUB_LINK_REQUEST)
+        scrub_link_on_request(p->worker, call, body);
+    else if (kind == TRANSFERS_REQUEST_SEND)
+        transfers_on_request(p->worker, call, body);
     else
         links_reply(p->links, call, ERR_UNSUPPORTED, bytes_of(NULL, 0));
 }
@@ -269,20 +278,44 @@ static void on_request(void *user, struct links_call call, uint32_t kind,
 static void on_response(void *user, links_peer from, uint64_t id, int err,
                         struct bytes body)
 {
+    struct worker *w = ((struct peers *)user)->worker;
     (void)from;
-    router_on_response(((struct peers *)user)->worker, id, err, body);
+    if (!transit_on_response(w, id, err, body) &&
+        !scrub_link_on_response(w, id, err, body) &&
+        !transfers_on_response(w, id, err))
+        router_on_response(w, id, err, body);
 }
 
 static void on_request_failed(void *user, links_peer peer, uint64_t id, int err)
 {
+    struct worker *w = ((struct peers *)user)->worker;
     (void)peer;
-    router_on_request_failed(((struct peers *)user)->worker, id, err);
+    if (!transit_on_request_failed(w, id, err) &&
+        !scrub_link_on_response(w, id, err, bytes_of(NULL, 0)) &&
+        !transfers_on_response(w, id, err))
+        router_on_request_failed(w, id, err);
 }
 
 static uint64_t request_shard(void *user, uint32_t kind, struct bytes body)
 {
     (void)user;
-    return kind == ROUTER_REQUEST_OP ? op_encoded_shard(body) : SHARD_META;
+    switch (kind) {
+    case ROUTER_REQUEST_OP:
+        return op_encoded_shard(body);
+    case TRANSIT_REQUEST:
+        return passage_encoded_shard(body);
+    case SCRUB_LINK_REQUEST:
+        return scrub_link_shard(body);
+    case TRANSFERS_REQUEST_SEND:
+        return transfers_request_shard(body);
+    default:
+        return SHARD_META;
+    }
+}
+
+static enum fence_carries request_carries(uint32_t kind)
+{
+    return kind == TRANSIT_REQUEST ? FENCE_TRANSIT : FENCE_PAYLOAD;
 }
 
 static void on_refused(void *user, const struct links_refusal *refusal)
@@ -367,6 +400,7 @@ static const struct links_handler peers_handler = {
     .on_raft = on_raft,
     .on_request = on_request,
     .request_shard = request_shard,
+    .request_carries = request_carries,
     .on_refused = on_refused,
     .on_response = on_response,
     .on_request_failed = on_request_failed,

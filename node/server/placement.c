@@ -7,22 +7,21 @@
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/base/rng.h"
+#include "node/catalog/placement_map.h"
 #include "node/json/json.h"
+#include "node/server/account_edit.h"
 #include "node/server/control_reply.h"
 #include "node/server/group_edit.h"
 #include "node/server/placement_parse.h"
 #include "node/server/worker.h"
 
 #define PLACEMENT_TIMEOUT_US (5 * USEC_PER_SEC)
-/* Times that numbers are asked for because another was faster. */
-#define PLACEMENT_TRIES 5
 
 /* One group being made. */
 struct making {
     struct worker *worker;
     struct http_request *request;
     struct catalog_group group;
-    uint32_t tries;
     struct op op;
     struct buf body;
 };
@@ -44,18 +43,6 @@ static void make_failed(struct making *m, int err)
     struct err_msg msg;
     err_set(&msg, err, "the group could not be written: %s", err_text(err));
     make_fail(m, err, msg.text);
-}
-
-/* Runs m->op, whose kind and what goes with it are set. */
-static void submit(struct making *m, uint32_t container, const char *id,
-                   op_done_cb *done)
-{
-    m->op.shard = SHARD_META;
-    rng_fill(m->op.id, OP_ID_LEN);
-    cosmos_address(m->worker->meta_hash, container, bytes_of(NULL, 0),
-                   bytes_str(id), &m->op.at);
-    backend_submit(&m->worker->router.backend, &m->op, PLACEMENT_TIMEOUT_US,
-                   done, m);
 }
 
 /* ---- 3. the answer ----------------------------------------------------------
@@ -93,16 +80,11 @@ static void describe(const struct catalog_group *g, char *out, size_t size)
     (void)buf_printf(&text, ", level %s, shards %u..%u",
                      consistency_name(g->decision.consistency.level),
                      g->first_shard, g->first_shard + g->shard_count - 1u);
+    if (g->transit)
+        (void)buf_printf(&text, ", transit allowed");
+    if (g->gather)
+        (void)buf_printf(&text, ", leaders gathered");
     out[buf_len(&text)] = '\0';
-}
-
-static struct op write_op(const struct making *m, enum op_write_mode mode)
-{
-    return (struct op){.kind = OP_WRITE,
-                       .mode = mode,
-                       .resource = OP_RESOURCE_INTERNAL,
-                       .body =
-                           bytes_of(buf_bytes(&m->body), buf_len(&m->body))};
 }
 
 static void group_written(void *user, struct op_result *result)
@@ -141,26 +123,34 @@ static void group_written(void *user, struct op_result *result)
 /* ---- 2. number and shards ---------------------------------------------------
  */
 
-static void read_account(struct making *m);
-
-static void numbers_taken(void *user, struct op_result *result)
+static void create_group(struct making *m)
 {
-    struct making *m = user;
-    if (result->err == ERR_PRECONDITION && ++m->tries < PLACEMENT_TRIES) {
-        read_account(m);
-        return;
-    }
-    if (result->err != ERR_OK) {
-        make_failed(m,
-                    result->err == ERR_PRECONDITION ? ERR_AGAIN : result->err);
-        return;
-    }
-    buf_clear(&m->body);
     CHECK(catalog_group_format(&m->group, &m->body) == ERR_OK);
     log_info("creating placement group", LOG_STR("group", m->group.name),
              LOG_UINT("shards", m->group.shard_count));
-    m->op = write_op(m, OP_CREATE);
-    submit(m, CONTAINER_GROUPS, m->group.name, group_written);
+    m->op =
+        (struct op){.kind = OP_WRITE,
+                    .shard = SHARD_META,
+                    .mode = OP_CREATE,
+                    .resource = OP_RESOURCE_INTERNAL,
+                    .body = bytes_of(buf_bytes(&m->body), buf_len(&m->body))};
+    rng_fill(m->op.id, OP_ID_LEN);
+    cosmos_address(m->worker->meta_hash, CONTAINER_GROUPS, bytes_of(NULL, 0),
+                   bytes_str(m->group.name), &m->op.at);
+    backend_submit(&m->worker->router.backend, &m->op, PLACEMENT_TIMEOUT_US,
+                   group_written, m);
+}
+
+static void numbers_taken(void *user, int err, const struct catalog_account *a,
+                          const struct etag *etag, const struct err_msg *msg)
+{
+    struct making *m = user;
+    (void)a;
+    (void)etag;
+    if (err == ERR_OK)
+        create_group(m);
+    else
+        make_fail(m, err, msg->text);
 }
 
 void placement_first_numbers(const struct worker *w, struct catalog_account *a)
@@ -174,55 +164,34 @@ void placement_first_numbers(const struct worker *w, struct catalog_account *a)
     a->next_shard = (uint16_t)(g->first_shard + g->shard_count);
 }
 
-static void account_read(void *user, struct op_result *result)
+static int take_numbers(void *user, struct catalog_account *a,
+                        const struct etag *etag, struct err_msg *msg)
 {
     struct making *m = user;
-    struct catalog_account a;
-    struct err_msg msg;
-    int err = result->err;
-    if (err == ERR_OK)
-        err = catalog_account_parse(
-            bytes_of(buf_bytes(&result->body), buf_len(&result->body)), &a,
-            &msg);
-    if (err != ERR_OK) {
-        make_failed(m, err);
-        return;
-    }
-    placement_first_numbers(m->worker, &a);
     struct catalog_group *g = &m->group;
-    if (a.next_shard + g->shard_count > NODE_SHARDS_MAX) {
-        err_set(&msg, ERR_INVALID,
-                "the cluster's groups have had %u shards, and there may be %d "
-                "in all",
-                a.next_shard, NODE_SHARDS_MAX);
-        make_fail(m, ERR_INVALID, msg.text);
-        return;
-    }
-    g->number = a.next_group++;
-    g->first_shard = a.next_shard;
-    a.next_shard = (uint16_t)(a.next_shard + g->shard_count);
-    buf_clear(&m->body);
-    CHECK(catalog_account_format(&a, &m->body) == ERR_OK);
-    m->op = write_op(m, OP_REPLACE);
-    m->op.condition = OP_COND_IF_MATCH;
-    m->op.etag = result->etag;
-    submit(m, CONTAINER_ACCOUNT, "account", numbers_taken);
-}
-
-static void read_account(struct making *m)
-{
-    m->op = (struct op){.kind = OP_READ};
-    submit(m, CONTAINER_ACCOUNT, "account", account_read);
+    (void)etag;
+    placement_first_numbers(m->worker, a);
+    if (a->next_shard + g->shard_count > NODE_SHARDS_MAX)
+        return err_set(msg, ERR_INVALID,
+                       "the cluster's groups have had %u shards, and there may "
+                       "be %d in all",
+                       a->next_shard, NODE_SHARDS_MAX);
+    g->number = a->next_group++;
+    g->first_shard = a->next_shard;
+    a->next_shard = (uint16_t)(a->next_shard + g->shard_count);
+    return ERR_OK;
 }
 
 /* ---- 1. what is asked for ---------------------------------------------------
  */
 
-/* Lower-case letters, digits and '-', as in certificates and file names. */
+/* Lower-case letters, digits and '-', as in certificates and file names; and no
+ * word of placement maps. */
 static bool name_legal(const char *name)
 {
     size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
-    return len > 0 && name[len] == '\0' && name[0] != '-';
+    return len > 0 && name[len] == '\0' && name[0] != '-' &&
+           strcmp(name, PLACEMENT_MAP_REJECT) != 0;
 }
 
 /* `priority` orders `regions`. */
@@ -373,7 +342,8 @@ static int parse(const struct worker *w, const struct json *j,
     if (placement_get_name(j, json_get_str(j, 0, "name"), g->name) != ERR_OK ||
         !name_legal(g->name))
         return err_set(msg, ERR_INVALID,
-                       "name is 1 to %d lower-case letters, digits and '-'",
+                       "name is 1 to %d lower-case letters, digits and '-', "
+                       "and not reject",
                        CATALOG_NAME_MAX);
     if (catalog_group(w->catalog, g->name) != NULL)
         return err_set(msg, ERR_EXISTS,
@@ -389,6 +359,8 @@ static int parse(const struct worker *w, const struct json *j,
     int err = get_fence(w, j, g, msg);
     if (err == ERR_OK)
         err = get_level(w, j, &g->decision.consistency, msg);
+    if (err == ERR_OK)
+        err = placement_get_settings(w, j, g, msg);
     if (err == ERR_OK)
         err = get_counts(w, j, g, msg);
     return err == ERR_OK ? get_witness(w, j, g, msg) : err;
@@ -417,5 +389,9 @@ void placement_create(struct worker *w, struct http_request *r,
         return;
     }
     first_decision(w, &m->group);
-    read_account(m);
+    const struct account_edit numbers = {.change = take_numbers,
+                                         .done = numbers_taken,
+                                         .user = m,
+                                         .timeout_us = PLACEMENT_TIMEOUT_US};
+    account_edit_begin(w, &numbers);
 }

@@ -11,8 +11,11 @@
  *                                     default: the account's
  *      "shards": 2,                   default: as group default has
  *      "copies_per_region": 1,        default: every node of the regions
- *      "witness": "us"}               a third region whose first node votes
+ *      "witness": "us",               a third region whose first node votes
  *                                     without holding payload; default: none
+ *      "transit": "allow",           nodes outside pass requests through;
+ *                                     default: "deny"
+ *      "leaders": "gather"}          on one node; default: "spread"
  *     201 {"name", "number", "first_shard", "shards", "warnings": [...]}
  *     400 what is wrong with it; 409 it exists; 503 not now
  *
@@ -29,6 +32,13 @@
  *   Regions that come get the keys, then replicas, then votes; those that go
  *   stay inside the fence until no shard has a member there; then they lose the
  *   keys, and delete their replicas (replicas.h).
+ *
+ *   POST /placement/settings  what can be set beside the decision
+ *     {"group": "eu", "transit": "allow", "leaders": "gather",  one or both
+ *      "dry_run": true}              only says what it would be
+ *     200 {"group", "transit", "leaders",
+ *          "outside": [...]}         regions through which requests will come
+ *     503 the cluster's feature level is too low (FEATURE_PARTS)
  *
  * A group is made in two writes to the meta shard: the account's record gives
  * out number and shards, on the condition that nobody else was faster; then the
@@ -64,6 +74,8 @@ void placement_create(struct worker *w, struct http_request *r,
                       const struct json *j);
 void placement_regions(struct worker *w, struct http_request *r,
                        const struct json *j);
+void placement_settings(struct worker *w, struct http_request *r,
+                        const struct json *j);
 
 /* The numbers that an account gives out next, when it has not given out any. */
 void placement_first_numbers(const struct worker *w, struct catalog_account *a);

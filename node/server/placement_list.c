@@ -2,9 +2,11 @@
 
 #include <string.h>
 
+#include "node/catalog/placement_map.h"
 #include "node/json/json.h"
 #include "node/server/control_reply.h"
 #include "node/server/governor.h"
+#include "node/server/group_keys.h"
 #include "node/server/worker.h"
 
 /* ---- list -------------------------------------------------------------------
@@ -116,11 +118,19 @@ void placement_put(struct json_writer *w, const struct worker *worker,
     json_write_member_int64(w, "epoch", d->epoch);
     json_write_member_bool(w, "settled", d->settled);
     json_write_member_str(w, "failback", g->failback ? "automatic" : "manual");
+    json_write_member_str(
+        w, "transit", g->transit ? GROUP_TRANSIT_ALLOW : GROUP_TRANSIT_DENY);
+    json_write_member_str(
+        w, "leaders", g->gather ? GROUP_LEADERS_GATHER : GROUP_LEADERS_SPREAD);
     json_write_key(w, "keys_for");
     json_write_array_begin(w);
-    for (size_t i = 0; i < g->key_count; i++)
+    for (size_t i = 0; i < g->key_count && catalog_group_fenced(g); i++)
         json_write_str(w, g->keys[i].region);
     json_write_array_end(w);
+    json_write_member_bool(w, "removing", g->removing);
+    json_write_member_int64(w, "data_keys", catalog_group_key_versions(g));
+    json_write_member_int64(w, "sealing_key", g->sealing);
+    json_write_member_bool(w, "new_key_due", group_keys_turning(worker, g));
     put_unavailable(w, worker, g);
     json_write_object_end(w);
 }
@@ -150,8 +160,11 @@ void placement_list(struct worker *w, struct http_request *r,
 
 /* One page of a database's containers is looked at at a time. */
 #define CONTAINER_PAGE 64
-/* An answer ends before the next entry might not fit: two names, escaped. */
-#define CONTAINERS_ROOM (CONTROL_ANSWER_MAX - 13u * RESOURCE_NAME_BYTES_MAX)
+/* An answer ends before the next entry might not fit: two names and a map,
+ * escaped. */
+#define CONTAINERS_ROOM                                                        \
+    (CONTROL_ANSWER_MAX - 13u * RESOURCE_NAME_BYTES_MAX -                      \
+     6u * PLACEMENT_MAP_TEXT_MAX)
 
 struct containers {
     const struct worker *worker;
@@ -161,18 +174,11 @@ struct containers {
     bool more; /* than an answer holds */
 };
 
-static bool container_in(const struct container_def *def, struct bytes group)
-{
-    return bytes_equal(def->placement, group) ||
-           (def->placement.len == 0 &&
-            bytes_equal(group, bytes_str(GROUP_DEFAULT_NAME)));
-}
-
 static void put_container(struct containers *l,
                           const struct catalog_database *db,
                           const struct container_def *def)
 {
-    if (!container_in(def, l->group))
+    if (!container_placed_in(def, l->group))
         return;
     if (buf_len(&l->body) > CONTAINERS_ROOM) {
         l->more = true;
@@ -181,6 +187,8 @@ static void put_container(struct containers *l,
     json_write_object_begin(&l->out);
     json_write_member_string(&l->out, "database", db->name);
     json_write_member_string(&l->out, "container", def->name);
+    if (def->map != NULL)
+        json_write_member_string(&l->out, "keys", def->placement);
     json_write_object_end(&l->out);
 }
 

@@ -10,6 +10,7 @@
 #include "node/server/control_reply.h"
 #include "node/server/group_edit.h"
 #include "node/server/mover.h"
+#include "node/server/placement_parse.h"
 #include "node/server/worker.h"
 
 #define MOVE_TIMEOUT_US (5 * USEC_PER_SEC)
@@ -46,55 +47,19 @@ static void order_fail(struct order *o, int err, const char *why)
 /* ---- what is asked for -----------------------------------------------------
  */
 
-/* A string member; the text is in `scratch`, or the body. */
-static int get_text(const struct json *j, const char *key, struct buf *scratch,
-                    struct bytes *out, struct err_msg *msg)
-{
-    json_ref value = json_get_str(j, 0, key);
-    if (value == JSON_NONE || json_type(j, value) != JSON_STRING ||
-        json_string(j, value, scratch, out) != ERR_OK || out->len == 0)
-        return err_set(msg, ERR_INVALID, "%s must be a string", key);
-    return ERR_OK;
-}
-
-static int find_container(struct order *o, const struct json *j,
-                          struct err_msg *msg)
-{
-    const struct catalog *c = o->worker->catalog;
-    struct buf scratch;
-    struct bytes name;
-    buf_init(&scratch, 4 * RESOURCE_NAME_BYTES_MAX);
-    int err = get_text(j, "database", &scratch, &name, msg);
-    if (err == ERR_OK) {
-        struct catalog_database *db = catalog_database(c, name);
-        if (db == NULL)
-            err = err_set(msg, ERR_NOT_FOUND, "there is no such database");
-        else
-            o->database = catalog_database_ref(db);
-    }
-    buf_clear(&scratch);
-    if (err == ERR_OK)
-        err = get_text(j, "container", &scratch, &name, msg);
-    if (err == ERR_OK) {
-        struct container_def *def = catalog_container(c, o->database, name);
-        if (def == NULL)
-            err = err_set(msg, ERR_NOT_FOUND,
-                          "there is no such container in the database");
-        else
-            o->def = container_def_ref(def);
-    }
-    buf_free(&scratch);
-    return err;
-}
-
 static int find_groups(struct order *o, const struct json *j,
                        struct err_msg *msg)
 {
     struct buf scratch;
     struct bytes name;
     buf_init(&scratch, DEFINITION_MAX);
-    int err = get_text(j, "group", &scratch, &name, msg);
-    if (err == ERR_OK) {
+    int err = placement_get_text(j, "group", &scratch, &name, msg);
+    if (err == ERR_OK && o->def->map != NULL) {
+        err = err_set(msg, ERR_INVALID,
+                      "the container's documents are placed by partition key "
+                      "(see 'bastide placement keys'), and such a container "
+                      "cannot be moved");
+    } else if (err == ERR_OK) {
         o->from = mover_group(o->worker, o->def->placement);
         o->to = mover_group(o->worker, name);
         if (o->to == NULL)
@@ -195,6 +160,8 @@ static int check(struct order *o, struct err_msg *msg)
                        "%s is being split: wait until that is done (bastide "
                        "placement show)",
                        to->emptied.count > 0 ? to->name : o->from->name);
+    if (to->removing)
+        return err_set(msg, ERR_INVALID, "%s is being removed", to->name);
     if (catalog_group_fenced(to) && to->key_count < to->region_count)
         return err_set(msg, ERR_UNAVAILABLE,
                        "the keys of %s are not made yet: try again", to->name);
@@ -289,7 +256,7 @@ void placement_move(struct worker *w, struct http_request *r,
     struct order *o = order_new(w, r);
     int err = feature_refuse(&w->node->features, FEATURE_MOVES, &msg);
     if (err == ERR_OK)
-        err = find_container(o, j, &msg);
+        err = placement_get_container(w, j, &o->database, &o->def, &msg);
     if (err == ERR_OK)
         err = find_groups(o, j, &msg);
     if (err == ERR_OK)
@@ -324,7 +291,7 @@ void placement_move_cancel(struct worker *w, struct http_request *r,
     struct err_msg msg = {.text = ""};
     struct order *o = order_new(w, r);
     o->cancel = true;
-    int err = find_container(o, j, &msg);
+    int err = placement_get_container(w, j, &o->database, &o->def, &msg);
     if (err == ERR_OK)
         err = check_cancel(o, &msg);
     if (err != ERR_OK) {

@@ -47,6 +47,41 @@ int placement_get_regions(const struct worker *w, const struct json *j,
     return ERR_OK;
 }
 
+/* One of two words; `*second_out` stays when the member is not there. */
+static int get_choice(const struct json *j, const char *key, const char *first,
+                      const char *second, bool *second_out, struct err_msg *msg)
+{
+    char text[CATALOG_NAME_MAX + 1];
+    int err = placement_get_name(j, json_get_str(j, 0, key), text);
+    if (err == ERR_NOT_FOUND)
+        return ERR_OK;
+    bool is_second = err == ERR_OK && strcmp(text, second) == 0;
+    if (!is_second && (err != ERR_OK || strcmp(text, first) != 0))
+        return err_set(msg, ERR_INVALID, "%s is %s or %s", key, first, second);
+    *second_out = is_second;
+    return ERR_OK;
+}
+
+int placement_get_settings(const struct worker *w, const struct json *j,
+                           struct catalog_group *g, struct err_msg *msg)
+{
+    bool given = json_get_str(j, 0, "transit") != JSON_NONE ||
+                 json_get_str(j, 0, "leaders") != JSON_NONE;
+    int err =
+        given ? feature_refuse(&w->node->features, FEATURE_PARTS, msg) : ERR_OK;
+    if (err == ERR_OK)
+        err = get_choice(j, "transit", GROUP_TRANSIT_DENY, GROUP_TRANSIT_ALLOW,
+                         &g->transit, msg);
+    if (err == ERR_OK)
+        err = get_choice(j, "leaders", GROUP_LEADERS_SPREAD,
+                         GROUP_LEADERS_GATHER, &g->gather, msg);
+    if (err == ERR_OK && g->transit && !catalog_group_fenced(g))
+        return err_set(msg, ERR_INVALID,
+                       "%s has no fence: there is nothing to pass through",
+                       g->name);
+    return err;
+}
+
 static int by_id(const void *a, const void *b)
 {
     return *(const uint8_t *)a - *(const uint8_t *)b;
@@ -98,4 +133,42 @@ uint32_t placement_copies_of(const struct config *c,
     }
     const struct config_region *r = config_find_region(c, g->regions[0]);
     return r != NULL && first == r->node_count ? 0 : first;
+}
+
+int placement_get_text(const struct json *j, const char *key,
+                       struct buf *scratch, struct bytes *out,
+                       struct err_msg *msg)
+{
+    json_ref value = json_get_str(j, 0, key);
+    if (value == JSON_NONE || json_type(j, value) != JSON_STRING ||
+        json_string(j, value, scratch, out) != ERR_OK || out->len == 0)
+        return err_set(msg, ERR_INVALID, "%s must be a string", key);
+    return ERR_OK;
+}
+
+int placement_get_container(const struct worker *w, const struct json *j,
+                            struct catalog_database **db_out,
+                            struct container_def **def_out, struct err_msg *msg)
+{
+    struct catalog_database *db = NULL;
+    struct container_def *def = NULL;
+    struct buf scratch;
+    struct bytes name;
+    buf_init(&scratch, 4 * RESOURCE_NAME_BYTES_MAX);
+    int err = placement_get_text(j, "database", &scratch, &name, msg);
+    if (err == ERR_OK && (db = catalog_database(w->catalog, name)) == NULL)
+        err = err_set(msg, ERR_NOT_FOUND, "there is no such database");
+    buf_clear(&scratch);
+    if (err == ERR_OK)
+        err = placement_get_text(j, "container", &scratch, &name, msg);
+    if (err == ERR_OK &&
+        (def = catalog_container(w->catalog, db, name)) == NULL)
+        err = err_set(msg, ERR_NOT_FOUND,
+                      "there is no such container in the database");
+    buf_free(&scratch);
+    if (err == ERR_OK) {
+        *db_out = catalog_database_ref(db);
+        *def_out = container_def_ref(def);
+    }
+    return err;
 }

@@ -1,4 +1,4 @@
-/* What requests say about placement groups: names, regions, members. */
+/* What requests say about placement groups and containers. */
 #ifndef BASTIDE_SERVER_PLACEMENT_PARSE_H
 #define BASTIDE_SERVER_PLACEMENT_PARSE_H
 
@@ -14,11 +14,27 @@ struct worker;
  * ERR_INVALID. */
 int placement_get_name(const struct json *j, json_ref value,
                        char out[CATALOG_NAME_MAX + 1]);
+/* Member `key`, a string that is not empty; the text is in `scratch`, or the
+ * body. ERR_INVALID with a message. */
+int placement_get_text(const struct json *j, const char *key,
+                       struct buf *scratch, struct bytes *out,
+                       struct err_msg *msg);
+/* What members `database` and `container` name in the catalog, a reference to
+ * each. ERR_NOT_FOUND, ERR_INVALID with a message. */
+int placement_get_container(const struct worker *w, const struct json *j,
+                            struct catalog_database **db_out,
+                            struct container_def **def_out,
+                            struct err_msg *msg);
 /* The regions of member `key`, each one of the cluster's and once, into
  * `g->regions`. ERR_INVALID with a message. */
 int placement_get_regions(const struct worker *w, const struct json *j,
                           const char *key, struct catalog_group *g,
                           struct err_msg *msg);
+/* The members `transit` and `leaders`, where they are given, into `g`; `g`'s
+ * number says whether it is fenced. ERR_INVALID with a message;
+ * ERR_UNAVAILABLE: the cluster's feature level is too low. */
+int placement_get_settings(const struct worker *w, const struct json *j,
+                           struct catalog_group *g, struct err_msg *msg);
 /* Adds the first `copies` nodes of each of the group's regions to its members;
  * all nodes, if 0. ERR_INVALID with a message: a region has not so many, or
  * they are too many. */

@@ -69,8 +69,9 @@ static int change_regions(void *user, const struct govern_record *now,
                        "placement show'");
     case ERR_UNSUPPORTED:
         return err_set(msg, ERR_INVALID,
-                       "the group has a witness, which needs the two regions "
-                       "that it was made for");
+                       "the group has a witness, which needs two regions "
+                       "beside its own, with as many nodes each as now; those "
+                       "of a region that stays must stay, too");
     case ERR_UNAVAILABLE:
         return err_set(msg, ERR_INVALID,
                        "none of the regions that stay can take the writes over "
@@ -193,6 +194,21 @@ static uint32_t node_in(const struct config *c, const struct catalog_group *g,
     return 0;
 }
 
+/* A witness stays, whatever the regions are. */
+static int keep_witness(const struct catalog_group *g,
+                        struct catalog_group *wanted, struct err_msg *msg)
+{
+    if (g->witness == 0 ||
+        memchr(wanted->members, g->witness, wanted->member_count) != NULL)
+        return ERR_OK;
+    if (wanted->member_count == GROUP_MEMBERS_MAX)
+        return err_set(msg, ERR_INVALID, "more than %d nodes",
+                       GROUP_MEMBERS_MAX);
+    wanted->members[wanted->member_count++] = g->witness;
+    placement_finish_members(wanted);
+    return ERR_OK;
+}
+
 /* The nodes that `nodes` names, or all that the group should have there. */
 static int get_members(const struct worker *w, const struct json *j,
                        const struct catalog_group *g,
@@ -200,9 +216,11 @@ static int get_members(const struct worker *w, const struct json *j,
 {
     const struct config *c = w->node->config;
     json_ref list = json_get_str(j, 0, "nodes");
-    if (list == JSON_NONE)
-        return placement_choose_members(c, placement_copies_of(c, g), wanted,
-                                        msg);
+    if (list == JSON_NONE) {
+        int err =
+            placement_choose_members(c, placement_copies_of(c, g), wanted, msg);
+        return err == ERR_OK ? keep_witness(g, wanted, msg) : err;
+    }
     if (json_type(j, list) != JSON_ARRAY ||
         json_count(j, list) > GROUP_MEMBERS_MAX)
         return err_set(msg, ERR_INVALID,
@@ -222,7 +240,7 @@ static int get_members(const struct worker *w, const struct json *j,
         wanted->members[wanted->member_count++] = (uint8_t)id;
     }
     placement_finish_members(wanted);
-    return ERR_OK;
+    return keep_witness(g, wanted, msg);
 }
 
 /* A change would hang, or cost the majority, if too few of those who are to be

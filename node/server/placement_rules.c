@@ -1,21 +1,19 @@
 #include "node/server/placement_rules.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "node/base/check.h"
 #include "node/base/mem.h"
 #include "node/base/rng.h"
 #include "node/catalog/placement_rules.h"
+#include "node/catalog/spread.h"
 #include "node/json/json.h"
+#include "node/server/account_edit.h"
 #include "node/server/control_reply.h"
-#include "node/server/group_edit.h"
 #include "node/server/worker.h"
 
 #define RULES_TIMEOUT_US (5 * USEC_PER_SEC)
-/* Times that a change begins anew because another was faster. */
-#define RULES_TRIES 5
-/* Rules in words, for the audit; what does not fit is left out. */
-#define RULES_TEXT_MAX 2000
 
 /* One question, or one change. */
 struct ruling {
@@ -25,43 +23,17 @@ struct ruling {
     bool rules_given, required_given, etag_given;
     struct placement_rules want;
     struct etag etag; /* that the asker has seen */
-    struct catalog_account account;
-    uint32_t tries;
     struct op op;
-    struct buf body;
 };
-
-static void end(struct ruling *r)
-{
-    buf_free(&r->body);
-    mem_free(r);
-}
 
 static void fail(struct ruling *r, int err, const char *why)
 {
     control_refuse_err(r->request, err, why);
-    end(r);
+    mem_free(r);
 }
 
-static void failed(struct ruling *r, int err)
-{
-    struct err_msg msg;
-    err_set(&msg, err, "the account's record: %s", err_text(err));
-    fail(r, err, msg.text);
-}
-
-/* Runs r->op, whose kind and what goes with it are set. */
-static void submit(struct ruling *r, op_done_cb *done)
-{
-    r->op.shard = SHARD_META;
-    rng_fill(r->op.id, OP_ID_LEN);
-    cosmos_address(r->worker->meta_hash, CONTAINER_ACCOUNT, bytes_of(NULL, 0),
-                   bytes_str("account"), &r->op.at);
-    backend_submit(&r->worker->router.backend, &r->op, RULES_TIMEOUT_US, done,
-                   r);
-}
-
-static void answer(struct ruling *r, const struct etag *etag)
+static void answer(struct ruling *r, const struct placement_rules *rules,
+                   const struct etag *etag)
 {
     struct buf body;
     struct json_writer w;
@@ -71,21 +43,20 @@ static void answer(struct ruling *r, const struct etag *etag)
     json_writer_init(&w, &body);
     json_write_object_begin(&w);
     json_write_key(&w, "rules");
-    placement_rules_write(&r->account.placement, &w);
-    json_write_member_bool(&w, "require_placement",
-                           r->account.placement.required);
+    placement_rules_write(rules, &w);
+    json_write_member_bool(&w, "require_placement", rules->required);
     json_write_member_str(&w, "etag", text);
     json_write_object_end(&w);
     control_respond(r->request, 200, &body);
-    end(r);
+    mem_free(r);
 }
 
 /* ---- the audit --------------------------------------------------------------
  */
 
-static void describe(const struct placement_rules *rules, char *out,
-                     size_t size)
+static void describe(const struct catalog_account *a, char *out, size_t size)
 {
+    const struct placement_rules *rules = &a->placement;
     struct buf text = buf_over(out, size - 1);
     (void)buf_printf(&text, "%s",
                      rules->required ? "placement required"
@@ -99,91 +70,47 @@ static void describe(const struct placement_rules *rules, char *out,
     out[buf_len(&text)] = '\0';
 }
 
-static void audit(struct ruling *r, const struct placement_rules *before,
-                  const char *what)
-{
-    char from[RULES_TEXT_MAX], to[RULES_TEXT_MAX];
-    const char *who = r->request->peer_uri;
-    describe(before, from, sizeof(from));
-    describe(&r->account.placement, to, sizeof(to));
-    group_edit_audit(r->worker, who != NULL ? who : "?", what, from, to,
-                     "an administrator set the rules of placement");
-}
-
 /* ---- reading and writing the record -----------------------------------------
  */
 
-static void account_read(void *user, struct op_result *result);
-
-static void read_account(struct ruling *r)
+static int change(void *user, struct catalog_account *a,
+                  const struct etag *etag, struct err_msg *msg)
 {
-    r->op = (struct op){.kind = OP_READ};
-    submit(r, account_read);
-}
-
-static void account_written(void *user, struct op_result *result)
-{
-    struct ruling *r = user;
-    if (result->err == ERR_OK) {
-        answer(r, &result->etag);
-        return;
-    }
-    bool overtaken = result->err == ERR_PRECONDITION;
-    audit(r, &r->account.placement,
-          overtaken ? "set placement rules: not done, another change came first"
-                    : "set placement rules: may not have been done");
-    if (overtaken && r->etag_given)
-        fail(r, ERR_STALE, "the rules were changed meanwhile: look again");
-    else if (overtaken && ++r->tries < RULES_TRIES)
-        read_account(r);
-    else
-        failed(r, overtaken ? ERR_AGAIN : result->err);
-}
-
-static void change(struct ruling *r)
-{
-    struct placement_rules *p = &r->account.placement;
-    struct placement_rules *before = mem_alloc(sizeof(*before));
+    const struct ruling *r = user;
+    struct placement_rules *p = &a->placement;
     bool required = r->required_given ? r->want.required : p->required;
-    *before = *p;
+    if (r->etag_given && !etag_equal(&r->etag, etag))
+        return err_set(msg, ERR_STALE,
+                       "the rules were changed meanwhile: look again");
     if (r->rules_given)
         *p = r->want;
     p->required = required;
-    audit(r, before, "set placement rules");
-    mem_free(before);
-    buf_clear(&r->body);
-    CHECK(catalog_account_format(&r->account, &r->body) == ERR_OK);
+    return ERR_OK;
 }
 
-static void write_account(struct ruling *r, const struct etag *etag)
-{
-    change(r);
-    r->op =
-        (struct op){.kind = OP_WRITE,
-                    .mode = OP_REPLACE,
-                    .resource = OP_RESOURCE_INTERNAL,
-                    .condition = OP_COND_IF_MATCH,
-                    .etag = *etag,
-                    .body = bytes_of(buf_bytes(&r->body), buf_len(&r->body))};
-    submit(r, account_written);
-}
-
-static void account_read(void *user, struct op_result *result)
+static void changed(void *user, int err, const struct catalog_account *a,
+                    const struct etag *etag, const struct err_msg *msg)
 {
     struct ruling *r = user;
-    int err = result->err;
     if (err == ERR_OK)
-        err = catalog_account_parse(
-            bytes_of(buf_bytes(&result->body), buf_len(&result->body)),
-            &r->account, NULL);
-    if (err != ERR_OK)
-        failed(r, err);
-    else if (!r->changes)
-        answer(r, &result->etag);
-    else if (r->etag_given && !etag_equal(&r->etag, &result->etag))
-        fail(r, ERR_STALE, "the rules were changed meanwhile: look again");
+        answer(r, &a->placement, etag);
     else
-        write_account(r, &result->etag);
+        fail(r, err, msg->text);
+}
+
+static void edit(struct ruling *r)
+{
+    const char *who = r->request->peer_uri;
+    struct account_edit e = {.change = r->changes ? change : NULL,
+                             .describe = describe,
+                             .done = changed,
+                             .user = r,
+                             .timeout_us = RULES_TIMEOUT_US,
+                             .what = "set placement rules",
+                             .reason =
+                                 "an administrator set the rules of placement"};
+    snprintf(e.who, sizeof(e.who), "%s", who != NULL ? who : "?");
+    account_edit_begin(r->worker, &e);
 }
 
 static struct ruling *begin(struct worker *w, struct http_request *request)
@@ -191,7 +118,6 @@ static struct ruling *begin(struct worker *w, struct http_request *request)
     struct ruling *r = mem_zalloc(sizeof(*r));
     r->worker = w;
     r->request = request;
-    buf_init(&r->body, OP_BODY_MAX);
     return r;
 }
 
@@ -263,6 +189,32 @@ static int parse(const struct json *j, struct ruling *r, struct err_msg *msg)
                                            : err;
 }
 
+/* A rule leads to a group, or to those of a placement map. */
+static int check_target(const struct ruling *r, size_t rule,
+                        struct err_msg *msg)
+{
+    const struct catalog *c = r->worker->catalog;
+    const char *target = r->want.list[rule].group;
+    struct placement_map m;
+    struct err_msg why;
+    if (!placement_is_map(bytes_str(target))) {
+        const struct catalog_group *g = catalog_group(c, target);
+        if (g != NULL && !g->removing)
+            return ERR_OK;
+        return err_set(
+            msg, ERR_INVALID, "rule %zu: %s placement group '%s'", rule + 1,
+            g == NULL ? "there is no" : "somebody is removing", target);
+    }
+    int err = feature_refuse(&r->worker->node->features, FEATURE_PARTS, &why);
+    if (err == ERR_OK)
+        err = placement_map_parse(bytes_str(target), &m, &why);
+    if (err == ERR_OK)
+        err = spread_allowed(c, &m, &why);
+    return err == ERR_OK
+               ? ERR_OK
+               : err_set(msg, err, "rule %zu: %s", rule + 1, why.text);
+}
+
 /* The catalog is as new as the question: a group that was made at another node
  * a moment ago is in it. */
 static void catalog_current(void *user, struct op_result *result)
@@ -270,26 +222,26 @@ static void catalog_current(void *user, struct op_result *result)
     struct ruling *r = user;
     struct err_msg msg;
     if (result->err != ERR_OK) {
-        failed(r, result->err);
+        err_set(&msg, result->err, "the account's record: %s",
+                err_text(result->err));
+        fail(r, result->err, msg.text);
         return;
     }
     for (size_t i = 0; r->rules_given && i < r->want.count; i++) {
-        const char *group = r->want.list[i].group;
-        if (catalog_group(r->worker->catalog, group) != NULL)
-            continue;
-        err_set(&msg, ERR_INVALID, "rule %zu: there is no placement group '%s'",
-                i + 1, group);
-        fail(r, ERR_INVALID, msg.text);
-        return;
+        int err = check_target(r, i, &msg);
+        if (err != ERR_OK) {
+            fail(r, err, msg.text);
+            return;
+        }
     }
-    read_account(r);
+    edit(r);
 }
 
 void placement_rules_get(struct worker *w, struct http_request *request,
                          struct bytes query)
 {
     (void)query;
-    read_account(begin(w, request));
+    edit(begin(w, request));
 }
 
 void placement_rules_post(struct worker *w, struct http_request *request,
@@ -305,6 +257,8 @@ void placement_rules_post(struct worker *w, struct http_request *request,
         fail(r, err, msg.text);
         return;
     }
-    r->op = (struct op){.kind = OP_BARRIER};
-    submit(r, catalog_current);
+    r->op = (struct op){.kind = OP_BARRIER, .shard = SHARD_META};
+    rng_fill(r->op.id, OP_ID_LEN);
+    backend_submit(&w->router.backend, &r->op, RULES_TIMEOUT_US,
+                   catalog_current, r);
 }

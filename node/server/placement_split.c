@@ -4,10 +4,9 @@
 #include <string.h>
 
 #include "node/base/check.h"
-#include "node/base/log.h"
 #include "node/base/mem.h"
-#include "node/base/rng.h"
 #include "node/json/json.h"
+#include "node/server/account_edit.h"
 #include "node/server/control_reply.h"
 #include "node/server/group_edit.h"
 #include "node/server/mover.h"
@@ -16,8 +15,6 @@
 #include "node/server/worker.h"
 
 #define SPLIT_TIMEOUT_US (5 * USEC_PER_SEC)
-/* Times that numbers are asked for because another was faster. */
-#define SPLIT_TRIES 5
 #define SPLIT_PAGE 64
 
 /* One request. */
@@ -28,21 +25,12 @@ struct split {
     uint16_t from, to; /* numbers of shards */
     uint16_t first;    /* of the new ones */
     uint32_t containers;
-    uint32_t tries;
-    struct op op;
-    struct buf body;
 };
-
-static void split_end(struct split *s)
-{
-    buf_free(&s->body);
-    mem_free(s);
-}
 
 static void split_fail(struct split *s, int err, const char *why)
 {
     control_refuse_err(s->request, err, why);
-    split_end(s);
+    mem_free(s);
 }
 
 static void answer(struct split *s, int status)
@@ -58,7 +46,7 @@ static void answer(struct split *s, int status)
     json_write_member_int64(&w, "containers", s->containers);
     json_write_object_end(&w);
     control_respond(s->request, status, &body);
-    split_end(s);
+    mem_free(s);
 }
 
 /* ---- whether it can be -----------------------------------------------------
@@ -72,6 +60,8 @@ static int check_group(const struct catalog_group *g, uint16_t shards,
                        "%s is being split already: see 'bastide placement "
                        "show'",
                        g->name);
+    if (g->removing)
+        return err_set(msg, ERR_INVALID, "%s is being removed", g->name);
     for (size_t i = 0; i < g->region_count; i++)
         if (g->coming[i] || g->leaving[i])
             return err_set(msg, ERR_BUSY,
@@ -96,31 +86,45 @@ static int check_group(const struct catalog_group *g, uint16_t shards,
     return ERR_OK;
 }
 
+/* Whether a split can move a container, or need not. */
+static int check_container(const struct split *s,
+                           const struct container_def *def,
+                           const struct catalog_group *g, struct err_msg *msg)
+{
+    bool own = container_placed_in(def, bytes_str(g->name));
+    int shown = (int)(def->name.len < 100 ? def->name.len : 100);
+    if (own && def->map != NULL)
+        return err_set(msg, ERR_INVALID,
+                       "container %.*s is placed by partition key, and groups "
+                       "that have a part of such a container are not split",
+                       shown, (const char *)def->name.data);
+    if (def->move.phase != CONTAINER_STAYS &&
+        (own || mover_group(s->worker, def->move.other) == g))
+        return err_set(msg, ERR_BUSY,
+                       "container %.*s is being moved: wait until that is done "
+                       "(bastide placement move --status)",
+                       shown, (const char *)def->name.data);
+    return ERR_OK;
+}
+
 /* Counts the group's containers; refuses those that a split cannot move. */
 static int check_containers(struct split *s, const struct catalog_group *g,
                             struct err_msg *msg)
 {
     struct container_def *list[SPLIT_PAGE];
     uint32_t after = 0;
+    int err = ERR_OK;
     size_t n;
     s->containers = 0;
     do {
         n = catalog_list_all(s->worker->catalog, after, list, SPLIT_PAGE);
-        for (size_t i = 0; i < n; i++) {
-            const struct container_def *def = list[i];
-            bool own = mover_group(s->worker, def->placement) == g;
-            bool moves = def->move.phase != CONTAINER_STAYS;
-            s->containers += own;
-            if (moves && (own || mover_group(s->worker, def->move.other) == g))
-                return err_set(msg, ERR_BUSY,
-                               "container %.*s is being moved: wait until that "
-                               "is done (bastide placement move --status)",
-                               (int)(def->name.len < 100 ? def->name.len : 100),
-                               (const char *)def->name.data);
+        for (size_t i = 0; err == ERR_OK && i < n; i++) {
+            err = check_container(s, list[i], g, msg);
+            s->containers += container_placed_in(list[i], bytes_str(g->name));
         }
         after = n > 0 ? list[n - 1]->number : 0;
-    } while (n == SPLIT_PAGE);
-    return ERR_OK;
+    } while (n == SPLIT_PAGE && err == ERR_OK);
+    return err;
 }
 
 /* ---- 2. the group's record -------------------------------------------------
@@ -144,7 +148,11 @@ static int change_split(void *user, struct catalog_group *g,
                         struct err_msg *msg)
 {
     struct split *s = user;
+    const struct catalog_group *known =
+        catalog_group(s->worker->catalog, s->name);
     int err = check_group(g, s->to, msg);
+    if (err == ERR_OK && known != NULL)
+        err = check_containers(s, known, msg);
     if (err != ERR_OK)
         return err;
     s->from = g->shard_count;
@@ -185,77 +193,41 @@ static void edit_group(struct split *s)
 /* ---- 1. numbers ------------------------------------------------------------
  */
 
-static void read_account(struct split *s);
-
-static void submit(struct split *s, op_done_cb *done)
-{
-    s->op.shard = SHARD_META;
-    rng_fill(s->op.id, OP_ID_LEN);
-    cosmos_address(s->worker->meta_hash, CONTAINER_ACCOUNT, bytes_of(NULL, 0),
-                   bytes_str("account"), &s->op.at);
-    backend_submit(&s->worker->router.backend, &s->op, SPLIT_TIMEOUT_US, done,
-                   s);
-}
-
-static void account_failed(struct split *s, int err)
-{
-    struct err_msg msg;
-    err_set(&msg, err, "the account's record: %s", err_text(err));
-    split_fail(s, err == ERR_PRECONDITION ? ERR_AGAIN : err, msg.text);
-}
-
-static void numbers_taken(void *user, struct op_result *result)
+static int take_numbers(void *user, struct catalog_account *a,
+                        const struct etag *etag, struct err_msg *msg)
 {
     struct split *s = user;
-    if (result->err == ERR_PRECONDITION && ++s->tries < SPLIT_TRIES)
-        read_account(s);
-    else if (result->err != ERR_OK)
-        account_failed(s, result->err);
-    else
-        edit_group(s);
+    (void)etag;
+    placement_first_numbers(s->worker, a);
+    if (a->next_shard + s->to > NODE_SHARDS_MAX)
+        return err_set(msg, ERR_INVALID,
+                       "the cluster's groups have had %u shards, and there may "
+                       "be %d in all: numbers are not used again",
+                       a->next_shard, NODE_SHARDS_MAX);
+    s->first = a->next_shard;
+    a->next_shard = (uint16_t)(a->next_shard + s->to);
+    return ERR_OK;
 }
 
-static void account_read(void *user, struct op_result *result)
+static void numbers_taken(void *user, int err, const struct catalog_account *a,
+                          const struct etag *etag, const struct err_msg *msg)
 {
     struct split *s = user;
-    struct catalog_account a;
-    struct err_msg msg;
-    int err = result->err;
+    (void)a;
+    (void)etag;
     if (err == ERR_OK)
-        err = catalog_account_parse(
-            bytes_of(buf_bytes(&result->body), buf_len(&result->body)), &a,
-            &msg);
-    if (err != ERR_OK) {
-        account_failed(s, err);
-        return;
-    }
-    placement_first_numbers(s->worker, &a);
-    if (a.next_shard + s->to > NODE_SHARDS_MAX) {
-        err_set(&msg, ERR_INVALID,
-                "the cluster's groups have had %u shards, and there may be %d "
-                "in all: numbers are not used again",
-                a.next_shard, NODE_SHARDS_MAX);
-        split_fail(s, ERR_INVALID, msg.text);
-        return;
-    }
-    s->first = a.next_shard;
-    a.next_shard = (uint16_t)(a.next_shard + s->to);
-    buf_clear(&s->body);
-    CHECK(catalog_account_format(&a, &s->body) == ERR_OK);
-    s->op =
-        (struct op){.kind = OP_WRITE,
-                    .mode = OP_REPLACE,
-                    .resource = OP_RESOURCE_INTERNAL,
-                    .condition = OP_COND_IF_MATCH,
-                    .etag = result->etag,
-                    .body = bytes_of(buf_bytes(&s->body), buf_len(&s->body))};
-    submit(s, numbers_taken);
+        edit_group(s);
+    else
+        split_fail(s, err, msg->text);
 }
 
-static void read_account(struct split *s)
+static void begin(struct split *s)
 {
-    s->op = (struct op){.kind = OP_READ};
-    submit(s, account_read);
+    const struct account_edit edit = {.change = take_numbers,
+                                      .done = numbers_taken,
+                                      .user = s,
+                                      .timeout_us = SPLIT_TIMEOUT_US};
+    account_edit_begin(s->worker, &edit);
 }
 
 /* ---- the request -----------------------------------------------------------
@@ -291,7 +263,6 @@ void placement_split(struct worker *w, struct http_request *r,
     struct split *s = mem_zalloc(sizeof(*s));
     s->worker = w;
     s->request = r;
-    buf_init(&s->body, CONTROL_ANSWER_MAX);
     int err = feature_refuse(&w->node->features, FEATURE_PARTS, &msg);
     if (err == ERR_OK)
         err = parse(s, j, &dry_run, &msg);
@@ -300,5 +271,5 @@ void placement_split(struct worker *w, struct http_request *r,
     else if (dry_run)
         answer(s, 200);
     else
-        read_account(s);
+        begin(s);
 }

@@ -8,6 +8,7 @@
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/base/rng.h"
+#include "node/server/quarantine.h"
 #include "node/server/replicas.h"
 #include "node/server/shard_env.h"
 #include "node/server/worker.h"
@@ -198,10 +199,10 @@ static void first_config(const struct config *c, struct raft_config *out)
     CHECK(raft_config_check(out) == ERR_OK);
 }
 
-/* ERR_NOT_FOUND: a shard of another group than default, whose making was not
- * finished. */
-static int base_config(struct replica *r, struct raft_config *out,
-                       struct err_msg *msg)
+/* `mark`: of a replica in quarantine, else NULL. ERR_NOT_FOUND: a shard of
+ * another group than default, whose making was not finished. */
+static int base_config(struct replica *r, const struct quarantine_mark *mark,
+                       struct raft_config *out, struct err_msg *msg)
 {
     struct buf bytes;
     buf_init(&bytes, FLUSH_INFO_BYTES_MAX);
@@ -211,6 +212,10 @@ static int base_config(struct replica *r, struct raft_config *out,
                                  out);
     buf_free(&bytes);
     bool fresh = err == ERR_NOT_FOUND && engine_flushed_lsn(r->engine) == 0;
+    if (fresh && mark != NULL) {
+        *out = mark->config;
+        return ERR_OK;
+    }
     if (fresh && r->id > r->worker->node->config->shards)
         return ERR_NOT_FOUND;
     if (fresh) {
@@ -242,6 +247,9 @@ static int open_engine(struct replica *r, const struct recovered *log,
         return err;
     if (outcome == ENGINE_RECOVERED_ADOPTED)
         log_info("a received snapshot was adopted", LOG_UINT("shard", r->id));
+    else if (outcome == ENGINE_RECOVERED_KEPT)
+        log_info("a half received snapshot is kept, to be gone on with",
+                 LOG_UINT("shard", r->id));
     struct engine_options options = {
         .path = r->path,
         .map_bytes = r->worker->node->config->limits.map_bytes};
@@ -276,12 +284,49 @@ static int trim_entries(struct replica *r, struct recovered *log,
     return ERR_OK;
 }
 
+/* The process ended before the log was told that what it has of this replica's
+ * store, which was put away, is void. */
+static void void_entries(struct replica *r, struct recovered *log)
+{
+    if (log->count == 0 ||
+        log->entries[0]->lsn <= engine_flushed_lsn(r->engine) + 1)
+        return;
+    drop_from(log, 0);
+    log_pipe_reset(&r->worker->log, r->id, 0, (uint64_t)clock_wall_us());
+}
+
+/* Whom an amnesiac asks who votes: where the whole cluster may have the shard,
+ * all nodes that the configuration names, later ones too; of another group its
+ * members, as the catalog knows them. Answers how many. */
+static size_t others(const struct replica *r, raft_id also[RAFT_ALSO_MAX])
+{
+    const struct config *c = r->worker->node->config;
+    const struct catalog_group *g =
+        r->id <= c->shards ? NULL
+                           : catalog_group_of_shard(r->worker->catalog, r->id);
+    size_t n = 0;
+    for (size_t i = 0; r->id <= c->shards && i < c->region_count; i++)
+        for (size_t k = 0; k < c->regions[i].node_count; k++)
+            if (c->regions[i].nodes[k].id != c->id && n < RAFT_ALSO_MAX)
+                also[n++] = c->regions[i].nodes[k].id;
+    for (uint32_t i = 0; g != NULL && i < g->member_count; i++)
+        if (g->members[i] != c->id)
+            also[n++] = g->members[i];
+    return n;
+}
+
 /* On an open engine. */
 static int open_shard(struct replica *r, struct recovered *log,
                       struct err_msg *msg)
 {
     struct worker *w = r->worker;
-    int err = trim_entries(r, log, msg);
+    struct quarantine_mark mark;
+    int err = quarantine_find(r, &mark, msg);
+    r->marked = r->mending = err == ERR_OK;
+    if (r->marked)
+        void_entries(r, log);
+    if (err == ERR_OK || err == ERR_NOT_FOUND)
+        err = trim_entries(r, log, msg);
     struct shard_restored restored = {.term = log->term,
                                       .vote = log->vote,
                                       .entries = log->entries,
@@ -292,7 +337,7 @@ static int open_shard(struct replica *r, struct recovered *log,
     struct buf dedupe;
     buf_init(&dedupe, FLUSH_INFO_BYTES_MAX);
     if (err == ERR_OK)
-        err = base_config(r, &restored.config, msg);
+        err = base_config(r, r->marked ? &mark : NULL, &restored.config, msg);
     if (err == ERR_OK)
         err = base_dedupe(r, &dedupe, msg);
     if (err != ERR_OK) {
@@ -303,7 +348,13 @@ static int open_shard(struct replica *r, struct recovered *log,
     restored.base_lsn = engine_flushed_lsn(r->engine);
     restored.base_term = engine_flushed_term(r->engine);
     restored.commit_lsn = restored.base_lsn;
-    restored.amnesia = w->node->rebuilding;
+    restored.amnesia = w->node->rebuilding || r->marked;
+    raft_id also[RAFT_ALSO_MAX];
+    restored.also = also;
+    restored.n_also = restored.amnesia ? others(r, also) : 0;
+    restored.kept = r->marked && !w->node->rebuilding;
+    restored.kept_lsn = r->marked ? mark.lsn : 0;
+    restored.kept_term = r->marked ? mark.term : 0;
     if (log->commit_lsn > restored.commit_lsn &&
         log->commit_lsn <= restored.base_lsn + log->count)
         restored.commit_lsn = log->commit_lsn;
@@ -388,6 +439,13 @@ int recovery_open_new(struct replica *r, uint64_t term, raft_id vote,
 {
     struct recovered none = {.shard = r->id, .term = term, .vote = vote};
     return open_shard(r, &none, msg);
+}
+
+int recovery_open_anew(struct replica *r, uint64_t term, raft_id vote,
+                       struct err_msg *msg)
+{
+    struct recovered none = {.shard = r->id, .term = term, .vote = vote};
+    return open_replica(r, &none, msg);
 }
 
 int recovery_run(struct worker *w, struct err_msg *msg)

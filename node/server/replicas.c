@@ -268,6 +268,8 @@ static bool wanted_here(const struct worker *w, const struct catalog_group *g)
 {
     const struct config *c = w->node->config;
     bool member = false;
+    if (catalog_shard_removed(w->catalog, g->first_shard))
+        return false;
     for (uint32_t i = 0; i < g->first_count; i++)
         if (config_find_node(c, g->first_members[i], NULL) == NULL)
             return false;
@@ -342,6 +344,7 @@ static void close_now(struct worker *w, struct replica *r)
     table_remove(w, r);
     engine_close(r->engine);
     mem_free(r->flusher.drops);
+    scrubber_forget(r);
     r->magic = 0;
     mem_free(r);
     share_memory(w);
@@ -366,13 +369,15 @@ static void close_step(struct worker *w, struct replica *r)
         close_now(w, r);
 }
 
-/* Whether the group does without this node, all its shards say so, and its
- * region is not waiting to be emptied. */
+/* Whether the group is removed; or does without this node, all its shards say
+ * so, and its region is not waiting to be emptied. */
 static bool unwanted_here(const struct worker *w, const struct catalog_group *g)
 {
     const struct config *c = w->node->config;
     size_t region = catalog_group_region(g, c->region);
     bool leaving = region < g->region_count && g->leaving[region];
+    if (catalog_shard_removed(w->catalog, g->first_shard))
+        return true; /* its record goes next */
     return catalog_group_fenced(g) && g->decision.settled && !leaving &&
            memchr(g->members, (int)c->id, g->member_count) == NULL;
 }
@@ -384,7 +389,8 @@ static void close_unwanted(struct worker *w)
         const struct catalog_group *g =
             catalog_group_of_shard(w->catalog, r->id);
         if (g != NULL ? unwanted_here(w, g)
-                      : catalog_shard_retired(w->catalog, r->id))
+                      : catalog_shard_retired(w->catalog, r->id) ||
+                            catalog_shard_removed(w->catalog, r->id))
             close_step(w, r);
     }
 }

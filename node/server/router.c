@@ -267,9 +267,7 @@ static bool moved_away(const struct worker *w, const struct op *op)
         catalog_group_of_shard(w->catalog, op->shard);
     if (def == NULL || g == NULL || def->move.number != op->move)
         return true;
-    struct bytes name =
-        catalog_group_fenced(g) ? bytes_str(g->name) : bytes_of(NULL, 0);
-    return !bytes_equal(def->placement, name);
+    return !container_placed_in(def, bytes_str(g->name));
 }
 
 void router_on_response(struct worker *w, uint64_t id, int err,

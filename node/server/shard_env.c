@@ -8,6 +8,7 @@
 #include "node/catalog/rid.h"
 #include "node/server/catalog_feed.h"
 #include "node/server/peers.h"
+#include "node/server/quarantine.h"
 #include "node/server/steward.h"
 #include "node/server/worker.h"
 
@@ -69,7 +70,7 @@ static void env_send(void *user, struct shard *s, const struct raft_msg *m,
 static void env_committed(void *user, struct shard *s, const struct entry *e)
 {
     (void)user;
-    if (shard_id(s) == SHARD_META)
+    if (shard_id(s) == SHARD_META && !quarantine_holds_catalog(replica_of(s)))
         catalog_feed_committed(replica_of(s)->worker, s, e);
 }
 

@@ -8,6 +8,7 @@
 #include "node/server/faults.h"
 #include "node/server/features.h"
 #include "node/server/governor.h"
+#include "node/server/members_view.h"
 #include "node/server/node.h"
 #include "node/server/peers.h"
 #include "node/server/worker.h"
@@ -76,7 +77,8 @@ static void put_rule(struct json_writer *out, const struct config *c,
 }
 
 static void put_shard(struct json_writer *out, const struct worker *w,
-                      const struct shard_status *s)
+                      const struct shard_status *s,
+                      const struct members_view *members)
 {
     const struct config *c = w->node->config;
     const char *leader = node_name(c, s->leader);
@@ -116,6 +118,7 @@ static void put_shard(struct json_writer *out, const struct worker *w,
     put_number(out, "bounded_refused", s->bounded_refused);
     put_number(out, "conflicts_pending", s->salvage_pending);
     json_write_member_bool(out, "overruled", s->overruled);
+    json_write_member_bool(out, "distrusted", s->distrusted);
     if (s->amnesia != RAFT_AMNESIA_NONE) {
         char text[STATUS_REASON_MAX];
         status_rebuild_reason(c, s, text);
@@ -124,6 +127,7 @@ static void put_shard(struct json_writer *out, const struct worker *w,
     }
     json_write_key(out, "writable");
     json_write_bool(out, !s->no_space && s->has_key);
+    members_view_put_shard(members, s->id, out);
     json_write_object_end(out);
 }
 
@@ -246,7 +250,8 @@ static void put_features(struct json_writer *out, const struct node *n)
 }
 
 void status_write(struct worker *w, const struct shard_status *shards,
-                  bool ready, struct buf *body)
+                  const struct members_view *members, bool ready,
+                  struct buf *body)
 {
     const struct config *c = w->node->config;
     struct json_writer out;
@@ -272,8 +277,9 @@ void status_write(struct worker *w, const struct shard_status *shards,
     json_write_key(&out, "shards");
     json_write_array_begin(&out);
     NODE_EACH_SHARD(w->node, i)
-    put_shard(&out, w, &shards[i]);
+    put_shard(&out, w, &shards[i], members);
     json_write_array_end(&out);
+    members_view_put_transfers(members, &out);
     json_write_key(&out, "links");
     put_links(&out, w);
     json_write_key(&out, "traffic");

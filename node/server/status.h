@@ -7,11 +7,13 @@
 #include "node/shard/shard.h"
 
 struct worker;
+struct members_view;
 
 /* Worker 0. `shards` holds one element per shard of the node, from 0 on.
  * Appends JSON. */
 void status_write(struct worker *w, const struct shard_status *shards,
-                  bool ready, struct buf *body);
+                  const struct members_view *members, bool ready,
+                  struct buf *body);
 
 /* What a replica that is being rebuilt waits for. */
 #define STATUS_REASON_MAX 160

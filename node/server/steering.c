@@ -6,6 +6,7 @@
 #include "node/base/log.h"
 #include "node/server/decision.h"
 #include "node/server/governor.h"
+#include "node/server/region_names.h"
 #include "node/server/worker.h"
 
 /* ---- the account -----------------------------------------------------------
@@ -82,7 +83,8 @@ const struct steering_group *steering_group_of(const struct steering *s,
 
 /* By the record's priority: those that serve. One that comes is shown when all
  * its shards are there, one that leaves not any more. */
-static void show_regions(const struct config *c, const struct govern_record *r,
+static void show_regions(const struct config *c, const struct catalog *catalog,
+                         const struct govern_record *r,
                          struct cosmos_region regions[COSMOS_REGIONS_MAX],
                          struct cosmos_account *account)
 {
@@ -94,6 +96,7 @@ static void show_regions(const struct config *c, const struct govern_record *r,
         if (((r->coming | r->leaving) & govern_region_bit(region)) != 0)
             continue;
         fill_region(c, region - 1u, &regions[n]);
+        regions[n].name = region_display_name(catalog, regions[n].name);
         regions[n].down = (r->down & govern_region_bit(region)) != 0;
         if (region == r->write_region)
             account->write_region = n;
@@ -118,7 +121,7 @@ static void show_account(struct steering *s)
     steering_first_account(s->worker, regions, &account);
     if (g != NULL) {
         const struct govern_record *r = newest(g);
-        show_regions(c, r, regions, &account);
+        show_regions(c, s->worker->catalog, r, regions, &account);
         account.consistency = r->consistency;
     }
     /* A log that cannot be written does not learn who leads: writes cannot be
@@ -134,6 +137,10 @@ static void show_account(struct steering *s)
 
 /* ---- the board --------------------------------------------------------------
  */
+
+/* A distrusted leader that has not been able to hand over for this long needs
+ * the controller's decision for another region. */
+#define STUCK_US (USEC_PER_SEC)
 
 /* Relaxed: each number stands for itself. */
 #define POST(member, value)                                                    \
@@ -165,6 +172,8 @@ static void post(const struct steering *s, const struct replica *r, usec_t now)
     POST(at_risk_ms, to_ms(status.at_risk_us));
     POST(leads, status.role == RAFT_LEADER);
     POST(no_space, status.no_space);
+    POST(stuck, status.role == RAFT_LEADER && status.distrusted &&
+                    now - r->scrub.doubt_us > STUCK_US);
 }
 
 struct shard_board steering_board(const struct worker *w, uint32_t shard)
@@ -179,6 +188,7 @@ struct shard_board steering_board(const struct worker *w, uint32_t shard)
                                 .at_risk_ms = LOOK(at_risk_ms),
                                 .leads = LOOK(leads),
                                 .no_space = LOOK(no_space),
+                                .stuck = LOOK(stuck),
                                 .here = LOOK(here)};
 }
 
@@ -213,6 +223,19 @@ static struct steering_group *make_group(struct steering *s, uint16_t number)
     g = &s->groups[s->group_count++];
     *g = (struct steering_group){.number = number};
     return g;
+}
+
+void steering_account_changed(struct steering *s)
+{
+    if (s->worker->cosmos != NULL && steering_group(s, GROUP_DEFAULT) != NULL)
+        show_account(s);
+}
+
+void steering_drop_group(struct steering *s, uint16_t number)
+{
+    struct steering_group *g = find_group(s, number);
+    if (g != NULL)
+        *g = s->groups[--s->group_count];
 }
 
 void steering_forget_groups(struct steering *s)
@@ -281,8 +304,10 @@ void steering_turn(struct steering *s, usec_t now)
     for (uint32_t i = 0; i < w->replica_count; i++) {
         struct replica *r = w->replicas[i];
         const struct steering_group *g = steering_group_of(s, r->id);
+        struct steer_health own = health;
+        own.self_ill |= shard_distrusted(r->shard);
         if (g != NULL)
-            steer_shard(&r->steer, now, newest(g), &health, w->node->config->id,
+            steer_shard(&r->steer, now, newest(g), &own, w->node->config->id,
                         r->shard);
         post(s, r, now);
     }

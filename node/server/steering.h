@@ -31,7 +31,9 @@ struct shard_board {
     uint32_t at_risk_ms;
     bool leads;
     bool no_space;
-    bool here; /* this node has a replica; see node_has_shard */
+    bool stuck; /* led here by a replica that should not (shard_distrust), and
+                 * cannot hand over */
+    bool here;  /* this node has a replica; see node_has_shard */
 };
 
 /* What the node as a whole knows, made by the governor. */
@@ -73,8 +75,11 @@ struct steering {
 };
 
 void steering_init(struct steering *s, struct worker *w);
-/* A group's record was put, or is gone; from the catalog feed. */
+/* A group's record was put, or is gone, or all are; from the catalog feed. */
 void steering_put_group(struct steering *s, const struct catalog_group *g);
+/* The account's record was put; likewise. */
+void steering_account_changed(struct steering *s);
+void steering_drop_group(struct steering *s, uint16_t number);
 void steering_forget_groups(struct steering *s);
 /* NULL while the group's record is not known here. Valid until the next turn.
  */

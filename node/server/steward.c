@@ -67,14 +67,13 @@ static void create_account(struct steward *s)
 }
 
 static void wrap_new_key(struct worker *w, const struct key_name *name,
-                         uint8_t wrapped[GROUP_WRAPPED_KEY_MAX],
-                         uint16_t *len_out)
+                         struct wrapped_key *wrapped_out)
 {
     uint8_t key[KEY_LEN];
     key_generate(key);
-    CHECK(key_wrap(&w->node->kek, name, key, wrapped) == ERR_OK);
+    CHECK(key_wrap(&w->node->kek, name, key, wrapped_out->bytes) == ERR_OK);
     mem_wipe(key, sizeof(key));
-    *len_out = KEY_WRAPPED_LEN;
+    wrapped_out->len = KEY_WRAPPED_LEN;
 }
 
 /* The preferred region acknowledges, by the configured level. */
@@ -102,15 +101,17 @@ static void create_group(struct steward *s)
     struct catalog_group g = {.number = GROUP_DEFAULT,
                               .name = GROUP_DEFAULT_NAME,
                               .first_shard = 1,
-                              .shard_count = (uint16_t)c->shards};
+                              .shard_count = (uint16_t)c->shards,
+                              .key_count = 1,
+                              .keys = {{.versions = 1}}};
     struct key_name name = {.cluster = w->node->cluster_keys.cluster_id,
                             .group = g.name,
-                            .id = group_key_id(g.number, KEY_PURPOSE_DATA),
+                            .id = group_key_id(g.number, KEY_PURPOSE_DATA, 0),
                             .purpose = KEY_PURPOSE_DATA};
-    wrap_new_key(w, &name, g.data_key, &g.data_key_len);
-    name.id = group_key_id(g.number, KEY_PURPOSE_INDEX);
+    wrap_new_key(w, &name, &g.keys[0].data[0]);
+    name.id = group_key_id(g.number, KEY_PURPOSE_INDEX, 0);
     name.purpose = KEY_PURPOSE_INDEX;
-    wrap_new_key(w, &name, g.index_key, &g.index_key_len);
+    wrap_new_key(w, &name, &g.keys[0].index);
     for (size_t i = 0; i < c->region_count; i++)
         if (!config_region_added(&c->regions[i]))
             snprintf(g.regions[g.region_count++], sizeof(g.regions[0]), "%s",

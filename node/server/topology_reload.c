@@ -54,6 +54,8 @@ int topology_reload(struct worker *w, struct err_msg *msg)
     if (err != ERR_OK)
         return err;
     err = grow(w, newer, msg);
+    if (err == ERR_OK)
+        transfers_set_rate(w, newer->limits.snapshot_rate);
     config_free(newer);
     if (err != ERR_OK || count_nodes(n->config) == before)
         return err;

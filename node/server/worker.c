@@ -16,6 +16,7 @@
 #include "node/server/fence_guard.h"
 #include "node/server/group_keys.h"
 #include "node/server/peers.h"
+#include "node/server/quarantine.h"
 #include "node/server/rebuild.h"
 #include "node/server/recovery.h"
 #include "node/server/reload.h"
@@ -23,6 +24,7 @@
 #include "node/server/salvager.h"
 #include "node/server/stand_in.h"
 #include "node/server/steward.h"
+#include "node/server/transit.h"
 #include "node/shard/salvage.h"
 
 /* How often flushes, the log's upkeep and stalled transfers are looked at. */
@@ -59,7 +61,7 @@ static void set_ticker(struct worker *w, usec_t now, usec_t deadline)
 {
     for (uint32_t i = 0; i < w->replica_count; i++) {
         usec_t d = shard_deadline(w->replicas[i]->shard);
-        if (d < deadline)
+        if (d < deadline && !w->replicas[i]->deaf)
             deadline = d;
     }
     double after =
@@ -93,9 +95,11 @@ static void on_turn(struct ev_loop *loop, struct ev_prepare *prepare,
         check_drained(w, now);
     transfers_turn(&w->transfers, now);
     digester_turn(w, now);
+    quarantine_turn(w);
     log_pipe_kick(&w->log);
     ev_now_update(loop);
-    set_ticker(w, now, again);
+    usec_t digest = digester_deadline(w);
+    set_ticker(w, now, digest < again ? digest : again);
     if (more)
         worker_wake(w);
 }
@@ -107,7 +111,8 @@ static void on_ticker(struct ev_loop *loop, struct ev_timer *t, int events)
     struct worker *w = t->data;
     usec_t now = clock_mono_us();
     for (uint32_t i = 0; i < w->replica_count; i++)
-        shard_tick(w->replicas[i]->shard, now);
+        if (!w->replicas[i]->deaf)
+            shard_tick(w->replicas[i]->shard, now);
 }
 
 /* ---- chores
@@ -180,11 +185,14 @@ static void on_chores(struct ev_loop *loop, struct ev_timer *t, int events)
     if (w->index == 0) {
         mover_check(w);
         splitter_check(w);
+        placement_remove_check(w);
     }
     steward_check(w->steward);
     stand_in_check(w);
     doors_check(w);
     rebuild_check(w);
+    quarantine_check(w);
+    scrubber_check(w);
     salvager_check(w);
     fence_guard_tick(w);
     if (++w->chore_count % WORKER_MAINTAIN_EVERY == 0)
@@ -281,6 +289,8 @@ static int make_cosmos(struct worker *w, struct err_msg *msg)
         .mono_us = mono_us,
         .wall_us = wall_us,
         .outside = refused_outside,
+        .features = &w->node->features,
+        .pass_on = transit_pass_on,
         .region = w->node->config->region,
         .user = w,
         .floor = w->node->sessions,
@@ -343,6 +353,8 @@ int worker_create(struct worker *w, struct node *node, uint32_t index,
     w->catalog = catalog_new();
     if (index == 0)
         w->fence_guard = fence_guard_new(w);
+    if (index == 0)
+        w->transit = transit_new(w);
     int err = make_keys(w, msg);
     if (err == ERR_OK)
         err = replicas_find(w, msg);

@@ -21,6 +21,8 @@
  *   doors.h    listeners for clients
  *   faults_client.h  faults that these meet
  *   digester.h  compares replicas
+ *   transit.h  requests that pass through nodes outside a fence (worker 0)
+ *   scrubber.h  does it now and then; quarantine.h: what then happens
  *   fence_guard.h  which regions may hold what (worker 0)
  *   governor.h, features.h, admin.h, stand_in.h, faults.h (worker 0)
  *   metrics.h, readiness.h  what a worker says of itself to those who watch
@@ -47,8 +49,10 @@
 #include "node/server/inbox.h"
 #include "node/server/log_pipe.h"
 #include "node/server/mover.h"
+#include "node/server/placement_remove.h"
 #include "node/server/purge.h"
 #include "node/server/router.h"
+#include "node/server/scrubber.h"
 #include "node/server/splitter.h"
 #include "node/server/steering.h"
 #include "node/server/transfers.h"
@@ -69,6 +73,9 @@ struct faults_client;
 struct digester;
 struct holdings;
 struct fence_guard;
+struct transit;
+struct scrub_round;
+struct scrub_awaited;
 
 #define WORKER_MAGIC MAGIC('w', 'o', 'r', 'k')
 #define REPLICA_MAGIC MAGIC('r', 'e', 'p', 'l')
@@ -98,6 +105,11 @@ struct replica {
     struct steer steer;
     bool closing;              /* see replicas.h */
     uint64_t close_mark;       /* log_pipe_mark: what of it is on its way */
+    bool deaf;                 /* see quarantine.h; likewise these: */
+    bool marked;               /* the data directory has its mark */
+    bool unmarking;            /* the helper drops it */
+    bool mending;              /* not cured yet */
+    struct scrub_state scrub;  /* see scrubber.h */
     struct digester *digester; /* at work; NULL: none */
     char path[DATADIR_PATH_MAX];
 };
@@ -138,6 +150,10 @@ struct worker {
     struct router router;
     struct transfers transfers;
     struct steering steering;
+    usec_t digest_next_us; /* no slice before; see digester.h */
+    struct scrub_round
+        *scrub_round;      /* led by one of its replicas; NULL: none */
+    uint64_t scrub_rounds; /* begun */
 
     struct keyring *keyring;
     struct sealer *sealer;
@@ -146,7 +162,9 @@ struct worker {
     /* Groups whose keys this node has opened. */
     struct worker_group {
         uint16_t number;
-        uint32_t data_key;       /* in the keyring */
+        struct catalog_span newest, emptied; /* its shards */
+        uint8_t versions;        /* of its data key, in the keyring */
+        uint32_t data_key;       /* the one that seals */
         struct keyed_hash *hash; /* addresses in its shards */
     } groups[GROUPS_MAX];
     uint32_t group_count;
@@ -164,17 +182,20 @@ struct worker {
     /* Worker 0 only. */
     struct fence_guard *fence_guard;
     struct peers *peers;
+    struct transit *transit;
     struct admin *admin;
     struct stand_in *stand_in;
     struct steward *steward;
     struct governor *governor;
     struct mover mover;
     struct splitter splitter;
+    struct placement_removal removal;
     struct faults *faults;
-    struct holdings *holdings; /* being told; NULL: nobody asks */
-    bool shut_told;            /* what doors_keep was told last */
-    uint32_t cured_workers;    /* see rebuild.h */
-    bool stopping;             /* nothing new is begun */
+    struct holdings *holdings;           /* being told; NULL: nobody asks */
+    struct scrub_awaited *scrub_awaited; /* by id; see scrub_link.h */
+    bool shut_told;                      /* what doors_keep was told last */
+    uint32_t cured_workers;              /* see rebuild.h */
+    bool stopping;                       /* nothing new is begun */
     bool draining;
     bool front_drained, drained_told;
     usec_t hand_over_until;

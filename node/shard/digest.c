@@ -6,6 +6,8 @@
 #include "node/base/check.h"
 #include "node/base/err.h"
 #include "node/base/mem.h"
+#include "node/crypt/keyring.h"
+#include "node/crypt/seal.h"
 #include "node/shard/record.h"
 #include "node/store/engine.h"
 
@@ -16,7 +18,7 @@ struct digest {
     digest_counts_fn *counts;
     void *user;
     EVP_MD_CTX *buckets[DIGEST_BUCKETS];
-    uint64_t records, bytes;
+    uint64_t records, bytes, by_key[DIGEST_KEY_VERSIONS];
     struct record_key last; /* empty before the first */
     bool counting;          /* the container that `last` is of */
 };
@@ -75,7 +77,7 @@ static bool key_legal(struct bytes key)
 }
 
 /* A mark has no partition, and goes by its container's last byte. */
-static size_t bucket_of(struct bytes key)
+size_t digest_bucket(struct bytes key)
 {
     size_t at = key.len > PK_HASH_AT ? PK_HASH_AT : RECORD_PREFIX_LEN - 1;
     return key.data[at] % DIGEST_BUCKETS;
@@ -93,6 +95,16 @@ static void step(struct digest *d, struct bytes key)
     memcpy(d->last.bytes, key.data, key.len);
 }
 
+/* What cannot be told is not counted: the digest itself says whether replicas
+ * agree. */
+static void count_key(struct digest *d, struct bytes sealed)
+{
+    struct seal_position at;
+    if (seal_peek(sealed, &at) == ERR_OK &&
+        version_of_key_id(at.key_id) < DIGEST_KEY_VERSIONS)
+        d->by_key[version_of_key_id(at.key_id)]++;
+}
+
 int digest_add(struct digest *d, struct bytes key, struct bytes value)
 {
     uint8_t lengths[8];
@@ -101,18 +113,22 @@ int digest_add(struct digest *d, struct bytes key, struct bytes value)
     step(d, key);
     if (!d->counting)
         return ERR_OK;
-    EVP_MD_CTX *bucket = d->buckets[bucket_of(key)];
+    EVP_MD_CTX *bucket = d->buckets[digest_bucket(key)];
     put_u32_le(lengths, (uint32_t)key.len);
     put_u32_le(lengths + 4, (uint32_t)value.len);
     hash_add(bucket, lengths, sizeof(lengths));
     hash_add(bucket, key.data, key.len);
     hash_add(bucket, value.data, value.len);
     d->records += key.len == RECORD_TEXT_KEY_LEN;
+    if (key.len == RECORD_TEXT_KEY_LEN)
+        count_key(d, value);
     d->bytes += key.len + value.len;
     return ERR_OK;
 }
 
-int digest_chunk(struct digest *d, struct bytes chunk)
+int digest_each(struct bytes chunk,
+                int (*each)(void *user, struct bytes key, struct bytes value),
+                void *user)
 {
     struct cursor c = cursor_of(chunk.data, chunk.len);
     uint32_t count = cursor_u32_le(&c);
@@ -125,11 +141,21 @@ int digest_chunk(struct digest *d, struct bytes chunk)
         if (!cursor_ok(&c))
             return ERR_MALFORMED;
         int err =
-            table == ENGINE_CHUNK_RECORDS ? digest_add(d, key, value) : ERR_OK;
+            table == ENGINE_CHUNK_RECORDS ? each(user, key, value) : ERR_OK;
         if (err != ERR_OK)
             return err;
     }
     return cursor_done(&c) ? ERR_OK : ERR_MALFORMED;
+}
+
+static int add_record(void *user, struct bytes key, struct bytes value)
+{
+    return digest_add(user, key, value);
+}
+
+int digest_chunk(struct digest *d, struct bytes chunk)
+{
+    return digest_each(chunk, add_record, d);
 }
 
 void digest_finish(struct digest *d, struct digest_result *out)
@@ -143,4 +169,5 @@ void digest_finish(struct digest *d, struct digest_result *out)
     EVP_MD_CTX_free(whole);
     out->records = d->records;
     out->bytes = d->bytes;
+    memcpy(out->by_key, d->by_key, sizeof(out->by_key));
 }

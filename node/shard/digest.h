@@ -30,12 +30,16 @@
 
 #define DIGEST_LEN 32
 #define DIGEST_BUCKETS 16
+/* Versions of a data key that are told apart (crypt/keyring.h). */
+#define DIGEST_KEY_VERSIONS 16
 
 struct digest;
 
 struct digest_result {
     uint64_t records; /* texts: documents, conflicts, catalog records */
     uint64_t bytes;   /* of all keys and values */
+    /* Records by the version of the data key that sealed them. */
+    uint64_t by_key[DIGEST_KEY_VERSIONS];
     uint8_t whole[DIGEST_LEN];
     uint8_t buckets[DIGEST_BUCKETS][DIGEST_LEN];
 };
@@ -55,6 +59,13 @@ int digest_add(struct digest *d, struct bytes key, struct bytes value);
  * beside the records in it, which each replica has of its own, is left out.
  * ERR_CORRUPT as above; ERR_MALFORMED: not a chunk. */
 int digest_chunk(struct digest *d, struct bytes chunk);
+/* Which bucket a legal key is in. */
+size_t digest_bucket(struct bytes key);
+/* Calls `each` for the records of a chunk, in order, until it answers anything
+ * but ERR_OK, which is the result then. ERR_MALFORMED: not a chunk. */
+int digest_each(struct bytes chunk,
+                int (*each)(void *user, struct bytes key, struct bytes value),
+                void *user);
 /* After the last record, once. */
 void digest_finish(struct digest *d, struct digest_result *out);
 

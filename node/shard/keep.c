@@ -133,15 +133,70 @@ void shard_flush_failed(struct shard *s)
     s->flushing = false;
 }
 
+uint32_t shard_senders(const struct shard *s, raft_id to,
+                       struct shard_sender *out, uint64_t *least_out)
+{
+    const struct raft_config *c = raft_config(s->raft);
+    uint64_t least = raft_base_lsn(s->raft);
+    uint32_t n = 0;
+    *least_out = least;
+    if (raft_role(s->raft) != RAFT_LEADER || !shard_sends_payload(s, to))
+        return 0;
+    for (uint32_t i = 0; i < c->n; i++) {
+        const struct raft_member *m = &c->members[i];
+        struct raft_peer_info info;
+        if (m->id != to && !m->witness &&
+            raft_peer(s->raft, m->id, &info) == ERR_OK && info.reachable &&
+            !info.forgot && info.state == RAFT_PEER_REPLICATE &&
+            info.match_lsn >= least)
+            out[n++] = (struct shard_sender){m->id, info.match_lsn};
+    }
+    return n;
+}
+
+int shard_may_send(const struct shard *s, raft_id leader, uint64_t term,
+                   raft_id to)
+{
+    if (raft_term(s->raft) != term || raft_leader(s->raft) != leader ||
+        s->installing || shard_overruled(s) ||
+        raft_amnesiac(s->raft) != RAFT_AMNESIA_NONE)
+        return ERR_STALE;
+    return shard_sends_payload(s, to) ? ERR_OK : ERR_FORBIDDEN;
+}
+
+void shard_retain(struct shard *s, uint64_t lsn)
+{
+    s->retain_from = lsn;
+}
+
+/* The last LSN that everybody has whom the log can still bring on; not those
+ * who need a snapshot anyway. */
+static uint64_t needed_from(const struct shard *s, uint64_t flushed)
+{
+    const struct raft_config *c = raft_config(s->raft);
+    uint64_t lsn = s->retain_from < flushed ? s->retain_from : flushed;
+    for (uint32_t i = 0; i < c->n; i++) {
+        struct raft_peer_info info;
+        if (raft_peer(s->raft, c->members[i].id, &info) == ERR_OK &&
+            info.reachable && info.state != RAFT_PEER_SNAPSHOT &&
+            info.match_lsn > 0 && info.match_lsn < lsn)
+            lsn = info.match_lsn;
+    }
+    return lsn;
+}
+
 /* Where the log in memory may begin: at the flushed LSN, less what is kept for
- * followers that lag a little. */
+ * followers that lag a little, and for those who are being brought on. */
 static uint64_t compact_point(const struct shard *s, uint64_t flushed)
 {
+    uint64_t needed = needed_from(s, flushed);
     size_t bytes = 0;
     uint64_t lsn = flushed;
-    while (lsn >= s->entries.first && flushed - lsn < s->retain_entries) {
+    while (lsn >= s->entries.first) {
         bytes += entry_bytes(entries_at(&s->entries, lsn));
-        if (bytes > SHARD_RETAIN_BYTES)
+        bool little =
+            flushed - lsn < s->retain_entries && bytes <= SHARD_RETAIN_BYTES;
+        if (!little && (lsn <= needed || bytes > s->retain_lagging))
             break;
         lsn--;
     }

@@ -36,6 +36,7 @@ void shard_finish(struct shard *s, struct shard_request *req)
     shard_scan_free(req);
     CHECK(s->waiting > 0);
     s->waiting--;
+    s->damaged += req->result.err == ERR_CORRUPT || req->result.err == ERR_IO;
     req->done(req, &req->result);
 }
 
@@ -656,6 +657,9 @@ void shard_submit(struct shard *s, usec_t now, struct shard_request *req)
         shard_fail(s, req, ERR_NOT_FOUND);
     } else if (req->op->kind == OP_WRITE) {
         submit_write(s, now, req);
+    } else if (s->distrusted && req->op->kind != OP_BARRIER &&
+               raft_role(s->raft) != RAFT_LEADER) {
+        shard_fail(s, req, ERR_NOT_LEADER);
     } else {
         submit_read(s, now, req);
     }

@@ -43,7 +43,12 @@ static int restore_raft(struct shard *s, const struct shard_options *options,
                                          .entries = heads,
                                          .n_entries = r->n_entries,
                                          .commit_lsn = r->commit_lsn,
-                                         .amnesia = r->amnesia};
+                                         .amnesia = r->amnesia,
+                                         .also = r->also,
+                                         .n_also = r->n_also,
+                                         .kept = r->kept,
+                                         .kept_lsn = r->kept_lsn,
+                                         .kept_term = r->kept_term};
         /* The shard's own bounds (shard.h) come first: it seals before it
          * proposes and cannot take a refusal. */
         struct raft_options raft = options->raft;
@@ -107,6 +112,10 @@ int shard_open(const struct shard_options *options,
     s->kv = options->kv;
     s->retain_entries = options->retain_entries > 0 ? options->retain_entries
                                                     : SHARD_RETAIN_ENTRIES;
+    s->retain_lagging = options->retain_lagging > 0
+                            ? options->retain_lagging
+                            : SHARD_RETAIN_LAGGING_BYTES;
+    s->retain_from = UINT64_MAX;
     s->witness = options->raft.witness;
     s->commit_seen = restored->commit_lsn;
     entries_init(&s->entries, restored->base_lsn + 1);
@@ -224,6 +233,16 @@ bool shard_has_key(const struct shard *s)
     return s->has_key;
 }
 
+void shard_distrust(struct shard *s, bool distrusted)
+{
+    s->distrusted = distrusted;
+}
+
+bool shard_distrusted(const struct shard *s)
+{
+    return s->distrusted;
+}
+
 void shard_set_memtable_bytes(struct shard *s, size_t bytes)
 {
     memtable_set_cap(s->memtable, bytes);
@@ -294,6 +313,8 @@ void shard_status(const struct shard *s, usec_t now,
         .session_waits = s->session_waits,
         .session_behind = s->session_behind,
         .bounded_refused = s->bounded_refused,
+        .damaged = s->damaged,
+        .distrusted = s->distrusted,
         .flushed_lsn = kv_flushed_lsn(s->kv),
         .base_lsn = raft_base_lsn(s->raft),
         .memtable_bytes = memtable_bytes(s->memtable),

@@ -87,6 +87,9 @@ struct shard;
  * further behind means a snapshot. */
 #define SHARD_RETAIN_BYTES ((size_t)2 << 20)
 #define SHARD_RETAIN_ENTRIES 4096
+/* The same while a follower that can be reached needs them: one that receives a
+ * snapshot (shard_retain), or still lacks what was flushed here. */
+#define SHARD_RETAIN_LAGGING_BYTES ((size_t)64 << 20)
 /* What a client is told to wait when a bound above or the memtable is full. */
 #define SHARD_RETRY_AFTER_MS 100
 /* How long a read waits for the state that its session token names. */
@@ -177,6 +180,7 @@ struct shard_options {
                                * shard's own bounds above take their place */
     size_t memtable_bytes;
     uint32_t retain_entries; /* 0: SHARD_RETAIN_ENTRIES */
+    size_t retain_lagging;   /* 0: SHARD_RETAIN_LAGGING_BYTES */
     struct sealer *sealer;   /* borrowed; belongs to the worker */
     struct kv kv;            /* flushed state, borrowed */
     const struct shard_env *env;
@@ -200,7 +204,11 @@ struct shard_restored {
     struct entry **entries;    /* base_lsn+1 ..; references are taken over */
     size_t n_entries;
     uint64_t commit_lsn;
-    bool amnesia;        /* see raft_restored */
+    bool amnesia; /* see raft_restored; likewise these: */
+    const raft_id *also;
+    size_t n_also;
+    bool kept;
+    uint64_t kept_lsn, kept_term;
     struct bytes dedupe; /* SHARD_INFO_DEDUPE of the flushed state; borrowed,
                           * may be empty */
     /* Pending salvage by rising number; its entries' references are taken over.
@@ -230,6 +238,12 @@ bool shard_has_key(const struct shard *s);
 void shard_set_memtable_bytes(struct shard *s, size_t bytes);
 /* The disk is full (or works again): writes answer NO_SPACE meanwhile. */
 void shard_set_no_space(struct shard *s, bool no_space);
+
+/* What is flushed here is (not) to be believed. While it is not, and unless
+ * this replica leads, reads are answered NOT_LEADER, and it does not take over
+ * the leadership when it is asked to. */
+void shard_distrust(struct shard *s, bool distrusted);
+bool shard_distrusted(const struct shard *s);
 
 /* -- what arrives -----------------------------------------------------------
  */
@@ -337,6 +351,26 @@ bool shard_sends_payload(const struct shard *s, raft_id to);
 int shard_snapshot_offer(const struct shard *s, raft_id to, uint64_t lsn,
                          struct raft_msg *msg_out);
 void shard_snapshot_sent(struct shard *s, usec_t now, raft_id to, bool ok);
+/* A member that could send a snapshot in the leader's place. */
+struct shard_sender {
+    raft_id node;
+    uint64_t match_lsn; /* its log is the leader's up to here */
+};
+/* At the leader: who, beside it, could send one to `to`: members whose log is
+ * known to be this leader's beyond where that begins in memory. A state that
+ * such a one has flushed, at an LSN from `*least_out` to its match_lsn, is of
+ * this leader's history, and can be gone on from. Returns how many; `out` has
+ * room for RAFT_MEMBERS_MAX. None to a witness, and none when not leading. */
+uint32_t shard_senders(const struct shard *s, raft_id to,
+                       struct shard_sender *out, uint64_t *least_out);
+/* At such a member: whether it may do so, at the word of `leader` in `term`.
+ * ERR_STALE: it follows another, or none, or its state is being replaced or was
+ * overruled; ERR_FORBIDDEN: payload must not leave for `to`. */
+int shard_may_send(const struct shard *s, raft_id leader, uint64_t term,
+                   raft_id to);
+/* Entries above `lsn` are kept in memory for who receives a snapshot of it, as
+ * far as SHARD_RETAIN_LAGGING_BYTES allows; UINT64_MAX: none are. */
+void shard_retain(struct shard *s, uint64_t lsn);
 /* At the receiver: a complete snapshot is on disk in `incoming`. ERR_OK: the
  * log was told to reset (log_reset was called); once that is durable the owner
  * adopts the new state and calls shard_adopted, with its SHARD_INFO_DEDUPE (may
@@ -388,6 +422,7 @@ struct shard_status {
     struct shard_rule rule, rule_committed;
     bool changing;       /* the newest configuration is joint or uncommitted */
     bool overruled;      /* raft_overruled: this replica must be rebuilt */
+    bool distrusted;     /* see shard_distrust */
     raft_id transfer_to; /* leader: who is being handed the leadership, or 0 */
     /* How long the last hand-over of the leadership from here kept writes
      * waiting: from shard_transfer until a leader was known again. 0: none
@@ -398,6 +433,8 @@ struct shard_status {
     uint64_t session_waits;   /* reads that waited for their token's state */
     uint64_t session_behind;  /* of them, in vain */
     uint64_t bounded_refused; /* reads that could not be proved fresh */
+    uint64_t damaged; /* requests that met a record that is not authentic, or a
+                       * store that cannot be read */
     size_t memtable_bytes, entry_bytes;
     uint32_t waiting;
     bool has_key, no_space, installing;

@@ -87,6 +87,7 @@ struct shard {
     usec_t append_us; /* the newest append came */
     usec_t step_us;   /* the newest step */
     uint64_t throttled, session_waits, session_behind, bounded_refused;
+    uint64_t damaged;
 
     /* Durability. */
     uint64_t written; /* last update that wrote */
@@ -96,11 +97,14 @@ struct shard {
 
     uint32_t key_id;
     uint32_t retain_entries;
-    bool witness; /* keeps no payload */
+    size_t retain_lagging;
+    uint64_t retain_from; /* see shard_retain */
+    bool witness;         /* keeps no payload */
     bool has_key;
     bool no_space;
     bool installing;
     bool contradicted; /* see shard_contradicted */
+    bool distrusted;   /* see shard_distrust */
     bool hold;         /* see shard_hold */
     bool stepping;     /* inside raft_step and what follows from it */
     bool closing;

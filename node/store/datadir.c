@@ -23,6 +23,9 @@
 #define DISCARD_MARKER "discarding"
 #define REBUILD_MARKER "rebuilding"
 #define DAMAGE_NOTE "damaged"
+#define QUARANTINE_PREFIX "quarantine-"
+#define DISCARDED_SHARD "discarded-shard-"
+#define SHARD_MARK_MAX 65536
 
 struct datadir {
     uint32_t magic;
@@ -351,6 +354,17 @@ int datadir_discarded(const struct datadir *d, char path_out[DATADIR_PATH_MAX])
     return found ? ERR_OK : ERR_NOT_FOUND;
 }
 
+static int drop_mark(struct datadir *d, const char *name)
+{
+    char path[DATADIR_PATH_MAX];
+    int code = join(d, name, path);
+    if (code != ERR_OK)
+        return code;
+    if (unlink(path) != 0)
+        return errno == ENOENT ? ERR_OK : err_from_errno(errno);
+    return file_sync_folder(d->path);
+}
+
 static int put_away(struct datadir *d, const char *family, const char *away)
 {
     char from[DATADIR_PATH_MAX], to[DATADIR_PATH_MAX];
@@ -366,6 +380,41 @@ static int put_away(struct datadir *d, const char *family, const char *away)
     return code == ERR_OK ? file_sync_folder(d->path) : code;
 }
 
+/* The number in a name that begins with `prefix`. */
+static bool shard_of_name(const char *name, const char *prefix,
+                          uint32_t *shard_out)
+{
+    uint64_t shard;
+    size_t len = strlen(prefix);
+    if (strncmp(name, prefix, len) != 0 ||
+        text_parse_u64(bytes_str(name + len), UINT16_MAX, &shard) != ERR_OK)
+        return false;
+    *shard_out = (uint32_t)shard;
+    return true;
+}
+
+static int each_shard_name(struct datadir *d, const char *prefix,
+                           int (*each)(struct datadir *d, uint32_t shard))
+{
+    DIR *dir = opendir(d->path);
+    if (dir == NULL)
+        return ERR_IO;
+    int code = ERR_OK;
+    struct dirent *entry;
+    uint32_t shard;
+    while (code == ERR_OK && (entry = readdir(dir)) != NULL)
+        if (shard_of_name(entry->d_name, prefix, &shard))
+            code = each(d, shard);
+    closedir(dir);
+    return code;
+}
+
+/* What the shards of the log that goes had promised, goes with it. */
+static int drop_shard_marks(struct datadir *d)
+{
+    return each_shard_name(d, REBUILD_MARKER "-", datadir_shard_rebuilt);
+}
+
 /* Log and shards must go together: shards without their log have no votes, a
  * log without its shards has no beginning. The marker makes it one step; a
  * start that finds it finishes the job. */
@@ -373,6 +422,8 @@ static int finish_discard(struct datadir *d, const char *marker)
 {
     char away[DATADIR_PATH_MAX];
     int code = discarded_path(d, away);
+    if (code == ERR_OK)
+        code = drop_shard_marks(d);
     if (code == ERR_OK)
         code = make_dir(away);
     if (code == ERR_OK)
@@ -408,17 +459,6 @@ static int put_mark(struct datadir *d, const char *name, const char *text,
     return code == ERR_OK
                ? file_replace(path, 0600, bytes_str(text), msg)
                : err_set(msg, code, "the path %s is too long", d->path);
-}
-
-static int drop_mark(struct datadir *d, const char *name)
-{
-    char path[DATADIR_PATH_MAX];
-    int code = join(d, name, path);
-    if (code != ERR_OK)
-        return code;
-    if (unlink(path) != 0)
-        return errno == ENOENT ? ERR_OK : err_from_errno(errno);
-    return file_sync_folder(d->path);
 }
 
 static bool has_name(const struct datadir *d, const char *name)
@@ -466,6 +506,103 @@ bool datadir_damaged(const struct datadir *d)
     return has_name(d, DAMAGE_NOTE);
 }
 
+/* -- one shard -- */
+
+static int shard_name(const struct datadir *d, const char *prefix,
+                      uint32_t shard, char out[DATADIR_PATH_MAX])
+{
+    char name[64];
+    snprintf(name, sizeof(name), "%s%u", prefix, shard);
+    return join(d, name, out);
+}
+
+/* A shard has a store or not, is being put away or rebuilt or neither: each
+ * step leaves a state from which this goes on. */
+static int finish_quarantine(struct datadir *d, uint32_t shard)
+{
+    char store[DATADIR_PATH_MAX], away[DATADIR_PATH_MAX];
+    char begun[DATADIR_PATH_MAX], mark[DATADIR_PATH_MAX];
+    int code = shard_name(d, "shards/", shard, store);
+    if (code == ERR_OK)
+        code = shard_name(d, DISCARDED_SHARD, shard, away);
+    if (code == ERR_OK)
+        code = shard_name(d, QUARANTINE_PREFIX, shard, begun);
+    if (code == ERR_OK)
+        code = shard_name(d, REBUILD_MARKER "-", shard, mark);
+    if (code == ERR_OK && exists(store)) {
+        if (exists(away))
+            code = file_remove_tree(away);
+        if (code == ERR_OK && rename(store, away) != 0)
+            code = err_from_errno(errno);
+        if (code == ERR_OK)
+            code = file_sync_parent(store);
+    }
+    if (code == ERR_OK && rename(begun, mark) != 0)
+        code = err_from_errno(errno);
+    return code == ERR_OK ? file_sync_folder(d->path) : code;
+}
+
+int datadir_quarantine(struct datadir *d, uint32_t shard, struct bytes mark,
+                       struct err_msg *msg)
+{
+    char begun[DATADIR_PATH_MAX];
+    CHECK_OBJ(d, DATADIR_MAGIC);
+    CHECK(mark.len <= SHARD_MARK_MAX);
+    int code = shard_name(d, QUARANTINE_PREFIX, shard, begun);
+    if (code != ERR_OK)
+        return err_set(msg, code, "the path %s is too long", d->path);
+    code = file_replace(begun, 0600, mark, msg);
+    if (code != ERR_OK)
+        return code;
+    code = finish_quarantine(d, shard);
+    return code == ERR_OK ? ERR_OK
+                          : err_set(msg, code,
+                                    "cannot put away %s/shards/%u: "
+                                    "%s",
+                                    d->path, shard, err_text(code));
+}
+
+int datadir_shard_mark(const struct datadir *d, uint32_t shard, struct buf *out)
+{
+    char path[DATADIR_PATH_MAX];
+    int code = shard_name(d, REBUILD_MARKER "-", shard, path);
+    if (code != ERR_OK || !exists(path))
+        return code == ERR_OK ? ERR_NOT_FOUND : code;
+    return file_read(path, true, out, NULL);
+}
+
+int datadir_shard_rebuilt(struct datadir *d, uint32_t shard)
+{
+    char name[64];
+    CHECK_OBJ(d, DATADIR_MAGIC);
+    snprintf(name, sizeof(name), REBUILD_MARKER "-%u", shard);
+    return drop_mark(d, name);
+}
+
+int datadir_drop_discarded(const struct datadir *d, uint32_t shard)
+{
+    char away[DATADIR_PATH_MAX];
+    int code = shard_name(d, DISCARDED_SHARD, shard, away);
+    return code == ERR_OK && exists(away) ? file_remove_tree(away) : code;
+}
+
+static int drop_discarded(struct datadir *d, uint32_t shard)
+{
+    return datadir_drop_discarded(d, shard);
+}
+
+/* What the last process began to put away, and to delete. */
+static int resume_quarantines(struct datadir *d, struct err_msg *msg)
+{
+    int code = each_shard_name(d, QUARANTINE_PREFIX, finish_quarantine);
+    if (code == ERR_OK)
+        code = each_shard_name(d, DISCARDED_SHARD, drop_discarded);
+    return code == ERR_OK
+               ? ERR_OK
+               : err_set(msg, code, "cannot put away a shard in %s: %s",
+                         d->path, err_text(code));
+}
+
 /* -- opening -- */
 
 static int open_steps(struct datadir *d, struct err_msg *msg)
@@ -477,6 +614,8 @@ static int open_steps(struct datadir *d, struct err_msg *msg)
         code = settle_identity(d, msg);
     if (code == ERR_OK)
         code = resume_discard(d, msg);
+    if (code == ERR_OK)
+        code = resume_quarantines(d, msg);
     return code;
 }
 

@@ -10,6 +10,10 @@
  *     damaged         text: why the last start was refused
  *     rebuilding      there while the replicas here must not vote
  *     discarded-<n>/  what datadir_discard put away
+ *     rebuilding-<id> there while that shard's replica must not vote
+ *     quarantine-<id> the same, and its store is still to be put away
+ *     discarded-shard-<id>/  that store, until datadir_drop_discarded or
+ *                     the next start deletes it
  *
  * Made at first use. All functions block: call them at start or on a helper
  * thread.
@@ -20,6 +24,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "node/base/buf.h"
+#include "node/base/bytes.h"
 #include "node/base/err.h"
 
 #define DATADIR_NAME_MAX 63
@@ -81,6 +87,22 @@ bool datadir_rebuilding(const struct datadir *d);
 /* All of them are cured, durably: drops the mark, durably. Any thread, as long
  * as nothing else is called meanwhile. */
 int datadir_rebuilt(struct datadir *d);
+
+/* The same for one shard, whose store was found to be damaged while the node
+ * runs: puts shards/<id> away and marks the shard as rebuilding, in one step
+ * that the next start finishes. `mark` is the caller's to find again. The log
+ * is shared and stays; the caller voids what it has of the shard. Whatever was
+ * put away of that shard before is deleted. ERR_NO_SPACE, ERR_IO: the store is
+ * still in place, or the next start puts it away. */
+int datadir_quarantine(struct datadir *d, uint32_t shard, struct bytes mark,
+                       struct err_msg *msg);
+/* Appends the mark. ERR_NOT_FOUND: the shard is not being rebuilt. */
+int datadir_shard_mark(const struct datadir *d, uint32_t shard,
+                       struct buf *out);
+/* The replica is cured, durably: drops the mark, durably. */
+int datadir_shard_rebuilt(struct datadir *d, uint32_t shard);
+/* Deletes what of the shard was put away. ERR_IO. Any thread. */
+int datadir_drop_discarded(const struct datadir *d, uint32_t shard);
 
 /* What was put away last: writes the path of `discarded-<n>`. ERR_NOT_FOUND. */
 int datadir_discarded(const struct datadir *d, char path_out[DATADIR_PATH_MAX]);

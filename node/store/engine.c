@@ -404,6 +404,8 @@ static int put_records(MDB_txn *txn, const struct lmdb *db,
     for (size_t i = 0; i < f->count && result == MDB_SUCCESS; i++) {
         const struct flush_op *op = &f->ops[i];
         MDB_val key = lmdb_val(op->key), value = lmdb_val(op->value), old;
+        if (fault_hit("store.record.lost") != FAULT_NONE)
+            continue;
         if (!op->deleted) {
             result = mdb_cursor_put(cursor, &key, &value, 0);
             continue;

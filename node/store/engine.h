@@ -36,6 +36,9 @@
 #define ENGINE_VALUE_MAX ((size_t)4 << 20)
 /* A snapshot reader pins old pages; after this long it is refused. */
 #define ENGINE_SNAPSHOT_MAX_AGE_US (600 * USEC_PER_SEC)
+/* What is received is synced in transactions of about this size, so that little
+ * is lost by a crash, and little waits for the disk at a time. */
+#define INGEST_BATCH_BYTES ((size_t)8 << 20)
 #define ENGINE_CHUNK_BYTES_MAX ((size_t)8 << 20)
 
 struct engine;
@@ -107,6 +110,14 @@ int snapshot_open(struct engine *e, usec_t now, struct snapshot **snapshot_out);
  * ERR_IO.
  */
 int snapshot_only_info(struct snapshot *s, const char *name);
+/* About how many bytes of records there are: those of the pages they take. */
+uint64_t snapshot_about(const struct snapshot *s);
+/* Begins anew, for a receiver that has the records up to the key `upto` (empty:
+ * none). These are handed out all the same, to be digested, but in chunks of
+ * their own, which need not be sent: snapshot_skipped of the last chunk.
+ * ERR_MALFORMED: not a key; ERR_IO. */
+int snapshot_rewind(struct snapshot *s, struct bytes upto);
+bool snapshot_skipped(const struct snapshot *s);
 uint64_t snapshot_lsn(const struct snapshot *s);
 uint64_t snapshot_term(const struct snapshot *s);
 /* Appends the next chunk: at least one record and, unless a single record is
@@ -126,26 +137,41 @@ bool snapshot_chunk_only_info(struct bytes chunk, const char *name);
  *   1. ingest_finish returned 0: incoming is complete and synced;
  *   2. the log has a synced WAL_RESET(shard, lsn, term);
  *   3. ingest_adopt: the rename, and the engine is reopened on the new state.
- * A crash before 2 discards the snapshot at the next start, a crash after 2
- * finishes it: engine_recover.
+ * A crash after 2 finishes it: engine_recover. What was synced before 1 is kept
+ * by a crash, and by ingest_leave, for an attempt that goes on with the same
+ * state; the next one of another state removes it, and so does a start that
+ * finds it older than the state.
  */
 struct ingest;
 
-/* Helper. Removes what an earlier attempt left. */
-int ingest_begin(const char *path, struct ingest **ingest_out);
+/* Helper. The state to be received is that of (lsn, term). `resume`: goes on
+ * where an earlier attempt with that state ended, if there is one; else, or
+ * without it, what is there is removed. ERR_NO_SPACE, ERR_IO. */
+int ingest_begin(const char *path, uint64_t lsn, uint64_t term, bool resume,
+                 struct ingest **ingest_out);
+/* The key of the last record that is there from before: the next chunk begins
+ * behind it. Empty: none is. */
+struct bytes ingest_place(const struct ingest *g);
+/* Reads the records that are there, in the order of their keys, until `each`
+ * returns an error, which is returned. Helper; before the first chunk. */
+int ingest_each(struct ingest *g,
+                int (*each)(void *user, struct bytes key, struct bytes value),
+                void *user);
 /* Before the first chunk: one with records is ERR_MALFORMED, and not stored. */
 void ingest_refuse_records(struct ingest *g);
-/* One chunk, as it came from the peer: keys strictly rising within a table, all
+/* One chunk, as it came from the peer: keys of records strictly rising, all
  * chunks in order. ERR_MALFORMED, ERR_LIMIT, ERR_NO_SPACE, ERR_IO; then only
  * ingest_abort may follow. Helper. */
 int ingest_chunk(struct ingest *g, struct bytes chunk);
 /* Appends a named blob of what has been received so far. ERR_NOT_FOUND,
  * ERR_LIMIT, ERR_IO. Helper. */
 int ingest_info(struct ingest *g, const char *name, struct buf *out);
-/* Completes and syncs it. ERR_MALFORMED when what was received is not the
- * state of (lsn, term). Frees `g` in every case. Helper. */
-int ingest_finish(struct ingest *g, uint64_t lsn, uint64_t term);
-/* Throws it away. NULL is allowed. Helper. */
+/* Completes and syncs it. Frees `g` in every case; after an error nothing is
+ * left. Helper. */
+int ingest_finish(struct ingest *g);
+/* Ends it; what was synced is kept. NULL is allowed. Any thread. */
+void ingest_leave(struct ingest *g);
+/* Throws it away. NULL is allowed. Any thread. */
 void ingest_abort(struct ingest *g);
 /* Loop. Swaps the engine to the complete incoming state. After an error the
  * process must stop (the log already names the new state; a restart
@@ -155,7 +181,8 @@ int ingest_adopt(struct engine *e, uint64_t lsn, uint64_t term,
 
 enum engine_recovered {
     ENGINE_RECOVERED_NOTHING,   /* no incoming directory */
-    ENGINE_RECOVERED_DISCARDED, /* an incomplete or unnamed one was removed */
+    ENGINE_RECOVERED_DISCARDED, /* an old or unnamed one was removed */
+    ENGINE_RECOVERED_KEPT,      /* an incomplete one may be gone on with */
     ENGINE_RECOVERED_ADOPTED,   /* the log named it: it is the state now */
 };
 /* Before engine_open, after the log was replayed. (reset_lsn, reset_term) is

@@ -63,6 +63,15 @@ test("an LSN of a lost epoch does not outlive it in the part that counts", () =>
   assert.equal(merged("0:1#100#1=100", "0:2#95#2=95", "0:4#96#4=96", "0:3#99#3=99"), "0:4#100#4=96");
 });
 
+// Of a container whose rows are in several placement groups: every shard is named.
+test("what the SDK makes of two tokens is the furthest of each shard", () => {
+  assert.equal(merged("0:2#7#1=1099511627783#2=0", "0:2#5#1=0#2=1099511627781"), "0:2#7#1=1099511627783#2=1099511627781");
+  const epochs = ["0:2#100#1=1099511627876#2=0", "0:2#95#1=2199023255647#2=0"];
+  for (const tokens of [epochs, epochs.toReversed()]) assert.equal(merged(...tokens), "0:2#100#1=2199023255647#2=0");
+  const grown = ["0:2#7#1=5#2=6", "0:3#8#1=0#2=7#9=4"];
+  for (const tokens of [grown, grown.toReversed()]) assert.equal(merged(...tokens), "0:3#8#1=5#2=7#9=4");
+});
+
 // -- with a cluster -------------------------------------------------------------
 
 test("every answer about items brings a token that the SDK keeps", async () => {
@@ -365,6 +374,43 @@ describe("regions of several nodes", () => {
       const answer = await rawRead(container, document.id, document.pk, {}, other.endpoint, wide);
       assert.equal(answer.status, 200, `${n} written on ${one.name}, read on ${other.name}`);
     }
+  });
+
+  test("leaders are spread, gathered and spread again: no request fails", async () => {
+    const container = await makeContainer(wide.client());
+    const { writableLocations: [{ name }] } = (await wide.request()).json;
+    const leaders = async () => {
+      const { stdout } = await run(["placement", "show", "default", "--dir", wide.dir, "-o", "json"]);
+      const led = new Map();
+      for (const { leader } of JSON.parse(stdout).shards) led.set(leader, (led.get(leader) ?? 0) + 1);
+      return [...led.keys()].every((node) => node?.startsWith(name)) ? [...led.values()] : [];
+    };
+    const shards = (await leaders()).reduce((sum, count) => sum + count, 0);
+    const even = (list) => Math.max(...list) - Math.min(...list) <= 1 && list.length === Math.min(3, shards);
+    const set = async (how) => {
+      const { code, stderr } = await run(["placement", "set", "default", "--leaders", how, "--dir", wide.dir]);
+      assert.equal(code, 0, stderr);
+    };
+    await until("the leaders are spread", async () => even(await leaders()));
+    let finished = false, writes = 0;
+    const refused = [];
+    const writers = wide.nodes.filter(({ region }) => region === name).map(async ({ endpoint }, w) => {
+      for (let n = 0; !finished; n++, writes++) {
+        const { status, text } = await rawWrite(container, { id: `s${w}-${n}`, pk: `p${n % 7}` }, endpoint, wide);
+        if (status !== 201) refused.push(`${status} ${text}`);
+      }
+    });
+    try {
+      await set("gather");
+      await until("they are gathered", async () => (await leaders()).length === 1);
+      await set("spread");
+      await until("they are spread again", async () => even(await leaders()));
+    } finally {
+      finished = true;
+      await Promise.all(writers);
+    }
+    assert.ok(writes > 100, `${writes} writes`);
+    assert.deepEqual(refused, []);
   });
 
   test("a node of the write region is killed: another one of the region takes over, and nothing is lost", async () => {

@@ -22,7 +22,9 @@ RAFT_SKIP_JOINT          raft  1x5+1     1000 .
 RAFT_AMNESIAC_VOTES      raft  1x3-loss  100  leader completeness
 RAFT_AMNESIAC_VOTES_BEHIND raft 1x3-loss 1000 leader completeness
 RAFT_AMNESIAC_ACKS       raft  1x3-loss  1000 leader completeness
-RAFT_AMNESIA_ENDS_EARLY  raft  1x3-loss  500  leader completeness
+RAFT_AMNESIA_ENDS_EARLY  raft  1x3-loss  1000 leader completeness
+RAFT_KEPT_END_FORGOTTEN  raft  1x3-loss  1000 leader completeness
+RAFT_AMNESIAC_ASKS_FOUNDERS raft 1x3+2   3000 leader completeness|two leaders|acknowledged write lost|no progress
 RAFT_VISIBLE_UNVERIFIED  raft  1x5+1     100  uncertain read
 RAFT_ANNOUNCE_NO_LEASE   raft  1x5+1     300  not so fresh
 RAFT_REGION_PAST_CONFIG  raft  3x1+3     1000 acknowledged write lost
@@ -57,6 +59,7 @@ GOVERN_REMOVE_FIRST      site  3x1       200  goes before all who come do vote
 GOVERN_PROMOTE_FAR       site  3x1       200  votes before it follows
 GOVERN_CHANGE_WHILE_REBUILT site 3x3     500  is being rebuilt
 GOVERN_META_AT_ONCE      site  3x1       200  without having heard
+GOVERN_ANYWHERE          site  3x3       50   no progress after healing: .* whose home is
 TABLE
 }
 

@@ -91,4 +91,5 @@ void disk_lose(struct node *n)
         sim_blob_release(n->records[--n->n_records].blob);
     n->n_synced = 0;
     n->amnesiac = true;
+    n->kept = false;
 }

@@ -23,14 +23,19 @@ static void make_turbulent(struct world *w)
     s->crash = s->crash_at_sync = s->isolate_leader = true;
 }
 
-/* Voters must stay the same while one has no disk (raft_restored.amnesia), and
- * a region of one voter cannot get over its loss at all. */
+/* A region of one voter cannot get over the loss of its disk at all. */
 static void choose_amnesia(struct world *w)
 {
     struct swarm *s = &w->swarm;
     s->amnesia = w->seed % 5 == 0 || w->shape.forgetful;
     if (s->amnesia)
-        s->members = s->region_ack = s->rule = s->region_loss = false;
+        s->region_ack = s->rule = s->region_loss = false;
+    /* What it may have acknowledged may be gone with the others' region. And
+     * each is met more often where the other is not. */
+    s->quarantine =
+        !s->region_loss && (w->shape.forgetful ? w->seed % 3 == 0 : toss(w));
+    if (w->shape.forgetful && s->quarantine)
+        s->amnesia = false;
     if (w->shape.forgetful) {
         s->isolate_leader = true; /* who does not know it is deposed */
         s->cut_link = s->crash = true;
@@ -82,14 +87,14 @@ void faults_print(const struct world *w)
            "one-way=%d "
            "split=%d link=%d slow=%d pause=%d transfer=%d members=%d "
            "compact=%d drift=%d prefer=%d region-ack=%d rule=%d "
-           "region-loss=%d amnesia=%d\n",
+           "region-loss=%d amnesia=%d quarantine=%d\n",
            (unsigned long long)w->seed, w->shape.name, s->turbulent,
            s->loss_permille, s->dup_permille, s->reorder,
            (long long)s->jitter_us, (long long)s->wan_us, s->fault_every_ms,
            s->crash, s->crash_many, s->crash_at_sync, s->isolate,
            s->isolate_leader, s->one_way, s->split, s->cut_link, s->slow_disk,
            s->pause, s->transfer, s->members, s->compact, s->drift, s->prefer,
-           s->region_ack, s->rule, s->region_loss, s->amnesia);
+           s->region_ack, s->rule, s->region_loss, s->amnesia, s->quarantine);
 }
 
 /* ---- single faults
@@ -152,11 +157,34 @@ static void lose_disk(struct world *w)
             return;
     }
     raft_id id = any(w);
-    if (raft_config_find(&w->first_config, id) == NULL)
+    raft_id leader = world_leader(w);
+    if (leader == 0 ||
+        !raft_config_is_voter(w->ops->config(w->nodes[leader].replica), id))
         return;
     crash(w, id);
     world_say(w, "n%u loses its disk", id);
     disk_lose(&w->nodes[id]);
+}
+
+/* One at a time, and only while another leads that has what it has. */
+static void quarantine(struct world *w)
+{
+    struct node *n = &w->nodes[any(w)];
+    raft_id leader = world_leader(w);
+    struct sim_kept mark;
+    bool compacted = false;
+    for (raft_id i = 1; i <= w->n_nodes; i++) {
+        if (w->nodes[i].amnesiac)
+            return;
+    }
+    if (!node_up(n) || leader == 0 || leader == n->id ||
+        n->n_synced != n->n_records || n->syncing != 0)
+        return;
+    w->ops->keep(n->replica, &mark);
+    uint64_t term =
+        w->ops->term_at(w->nodes[leader].replica, mark.lsn, &compacted);
+    if (mark.config.n > 0 && (compacted || term == mark.term))
+        node_quarantine(n);
 }
 
 static void isolate(struct world *w, raft_id id)
@@ -644,6 +672,8 @@ void faults_strike(struct world *w)
     strike(w, (enum fault)prng_below(&w->prng, FAULTS));
     if (w->swarm.amnesia && prng_one_in(&w->prng, LOSE_DISK_ONE_IN))
         lose_disk(w);
+    if (w->swarm.quarantine && prng_one_in(&w->prng, LOSE_DISK_ONE_IN))
+        quarantine(w);
     later(w, w->swarm.turbulent ? 2 : 10, w->swarm.fault_every_ms,
           (struct sim_event){.type = EV_FAULT});
 }

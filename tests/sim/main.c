@@ -50,6 +50,7 @@ static const struct shape group_shapes[] = {
     GROUP("3x3+3", 8, .regions = 3, .per_region = 3, .spare = 3),
     GROUP("2x1+w", 12, .regions = 2, .per_region = 1, .witness = true),
     GROUP("2x3+w", 8, .regions = 2, .per_region = 3, .witness = true),
+    GROUP("3x1+w", 8, .regions = 3, .per_region = 1, .witness = true),
 };
 
 #define SITE(text, percent, ...)                                               \

@@ -28,6 +28,18 @@ struct sim_blob {
 };
 void sim_blob_release(struct sim_blob *b);
 
+/* What is left of a replica whose records were found to be damaged: what it
+ * promised (raft_restored.kept), and the newest configuration it knew, which it
+ * begins with. */
+struct sim_kept {
+    uint64_t lsn, term; /* of the last entry of its log */
+    uint64_t hard_term;
+    raft_id vote;
+    struct raft_config config;
+};
+
+void sim_keep(const struct raft *r, struct sim_kept *kept_out);
+
 /* What the world offers a replica. Blobs are handed over. */
 struct sim_env {
     void *ctx;
@@ -46,6 +58,13 @@ struct sim_env {
     bool turbulent;
     /* The disk was lost, and `amnesiac` has not answered false since. */
     bool amnesiac;
+    /* With that: others to be asked who votes (raft_restored.also). */
+    const raft_id *also;
+    size_t n_also;
+    /* Its records were lost since it first started, but not this: what it has
+     * written down before, and, if `amnesiac`, where its log ended. NULL:
+     * there is nothing of the kind. */
+    const struct sim_kept *kept;
     bool witness; /* keeps no payload */
     /* `seq` never falls within one life. A checkpoint makes all earlier
      * records superfluous. */
@@ -124,6 +143,7 @@ struct sim_replica_ops {
     /* How many entries of a message or a record have their payload. */
     size_t (*payloads)(const struct sim_blob *b);
     bool (*amnesiac)(const struct sim_replica *p);
+    void (*keep)(const struct sim_replica *p, struct sim_kept *kept_out);
     /* Of the log; 0 where it has no entry. `compacted_out` if it is too old. */
     uint64_t (*term_at)(const struct sim_replica *p, uint64_t lsn,
                         bool *compacted_out);

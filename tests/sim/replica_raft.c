@@ -459,6 +459,13 @@ static struct sim_replica *raft_replica_open(const struct sim_env *env,
         base_config = *config;
     p->snap_config = base_config;
     struct raft_restored s = {0};
+    if (env->kept != NULL) {
+        p->hard_term = env->kept->hard_term;
+        p->hard_vote = env->kept->vote;
+        s.kept = true;
+        s.kept_lsn = env->kept->lsn;
+        s.kept_term = env->kept->term;
+    }
     for (size_t i = 0; i < n; i++)
         replay(p, (const struct blob *)records[i], &s, &base_config);
     s.term = p->hard_term;
@@ -469,6 +476,8 @@ static struct sim_replica *raft_replica_open(const struct sim_env *env,
     s.n_entries = p->log.n;
     s.commit_lsn = p->snap.lsn;
     s.amnesia = env->amnesiac;
+    s.also = env->also;
+    s.n_also = env->n_also;
     p->state = p->snap;
     struct raft_options o;
     options(p, &o);
@@ -671,6 +680,21 @@ static bool raft_replica_awaits(const struct sim_replica *p, raft_region region)
     return raft_awaits(p->raft, region);
 }
 
+void sim_keep(const struct raft *r, struct sim_kept *kept_out)
+{
+    kept_out->lsn = raft_last_lsn(r);
+    CHECK(raft_term_at(r, kept_out->lsn, &kept_out->term) == ERR_OK);
+    kept_out->hard_term = raft_term(r);
+    kept_out->vote = raft_voted_for(r);
+    kept_out->config = *raft_config(r);
+}
+
+static void raft_replica_keep(const struct sim_replica *p,
+                              struct sim_kept *kept_out)
+{
+    sim_keep(p->raft, kept_out);
+}
+
 static bool raft_replica_amnesiac(const struct sim_replica *p)
 {
     return raft_amnesiac(p->raft) != RAFT_AMNESIA_NONE;
@@ -727,6 +751,7 @@ const struct sim_replica_ops sim_replica_raft = {
     .awaits = raft_replica_awaits,
     .payloads = raft_replica_payloads,
     .amnesiac = raft_replica_amnesiac,
+    .keep = raft_replica_keep,
     .term_at = raft_replica_term_at,
     .applied_lsn = raft_replica_applied,
     .state_hash = raft_replica_hash,

@@ -23,6 +23,7 @@
 #define TRIM_BUDGET 5
 /* Few, so that followers need snapshots. */
 #define RETAIN_ENTRIES 10
+#define RETAIN_LAGGING 4096
 /* Committed entries after which a replica flushes of its own accord: so many,
  * and up to as many more. */
 #define FLUSH_EVERY 30
@@ -49,6 +50,7 @@ struct line {
 enum blob_kind {
     BLOB_MESSAGE,
     BLOB_SNAPSHOT, /* on its way, and on the disk of who received it */
+    BLOB_ORDER,    /* a leader asks for one to be sent in its place */
     BLOB_TURN,
     BLOB_FLUSHED,
 };
@@ -65,8 +67,10 @@ struct blob {
     size_t n_lines, cap_lines;
     /* BLOB_SNAPSHOT, BLOB_FLUSHED */
     struct kv_mem *state;
-    raft_id from;
     struct raft_config config;
+    /* BLOB_ORDER */
+    raft_id leader, receiver;
+    uint64_t term, least, most;
 };
 
 /* A record that is not known to be durable. */
@@ -90,6 +94,7 @@ struct sim_replica {
     uint64_t flush_at;                   /* LSN at which the next one begins */
     raft_id snapshots[RAFT_MEMBERS_MAX]; /* to be sent at the turn's end */
     size_t n_snapshots;
+    uint64_t n_orders; /* snapshots that were to be sent */
     /* A received snapshot: written, durable, installed (its reset is part of
      * update `reset_update`), adopted. */
     struct blob *staged;
@@ -357,22 +362,58 @@ static struct blob *blob_of_position(const struct kv_mem *state,
     return b;
 }
 
+/* Sends what is flushed here, if there is anything. */
+static void send_state(struct sim_replica *p, raft_id to)
+{
+    struct bytes config;
+    if (kv_mem_info(p->store, SHARD_INFO_CONFIG, &config) != ERR_OK)
+        return;
+    struct blob *b = shard_sends_payload(p->shard, to)
+                         ? blob_of_state(BLOB_SNAPSHOT, p->store)
+                         : blob_of_position(p->store, config);
+    b->base.size = 1 << 20;
+    CHECK(raft_config_decode(config, &b->config) == ERR_OK);
+    p->env.send(p->env.ctx, to, 0, &b->base);
+}
+
+/* Every other time, another replica that could. */
+static bool order_snapshot(struct sim_replica *p, raft_id to)
+{
+    struct shard_sender list[RAFT_MEMBERS_MAX];
+    uint64_t least;
+    uint32_t n = shard_senders(p->shard, to, list, &least);
+    uint64_t turn = p->n_orders++;
+    if (n == 0 || (p->env.seed + turn) % 2 != 0)
+        return false;
+    const struct shard_sender *who = &list[turn / 2 % n];
+    struct blob *b = blob_new(BLOB_ORDER);
+    b->leader = p->env.self;
+    b->receiver = to;
+    b->term = raft_term(shard_raft(p->shard));
+    b->least = least;
+    b->most = who->match_lsn;
+    p->env.send(p->env.ctx, who->node, 0, &b->base);
+    return true;
+}
+
+static void take_order(struct sim_replica *p, const struct blob *b)
+{
+    uint64_t lsn = kv_flushed_lsn(kv_mem_kv(p->store));
+    if (shard_may_send(p->shard, b->leader, b->term, b->receiver) != ERR_OK ||
+        lsn < b->least || lsn > b->most)
+        return;
+    p->env.trace(p->env.ctx, "sends a snapshot in the leader's place");
+    send_state(p, b->receiver);
+}
+
 static void send_snapshot(struct sim_replica *p, usec_t now, raft_id to)
 {
     struct raft_msg offer;
-    struct bytes config;
     uint64_t lsn = kv_flushed_lsn(kv_mem_kv(p->store));
-    bool ok = kv_mem_info(p->store, SHARD_INFO_CONFIG, &config) == ERR_OK &&
-              shard_snapshot_offer(p->shard, to, lsn, &offer) == ERR_OK;
-    if (ok) {
+    bool ok = shard_snapshot_offer(p->shard, to, lsn, &offer) == ERR_OK;
+    if (ok && !order_snapshot(p, to)) {
         env_send(NULL, p->shard, &offer, NULL, NULL);
-        struct blob *b = shard_sends_payload(p->shard, to)
-                             ? blob_of_state(BLOB_SNAPSHOT, p->store)
-                             : blob_of_position(p->store, config);
-        b->base.size = 1 << 20;
-        b->from = p->env.self;
-        CHECK(raft_config_decode(config, &b->config) == ERR_OK);
-        p->env.send(p->env.ctx, to, 0, &b->base);
+        send_state(p, to);
     }
     shard_snapshot_sent(p->shard, now, to, ok);
 }
@@ -398,7 +439,7 @@ static void go_on_staged(struct sim_replica *p, usec_t now)
         return;
     struct blob *b = p->staged;
     if (p->reset_update == 0) {
-        int err = shard_installed(p->shard, now, b->from,
+        int err = shard_installed(p->shard, now, shard_leader(p->shard),
                                   kv_flushed_lsn(kv_mem_kv(b->state)),
                                   kv_mem_flushed_term(b->state), &b->config);
         if (err == ERR_AGAIN)
@@ -638,6 +679,7 @@ static void open_shard(struct sim_replica *p, const struct raft_config *config,
     struct shard_options options = {.id = p->env.shard,
                                     .memtable_bytes = MEMTABLE_BYTES,
                                     .retain_entries = RETAIN_ENTRIES,
+                                    .retain_lagging = RETAIN_LAGGING,
                                     .sealer = p->sealer,
                                     .kv = kv_mem_kv(p->store),
                                     .env = &shard_env,
@@ -651,10 +693,17 @@ static void open_shard(struct sim_replica *p, const struct raft_config *config,
         .entries = r->entries,
         .n_entries = r->n,
         .amnesia = p->env.amnesiac,
+        .also = p->env.also,
+        .n_also = p->env.n_also,
         .salvage = r->salvage,
         .n_salvage = r->n_salvage,
         .salvage_number = r->salvage_number,
     };
+    if (p->env.kept != NULL) {
+        restored.kept = true;
+        restored.kept_lsn = p->env.kept->lsn;
+        restored.kept_term = p->env.kept->term;
+    }
     restored.commit_lsn = restored.base_lsn;
     struct bytes blob;
     if (kv_mem_info(p->store, SHARD_INFO_CONFIG, &blob) == ERR_OK)
@@ -684,6 +733,10 @@ static struct sim_replica *shard_replica_open(const struct sim_env *env,
     p->sealer = sealer_new(p->keys);
     p->store = kv_mem_new();
     struct replay r = {0};
+    if (env->kept != NULL) {
+        r.term = env->kept->hard_term;
+        r.vote = env->kept->vote;
+    }
     replay_disk(p, &r, records, n);
     open_shard(p, config, &r, now_us);
     mem_free(r.entries);
@@ -737,6 +790,8 @@ static void shard_replica_receive(struct sim_replica *p, usec_t now_us,
     struct blob *b = (struct blob *)msg;
     if (b->kind == BLOB_SNAPSHOT) {
         stage(p, b);
+    } else if (b->kind == BLOB_ORDER) {
+        take_order(p, b);
     } else {
         struct raft_msg m = b->msg;
         m.after_persist = false;
@@ -878,6 +933,12 @@ static bool shard_replica_awaits(const struct sim_replica *p,
     return raft_awaits(shard_raft(p->shard), region);
 }
 
+static void shard_replica_keep(const struct sim_replica *p,
+                               struct sim_kept *kept_out)
+{
+    sim_keep(shard_raft(p->shard), kept_out);
+}
+
 static bool shard_replica_amnesiac(const struct sim_replica *p)
 {
     return raft_amnesiac(shard_raft(p->shard)) != RAFT_AMNESIA_NONE;
@@ -949,6 +1010,7 @@ const struct sim_replica_ops sim_replica_shard = {
     .awaits = shard_replica_awaits,
     .payloads = shard_replica_payloads,
     .amnesiac = shard_replica_amnesiac,
+    .keep = shard_replica_keep,
     .term_at = shard_replica_term_at,
     .applied_lsn = shard_replica_applied,
     .state_hash = shard_replica_hash,

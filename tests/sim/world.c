@@ -210,6 +210,9 @@ void node_start(struct node *n)
         .shard = 1,
         .turbulent = w->swarm.turbulent,
         .amnesiac = n->amnesiac,
+        .also = w->everybody,
+        .n_also = w->n_nodes,
+        .kept = n->kept ? &n->mark : NULL,
         .witness = n->witness,
         .write = env_write,
         .send = env_send,
@@ -229,9 +232,12 @@ void node_start(struct node *n)
     for (size_t i = 0; i < n->n_records; i++)
         records[i] = n->records[i].blob;
     bool founder = raft_config_find(&w->first_config, n->id) != NULL;
+    const struct raft_config *config = n->kept   ? &n->mark.config
+                                       : founder ? &w->first_config
+                                                 : NULL;
     world_say(w, "n%u starts with %zu records", n->id, n->n_records);
-    n->replica = w->ops->open(&env, founder ? &w->first_config : NULL, records,
-                              n->n_records, node_local_us(n));
+    n->replica =
+        w->ops->open(&env, config, records, n->n_records, node_local_us(n));
     mem_free(records);
     faults_tell(n);
     if (n->id == 1)
@@ -266,6 +272,17 @@ void node_crash(struct node *n)
         if (w->reads[i].node == n->id)
             w->reads[i].request = 0;
     }
+}
+
+void node_quarantine(struct node *n)
+{
+    CHECK(n->n_synced == n->n_records && n->syncing == 0);
+    n->world->ops->keep(n->replica, &n->mark);
+    node_crash(n);
+    world_say(n->world, "n%u was damaged and begins anew", n->id);
+    disk_lose(n);
+    n->kept = true;
+    node_start(n);
 }
 
 /* ---- events
@@ -513,6 +530,8 @@ static void make_nodes(struct world *w)
 {
     uint32_t founders = w->shape.regions * w->shape.per_region;
     w->n_nodes = founders + w->shape.spare + w->shape.witness;
+    for (uint32_t i = 0; i < w->n_nodes; i++)
+        w->everybody[i] = i + 1;
     CHECK(w->n_nodes <= NODES_MAX);
     for (raft_id i = 1; i <= w->n_nodes; i++) {
         struct node *n = &w->nodes[i];

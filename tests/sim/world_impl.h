@@ -88,7 +88,9 @@ struct node {
     size_t n_records;
     size_t cap_records;
     size_t n_synced;
-    bool amnesiac;  /* it was lost; the shell's durable mark of that */
+    bool amnesiac; /* it was lost; the shell's durable mark of that */
+    bool kept;     /* its records were, at least once since: not `mark` */
+    struct sim_kept mark;
     size_t syncing; /* the sync under way covers records [0, syncing) */
     usec_t sync_us; /* mean latency */
     bool slow;
@@ -129,6 +131,7 @@ struct swarm {
     bool region_ack; /* start with RAFT_ACK_REGION */
     bool prefer;     /* priorities by region */
     bool amnesia;    /* disks are lost, one at a time */
+    bool quarantine; /* replicas are put away and made anew, one at a time */
 };
 
 struct read_wait {
@@ -152,6 +155,7 @@ struct world {
     struct sim_queue queue;
     struct node nodes[NODES_MAX + 1]; /* by id */
     uint32_t n_nodes;
+    raft_id everybody[NODES_MAX];
     bool cut[NODES_MAX + 1][NODES_MAX + 1];            /* [from][to] */
     usec_t link_free_us[NODES_MAX + 1][NODES_MAX + 1]; /* FIFO links */
     struct raft_config first_config;
@@ -181,6 +185,9 @@ usec_t node_local_us(const struct node *n);
 void node_after_step(struct node *n);
 void node_start(struct node *n);
 void node_crash(struct node *n);
+/* Its records are found to be damaged while it runs, nothing being on its way
+ * to the disk: it begins anew with what it promised. */
+void node_quarantine(struct node *n);
 bool node_up(const struct node *n);
 raft_id world_leader(struct world *w);
 bool world_chance(struct world *w, uint32_t permille);

@@ -14,6 +14,7 @@ let cluster, documents;
 before(async () => {
   process.env.BASTIDE_LIMITS_LOG_SEGMENT_BYTES = "1MiB";
   process.env.BASTIDE_WORKERS = "1"; // one log for all shards
+  process.env.BASTIDE_SCRUB_INTERVAL_S = "0"; // damage stays (test_scrub.mjs: it is mended)
   cluster = await Cluster.start();
   documents = new Documents(cluster, await makeContainer(cluster.client()));
   await documents.write(({ ids }) => ids.length > 200, { bytes: 3000 });

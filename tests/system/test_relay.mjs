@@ -22,14 +22,12 @@ const status = async (node) => (await admin(cluster, node, "GET", "/status")).js
 const isFar = ({ region }) => region !== "eastus";
 const far = () => cluster.nodes.filter(isFar);
 const near = () => cluster.nodes.filter((node) => !isFar(node));
-/** The node that leads shard 1, and its links to the other region. */
+/** The node that leads shard 1, where leaders that are spread belong, and its
+ *  links to the other region. */
 async function leader() {
-  const found = await until("shard 1 has a leader in eastus", async () => {
-    for (const node of near()) {
-      const answer = await status(node);
-      if (answer.shards[1].role === "leader") return answer;
-    }
-    return undefined;
+  const found = await until("shard 1 has its leader", async () => {
+    const answer = await status(near()[1 % NODES]);
+    return answer.shards[1].role === "leader" ? answer : undefined;
   });
   return { ...found, far: found.links.filter(isFar) };
 }

@@ -67,12 +67,22 @@ void site_drive_crash(struct site_node *n)
     d->due = false;
 }
 
-void site_drive_wipe(struct site_node *n)
+bool site_drive_idle(const struct site_node *n)
+{
+    return n->drive.n == n->drive.n_synced && n->drive.syncing == 0;
+}
+
+void site_drive_wipe(struct site_node *n, uint16_t shard)
 {
     struct site_drive *d = &n->drive;
-    while (d->n > 0)
-        sim_blob_release(d->records[--d->n].blob);
-    d->n_synced = 0;
+    size_t left = 0;
+    CHECK(site_drive_idle(n));
+    for (size_t i = 0; i < d->n; i++)
+        if (shard == UINT16_MAX || d->records[i].shard == shard)
+            sim_blob_release(d->records[i].blob);
+        else
+            d->records[left++] = d->records[i];
+    d->n = d->n_synced = left;
 }
 
 void site_drive_hang(struct site_node *n, bool hung)

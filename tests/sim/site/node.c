@@ -310,6 +310,7 @@ static void create_record(struct site_node *n)
     r.write_region = r.from_region = 1;
     r.consistency = s->ordered;
     r.failback = s->swarm.failback;
+    r.gather = s->seed % 2 == 0;
     r.n_regions = (uint8_t)s->shape.regions;
     for (uint32_t i = 0; i < s->shape.regions; i++)
         r.priority[i] = (raft_region)(i + 1);
@@ -545,11 +546,14 @@ static void follow_voters(struct site_node *n)
 /* Once it has again what it may have promised, in all shards. */
 static void check_cured(struct site_node *n)
 {
-    if (!n->amnesiac)
+    bool any = false;
+    for (uint16_t i = 0; i < n->site->n_shards; i++) {
+        bool amnesiac = sim_replica_shard.amnesiac(n->replicas[i].replica);
+        n->replicas[i].mending &= amnesiac;
+        any |= amnesiac;
+    }
+    if (!n->amnesiac || any)
         return;
-    for (uint16_t i = 0; i < n->site->n_shards; i++)
-        if (sim_replica_shard.amnesiac(n->replicas[i].replica))
-            return;
     site_say(n->site, "n%u is cured", n->id);
     n->amnesiac = false;
 }
@@ -600,8 +604,10 @@ static void open_replica(struct site_node *n, uint16_t shard)
 {
     struct site *s = n->site;
     struct site_replica *r = &n->replicas[shard];
-    *r =
-        (struct site_replica){.node = n, .shard = shard, .tick_us = USEC_NEVER};
+    r->node = n;
+    r->shard = shard;
+    r->tick_us = USEC_NEVER;
+    r->steer = (struct steer){0};
     struct sim_env env = {
         .ctx = r,
         .self = n->id,
@@ -610,7 +616,8 @@ static void open_replica(struct site_node *n, uint16_t shard)
         .shard = shard,
         .raft = &s->raft,
         .steered = true,
-        .amnesiac = n->amnesiac,
+        .amnesiac = n->amnesiac || r->mending,
+        .kept = r->kept ? &r->mark : NULL,
         .witness = is_witness(n, shard),
         .write = env_write,
         .send = env_send,
@@ -627,9 +634,12 @@ static void open_replica(struct site_node *n, uint16_t shard)
     for (size_t i = 0; i < n->drive.n; i++)
         if (n->drive.records[i].shard == shard)
             records[n_records++] = n->drive.records[i].blob;
-    r->replica = sim_replica_shard.open(
-        &env, shard == SHARD_META ? &s->first_config : &s->first_documents,
-        records, n_records, site_local_us(n));
+    const struct raft_config *config = r->kept ? &r->mark.config
+                                       : shard == SHARD_META
+                                           ? &s->first_config
+                                           : &s->first_documents;
+    r->replica = sim_replica_shard.open(&env, config, records, n_records,
+                                        site_local_us(n));
     mem_free(records);
 }
 
@@ -697,8 +707,22 @@ void site_node_forget(struct site_node *n)
 {
     site_node_crash(n);
     site_say(n->site, "n%u has lost its disk", n->id);
-    site_drive_wipe(n);
+    site_drive_wipe(n, UINT16_MAX);
+    for (uint16_t i = 0; i < n->site->n_shards; i++)
+        n->replicas[i].mending = n->replicas[i].kept = false;
     n->amnesiac = true;
+}
+
+void site_node_quarantine(struct site_node *n, uint16_t shard)
+{
+    struct site_replica *r = &n->replicas[shard];
+    sim_replica_shard.keep(r->replica, &r->mark);
+    site_say(n->site, "n%u puts away its store of shard %u", n->id, shard);
+    sim_replica_shard.close(r->replica);
+    site_drive_wipe(n, shard);
+    r->mending = r->kept = true;
+    open_replica(n, shard);
+    site_node_after(n, shard);
 }
 
 void site_node_free(struct site_node *n)

@@ -10,6 +10,7 @@
 #include "node/base/check.h"
 #include "node/base/err.h"
 #include "node/base/mem.h"
+#include "node/govern/home.h"
 #include "node/shard/conflict.h"
 #include "tests/sim/site/judge.h"
 #include "tests/sim/site/site_impl.h"
@@ -103,6 +104,9 @@ static bool node_unwell(const struct govern_record *r,
         return snprintf(why, cap, "n%u is not there", n->id);
     if (n->amnesiac)
         return snprintf(why, cap, "n%u is being rebuilt", n->id);
+    for (uint16_t i = 0; i < n->site->n_shards; i++)
+        if (n->replicas[i].mending)
+            return snprintf(why, cap, "n%u rebuilds shard %u", n->id, i);
     if (!n->has_record)
         return snprintf(why, cap, "n%u does not know the group", n->id);
     if (memcmp(r, &n->record, sizeof(*r)) != 0)
@@ -143,6 +147,11 @@ static bool shard_unwell(struct site *s, const struct govern_record *record,
         return snprintf(why, cap, "n%u leads shard %u, outside region %u",
                         leader, shard, record->write_region);
     const struct raft *r = shard_raft(sim_shard(n->replicas[shard].replica));
+    raft_id home =
+        govern_home(raft_config(r), n->region, shard, record->gather, ~0ull);
+    if (shard != SHARD_META && leader != home)
+        return snprintf(why, cap, "n%u leads shard %u, whose home is n%u",
+                        leader, shard, home);
     if (!govern_members_are(record, raft_config_committed(r)))
         return snprintf(why, cap, "shard %u has not the members of the record",
                         shard);

@@ -147,6 +147,10 @@ struct site_replica {
     struct sim_replica *replica; /* NULL: the node is down */
     struct steer steer;
     usec_t tick_us; /* earliest tick scheduled, true time */
+    /* Its store was put away, and it is not cured; and, ever since that, what
+     * it had promised. */
+    bool mending, kept;
+    struct sim_kept mark;
 };
 
 struct site_node {
@@ -216,7 +220,7 @@ struct site_swarm {
     usec_t jitter_us;
     uint32_t fault_every_ms;
     bool crash, pause, isolate, one_way, cut_link, slow_disk, hang_disk;
-    bool lose_disk;
+    bool lose_disk, quarantine;
     bool region_kill, region_pause, region_cut, region_one_way, region_slow;
     bool region_stuck;
     bool transfer, flush, drift;
@@ -327,6 +331,9 @@ void site_node_start(struct site_node *n);
 void site_node_crash(struct site_node *n);
 /* It dies, and comes back as one that must be rebuilt. */
 void site_node_forget(struct site_node *n);
+/* One shard's store is put away, and the replica begins anew with what it has
+ * promised, while the node goes on. Its drive is idle. */
+void site_node_quarantine(struct site_node *n, uint16_t shard);
 void site_node_pause(struct site_node *n);
 void site_node_resume(struct site_node *n);
 void site_node_free(struct site_node *n);
@@ -367,7 +374,10 @@ void site_drive_write(struct site_node *n, uint16_t shard, uint64_t seq,
                       struct sim_blob *record);
 void site_drive_synced(struct site_node *n);
 void site_drive_crash(struct site_node *n);
-void site_drive_wipe(struct site_node *n); /* of a node that is down */
+/* Nothing is on its way to it. */
+bool site_drive_idle(const struct site_node *n);
+/* All records of a shard, or, of UINT16_MAX and a node that is down, all. */
+void site_drive_wipe(struct site_node *n, uint16_t shard);
 void site_drive_hang(struct site_node *n, bool hung);
 /* How long the oldest write has been under way, on the true clock. */
 usec_t site_drive_stall_us(const struct site_node *n);

@@ -42,6 +42,7 @@ void site_swarm_choose(struct site *s)
     w->hang_disk = prng_one_in(&s->prng, 3);
     /* Where no voter acknowledges alone. */
     w->lose_disk = toss(s) && s->shape.voters >= 3;
+    w->quarantine = toss(s) && s->shape.voters >= 3;
     w->transfer = prng_one_in(&s->prng, 4);
     w->flush = toss(s);
     w->drift = toss(s);
@@ -63,7 +64,8 @@ void site_swarm_print(const struct site *s)
     const struct site_swarm *w = &s->swarm;
     printf("# seed %llu %s: loss=%u dup=%u reorder=%d jitter=%lldus every=%ums "
            "crash=%d pause=%d isolate=%d one-way=%d link=%d slow-disk=%d "
-           "hang=%d lose-disk=%d region-kill=%d region-pause=%d region-cut=%d "
+           "hang=%d lose-disk=%d quarantine=%d region-kill=%d region-pause=%d "
+           "region-cut=%d "
            "region-one-way=%d region-slow=%d region-stuck=%d transfer=%d "
            "flush=%d drift=%d "
            "levels=%d priority=%d move=%d members=%d reunite=%d failback=%d "
@@ -71,7 +73,7 @@ void site_swarm_print(const struct site *s)
            (unsigned long long)s->seed, s->shape.name, w->loss_permille,
            w->dup_permille, w->reorder, (long long)w->jitter_us,
            w->fault_every_ms, w->crash, w->pause, w->isolate, w->one_way,
-           w->cut_link, w->slow_disk, w->hang_disk, w->lose_disk,
+           w->cut_link, w->slow_disk, w->hang_disk, w->lose_disk, w->quarantine,
            w->region_kill, w->region_pause, w->region_cut, w->region_one_way,
            w->region_slow, w->region_stuck, w->transfer, w->flush, w->drift,
            w->set_level, w->set_priority, w->move, w->members, w->reunite,
@@ -234,14 +236,23 @@ static bool voters_are_the_first(struct site *s, uint16_t shard)
     return same;
 }
 
+static bool somebody_is_mending(const struct site *s)
+{
+    for (raft_id id = 1; id <= s->n_nodes; id++) {
+        if (s->nodes[id].amnesiac)
+            return true;
+        for (uint16_t i = 0; i < s->n_shards; i++)
+            if (s->nodes[id].replicas[i].mending)
+                return true;
+    }
+    return false;
+}
+
 /* One at a time, and not one that alone may know of a conflict. */
 static void lose_disk(struct site *s)
 {
     struct site_node *n = &s->nodes[any(s)];
-    for (raft_id id = 1; id <= s->n_nodes; id++)
-        if (s->nodes[id].amnesiac)
-            return;
-    if (!site_node_up(n) || !n->voter || n->witness)
+    if (somebody_is_mending(s) || !site_node_up(n) || !n->voter || n->witness)
         return;
     for (uint16_t i = 0; i < s->n_shards; i++)
         if (!voters_are_the_first(s, i) ||
@@ -249,6 +260,27 @@ static void lose_disk(struct site *s)
             return;
     site_node_forget(n);
     undo_later(s, UNDO_NODE, n->id, 1, 1000);
+}
+
+/* Of one shard with documents, at a node that goes on: one at a time, not the
+ * leader's, and only while that has what this one has. */
+static void quarantine(struct site *s)
+{
+    struct site_node *n = &s->nodes[any(s)];
+    uint16_t shard = (uint16_t)(1 + prng_below(&s->prng, s->n_shards - 1));
+    raft_id leader = site_leader(s, shard);
+    struct sim_kept mark;
+    bool compacted = false;
+    if (!site_node_up(n) || leader == 0 || leader == n->id ||
+        !site_drive_idle(n) || somebody_is_mending(s) ||
+        shard_salvage_pending(sim_shard(n->replicas[shard].replica)) > 0)
+        return;
+    sim_replica_shard.keep(n->replicas[shard].replica, &mark);
+    uint64_t term = sim_replica_shard.term_at(
+        s->nodes[leader].replicas[shard].replica, mark.lsn, &compacted);
+    if (raft_config_is_voter(&mark.config, n->id) &&
+        (compacted || term == mark.term))
+        site_node_quarantine(n, shard);
 }
 
 static void transfer(struct site *s)
@@ -367,6 +399,7 @@ void site_storm_strike(struct site *s)
         {w->slow_disk, slow_disk},
         {w->hang_disk, hang_disk},
         {w->lose_disk, lose_disk},
+        {w->quarantine, quarantine},
         {w->transfer, transfer},
         {w->flush, flush},
         {w->region_kill, region_kill},

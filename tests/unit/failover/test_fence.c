@@ -93,6 +93,39 @@ static void a_witness_gets_headers_only(void **state)
     fence_free(f);
 }
 
+static void expect_transit(const struct fence *f, uint64_t shard,
+                           failover_region a, failover_region b,
+                           enum fence_verdict wanted)
+{
+    assert_int_equal(fence_check_transit(f, shard, a, b), wanted);
+    assert_int_equal(fence_check_transit(f, shard, b, a), wanted);
+}
+
+static void requests_pass_where_the_group_allows_it(void **state)
+{
+    (void)state;
+    struct fence *f = table();
+    struct fence_group g = eu();
+    char rule[FENCE_RULE_MAX];
+    expect_transit(f, 5, 1, 2, FENCE_UNKNOWN);
+    assert_int_equal(fence_put(f, &g), ERR_OK);
+    expect_transit(f, 5, 1, 2, FENCE_INSIDE);
+    expect_transit(f, 5, 1, 3, FENCE_OUTSIDE);
+    g.transit = true;
+    assert_int_equal(fence_put(f, &g), ERR_OK);
+    expect_transit(f, 5, 1, 3, FENCE_INSIDE);
+    expect_transit(f, 5, 3, 3, FENCE_OUTSIDE);
+    expect_transit(f, 5, 1, 0, FENCE_OUTSIDE); /* a region nobody knows */
+    expect_transit(f, 4, 3, 3, FENCE_INSIDE);
+    /* Nothing else does. */
+    check(f, 5, 3, FENCE_OUTSIDE);
+    assert_int_equal(fence_check(f, 5, 3, FENCE_HEADERS), FENCE_OUTSIDE);
+    assert_int_equal(fence_check(f, 5, 3, FENCE_TRANSIT), FENCE_OUTSIDE);
+    fence_rule(f, 5, rule);
+    assert_string_equal(rule, "group eu: germany, france; transit allowed");
+    fence_free(f);
+}
+
 static void a_group_is_replaced(void **state)
 {
     (void)state;
@@ -307,6 +340,7 @@ int main(void)
         cmocka_unit_test(closed_until_told),
         cmocka_unit_test(a_group_is_kept_to_its_regions),
         cmocka_unit_test(a_witness_gets_headers_only),
+        cmocka_unit_test(requests_pass_where_the_group_allows_it),
         cmocka_unit_test(a_group_is_replaced),
         cmocka_unit_test(what_cannot_be_is_refused),
         cmocka_unit_test(a_split_group_has_its_old_shards_too),

@@ -132,7 +132,7 @@ static inline void sample_raft(struct prng *p, enum raft_msg_type type,
         m->ask = (struct raft_ask){a, b};
         return;
     case RAFT_MSG_TELL:
-        m->tell = (struct raft_tell){a, b, c, yes};
+        m->tell = (struct raft_tell){a, b, c, yes, 2, {1, 200}};
         return;
     case RAFT_MSG_TYPES:
         break;
@@ -199,12 +199,14 @@ static inline void sample_frame(struct prng *p, enum frame_type type,
         err = codec_put_snapshot(
             out, &(struct snapshot_chunk){
                      sample_u64(p), sample_u64(p), sample_u64(p), sample_u64(p),
-                     sample_u64(p), prng_one_in(p, 2), some, some});
+                     sample_u64(p), prng_one_in(p, 2), some, some,
+                     prng_one_in(p, 2), sample_u64(p), bytes_str("sum")});
         break;
     case FRAME_SNAPSHOT_ACK:
         err = codec_put_snapshot_ack(
-            out, &(struct snapshot_ack){sample_u64(p), sample_u64(p),
-                                        sample_u64(p), ERR_IO});
+            out,
+            &(struct snapshot_ack){sample_u64(p), sample_u64(p), sample_u64(p),
+                                   ERR_IO, 4, bytes_str("place")});
         break;
     case FRAME_RAFT_SHARED:
     case FRAME_RAFT_BARE:

@@ -103,9 +103,18 @@ static void requests_and_snapshots_survive(void **state)
                      ERR_OK);
     assert_true(rs2.id == 78 && rs2.err == ERR_NOT_LEADER && rs2.body.len == 0);
 
-    struct snapshot_chunk
-        ch = {1, 2, 3, 4, 5, true, bytes_str("data"), bytes_str("config")},
-        ch2;
+    struct snapshot_chunk ch = {1,
+                                2,
+                                3,
+                                4,
+                                5,
+                                true,
+                                bytes_str("data"),
+                                bytes_str("config"),
+                                true,
+                                6,
+                                bytes_str("sum")},
+                          ch2;
     buf_clear(&out);
     assert_int_equal(codec_put_snapshot(&out, &ch), ERR_OK);
     assert_int_equal(codec_get_snapshot(codec, encoded(FRAME_SNAPSHOT), &ch2),
@@ -114,15 +123,19 @@ static void requests_and_snapshots_survive(void **state)
                 ch2.term == 4 && ch2.seq == 5 && ch2.done);
     assert_true(bytes_equal(ch.data, ch2.data));
     assert_true(bytes_equal(ch.config, ch2.config));
+    assert_true(ch2.resumable && ch2.about == 6);
+    assert_true(bytes_equal(ch.sum, ch2.sum));
 
-    struct snapshot_ack ack = {1, 2, 3, ERR_NO_SPACE}, ack2;
+    struct snapshot_ack ack = {1, 2, 3, ERR_NO_SPACE, 4, bytes_str("place")},
+                        ack2;
     buf_clear(&out);
     assert_int_equal(codec_put_snapshot_ack(&out, &ack), ERR_OK);
     assert_int_equal(
         codec_get_snapshot_ack(codec, encoded(FRAME_SNAPSHOT_ACK), &ack2),
         ERR_OK);
     assert_true(ack2.shard == 1 && ack2.transfer == 2 && ack2.seq == 3 &&
-                ack2.err == ERR_NO_SPACE);
+                ack2.err == ERR_NO_SPACE && ack2.window == 4);
+    assert_true(bytes_equal(ack.place, ack2.place));
 }
 
 static void assert_append_equal(const struct sample_raft *s,

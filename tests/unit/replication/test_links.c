@@ -242,7 +242,7 @@ static void snapshots_keep_to_their_window(void **state)
     WAIT_FOR(&w, w.b.chunk_seq == LINKS_SNAPSHOT_WINDOW);
     assert_int_equal(w.a.acked, 0);
     /* One acknowledgement for two chunks opens the window by two. */
-    struct snapshot_ack ack = {7, 1, 1, ERR_OK};
+    struct snapshot_ack ack = {.shard = 7, .transfer = 1, .seq = 1};
     assert_int_equal(links_snapshot_ack(w.b.links, PEER_A, &ack), ERR_OK);
     WAIT_FOR(&w, w.a.acked == 2);
     assert_int_equal(links_send_snapshot(w.a.links, PEER_B, &c), ERR_OK);
@@ -541,7 +541,7 @@ static void malformed_frames_end_the_link(void **state)
     breaks(true, buf_bytes(&f), buf_len(&f),
            "raft frame: belongs to another node");
     buf_clear(&f);
-    struct snapshot_ack ack = {7, 1, 5, ERR_OK};
+    struct snapshot_ack ack = {.shard = 7, .transfer = 1, .seq = 5};
     assert_int_equal(codec_put_snapshot_ack(&f, &ack), ERR_OK);
     /* An acknowledgement of a transfer we do not know is merely stale. */
     assert_int_equal(frame_append(&f, FRAME_HELLO, bytes_of("\0\0\0\0", 4)),

@@ -249,6 +249,96 @@ static void a_shard_that_nobody_knows_is_closed(void **state)
     world_close(&w);
 }
 
+static const struct fence_group allowing = {.number = 1,
+                                            .name = "eu",
+                                            .first_shard = FENCED,
+                                            .shard_count = 1,
+                                            .payload = 1 << 1,
+                                            .transit = true};
+
+/* From the node outside to the one inside, and its answer back; everything else
+ * is refused as ever. */
+static void requests_cross_by_transit(void **state)
+{
+    (void)state;
+    struct fence *f = fence_new(UNKNOWN + 1, FENCED - 1);
+    struct world w = {.ev = NULL};
+    uint64_t id;
+    name_regions(f);
+    assert_int_equal(fence_put(f, &allowing), ERR_OK);
+    fences_up(&w, f, f);
+    w.a.requests_shard = FENCED;
+    requests_carry = FENCE_TRANSIT;
+    assert_int_equal(links_request(w.b.links, PEER_A, 3, FENCED, 4000,
+                                   bytes_str("question"), &id),
+                     ERR_OK);
+    WAIT_FOR(&w, w.b.responses == 1);
+    assert_int_equal(w.b.response_err, ERR_NOT_LEADER);
+    assert_string_equal(w.b.response, "question");
+    assert_int_equal(w.a.call.carries, FENCE_TRANSIT);
+    assert_int_equal(w.a.refused + w.b.refused, 0);
+    requests_carry = FENCE_PAYLOAD;
+    send_everything(&w.b, PEER_B, PEER_A, ERR_FORBIDDEN);
+    send_everything(&w.a, PEER_A, PEER_B, ERR_FORBIDDEN);
+    world_close(&w);
+    fence_free(f);
+}
+
+/* Each wall alone, where the group denies it. */
+static void transit_is_refused_where_it_is_denied(void **state)
+{
+    (void)state;
+    struct world w = {.ev = NULL};
+    uint64_t id;
+    requests_carry = FENCE_TRANSIT;
+    fences_up(&w, NULL, closed_fence); /* the sender's */
+    assert_int_equal(
+        links_request(w.b.links, PEER_A, 3, FENCED, 4000, bytes_str("q"), &id),
+        ERR_FORBIDDEN);
+    world_close(&w);
+    w = (struct world){.ev = NULL};
+    fences_up(&w, closed_fence, NULL); /* the receiver's */
+    w.a.requests_shard = FENCED;
+    assert_int_equal(
+        links_request(w.b.links, PEER_A, 3, FENCED, 4000, bytes_str("q"), &id),
+        ERR_OK);
+    WAIT_FOR(&w, w.b.responses == 1);
+    assert_int_equal(w.b.response_err, ERR_FORBIDDEN);
+    assert_int_equal(w.a.requests, 0);
+    assert_int_equal(w.a.refusal.wall, FENCE_WALL_RECEIVE);
+    requests_carry = FENCE_PAYLOAD;
+    world_close(&w);
+}
+
+/* Denied while a question is open: its answer stays inside. */
+static void an_answer_by_transit_is_judged_too(void **state)
+{
+    (void)state;
+    struct fence *f = fence_new(UNKNOWN + 1, FENCED - 1);
+    struct world w = {.ev = NULL};
+    uint64_t id;
+    name_regions(f);
+    assert_int_equal(fence_put(f, &allowing), ERR_OK);
+    fences_up(&w, f, f);
+    w.a.requests_shard = FENCED;
+    w.a.keep_calls = true;
+    requests_carry = FENCE_TRANSIT;
+    assert_int_equal(
+        links_request(w.b.links, PEER_A, 3, FENCED, 4000, bytes_str("q"), &id),
+        ERR_OK);
+    WAIT_FOR(&w, w.a.requests == 1);
+    assert_int_equal(fence_put(f, &fenced), ERR_OK);
+    assert_int_equal(
+        links_reply(w.a.links, w.a.call, ERR_OK, bytes_str("secret")),
+        ERR_FORBIDDEN);
+    WAIT_FOR(&w, w.b.responses == 1);
+    assert_int_equal(w.b.response_err, ERR_TIMEOUT);
+    assert_string_equal(w.b.response, "");
+    requests_carry = FENCE_PAYLOAD;
+    world_close(&w);
+    fence_free(f);
+}
+
 #ifdef FENCE_OPENABLE
 static void one_wall_is_enough(void **state)
 {
@@ -293,6 +383,9 @@ int main(void)
         cmocka_unit_test(nothing_comes_from_outside),
         cmocka_unit_test(answers_are_judged_too),
         cmocka_unit_test(a_shard_that_nobody_knows_is_closed),
+        cmocka_unit_test(requests_cross_by_transit),
+        cmocka_unit_test(transit_is_refused_where_it_is_denied),
+        cmocka_unit_test(an_answer_by_transit_is_judged_too),
 #ifdef FENCE_OPENABLE
         cmocka_unit_test(one_wall_is_enough),
         cmocka_unit_test(without_walls_everything_arrives),

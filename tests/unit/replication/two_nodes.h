@@ -146,8 +146,8 @@ static inline void on_snapshot(void *user, links_peer from,
     n->chunk_done = chunk->done;
     if (n->keep_acks)
         return;
-    struct snapshot_ack ack = {chunk->shard, chunk->transfer, chunk->seq,
-                               ERR_OK};
+    struct snapshot_ack ack = {
+        .shard = chunk->shard, .transfer = chunk->transfer, .seq = chunk->seq};
     assert_int_equal(links_snapshot_ack(n->links, from, &ack), ERR_OK);
 }
 
@@ -166,6 +166,15 @@ static inline uint64_t request_shard(void *user, uint32_t kind,
     (void)kind;
     (void)body;
     return ((struct node *)user)->requests_shard;
+}
+
+/* What all requests carry. */
+static enum fence_carries requests_carry = FENCE_PAYLOAD;
+
+static inline enum fence_carries request_carries(uint32_t kind)
+{
+    assert_int_equal(kind, 3);
+    return requests_carry;
 }
 
 static inline void on_refused(void *user, const struct links_refusal *refusal)
@@ -194,6 +203,7 @@ static const struct links_handler handler = {
     .on_peer_up = on_up,
     .on_peer_down = on_down,
     .on_raft = on_raft,
+    .request_carries = request_carries,
     .on_request = on_request,
     .on_response = on_response,
     .on_request_failed = on_request_failed,

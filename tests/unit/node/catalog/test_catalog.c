@@ -352,14 +352,25 @@ static void the_account_survives_its_record(void **state)
     catalog_free(c);
 }
 
+static struct group_keys sample_keys(const char *region)
+{
+    struct group_keys k = {.versions = 1,
+                           .index = {.len = GROUP_WRAPPED_KEY_MAX},
+                           .data = {{.len = 60}}};
+    snprintf(k.region, sizeof(k.region), "%s", region);
+    memset(k.index.bytes, 0x5a, k.index.len);
+    memset(k.data[0].bytes, 0xa5, k.data[0].len);
+    return k;
+}
+
 static struct catalog_group sample_group(const char *name, uint16_t number)
 {
     struct catalog_group g = {
         .number = number,
         .first_shard = 1,
         .shard_count = 2,
-        .data_key_len = 60,
-        .index_key_len = GROUP_WRAPPED_KEY_MAX,
+        .key_count = 1,
+        .keys = {sample_keys("")},
         .region_count = 3,
         .regions = {"eastus", "westeurope", "japan"},
         .down = {[1] = true},
@@ -375,22 +386,22 @@ static struct catalog_group sample_group(const char *name, uint16_t number)
                      .at_us = 1234567,
                      .reason = "it \"burns\""}};
     snprintf(g.name, sizeof(g.name), "%s", name);
-    memset(g.data_key, 0xa5, g.data_key_len);
-    memset(g.index_key, 0x5a, g.index_key_len);
     if (number == GROUP_DEFAULT)
         return g;
-    g.data_key_len = g.index_key_len = 0;
     g.member_count = 2;
     g.members[0] = 1;
     g.members[1] = 200;
     g.first_count = 1;
     g.first_members[0] = 7;
     g.leaving[2] = true;
-    g.key_count = 1;
-    strcpy(g.keys[0].region, "japan");
-    memset(g.keys[0].data_key, 0xa5, g.keys[0].data_key_len = 60);
-    memset(g.keys[0].index_key, 0x5a,
-           g.keys[0].index_key_len = GROUP_WRAPPED_KEY_MAX);
+    g.keys[0] = sample_keys("japan");
+    g.keys[0].versions = GROUP_KEY_VERSIONS_MAX;
+    for (uint8_t v = 1; v < GROUP_KEY_VERSIONS_MAX; v++) {
+        g.keys[0].data[v].len = 60;
+        memset(g.keys[0].data[v].bytes, v, 60);
+    }
+    g.sealing = 14;
+    g.rekey = true;
     return g;
 }
 
@@ -457,17 +468,19 @@ static void groups_survive_their_records(void **state)
         const struct catalog_group *b = catalog_group(c, names[n]);
         assert_non_null(b);
         assert_int_equal(b->number, n);
-        assert_memory_equal(b->data_key, g.data_key, g.data_key_len);
         assert_int_equal(catalog_group_fenced(b), n > 0);
         assert_int_equal(b->member_count, g.member_count);
         assert_memory_equal(b->members, g.members, g.member_count);
         assert_int_equal(b->first_count, g.first_count);
         assert_int_equal(b->leaving[2], n > 0);
-        assert_null(catalog_group_keys(b, "eastus"));
+        assert_int_equal(catalog_group_keys(b, "eastus") == NULL, n > 0);
         const struct group_keys *k = catalog_group_keys(b, "japan");
-        assert_int_equal(k != NULL, n > 0);
-        if (k != NULL)
-            assert_memory_equal(k->data_key, g.keys[0].data_key, 60);
+        assert_non_null(k);
+        assert_memory_equal(k, &g.keys[0], sizeof(*k));
+        assert_int_equal(catalog_group_key_versions(b),
+                         n > 0 ? GROUP_KEY_VERSIONS_MAX : 1);
+        assert_int_equal(b->sealing, g.sealing);
+        assert_int_equal(b->rekey, g.rekey);
         assert_true(b->down[1] && !b->down[0] && !b->down[2]);
         assert_int_equal(b->decision.epoch, 7);
         assert_int_equal(b->decision.consistency.level, CONSISTENCY_BOUNDED);
@@ -531,6 +544,34 @@ static void impossible_groups_are_refused(void **state)
     assert_int_equal(g.decision.epoch, 0);
     assert_string_equal(g.decision.write_region, "a");
     assert_int_equal(g.decision.consistency.level, CONSISTENCY_STRONG);
+}
+
+static void settings_survive_their_records(void **state)
+{
+    (void)state;
+    struct catalog_group g = sample_group("g", 1), back;
+    buf_clear(&text);
+    struct bytes json = formatted(catalog_group_format(&g, &text));
+    /* What was always so is not said. */
+    assert_null(memmem(json.data, json.len, "transit", 7));
+    assert_null(memmem(json.data, json.len, "leaders", 7));
+    g.transit = g.gather = true;
+    buf_clear(&text);
+    json = formatted(catalog_group_format(&g, &text));
+    assert_int_equal(catalog_group_parse(json, &back, NULL), ERR_OK);
+    assert_true(back.transit && back.gather);
+    g = sample_group("g", GROUP_DEFAULT);
+    g.transit = true; /* there is no fence */
+    buf_clear(&text);
+    json = formatted(catalog_group_format(&g, &text));
+    assert_int_equal(catalog_group_parse(json, &back, NULL), ERR_CORRUPT);
+    assert_int_equal(
+        catalog_group_parse(
+            bytes_str("{\"id\":\"g\",\"number\":0,\"firstShard\":1,"
+                      "\"shards\":1,\"dataKey\":\"AAAA\",\"indexKey\":\"AAAA\","
+                      "\"regions\":[\"a\"],\"leaders\":\"some\"}"),
+            &back, NULL),
+        ERR_CORRUPT);
 }
 
 static void impossible_decisions_are_refused(void **state)
@@ -679,6 +720,39 @@ static int free_text(void **state)
     return 0;
 }
 
+static void removed_shards_are_ranges(void **state)
+{
+    (void)state;
+    static struct catalog_account a, b;
+    struct catalog *c = catalog_new();
+    a = (struct catalog_account){.id = "acc"};
+    assert_int_equal(catalog_account_remove(&a, 10, 2), ERR_OK);
+    assert_int_equal(catalog_account_remove(&a, 3, 1), ERR_OK);
+    assert_int_equal(catalog_account_remove(&a, 20, 5), ERR_OK);
+    assert_int_equal(catalog_account_remove(&a, 10, 2), ERR_EXISTS);
+    assert_int_equal(a.removed_count, 3);
+    assert_int_equal(catalog_account_remove(&a, 8, 2), ERR_OK);  /* before */
+    assert_int_equal(catalog_account_remove(&a, 12, 3), ERR_OK); /* behind */
+    assert_int_equal(catalog_account_remove(&a, 15, 5), ERR_OK); /* between */
+    assert_int_equal(a.removed_count, 2);
+    buf_clear(&text);
+    struct bytes json = formatted(catalog_account_format(&a, &text));
+    assert_int_equal(catalog_account_parse(json, &b, NULL), ERR_OK);
+    assert_int_equal(b.removed_count, 2);
+    assert_memory_equal(b.removed, a.removed, 2 * sizeof(a.removed[0]));
+    assert_false(catalog_shard_removed(c, 3));
+    assert_int_equal(catalog_put(c, CONTAINER_ACCOUNT, 1, json, 1, NULL),
+                     ERR_OK);
+    for (uint32_t shard = 0; shard < 40; shard++)
+        assert_int_equal(catalog_shard_removed(c, shard),
+                         shard == 3 || (shard >= 8 && shard < 25));
+    for (uint16_t i = 0; i < CATALOG_REMOVED_MAX - 2; i++)
+        assert_int_equal(catalog_account_remove(&a, (uint16_t)(100 + 2 * i), 1),
+                         ERR_OK);
+    assert_int_equal(catalog_account_remove(&a, 5000, 1), ERR_LIMIT);
+    catalog_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -695,7 +769,9 @@ int main(void)
         cmocka_unit_test(the_account_survives_its_record),
         cmocka_unit_test(groups_survive_their_records),
         cmocka_unit_test(a_group_is_split_and_its_old_shards_retired),
+        cmocka_unit_test(removed_shards_are_ranges),
         cmocka_unit_test(impossible_groups_are_refused),
+        cmocka_unit_test(settings_survive_their_records),
         cmocka_unit_test(impossible_decisions_are_refused),
         cmocka_unit_test(consistency_levels_have_the_protocol_s_names),
         cmocka_unit_test(random_histories_agree_with_a_naive_model),

@@ -104,7 +104,12 @@ static void what_is_no_rule_is_refused(void **state)
         {"[{\"database\":\"a\\u0000b\",\"container\":\"*\",\"group\":\"eu\"}]",
          "rule 1: database and container are patterns of 1 to 127 bytes"},
         {"[{\"database\":\"*\",\"container\":\"*\",\"group\":5}]",
-         "rule 1: group is the name of a placement group"},
+         "rule 1: group is the name of a placement group, or a placement by "
+         "partition key"},
+        {"[{\"database\":\"*\",\"container\":\"*\",\"group\":\"a23456789012345"
+         "6789012345678901234567890123456789012345678901234\"}]",
+         "rule 1: group is the name of a placement group, or a placement by "
+         "partition key"},
     };
     struct placement_rules *r = calloc(1, sizeof(*r));
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

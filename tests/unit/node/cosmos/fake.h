@@ -20,12 +20,14 @@
 
 #include <cmocka.h>
 
+#include "consensus/raft.h"
 #include "node/auth/signature.h"
 #include "node/base/mem.h"
 #include "node/base/text.h"
 #include "node/catalog/catalog.h"
 #include "node/cosmos/cosmos.h"
 #include "node/query/query.h"
+#include "node/shard/conflict.h"
 
 #define FAKE_SHARDS 3 /* meta and two of the group */
 #define FAKE_WALL_S INT64_C(1795312437)
@@ -187,6 +189,7 @@ struct world {
     struct auth_keys keys;
     struct auth_key signer;
     struct keyed_hash *hash;
+    struct feature_gate features; /* all that there are, at first */
     struct cosmos *cosmos;
     usec_t mono;
     /* Faults: the next operation of this kind fails so. */
@@ -209,6 +212,13 @@ struct world {
     uint32_t session_epoch[FAKE_SHARDS];
     uint64_t session_lsn[FAKE_SHARDS];
     bool at_leader[FAKE_SHARDS];
+    uint8_t last_id[OP_ID_LEN]; /* of the last write */
+    /* What was passed on last, and what becomes of it. */
+    unsigned passed_on;
+    struct buf passage;
+    uint16_t passed_group;
+    bool passed_writes;
+    struct cosmos_passed passed;
     /* The term that answers name; FAKE_TERM at first. */
     uint64_t term;
     /* Answers wait in here until world_deliver. */
@@ -557,6 +567,8 @@ static void fake_submit(struct backend *self, const struct op *op,
     w->ops[op->kind]++;
     w->last_shard = op->shard;
     w->last_timeout = timeout_us;
+    if (op->kind == OP_WRITE)
+        memcpy(w->last_id, op->id, OP_ID_LEN);
     if (op->kind == OP_READ || op->kind == OP_SCAN) {
         w->level[op->shard] = op->level;
         w->session_epoch[op->shard] = op->session_epoch;
@@ -646,6 +658,20 @@ static void fake_strike(void *user, const struct inject_request *r,
     }
 }
 
+static void fake_pass_on(void *user, const struct cosmos_pass *pass,
+                         cosmos_passed_cb *done, void *done_user)
+{
+    struct world *w = user;
+    w->passed_on++;
+    w->passed_group = pass->group->number;
+    w->passed_writes = pass->writes;
+    assert_true(pass->timeout_us > 0);
+    buf_free(&w->passage);
+    w->passage = *pass->passage;
+    *pass->passage = (struct buf){.max = w->passage.max};
+    done(done_user, &w->passed);
+}
+
 static const struct cosmos_region fake_regions[] = {
     {.name = "eastus", .endpoint = "https://127.0.0.1:8082/"},
     {.name = "westus", .endpoint = "https://127.0.0.1:8083/"},
@@ -654,17 +680,17 @@ static const struct cosmos_region fake_regions[] = {
 
 static void world_groups(struct world *w)
 {
-    struct catalog_group g = {.number = GROUP_DEFAULT,
-                              .name = "default",
-                              .first_shard = 1,
-                              .shard_count = FAKE_SHARDS - 1,
-                              .data_key_len = 16,
-                              .index_key_len = 16,
-                              .region_count = 1,
-                              .regions = {"eastus"},
-                              .decision = {.epoch = 1,
-                                           .write_region = "eastus",
-                                           .from_region = "eastus"}};
+    struct catalog_group g = {
+        .number = GROUP_DEFAULT,
+        .name = "default",
+        .first_shard = 1,
+        .shard_count = FAKE_SHARDS - 1,
+        .key_count = 1,
+        .keys = {{.index = {.len = 16}, .versions = 1, .data = {{.len = 16}}}},
+        .region_count = 1,
+        .regions = {"eastus"},
+        .decision = {
+            .epoch = 1, .write_region = "eastus", .from_region = "eastus"}};
     struct buf json;
     struct err_msg msg = {""};
     buf_init(&json, 65536);
@@ -699,15 +725,18 @@ static int world_new(void **state)
                                    AUTH_READ_ONLY, NULL),
                      ERR_OK);
     world_groups(w);
+    feature_raise(&w->features, feature_supported);
     struct cosmos_config config = {
         .backend = &w->backend,
         .catalog = w->catalog,
         .region = fake_regions[0].name,
+        .features = &w->features,
         .keys = &w->keys,
         .index_hash = fake_hash,
         .token_hash = w->hash,
         .mono_us = fake_mono,
         .wall_us = fake_wall,
+        .pass_on = fake_pass_on,
         .user = w,
         .faults = {.active = &w->faulty, .strike = fake_strike, .user = w},
         .account = {.id = "acct",
@@ -736,6 +765,7 @@ static int world_free(void **state)
         mem_free(w->shards[i].records);
     }
     op_result_free(&w->waiting_result);
+    buf_free(&w->passage);
     mem_free(w);
     return 0;
 }
@@ -915,6 +945,42 @@ static void world_container(struct world *w)
                        "{\"id\":\"c\",\"partitionKey\":{\"paths\":[\"/pk\"],"
                        "\"kind\":\"Hash\",\"version\":2}}"),
                   201);
+}
+
+static void world_stored(void *user, struct op_result *result)
+{
+    (void)user;
+    assert_int_equal(result->err, ERR_OK);
+}
+
+/* What shard `shard` would have salvaged at `lsn` of a container of d. */
+static void world_conflict(struct world *w, const char *container,
+                           uint16_t shard, uint64_t lsn, const char *content)
+{
+    struct catalog_database *db = catalog_database(w->catalog, bytes_str("d"));
+    assert_non_null(db);
+    struct container_def *def =
+        catalog_container(w->catalog, db, bytes_str(container));
+    assert_non_null(def);
+    struct conflict c = {
+        .id = {.shard = shard, .term = RAFT_TERM(0, 3), .lsn = lsn},
+        .kind = content != NULL ? CONFLICT_REPLACE : CONFLICT_DELETE,
+        .acknowledged = true,
+        .record = rid_counter(3, 0, shard),
+        .content = content != NULL ? bytes_str(content) : bytes_of(NULL, 0)};
+    struct op op = {.kind = OP_WRITE,
+                    .shard = shard,
+                    .mode = OP_CREATE,
+                    .resource = OP_RESOURCE_CONFLICT};
+    struct buf body;
+    buf_init(&body, OP_BODY_MAX);
+    memcpy(c.container_rid, def->rid.bytes, 8);
+    memcpy(op.parent_rid, def->rid.bytes, 8);
+    assert_int_equal(conflict_body(&c, &body), ERR_OK);
+    op.body = bytes_of(buf_bytes(&body), buf_len(&body));
+    conflict_address(&c.id, def->number, &op.at);
+    backend_submit(&w->backend, &op, USEC_PER_SEC, world_stored, NULL);
+    buf_free(&body);
 }
 
 #endif

@@ -1,16 +1,7 @@
 /* Conflicts as clients see them: the feed, queries, point reads and deletes. */
 #include "tests/unit/node/cosmos/fake.h"
 
-#include "consensus/raft.h"
-#include "node/shard/conflict.h"
-
 #define CONFLICTS "/dbs/d/colls/c/conflicts"
-
-static void stored(void *user, struct op_result *result)
-{
-    (void)user;
-    assert_int_equal(result->err, ERR_OK);
-}
 
 /* The container's definition; it has no other. */
 static struct container_def *container_of(struct world *w)
@@ -20,32 +11,6 @@ static struct container_def *container_of(struct world *w)
     return catalog_container(w->catalog, db, bytes_str("c"));
 }
 
-/* What shard `shard` would have salvaged at `lsn`. */
-static void add_conflict(struct world *w, uint16_t shard, uint64_t lsn,
-                         const char *content)
-{
-    struct container_def *def = container_of(w);
-    struct conflict c = {
-        .id = {.shard = shard, .term = RAFT_TERM(0, 3), .lsn = lsn},
-        .kind = content != NULL ? CONFLICT_REPLACE : CONFLICT_DELETE,
-        .acknowledged = true,
-        .record = rid_counter(3, 0, shard),
-        .content = content != NULL ? bytes_str(content) : bytes_of(NULL, 0)};
-    struct op op = {.kind = OP_WRITE,
-                    .shard = shard,
-                    .mode = OP_CREATE,
-                    .resource = OP_RESOURCE_CONFLICT};
-    struct buf body;
-    buf_init(&body, OP_BODY_MAX);
-    memcpy(c.container_rid, def->rid.bytes, 8);
-    memcpy(op.parent_rid, def->rid.bytes, 8);
-    assert_int_equal(conflict_body(&c, &body), ERR_OK);
-    op.body = bytes_of(buf_bytes(&body), buf_len(&body));
-    conflict_address(&c.id, def->number, &op.at);
-    backend_submit(&w->backend, &op, USEC_PER_SEC, stored, NULL);
-    buf_free(&body);
-}
-
 static void fill(struct world *w)
 {
     world_container(w);
@@ -53,9 +18,9 @@ static void fill(struct world *w)
                        "{\"id\":\"a\",\"pk\":\"k\"}",
                        "x-ms-documentdb-partitionkey: [\"k\"]"),
                   201);
-    add_conflict(w, 1, 11, "{\"id\":\"a\",\"pk\":\"k\",\"n\":1}");
-    add_conflict(w, 1, 12, NULL);
-    add_conflict(w, 2, 7, "{\"id\":\"b\",\"pk\":\"l\"}");
+    world_conflict(w, "c", 1, 11, "{\"id\":\"a\",\"pk\":\"k\",\"n\":1}");
+    world_conflict(w, "c", 1, 12, NULL);
+    world_conflict(w, "c", 2, 7, "{\"id\":\"b\",\"pk\":\"l\"}");
 }
 
 static void the_feed_has_them_all(void **state)

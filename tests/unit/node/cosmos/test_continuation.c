@@ -27,7 +27,7 @@ static void a_token_comes_back_as_it_was(void **state)
     (void)state;
     struct continuation in = {.kind = CONTINUATION_SCAN,
                               .scope = {1, 2},
-                              .range = 4,
+                              .slot = 4,
                               .position = bytes_str("position"),
                               .skipped = 5,
                               .delivered = UINT64_MAX};
@@ -40,7 +40,7 @@ static void a_token_comes_back_as_it_was(void **state)
     assert_int_equal(
         continuation_read(key, token, CONTINUATION_SCAN, scope, &storage, &out),
         ERR_OK);
-    assert_int_equal(out.range, 4);
+    assert_int_equal(out.slot, 4);
     assert_true(bytes_equal(out.position, in.position));
     assert_int_equal(out.skipped, 5);
     assert_true(out.delivered == UINT64_MAX);
@@ -77,7 +77,7 @@ static void floors_come_back_as_they_were(void **state)
     struct continuation in = {
         .kind = CONTINUATION_SCAN,
         .scope = {1, 2},
-        .range = 4,
+        .slot = 4,
         .position = bytes_str("position"),
         .floor_count = CONTINUATION_FLOORS_MAX,
         .floors = {{5, bytes_str("a")},
@@ -93,11 +93,11 @@ static void floors_come_back_as_they_were(void **state)
     assert_int_equal(continuation_read(key, token, CONTINUATION_SCAN, scope,
                                        &storage, &back),
                      ERR_OK);
-    assert_int_equal(back.range, 4);
+    assert_int_equal(back.slot, 4);
     assert_true(bytes_equal(back.position, in.position));
     assert_int_equal(back.floor_count, in.floor_count);
     for (uint32_t i = 0; i < in.floor_count; i++) {
-        assert_int_equal(back.floors[i].range, in.floors[i].range);
+        assert_int_equal(back.floors[i].slot, in.floors[i].slot);
         assert_true(
             bytes_equal(back.floors[i].position, in.floors[i].position));
     }

@@ -35,7 +35,8 @@ static void our_own_elements_come_back(void **state)
         size_t len = session_format(text, range, p);
         assert_true(len <= SESSION_ELEMENT_MAX);
         text[len++] = ',';
-        len += session_format(text + len, range + 1, (struct session_point){1, 0});
+        len +=
+            session_format(text + len, range + 1, (struct session_point){1, 0});
         text[len] = '\0';
         expect_point(text, range, p.epoch, p.lsn);
         expect_point(text, range + 1, 1, 0);
@@ -54,6 +55,51 @@ static void a_lost_epochs_lsn_does_not_leak_into_the_next(void **state)
     (void)state;
     expect_point("0:2#100#2=95", 0, 2, 95);
     expect_point("0:2#100#1=7#2=95#3=8", 0, 2, 95);
+}
+
+static void expect_part(const char *token, uint16_t shard, uint32_t epoch,
+                        uint64_t lsn)
+{
+    struct session_point p = {77, 77};
+    int err = session_find_part(bytes_of(token, strlen(token)), 0, shard, &p);
+    if (err != ERR_OK || p.epoch != epoch || p.lsn != lsn)
+        fail_msg("'%s' shard %u: err %d, %u#%llu", token, shard, err, p.epoch,
+                 (unsigned long long)p.lsn);
+}
+
+/* tests/sdk/test_sessions.mjs says what SDKs make of two of them. */
+static void a_range_of_several_shards_names_each(void **state)
+{
+    (void)state;
+    static const struct session_part parts[] = {
+        {1, {1, 100}}, {2, {0, 0}}, {4095, {(1u << 23) - 1, 5}}};
+    char text[SESSION_PARTS_MAX(3) + 1];
+    size_t len = session_format_parts(text, 0, parts, 3);
+    assert_true(len < sizeof(text));
+    text[len] = '\0';
+    assert_string_equal(text, "0:3#100#1=1099511627876#2=0"
+                              "#4095=9223370937343148037");
+    expect_part(text, 1, 1, 100);
+    expect_part(text, 2, 0, 0);
+    expect_part(text, 4095, (1u << 23) - 1, 5);
+    expect_part(text, 7, 0, 0);
+    expect_part("1:3#1#1=7", 1, 0, 0);
+    expect_part("0:1#100#1=100", 1, 0, 100);
+    expect_part("0:-1#5#1=7", 1, 0, 0);
+    assert_int_equal(session_parts(bytes_str(text), 0), 3);
+    assert_int_equal(session_parts(bytes_str(text), 1), 0);
+    assert_int_equal(session_parts(bytes_str("1:2#3,0:4#5#6=7"), 0), 4);
+    assert_int_equal(session_parts(bytes_str(""), 0), 0);
+    struct session_point p;
+    assert_int_equal(session_find_part(bytes_str("0:3#5#1"), 0, 1, &p),
+                     ERR_MALFORMED);
+    /* What does not fit is not told rather than told wrongly. */
+    static const struct session_part odd[] = {{1, {1u << 23, 5}},
+                                              {2, {1, UINT64_C(1) << 40}}};
+    len = session_format_parts(text, 0, odd, 2);
+    text[len] = '\0';
+    expect_part(text, 1, 0, 0);
+    expect_part(text, 2, 0, 0);
 }
 
 static void other_forms_are_read(void **state)
@@ -181,6 +227,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(our_own_elements_come_back),
         cmocka_unit_test(a_lost_epochs_lsn_does_not_leak_into_the_next),
+        cmocka_unit_test(a_range_of_several_shards_names_each),
         cmocka_unit_test(other_forms_are_read),
         cmocka_unit_test(of_several_elements_the_furthest_counts),
         cmocka_unit_test(malformed_tokens_are_refused),

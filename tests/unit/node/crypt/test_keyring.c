@@ -229,6 +229,42 @@ static void a_bad_cluster_keys_file_is_refused_with_its_line(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+static void ids_of_keys_tell_group_and_version(void **state)
+{
+    (void)state;
+    static const uint16_t groups[] = {0, 1, 7, 2047, UINT16_MAX};
+    assert_int_equal(group_key_id(0, KEY_PURPOSE_DATA, 0), KEY_ID_GROUP_FIRST);
+    assert_int_equal(group_key_id(3, KEY_PURPOSE_INDEX, 0),
+                     KEY_ID_GROUP_FIRST + 7);
+    for (size_t i = 0; i < 5; i++)
+        for (uint32_t v = 0; v < KEY_VERSIONS_MAX; v += 31) {
+            uint32_t id = group_key_id(groups[i], KEY_PURPOSE_DATA, v);
+            assert_int_equal(group_of_key_id(id), groups[i]);
+            assert_int_equal(version_of_key_id(id), v);
+        }
+}
+
+static void count_key(void *user, uint32_t id, enum key_purpose purpose)
+{
+    uint32_t *sum = user;
+    *sum += id * 10 + (uint32_t)purpose;
+}
+
+static void every_key_of_a_ring_is_told(void **state)
+{
+    (void)state;
+    uint8_t key[KEY_LEN] = {1};
+    uint32_t sum = 0;
+    struct keyring *ring = keyring_new();
+    keyring_each(ring, count_key, &sum);
+    assert_int_equal(sum, 0);
+    assert_int_equal(keyring_add(ring, 20, KEY_PURPOSE_DATA, key), ERR_OK);
+    assert_int_equal(keyring_add(ring, 21, KEY_PURPOSE_INDEX, key), ERR_OK);
+    keyring_each(ring, count_key, &sum);
+    assert_int_equal(sum, 201 + 212);
+    keyring_free(ring);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -237,6 +273,8 @@ int main(void)
         TEST(a_created_key_file_loads_and_is_never_overwritten),
         TEST(a_wrapped_key_opens_only_as_itself),
         TEST(a_ring_keeps_keys_by_id_and_purpose),
+        TEST(ids_of_keys_tell_group_and_version),
+        TEST(every_key_of_a_ring_is_told),
         TEST(cluster_keys_come_back_with_the_right_kek),
         TEST(a_bad_cluster_keys_file_is_refused_with_its_line),
     };

@@ -222,6 +222,78 @@ static void one_that_is_rebuilt_may_go(void **state)
     stage_end(&s);
 }
 
+static bool is_written(struct stage *s, raft_id at)
+{
+    play(s, 100, NULL);
+    int err =
+        written(s->c, at, OP_UPSERT, cluster_at(1, 31), "{\"id\":\"z\"", NULL);
+    assert_true(err == ERR_OK || err == ERR_UNAVAILABLE);
+    return err == ERR_OK;
+}
+
+/* Regions 1 and 2 and a witness, 3; region 4 takes the place of 2, or of 1,
+ * which writes. Whichever region is lost then, the other goes on with what was
+ * acknowledged. */
+static void exchange(raft_id goes, raft_id lost, enum consistency_level level)
+{
+    static const raft_region list[] = {1, 2, 4};
+    struct govern_member members[3];
+    uint32_t n = 0;
+    struct stage s = stage_new(
+        level,
+        &(struct cluster_options){
+            .nodes = 4, .spares = 1, .regions = regions_of_five, .witness = 3});
+    s.rec.n_members = 3;
+    memcpy(s.rec.members, five, 3 * sizeof(five[0]));
+    s.rec.witness = five[2];
+    s.rec.n_regions = 2;
+    stage_settle(&s);
+    for (unsigned i = 0; i < 20; i++)
+        put(s.c, 1, 1, i, "{\"id\":\"x\"");
+    for (raft_id id = 1; id <= 4; id++)
+        if (id != goes)
+            members[n++] = five[id - 1];
+    assert_int_equal(
+        govern_set_members(&s.rec, members, n, list, 3, 0, "", &s.rec), ERR_OK);
+    settle_in_small_steps(&s);
+    raft_id leader = stage_leader(&s);
+    assert_int_equal(voters(&s), 0x1e & ~(1u << goes));
+    assert_true(raft_config_is_witness(config_of_leader(&s), 3));
+    put(s.c, leader, 1, 30, "{\"id\":\"y\"");
+    cluster_turns(s.c, 100);
+    assert_int_equal(cluster_payloads(s.c, 3), 0);
+    /* Its loss is decided on, as the controller does. */
+    govern_set_settled(&s.rec, &s.rec);
+    govern_drop_leaving(&s.rec, &s.rec);
+    raft_id left = (raft_id)(1 + 2 + 4 - goes - lost);
+    s.dead[lost] = true;
+    cluster_crash(s.c, lost);
+    govern_set_down(&s.rec, govern_region_bit((raft_region)lost), &s.rec);
+    if (s.rec.write_region == lost)
+        assert_int_equal(govern_switch(&s.rec, (raft_region)left, true, false,
+                                       0, "", &s.rec),
+                         ERR_OK);
+    play(&s, 100, NULL); /* all are told */
+    assert_true(play(&s, 5000, settled_everywhere));
+    assert_int_equal(stage_leader(&s), left);
+    /* With bounded staleness it has to hear first how far the others are. */
+    for (unsigned tries = 0; !is_written(&s, left); tries++)
+        assert_true(tries < 100);
+    assert_int_equal(cluster_payloads(s.c, 3), 0);
+    stage_end(&s);
+}
+
+static void a_region_is_exchanged_beside_a_witness(void **state)
+{
+    (void)state;
+    for (int level = 0; level < CONSISTENCY_COUNT; level++) {
+        exchange(2, 1, (enum consistency_level)level);
+        exchange(2, 4, (enum consistency_level)level);
+        exchange(1, 2, (enum consistency_level)level);
+        exchange(1, 4, (enum consistency_level)level);
+    }
+}
+
 static void a_witness_comes_as_one(void **state)
 {
     (void)state;
@@ -287,6 +359,7 @@ int main(void)
         cmocka_unit_test(nothing_changes_while_a_voter_is_rebuilt),
         cmocka_unit_test(one_that_is_rebuilt_may_go),
         cmocka_unit_test(a_witness_comes_as_one),
+        cmocka_unit_test(a_region_is_exchanged_beside_a_witness),
         cmocka_unit_test(the_meta_shard_waits_until_the_others_have_settled),
         cmocka_unit_test(a_record_without_names_changes_nobody),
     };

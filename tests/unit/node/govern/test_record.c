@@ -131,6 +131,18 @@ static void a_change_of_level_goes_on_with_a_switch_under_way(void **state)
     }
 }
 
+static void the_same_decision_can_be_made_anew(void **state)
+{
+    (void)state;
+    struct govern_record r = three(CONSISTENCY_SESSION), next;
+    assert_int_equal(govern_renew(&r, AT, "again", &next), ERR_OK);
+    assert_int_equal(next.epoch, r.epoch + 1);
+    assert_int_equal(next.write_region, r.write_region);
+    assert_int_equal(next.from_region, r.write_region);
+    assert_false(next.settled || next.forced);
+    assert_int_equal(govern_renew(&next, AT, "again", &next), ERR_BUSY);
+}
+
 static void bounds_begin_at_one(void **state)
 {
     (void)state;
@@ -530,8 +542,42 @@ static void what_members_cannot_change(void **state)
     unsettled.settled = false;
     assert_int_equal(set_members(&unsettled, four, 4, list_of_four, 4, &next),
                      ERR_BUSY);
+}
+
+static void a_witness_stays_when_a_region_is_exchanged(void **state)
+{
+    (void)state;
+    /* Nodes 1 and 2 in regions 1 and 2, the witness 3 in region 3. */
+    const struct govern_member exchanged[] = {{1, 1}, {3, 3}, {4, 4}};
+    const struct govern_member more[] = {{1, 1}, {2, 2}, {3, 3}, {4, 4}};
+    const struct govern_member fewer[] = {{1, 1}, {3, 3}};
+    const struct govern_member without[] = {{1, 1}, {2, 2}, {4, 4}};
+    const struct govern_member other[] = {{2, 2}, {3, 3}, {5, 1}};
+    const struct govern_member uneven[] = {{1, 1}, {3, 3}, {5, 1}};
+    const struct govern_member beside[] = {{1, 1}, {3, 3}, {6, 3}};
+    const raft_region list[] = {1, 2, 4}, first[] = {2, 1},
+                      with_its_own[] = {1, 3};
+    struct govern_record r = named_three(CONSISTENCY_SESSION), next;
     r.witness = four[2];
-    assert_int_equal(set_members(&r, four, 4, list_of_four, 4, &next),
+    r.n_regions = 2;
+    assert_int_equal(set_members(&r, exchanged, 3, list, 3, &next), ERR_OK);
+    assert_int_equal(next.witness.id, 3);
+    assert_int_equal(next.n_regions, 3);
+    assert_int_equal(next.leaving, govern_region_bit(2));
+    assert_int_equal(next.coming, govern_region_bit(4));
+    /* Another order of the two is something, too. */
+    assert_int_equal(set_members(&r, four, 3, first, 2, &next), ERR_OK);
+    assert_int_equal(set_members(&r, four, 3, list, 3, &next), ERR_EXISTS);
+    assert_int_equal(set_members(&r, more, 4, list, 3, &next), ERR_UNSUPPORTED);
+    assert_int_equal(set_members(&r, fewer, 2, list, 3, &next),
+                     ERR_UNSUPPORTED);
+    assert_int_equal(set_members(&r, without, 3, list, 3, &next),
+                     ERR_UNSUPPORTED);
+    assert_int_equal(set_members(&r, other, 3, list, 3, &next),
+                     ERR_UNSUPPORTED);
+    assert_int_equal(set_members(&r, uneven, 3, list, 3, &next),
+                     ERR_UNSUPPORTED);
+    assert_int_equal(set_members(&r, beside, 3, with_its_own, 2, &next),
                      ERR_UNSUPPORTED);
 }
 
@@ -655,6 +701,7 @@ int main(void)
         cmocka_unit_test(only_a_region_s_rule_can_be_forced),
         cmocka_unit_test(a_change_to_strong_under_way_can_be_forced),
         cmocka_unit_test(a_change_of_level_goes_on_with_a_switch_under_way),
+        cmocka_unit_test(the_same_decision_can_be_made_anew),
         cmocka_unit_test(bounds_begin_at_one),
         cmocka_unit_test(a_new_list_moves_the_writes_if_asked),
         cmocka_unit_test(the_write_region_campaigns_first),
@@ -669,6 +716,7 @@ int main(void)
         cmocka_unit_test(what_is_no_list_of_members),
         cmocka_unit_test(the_list_of_regions_is_bounded),
         cmocka_unit_test(what_members_cannot_change),
+        cmocka_unit_test(a_witness_stays_when_a_region_is_exchanged),
         cmocka_unit_test(writes_go_to_no_region_that_comes_or_leaves),
         cmocka_unit_test(the_controller_sees_a_write_region_that_leaves),
         cmocka_unit_test(members_are_all_or_not),

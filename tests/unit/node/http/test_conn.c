@@ -1068,6 +1068,93 @@ static void delayed_answers_are_bounded(void **state)
         chan_free(clients[c]);
 }
 
+/* -- requests without a connection ----------------------------------------- */
+
+struct passed {
+    unsigned answers;
+    int status;
+    char headers[256], body[256];
+};
+
+static void take_answer(void *user, int status, struct bytes headers,
+                        struct bytes body)
+{
+    struct passed *p = user;
+    p->answers++;
+    p->status = status;
+    snprintf(p->headers, sizeof(p->headers), "%.*s", (int)headers.len,
+             (const char *)headers.data);
+    snprintf(p->body, sizeof(p->body), "%.*s", (int)body.len,
+             (const char *)body.data);
+}
+
+static int make(const char *head, const char *body, struct passed *p,
+                struct http_request **r)
+{
+    return http_request_make(w.front, bytes_str(head), bytes_str(body),
+                             take_answer, p, r);
+}
+
+static void a_request_needs_no_connection(void **state)
+{
+    (void)state;
+    struct passed p = {.answers = 0};
+    struct http_request *r;
+    assert_int_equal(make("POST /a HTTP/1.1\r\nhost: x\r\nx-ms-a: 1\r\n"
+                          "content-length: 4\r\n\r\n",
+                          "body", &p, &r),
+                     ERR_OK);
+    assert_int_equal(r->method, HTTP_METHOD_POST);
+    assert_true(bytes_equal(http_header(r, "X-MS-A"), bytes_str("1")));
+    assert_false(http_request_gone(r));
+    assert_int_equal(http_front_counters(w.front)->body_bytes_held, 4);
+    http_reply_cut(r, HTTP_CUT_RESET); /* of nothing */
+    echo(r);
+    assert_int_equal(p.answers, 1);
+    assert_int_equal(p.status, 200);
+    assert_string_equal(p.headers, "X-Echo: yes\r\n");
+    assert_string_equal(p.body, "POST /a body");
+    assert_int_equal(http_front_counters(w.front)->body_bytes_held, 0);
+    assert_int_equal(http_front_counters(w.front)->requests_running, 0);
+    /* And what it was made of serves a connection again. */
+    send_text("GET /b HTTP/1.1\r\nHost: h\r\n\r\n");
+    expect(200, "GET /b ");
+    assert_int_equal(p.answers, 1);
+}
+
+static void what_is_no_request_is_not_made_one(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *head, *body;
+    } bad[] = {
+        {"", ""},
+        {"GET /a HTTP/1.1\r\nhost: x\r\n", ""},
+        {"GET /a HTTP/1.1\r\n\r\n", ""},
+        {"GET /a HTTP/1.1\r\nhost: x\r\n\r\nGET /b", ""},
+        {"GET /a HTTP/1.1\nhost: x\n\n", ""},
+        {"POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\n", "body"},
+        {"POST /a HTTP/1.1\r\nhost: x\r\n\r\n", "body"},
+        {"POST /a HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n",
+         "body"},
+    };
+    struct passed p = {.answers = 0};
+    struct http_request *r;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_int_equal(make(bad[i].head, bad[i].body, &p, &r), ERR_MALFORMED);
+        assert_null(r);
+    }
+    char *long_head = malloc(HTTP_HEAD_MAX + 100);
+    assert_non_null(long_head);
+    memset(long_head, 'a', HTTP_HEAD_MAX + 99);
+    memcpy(long_head, "GET /", 5);
+    long_head[HTTP_HEAD_MAX + 99] = '\0';
+    assert_int_equal(make(long_head, "", &p, &r), ERR_LIMIT);
+    free(long_head);
+    assert_int_equal(p.answers, 0);
+    assert_int_equal(http_front_counters(w.front)->body_bytes_held, 0);
+}
+
 static void limits_out_of_range_are_named(void **state)
 {
     (void)state;
@@ -1134,6 +1221,8 @@ int main(void)
         TEST(a_front_may_end_with_delayed_answers),
         TEST(a_drain_does_not_wait_for_delayed_answers),
         TEST(delayed_answers_are_bounded),
+        TEST(a_request_needs_no_connection),
+        TEST(what_is_no_request_is_not_made_one),
         TEST(limits_out_of_range_are_named),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -214,6 +214,80 @@ static void damage_is_noted_and_goes_away_with_the_data(void **state)
     datadir_close(d);
 }
 
+static void expect_mark(const struct datadir *d, uint32_t shard,
+                        const char *text)
+{
+    struct buf mark;
+    buf_init(&mark, 100);
+    assert_int_equal(datadir_shard_mark(d, shard, &mark), ERR_OK);
+    assert_true(bytes_equal(bytes_of(buf_bytes(&mark), buf_len(&mark)),
+                            bytes_str(text)));
+    buf_free(&mark);
+}
+
+static void one_shard_is_put_away_and_marked(void **state)
+{
+    (void)state;
+    char path[DATADIR_PATH_MAX];
+    struct buf none;
+    struct datadir *d = must_open();
+    buf_init(&none, 100);
+    assert_int_equal(datadir_shard_path(d, 3, path), ERR_OK);
+    assert_int_equal(datadir_shard_path(d, 4, path), ERR_OK);
+    assert_int_equal(datadir_shard_mark(d, 3, &none), ERR_NOT_FOUND);
+    for (int i = 0; i < 2; i++) {
+        const char *mark = i == 0 ? "one" : "two";
+        assert_int_equal(datadir_quarantine(d, 3, bytes_str(mark), &msg),
+                         ERR_OK);
+        expect_mark(d, 3, mark);
+        assert_int_equal(mode_of("discarded-shard-3"), 0700);
+        snprintf(path, sizeof(path), "%s/shards/3", data);
+        assert_int_not_equal(access(path, F_OK), 0);
+        assert_int_equal(datadir_shard_path(d, 3, path), ERR_OK);
+    }
+    assert_int_equal(datadir_drop_discarded(d, 3), ERR_OK);
+    assert_int_equal(datadir_drop_discarded(d, 3), ERR_OK);
+    snprintf(path, sizeof(path), "%s/discarded-shard-3", data);
+    assert_int_not_equal(access(path, F_OK), 0);
+    assert_int_equal(mode_of("shards/4"), 0700);
+    datadir_close(d);
+    d = must_open();
+    expect_mark(d, 3, "two");
+    assert_int_equal(datadir_shard_rebuilt(d, 3), ERR_OK);
+    assert_int_equal(datadir_shard_mark(d, 3, &none), ERR_NOT_FOUND);
+    buf_free(&none);
+    datadir_close(d);
+}
+
+/* The process ended after the first step: the store is still there. */
+static void putting_a_shard_away_is_finished_by_the_next_start(void **state)
+{
+    (void)state;
+    char path[DATADIR_PATH_MAX];
+    struct datadir *d = must_open();
+    assert_int_equal(datadir_shard_path(d, 3, path), ERR_OK);
+    datadir_close(d);
+    snprintf(path, sizeof(path), "%s/quarantine-3", data);
+    FILE *f = fopen(path, "w");
+    fputs("mine", f);
+    fclose(f);
+    assert_int_equal(chmod(path, 0600), 0);
+    d = must_open();
+    expect_mark(d, 3, "mine");
+    assert_int_not_equal(access(path, F_OK), 0);
+    snprintf(path, sizeof(path), "%s/shards/3", data);
+    assert_int_not_equal(access(path, F_OK), 0);
+    snprintf(path, sizeof(path), "%s/discarded-shard-3", data);
+    assert_int_not_equal(access(path, F_OK), 0);
+    /* A log that is thrown away takes the promises with it. */
+    assert_int_equal(datadir_discard(d, &msg), ERR_OK);
+    struct buf none;
+    buf_init(&none, 100);
+    assert_int_equal(datadir_shard_mark(d, 3, &none), ERR_NOT_FOUND);
+    buf_free(&none);
+    datadir_close(d);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -227,6 +301,8 @@ int main(void)
         TEST(a_retired_shard_is_remembered),
         TEST(a_rebuild_is_remembered_until_it_is_done),
         TEST(damage_is_noted_and_goes_away_with_the_data),
+        TEST(one_shard_is_put_away_and_marked),
+        TEST(putting_a_shard_away_is_finished_by_the_next_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

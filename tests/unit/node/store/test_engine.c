@@ -366,7 +366,7 @@ static void a_damaged_file_is_refused(void **state)
 /* An engine with `count` records and a blob, at LSN `count`. */
 static struct engine *filled(const char *name, unsigned count)
 {
-    struct memtable *m = memtable_new(1 << 24);
+    struct memtable *m = memtable_new(1 << 26);
     struct engine *e = must_open_at(shard_path(name), 0, 0);
     for (unsigned i = 1; i <= count; i++) {
         char key[16], value[300];
@@ -436,7 +436,7 @@ static void a_snapshot_may_be_one_blob_and_records_be_refused(void **state)
     assert_true(get_u32_le(buf_bytes(&blob)) == 1);
     struct ingest *g;
     mkdir(shard_path("2"), 0700);
-    assert_int_equal(ingest_begin(shard_path("2"), &g), ERR_OK);
+    assert_int_equal(ingest_begin(shard_path("2"), 40, 1, false, &g), ERR_OK);
     ingest_refuse_records(g);
     assert_int_equal(ingest_chunk(g, bytes_of(buf_bytes(&all), buf_len(&all))),
                      ERR_MALFORMED);
@@ -457,7 +457,7 @@ static void a_snapshot_becomes_the_state_of_another_engine(void **state)
     (void)state;
     struct engine *from = filled("1", 3000), *to = filled("2", 7);
     struct ingest *g;
-    assert_int_equal(ingest_begin(shard_path("2"), &g), ERR_OK);
+    assert_int_equal(ingest_begin(shard_path("2"), 3000, 1, false, &g), ERR_OK);
     stream(from, g, 10000);
     expect_stored(engine_kv(to), "key00009", NULL); /* the old state serves */
     struct buf early;
@@ -466,7 +466,7 @@ static void a_snapshot_becomes_the_state_of_another_engine(void **state)
     assert_int_equal(ingest_info(g, "config", &early), ERR_OK);
     assert_string_equal(buf_cstr(&early), "conf");
     buf_free(&early);
-    assert_int_equal(ingest_finish(g, 3000, 1), ERR_OK);
+    assert_int_equal(ingest_finish(g), ERR_OK);
     assert_int_equal(ingest_adopt(to, 3000, 1, &msg), ERR_OK);
     assert_int_equal(engine_flushed_lsn(to), 3000);
     assert_int_equal(engine_flushed_term(to), 1);
@@ -493,9 +493,9 @@ static void a_start_finishes_or_discards_a_snapshot(void **state)
     struct ingest *g;
     /* Complete but not named by the log: discarded. */
     engine_close(filled("2", 7));
-    assert_int_equal(ingest_begin(shard_path("2"), &g), ERR_OK);
+    assert_int_equal(ingest_begin(shard_path("2"), 500, 1, false, &g), ERR_OK);
     stream(from, g, 10000);
-    assert_int_equal(ingest_finish(g, 500, 1), ERR_OK);
+    assert_int_equal(ingest_finish(g), ERR_OK);
     assert_int_equal(engine_recover(shard_path("2"), 0, 0, &msg, &outcome),
                      ERR_OK);
     assert_int_equal(outcome, ENGINE_RECOVERED_DISCARDED);
@@ -503,9 +503,9 @@ static void a_start_finishes_or_discards_a_snapshot(void **state)
                      ERR_OK);
     assert_int_equal(outcome, ENGINE_RECOVERED_NOTHING);
     /* Named by the log and complete: adopted. */
-    assert_int_equal(ingest_begin(shard_path("2"), &g), ERR_OK);
+    assert_int_equal(ingest_begin(shard_path("2"), 500, 1, false, &g), ERR_OK);
     stream(from, g, 10000);
-    assert_int_equal(ingest_finish(g, 500, 1), ERR_OK);
+    assert_int_equal(ingest_finish(g), ERR_OK);
     assert_int_equal(engine_recover(shard_path("2"), 500, 1, &msg, &outcome),
                      ERR_OK);
     assert_int_equal(outcome, ENGINE_RECOVERED_ADOPTED);
@@ -519,13 +519,127 @@ static void a_start_finishes_or_discards_a_snapshot(void **state)
     /* Named, but nowhere, or half: damage. */
     assert_int_equal(engine_recover(shard_path("2"), 600, 1, &msg, &outcome),
                      ERR_CORRUPT);
-    assert_int_equal(ingest_begin(shard_path("2"), &g), ERR_OK);
+    assert_int_equal(ingest_begin(shard_path("2"), 500, 1, false, &g), ERR_OK);
     stream(from, g, 10000);
     assert_int_equal(engine_recover(shard_path("3"), 600, 1, &msg, &outcome),
                      ERR_CORRUPT);
     ingest_abort(g);
     assert_int_not_equal(access(shard_path("2/incoming"), F_OK), 0);
     engine_close(from);
+}
+
+/* Streams what `to` lacks; returns how many chunks had nothing new. */
+static unsigned stream_rest(struct engine *from, struct ingest *to)
+{
+    struct snapshot *s;
+    struct buf chunk;
+    unsigned skipped = 0;
+    int code;
+    buf_init(&chunk, ENGINE_CHUNK_BYTES_MAX);
+    assert_int_equal(snapshot_open(from, 0, &s), ERR_OK);
+    assert_int_equal(snapshot_rewind(s, ingest_place(to)), ERR_OK);
+    while ((code = snapshot_chunk(s, 1, 5000, &chunk)) == ERR_OK) {
+        if (snapshot_skipped(s))
+            skipped++;
+        else
+            assert_int_equal(
+                ingest_chunk(to, bytes_of(buf_bytes(&chunk), buf_len(&chunk))),
+                ERR_OK);
+        buf_clear(&chunk);
+    }
+    assert_int_equal(code, ERR_EOF);
+    snapshot_close(s);
+    buf_free(&chunk);
+    return skipped;
+}
+
+static int count_record(void *user, struct bytes key, struct bytes value)
+{
+    (void)key;
+    (void)value;
+    ++*(unsigned *)user;
+    return ERR_OK;
+}
+
+/* Puts the first `bytes` of chunks, then leaves as a crash would. */
+static void begin_and_leave(struct engine *from, size_t bytes)
+{
+    struct ingest *g;
+    struct snapshot *s;
+    struct buf chunk;
+    buf_init(&chunk, ENGINE_CHUNK_BYTES_MAX);
+    assert_int_equal(
+        ingest_begin(shard_path("2"), engine_flushed_lsn(from), 1, true, &g),
+        ERR_OK);
+    assert_int_equal(ingest_place(g).len, 0);
+    assert_int_equal(snapshot_open(from, 0, &s), ERR_OK);
+    for (size_t put = 0; put < bytes; put += buf_len(&chunk)) {
+        buf_clear(&chunk);
+        assert_int_equal(snapshot_chunk(s, 1, 100000, &chunk), ERR_OK);
+        assert_int_equal(
+            ingest_chunk(g, bytes_of(buf_bytes(&chunk), buf_len(&chunk))),
+            ERR_OK);
+    }
+    snapshot_close(s);
+    ingest_leave(g);
+    buf_free(&chunk);
+}
+
+static void a_snapshot_goes_on_where_it_was_left(void **state)
+{
+    (void)state;
+    struct engine *from = filled("1", 90000);
+    enum engine_recovered outcome;
+    struct ingest *g;
+    unsigned there = 0;
+    engine_close(filled("2", 7));
+    begin_and_leave(from, INGEST_BATCH_BYTES + 300000);
+    /* A start keeps it, for it is newer than the state. */
+    assert_int_equal(engine_recover(shard_path("2"), 0, 0, &msg, &outcome),
+                     ERR_OK);
+    assert_int_equal(outcome, ENGINE_RECOVERED_KEPT);
+    assert_int_equal(ingest_begin(shard_path("2"), 90000, 1, true, &g), ERR_OK);
+    assert_int_equal(ingest_each(g, count_record, &there), ERR_OK);
+    assert_true(there > 0 && there < 90000);
+    assert_true(stream_rest(from, g) > 1);
+    assert_int_equal(ingest_finish(g), ERR_OK);
+    struct engine *to = must_open_at(shard_path("2"), 0, 0);
+    assert_int_equal(ingest_adopt(to, 90000, 1, &msg), ERR_OK);
+    struct engine_stats stats;
+    assert_int_equal(engine_stats(to, &stats), ERR_OK);
+    assert_int_equal(stats.records, 90000);
+    engine_close(to);
+    engine_close(from);
+}
+
+static void only_the_same_state_is_gone_on_with(void **state)
+{
+    (void)state;
+    struct engine *from = filled("1", 90000);
+    enum engine_recovered outcome;
+    struct ingest *g;
+    engine_close(filled("2", 7));
+    begin_and_leave(from, INGEST_BATCH_BYTES + 300000);
+    assert_int_equal(ingest_begin(shard_path("2"), 90000, 2, true, &g), ERR_OK);
+    assert_int_equal(ingest_place(g).len, 0);
+    ingest_abort(g);
+    begin_and_leave(from, INGEST_BATCH_BYTES + 300000);
+    assert_int_equal(ingest_begin(shard_path("2"), 90001, 1, true, &g), ERR_OK);
+    assert_int_equal(ingest_place(g).len, 0);
+    ingest_abort(g);
+    begin_and_leave(from, INGEST_BATCH_BYTES + 300000);
+    assert_int_equal(ingest_begin(shard_path("2"), 90000, 1, false, &g),
+                     ERR_OK);
+    assert_int_equal(ingest_place(g).len, 0);
+    ingest_abort(g);
+    /* A start finds that the state is newer. */
+    begin_and_leave(from, INGEST_BATCH_BYTES + 300000);
+    engine_close(from);
+    assert_int_equal(rename(shard_path("2/incoming"), shard_path("1/incoming")),
+                     0);
+    assert_int_equal(engine_recover(shard_path("1"), 0, 0, &msg, &outcome),
+                     ERR_OK);
+    assert_int_equal(outcome, ENGINE_RECOVERED_DISCARDED);
 }
 
 static void foreign_chunks_are_checked(void **state)
@@ -541,7 +655,7 @@ static void foreign_chunks_are_checked(void **state)
     snapshot_close(s);
     size_t len = buf_len(&chunk);
     struct ingest *g;
-    assert_int_equal(ingest_begin(shard_path("2"), &g), ERR_OK);
+    assert_int_equal(ingest_begin(shard_path("2"), 40, 1, false, &g), ERR_OK);
     for (size_t cut = 0; cut < len; cut += 3)
         assert_int_equal(ingest_chunk(g, bytes_of(buf_bytes(&chunk), cut)),
                          ERR_MALFORMED);
@@ -554,7 +668,7 @@ static void foreign_chunks_are_checked(void **state)
     }
     ingest_abort(g);
     /* The same records twice do not rise. */
-    assert_int_equal(ingest_begin(shard_path("2"), &g), ERR_OK);
+    assert_int_equal(ingest_begin(shard_path("2"), 40, 1, false, &g), ERR_OK);
     assert_int_equal(ingest_chunk(g, bytes_of(buf_bytes(&chunk), len)), ERR_OK);
     assert_int_equal(ingest_chunk(g, bytes_of(buf_bytes(&chunk), len)),
                      ERR_MALFORMED);
@@ -597,6 +711,8 @@ int main(void)
         TEST(a_failed_flush_changes_nothing),
         TEST(a_damaged_file_is_refused),
         TEST(a_snapshot_becomes_the_state_of_another_engine),
+        TEST(a_snapshot_goes_on_where_it_was_left),
+        TEST(only_the_same_state_is_gone_on_with),
         TEST(a_snapshot_may_be_one_blob_and_records_be_refused),
         TEST(a_start_finishes_or_discards_a_snapshot),
         TEST(foreign_chunks_are_checked),

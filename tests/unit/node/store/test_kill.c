@@ -269,10 +269,10 @@ static void adopt(struct node *n, const char *dir, int fd)
     snprintf(path, sizeof(path), "%s/shard", dir);
     buf_init(&chunk, 1 << 16);
     encode_state(lsn, &chunk);
-    if (ingest_begin(path, &g) != ERR_OK ||
+    if (ingest_begin(path, lsn, TERM, false, &g) != ERR_OK ||
         ingest_chunk(g, bytes_of(buf_bytes(&chunk), buf_len(&chunk))) !=
             ERR_OK ||
-        ingest_finish(g, lsn, TERM) != ERR_OK)
+        ingest_finish(g) != ERR_OK)
         _exit(7);
     buf_free(&chunk);
     wal_batch_clear(n->batch);

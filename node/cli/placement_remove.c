@@ -1,0 +1,205 @@
+/* bastide placement remove: does away with an empty group.
+ *
+ *     preview --confirmed--> asked for --> its record is gone --> told
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "node/base/check.h"
+#include "node/base/mem.h"
+#include "node/cli/cmd.h"
+#include "node/cli/options.h"
+#include "node/cli/placement.h"
+#include "node/cli/placement_group.h"
+#include "node/cli/wait.h"
+#include "node/json/json.h"
+
+#define COMMAND "placement remove"
+#define REMOVE_TIMEOUT_S 60
+#define REMOVE_POLL_US (200 * USEC_PER_MS)
+
+static const char help[] =
+    "Usage: bastide placement remove NAME [--yes] [--dry-run] [options]\n"
+    "\n"
+    "Removes a placement group that no container is in and no rule names, and "
+    "waits\n"
+    "until its record is gone. Its nodes then delete its replicas and log "
+    "entries, and\n"
+    "wipe its keys; a node that is down does so when it is back. Its number "
+    "and its\n"
+    "shards' are never used again; its name may be.\n"
+    "\n"
+    "  --yes              do not ask\n"
+    "  --dry-run          only say what would be deleted, or why it cannot be\n"
+    "  --timeout SECONDS  how long to wait (default 60); the cluster goes on "
+    "with it\n" REACH_HELP "  -o text|json    how to say what was done\n"
+    "\n"
+    "Examples:\n"
+    "  bastide placement remove eu --dry-run --dir demo\n"
+    "  bastide placement remove eu --yes\n";
+
+struct remove_flags {
+    struct reach_flags reach;
+    const char *name;
+    unsigned timeout_s;
+    bool yes, dry_run, json, help;
+};
+
+static int request(struct reach *r, const struct remove_flags *f, bool dry_run,
+                   struct reach_answer *a, struct err_msg *msg)
+{
+    struct buf body;
+    struct json_writer w;
+    buf_init(&body, HTTPS_REQUEST_MAX);
+    json_writer_init(&w, &body);
+    json_write_object_begin(&w);
+    json_write_member_str(&w, "group", f->name);
+    json_write_member_bool(&w, "dry_run", dry_run);
+    json_write_object_end(&w);
+    CHECK(json_writer_end(&w) == ERR_OK);
+    int err = reach_any(r, "placement/remove", buf_cstr(&body),
+                        REACH_CHANGE_TIMEOUT_US, a, msg);
+    buf_free(&body);
+    return err;
+}
+
+static void print_plan(const struct remove_flags *f, const struct json *j)
+{
+    int64_t first = 0, shards = 0;
+    (void)json_get_int64(j, 0, "first_shard", &first);
+    (void)json_get_int64(j, 0, "shards", &shards);
+    printf("Plan for placement group %s, which is empty:\n", f->name);
+    printf("  its shards %lld to %lld are deleted\n", (long long)first,
+           (long long)(first + shards - 1));
+    names_print(j, "nodes", "nodes that delete their copy and the keys:");
+    fflush(stdout);
+}
+
+static int preview(struct reach *r, const struct remove_flags *f,
+                   struct err_msg *msg)
+{
+    struct reach_answer a;
+    reach_answer_init(&a);
+    int err = request(r, f, true, &a, msg);
+    if (err == ERR_OK && f->json && f->dry_run)
+        printf("%s\n", buf_cstr(&a.body));
+    else if (err == ERR_OK && !f->json)
+        print_plan(f, &a.json);
+    reach_answer_free(&a);
+    return err;
+}
+
+/* ERR_NOT_FOUND: it is gone; ERR_EXISTS: somebody has come into it, and it
+ * stays; ERR_AGAIN: not yet, or nobody can say. */
+static int look(struct reach *r, const struct remove_flags *f)
+{
+    struct placement_group *g = mem_alloc(sizeof(*g));
+    struct reach_answer a;
+    struct err_msg msg;
+    json_ref object;
+    bool removing = true;
+    reach_answer_init(&a);
+    int err = placement_group_ask(r, f->name, &a, &object, g, &msg);
+    if (err == ERR_OK)
+        (void)json_get_bool(&a.json, object, "removing", &removing);
+    reach_answer_free(&a);
+    mem_free(g);
+    if (err == ERR_OK)
+        return removing ? ERR_AGAIN : ERR_EXISTS;
+    return err == ERR_NOT_FOUND ? err : ERR_AGAIN;
+}
+
+static int wait_gone(struct reach *r, const struct remove_flags *f,
+                     struct err_msg *msg)
+{
+    usec_t until = clock_mono_us() + (usec_t)f->timeout_s * USEC_PER_SEC;
+    for (;;) {
+        int seen = look(r, f);
+        if (seen == ERR_NOT_FOUND)
+            return ERR_OK;
+        if (seen == ERR_EXISTS)
+            return err_set(msg, seen,
+                           "%s was not removed: something came into it "
+                           "meanwhile; see: bastide placement show %s",
+                           f->name, f->name);
+        if (clock_mono_us() >= until)
+            return err_set(msg, ERR_TIMEOUT,
+                           "%s is not removed yet after %u s. The cluster goes "
+                           "on with it",
+                           f->name, f->timeout_s);
+        usleep(REMOVE_POLL_US);
+    }
+}
+
+static int run(struct reach *r, const struct remove_flags *f)
+{
+    struct err_msg msg;
+    struct reach_answer a;
+    if (preview(r, f, &msg) != ERR_OK)
+        return options_failed(COMMAND, msg.text);
+    if (f->dry_run)
+        return CMD_OK;
+    int code = wait_approval(COMMAND, f->yes);
+    if (code != CMD_OK)
+        return code;
+    reach_answer_init(&a);
+    int err = request(r, f, false, &a, &msg);
+    if (err == ERR_OK)
+        err = wait_gone(r, f, &msg);
+    if (err == ERR_OK && f->json)
+        printf("%s\n", buf_cstr(&a.body));
+    reach_answer_free(&a);
+    if (err != ERR_OK)
+        return options_failed(COMMAND, msg.text);
+    if (!f->json)
+        fprintf(stderr,
+                "Done. What nodes had of it in their logs goes with the next "
+                "segments;\nbastide placement verify proves it.\n");
+    return CMD_OK;
+}
+
+static int check(struct remove_flags *f, char **words, unsigned count)
+{
+    if (count == 0)
+        return options_refuse(COMMAND, "which group?");
+    if (!placement_name_option(words[0], &f->name))
+        return options_refuse(COMMAND, "\"%s\": expected %s", words[0],
+                              PLACEMENT_NAME_EXPECTED);
+    return reach_check_flags(COMMAND, &f->reach);
+}
+
+int placement_run_remove(int argc, char **argv)
+{
+    struct remove_flags f = {.timeout_s = REMOVE_TIMEOUT_S};
+    const struct option_spec specs[] = {
+        REACH_OPTIONS(&f.reach),
+        {.name = "yes", .kind = OPTION_FLAG, .value = &f.yes},
+        {.name = "dry-run", .kind = OPTION_FLAG, .value = &f.dry_run},
+        {.name = "timeout",
+         .kind = OPTION_NUMBER,
+         .value = &f.timeout_s,
+         .min = 1,
+         .max = 3600},
+        {.name = "output", .kind = OPTION_OUTPUT, .value = &f.json},
+        {.name = "help", .kind = OPTION_FLAG, .value = &f.help}};
+    struct reach r = {.https = NULL};
+    struct err_msg msg;
+    char **words;
+    unsigned count;
+    int code = options_parse(COMMAND, argc, argv, specs, ARRAY_LEN(specs), 1,
+                             &words, &count);
+    if (code == CMD_OK && f.help) {
+        fputs(help, stdout);
+        return CMD_OK;
+    }
+    if (code == CMD_OK)
+        code = check(&f, words, count);
+    if (code != CMD_OK)
+        return code;
+    if (reach_open(&f.reach, &r, &msg) != ERR_OK)
+        return options_failed(COMMAND, msg.text);
+    code = run(&r, &f);
+    reach_close(&r);
+    return code;
+}

@@ -1,0 +1,144 @@
+/* bastide placement rotate: a new data key for a group.
+ *
+ *     asked for --a version more in the record--> used by all --> told
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "node/base/check.h"
+#include "node/base/mem.h"
+#include "node/cli/cmd.h"
+#include "node/cli/options.h"
+#include "node/cli/placement.h"
+#include "node/cli/placement_group.h"
+#include "node/json/json.h"
+
+#define COMMAND "placement rotate"
+#define ROTATE_TIMEOUT_S 60
+#define ROTATE_POLL_US (200 * USEC_PER_MS)
+
+static const char help[] =
+    "Usage: bastide placement rotate NAME [options]\n"
+    "\n"
+    "Gives a placement group a new data key, and waits until it is used. The "
+    "leader of\n"
+    "the group's first shard makes it and wraps it for the regions that are "
+    "inside now.\n"
+    "What is written from then on is sealed with it. What was written before "
+    "stays under\n"
+    "the older keys, which the group keeps, until it is written anew. The same "
+    "happens\n"
+    "by itself when a region has left the group's fence.\n"
+    "\n"
+    "  --timeout SECONDS  how long to wait (default 60); the cluster goes on "
+    "with it\n" REACH_HELP "  -o text|json    how to say what was done\n"
+    "\n"
+    "Examples:\n"
+    "  bastide placement rotate eu --dir demo\n";
+
+struct rotate_flags {
+    struct reach_flags reach;
+    const char *name;
+    unsigned timeout_s;
+    bool json, help;
+};
+
+/* Asks for it; which version it will be. */
+static int request(struct reach *r, const struct rotate_flags *f,
+                   int64_t *version_out, struct err_msg *msg)
+{
+    struct buf body;
+    struct json_writer w;
+    struct reach_answer a;
+    buf_init(&body, HTTPS_REQUEST_MAX);
+    reach_answer_init(&a);
+    json_writer_init(&w, &body);
+    json_write_object_begin(&w);
+    json_write_member_str(&w, "group", f->name);
+    json_write_object_end(&w);
+    CHECK(json_writer_end(&w) == ERR_OK);
+    int err = reach_any(r, "placement/rotate", buf_cstr(&body),
+                        REACH_CHANGE_TIMEOUT_US, &a, msg);
+    if (err == ERR_OK &&
+        json_get_int64(&a.json, 0, "version", version_out) != ERR_OK)
+        err = err_set(msg, ERR_PROTOCOL,
+                      "the node does not say which version is made");
+    buf_free(&body);
+    reach_answer_free(&a);
+    return err;
+}
+
+static bool is_used(struct reach *r, const struct rotate_flags *f,
+                    int64_t version)
+{
+    struct placement_group *g = mem_alloc(sizeof(*g));
+    struct reach_answer a;
+    struct err_msg msg;
+    json_ref object;
+    reach_answer_init(&a);
+    bool used =
+        placement_group_ask(r, f->name, &a, &object, g, &msg) == ERR_OK &&
+        g->sealing_key >= version;
+    reach_answer_free(&a);
+    mem_free(g);
+    return used;
+}
+
+static int run(struct reach *r, const struct rotate_flags *f)
+{
+    struct err_msg msg;
+    int64_t version;
+    if (request(r, f, &version, &msg) != ERR_OK)
+        return options_failed(COMMAND, msg.text);
+    usec_t until = clock_mono_us() + (usec_t)f->timeout_s * USEC_PER_SEC;
+    while (!is_used(r, f, version)) {
+        if (clock_mono_us() >= until) {
+            err_set(&msg, ERR_TIMEOUT,
+                    "version %lld is not used yet after %u s. The cluster goes "
+                    "on with it; see: bastide placement show %s",
+                    (long long)version, f->timeout_s, f->name);
+            return options_failed(COMMAND, msg.text);
+        }
+        usleep(ROTATE_POLL_US);
+    }
+    return placement_show(COMMAND, r, f->name, f->json);
+}
+
+int placement_run_rotate(int argc, char **argv)
+{
+    struct rotate_flags f = {.timeout_s = ROTATE_TIMEOUT_S};
+    const struct option_spec specs[] = {
+        REACH_OPTIONS(&f.reach),
+        {.name = "timeout",
+         .kind = OPTION_NUMBER,
+         .value = &f.timeout_s,
+         .min = 1,
+         .max = 3600},
+        {.name = "output", .kind = OPTION_OUTPUT, .value = &f.json},
+        {.name = "help", .kind = OPTION_FLAG, .value = &f.help}};
+    struct reach r = {.https = NULL};
+    struct err_msg msg;
+    char **words;
+    unsigned count;
+    int code = options_parse(COMMAND, argc, argv, specs, ARRAY_LEN(specs), 1,
+                             &words, &count);
+    if (code == CMD_OK && f.help) {
+        fputs(help, stdout);
+        return CMD_OK;
+    }
+    if (code == CMD_OK && count == 0)
+        code = options_refuse(COMMAND, "which group?");
+    if (code == CMD_OK && !placement_name_option(words[0], &f.name))
+        code = options_refuse(COMMAND, "\"%s\": expected %s", words[0],
+                              PLACEMENT_NAME_EXPECTED);
+    if (code == CMD_OK)
+        code = reach_check_flags(COMMAND, &f.reach);
+    if (code != CMD_OK)
+        return code;
+    if (reach_open(&f.reach, &r, &msg) != ERR_OK)
+        return options_failed(COMMAND, msg.text);
+    code = run(&r, &f);
+    reach_close(&r);
+    return code;
+}

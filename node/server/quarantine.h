@@ -1,0 +1,66 @@
+/* A replica whose store is damaged, or differs from that of the others, is put
+ * away while the node runs and gets everything anew from its leader.
+ *
+ *   quarantine_begin   deaf: it hears no message, has no time, answers nobody
+ *   quarantine_turn    nothing of it is on its way any more: its promise is
+ *                      written down, the store put away, the log told to forget
+ *                      its entries; an empty replica is opened in its place
+ *   quarantine_check   it has everything again: the mark goes
+ *
+ * The log is sound (each batch has its checksum), so nothing that Raft counts
+ * on is lost but the entries: term, vote and the end of the log are in the
+ * mark, and the replica votes by them as if it still had the entries, so that
+ * nobody is elected who lacks one that it may have acknowledged
+ * (docs/rebuild.md, consensus/amnesia.c). It leads nothing and answers no reads
+ * until it is cured. The mark is there before the store goes: a start that
+ * finds it goes on with the same promise.
+ *
+ * What was put away is deleted at once: it cannot be trusted, and the others
+ * have it. So a repair needs no more disk than the replica did.
+ *
+ * Whether a replica may go is the leader's decision (shard/scrub.h); here is
+ * refused what is wrong whoever wants it: see quarantine_begin.
+ */
+#ifndef BASTIDE_SERVER_QUARANTINE_H
+#define BASTIDE_SERVER_QUARANTINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "consensus/members.h"
+#include "node/base/err.h"
+
+struct replica;
+struct worker;
+struct shard;
+
+/* What a replica had promised, as written down. */
+struct quarantine_mark {
+    uint64_t lsn, term;        /* of the last entry of its log */
+    struct raft_config config; /* the newest one in it */
+};
+
+/* Of the data directory. ERR_NOT_FOUND: the replica is not being rebuilt;
+ * ERR_CORRUPT, ERR_IO with a message. */
+int quarantine_find(const struct replica *r, struct quarantine_mark *out,
+                    struct err_msg *msg);
+
+/* On the replica's worker; `why` is for log and audit. ERR_OK: begun, or under
+ * way already. ERR_AGAIN, nothing was done: it leads, or is being rebuilt, or
+ * has conflicts of its own that are not delivered yet. ERR_INVALID: the
+ * configuration has no other voter. */
+int quarantine_begin(struct replica *r, const char *why);
+/* Once a turn. */
+void quarantine_turn(struct worker *w);
+/* Now and then. */
+void quarantine_check(struct worker *w);
+
+/* Whether what the meta shard commits must wait until its replica is cured:
+ * what it goes through until then is the past (then it is all read anew). */
+bool quarantine_holds_catalog(const struct replica *r);
+
+/* What happened on this node, for the audit: who is "node NAME". From any
+ * worker. */
+void quarantine_audit(struct worker *w, const char *what, const char *reason);
+
+#endif

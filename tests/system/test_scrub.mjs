@@ -1,0 +1,143 @@
+// Replicas are compared and read through; one that is damaged or differs is put
+// away and made anew from the others, while the process and the writes go on.
+import assert from "node:assert/strict";
+import { existsSync, readdirSync } from "node:fs";
+import path from "node:path";
+import { after, before, test } from "node:test";
+import { Cluster, makeContainer, until } from "../sdk/lib.mjs";
+import { Documents, command, complaints, inject, isReady, killAlone, logOf, startAlone, statusOf } from "./lib.mjs";
+
+let cluster, documents;
+before(async () => {
+  process.env.BASTIDE_SCRUB_RATE_BYTES = "1GiB";
+  cluster = await Cluster.start();
+  documents = new Documents(cluster, await makeContainer(cluster.client()));
+  await documents.write(({ ids }) => ids.length > 150, { bytes: 3000 });
+});
+after(async () => {
+  documents?.close();
+  await killAlone();
+  await cluster?.stop();
+});
+
+const scrub = async (...args) => {
+  const { code, stdout, stderr } = await command(cluster, "scrub", "-o", "json", ...args);
+  assert.ok(stdout.startsWith("{"), stderr);
+  return { code, shards: JSON.parse(stdout).shards };
+};
+const outcomes = ({ shards }) => shards.map(({ last }) => last?.outcome);
+const verdictOf = ({ shards }, shard, node) =>
+  shards.find((one) => one.shard === shard)?.last?.replicas.find((one) => one.node === node)?.verdict;
+const marks = (node) => readdirSync(path.join(node.dir, "data")).filter((name) => /^(rebuilding|quarantine|discarded)-/.test(name));
+const writing = () => {
+  let going = true;
+  const done = documents.write(() => !going, { bytes: 500, writers: 3 });
+  return async () => ((going = false), await done);
+};
+
+/** All replicas are whole again, and everything acknowledged is everywhere. */
+async function mended(what) {
+  await until(`${what}: all replicas agree`, async () =>
+    outcomes(await scrub()).every((outcome) => outcome === "agree"), 40_000, 300);
+  await until(`${what}: no mark is left`, () => cluster.nodes.every((node) => marks(node).length === 0), 30_000, 100);
+  for (const { endpoint, name } of cluster.nodes) await documents.compare(endpoint, undefined, `${what}, ${name}`);
+}
+
+/** One bit of one record; answers the shard. */
+async function flip(node) {
+  const told = logOf(node).length;
+  await inject(cluster, { kind: "bit-flip", file: "store", at: node.name });
+  return (await until("it says where", () =>
+    complaints(logOf(node).slice(told)).find(({ msg }) => /flipped on request/.test(msg)))).shard;
+}
+
+const quarantined = (node, shard, told) => until(`shard ${shard} of ${node.name} is put away`, () =>
+  complaints(logOf(node).slice(told)).find((line) => /put into quarantine/.test(line.msg) && line.shard === shard));
+const leaderOf = async (shard) => {
+  for (const [name, { shards }] of await statusOf(cluster))
+    if (shards.find((one) => one.shard === shard)?.role === "leader") return name;
+};
+
+test("replicas that are well agree", async () => {
+  const found = await until("the cluster is at the level that it takes", async () => {
+    const { stdout } = await command(cluster, "scrub", "-o", "json");
+    return stdout.startsWith("{") ? JSON.parse(stdout) : undefined;
+  });
+  assert.deepEqual(found.shards.map(({ shard }) => shard), [0, 1, 2]);
+  for (const { shard, last } of found.shards) {
+    assert.equal(last.outcome, "agree", JSON.stringify(last));
+    assert.equal(last.replicas.length, 3);
+    for (const { records, opened, unknown, damaged, verdict } of last.replicas) {
+      assert.equal(verdict, "fine");
+      assert.equal(damaged + unknown, 0);
+      assert.ok(shard === 0 || (records > 20 && opened >= records), `${records} ${opened}`);
+    }
+  }
+  assert.equal((await command(cluster, "scrub", "--show")).code, 0);
+});
+
+test("a damaged record of a follower: it is found and the replica made anew, while writes go on", async () => {
+  const node = cluster.nodes[2], told = logOf(node).length, pid = node.pid;
+  const stop = writing();
+  const shard = await flip(node);
+  const found = await scrub("--shard", String(shard));
+  assert.equal(found.code, 1);
+  assert.equal(found.shards[0].last.outcome, "replaced", JSON.stringify(found));
+  assert.equal(verdictOf(found, shard, node.name), "damaged");
+  await quarantined(node, shard, told);
+  await mended("a follower");
+  const { refused } = await stop();
+  assert.equal(refused.length, 0, JSON.stringify(refused[0]));
+  assert.equal(cluster.reload().nodes[2].pid, pid);
+  assert.ok(await isReady(cluster, node));
+  const { stdout } = await command(cluster, "audit", "-o", "json");
+  assert.match(stdout, new RegExp(`quarantine of the replica of shard ${shard}`));
+  assert.match(stdout, new RegExp(`the replica of shard ${shard} is rebuilt`));
+});
+
+test("a read that meets the damage is enough; a leader hands over first", async () => {
+  const node = cluster.nodes[0], told = logOf(node).length;
+  const shard = await flip(node);
+  assert.equal(await leaderOf(shard), node.name);
+  for (const [id, { pk }] of documents.acknowledged) {
+    const { status } = await documents.request("GET", id, pk, { endpoint: node.endpoint, reuse: true });
+    if (status !== 200) break;
+  }
+  await quarantined(node, shard, told);
+  await mended("a leader");
+});
+
+test("records that a store lost without noticing: the majority is right", async () => {
+  const node = cluster.nodes[1];
+  await cluster.kill(node.name);
+  const alone = await startAlone(cluster, node, { BASTIDE_FAULTS: "store.record.lost=eio@30" });
+  await documents.write(({ ids }) => ids.length > 60, { bytes: 500 });
+  const found = await scrub();
+  const wrong = found.shards.find(({ last }) => last.outcome === "replaced");
+  assert.ok(wrong, JSON.stringify(found));
+  assert.equal(verdictOf(found, wrong.shard, node.name), "divergent");
+  assert.ok(wrong.last.differing_buckets.length >= 1);
+  await until("it is put away", () => /put into quarantine/.test(alone.output()));
+  await mended("a divergent replica");
+  const verified = await command(cluster, "placement", "verify");
+  assert.equal(verified.code, 0, verified.stdout);
+  await alone.kill();
+  await cluster.restart(node.name);
+});
+
+test("a kill in the middle: the next start goes on", async () => {
+  const node = cluster.nodes[2];
+  await cluster.kill(node.name);
+  const alone = await startAlone(cluster, node, { BASTIDE_FAULTS: "quarantine.marked=crash@1" });
+  await until("the store has everything", async () =>
+    (await statusOf(cluster)).get(node.name)?.shards.every(({ flushed_lsn, lsn }) => flushed_lsn === lsn), 25_000, 100);
+  await inject(cluster, { kind: "bit-flip", file: "store", at: node.name });
+  await until("it is flipped", () => /flipped on request/.test(alone.output()));
+  await scrub();
+  await until("it died", alone.ended);
+  assert.equal(marks(node).filter((name) => name.startsWith("rebuilding-")).length, 1);
+  await documents.write(({ ids }) => ids.length > 40, { bytes: 500 });
+  await cluster.restart(node.name);
+  await mended("after a kill");
+  assert.ok(!existsSync(path.join(node.dir, "data/damaged")));
+});

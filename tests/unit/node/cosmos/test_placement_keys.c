@@ -1,0 +1,348 @@
+/* Containers whose documents are in several placement groups, by partition key:
+ * which shards a request is about, what is refused, session tokens. The node is
+ * in eastus. Shard 1 is of group eu, shard 2 of group us. */
+#include "tests/unit/node/cosmos/fake.h"
+
+#define DOCS "/dbs/d/colls/k/docs"
+#define QUERY                                                                  \
+    "content-type: application/query+json", "x-ms-documentdb-isquery: true",   \
+        "x-ms-documentdb-query-enablecrosspartition: true"
+#define PK(value) "x-ms-documentdb-partitionkey: [\"" value "\"]"
+#define ROW(id, pk) "{\"id\":\"" id "\",\"pk\":\"" pk "\"}"
+#define MAP "/pk: a=eu, b*=us, x=reject"
+
+static void know_group(struct world *w, uint16_t number, const char *name,
+                       const char *region, enum consistency_level level)
+{
+    struct catalog_group *g = mem_zalloc(sizeof(*g));
+    struct err_msg msg = {""};
+    struct buf json;
+    g->number = number;
+    g->first_shard = number;
+    g->shard_count = 1;
+    g->region_count = 2;
+    g->member_count = g->first_count = 1;
+    g->members[0] = g->first_members[0] = 1;
+    g->decision.epoch = 1;
+    g->decision.consistency.level = level;
+    snprintf(g->name, sizeof(g->name), "%s", name);
+    snprintf(g->regions[0], sizeof(g->regions[0]), "northeu");
+    snprintf(g->regions[1], sizeof(g->regions[1]), "%s", region);
+    strcpy(g->decision.write_region, "northeu");
+    strcpy(g->decision.from_region, "northeu");
+    buf_init(&json, 65536);
+    assert_int_equal(catalog_group_format(g, &json), ERR_OK);
+    if (catalog_put(
+            w->catalog, CONTAINER_GROUPS, rid_counter(number + 1u, 0, 0),
+            bytes_of(buf_bytes(&json), buf_len(&json)), 1, &msg) != ERR_OK)
+        fail_msg("group: %s", msg.text);
+    buf_free(&json);
+    mem_free(g);
+}
+
+static void define(struct world *w)
+{
+    expect_status(SEND(w, "POST", "/dbs", "{\"id\":\"d\"}"), 201);
+    struct response *r = SEND(
+        w, "POST", "/dbs/d/colls",
+        "{\"id\":\"k\",\"partitionKey\":{\"paths\":[\"/pk\"],\"version\":2}}",
+        "x-bastide-placement: " MAP);
+    expect_status(r, 201);
+    expect_contains(r, "\"_placement\":\"" MAP "\"");
+}
+
+/* Container k, with both groups where the node is. */
+static void with_map(struct world *w)
+{
+    know_group(w, 1, "eu", "eastus", CONSISTENCY_SESSION);
+    know_group(w, 2, "us", "eastus", CONSISTENCY_SESSION);
+    define(w);
+}
+
+/* The node is outside of us. */
+static void with_us_elsewhere(struct world *w)
+{
+    know_group(w, 1, "eu", "eastus", CONSISTENCY_SESSION);
+    know_group(w, 2, "us", "westus", CONSISTENCY_SESSION);
+    define(w);
+}
+
+static void with_rows(struct world *w)
+{
+    expect_status(SEND(w, "POST", DOCS, ROW("1", "a"), PK("a")), 201);
+    expect_status(SEND(w, "POST", DOCS, ROW("2", "b"), PK("b")), 201);
+    expect_status(SEND(w, "POST", DOCS, ROW("3", "bc"), PK("bc")), 201);
+}
+
+static struct response *query(struct world *w, const char *text)
+{
+    char body[256];
+    snprintf(body, sizeof(body), "{\"query\":\"%s\"}", text);
+    return SEND(w, "POST", DOCS, body, QUERY);
+}
+
+static void expect_refused_us(struct response *r)
+{
+    expect_failure(r, 403, NULL, "placement group us keeps");
+    expect_header(r, "x-bastide-placement", "us");
+    expect_header(r, "x-bastide-regions", "northeu, westus");
+}
+
+static void a_row_is_where_its_key_belongs(void **state)
+{
+    struct world *w = *state;
+    with_map(w);
+    expect_status(SEND(w, "POST", DOCS, ROW("1", "a"), PK("a")), 201);
+    assert_int_equal(w->last_shard, 1);
+    expect_status(SEND(w, "POST", DOCS, ROW("2", "bx"), PK("bx")), 201);
+    assert_int_equal(w->last_shard, 2);
+    expect_status(SEND(w, "GET", DOCS "/2", "", PK("bx")), 200);
+    assert_int_equal(w->last_shard, 2);
+    expect_status(SEND(w, "GET", DOCS "/1", "", PK("a")), 200);
+    assert_int_equal(w->last_shard, 1);
+    expect_status(SEND(w, "DELETE", DOCS "/1", "", PK("a")), 204);
+    assert_int_equal(w->last_shard, 1);
+    struct response *r = SEND(w, "GET", "/dbs/d/colls/k/pkranges", "");
+    expect_contains(r, "\"minInclusive\":\"\",\"maxExclusive\":\"FF\"");
+    expect_contains(r, "\"_count\":1}");
+}
+
+static void a_rejected_key_is_refused_after_another_look(void **state)
+{
+    struct world *w = *state;
+    with_map(w);
+    unsigned looks = w->ops[OP_BARRIER];
+    struct response *r = SEND(w, "POST", DOCS, ROW("1", "x"), PK("x"));
+    expect_failure(r, 400, NULL, "its rule is '" MAP "'");
+    assert_int_equal(w->ops[OP_BARRIER], looks + 1);
+    expect_failure(SEND(w, "GET", DOCS "/1", "", PK("ab")), 400, NULL,
+                   "takes no documents of this value of /pk");
+    expect_failure(SEND(w, "GET", DOCS, "", PK("ab")), 400, NULL, "/pk");
+    assert_int_equal(w->ops[OP_WRITE], 2);
+    assert_int_equal(w->ops[OP_READ] + w->ops[OP_SCAN], 0);
+}
+
+static void a_line_that_was_added_elsewhere_is_found(void **state)
+{
+    struct world *w = *state;
+    with_map(w);
+    struct catalog_database *db = catalog_database(w->catalog, bytes_str("d"));
+    struct container_def *def =
+        catalog_container(w->catalog, db, bytes_str("k"));
+    char json[4096];
+    const char *old = (const char *)def->json.data;
+    const char *at = strstr(old, ", x=reject");
+    assert_non_null(at);
+    snprintf(json, sizeof(json), "%.*s, x=us%.*s", (int)(at - old), old,
+             (int)(def->json.len - (size_t)(at - old) - 10), at + 10);
+    fake_change(w, false, CONTAINER_CONTAINERS, def->record, 9, json);
+    w->lag = true;
+    expect_status(SEND(w, "POST", DOCS, ROW("1", "x"), PK("x")), 201);
+    assert_int_equal(w->last_shard, 2);
+}
+
+static void outside_one_fence_its_rows_are_refused(void **state)
+{
+    struct world *w = *state;
+    with_us_elsewhere(w);
+    expect_status(SEND(w, "POST", DOCS, ROW("1", "a"), PK("a")), 201);
+    unsigned writes = w->ops[OP_WRITE];
+    expect_refused_us(SEND(w, "POST", DOCS, ROW("2", "b"), PK("b")));
+    expect_refused_us(SEND(w, "GET", DOCS "/2", "", PK("b")));
+    expect_refused_us(SEND(w, "GET", DOCS, "", PK("b")));
+    expect_refused_us(SEND(w, "GET", DOCS, ""));
+    expect_refused_us(query(w, "SELECT * FROM c"));
+    expect_refused_us(query(w, "SELECT VALUE COUNT(1) FROM c"));
+    expect_refused_us(query(w, "SELECT * FROM c WHERE c.pk = 'b'"));
+    expect_refused_us(query(w, "SELECT * FROM c WHERE c.pk IN ('a', 'aa')"));
+    expect_refused_us(SEND(w, "GET", "/dbs/d/colls/k/conflicts", ""));
+    assert_int_equal(w->ops[OP_WRITE], writes);
+    assert_int_equal(w->ops[OP_READ] + w->ops[OP_SCAN], 0);
+    expect_contains(query(w, "SELECT * FROM c WHERE c.pk = 'a'"),
+                    "\"_count\":1}");
+    expect_status(SEND(w, "GET", "/dbs/d/colls/k/pkranges", ""), 200);
+}
+
+static void a_page_goes_through_all_groups(void **state)
+{
+    struct world *w = *state;
+    char token[2048] = "x-ms-continuation: ";
+    with_map(w);
+    with_rows(w);
+    expect_contains(SEND(w, "GET", DOCS, ""), "\"_count\":3}");
+    expect_contains(query(w, "SELECT VALUE COUNT(1) FROM c"), "[3]");
+    expect_contains(query(w, "SELECT VALUE c.id FROM c ORDER BY c.id DESC"),
+                    "[\"3\",\"2\",\"1\"]");
+    struct response *r = SEND(w, "GET", DOCS, "", "x-ms-max-item-count: 2",
+                              "x-ms-documentdb-partitionkeyrangeid: 0");
+    expect_contains(r, "\"_count\":2}");
+    strcat(token, resp_header(r, "x-ms-continuation"));
+    r = SEND(w, "GET", DOCS, "", "x-ms-max-item-count: 2",
+             "x-ms-documentdb-partitionkeyrangeid: 0", token);
+    expect_contains(r, "\"_count\":1}");
+    expect_header(r, "x-ms-continuation", NULL);
+    expect_failure(
+        SEND(w, "GET", DOCS, "", "x-ms-documentdb-partitionkeyrangeid: 1"), 410,
+        "1002", "");
+}
+
+/* An element names both shards, each with epoch and LSN in one number. */
+static void tokens_name_every_shard(void **state)
+{
+    struct world *w = *state;
+    with_map(w);
+    const uint64_t epoch = UINT64_C(1) << 40;
+    w->shards[2].lsn = 50;
+    struct response *r = SEND(w, "POST", DOCS, ROW("2", "b"), PK("b"));
+    expect_status(r, 201);
+    char token[128];
+    snprintf(token, sizeof(token), "0:2#%llu#1=0#2=%llu",
+             (unsigned long long)w->shards[2].lsn,
+             (unsigned long long)(epoch + w->shards[2].lsn));
+    expect_header(r, "x-ms-session-token", token);
+    expect_header(r, "x-ms-documentdb-partitionkeyrangeid", "0");
+    expect_status(SEND(w, "POST", DOCS, ROW("1", "a"), PK("a")), 201);
+    r = SEND(w, "GET", DOCS, "");
+    snprintf(token, sizeof(token), "0:2#%llu#1=%llu#2=%llu",
+             (unsigned long long)w->shards[2].lsn,
+             (unsigned long long)(epoch + w->shards[1].lsn),
+             (unsigned long long)(epoch + w->shards[2].lsn));
+    expect_header(r, "x-ms-session-token", token);
+}
+
+static void a_read_waits_for_its_own_shard(void **state)
+{
+    struct world *w = *state;
+    with_map(w);
+    with_rows(w);
+    unsigned looks = w->ops[OP_BARRIER];
+    /* 2^40 + 3, 2^41 + 7. */
+    SEND(w, "GET", DOCS "/1", "", PK("a"),
+         "x-ms-session-token: 0:2#7#1=1099511627779#2=2199023255559");
+    assert_int_equal(w->session_epoch[1], 1);
+    assert_int_equal(w->session_lsn[1], 3);
+    SEND(w, "GET", DOCS, "", "x-ms-session-token: 0:2#7#1=0#2=2199023255559");
+    assert_int_equal(w->session_epoch[1], 0);
+    assert_int_equal(w->session_lsn[1], 0);
+    assert_int_equal(w->session_epoch[2], 2);
+    assert_int_equal(w->session_lsn[2], 7);
+    assert_int_equal(w->ops[OP_BARRIER], looks);
+    /* Of a map with more groups than are known here. */
+    SEND(w, "GET", DOCS, "",
+         "x-ms-session-token: 0:3#7#1=0#2=2199023255559#5=1");
+    assert_int_equal(w->ops[OP_BARRIER], looks + 1);
+}
+
+static void each_group_is_read_at_its_own_level(void **state)
+{
+    struct world *w = *state;
+    know_group(w, 1, "eu", "eastus", CONSISTENCY_EVENTUAL);
+    know_group(w, 2, "us", "eastus", CONSISTENCY_STRONG);
+    define(w);
+    with_rows(w);
+    unsigned looks = w->ops[OP_BARRIER];
+    expect_status(query(w, "SELECT * FROM c"), 200);
+    assert_int_equal(w->level[1], CONSISTENCY_EVENTUAL);
+    assert_int_equal(w->level[2], CONSISTENCY_STRONG);
+    /* Strong: no line of the map is missed. */
+    assert_int_equal(w->ops[OP_BARRIER], looks + 1);
+    expect_status(query(w, "SELECT * FROM c WHERE c.pk = 'a'"), 200);
+    assert_int_equal(w->level[1], CONSISTENCY_EVENTUAL);
+    assert_int_equal(w->ops[OP_BARRIER], looks + 1);
+    expect_failure(SEND(w, "GET", DOCS, "", "x-ms-consistency-level: Session"),
+                   400, NULL, "stronger than the level");
+    expect_status(SEND(w, "GET", DOCS "/2", "", PK("b"),
+                       "x-ms-consistency-level: Session"),
+                  200);
+    assert_int_equal(w->level[2], CONSISTENCY_SESSION);
+    expect_status(SEND(w, "GET", DOCS, "", "x-ms-consistency-level: Eventual"),
+                  200);
+    assert_int_equal(w->level[2], CONSISTENCY_EVENTUAL);
+}
+
+static void what_cannot_be_is_refused_at_creation(void **state)
+{
+    struct world *w = *state;
+    static const char body[] =
+        "{\"id\":\"n\",\"partitionKey\":{\"paths\":[\"/pk\"],\"version\":2}}";
+    with_map(w);
+    expect_failure(SEND(w, "POST", "/dbs/d/colls", body,
+                        "x-bastide-placement: /land: a=eu"),
+                   400, NULL, "/land is none of");
+    expect_failure(SEND(w, "POST", "/dbs/d/colls", body,
+                        "x-bastide-placement: /pk: a=moon"),
+                   400, NULL, "no placement group 'moon'");
+    expect_failure(
+        SEND(w, "POST", "/dbs/d/colls", body, "x-bastide-placement: /pk: a"),
+        400, NULL, "followed by =");
+    expect_failure(SEND(w, "PUT", "/dbs/d/colls/k",
+                        "{\"id\":\"k\",\"partitionKey\":{\"paths\":[\"/"
+                        "pk\"]}}",
+                        "x-bastide-placement: /pk: a=us"),
+                   400, NULL, "a replace cannot change");
+    expect_failure(SEND(w, "PUT", "/dbs/d/colls/k",
+                        "{\"id\":\"k\",\"partitionKey\":{\"paths\":[\"/"
+                        "pk\"]}}",
+                        "x-bastide-placement: eu"),
+                   400, NULL, "a replace cannot move");
+    expect_contains(SEND(w, "PUT", "/dbs/d/colls/k",
+                         "{\"id\":\"k\",\"partitionKey\":{\"paths\":[\"/"
+                         "pk\"]}}",
+                         "x-bastide-placement: /pk:a=eu,b*=us,x=reject"),
+                    "\"_placement\":\"" MAP "\"");
+}
+
+static void older_nodes_would_not_understand_it(void **state)
+{
+    struct world *w = *state;
+    static const char body[] =
+        "{\"id\":\"n\",\"partitionKey\":{\"paths\":[\"/pk\"],\"version\":2}}";
+    with_map(w);
+    atomic_store(&w->features.level, FEATURE_PARTS - 1);
+    expect_failure(
+        SEND(w, "POST", "/dbs/d/colls", body, "x-bastide-placement: /pk: a=eu"),
+        503, NULL, "level 5");
+    expect_status(
+        SEND(w, "POST", "/dbs/d/colls", body, "x-bastide-placement: eu"), 201);
+}
+
+static void conflicts_are_those_of_all_groups(void **state)
+{
+    struct world *w = *state;
+    with_map(w);
+    world_conflict(w, "k", 1, 11, "{\"id\":\"1\",\"pk\":\"a\"}");
+    world_conflict(w, "k", 2, 7, "{\"id\":\"2\",\"pk\":\"b\"}");
+    struct response *r = SEND(w, "GET", "/dbs/d/colls/k/conflicts", "");
+    expect_contains(r, "\"_count\":2}");
+    expect_status(SEND(w, "GET", "/dbs/d/colls/k/conflicts/2-0.3-7-0", ""),
+                  200);
+    assert_int_equal(w->last_shard, 2);
+    know_group(w, 2, "us", "westus", CONSISTENCY_SESSION);
+    expect_refused_us(SEND(w, "GET", "/dbs/d/colls/k/conflicts", ""));
+    expect_refused_us(
+        SEND(w, "DELETE", "/dbs/d/colls/k/conflicts/2-0.3-7-0", ""));
+    expect_status(SEND(w, "DELETE", "/dbs/d/colls/k/conflicts/1-0.3-11-0", ""),
+                  204);
+    expect_failure(SEND(w, "GET", "/dbs/d/colls/k/conflicts/9-0.3-7-0", ""),
+                   404, NULL, "");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_new, world_free)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_row_is_where_its_key_belongs),
+        TEST(a_rejected_key_is_refused_after_another_look),
+        TEST(a_line_that_was_added_elsewhere_is_found),
+        TEST(outside_one_fence_its_rows_are_refused),
+        TEST(a_page_goes_through_all_groups),
+        TEST(tokens_name_every_shard),
+        TEST(a_read_waits_for_its_own_shard),
+        TEST(each_group_is_read_at_its_own_level),
+        TEST(what_cannot_be_is_refused_at_creation),
+        TEST(conflicts_are_those_of_all_groups),
+        TEST(older_nodes_would_not_understand_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,199 @@
+/* Whose copy of a shard is wrong, and whether the shard does without it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "node/base/err.h"
+#include "node/shard/scrub.h"
+
+static struct scrub_answer answers[RAFT_MEMBERS_MAX];
+static struct scrub_judgement judged;
+static uint32_t n;
+
+static int setup(void **state)
+{
+    (void)state;
+    memset(answers, 0, sizeof(answers));
+    n = 0;
+    return 0;
+}
+
+/* A voter whose records digest to `what`. */
+static struct scrub_answer *voter(uint8_t what)
+{
+    struct scrub_answer *a = &answers[n++];
+    a->node = (raft_id)n;
+    a->voter = true;
+    a->opened = 100;
+    memset(a->whole, what, sizeof(a->whole));
+    a->buckets[5][0] = what;
+    return a;
+}
+
+static void expect(enum scrub_verdict a, enum scrub_verdict b,
+                   enum scrub_verdict c)
+{
+    const enum scrub_verdict wanted[] = {a, b, c};
+    scrub_judge(answers, n, &judged);
+    for (uint32_t i = 0; i < n; i++)
+        assert_string_equal(scrub_verdict_name(judged.of[i]),
+                            scrub_verdict_name(wanted[i]));
+}
+
+static bool spared(uint32_t target)
+{
+    bool well[RAFT_MEMBERS_MAX];
+    memset(well, true, sizeof(well));
+    return scrub_spares(answers, &judged, well, n, target);
+}
+
+static void all_agree(void **state)
+{
+    (void)state;
+    voter(1), voter(1), voter(1);
+    expect(SCRUB_FINE, SCRUB_FINE, SCRUB_FINE);
+    assert_int_equal(judged.buckets, 0);
+    assert_false(judged.unreadable);
+}
+
+static void a_majority_decides(void **state)
+{
+    (void)state;
+    voter(1), voter(2), voter(1);
+    expect(SCRUB_FINE, SCRUB_DIVERGENT, SCRUB_FINE);
+    assert_int_equal(judged.buckets, 1 << 5);
+    assert_true(spared(1));
+    answers[1].damaged = 1;
+    expect(SCRUB_FINE, SCRUB_DAMAGED, SCRUB_FINE);
+}
+
+static void a_majority_is_of_those_who_were_asked(void **state)
+{
+    (void)state;
+    voter(1), voter(2), voter(1)->err = ERR_TIMEOUT;
+    expect(SCRUB_DOUBT, SCRUB_DOUBT, SCRUB_UNKNOWN);
+    assert_int_equal(judged.buckets, 1 << 5);
+}
+
+static void of_two_the_one_that_is_not_authentic_is_wrong(void **state)
+{
+    (void)state;
+    voter(1), voter(2)->damaged = 3;
+    expect(SCRUB_FINE, SCRUB_DAMAGED, SCRUB_UNKNOWN);
+    answers[1].damaged = 0;
+    expect(SCRUB_DOUBT, SCRUB_DOUBT, SCRUB_UNKNOWN);
+}
+
+static void three_that_differ_are_all_in_doubt(void **state)
+{
+    (void)state;
+    voter(1), voter(2), voter(3);
+    expect(SCRUB_DOUBT, SCRUB_DOUBT, SCRUB_DOUBT);
+    answers[2].damaged = 1;
+    expect(SCRUB_DOUBT, SCRUB_DOUBT, SCRUB_DOUBT);
+    answers[1].damaged = 1;
+    expect(SCRUB_FINE, SCRUB_DAMAGED, SCRUB_DAMAGED);
+}
+
+static void a_store_that_cannot_be_read_is_damaged(void **state)
+{
+    (void)state;
+    voter(1), voter(1), voter(0)->err = ERR_CORRUPT;
+    expect(SCRUB_FINE, SCRUB_FINE, SCRUB_DAMAGED);
+    assert_true(spared(2));
+}
+
+static void what_is_authentic_nowhere_is_told(void **state)
+{
+    (void)state;
+    voter(1)->damaged = 1;
+    voter(1)->damaged = 1;
+    voter(1)->damaged = 1;
+    expect(SCRUB_DOUBT, SCRUB_DOUBT, SCRUB_DOUBT);
+    assert_true(judged.unreadable);
+    /* One has it as it was, but only one. */
+    answers[1].damaged = 0;
+    memset(answers[1].whole, 2, DIGEST_LEN);
+    answers[1].buckets[5][0] = 2;
+    expect(SCRUB_DAMAGED, SCRUB_FINE, SCRUB_DAMAGED);
+    assert_false(spared(0));
+}
+
+static void a_majority_must_be_left(void **state)
+{
+    (void)state;
+    bool well[RAFT_MEMBERS_MAX] = {true, true, true};
+    voter(1), voter(2), voter(1);
+    expect(SCRUB_FINE, SCRUB_DIVERGENT, SCRUB_FINE);
+    assert_true(scrub_spares(answers, &judged, well, n, 1));
+    well[2] = false;
+    assert_false(scrub_spares(answers, &judged, well, n, 1));
+    /* A learner is not needed, and does not help. */
+    setup(state);
+    voter(1), voter(1), voter(2)->voter = false;
+    expect(SCRUB_FINE, SCRUB_FINE, SCRUB_DIVERGENT);
+    assert_true(spared(2));
+    setup(state);
+    voter(1)->voter = false;
+    voter(1), voter(2);
+    expect(SCRUB_FINE, SCRUB_FINE, SCRUB_DIVERGENT);
+    assert_false(spared(2));
+}
+
+static void a_witness_counts_as_a_voter_and_not_as_a_copy(void **state)
+{
+    (void)state;
+    voter(1), voter(2)->damaged = 1;
+    voter(0)->witness = true;
+    expect(SCRUB_FINE, SCRUB_DAMAGED, SCRUB_WITNESS);
+    assert_true(spared(1));
+    answers[0].err = ERR_CORRUPT;
+    expect(SCRUB_DAMAGED, SCRUB_DOUBT, SCRUB_WITNESS);
+    assert_false(spared(0));
+}
+
+static void an_answer_travels(void **state)
+{
+    (void)state;
+    struct scrub_answer back, *a = voter(7);
+    struct buf wire;
+    buf_init(&wire, 4096);
+    a->err = ERR_STALE;
+    a->records = 1;
+    a->bytes = 2;
+    a->unknown = 3;
+    a->damaged = UINT64_MAX;
+    a->spoilt = 0x8001;
+    assert_int_equal(scrub_answer_encode(a, &wire), ERR_OK);
+    struct bytes in = bytes_of(buf_bytes(&wire), buf_len(&wire));
+    assert_int_equal(scrub_answer_decode(in, &back), ERR_OK);
+    back.node = a->node;
+    back.voter = true;
+    assert_memory_equal(&back, a, sizeof(back));
+    for (size_t len = 0; len < in.len; len++)
+        assert_int_equal(scrub_answer_decode(bytes_of(in.data, len), &back),
+                         ERR_MALFORMED);
+    buf_free(&wire);
+}
+
+#define TEST(f) cmocka_unit_test_setup(f, setup)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(all_agree),
+        TEST(a_majority_decides),
+        TEST(a_majority_is_of_those_who_were_asked),
+        TEST(of_two_the_one_that_is_not_authentic_is_wrong),
+        TEST(three_that_differ_are_all_in_doubt),
+        TEST(a_store_that_cannot_be_read_is_damaged),
+        TEST(what_is_authentic_nowhere_is_told),
+        TEST(a_majority_must_be_left),
+        TEST(a_witness_counts_as_a_voter_and_not_as_a_copy),
+        TEST(an_answer_travels),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
