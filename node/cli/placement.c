@@ -139,6 +139,9 @@ static void print_group(const struct placement_group *g)
         printf("Data key: version %lld is used, %lld to read%s\n",
                (long long)g->sealing_key, (long long)g->data_keys,
                g->new_key_due ? "; a new one is on its way" : "");
+    if (g->out_of_keys)
+        puts("Data key: a new one is due, but there may be no more: move its "
+             "containers to a new group");
     if (g->unavailable[0] != '\0')
         printf("Unavailable: %s\n", g->unavailable);
     if (g->split.shards > 0) {

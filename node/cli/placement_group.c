@@ -131,6 +131,7 @@ int placement_group_read(const struct json *j, json_ref object,
     out->data_keys = get_number(j, object, "data_keys");
     out->sealing_key = get_number(j, object, "sealing_key");
     out->new_key_due = get_bool(j, object, "new_key_due");
+    out->out_of_keys = get_bool(j, object, "out_of_keys");
     out->prefix = get_number(j, object, "max_staleness_prefix");
     out->interval = get_number(j, object, "max_staleness_interval");
     out->epoch = get_number(j, object, "epoch");

@@ -30,7 +30,7 @@ struct placement_group {
         char waits_for[TOPOLOGY_TEXT_MAX + 1]; /* "": for nothing */
     } split;
     int64_t data_keys, sealing_key; /* versions; the one that is used */
-    bool new_key_due;
+    bool new_key_due, out_of_keys;  /* one is wanted, and there is no more */
     char write_region[CONFIG_NAME_MAX + 1];
     char unavailable[TOPOLOGY_TEXT_MAX + 1]; /* "": writes go on */
 };

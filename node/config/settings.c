@@ -81,7 +81,7 @@ const struct setting settings[] = {
     SIZE("limits.body_bytes", SETTING_SIZE_U32, limits.body_bytes, "64KiB", "16MiB", "2MiB", "body of a request"),
     SIZE("limits.log_segment_bytes", SETTING_SIZE_U32, limits.log_segment_bytes, "1MiB", "1GiB", "64MiB", "size at which the log begins a new file"),
     SIZE("limits.map_bytes", SETTING_SIZE_U64, limits.map_bytes, "16MiB", "16384GiB", "64GiB", "most bytes the store of one worker may grow to"),
-    SIZE("limits.snapshot_rate", SETTING_SIZE_U64, limits.snapshot_rate, "64KiB", "64GiB", "24MiB", "bytes a second that this node sends of snapshots, in all; a reload changes it"),
+    SIZE("limits.snapshot_rate", SETTING_SIZE_U64, limits.snapshot_rate, "1MiB", "64GiB", "16MiB", "bytes a second that this node sends of snapshots, in all; a reload changes it"),
     U32("timeouts.heartbeat_ms", timeouts.heartbeat_ms, 5, 60000, "100", "how often a leader is heard"),
     U32("timeouts.election_ms", timeouts.election_ms, 50, 600000, "800", "shortest wait before a new leader is sought; the longest is twice that"),
     U32("timeouts.lease_ms", timeouts.lease_ms, 20, 600000, "600", "how long a leader may rely on its last majority; below election_ms"),

@@ -75,6 +75,7 @@ struct call *call_begin(struct cosmos *cosmos, struct http_request *http)
     c->started_us = call_now(c);
     c->charge = 1;
     c->level = cosmos->place.level;
+    c->isolated = cosmos->place.isolated;
     c->operation = COSMOS_OP_OTHER; /* until its path is known */
     c->path.count = 0;
     cosmos_headers_read(http, &c->headers);
@@ -280,7 +281,7 @@ static enum cosmos_failure take_level(struct call *c,
     enum consistency_level own =
         fenced ? group->decision.consistency.level : c->cosmos->place.level;
     bool asked = c->headers.consistency.len > 0;
-    if (asked && fenced && c->level < own)
+    if (asked && c->level < own)
         return FAIL_CONSISTENCY;
     if (!asked)
         c->level = own;
@@ -291,6 +292,17 @@ static const struct catalog_group *group_of(const struct call *c, uint32_t slot)
 {
     return catalog_group_number(c->cosmos->config.catalog,
                                 spread_part(&c->spread, slot)->group);
+}
+
+/* Whether this node is out of reach of who leads a group's shards, whatever it
+ * knows of the rest of the cluster. */
+static bool is_isolated(const struct call *c, const struct catalog_group *group)
+{
+    const struct cosmos_config *config = &c->cosmos->config;
+    if (!c->cosmos->place.isolated || !catalog_group_fenced(group) ||
+        config->in_contact == NULL)
+        return c->cosmos->place.isolated;
+    return !config->in_contact(config->user, group->first_shard);
 }
 
 /* FAIL_COUNT when nothing of the group, but perhaps its fence, is against it.
@@ -308,6 +320,7 @@ static enum cosmos_failure take_group(struct call *c, uint32_t slot)
         c->outside = catalog_group_region(group, region) == group->region_count;
         c->writes_here = strcmp(region, group->decision.write_region) == 0;
     }
+    c->isolated = is_isolated(c, group);
     return take_level(c, group);
 }
 
@@ -344,10 +357,10 @@ void call_refuse_outside(struct call *c)
                          group->regions[i]);
     names[buf_len(&regions)] = '\0';
     err_set(&msg, ERR_FORBIDDEN,
-            "%s: placement group %s keeps %s in %s; this is %s. Send the "
+            "%s: placement group %s%s keeps them in %s; this is %s. Send the "
             "request to an endpoint of one of these regions",
             cosmos_status(FAIL_FENCED)->text, group->name,
-            c->spread.mapped ? "those that it has or may have" : "them", names,
+            c->spread.mapped ? ", which this request needs," : "", names,
             config->region);
     http_reply_header_str(c->http, "x-bastide-placement", group->name);
     http_reply_header_str(c->http, "x-bastide-regions", names);
@@ -451,12 +464,16 @@ static bool knows_more(const struct call *c)
 static void refuse(struct call *c, enum cosmos_failure failure)
 {
     if (failure == FAIL_CONSISTENCY)
-        reply_fail_text(c, failure,
-                        "x-ms-consistency-level is stronger than the level of "
-                        "the container's placement group, and a request may "
-                        "only relax it");
+        level_refuse_stronger(c, group_of(c, c->slot));
     else
         reply_fail(c, failure);
+}
+
+/* With a placement map, call_enter asks. False after answering. */
+static bool admitted(struct call *c)
+{
+    return !c->want_container || c->spread.mapped || !call_wants_documents(c) ||
+           level_admit_group(c, group_of(c, c->slot));
 }
 
 static void resolve(struct call *c)
@@ -469,9 +486,11 @@ static void resolve(struct call *c)
     } else if (failure == FAIL_COUNT && c->outside && c->want_container &&
                call_wants_documents(c) && !FENCE_OPEN(API)) {
         outside(c);
-    } else if (failure == FAIL_COUNT) {
+    } else if (failure == FAIL_COUNT && admitted(c)) {
         call_step *found = TAKE(c->found);
         found(c);
+    } else if (failure == FAIL_COUNT) {
+        return;
     } else if (!c->looked_again) {
         call_sync_catalog(c, 0, resolve);
     } else if (failure != FAIL_CONSISTENCY && c->cosmos->place.isolated) {
@@ -495,7 +514,7 @@ static bool enter(struct call *c, uint32_t slot, bool whole)
     else if (misdirected(c))
         refuse_misdirected(c);
     else if (!c->outside || FENCE_OPEN(API))
-        return true;
+        return level_admit_group(c, group_of(c, slot));
     else if (whole)
         outside(c);
     else

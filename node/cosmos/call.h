@@ -113,6 +113,8 @@ struct call {
     /* Of the group that the request is about, now: call_enter. */
     bool outside;     /* of its fence is where this node is */
     bool writes_here; /* this region acknowledges its writes */
+    bool isolated;    /* this node is, from who leads its shards; before a group
+                       * is known, from the rest of the cluster */
     bool want_container;
     bool looked_again; /* the catalog was brought up to date once */
     call_step *found;  /* goes on when the path was resolved */

@@ -201,7 +201,7 @@ static int begin(struct call *c)
 /* Carries out what was verified; `path` is begin's result. */
 static void serve(struct call *c, int path)
 {
-    if (!level_take(c) || !level_admit(c, c->writes))
+    if (!level_take(c) || !level_admit(c))
         return;
     if (path != ERR_OK)
         reply_fail(c, FAIL_ROUTE);

@@ -180,6 +180,10 @@ struct cosmos_config {
     /* A request for documents of a fenced group was refused because this node
      * is outside. NULL: nobody wants to know. */
     void (*outside)(void *user, const struct catalog_group *group);
+    /* Whether this node's replica of a shard of a fenced group has had contact
+     * with the shard's leader in the last seconds, or, leading it, with a
+     * majority. NULL: never while the node is isolated. */
+    bool (*in_contact)(void *user, uint16_t shard);
     /* Passes a request on; `done` is called exactly once, from the worker's
      * loop, also from inside. NULL: there is nobody to pass it to. */
     void (*pass_on)(void *user, const struct cosmos_pass *pass,

@@ -16,13 +16,33 @@ static void refuse_level(struct call *c, const char *why)
     reply_fail_text(c, FAIL_CONSISTENCY, msg.text);
 }
 
-static void refuse_stronger(struct call *c)
+void level_refuse_stronger(struct call *c, const struct catalog_group *group)
 {
-    char why[128];
-    snprintf(why, sizeof(why),
-             "the account's level is %s, and a request may only relax it",
-             consistency_name(c->cosmos->place.level));
+    char why[160 + CATALOG_NAME_MAX];
+    if (group != NULL && catalog_group_fenced(group))
+        snprintf(why, sizeof(why),
+                 "the level of the container's placement group %s is %s, and a "
+                 "request may only relax it",
+                 group->name,
+                 consistency_name(group->decision.consistency.level));
+    else
+        snprintf(why, sizeof(why),
+                 "the account's level is %s, and a request may only relax it",
+                 consistency_name(c->cosmos->place.level));
     refuse_level(c, why);
+}
+
+/* Clients that want the level of a group ask for it in everything that they do,
+ * also when they look for its containers. */
+static enum consistency_level strongest(const struct call *c)
+{
+    enum consistency_level level = c->cosmos->place.level;
+    const struct catalog_group *g;
+    for (size_t i = 0;
+         (g = catalog_group_at(c->cosmos->config.catalog, i)) != NULL; i++)
+        if (catalog_group_fenced(g) && g->decision.consistency.level < level)
+            level = g->decision.consistency.level;
+    return level;
 }
 
 bool level_take(struct call *c)
@@ -36,8 +56,8 @@ bool level_take(struct call *c)
                             "Session, ConsistentPrefix and Eventual");
             return false;
         }
-        if (c->level < c->cosmos->place.level) {
-            refuse_stronger(c);
+        if (c->level < strongest(c) && !call_wants_documents(c)) {
+            level_refuse_stronger(c, NULL);
             return false;
         }
     }
@@ -70,33 +90,47 @@ static void send_elsewhere(struct call *c)
     reply_fail_text(c, FAIL_WRITE_REGION, msg.text);
 }
 
-bool level_admit(struct call *c, bool writes)
+/* Fenced groups have a write region of their own, and writes to it are always
+ * forwarded: where the account's is would not help a client. */
+static bool admit(struct call *c, bool fenced)
 {
     const struct cosmos_place *place = &c->cosmos->place;
-    bool account = c->path.count == 0; /* GET /: how a client finds the rest */
-    bool hub = writes || cosmos_header_true(c->headers.hub_only);
-    /* The next connection may find a node that knows more. */
-    if (account && place->isolated)
-        http_reply_close(c->http);
-    if (account)
-        return true;
-    if (place->removed)
-        reply_removed(c);
-    else if (hub && place->refuse_writes)
+    bool hub = c->writes || cosmos_header_true(c->headers.hub_only);
+    if (!fenced && hub && place->refuse_writes)
         refuse_write(c);
-    else if (place->elsewhere && writes)
+    else if (!fenced && place->elsewhere && c->writes)
         send_elsewhere(c);
-    else if (place->isolated && (writes || c->level == CONSISTENCY_STRONG))
+    else if (c->isolated && (c->writes || c->level == CONSISTENCY_STRONG))
         reply_fail(c, FAIL_ISOLATED);
     else
         return true;
     return false;
 }
 
+bool level_admit(struct call *c)
+{
+    const struct cosmos_place *place = &c->cosmos->place;
+    bool account = c->path.count == 0; /* GET /: how a client finds the rest */
+    /* The next connection may find a node that knows more. */
+    if (account && place->isolated)
+        http_reply_close(c->http);
+    if (account)
+        return true;
+    if (!place->removed)
+        return call_wants_documents(c) || admit(c, false);
+    reply_removed(c);
+    return false;
+}
+
+bool level_admit_group(struct call *c, const struct catalog_group *group)
+{
+    return admit(c, catalog_group_fenced(group));
+}
+
 usec_t level_timeout(const struct call *c)
 {
     usec_t timeout = c->cosmos->config.op_timeout_us;
-    if (c->cosmos->place.isolated && timeout > COSMOS_ISOLATED_TIMEOUT_US)
+    if (c->isolated && timeout > COSMOS_ISOLATED_TIMEOUT_US)
         return COSMOS_ISOLATED_TIMEOUT_US;
     return timeout;
 }
@@ -107,14 +141,13 @@ usec_t level_timeout(const struct call *c)
  * the leader, whichever of the region's nodes took them, and it is near. */
 static bool prefers_leader(const struct call *c)
 {
-    const struct cosmos_place *place = &c->cosmos->place;
     if (cosmos_header_true(c->headers.hub_only))
         return true;
     /* Neither is any of the group's nodes always the same one for a client
      * whose requests are passed on. */
     return c->level == CONSISTENCY_SESSION &&
            c->headers.session_token.len == 0 && (c->writes_here || c->passed) &&
-           !place->isolated;
+           !c->isolated;
 }
 
 /* What the client's token says about a slot, or for clients without one, what

@@ -16,12 +16,18 @@
 /* Finds c->level and checks the session token's form. False after answering
  * 400. */
 bool level_take(struct call *c);
+/* Answers a request that asks for more than the group has, or (NULL) the
+ * account. */
+void level_refuse_stronger(struct call *c, const struct catalog_group *group);
 
 /* Whether this node serves the request at all, as far as the account says: a
  * removed region (403/1008), writes in a region that may not take them (403/3),
- * an isolated node (503; 403/3 for writes that others may take). `writes`: the
- * request changes something. False after answering. */
-bool level_admit(struct call *c, bool writes);
+ * an isolated node (503; 403/3 for writes that others may take). Requests for
+ * documents are only asked the first; once their group is known, the rest by
+ * level_admit_group: a fenced group may be well inside its fence while the
+ * account's leader is out of reach. False after answering. */
+bool level_admit(struct call *c);
+bool level_admit_group(struct call *c, const struct catalog_group *group);
 
 /* Puts the effective level, and for the session level the state that must be
  * shown at least, into c->op, a read of slot `slot`; of a shard that is being

@@ -330,12 +330,15 @@ static raft_id successor(const struct shard *s, usec_t now,
     return to;
 }
 
-/* Whether leaders may go where they belong: nothing else moves them, or the
+/* Whether a leader may go where it belongs: nothing else moves it, or the
  * members. */
-static bool at_rest(const struct govern_record *rec, const struct shard *s)
+static bool at_rest(const struct govern_record *rec,
+                    const struct steer_health *health, raft_id self,
+                    const struct shard *s)
 {
     return rec->settled && rec->leaving == 0 && rec->coming == 0 &&
-           !is_meta(s) && !somebody_forgot(rec, s);
+           !health->self_ill && !is_meta(s) && !somebody_forgot(rec, s) &&
+           region_of(raft_config(shard_raft(s)), self) == rec->write_region;
 }
 
 static raft_id home_of(const struct shard *s, usec_t now,
@@ -359,7 +362,8 @@ static raft_id homeward(struct steer *st, usec_t now,
                         const struct steer_health *health, raft_id self,
                         const struct shard *s)
 {
-    raft_id home = at_rest(rec, s) ? home_of(s, now, rec, health, self) : self;
+    raft_id home =
+        at_rest(rec, health, self, s) ? home_of(s, now, rec, health, self) : 0;
     if (home == self)
         home = 0;
     if (home != st->home) {
@@ -383,8 +387,7 @@ static void lead(struct steer *st, usec_t now, const struct govern_record *rec,
     if (now < st->transfer_at)
         return;
     raft_id to = successor(s, now, rec, health, self);
-    if (to == 0 && region_of(raft_config(r), self) == rec->write_region &&
-        !health->self_ill && !GOVERN_PLANTED(ANYWHERE))
+    if (to == 0 && !GOVERN_PLANTED(ANYWHERE))
         to = home;
     if (to == 0 || GOVERN_PLANTED(STAY))
         return;

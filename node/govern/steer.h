@@ -11,9 +11,9 @@
  *                                          has nearly everything
  *     leads; its node is ill or stops      hands over, in the write region if
  *                                          possible, else by priority
- *     leads; another node of the write     hands over, once that has been so
- * for region is its home (home.h)          STEER_HOME_US and nothing else is
- *                                          under way
+ *     leads; another node of its region    hands over, once that is so for
+ *     is its home (home.h)                 STEER_HOME_US and all else is at
+ *                                          rest
  *     leads; a former voter follows again  makes it a voter
  *     leads; the record wants others as    takes them in, then lets the others
  *     members                              go: not while a voter is rebuilt

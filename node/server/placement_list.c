@@ -131,6 +131,9 @@ void placement_put(struct json_writer *w, const struct worker *worker,
     json_write_member_int64(w, "data_keys", catalog_group_key_versions(g));
     json_write_member_int64(w, "sealing_key", g->sealing);
     json_write_member_bool(w, "new_key_due", group_keys_turning(worker, g));
+    json_write_member_bool(w, "out_of_keys",
+                           g->rekey && catalog_group_key_versions(g) ==
+                                           GROUP_KEY_VERSIONS_MAX);
     put_unavailable(w, worker, g);
     json_write_object_end(w);
 }

@@ -112,7 +112,8 @@ static void task_wait(struct task *t)
     struct router *r = &t->owner->router;
     usec_t now = clock_mono_us();
     /* Cut off: it is kinder to say so than to let the client wait. */
-    bool hopeless = task_writes(t) && t->owner->steering.news.cut_off;
+    bool hopeless = task_writes(t) && t->owner->steering.news.cut_off &&
+                    !steering_in_contact(t->owner, t->op->shard);
     if (now >= t->deadline_us || t->owner->stopping || hopeless) {
         task_fail(t, t->owner, task_give_up_err(t));
         return;

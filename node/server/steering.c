@@ -192,6 +192,15 @@ struct shard_board steering_board(const struct worker *w, uint32_t shard)
                                 .here = LOOK(here)};
 }
 
+bool steering_in_contact(const struct worker *w, uint32_t shard)
+{
+    const struct steering_group *g = steering_group_of(&w->steering, shard);
+    return g != NULL && g->number != GROUP_DEFAULT &&
+           node_has_shard(w->node, shard) &&
+           steering_board(w, shard).behind_ms <
+               GOVERNOR_ISOLATED_US / USEC_PER_MS;
+}
+
 void steering_here(struct worker *w, uint16_t shard, bool here)
 {
     struct shard_board *board = &w->node->board[shard];

@@ -96,6 +96,10 @@ void steering_take_news(struct steering *s, const struct steering_news *news);
  * told of it, until it knows better. */
 void steering_take_hint(struct steering *s, uint16_t group,
                         const struct govern_record *hint);
+/* Whether the replica here of a shard of a fenced group has heard from its
+ * leader, or leading from a majority, in the last GOVERNOR_ISOLATED_US. From
+ * any worker. */
+bool steering_in_contact(const struct worker *w, uint32_t shard);
 /* Writes on the board whether this node has a replica of one of the worker's
  * shards. */
 void steering_here(struct worker *w, uint16_t shard, bool here);

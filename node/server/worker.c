@@ -229,6 +229,11 @@ static const struct keyed_hash *index_hash(void *user, uint16_t shard)
     return catalog_feed_hash(user, shard);
 }
 
+static bool in_contact(void *user, uint16_t shard)
+{
+    return steering_in_contact(user, shard);
+}
+
 static usec_t mono_us(void *user)
 {
     (void)user;
@@ -289,6 +294,7 @@ static int make_cosmos(struct worker *w, struct err_msg *msg)
         .mono_us = mono_us,
         .wall_us = wall_us,
         .outside = refused_outside,
+        .in_contact = in_contact,
         .features = &w->node->features,
         .pass_on = transit_pass_on,
         .region = w->node->config->region,

@@ -161,6 +161,8 @@ int shard_may_send(const struct shard *s, raft_id leader, uint64_t term,
         s->installing || shard_overruled(s) ||
         raft_amnesiac(s->raft) != RAFT_AMNESIA_NONE)
         return ERR_STALE;
+    if (s->distrusted)
+        return ERR_CORRUPT;
     return shard_sends_payload(s, to) ? ERR_OK : ERR_FORBIDDEN;
 }
 

@@ -141,6 +141,22 @@ test("the first node's word on the key holds at the second", async () => {
   assert.equal((await failure(stranger.item("fill-1", "pk-1").read())).code, 401);
 });
 
+test("rows of a container with a placement map pass one by one; a query over all of them does not", async () => {
+  await cluster.client().database("shop").containers.create({ id: "rows", partitionKey: "/country" },
+    { initialHeaders: { "x-bastide-placement": "/country: de=eu, *=default" } });
+  const rows = (region) => cluster.client({ endpoint: nodeOf(region).endpoint, connectionPolicy: { enableEndpointDiscovery: false } })
+    .database("shop").container("rows");
+  const before = await counted("us", "passed_on");
+  await rows("us").items.create({ id: "1", country: "de", mark: MARKER });
+  assert.equal((await rows("us").item("1", "de").read()).resource.mark, MARKER);
+  assert.equal(await counted("us", "passed_on"), before + 2);
+  await rows("us").items.create({ id: "2", country: "fr" });
+  assert.equal((await rows("us").item("2", "fr").read()).resource.id, "2");
+  assert.equal(await counted("us", "passed_on"), before + 2);
+  await assert.rejects(rows("us").items.query("SELECT * FROM c").fetchAll(), (error) => error.code === 403);
+  assert.equal((await rows("germany").items.query("SELECT * FROM c").fetchAll()).resources.length, 2);
+});
+
 test("a node inside dies meanwhile: no request fails, nothing is doubled or lost", async () => {
   const writers = [0, 1].map((n) => new Writer(`w${n}`, orders));
   const going = async (what, more) => {

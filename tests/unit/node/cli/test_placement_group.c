@@ -69,7 +69,8 @@ static const char whole[] =
     "\"france-1\"],\"first_shard\":3,\"shards\":2,"
     "\"level\":\"BoundedStaleness\",\"max_staleness_prefix\":100,"
     "\"max_staleness_interval\":5,\"write_region\":\"germany\",\"epoch\":4,"
-    "\"settled\":false,\"failback\":\"manual\",\"keys_for\":[\"france\"],"
+    "\"settled\":false,\"transit\":\"allow\",\"leaders\":\"gather\","
+    "\"failback\":\"manual\",\"keys_for\":[\"france\"],"
     "\"unavailable\":\"1 of 2 nodes\\u001b[2J are no majority\"},"
     "{\"name\":\"odd\",\"level\":\"Sometimes\"}]}";
 
@@ -92,6 +93,8 @@ static void a_group_is_read_whole(void **state)
     assert_int_equal(placement_group_read(&j, first, g, &msg), ERR_OK);
     assert_string_equal(g->name, "eu");
     assert_true(g->fenced);
+    assert_true(g->transit);
+    assert_true(g->gather);
     assert_false(g->settled);
     assert_false(g->failback_automatic);
     assert_int_equal(g->region_count, 2);

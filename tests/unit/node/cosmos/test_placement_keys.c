@@ -83,7 +83,8 @@ static struct response *query(struct world *w, const char *text)
 
 static void expect_refused_us(struct response *r)
 {
-    expect_failure(r, 403, NULL, "placement group us keeps");
+    expect_failure(r, 403, NULL,
+                   "placement group us, which this request needs, keeps");
     expect_header(r, "x-bastide-placement", "us");
     expect_header(r, "x-bastide-regions", "northeu, westus");
 }
