@@ -69,7 +69,7 @@ const struct setting settings[] = {
     PATH("keys.cluster", keys.cluster, "the cluster's wrapped data keys"),
     PATH("keys.account", keys.account, "the account's master keys (mode 0600)"),
     {"keys.region", SETTING_PATH, AT(keys.region), NULL, NULL, "a path", "region.key", "private key of the node's region (mode 0600), where regions have keys"},
-    U32("shards", shards, 1, 1024, "2", "shards of the group 'default'; fixed for the life of the cluster"),
+    U32("shards", shards, 1, 1024, "2", "shards that the group 'default' begins with; stays as it is when the group is split"),
     {"consistency", SETTING_CONSISTENCY, AT(consistency), NULL, NULL, "strong, bounded[,K=entries][,T=seconds], session, prefix or eventual", "strong", "level of a new account; later `bastide consistency set` decides"},
     BOOL("forward_writes", forward_writes, "true", "outside the write region, pass writes on to it; false: refuse them, so that SDKs go there"),
     {"latency", SETTING_LATENCIES, AT(latency), NULL, NULL, "round trips as region:region=80ms, or 80ms for all, up to 10s, or world", "", "for tests and demos: delay what is sent to nodes of other regions"},
