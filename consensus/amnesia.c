@@ -41,9 +41,18 @@ static bool is_in(raft_id id, const raft_id *list, size_t n)
     return false;
 }
 
+static struct told_end *find_told(struct amnesia *a, raft_id id)
+{
+    for (size_t i = 0; i < a->n_told; i++) {
+        if (a->told[i].id == id)
+            return &a->told[i];
+    }
+    return NULL;
+}
+
 static bool has_told(const struct amnesia *a, raft_id id)
 {
-    return is_in(id, a->told, a->n_told);
+    return find_told((struct amnesia *)a, id) != NULL;
 }
 
 /* The first of a list whose answer is missing, 0 if none is. */
@@ -78,7 +87,7 @@ static raft_id missing(const struct raft *r)
     const struct amnesia *a = &r->amnesia;
     if (a->kept)
         return 0;
-    if (a->n_need == 0 || CANARY(AMNESIAC_ASKS_FOUNDERS))
+    if (a->n_need == 0)
         return missing_by_config(r);
     if (a->n_need == 1 && a->need[0] == r->opt.self)
         return missing_of(r, a->also, a->n_also);
@@ -99,7 +108,8 @@ void raft_amnesia_begin(struct raft *r, const struct raft_restored *restored)
 {
     r->amnesia =
         (struct amnesia){.state = RAFT_AMNESIA_ASKING, .ask_us = r->now_us};
-    for (size_t i = 0; i < restored->n_also; i++)
+    for (size_t i = 0; i < restored->n_also && !CANARY(AMNESIAC_ASKS_FOUNDERS);
+         i++)
         r->amnesia.also[r->amnesia.n_also++] = restored->also[i];
     if (restored->kept) {
         r->amnesia.state = RAFT_AMNESIA_LEARNING;
@@ -293,11 +303,37 @@ int raft_recv_ask(struct raft *r, const struct raft_msg *m)
 /* ---- being told ------------------------------------------------------------
  */
 
+/* Whether its log may hold what this node's acknowledgement was counted for. A
+ * learner's may be further, and would keep everybody from being elected. */
+static bool is_needed(const struct raft *r, raft_id id)
+{
+    const struct amnesia *a = &r->amnesia;
+    return a->n_need > 0 ? is_in(id, a->need, a->n_need)
+                         : raft_config_is_voter(trail_config(&r->trail), id);
+}
+
+static void find_end(struct raft *r)
+{
+    struct amnesia *a = &r->amnesia;
+    for (size_t i = 0; i < a->n_told; i++) {
+        const struct told_end *t = &a->told[i];
+        if (!is_needed(r, t->id))
+            continue;
+        a->sole |= t->sole;
+        if (trail_end_reaches(t->last_lsn, t->last_term, a->last_lsn,
+                              a->last_term)) {
+            a->last_lsn = t->last_lsn;
+            a->last_term = t->last_term;
+        }
+    }
+}
+
 /* All terms in which this node may have voted for somebody who can still use
  * the vote are at most M: that somebody has the term on disk, and told. */
 static void adopt_term(struct raft *r)
 {
     struct amnesia *a = &r->amnesia;
+    find_end(r);
     raft_note(r, RAFT_TRACE_AMNESIA_TOLD, 0, a->last_lsn, a->term);
     a->state = RAFT_AMNESIA_LEARNING;
     if (a->term > r->term)
@@ -318,8 +354,25 @@ static bool was_asked(const struct raft *r, raft_id id)
  * the other ended. Where its owner does not tell, the own one has to do. */
 static void learn_need(struct amnesia *a, const struct raft_tell *t)
 {
+    a->need_lsn = t->last_lsn;
+    a->need_term = t->last_term;
     memcpy(a->need, t->voters, t->n_voters * sizeof(a->need[0]));
-    a->n_need = t->n_voters;
+    a->n_need = CANARY(AMNESIAC_ASKS_FOUNDERS) ? 0 : t->n_voters;
+}
+
+static void note_end(struct amnesia *a, raft_id id, const struct raft_tell *t)
+{
+    struct told_end *e = find_told(a, id);
+    if (e == NULL) {
+        e = &a->told[a->n_told++];
+        *e = (struct told_end){.id = id};
+    }
+    e->sole |= t->sole;
+    if (trail_end_reaches(t->last_lsn, t->last_term, e->last_lsn,
+                          e->last_term)) {
+        e->last_lsn = t->last_lsn;
+        e->last_term = t->last_term;
+    }
 }
 
 int raft_recv_tell(struct raft *r, const struct raft_msg *m)
@@ -334,17 +387,11 @@ int raft_recv_tell(struct raft *r, const struct raft_msg *m)
         return ERR_PROTOCOL;
     if (a->n_told == ARRAY_LEN(a->told) || !was_asked(r, m->from))
         return ERR_OK;
-    if (!again)
-        a->told[a->n_told++] = m->from;
-    a->sole |= t->sole;
+    note_end(a, m->from, t);
     if (m->term > a->term)
         a->term = m->term;
-    if (trail_end_reaches(t->last_lsn, t->last_term, a->last_lsn,
-                          a->last_term)) {
-        a->last_term = t->last_term;
-        a->last_lsn = t->last_lsn;
+    if (trail_end_reaches(t->last_lsn, t->last_term, a->need_lsn, a->need_term))
         learn_need(a, t);
-    }
     if (missing(r) == 0)
         adopt_term(r);
     return ERR_OK;

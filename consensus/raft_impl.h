@@ -79,7 +79,11 @@ struct excuse {
 struct amnesia {
     enum raft_amnesia state;
     usec_t ask_us; /* ask (again) then */
-    raft_id told[RAFT_ALSO_MAX + 1];
+    struct told_end {
+        raft_id id;
+        uint64_t last_lsn, last_term; /* the furthest it told of */
+        bool sole;
+    } told[RAFT_ALSO_MAX + 1];
     size_t n_told;
     raft_id also[RAFT_ALSO_MAX];
     size_t n_also;
@@ -88,9 +92,11 @@ struct amnesia {
     raft_id need[RAFT_TELL_VOTERS_MAX];
     size_t n_need;
     uint64_t term;      /* the highest one told */
-    uint64_t last_term; /* the furthest end of a log told */
+    uint64_t need_term; /* the furthest end of a log told: who said `need` */
+    uint64_t need_lsn;
+    uint64_t last_term; /* the same of those that were needed */
     uint64_t last_lsn;
-    bool sole; /* somebody told so */
+    bool sole; /* one of those told so */
     bool kept; /* nobody has to tell: raft_restored.kept */
 };
 

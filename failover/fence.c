@@ -51,10 +51,10 @@ static const struct fence_group *at(const struct fence *f, uint64_t shard)
     return slot != NO_SLOT ? &f->groups[slot] : NULL;
 }
 
-static void claim(struct fence *f, uint8_t slot)
+static void claim(struct fence *f, const struct fence_group *g, uint8_t slot)
 {
-    const struct fence_group *g = &f->groups[slot];
     memset(&f->slot[g->first_shard], slot, g->shard_count);
+    memset(&f->slot[g->emptied_shard], slot, g->emptied_count);
 }
 
 void fence_forget(struct fence *f)
@@ -68,7 +68,7 @@ void fence_forget(struct fence *f)
                              .shard_count = f->default_shards,
                              .payload = FENCE_EVERYWHERE,
                              .headers = FENCE_EVERYWHERE};
-    claim(f, DEFAULT_SLOT);
+    claim(f, &f->groups[DEFAULT_SLOT], DEFAULT_SLOT);
     f->slot[0] = DEFAULT_SLOT;
 }
 
@@ -123,27 +123,37 @@ static uint8_t slot_of(const struct fence *f, uint16_t number)
     return slot;
 }
 
+/* Whether the group of that slot may have these shards. */
+static int check_shards(const struct fence *f, uint8_t slot, uint32_t first,
+                        uint32_t count)
+{
+    if (first == 0 || first > f->shards_max || count > f->shards_max - first)
+        return ERR_INVALID;
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t now = f->slot[first + i];
+        if (now != NO_SLOT && now != slot)
+            return ERR_EXISTS;
+    }
+    return ERR_OK;
+}
+
 int fence_put(struct fence *f, const struct fence_group *group)
 {
     CHECK_OBJ(f, FENCE_MAGIC);
     uint8_t slot = slot_of(f, group->number);
-    if (group->first_shard == 0 || group->first_shard > f->shards_max ||
-        group->shard_count > f->shards_max - group->first_shard)
-        return ERR_INVALID;
-    for (uint32_t i = 0; i < group->shard_count; i++) {
-        uint8_t now = f->slot[group->first_shard + i];
-        if (now != NO_SLOT && now != slot)
-            return ERR_EXISTS;
-    }
+    int err = check_shards(f, slot, group->first_shard, group->shard_count);
+    if (err == ERR_OK && group->emptied_count > 0)
+        err = check_shards(f, slot, group->emptied_shard, group->emptied_count);
+    if (err != ERR_OK)
+        return err;
     if (slot == FENCE_GROUPS_MAX)
         return ERR_FULL;
     if (slot == f->count)
         f->count++;
     else
-        memset(&f->slot[f->groups[slot].first_shard], NO_SLOT,
-               f->groups[slot].shard_count);
+        claim(f, &f->groups[slot], NO_SLOT);
     f->groups[slot] = *group;
-    claim(f, slot);
+    claim(f, group, slot);
     return ERR_OK;
 }
 

@@ -71,7 +71,9 @@ struct fence_group {
     uint16_t number;
     char name[FENCE_NAME_MAX + 1]; /* for texts */
     uint32_t first_shard, shard_count;
-    fence_regions payload; /* may hold all */
+    uint32_t emptied_shard, emptied_count; /* those that it had before a split
+                                            * that is not over; 0: none */
+    fence_regions payload;                 /* may hold all */
     /* May hold entries' headers, and nothing of what is in them: where a
      * group has a witness. */
     fence_regions headers;

@@ -18,7 +18,7 @@ struct nearest_candidate {
  * about as near (within NEAREST_SAME_MS), neighbours before others, then those
  * who do not lead, then the first in the list. Who was not measured is
  * farthest. */
-#define NEAREST_SAME_MS 2
+#define NEAREST_SAME_MS 10
 uint32_t nearest_of(const struct nearest_candidate *list, uint32_t n);
 
 #endif

@@ -30,6 +30,7 @@
     X("move.switching", "the record says so, before the new group takes over") \
     X("move.emptying", "the new group has it, before the old one is emptied")  \
     X("move.cancelling", "before what was copied is deleted again")            \
+    X("split.retire", "nothing is left, before a split's old shards go")       \
     X("loop.turn", "in every turn of every event loop")
 
 #endif

@@ -411,6 +411,16 @@ size_t catalog_list_containers(const struct catalog *c,
     return found;
 }
 
+size_t catalog_list_all(const struct catalog *c, uint32_t after,
+                        struct container_def **list_out, size_t max)
+{
+    const struct table *t = &c->containers;
+    size_t found = 0;
+    for (size_t i = table_after(t, after); i < t->count && found < max; i++)
+        list_out[found++] = t->entries[i]->container;
+    return found;
+}
+
 size_t catalog_list_moved(const struct catalog *c, uint32_t after,
                           struct container_def **list_out, size_t max)
 {
@@ -463,10 +473,18 @@ const struct catalog_group *catalog_group_of_shard(const struct catalog *c,
 {
     for (size_t i = 0; i < c->group_count; i++) {
         const struct catalog_group *g = &c->groups[i].group;
-        if (shard >= g->first_shard && shard - g->first_shard < g->shard_count)
+        if (catalog_group_has_shard(g, shard))
             return g;
     }
     return NULL;
+}
+
+bool catalog_shard_retired(const struct catalog *c, uint32_t shard)
+{
+    for (size_t i = 0; i < c->group_count; i++)
+        if (catalog_group_retired(&c->groups[i].group, shard))
+            return true;
+    return false;
 }
 
 const struct catalog_group *catalog_group_of_record(const struct catalog *c,

@@ -153,11 +153,28 @@ struct group_keys {
     uint8_t versions; /* of the data key, which are all readable: */
     struct wrapped_key data[GROUP_KEY_VERSIONS_MAX];
 };
+/* Shards one after the other; count 0: none. */
+struct catalog_span {
+    uint16_t first, count;
+};
+/* The shards of a group are its layout. A split gives it another, of more
+ * shards, and moves its containers there one after the other
+ * (node/server/splitter.h). Layouts have numbers from 0; each has at least
+ * twice the shards of the one before. */
+#define GROUP_RETIRED_MAX 12
 struct catalog_group {
     uint16_t number; /* names the group in sealed data */
     char name[CATALOG_NAME_MAX + 1];
-    uint16_t first_shard; /* its shards are first_shard .. + shard_count - 1 */
+    uint16_t first_shard; /* of its newest layout */
     uint16_t shard_count;
+    /* The layout before, until no container is in it any more; none: there is
+     * no split under way. */
+    struct catalog_span emptied;
+    int64_t split_us; /* wall clock, when the last split began; 0: never */
+    /* Those before that, oldest first: their shards are gone, and their numbers
+     * not used again. */
+    uint8_t retired_count;
+    struct catalog_span retired[GROUP_RETIRED_MAX];
     /* Of group default: one, wrapped with the cluster's own key
      * (crypt/keyring.h). Of the others: one per region (crypt/region_key.h), by
      * the leader of the first shard; none until it has made them. */
@@ -169,8 +186,8 @@ struct catalog_group {
     bool rekey;      /* there shall be a new version (server/group_keys.h) */
     /* By id: the nodes that should hold a replica (of default, none: all did
      * when the cluster was made, and nothing was changed since), and those that
-     * did when the group was made, with which its shards' logs begin (of
-     * default: the configuration says so). */
+     * did when its newest layout was made, with which its shards' logs begin
+     * (none: default, before any split; the configuration says so). */
     uint8_t member_count;
     uint8_t members[GROUP_MEMBERS_MAX];
     uint8_t first_count;
@@ -203,6 +220,43 @@ static inline bool catalog_group_fenced(const struct catalog_group *g)
 {
     return g->number != GROUP_DEFAULT;
 }
+/* Its layouts, the one being emptied included: number of the newest. */
+static inline uint16_t catalog_group_layout(const struct catalog_group *g)
+{
+    return (uint16_t)(g->retired_count + (g->emptied.count > 0));
+}
+/* The shards of the layout of that number; none: they are gone, or not known
+ * here yet. */
+struct catalog_span catalog_group_span(const struct catalog_group *g,
+                                       uint16_t layout);
+/* The number of shards that the group began with. */
+uint16_t catalog_group_first_count(const struct catalog_group *g);
+/* All its shards: those of the newest layout, then those being emptied. */
+static inline uint32_t catalog_group_shards(const struct catalog_group *g)
+{
+    return (uint32_t)g->shard_count + g->emptied.count;
+}
+static inline uint16_t catalog_group_shard(const struct catalog_group *g,
+                                           uint32_t index)
+{
+    return (uint16_t)(index < g->shard_count
+                          ? g->first_shard + index
+                          : g->emptied.first + index - g->shard_count);
+}
+static inline bool catalog_span_has(struct catalog_span s, uint32_t shard)
+{
+    return shard >= s.first && shard - s.first < s.count;
+}
+bool catalog_group_has_shard(const struct catalog_group *g, uint32_t shard);
+/* Whether the shard was of a layout that is gone. */
+bool catalog_group_retired(const struct catalog_group *g, uint32_t shard);
+/* Makes `count` shards from `first` on the newest layout, and empties the one
+ * before. ERR_BUSY: one is being emptied; ERR_INVALID: `count` is no multiple,
+ * or no more, of what there is; ERR_FULL: GROUP_RETIRED_MAX. */
+int catalog_group_split(struct catalog_group *g, uint16_t first, uint16_t count,
+                        int64_t now_us);
+/* Nothing is left in the layout being emptied. */
+void catalog_group_retire(struct catalog_group *g);
 /* Adds shards to those that were removed. ERR_EXISTS: they are there.
  * ERR_LIMIT: CATALOG_REMOVED_MAX. */
 int catalog_account_remove(struct catalog_account *a, uint16_t first,
@@ -258,7 +312,16 @@ struct container_def *catalog_container(const struct catalog *c,
 struct container_def *catalog_container_number(const struct catalog *c,
                                                uint32_t number);
 
-/* Likewise containers of all databases that move or ever moved (container.h).
+/* The layout of its group that a container is in, and its shards. A layout that
+ * is gone has nothing: who names it is in the newest. */
+uint16_t catalog_container_layout(const struct catalog_group *g,
+                                  const struct container_def *def);
+struct catalog_span catalog_container_span(const struct catalog_group *g,
+                                           const struct container_def *def);
+/* A page of the containers of all databases, as below. */
+size_t catalog_list_all(const struct catalog *c, uint32_t after,
+                        struct container_def **list_out, size_t max);
+/* Likewise those that move or ever moved (container.h).
  */
 size_t catalog_list_moved(const struct catalog *c, uint32_t after,
                           struct container_def **list_out, size_t max);
@@ -292,6 +355,8 @@ const struct catalog_group *catalog_group_at(const struct catalog *c,
  * record is not there. */
 const struct catalog_group *catalog_group_of_shard(const struct catalog *c,
                                                    uint32_t shard);
+/* Whether a group says that the shard was of a layout of its that is gone. */
+bool catalog_shard_retired(const struct catalog *c, uint32_t shard);
 const struct catalog_group *catalog_group_number(const struct catalog *c,
                                                  uint16_t number);
 /* By the counter of its record in shard 0. */

@@ -39,10 +39,12 @@ static json_ref sent_value(const struct json *j, json_ref object,
 
 /* -- create -------------------------------------------------------------- */
 
-static void write_placement(struct json_writer *w, struct bytes placement)
+static void write_place(struct json_writer *w, const struct container_place *p)
 {
-    if (placement.len > 0)
-        json_write_member_string(w, "_placement", placement);
+    if (p->group.len > 0)
+        json_write_member_string(w, "_placement", p->group);
+    if (p->layout > 0)
+        json_write_member_int64(w, "_layout", p->layout);
 }
 
 static const char *const phase_names[] = {"", "copying", "switching",
@@ -54,6 +56,15 @@ const char *container_phase_name(enum container_phase phase)
     return phase_names[phase];
 }
 
+static void write_splits(struct json_writer *w, const struct container_move *m)
+{
+    json_write_key(w, "splits");
+    json_write_array_begin(w);
+    for (uint8_t i = 0; i < m->split_count; i++)
+        json_write_uint64(w, m->splits[i]);
+    json_write_array_end(w);
+}
+
 static void write_move(struct json_writer *w, const struct container_move *m)
 {
     if (m->number == 0 && m->phase == CONTAINER_STAYS && !m->emptied)
@@ -62,7 +73,13 @@ static void write_move(struct json_writer *w, const struct container_move *m)
     json_write_object_begin(w);
     json_write_member_int64(w, "number", (int64_t)m->number);
     json_write_member_int64(w, "ranges", m->ranges);
+    if (m->joined != m->number)
+        json_write_member_int64(w, "joined", (int64_t)m->joined);
+    if (m->split_count > 0)
+        write_splits(w, m);
     json_write_member_string(w, "other", m->other);
+    if (m->other_layout > 0)
+        json_write_member_int64(w, "otherLayout", m->other_layout);
     if (m->phase == CONTAINER_STAYS) {
         json_write_member_bool(w, "emptied", m->emptied);
     } else {
@@ -74,8 +91,8 @@ static void write_move(struct json_writer *w, const struct container_move *m)
 }
 
 static int write_definition(const struct json *j, json_ref object,
-                            struct bytes placement, struct json_writer *w,
-                            struct err_msg *msg)
+                            const struct container_place *place,
+                            struct json_writer *w, struct err_msg *msg)
 {
     struct buf scratch;
     struct bytes name;
@@ -92,13 +109,13 @@ static int write_definition(const struct json *j, json_ref object,
     }
     if (err != ERR_OK)
         return err;
-    write_placement(w, placement);
+    write_place(w, place);
     json_write_object_end(w);
     return json_writer_end(w);
 }
 
 int container_create(const struct json *j, json_ref object,
-                     struct bytes placement, struct buf *json_out,
+                     const struct container_place *place, struct buf *json_out,
                      struct err_msg *msg)
 {
     if (!policy_is(j, object, JSON_OBJECT))
@@ -107,7 +124,7 @@ int container_create(const struct json *j, json_ref object,
     size_t before = buf_len(json_out);
     struct json_writer w;
     json_writer_init(&w, json_out);
-    int err = write_definition(j, object, placement, &w, msg);
+    int err = write_definition(j, object, place, &w, msg);
     if (err != ERR_OK)
         buf_truncate(json_out, before);
     return err;
@@ -225,7 +242,8 @@ static int replace_properties(const struct replace *r,
         if (err != ERR_OK)
             return err;
     }
-    write_placement(r->w, old->placement);
+    const struct container_place place = {old->placement, old->layout};
+    write_place(r->w, &place);
     write_move(r->w, &old->move);
     json_write_object_end(r->w);
     return json_writer_end(r->w);
@@ -255,7 +273,8 @@ int container_replace(const struct container_def *old, const struct json *j,
 
 /* -- moving -------------------------------------------------------------- */
 
-int container_moved(const struct container_def *old, struct bytes placement,
+int container_moved(const struct container_def *old,
+                    const struct container_place *place,
                     const struct container_move *move, struct buf *json_out)
 {
     size_t before = buf_len(json_out);
@@ -273,7 +292,7 @@ int container_moved(const struct container_def *old, struct bytes placement,
                 json_write_member_raw(&w, properties[i].name,
                                       json_raw(&j, value));
         }
-        write_placement(&w, placement);
+        write_place(&w, place);
         write_move(&w, move);
         json_write_object_end(&w);
         err = json_writer_end(&w);
@@ -282,6 +301,47 @@ int container_moved(const struct container_def *old, struct bytes placement,
     if (err != ERR_OK)
         buf_truncate(json_out, before);
     return err;
+}
+
+void container_move_end(struct container_move *m, uint64_t number,
+                        uint16_t ranges, bool split)
+{
+    m->number = number;
+    m->ranges += ranges;
+    if (!split) {
+        m->joined = number;
+        m->split_count = 0;
+        return;
+    }
+    CHECK(m->split_count < CONTAINER_SPLITS_MAX);
+    m->splits[m->split_count++] = ranges;
+}
+
+int container_ranges_of(const struct container_move *m, uint16_t count,
+                        uint32_t id, uint32_t *first_out, uint32_t *last_out)
+{
+    uint32_t first = m->ranges;
+    uint16_t had = count;
+    for (uint8_t i = m->split_count; id < first && i-- > 0;) {
+        had = m->splits[i];
+        first -= had;
+    }
+    if (id < first || id - first >= had || count % had != 0)
+        return ERR_NOT_FOUND;
+    *first_out = (id - first) * (count / had);
+    *last_out = *first_out + count / had - 1;
+    return ERR_OK;
+}
+
+uint32_t container_ancestor(const struct container_move *m, uint16_t count,
+                            uint32_t index, uint8_t back)
+{
+    uint32_t first = m->ranges;
+    CHECK(back < m->split_count && index < count &&
+          count >= m->splits[m->split_count - 1]);
+    for (uint8_t i = 0; i <= back; i++)
+        first -= m->splits[m->split_count - 1 - i];
+    return first + index / (count / m->splits[m->split_count - 1 - back]);
 }
 
 /* -- stored definitions -------------------------------------------------- */
@@ -347,23 +407,54 @@ static int read_number(const struct json *j, json_ref object, const char *key,
                : ERR_CORRUPT;
 }
 
+static int read_splits(const struct json *j, json_ref object,
+                       struct container_move *m)
+{
+    json_ref list = json_get_str(j, object, "splits");
+    uint32_t sum = 0, before = 0;
+    if (list == JSON_NONE)
+        return ERR_OK;
+    if (json_type(j, list) != JSON_ARRAY ||
+        json_count(j, list) > CONTAINER_SPLITS_MAX)
+        return ERR_CORRUPT;
+    for (json_ref v = json_first(j, list); v != JSON_NONE;
+         v = json_next(j, list, v)) {
+        int64_t count = 0;
+        if (json_type(j, v) != JSON_NUMBER ||
+            json_int64(j, v, &count) != ERR_OK || count <= before ||
+            count > RID_SHARD_MAX || (before > 0 && count % before != 0))
+            return ERR_CORRUPT;
+        before = (uint32_t)count;
+        sum += before;
+        m->splits[m->split_count++] = (uint16_t)count;
+    }
+    return sum <= m->ranges ? ERR_OK : ERR_CORRUPT;
+}
+
 static int read_move(const struct json *j, struct buf *scratch,
                      struct container_move *m)
 {
     json_ref object = json_get_str(j, 0, "_move");
-    int64_t number, ranges, mover;
+    int64_t number, joined, ranges, mover, layout;
     if (object == JSON_NONE)
         return ERR_OK;
     if (json_type(j, object) != JSON_OBJECT ||
         read_number(j, object, "number", INT64_MAX, &number) != ERR_OK ||
         read_number(j, object, "ranges", INT32_MAX, &ranges) != ERR_OK ||
         read_number(j, object, "mover", UINT32_MAX, &mover) != ERR_OK ||
+        read_number(j, object, "joined", INT64_MAX, &joined) != ERR_OK ||
+        read_number(j, object, "otherLayout", UINT16_MAX, &layout) != ERR_OK ||
         read_number(j, object, "since", INT64_MAX, &m->since) != ERR_OK ||
         read_phase(j, object, m) != ERR_OK)
         return ERR_CORRUPT;
     m->number = (uint64_t)number;
     m->ranges = (uint32_t)ranges;
     m->mover = (uint32_t)mover;
+    m->other_layout = (uint16_t)layout;
+    bool moved_in = json_get_str(j, object, "joined") == JSON_NONE;
+    m->joined = moved_in ? m->number : (uint64_t)joined;
+    if (read_splits(j, object, m) != ERR_OK)
+        return ERR_CORRUPT;
     int err = json_get_bool(j, object, "emptied", &m->emptied);
     if (err != ERR_OK && err != ERR_NOT_FOUND)
         return ERR_CORRUPT;
@@ -395,6 +486,10 @@ static int read_definition(const struct json *j, struct buf *scratch,
     int placed = json_get_string(j, 0, "_placement", scratch, &def->placement);
     if (placed != ERR_OK && placed != ERR_NOT_FOUND)
         return corrupt(msg, "_placement");
+    int64_t layout;
+    if (read_number(j, 0, "_layout", UINT16_MAX, &layout) != ERR_OK)
+        return corrupt(msg, "_layout");
+    def->layout = (uint16_t)layout;
     if (read_map(def, msg) != ERR_OK)
         return ERR_CORRUPT;
     if (read_move(j, scratch, &def->move) != ERR_OK)

@@ -58,18 +58,27 @@ enum container_phase {
 };
 const char *container_phase_name(enum container_phase phase);
 
-/* Member "_move" of a definition. */
+/* Splits of its group that a container has gone through since it came there. */
+#define CONTAINER_SPLITS_MAX 12
+/* Member "_move" of a definition: moves from shards to shards, of another group
+ * or of another layout of its own. */
 struct container_move {
-    uint64_t number; /* of the move that brought it to its group, which the
-                      * group's replicas must have reached; 0: it never moved */
-    uint32_t ranges; /* id of its first partition key range: those of the
-                      * groups before are not used again */
+    uint64_t number; /* of the move that brought it to its shards, whose
+                      * replicas must have reached it; 0: it never moved */
+    uint64_t joined; /* of the one that brought it to its group; 0: none */
+    uint32_t ranges; /* id of its first partition key range: those that it had
+                      * before are not used again */
+    /* How many it had before each split since it joined, oldest first; their
+     * ids end before `ranges`. */
+    uint8_t split_count;
+    uint16_t splits[CONTAINER_SPLITS_MAX];
     enum container_phase phase;
-    bool emptied;       /* CONTAINER_STAYS: nothing is left in `other` */
-    struct bytes other; /* the group at the other end, or that it left or was
-                         * not moved to after all; empty: default */
-    uint32_t mover;     /* node that does it; 0: none yet */
-    int64_t since;      /* when it was asked for, seconds since 1970 */
+    bool emptied;          /* CONTAINER_STAYS: nothing is left in `other` */
+    struct bytes other;    /* the group at the other end, or that it left or was
+                            * not moved to after all; empty: default */
+    uint16_t other_layout; /* and which of its layouts */
+    uint32_t mover;        /* node that does it; 0: none yet */
+    int64_t since;         /* when it was asked for, seconds since 1970 */
 };
 
 /* What the server must understand of a container. Immutable once made, shared
@@ -85,6 +94,7 @@ struct container_def {
     /* The placement group that its documents are in; empty: default. Or the
      * text of its placement map, which is then `map`. */
     struct bytes placement;
+    uint16_t layout; /* which of the group's (catalog.h) they are in */
     struct placement_map *map; /* placement_map.h; NULL: one group */
     struct container_move move;
     struct pk_def pk;
@@ -106,13 +116,19 @@ struct container_def *container_def_ref(struct container_def *def);
 /* NULL is allowed. */
 void container_def_unref(struct container_def *def);
 
+/* Where a container is: as "_placement" and "_layout" of its text. */
+struct container_place {
+    struct bytes group; /* empty: default */
+    uint16_t layout;
+};
+
 /* Checks a create body (`object` of `j`) and appends the completed definition
- * to `json_out` (a whole object), for placement group `placement` (empty:
- * default) or by a placement map, which the text then names as "_placement".
- * ERR_INVALID with a message; ERR_LIMIT, ERR_NO_MEMORY of the buffer.
- * `json_out` is as before on failure. */
+ * to `json_out` (a whole object), for this place, or by a placement map instead
+ * of a group, which the text then names as "_placement". ERR_INVALID with a
+ * message; ERR_LIMIT, ERR_NO_MEMORY of the buffer. `json_out` is as before on
+ * failure. */
 int container_create(const struct json *j, json_ref object,
-                     struct bytes placement, struct buf *json_out,
+                     const struct container_place *place, struct buf *json_out,
                      struct err_msg *msg);
 /* Same for a replace of `old`; immutable properties that are left out are kept,
  * that differ are refused. A changed id is refused. The placement stays. */
@@ -120,11 +136,25 @@ int container_replace(const struct container_def *old, const struct json *j,
                       json_ref object, struct buf *json_out,
                       struct err_msg *msg);
 
-/* The definition `old` in placement group `placement`, with this about its
- * move: what to store in its place. ERR_CORRUPT; errors of buf, then `json_out`
- * is as before. */
-int container_moved(const struct container_def *old, struct bytes placement,
+/* The definition `old` at another place, with this about its move: what to
+ * store instead. ERR_CORRUPT; errors of buf, then `json_out` is as before. */
+int container_moved(const struct container_def *old,
+                    const struct container_place *place,
                     const struct container_move *move, struct buf *json_out);
+
+/* Notes a finished move to the other side: `number` is its own, `ranges` how
+ * many it had; `split`: to another layout of the same group. */
+void container_move_end(struct container_move *m, uint64_t number,
+                        uint16_t ranges, bool split);
+/* Which of the container's `count` present ranges, from 0, hold what was in the
+ * range that clients know as `id`: itself, or those that it was split into.
+ * ERR_NOT_FOUND: it was of another group, or there is none yet. */
+int container_ranges_of(const struct container_move *m, uint16_t count,
+                        uint32_t id, uint32_t *first_out, uint32_t *last_out);
+/* The same for the id that a present range's ancestor had before split `back`,
+ * counted from the newest, 0. */
+uint32_t container_ancestor(const struct container_move *m, uint16_t count,
+                            uint32_t index, uint8_t back);
 
 /* Makes a definition of a stored text, with or without system properties; the
  * text is copied. `*def_out` has one reference.

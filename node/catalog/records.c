@@ -494,6 +494,28 @@ static void write_members(struct json_writer *w, const char *key,
     json_write_array_end(w);
 }
 
+static void write_span(struct json_writer *w, struct catalog_span s)
+{
+    json_write_object_begin(w);
+    json_write_member_int64(w, "firstShard", s.first);
+    json_write_member_int64(w, "shards", s.count);
+    json_write_object_end(w);
+}
+
+static void write_layouts(struct json_writer *w, const struct catalog_group *g)
+{
+    json_write_member_int64(w, "splitMicroseconds", g->split_us);
+    if (g->emptied.count > 0) {
+        json_write_key(w, "emptied");
+        write_span(w, g->emptied);
+    }
+    json_write_key(w, "retired");
+    json_write_array_begin(w);
+    for (uint8_t i = 0; i < g->retired_count; i++)
+        write_span(w, g->retired[i]);
+    json_write_array_end(w);
+}
+
 int catalog_group_format(const struct catalog_group *g, struct buf *out)
 {
     struct json_writer w;
@@ -503,11 +525,14 @@ int catalog_group_format(const struct catalog_group *g, struct buf *out)
     json_write_member_int64(&w, "number", g->number);
     json_write_member_int64(&w, "firstShard", g->first_shard);
     json_write_member_int64(&w, "shards", g->shard_count);
+    if (g->split_us > 0)
+        write_layouts(&w, g);
     if (g->member_count > 0)
         write_members(&w, "members", g->members, g->member_count);
+    if (g->first_count > 0)
+        write_members(&w, "firstMembers", g->first_members, g->first_count);
     if (catalog_group_fenced(g)) {
         write_region_keys(&w, g);
-        write_members(&w, "firstMembers", g->first_members, g->first_count);
         if (g->witness > 0)
             json_write_member_int64(&w, "witness", g->witness);
     } else {
@@ -750,23 +775,56 @@ static void undecided(struct catalog_group *g)
     strcpy(g->decision.from_region, g->regions[0]);
 }
 
+static struct catalog_span read_span(struct reader *r, json_ref object)
+{
+    struct catalog_span s;
+    s.first = (uint16_t)read_integer(r, object, "firstShard", 1, RID_SHARD_MAX);
+    s.count = (uint16_t)read_integer(r, object, "shards", 1,
+                                     RID_SHARD_MAX + 1 - s.first);
+    return s;
+}
+
+static void read_layouts(struct reader *r, struct catalog_group *g)
+{
+    json_ref emptied = json_get_str(&r->json, 0, "emptied");
+    json_ref list = read_array(r, 0, "retired", GROUP_RETIRED_MAX);
+    g->split_us = read_integer(r, 0, "splitMicroseconds", 1, INT64_MAX);
+    if (emptied != JSON_NONE && json_type(&r->json, emptied) != JSON_OBJECT)
+        r->wrong = "emptied";
+    else if (emptied != JSON_NONE)
+        g->emptied = read_span(r, emptied);
+    if (list == JSON_NONE)
+        return;
+    for (json_ref v = json_first(&r->json, list); v != JSON_NONE;
+         v = json_next(&r->json, list, v)) {
+        if (json_type(&r->json, v) != JSON_OBJECT) {
+            r->wrong = "retired";
+            return;
+        }
+        g->retired[g->retired_count++] = read_span(r, v);
+    }
+}
+
 static void read_group(struct reader *r, struct catalog_group *g)
 {
     read_string(r, json_get_str(&r->json, 0, "id"), "id", g->name);
     g->number = (uint16_t)read_integer(r, 0, "number", 0, UINT16_MAX);
-    g->first_shard =
-        (uint16_t)read_integer(r, 0, "firstShard", 1, RID_SHARD_MAX);
-    g->shard_count = (uint16_t)read_integer(r, 0, "shards", 1,
-                                            RID_SHARD_MAX + 1 - g->first_shard);
+    struct catalog_span newest = read_span(r, 0);
+    g->first_shard = newest.first;
+    g->shard_count = newest.count;
+    if (json_get_str(&r->json, 0, "splitMicroseconds") != JSON_NONE)
+        read_layouts(r, g);
     read_names(r, g, "regions", 1, add_region);
     if (catalog_group_fenced(g) ||
         json_get_str(&r->json, 0, "members") != JSON_NONE)
         g->member_count = read_members(r, "members", g->members);
+    if (catalog_group_fenced(g) ||
+        json_get_str(&r->json, 0, "firstMembers") != JSON_NONE)
+        g->first_count = read_members(r, "firstMembers", g->first_members);
     if (catalog_group_fenced(g)) {
         read_region_keys(r, g);
         if (json_get_str(&r->json, 0, "witness") != JSON_NONE)
             g->witness = (uint8_t)read_integer(r, 0, "witness", 1, UINT8_MAX);
-        g->first_count = read_members(r, "firstMembers", g->first_members);
     } else {
         read_keys(r, 0, &g->keys[g->key_count++]);
     }

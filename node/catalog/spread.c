@@ -5,17 +5,25 @@
 /* ---- making ---------------------------------------------------------------
  */
 
-/* The one place that says which shards of a group a container is in. */
-static int add_group(const struct catalog_group *g, struct spread *s)
+/* The one place that says which shards of a group a container is in. Documents
+ * that are placed by key are in the newest: their groups are not split
+ * (server/placement_split.c). */
+static int add_group(const struct catalog_group *g,
+                     const struct container_def *def, struct spread *s)
 {
     if (g == NULL || g->shard_count == 0)
         return ERR_UNAVAILABLE;
+    struct catalog_span in =
+        s->mapped ? catalog_group_span(g, catalog_group_layout(g))
+                  : catalog_container_span(g, def);
     CHECK(s->count < PLACEMENT_MAP_GROUPS_MAX);
     s->parts[s->count++] = (struct spread_part){.group = g->number,
-                                                .first_shard = g->first_shard,
-                                                .shard_count = g->shard_count,
+                                                .first_shard = in.first,
+                                                .shard_count = in.count,
                                                 .first_slot = s->slots};
-    s->slots += g->shard_count;
+    s->slots += in.count;
+    if (!s->mapped && in.first != g->emptied.first)
+        s->emptied = g->emptied;
     return ERR_OK;
 }
 
@@ -25,10 +33,10 @@ int spread_of(const struct catalog *c, const struct container_def *def,
     const struct placement_map *m = def->map;
     *s_out = (struct spread){.mapped = m != NULL};
     if (m == NULL)
-        return add_group(catalog_group_named(c, def->placement), s_out);
+        return add_group(catalog_group_named(c, def->placement), def, s_out);
     int err = ERR_OK;
     for (uint8_t i = 0; err == ERR_OK && i < m->group_count; i++)
-        err = add_group(catalog_group(c, m->groups[i]), s_out);
+        err = add_group(catalog_group(c, m->groups[i]), def, s_out);
     return err;
 }
 
@@ -48,6 +56,11 @@ int spread_allowed(const struct catalog *c, const struct placement_map *m,
             return err_set(msg, ERR_INVALID,
                            "placement by partition key: placement group '%s' "
                            "is being removed",
+                           m->groups[i]);
+        if (g->emptied.count > 0)
+            return err_set(msg, ERR_INVALID,
+                           "placement by partition key: placement group '%s' "
+                           "is being split: wait until that is done",
                            m->groups[i]);
         if (!catalog_group_fenced(g) && account != NULL &&
             account->placement.required)
@@ -70,8 +83,9 @@ int spread_allowed(const struct catalog *c, const struct placement_map *m,
 const struct spread_part *spread_part(const struct spread *s, uint32_t slot)
 {
     uint8_t i = 0;
-    CHECK(slot < s->slots);
-    while (slot >= s->parts[i].first_slot + s->parts[i].shard_count)
+    CHECK(slot < s->slots + s->emptied.count);
+    while (slot < s->slots &&
+           slot >= s->parts[i].first_slot + s->parts[i].shard_count)
         i++;
     return &s->parts[i];
 }
@@ -79,6 +93,8 @@ const struct spread_part *spread_part(const struct spread *s, uint32_t slot)
 uint16_t spread_shard(const struct spread *s, uint32_t slot)
 {
     const struct spread_part *p = spread_part(s, slot);
+    if (slot >= s->slots)
+        return (uint16_t)(s->emptied.first + (slot - s->slots));
     return (uint16_t)(p->first_shard + (slot - p->first_slot));
 }
 
@@ -92,7 +108,10 @@ bool spread_find(const struct spread *s, uint32_t shard, uint32_t *slot_out)
             return true;
         }
     }
-    return false;
+    if (!catalog_span_has(s->emptied, shard))
+        return false;
+    *slot_out = s->slots + (shard - s->emptied.first);
+    return true;
 }
 
 bool spread_slot(const struct spread *s, const struct container_def *def,

@@ -38,6 +38,10 @@ struct spread {
     uint8_t count;
     uint32_t slots;
     struct spread_part parts[PLACEMENT_MAP_GROUPS_MAX];
+    /* Where a container of one group was before a split of it that is not over:
+     * conflicts may still be there. They have the slots behind the others, and
+     * are of no range. */
+    struct catalog_span emptied;
 };
 
 /* ERR_UNAVAILABLE: a group is not known here, or has no shards yet. */

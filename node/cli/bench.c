@@ -49,6 +49,9 @@ static const char help[] =
     "\n"
     "What:\n"
     "  --connections N      clients at the same time (default 64)\n"
+    "  --rate N             requests a second, of all clients together "
+    "(default: as\n"
+    "                       many as are answered)\n"
     "  --reads PERCENT      share of reads, 0 to 100 (default 0). With reads, "
     "all\n"
     "                       keys are written once before\n"
@@ -96,6 +99,7 @@ enum {
     OPT_DATABASE,
     OPT_CONTAINER,
     OPT_CONNECTIONS,
+    OPT_RATE,
     OPT_READS,
     OPT_KEYS,
     OPT_SIZE,
@@ -116,6 +120,7 @@ static const struct option long_options[] = {
     {"database", required_argument, NULL, OPT_DATABASE},
     {"container", required_argument, NULL, OPT_CONTAINER},
     {"connections", required_argument, NULL, OPT_CONNECTIONS},
+    {"rate", required_argument, NULL, OPT_RATE},
     {"reads", required_argument, NULL, OPT_READS},
     {"keys", required_argument, NULL, OPT_KEYS},
     {"size", required_argument, NULL, OPT_SIZE},
@@ -133,6 +138,9 @@ static bool number_option(struct bench *b, int option, bool *ok_out)
     case OPT_CONNECTIONS:
         *ok_out = options_number(optarg, 1, BENCH_CONNECTIONS_MAX,
                                  &b->run.connections);
+        return true;
+    case OPT_RATE:
+        *ok_out = options_number(optarg, 1, BENCH_RATE_MAX, &b->run.rate);
         return true;
     case OPT_READS:
         *ok_out = options_number(optarg, 0, 100, &b->run.read_percent);
@@ -536,6 +544,7 @@ static void print_json(const struct bench *b, const struct bench_result *r)
     json_write_member_int64(&w, "connections", b->run.connections);
     json_write_member_int64(&w, "documentBytes", b->document_bytes);
     json_write_member_int64(&w, "keys", b->run.keys);
+    json_write_member_int64(&w, "rate", b->run.rate);
     json_write_member_int64(&w, "readPercent", b->run.read_percent);
     json_write_key(&w, "seconds");
     json_write_number(&w, r->seconds);

@@ -46,6 +46,9 @@ struct run {
     struct conn *conns;
     enum phase phase;
     bool container_next; /* SETUP: the database is there */
+    ev_timer pace;       /* with a rate: until the next request is due */
+    usec_t pace_start_us;
+    uint64_t pace_count; /* requests that were due since */
     usec_t phase_until_us;
     usec_t connect_until_us; /* SETUP: a cluster may still be starting */
     unsigned load_next, load_done;
@@ -83,6 +86,7 @@ static void enter(struct run *r, enum phase phase)
                             (usec_t)r->options->keys * USEC_PER_MS;
     } else if (phase == PHASE_WARM_UP) {
         r->phase_until_us = now + r->options->warm_up_us;
+        r->pace_start_us = now;
     } else {
         r->phase_until_us = now + r->options->duration_us;
         r->measure_start_us = now;
@@ -192,9 +196,32 @@ static void next_of_load(struct conn *c)
     conn_ask(c, KIND_WRITE);
 }
 
+static usec_t due_us(const struct run *r)
+{
+    return r->pace_start_us +
+           (usec_t)(r->pace_count * USEC_PER_SEC / r->options->rate);
+}
+
+/* Whether a request may be asked now; if not, on_pace wakes a connection. */
+static bool take_due(struct run *r, usec_t now)
+{
+    usec_t due = due_us(r);
+    if (due <= now) {
+        r->pace_count++;
+        return true;
+    }
+    if (!ev_is_active(&r->pace)) {
+        ev_timer_set(&r->pace, (double)(due - now) / USEC_PER_SEC, 0);
+        ev_timer_start(r->loop, &r->pace);
+    }
+    return false;
+}
+
 static void next_of_mix(struct conn *c)
 {
     struct run *r = c->run;
+    if (r->options->rate > 0 && !take_due(r, clock_mono_us()))
+        return;
     bool read = prng_below(&r->prng, 100) < r->options->read_percent;
     c->key = prng_below(&r->prng, r->options->keys);
     conn_ask(c, read ? KIND_READ : KIND_WRITE);
@@ -288,6 +315,16 @@ static void mix_answered(struct conn *c, enum kind kind,
         kind == KIND_WRITE ? &r->result->writes : &r->result->reads, took);
 }
 
+/* Asks what has become due while all connections waited for their answers: it
+ * has waited since then. */
+static void ask_overdue(struct conn *c)
+{
+    usec_t due = due_us(c->run);
+    conn_next(c);
+    if (c->kind != KIND_NONE)
+        c->asked_us = due;
+}
+
 static void answered(struct conn *c, const struct bench_response *a)
 {
     enum kind kind = c->kind;
@@ -321,7 +358,11 @@ static void on_response(struct client_conn *client,
         return;
     if (a->close)
         conn_connect(c);
-    else if (c->kind == KIND_NONE) /* else a new phase has woken it */
+    else if (c->kind != KIND_NONE) /* a new phase has woken it */
+        return;
+    else if (c->run->options->rate > 0 && c->run->phase >= PHASE_WARM_UP)
+        ask_overdue(c);
+    else
         conn_next(c);
 }
 
@@ -392,6 +433,13 @@ static void setup_timed_out(struct run *r)
     give_up(r, ERR_TIMEOUT, what, bytes_of("", 0));
 }
 
+static void on_pace(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct run *r = timer->data;
+    (void)loop, (void)events;
+    wake_all(r);
+}
+
 static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct run *r = timer->data;
@@ -435,6 +483,8 @@ static int start(struct run *r)
     ev_timer_init(&r->tick, on_tick, TICK_SEC, TICK_SEC);
     r->tick.data = r;
     ev_timer_start(r->loop, &r->tick);
+    ev_timer_init(&r->pace, on_pace, 0, 0);
+    r->pace.data = r;
     r->conns = mem_zalloc(o->connections * sizeof *r->conns);
     for (unsigned i = 0; i < o->connections; i++) {
         r->conns[i].magic = CONN_MAGIC;

@@ -1,5 +1,6 @@
 /* The engine of `bastide bench`: N closed-loop connections on one loop. Each
- * sends a request, waits for its response, sends the next.
+ * sends a request, waits for its response, sends the next. With a rate,
+ * requests are due at equal distances, and a connection without one waits.
  *
  *     SETUP    one connection creates database and container if missing
  *     LOAD     every key is written once (without reads: skipped)
@@ -9,7 +10,8 @@
  * A response with an unexpected status, a lost connection or no answer within
  * BENCH_ANSWER_TIMEOUT_US counts as an error, and that connection pauses for
  * BENCH_BACKOFF_US before it goes on. Latency is from queueing the request to
- * having all of the response. */
+ * having all of the response; with a rate, from when it was due if no
+ * connection was free then: a slow server cannot hide what it held up. */
 #ifndef BASTIDE_CLI_BENCH_LOAD_H
 #define BASTIDE_CLI_BENCH_LOAD_H
 
@@ -19,6 +21,7 @@
 
 #define BENCH_CONNECTIONS_MAX 4096
 #define BENCH_ENDPOINTS_MAX 64
+#define BENCH_RATE_MAX 1000000
 #define BENCH_ANSWER_TIMEOUT_US (10 * USEC_PER_SEC)
 #define BENCH_BACKOFF_US (10 * USEC_PER_MS)
 /* SETUP and LOAD must be done within this, plus 1 ms a key. */
@@ -35,6 +38,8 @@ struct bench_options {
     unsigned connections;
     unsigned keys;
     unsigned read_percent;
+    unsigned
+        rate;     /* requests a second, of all connections; 0: as many as can */
     bool no_load; /* the keys exist, although there are reads */
     usec_t warm_up_us;
     usec_t duration_us;

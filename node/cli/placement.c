@@ -22,6 +22,7 @@ static const char help[] =
     "       bastide placement show NAME\n"
     "       bastide placement set NAME [--priority A,B] [--consistency LEVEL]\n"
     "                     [--transit deny|allow] [--leaders spread|gather]\n"
+    "       bastide placement split NAME --shards N\n"
     "       bastide placement move DATABASE/CONTAINER GROUP\n"
     "       bastide placement remove NAME\n"
     "       bastide placement rotate NAME\n"
@@ -45,6 +46,7 @@ static const char help[] =
     "  set         change a group's priority list, consistency level, fence, "
     "transit\n"
     "              or where its leaders are\n"
+    "  split       give a group more shards\n"
     "  move        move a container to another group\n"
     "  remove      do away with an empty group\n"
     "  rotate      give a group a new data key for what is written from now "
@@ -137,8 +139,16 @@ static void print_group(const struct placement_group *g)
         printf("Data key: version %lld is used, %lld to read%s\n",
                (long long)g->sealing_key, (long long)g->data_keys,
                g->new_key_due ? "; a new one is on its way" : "");
+    if (g->out_of_keys)
+        puts("Data key: a new one is due, but there may be no more: move its "
+             "containers to a new group");
     if (g->unavailable[0] != '\0')
         printf("Unavailable: %s\n", g->unavailable);
+    if (g->split.shards > 0) {
+        char text[TOPOLOGY_TEXT_MAX + 1];
+        placement_split_text(&g->split, text);
+        printf("Being split: %s\n", text);
+    }
 }
 
 /* "Leaders: spread; germany-1 2, germany-2 1". */
@@ -163,8 +173,8 @@ static void print_shards(const struct placement_shards *s)
 {
     print_leaders(s);
     printf("\n%5s %-18s %8s\n", "SHARD", "LEADER", "REPLICAS");
-    for (int64_t i = 0; i < s->group->shards; i++)
-        printf("%5lld %-18s %8u\n", (long long)(s->group->first_shard + i),
+    for (int64_t i = 0; i < placement_shards_count(s->group); i++)
+        printf("%5lld %-18s %8u\n", (long long)placement_shards_id(s->group, i),
                s->list[i].leader[0] != '\0' ? s->list[i].leader : "-",
                s->list[i].replicas);
 }
@@ -205,9 +215,9 @@ static void print_json(struct bytes group, const struct placement_shards *s,
     json_write_member_raw(&w, "group", group);
     json_write_key(&w, "shards");
     json_write_array_begin(&w);
-    for (int64_t i = 0; i < s->group->shards; i++) {
+    for (int64_t i = 0; i < placement_shards_count(s->group); i++) {
         json_write_object_begin(&w);
-        json_write_member_int64(&w, "shard", s->group->first_shard + i);
+        json_write_member_int64(&w, "shard", placement_shards_id(s->group, i));
         json_write_key(&w, "leader");
         if (s->list[i].leader[0] != '\0')
             json_write_str(&w, s->list[i].leader);
@@ -242,6 +252,8 @@ int placement_show(const char *command, struct reach *r, const char *name,
     int err = placement_group_ask(r, name, &a, &object, g, &msg);
     if (err == ERR_OK)
         err = reach_any(r, path, NULL, REACH_ASK_TIMEOUT_US, &containers, &msg);
+    if (err == ERR_OK && g->split.shards > 0)
+        err = placement_split_ask(r, name, g, &msg);
     if (err == ERR_OK)
         placement_shards_ask(r, g, &shards);
     if (err == ERR_OK && json) {
@@ -328,8 +340,8 @@ static int show_one(int argc, char **argv)
  */
 
 #define PARTS_TEXT                                                             \
-    "create, list, show, set, move, remove, rotate, rules, keys, verify or "   \
-    "check"
+    "create, list, show, set, split, move, remove, rotate, rules, keys, "      \
+    "verify or check"
 
 int cmd_placement(int argc, char **argv)
 {
@@ -340,6 +352,7 @@ int cmd_placement(int argc, char **argv)
                  {"list", list},
                  {"show", show_one},
                  {"set", placement_run_set},
+                 {"split", placement_run_split},
                  {"move", placement_run_move},
                  {"remove", placement_run_remove},
                  {"rotate", placement_run_rotate},

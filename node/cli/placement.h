@@ -10,6 +10,7 @@
 
 int placement_run_create(int argc, char **argv);
 int placement_run_set(int argc, char **argv);
+int placement_run_split(int argc, char **argv);
 int placement_run_remove(int argc, char **argv);
 int placement_run_rotate(int argc, char **argv);
 int placement_run_rules(int argc, char **argv);

@@ -67,6 +67,27 @@ static void read_lists(const struct json *j, json_ref object,
         get_names(j, object, "nodes", out->nodes, LAYOUT_NODES_MAX);
 }
 
+static void read_split(const struct json *j, json_ref object,
+                       struct placement_progress *out)
+{
+    double eta = -1;
+    if (object == JSON_NONE || json_type(j, object) != JSON_OBJECT)
+        return;
+    out->first_shard = get_number(j, object, "first_shard");
+    out->shards = get_number(j, object, "shards");
+    if (out->shards > SHARDS_MAX)
+        out->shards = SHARDS_MAX;
+    out->left = get_number(j, object, "left");
+    out->moving = get_number(j, object, "moving");
+    out->moved = get_number(j, object, "moved");
+    json_ref seconds = json_get_str(j, object, "eta_seconds");
+    if (seconds != JSON_NONE && json_type(j, seconds) == JSON_NUMBER)
+        eta = json_number(j, seconds);
+    out->eta_s = eta >= 0 && eta < 1e9 ? (int64_t)eta : -1;
+    topology_get_text(j, object, "waits_for", out->waits_for,
+                      sizeof(out->waits_for));
+}
+
 bool placement_container_split(const char *text,
                                char database[RESOURCE_NAME_BYTES_MAX + 1],
                                char container[RESOURCE_NAME_BYTES_MAX + 1])
@@ -110,6 +131,7 @@ int placement_group_read(const struct json *j, json_ref object,
     out->data_keys = get_number(j, object, "data_keys");
     out->sealing_key = get_number(j, object, "sealing_key");
     out->new_key_due = get_bool(j, object, "new_key_due");
+    out->out_of_keys = get_bool(j, object, "out_of_keys");
     out->prefix = get_number(j, object, "max_staleness_prefix");
     out->interval = get_number(j, object, "max_staleness_interval");
     out->epoch = get_number(j, object, "epoch");
@@ -118,6 +140,7 @@ int placement_group_read(const struct json *j, json_ref object,
     if (out->shards > SHARDS_MAX)
         out->shards = SHARDS_MAX;
     read_lists(j, object, out);
+    read_split(j, json_get_str(j, object, "split"), &out->split);
     return ERR_OK;
 }
 
@@ -144,6 +167,73 @@ int placement_group_ask(struct reach *r, const char *name,
                    name);
 }
 
+/* ---- splits ----------------------------------------------------------------
+ */
+
+struct split_heard {
+    struct placement_group *group; /* the first answer's; then the reason */
+    const char *name;
+    bool found;
+};
+
+static void hear_split(void *user, unsigned node, int err,
+                       const struct reach_answer *a, const struct err_msg *why)
+{
+    struct split_heard *h = user;
+    (void)node, (void)why;
+    json_ref list =
+        err == ERR_OK ? json_get_str(&a->json, 0, "groups") : JSON_NONE;
+    if (list == JSON_NONE || json_type(&a->json, list) != JSON_ARRAY)
+        return;
+    struct placement_group *g = mem_alloc(sizeof(*g));
+    for (json_ref v = json_first(&a->json, list); v != JSON_NONE;
+         v = json_next(&a->json, list, v)) {
+        if (placement_group_read(&a->json, v, g, NULL) != ERR_OK ||
+            strcmp(g->name, h->name) != 0)
+            continue;
+        if (!h->found || g->split.waits_for[0] != '\0')
+            *h->group = *g;
+        h->found = true;
+    }
+    mem_free(g);
+}
+
+int placement_split_ask(struct reach *r, const char *name,
+                        struct placement_group *out, struct err_msg *msg)
+{
+    struct split_heard h = {.group = out, .name = name};
+    reach_each(r, "GET", "placement", NULL, REACH_ASK_TIMEOUT_US, hear_split,
+               &h);
+    return h.found ? ERR_OK
+                   : err_set(msg, ERR_UNAVAILABLE,
+                             "no node tells of placement group %s", name);
+}
+
+void placement_split_text(const struct placement_progress *p,
+                          char out[TOPOLOGY_TEXT_MAX + 1])
+{
+    struct buf text = buf_over(out, TOPOLOGY_TEXT_MAX);
+    if (p->left == 0 && p->moving == 0)
+        (void)buf_printf(&text,
+                         "all %lld containers have moved; shards %lld "
+                         "to %lld go when no request for them is left",
+                         (long long)p->moved, (long long)p->first_shard,
+                         (long long)(p->first_shard + p->shards - 1));
+    else
+        (void)buf_printf(
+            &text,
+            "%lld of %lld containers are left in shards %lld to %lld, "
+            "%lld moving",
+            (long long)p->left, (long long)(p->left + p->moved),
+            (long long)p->first_shard,
+            (long long)(p->first_shard + p->shards - 1), (long long)p->moving);
+    if (p->left > 0 && p->eta_s >= 0)
+        (void)buf_printf(&text, "; about %lld s", (long long)p->eta_s);
+    if (p->waits_for[0] != '\0')
+        (void)buf_printf(&text, "; waits: %s", p->waits_for);
+    out[buf_len(&text)] = '\0';
+}
+
 /* ---- the table -------------------------------------------------------------
  */
 
@@ -167,6 +257,7 @@ static void print_row(FILE *out, const struct placement_group *g)
                         : "open",
             (long long)g->shards, g->write_region, policy,
             g->unavailable[0] != '\0' ? "unavailable"
+            : g->split.shards > 0     ? "splitting"
             : g->settled              ? "ok"
                                       : "settling",
             regions);
@@ -193,15 +284,28 @@ void placement_groups_print(FILE *out, const struct json *j, json_ref list)
 /* ---- shards ----------------------------------------------------------------
  */
 
+int64_t placement_shards_count(const struct placement_group *g)
+{
+    return g->shards + g->split.shards;
+}
+
+int64_t placement_shards_id(const struct placement_group *g, int64_t index)
+{
+    return index < g->shards ? g->first_shard + index
+                             : g->split.first_shard + index - g->shards;
+}
+
 static void hear_shard(struct placement_shards *s, const struct json *j,
                        json_ref object)
 {
     const struct placement_group *g = s->group;
     char role[TOPOLOGY_STATE_MAX + 1], leader[CONFIG_NAME_MAX + 1];
-    int64_t id = get_number(j, object, "shard");
-    if (id < g->first_shard || id >= g->first_shard + g->shards)
+    int64_t id = get_number(j, object, "shard"), at = 0;
+    while (at < placement_shards_count(g) && placement_shards_id(g, at) != id)
+        at++;
+    if (at == placement_shards_count(g))
         return;
-    struct placement_shard *shard = &s->list[id - g->first_shard];
+    struct placement_shard *shard = &s->list[at];
     topology_get_text(j, object, "role", role, sizeof(role));
     topology_get_text(j, object, "leader", leader, sizeof(leader));
     bool leads = strcmp(role, "leader") == 0;
@@ -238,7 +342,8 @@ void placement_shards_ask(struct reach *r, const struct placement_group *g,
 {
     *out = (struct placement_shards){
         .group = g,
-        .list = mem_zalloc(((size_t)g->shards + 1) * sizeof(*out->list))};
+        .list = mem_zalloc(((size_t)placement_shards_count(g) + 1) *
+                           sizeof(*out->list))};
     reach_each(r, "GET", "status", NULL, REACH_ASK_TIMEOUT_US, hear_node, out);
 }
 

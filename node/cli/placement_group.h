@@ -22,8 +22,15 @@ struct placement_group {
     enum consistency_level level;
     int64_t prefix, interval; /* of bounded staleness */
     int64_t epoch, first_shard, shards;
+    /* While it is split: the shards that are emptied, and containers. */
+    struct placement_progress {
+        int64_t first_shard, shards; /* 0: it is not split */
+        int64_t left, moving, moved;
+        int64_t eta_s;                         /* -1: not known */
+        char waits_for[TOPOLOGY_TEXT_MAX + 1]; /* "": for nothing */
+    } split;
     int64_t data_keys, sealing_key; /* versions; the one that is used */
-    bool new_key_due;
+    bool new_key_due, out_of_keys;  /* one is wanted, and there is no more */
     char write_region[CONFIG_NAME_MAX + 1];
     char unavailable[TOPOLOGY_TEXT_MAX + 1]; /* "": writes go on */
 };
@@ -53,6 +60,15 @@ int placement_group_ask(struct reach *r, const char *name,
                         struct reach_answer *a, json_ref *object_out,
                         struct placement_group *out, struct err_msg *msg);
 
+/* The same as every node tells it: only the one that leads a split says what it
+ * waits for. Errors of placement_group_ask: as long as one node answers, it is
+ * ERR_OK. */
+int placement_split_ask(struct reach *r, const char *name,
+                        struct placement_group *out, struct err_msg *msg);
+/* "2 of 7 containers are left, 1 of them is moving; about 20 s". */
+void placement_split_text(const struct placement_progress *p,
+                          char out[TOPOLOGY_TEXT_MAX + 1]);
+
 /* A table of the objects of `list`, with a line for each group whose writes
  * stop. */
 void placement_groups_print(FILE *out, const struct json *j, json_ref list);
@@ -66,8 +82,11 @@ struct placement_shard {
 struct placement_shards {
     const struct placement_group *group;
     unsigned answered;            /* nodes of the group that did */
-    struct placement_shard *list; /* group->shards; mem_free */
+    struct placement_shard *list; /* placement_shards_count; mem_free */
 };
+/* The group's shards, those being emptied last. */
+int64_t placement_shards_count(const struct placement_group *g);
+int64_t placement_shards_id(const struct placement_group *g, int64_t index);
 /* Asks every node. The answer of a node that leads is believed before what
  * others say. */
 void placement_shards_ask(struct reach *r, const struct placement_group *g,

@@ -21,14 +21,22 @@ static json_ref groups(const struct residency *r)
     return residency_list(&r->authority->json, 0, "groups");
 }
 
+static bool in_span(const struct json *j, json_ref group, const char *first_key,
+                    const char *count_key, uint32_t shard)
+{
+    int64_t first = residency_number(j, group, first_key, INT64_MAX);
+    return shard >= first &&
+           shard - first < residency_number(j, group, count_key, 0);
+}
+
 json_ref residency_group_of(const struct residency *r, uint32_t shard)
 {
     const struct json *j = &r->authority->json;
     RESIDENCY_EACH(j, groups(r), g)
     {
-        int64_t first = residency_number(j, g, "first_shard", INT64_MAX);
-        if (shard != SHARD_META && shard >= first &&
-            shard - first < residency_number(j, g, "shards", 0))
+        if (shard != SHARD_META &&
+            (in_span(j, g, "first_shard", "shards", shard) ||
+             in_span(j, g, "emptied_first_shard", "emptied_shards", shard)))
             return g;
     }
     return JSON_NONE;
@@ -530,6 +538,20 @@ static void add_shard(struct residency *r, uint32_t id, json_ref group)
     judge_shard(r, s);
 }
 
+static void add_shards(struct residency *r, json_ref group,
+                       const char *first_key, const char *count_key)
+{
+    const struct json *j = &r->authority->json;
+    int64_t first = residency_number(j, group, first_key, 0);
+    int64_t count = residency_number(j, group, count_key, 0);
+    if (first + count > NODE_SHARDS_MAX) {
+        residency_add_problem(r, "a group has shards beyond any limit");
+        return;
+    }
+    for (int64_t id = first; id < first + count; id++)
+        add_shard(r, (uint32_t)id, group);
+}
+
 static void judge_shards(struct residency *r)
 {
     const struct json *j = &r->authority->json;
@@ -538,17 +560,12 @@ static void judge_shards(struct residency *r)
         add_shard(r, SHARD_META, JSON_NONE);
     RESIDENCY_EACH(j, groups(r), g)
     {
-        int64_t first = residency_number(j, g, "first_shard", 0);
-        int64_t count = residency_number(j, g, "shards", 0);
         if (!residency_in_scope(r, g))
             continue;
         found = true;
-        if (first + count > NODE_SHARDS_MAX) {
-            residency_add_problem(r, "a group has shards beyond any limit");
-            continue;
-        }
-        for (int64_t id = first; id < first + count; id++)
-            add_shard(r, (uint32_t)id, g);
+        add_shards(r, g, "first_shard", "shards");
+        /* Those that it had before a split that is not over. */
+        add_shards(r, g, "emptied_first_shard", "emptied_shards");
     }
     if (!found)
         residency_add_problem(r, "there is no placement group %s", r->group);

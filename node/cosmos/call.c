@@ -431,18 +431,34 @@ static enum cosmos_failure find(struct call *c)
     return find_shards(c);
 }
 
+int call_range_named(const struct call *c, uint32_t *id_out)
+{
+    struct bytes id = c->headers.range_id;
+    uint64_t number;
+    if (id.len == 0)
+        return ERR_NOT_FOUND;
+    const uint8_t *comma = memrchr(id.data, ',', id.len);
+    if (comma != NULL)
+        id = bytes_of(comma + 1, (size_t)(id.data + id.len - comma - 1));
+    int err = text_parse_u64(id, UINT32_MAX, &number);
+    if (err == ERR_OK)
+        *id_out = (uint32_t)number;
+    return err;
+}
+
 /* The client has been where the container is known to be elsewhere, or to have
  * more shards. */
 static bool knows_more(const struct call *c)
 {
     struct bytes token = c->headers.session_token;
+    uint32_t next = call_range_id(c, spread_ranges(&c->spread)), named;
     if (!c->want_container || c->looked_again)
         return false;
     if (c->spread.mapped)
         return session_parts(token, call_range_id(c, 0)) > c->spread.slots;
-    return c->level == CONSISTENCY_SESSION &&
-           session_highest(token) >=
-               call_range_id(c, spread_ranges(&c->spread));
+    return (c->level == CONSISTENCY_SESSION &&
+            session_highest(token) >= next) ||
+           (call_range_named(c, &named) == ERR_OK && named >= next);
 }
 
 static void refuse(struct call *c, enum cosmos_failure failure)

@@ -163,6 +163,10 @@ void call_free(struct call *c);
 /* The placement group that a container names, or would: `name` empty is
  * default. NULL when this node knows none of that name. */
 const struct catalog_group *call_group(const struct call *c, struct bytes name);
+/* The number in x-ms-documentdb-partitionkeyrangeid: "3", or "<container
+ * RID>,3" as some SDKs send it. ERR_MALFORMED; ERR_LIMIT: beyond 32 bits;
+ * ERR_NOT_FOUND: there is none. */
+int call_range_named(const struct call *c, uint32_t *id_out);
 /* Finds the database (segment 1) or also the container (segment 3) in the
  * catalog, then goes on with `then`. When it is not there, the catalog is first
  * brought up to date (another node may just have created it); when it is still
@@ -229,13 +233,14 @@ bool call_body_object(struct call *c, size_t max);
 void call_conditions(struct call *c, bool none_match);
 /* The hash for a shard's addresses; NULL after answering 503. */
 const struct keyed_hash *call_hash(struct call *c, uint16_t shard);
-/* Shard number of a slot of the call's container. */
+/* Shard number of a slot of the call's container, or of one that it left
+ * (struct spread). */
 static inline uint16_t call_shard(const struct call *c, uint32_t slot)
 {
     return spread_shard(&c->spread, slot);
 }
 /* What clients know range `index` of the container by: ids of the ranges that
- * it had in other placement groups are not used again. */
+ * it had in other shards are not used again. */
 static inline uint32_t call_range_id(const struct call *c, uint32_t index)
 {
     return c->container->move.ranges + index;

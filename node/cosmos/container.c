@@ -123,7 +123,7 @@ static int map_fits(const struct buf *definition, struct err_msg *msg)
  * default. False after answering: there is no such group, or default may not be
  * used. */
 static bool placement_choose(struct call *c, struct bytes name,
-                             struct buf *text)
+                             struct buf *text, uint16_t *layout_out)
 {
     struct bytes wanted = placement_wanted(c, name);
     if (placement_is_map(wanted))
@@ -153,6 +153,7 @@ static bool placement_choose(struct call *c, struct bytes name,
     }
     if (fenced)
         CHECK(buf_append(text, wanted.data, wanted.len) == ERR_OK);
+    *layout_out = g != NULL ? catalog_group_layout(g) : 0;
     return true;
 }
 
@@ -161,13 +162,14 @@ static bool container_define(struct call *c, struct bytes name)
 {
     char storage[PLACEMENT_TEXT_ROOM];
     struct buf placement = buf_over(storage, sizeof(storage));
+    struct container_place place = {.layout = 0};
     struct err_msg msg;
-    if (!placement_choose(c, name, &placement))
+    if (!placement_choose(c, name, &placement, &place.layout))
         return false;
-    struct bytes text = bytes_of(buf_bytes(&placement), buf_len(&placement));
+    place.group = bytes_of(buf_bytes(&placement), buf_len(&placement));
     buf_clear(&c->text);
-    int err = container_create(&c->cosmos->json, 0, text, &c->text, &msg);
-    if (err == ERR_OK && placement_is_map(text))
+    int err = container_create(&c->cosmos->json, 0, &place, &c->text, &msg);
+    if (err == ERR_OK && placement_is_map(place.group))
         err = map_fits(&c->text, &msg);
     if (err != ERR_OK)
         definition_refused(c, err, &msg);
@@ -214,8 +216,8 @@ static void container_query_found(struct call *c)
     listing_query_containers(c);
 }
 
-/* A container goes by the newest rules of placement: where its documents are
- * cannot be taken back. */
+/* A container goes by the newest rules of placement, and into the newest shards
+ * of its group: those before may be about to go (node/server/splitter.h). */
 void handle_container_post(struct call *c)
 {
     if (cosmos_headers_query(&c->headers))

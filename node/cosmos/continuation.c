@@ -9,13 +9,47 @@
 /* First byte: the version in the high half, the kind in the low one. */
 #define CONTINUATION_VERSION 1
 #define CONTINUATION_TAG(kind) (CONTINUATION_VERSION << 4 | (kind))
+/* A CONTINUATION_SCAN with floors, which only exist once a group was split. */
+#define CONTINUATION_TAG_FLOORS CONTINUATION_TAG(4)
+
+static int floors_write(const struct continuation *c, struct buf *out)
+{
+    int err = buf_append_u8(out, (uint8_t)c->floor_count);
+    for (uint32_t i = 0; i < c->floor_count && err == ERR_OK; i++) {
+        const struct continuation_floor *f = &c->floors[i];
+        err = buf_append_u32_le(out, f->slot);
+        if (err == ERR_OK)
+            err = buf_append_u8(out, (uint8_t)f->position.len);
+        if (err == ERR_OK)
+            err = buf_append(out, f->position.data, f->position.len);
+    }
+    return err;
+}
+
+static int floors_read(struct cursor *in, struct continuation *c)
+{
+    c->floor_count = cursor_u8(in);
+    if (!cursor_ok(in) || c->floor_count > CONTINUATION_FLOORS_MAX)
+        return ERR_MALFORMED;
+    for (uint32_t i = 0; i < c->floor_count; i++) {
+        struct continuation_floor *f = &c->floors[i];
+        f->slot = cursor_u32_le(in);
+        size_t len = cursor_u8(in);
+        f->position = bytes_of(cursor_take(in, len), len);
+        if (!cursor_ok(in) || len == 0 || len > OP_KEY_MAX)
+            return ERR_MALFORMED;
+    }
+    return ERR_OK;
+}
 
 /* The fields of each kind, then one that takes the rest, so that no byte is
  * spent on lengths. In the order in which fields_read takes them. */
 static int fields_write(const struct continuation *c, struct buf *out)
 {
     struct bytes rest = c->kind == CONTINUATION_SCAN ? c->position : c->token;
-    int err = buf_append_u8(out, (uint8_t)CONTINUATION_TAG(c->kind));
+    bool floors = c->kind == CONTINUATION_SCAN && c->floor_count > 0;
+    int err = buf_append_u8(out, (uint8_t)(floors ? CONTINUATION_TAG_FLOORS
+                                                  : CONTINUATION_TAG(c->kind)));
     if (err == ERR_OK && c->kind == CONTINUATION_LIST)
         err = buf_append_u32_le(out, c->after);
     if (c->kind == CONTINUATION_SCAN) {
@@ -26,6 +60,8 @@ static int fields_write(const struct continuation *c, struct buf *out)
         if (err == ERR_OK)
             err = buf_append_u64_le(out, c->delivered);
     }
+    if (floors && err == ERR_OK)
+        err = floors_write(c, out);
     return err == ERR_OK ? buf_append(out, rest.data, rest.len) : err;
 }
 
@@ -34,7 +70,9 @@ static int fields_read(struct cursor *in, enum continuation_kind kind,
 {
     memset(c, 0, sizeof(*c));
     c->kind = kind;
-    if (cursor_u8(in) != CONTINUATION_TAG(kind))
+    uint8_t tag = cursor_u8(in);
+    bool floors = kind == CONTINUATION_SCAN && tag == CONTINUATION_TAG_FLOORS;
+    if (tag != CONTINUATION_TAG(kind) && !floors)
         return ERR_MALFORMED;
     if (kind == CONTINUATION_LIST)
         c->after = cursor_u32_le(in);
@@ -43,6 +81,8 @@ static int fields_read(struct cursor *in, enum continuation_kind kind,
         c->skipped = cursor_u64_le(in);
         c->delivered = cursor_u64_le(in);
     }
+    if (floors && floors_read(in, c) != ERR_OK)
+        return ERR_MALFORMED;
     size_t left = cursor_left(in);
     struct bytes rest = bytes_of(cursor_take(in, left), left);
     if (!cursor_ok(in))

@@ -23,6 +23,13 @@
 /* The same before base64. */
 #define CONTINUATION_BINARY_MAX (CONTINUATION_TEXT_MAX / 4 * 3)
 
+/* Positions that slots behind the present one begin at. */
+#define CONTINUATION_FLOORS_MAX 4
+struct continuation_floor {
+    uint32_t slot; /* up to it */
+    struct bytes position;
+};
+
 enum continuation_kind {
     CONTINUATION_LIST = 1, /* of databases or containers */
     CONTINUATION_SCAN,     /* rows in the order of the shards */
@@ -33,10 +40,12 @@ struct continuation {
     enum continuation_kind kind;
     uint64_t scope[2];
     uint32_t after;        /* LIST: number of the last one delivered */
-    uint32_t slot;         /* SCAN: of the container, catalog/spread.h */
+    uint32_t slot;         /* SCAN: as page_token.c counts */
     uint64_t skipped;      /* SCAN: struct query_window */
     uint64_t delivered;    /* SCAN: likewise */
     struct bytes position; /* SCAN: inside the range; empty: its beginning */
+    uint32_t floor_count;  /* SCAN */
+    struct continuation_floor floors[CONTINUATION_FLOORS_MAX];
     struct bytes token; /* MERGE: of query_merge_finish; LIST: of query_run */
 };
 
@@ -44,7 +53,7 @@ struct continuation {
 int continuation_write(const struct keyed_hash *key,
                        const struct continuation *c, struct buf *out);
 
-/* Reads a token that must be of this kind and scope. `position` and `token`
+/* Reads a token that must be of this kind and scope. Positions and `token`
  * point into `storage`, which is overwritten. ERR_MALFORMED: not one of ours,
  * or of something else. */
 int continuation_read(const struct keyed_hash *key, struct bytes text,

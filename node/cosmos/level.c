@@ -170,7 +170,7 @@ void level_op(struct call *c, uint32_t slot)
 {
     struct op *op = &c->op;
     CHECK(op->kind == OP_READ || op->kind == OP_SCAN);
-    if (c->cosmos->place.unproven) {
+    if (c->cosmos->place.unproven || slot >= c->spread.slots) {
         op->level = CONSISTENCY_STRONG;
         return;
     }

@@ -30,7 +30,8 @@ bool level_admit(struct call *c);
 bool level_admit_group(struct call *c, const struct catalog_group *group);
 
 /* Puts the effective level, and for the session level the state that must be
- * shown at least, into c->op, a read of slot `slot`. Reads that ask for the
+ * shown at least, into c->op, a read of slot `slot`; of a shard that is being
+ * emptied, the strong level. Reads that ask for the
  * hub (x-ms-cosmos-hub-region-processing-only: .NET and Rust, after a 404/1002)
  * prefer the leader, and so do session reads without a token in the write
  * region (session.h). */

@@ -16,7 +16,7 @@
 
 /* ---- life ---------------------------------------------------------------- */
 
-static bool gathering(const struct page *p)
+bool page_gathers(const struct page *p)
 {
     return p->query != NULL && p->shape.kind != QUERY_STREAM;
 }
@@ -53,6 +53,7 @@ void page_of_conflicts(struct call *c)
     struct page *p = c->page;
     p->number = c->container->number | CONTAINER_CONFLICTS;
     p->property = "Conflicts";
+    p->last += c->spread.emptied.count;
     c->headers.partition_key = bytes_of(NULL, 0);
     c->headers.start_epk = c->headers.end_epk = bytes_of(NULL, 0);
 }
@@ -95,15 +96,6 @@ int page_rows_wanted(struct bytes header, uint32_t *rows_out)
         return ERR_INVALID;
     *rows_out = rows < PAGE_ROWS_MAX ? (uint32_t)rows : PAGE_ROWS_MAX;
     return ERR_OK;
-}
-
-static void scope_mix(struct page *p, struct bytes data)
-{
-    uint64_t hash[2];
-    uint64_t seed = p->scope[0] ^ p->scope[1] << 1;
-    hash_murmur3_128(data.data, data.len, (uint32_t)seed, hash);
-    p->scope[0] = p->scope[0] * 31 + hash[0];
-    p->scope[1] = p->scope[1] * 37 + hash[1];
 }
 
 bool page_one_partition(struct call *c)
@@ -163,24 +155,17 @@ static bool scope_key(struct call *c)
     return scope_prefix(c);
 }
 
-/* "3", or "<container RID>,3" as some SDKs send it. */
 static bool scope_range(struct call *c)
 {
-    struct bytes id = c->headers.range_id;
-    const uint8_t *comma = memrchr(id.data, ',', id.len);
-    if (comma != NULL)
-        id = bytes_of(comma + 1, (size_t)(id.data + id.len - comma - 1));
-    uint64_t index;
-    int err = text_parse_u64(id, UINT32_MAX, &index);
-    uint32_t first = call_range_id(c, 0); /* earlier ones are gone */
-    if (err != ERR_OK || index < first ||
-        index - first >= spread_ranges(&c->spread)) {
+    uint32_t id, first = call_range_id(c, 0); /* earlier ones are gone */
+    int err = call_range_named(c, &id);
+    if (err != ERR_OK || id < first ||
+        id - first >= spread_ranges(&c->spread)) {
         reply_fail(c,
                    err == ERR_MALFORMED ? FAIL_BAD_REQUEST : FAIL_RANGE_GONE);
         return false;
     }
-    spread_range(&c->spread, (uint32_t)index - first, &c->page->first,
-                 &c->page->last);
+    spread_range(&c->spread, id - first, &c->page->first, &c->page->last);
     return true;
 }
 
@@ -231,13 +216,6 @@ bool page_scope(struct call *c)
                         "x-ms-max-item-count must be -1 or a positive number");
         return false;
     }
-    scope_mix(p, bytes_of(c->container->rid.bytes, c->container->rid.len));
-    if (page_shows_conflicts(p))
-        scope_mix(p, bytes_str(p->property));
-    scope_mix(p, h->partition_key);
-    scope_mix(p, h->range_id);
-    scope_mix(p, h->start_epk);
-    scope_mix(p, h->end_epk);
     if (h->partition_key.len > 0)
         return scope_key(c);
     if (h->range_id.len > 0 && !scope_range(c))
@@ -245,95 +223,6 @@ bool page_scope(struct call *c)
     if (h->start_epk.data != NULL && h->end_epk.data != NULL)
         return scope_epks(c);
     return true;
-}
-
-/* ---- continuation -------------------------------------------------------- */
-
-static bool merge_begin(struct call *c, struct bytes token)
-{
-    struct page *p = c->page;
-    int err = query_merge_new(p->query, token, p->rows_max, COSMOS_PAGE_BYTES,
-                              &p->merge);
-    if (err == ERR_OK)
-        err = query_merge_request(p->merge, &p->merge_request);
-    if (err != ERR_OK)
-        reply_fail(c, err == ERR_INVALID ? FAIL_CONTINUATION
-                                         : cosmos_failure_local(err));
-    return err == ERR_OK;
-}
-
-static bool scan_resume(struct page *p, const struct continuation *from)
-{
-    if (from->slot < p->first || from->slot > p->last)
-        return false;
-    p->slot = from->slot;
-    p->position_len = (uint8_t)from->position.len;
-    if (from->position.len > 0)
-        memcpy(p->position, from->position.data, from->position.len);
-    p->window.skipped = from->skipped;
-    p->window.delivered = from->delivered;
-    return true;
-}
-
-/* A position in a feed of one placement group means nothing in another; a
- * gathering query's position is made of what the documents have. */
-static void scope_move(struct call *c)
-{
-    uint8_t number[8];
-    put_u64_be(number, c->container->move.number);
-    if (c->container->move.number != 0 && !gathering(c->page))
-        scope_mix(c->page, bytes_of(number, sizeof(number)));
-}
-
-bool page_continue(struct call *c)
-{
-    struct page *p = c->page;
-    scope_mix(p, bytes_of(buf_bytes(&p->sql), buf_len(&p->sql)));
-    scope_mix(p, p->params);
-    scope_move(c);
-    p->slot = p->first;
-    struct bytes text = c->headers.continuation;
-    if (text.len == 0)
-        return !gathering(p) || merge_begin(c, bytes_of(NULL, 0));
-    struct continuation from;
-    int err =
-        continuation_read(c->cosmos->config.token_hash, text,
-                          gathering(p) ? CONTINUATION_MERGE : CONTINUATION_SCAN,
-                          p->scope, &p->storage, &from);
-    if (err == ERR_OK && gathering(p))
-        return merge_begin(c, from.token);
-    if (err == ERR_OK && scan_resume(p, &from))
-        return true;
-    /* It may be in a group that the placement map has only got meanwhile. */
-    if (err == ERR_OK && c->spread.mapped && !c->looked_again)
-        call_again(c);
-    else
-        reply_fail(c, FAIL_CONTINUATION);
-    return false;
-}
-
-/* Appends the token of the next page to `out`; leaves it empty at the end. */
-static int continuation_make(const struct call *c, struct bytes merge_token,
-                             struct buf *out)
-{
-    const struct page *p = c->page;
-    struct continuation next = {
-        .kind = gathering(p) ? CONTINUATION_MERGE : CONTINUATION_SCAN,
-        .scope = {p->scope[0], p->scope[1]},
-        .token = merge_token,
-    };
-    if (gathering(p)) {
-        if (merge_token.len == 0)
-            return ERR_OK;
-    } else {
-        if (p->slot > p->last)
-            return ERR_OK;
-        next.slot = p->slot;
-        next.position = bytes_of(p->position, p->position_len);
-        next.skipped = p->window.skipped;
-        next.delivered = p->window.delivered;
-    }
-    return continuation_write(c->cosmos->config.token_hash, &next, out);
 }
 
 /* ---- answering ----------------------------------------------------------- */
@@ -391,7 +280,7 @@ static void remember_state(struct call *c, const struct op_result *result)
 {
     struct page *p = c->page;
     struct session_point point = session_point(result->term, result->lsn);
-    if (result->lsn == 0)
+    if (result->lsn == 0 || p->slot >= c->spread.slots)
         return;
     level_seen(c, p->slot, result);
     struct page_state *last = p->shown > 0 ? &p->states[p->shown - 1] : NULL;
@@ -434,7 +323,7 @@ static void page_send(struct call *c, struct bytes merge_token)
     struct page *p = c->page;
     struct buf token;
     buf_init(&token, CONTINUATION_TEXT_MAX);
-    int err = continuation_make(c, merge_token, &token);
+    int err = page_token(c, merge_token, &token);
     if (err == ERR_LIMIT) {
         buf_free(&token);
         reply_fail_text(c, FAIL_BAD_REQUEST,
@@ -517,8 +406,7 @@ static int stream_rows(struct call *c, const struct op_result *result,
 static bool stream_advance(struct page *p, const struct op_result *result)
 {
     if (!result->more) {
-        p->slot++;
-        p->position_len = 0;
+        page_next_slot(p);
         return true;
     }
     CHECK(result->next_len > 0 && result->next_len <= OP_KEY_MAX);
@@ -758,7 +646,7 @@ void page_run(struct call *c)
     int err = envelope_begin(p, &c->container->rid);
     if (err != ERR_OK)
         reply_fail(c, cosmos_failure_local(err));
-    else if (gathering(p))
+    else if (page_gathers(p))
         gather_step(c);
     else
         stream_step(c);

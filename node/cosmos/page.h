@@ -67,6 +67,14 @@ struct page {
     uint32_t slot;
     uint8_t position[OP_KEY_MAX];
     uint8_t position_len;
+    /* Where the next slots begin, rising; those behind begin at their
+     * beginning. They come with a token from before a split. */
+    struct page_floor {
+        uint32_t last; /* slot */
+        uint8_t position[OP_KEY_MAX];
+        uint8_t position_len;
+    } floors[CONTINUATION_FLOORS_MAX];
+    uint32_t floor_count;
     struct query_window window;
     bool scanned; /* at least one step was made */
 
@@ -99,9 +107,16 @@ bool page_scope(struct call *c);
 /* Restricts a page to the one partition of c->pk, a complete value. False after
  * answering. */
 bool page_one_partition(struct call *c);
-/* Restricts a page to what the client's token says is left. False after
- * answering. */
+/* Restricts a page to what the client's token says is left (page_token.c).
+ * False after answering. */
 bool page_continue(struct call *c);
+/* Appends the token of the next page to `out`; leaves it empty at the end.
+ * `merge_token` is of query_merge_finish. ERR_LIMIT: it would be too long. */
+int page_token(const struct call *c, struct bytes merge_token, struct buf *out);
+/* Goes to the next slot, and where it begins. */
+void page_next_slot(struct page *p);
+/* Whether it must see everything before its first row. */
+bool page_gathers(const struct page *p);
 /* Gathers the page and answers. */
 void page_run(struct call *c);
 /* Answers with these p->count rows (a row list), as the only page. */

@@ -7,10 +7,27 @@
 /* A range's JSON takes less than this, with boundaries of hash version 1. */
 #define PKRANGE_JSON_MAX 1024
 
-/* The ranges of a container change with its placement group: one for each of
- * the group's shards (catalog/spread.h). The etag says so: RID, first id and
- * number of ranges. */
+/* One for each shard that the container is in (catalog/spread.h): they change
+ * with its placement group, and when that is split. The etag says so: RID,
+ * first id and number of ranges. */
 #define PKRANGES_ETAG_MAX (RID_TEXT_MAX + 32)
+
+/* The range that it was part of before the last split. */
+static void write_parents(const struct call *c, uint32_t index,
+                          struct json_writer *w)
+{
+    const struct container_move *move = &c->container->move;
+    char id[16];
+    json_write_key(w, "parents");
+    json_write_array_begin(w);
+    if (move->split_count > 0) {
+        snprintf(id, sizeof(id), "%u",
+                 (unsigned)container_ancestor(
+                     move, (uint16_t)spread_ranges(&c->spread), index, 0));
+        json_write_str(w, id);
+    }
+    json_write_array_end(w);
+}
 
 static void write_range(const struct call *c, uint32_t index, const char *etag,
                         struct json_writer *w)
@@ -41,7 +58,7 @@ static void write_range(const struct call *c, uint32_t index, const char *etag,
     json_write_key(w, "throughputFraction");
     json_write_number(w, 1.0 / spread_ranges(&c->spread));
     json_write_member_str(w, "status", "online");
-    json_write_member_raw(w, "parents", bytes_str("[]"));
+    write_parents(c, index, w);
     json_write_member_raw(w, "ownedArchivalPKRangeIds", bytes_str("[]"));
     json_write_member_int64(w, "_ts", container->ts);
     json_write_member_int64(w, "lsn", 0);

@@ -125,6 +125,9 @@ void reply_etag(struct call *c, const struct etag *etag)
 
 void reply_state(struct call *c, const struct op_result *result)
 {
+    /* A shard that is being emptied (struct call) is no range. */
+    if (c->item_level && c->slot >= c->spread.slots)
+        return;
     c->lsn = result->lsn;
     c->term = result->term;
     if (c->item_level)

@@ -21,7 +21,9 @@ bool transit_may(const struct call *c, const struct catalog_group *group)
 
 bool transit_fits(const struct call *c, const struct catalog_group *group)
 {
-    return group->transit && group->first_shard == c->passed_shard &&
+    return group->transit &&
+           (catalog_group_has_shard(group, c->passed_shard) ||
+            catalog_group_retired(group, c->passed_shard)) &&
            catalog_group_region(group, c->cosmos->config.region) <
                group->region_count;
 }
@@ -168,7 +170,10 @@ void transit_begin(struct call *c, const struct catalog_group *group)
     struct buf head, encoded;
     buf_init(&head, HTTP_HEAD_MAX);
     buf_init(&encoded, PASSAGE_ENCODED_MAX);
-    struct passage p = {.shard = group->first_shard,
+    /* Of a group that is split, the shard that also those know who have not
+     * heard of it. */
+    struct passage p = {.shard = group->emptied.count > 0 ? group->emptied.first
+                                                          : group->first_shard,
                         .read_only = c->read_only,
                         .body = c->http->body};
     uint64_t id[2] = {prng_u64(&c->cosmos->prng), prng_u64(&c->cosmos->prng)};

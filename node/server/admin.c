@@ -130,7 +130,7 @@ static void worker_asked(struct worker *w, void *arg)
         metrics_collect(w, v->metrics);
     if (v->members != NULL)
         members_view_collect(w, v->members);
-    if (catalog_feed_hash(w, 1) == NULL)
+    if (!catalog_feed_has_keys(w, GROUP_DEFAULT))
         __atomic_store_n(&v->known.group_known, false, __ATOMIC_RELAXED);
     worker_run(v->admin->worker, worker_answered, v);
 }

@@ -71,6 +71,11 @@ static struct worker_group *find_keys(const struct worker *w, uint16_t group)
     return NULL;
 }
 
+bool catalog_feed_has_keys(const struct worker *w, uint16_t group)
+{
+    return find_keys(w, group) != NULL;
+}
+
 void catalog_feed_keys(struct worker *w, struct replica *r)
 {
     const struct catalog_group *g = catalog_group_of_shard(w->catalog, r->id);
@@ -81,13 +86,17 @@ void catalog_feed_keys(struct worker *w, struct replica *r)
 }
 
 /* Whether the worker has, or is making, a replica of the group's shards. */
-static bool has_replica(const struct worker *w, const struct worker_group *g)
+static bool has_one_of(const struct worker *w, struct catalog_span s)
 {
-    for (uint32_t i = 0; i < g->shard_count; i++)
-        if (w->replica_of[g->first_shard + i] != NULL ||
-            w->opening[g->first_shard + i])
+    for (uint32_t i = 0; i < s.count; i++)
+        if (w->replica_of[s.first + i] != NULL || w->opening[s.first + i])
             return true;
     return false;
+}
+
+static bool has_replica(const struct worker *w, const struct worker_group *g)
+{
+    return has_one_of(w, g->newest) || has_one_of(w, g->emptied);
 }
 
 /* Whether the group is gone, or this node outside of it. */
@@ -96,7 +105,7 @@ static bool is_outside(const struct worker *w, const struct worker_group *keys)
     const struct catalog_group *g =
         catalog_group_number(w->catalog, keys->number);
     if (g == NULL)
-        return catalog_shard_removed(w->catalog, keys->first_shard);
+        return catalog_shard_removed(w->catalog, keys->newest.first);
     return catalog_group_fenced(g) &&
            catalog_group_region(g, w->node->config->region) == g->region_count;
 }
@@ -140,11 +149,8 @@ static int learn_index(struct worker *w, const struct catalog_group *g,
     if (err == ERR_OK && w->group_count == GROUPS_MAX)
         err = ERR_FULL; /* with those of one that is just removed */
     if (err == ERR_OK)
-        w->groups[w->group_count++] =
-            (struct worker_group){.number = g->number,
-                                  .first_shard = g->first_shard,
-                                  .shard_count = g->shard_count,
-                                  .hash = keyed_hash_new(key)};
+        w->groups[w->group_count++] = (struct worker_group){
+            .number = g->number, .hash = keyed_hash_new(key)};
     mem_wipe(key, sizeof(key));
     return err;
 }
@@ -176,7 +182,11 @@ static void learn_keys(struct worker *w, const struct catalog_group *g)
                   "key-encryption key and the region's key?",
                   LOG_STR("group", g->name), LOG_STR("error", err_text(err)));
     struct worker_group *keys = find_keys(w, g->number);
-    if (keys == NULL || g->sealing >= keys->versions)
+    if (keys == NULL)
+        return;
+    keys->newest = (struct catalog_span){g->first_shard, g->shard_count};
+    keys->emptied = g->emptied;
+    if (g->sealing >= keys->versions)
         return;
     keys->data_key = group_key_id(g->number, KEY_PURPOSE_DATA, g->sealing);
     for (uint32_t i = 0; i < w->replica_count; i++)
@@ -193,9 +203,10 @@ static void learn_group(struct worker *w, struct bytes json)
     uint32_t configured = w->node->config->shards;
     fence_guard_put(w, g);
     steering_put_group(&w->steering, g);
-    if (g->number == GROUP_DEFAULT && g->shard_count != configured)
+    if (g->number == GROUP_DEFAULT &&
+        catalog_group_first_count(g) != configured)
         log_error("the cluster was created with another number of shards",
-                  LOG_UINT("cluster", g->shard_count),
+                  LOG_UINT("cluster", catalog_group_first_count(g)),
                   LOG_UINT("configured", configured));
     else
         learn_keys(w, g);

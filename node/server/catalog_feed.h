@@ -29,4 +29,7 @@ void catalog_feed_wipe_keys(struct worker *w);
 const struct keyed_hash *catalog_feed_hash(const struct worker *w,
                                            uint16_t shard);
 
+/* Whether the worker has opened the keys of the group of that number. */
+bool catalog_feed_has_keys(const struct worker *w, uint16_t group);
+
 #endif

@@ -21,6 +21,7 @@
 #include "node/server/placement_move.h"
 #include "node/server/placement_remove.h"
 #include "node/server/placement_rules.h"
+#include "node/server/placement_split.h"
 #include "node/server/region_names.h"
 #include "node/server/reload.h"
 #include "node/server/scrub_admin.h"
@@ -358,10 +359,9 @@ struct loss {
     struct http_request *request;
     struct order *order; /* the switch that is asked about; NULL: none */
     uint16_t group;
-    uint32_t first_shard, shard_count; /* of that group */
-    uint32_t missing;                  /* workers that have not answered */
-    uint32_t shards;                   /* its shards with a replica here */
-    uint32_t led;                      /* those of them that are led here */
+    uint32_t missing; /* workers that have not answered */
+    uint32_t shards;  /* its shards with a replica here */
+    uint32_t led;     /* those of them that are led here */
     usec_t oldest_us;
     struct loss_entry {
         uint32_t container;
@@ -510,8 +510,9 @@ static void loss_asked(struct worker *w, void *arg)
     bool wanted = l->order == NULL || l->order->force;
     for (uint32_t i = 0; i < w->replica_count && wanted; i++) {
         struct shard *s = w->replicas[i]->shard;
-        if (shard_id(s) < l->first_shard ||
-            shard_id(s) >= l->first_shard + l->shard_count)
+        const struct catalog_group *g =
+            catalog_group_of_shard(w->catalog, shard_id(s));
+        if (g == NULL || g->number != l->group)
             continue;
         l->shards++;
         if (raft_role(shard_raft(s)) != RAFT_LEADER)
@@ -534,8 +535,6 @@ static void loss_begin(struct worker *w, struct http_request *r,
                        .request = r,
                        .order = o,
                        .group = g->number,
-                       .first_shard = g->first_shard,
-                       .shard_count = g->shard_count,
                        .missing = 1};
     loss_asked(w, l);
 }
@@ -1169,6 +1168,7 @@ static const struct route routes[] = {
     {"/placement/moves", placement_moves, NULL, NULL},
     {"/placement/regions", NULL, placement_regions,
      "group regions nodes dry_run"},
+    {"/placement/split", NULL, placement_split, "group shards dry_run"},
     {"/placement/holdings", holdings_get, NULL, NULL},
     {"/placement/remove", NULL, placement_remove, "group dry_run"},
     {"/placement/rotate", NULL, group_keys_rotate, "group"},

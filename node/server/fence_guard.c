@@ -99,6 +99,8 @@ void fence_guard_put(struct worker *w, const struct catalog_group *group)
     struct fence_group f = {.number = group->number,
                             .first_shard = group->first_shard,
                             .shard_count = group->shard_count,
+                            .emptied_shard = group->emptied.first,
+                            .emptied_count = group->emptied.count,
                             .payload = FENCE_EVERYWHERE};
     snprintf(f.name, sizeof(f.name), "%s", group->name);
     if (catalog_group_fenced(group)) {

@@ -109,6 +109,8 @@ static void put_group(struct json_writer *w, const struct catalog_group *g)
     json_write_array_end(w);
     put_number(w, "first_shard", g->first_shard);
     put_number(w, "shards", g->shard_count);
+    put_number(w, "emptied_first_shard", g->emptied.first);
+    put_number(w, "emptied_shards", g->emptied.count);
     put_number(w, "witness", g->witness);
     put_number(w, "epoch", g->decision.epoch);
     /* Nodes of releases that have no transit say nothing, too. */

@@ -173,7 +173,7 @@ static bool is_known_file(const char *name)
     for (size_t i = 0; i < sizeof(known_files) / sizeof(known_files[0]); i++)
         if (strcmp(name, known_files[i]) == 0)
             return true;
-    return false;
+    return strncmp(name, DATADIR_GONE, strlen(DATADIR_GONE)) == 0;
 }
 
 /* `name` in the data directory itself, or in one that was put away. */

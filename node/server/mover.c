@@ -31,7 +31,7 @@
 
 typedef void move_step(struct move *m);
 
-/* What is done at each shard of a group, one after the other. */
+/* What is done at each shard of an end, one after the other. */
 enum act {
     ACT_MARK,
     ACT_COMMIT, /* waits until the mark is committed */
@@ -47,15 +47,22 @@ struct copy {
     bool again; /* it was throttled */
 };
 
+/* One end of a move. */
+struct end {
+    struct catalog_group group;
+    uint16_t layout;
+    struct catalog_span shards;
+};
+
 struct move {
     struct worker *worker;
     struct container_def *def;
-    struct catalog_group own, other; /* as the record has them */
-    struct container_move record;    /* as it is now */
-    struct etag etag;                /* of it */
-    uint64_t number;                 /* of this attempt */
-    bool overtaken; /* the record was changed by somebody else */
-    bool paused;    /* throttled; goes on at the next check */
+    struct end own, other;        /* as the record has them */
+    struct container_move record; /* as it is now */
+    struct etag etag;             /* of it */
+    uint64_t number;              /* of this attempt */
+    bool overtaken;               /* the record was changed by somebody else */
+    bool paused;                  /* throttled; goes on at the next check */
 
     struct op op;
     struct buf text; /* the definition that is being written */
@@ -64,8 +71,8 @@ struct move {
 
     enum act act;
     enum op_mark mark;
-    const struct catalog_group *at;
-    uint32_t index; /* of the shard in the group */
+    const struct catalog_span *at;
+    uint32_t index; /* of the shard in it */
     move_step *then;
     uint64_t mark_lsn[NODE_SHARDS_MAX];
     uint32_t epoch[NODE_SHARDS_MAX]; /* 0: not known */
@@ -117,6 +124,16 @@ static bool reachable(const struct worker *w, uint32_t node)
            (node <= CONFIG_NODES_MAX && w->reachable[node]);
 }
 
+uint32_t mover_after(const struct worker *w, uint32_t after,
+                     const struct catalog_group *a,
+                     const struct catalog_group *b)
+{
+    for (uint32_t id = after + 1; id <= CONFIG_NODES_MAX; id++)
+        if (reachable(w, id) && mover_eligible(w, id, a, b))
+            return id;
+    return 0;
+}
+
 /* Who should be the mover, as this node sees it; 0: nobody can. */
 static uint32_t chosen(const struct worker *w, const struct container_def *def,
                        const struct catalog_group *a,
@@ -125,10 +142,7 @@ static uint32_t chosen(const struct worker *w, const struct container_def *def,
     uint32_t now = def->move.mover;
     if (now != 0 && reachable(w, now) && mover_eligible(w, now, a, b))
         return now;
-    for (uint32_t id = 1; id <= CONFIG_NODES_MAX; id++)
-        if (reachable(w, id) && mover_eligible(w, id, a, b))
-            return id;
-    return 0;
+    return mover_after(w, 0, a, b);
 }
 
 /* ---- life ------------------------------------------------------------------
@@ -209,13 +223,14 @@ static bool same_epoch(struct move *m, uint16_t shard, uint64_t term)
  */
 
 int mover_record_op(const struct worker *w, const struct container_def *def,
-                    const struct etag *etag, struct bytes placement,
+                    const struct etag *etag,
+                    const struct container_place *place,
                     const struct container_move *move, struct buf *text,
                     struct op *op)
 {
     struct rid database = rid_database(def->database);
     buf_clear(text);
-    int err = container_moved(def, placement, move, text);
+    int err = container_moved(def, place, move, text);
     if (err != ERR_OK)
         return err;
     *op = (struct op){.kind = OP_WRITE,
@@ -249,18 +264,24 @@ static void recorded(struct move *m)
     TAKE(m->then)(m);
 }
 
-static struct bytes stored_name(const struct catalog_group *g)
+struct bytes mover_group_name(const struct catalog_group *g)
 {
     return catalog_group_fenced(g) ? bytes_str(g->name) : bytes_of("", 0);
 }
 
-/* Writes m->record, and that the container is in `g`. */
-static void record(struct move *m, const struct catalog_group *g,
-                   move_step *then)
+static bool is_split(const struct move *m)
 {
+    return m->own.group.number == m->other.group.number;
+}
+
+/* Writes m->record, and that the container is at `at`. */
+static void record(struct move *m, const struct end *at, move_step *then)
+{
+    const struct container_place place = {mover_group_name(&at->group),
+                                          at->layout};
     m->then = then;
-    int err = mover_record_op(m->worker, m->def, &m->etag, stored_name(g),
-                              &m->record, &m->text, &m->op);
+    int err = mover_record_op(m->worker, m->def, &m->etag, &place, &m->record,
+                              &m->text, &m->op);
     if (err != ERR_OK)
         move_fail(m, err, "making the record");
     else
@@ -274,7 +295,7 @@ static void act_next(struct move *m);
 
 static uint16_t shard_now(const struct move *m)
 {
-    return (uint16_t)(m->at->first_shard + m->index);
+    return (uint16_t)(m->at->first + m->index);
 }
 
 static void acted(struct move *m)
@@ -315,7 +336,7 @@ static void count_op(struct move *m)
 
 static void act_next(struct move *m)
 {
-    if (m->index == m->at->shard_count) {
+    if (m->index == m->at->count) {
         TAKE(m->then)(m);
         return;
     }
@@ -347,22 +368,22 @@ static void act_next(struct move *m)
     ask(m, acted);
 }
 
-static void at_each(struct move *m, enum act act, const struct catalog_group *g,
+static void at_each(struct move *m, enum act act, const struct end *end,
                     move_step *then)
 {
     m->act = act;
-    m->at = g;
+    m->at = &end->shards;
     m->index = 0;
     m->after_len = 0;
     m->then = then;
     act_next(m);
 }
 
-static void mark_each(struct move *m, enum op_mark mark,
-                      const struct catalog_group *g, move_step *then)
+static void mark_each(struct move *m, enum op_mark mark, const struct end *end,
+                      move_step *then)
 {
     m->mark = mark;
-    at_each(m, ACT_MARK, g, then);
+    at_each(m, ACT_MARK, end, then);
 }
 
 /* ---- copying ---------------------------------------------------------------
@@ -445,8 +466,8 @@ static int address_copy(struct move *m, struct op *op)
         json_get_int64(j, 0, "_ts", &op->copy_ts) != ERR_OK)
         return ERR_CORRUPT;
     op->copy_record = rid_child_counter(&rid);
-    op->shard = (uint16_t)(m->other.first_shard +
-                           epk_shard(&m->def->pk, &pk, m->other.shard_count));
+    op->shard = (uint16_t)(m->other.shards.first +
+                           epk_shard(&m->def->pk, &pk, m->other.shards.count));
     const struct keyed_hash *hash = catalog_feed_hash(m->worker, op->shard);
     if (hash == NULL)
         return ERR_UNAVAILABLE;
@@ -508,7 +529,7 @@ static void copy_rows(struct move *m)
 
 static void pass_begin(struct move *m)
 {
-    m->at = &m->own;
+    m->at = &m->own.shards;
     m->index = 0;
     m->after_len = 0;
     m->graves = false;
@@ -569,7 +590,7 @@ static void page_read(struct move *m)
 
 static void page_next(struct move *m)
 {
-    if (m->index == m->own.shard_count) {
+    if (m->index == m->own.shards.count) {
         pass_end(m);
         return;
     }
@@ -635,24 +656,32 @@ static void seal(struct move *m)
 static void done(struct move *m)
 {
     log_info("a container is where it belongs, and nothing of it is left in "
-             "the other placement group",
+             "the other shards",
              LOG_UINT("container", m->def->number),
-             LOG_STR("group", m->own.name), LOG_STR("left", m->other.name));
+             LOG_STR("group", m->own.group.name),
+             LOG_STR("left", m->other.group.name));
+    m->worker->mover.next_us = 0; /* there may be another one */
     move_end(m);
 }
 
-static void settle(struct move *m)
+static void audit_emptied(const struct move *m)
 {
     char what[GROUP_EDIT_WHAT_MAX], who[GROUP_EDIT_WHO_MAX];
     snprintf(what, sizeof(what), "container %.*s is emptied out of %s",
              (int)(m->def->name.len < 60 ? m->def->name.len : 60),
-             (const char *)m->def->name.data, m->other.name);
+             (const char *)m->def->name.data, m->other.group.name);
     snprintf(who, sizeof(who), "mover on %s", m->worker->node->config->node);
-    group_edit_audit(m->worker, who, what, m->other.name, m->own.name,
-                     "its records there are deleted");
+    group_edit_audit(m->worker, who, what, m->other.group.name,
+                     m->own.group.name, "its records there are deleted");
+}
+
+static void settle(struct move *m)
+{
+    if (!is_split(m))
+        audit_emptied(m);
     m->record.phase = CONTAINER_STAYS;
     m->record.emptied = true;
-    m->record.other = stored_name(&m->other);
+    m->record.other = mover_group_name(&m->other.group);
     record(m, &m->own, done);
 }
 
@@ -661,13 +690,14 @@ static void empty_old(struct move *m)
     at_each(m, ACT_DROP, &m->other, settle);
 }
 
-/* From here on the container is in the new group. */
+/* From here on the container is at the other end. */
 static void switched(struct move *m)
 {
-    struct catalog_group old = m->own;
-    log_info("a container has moved to another placement group",
-             LOG_UINT("container", m->def->number), LOG_STR("from", old.name),
-             LOG_STR("to", m->other.name));
+    struct end old = m->own;
+    log_info("a container has moved to other shards",
+             LOG_UINT("container", m->def->number),
+             LOG_STR("from", old.group.name),
+             LOG_STR("to", m->other.group.name));
     m->own = m->other;
     m->other = old;
     (void)fault_hit("move.emptying");
@@ -676,10 +706,10 @@ static void switched(struct move *m)
 
 static void record_switch(struct move *m)
 {
-    m->record.number = m->number;
-    m->record.ranges += m->own.shard_count;
+    container_move_end(&m->record, m->number, m->own.shards.count, is_split(m));
     m->record.phase = CONTAINER_EMPTYING;
-    m->record.other = stored_name(&m->own);
+    m->record.other = mover_group_name(&m->own.group);
+    m->record.other_layout = m->own.layout;
     record(m, &m->other, switched);
 }
 
@@ -745,6 +775,11 @@ static void claimed(struct move *m)
 /* ---- when ------------------------------------------------------------------
  */
 
+static struct end end_of(const struct catalog_group *g, uint16_t layout)
+{
+    return (struct end){*g, layout, catalog_group_span(g, layout)};
+}
+
 static void begin(struct worker *w, struct container_def *def,
                   const struct catalog_group *own,
                   const struct catalog_group *other)
@@ -752,8 +787,8 @@ static void begin(struct worker *w, struct container_def *def,
     struct move *m = mem_zalloc(sizeof(*m));
     m->worker = w;
     m->def = container_def_ref(def);
-    m->own = *own;
-    m->other = *other;
+    m->own = end_of(own, catalog_container_layout(own, def));
+    m->other = end_of(other, def->move.other_layout);
     m->record = def->move;
     m->record.mover = w->node->config->id;
     m->started_us = clock_mono_us();
@@ -762,14 +797,13 @@ static void begin(struct worker *w, struct container_def *def,
     op_result_init(&m->result);
     json_init(&m->json);
     w->mover.running = m;
-    log_info("moving a container between placement groups",
-             LOG_UINT("container", def->number),
+    log_info("moving a container", LOG_UINT("container", def->number),
              LOG_STR("phase", container_phase_name(def->move.phase)),
              LOG_STR("group", own->name), LOG_STR("other", other->name));
     if (etag_parse(def->etag, &m->etag) != ERR_OK)
         move_fail(m, ERR_CORRUPT, "its record's etag");
     else
-        record(m, own, claimed);
+        record(m, &m->own, claimed);
 }
 
 /* Its record is not what this node wrote last: somebody cancels it, took it
@@ -796,12 +830,21 @@ static void go_on(struct move *m)
         send_copies(m);
 }
 
+/* Whether the catalog has the shards at the other end; they may be gone only
+ * when they have nothing left. */
+static bool knows_end(const struct catalog_group *other,
+                      const struct container_move *move)
+{
+    return move->phase == CONTAINER_EMPTYING ||
+           catalog_group_span(other, move->other_layout).count > 0;
+}
+
 static void consider(struct worker *w, struct container_def *def)
 {
     const struct catalog_group *own = mover_group(w, def->placement);
     const struct catalog_group *other = mover_group(w, def->move.other);
     if (def->move.phase != CONTAINER_STAYS && own != NULL && other != NULL &&
-        w->mover.running == NULL &&
+        w->mover.running == NULL && knows_end(other, &def->move) &&
         chosen(w, def, own, other) == w->node->config->id)
         begin(w, def, own, other);
 }

@@ -1,4 +1,6 @@
-/* Moves containers from one placement group to another while they are used.
+/* Moves containers from one placement group to another while they are used, and
+ * from one layout of a group to another when the group is split (splitter.h):
+ * that is the same, with the same group at both ends.
  *
  * The container's record in the meta shard says how far its move is
  * (catalog/container.h), each shard's log what the shard has of it
@@ -83,18 +85,27 @@ bool mover_eligible(const struct worker *w, uint32_t node,
                     const struct catalog_group *a,
                     const struct catalog_group *b);
 
+/* The reachable node with the lowest id above `after` that may; 0: none. */
+uint32_t mover_after(const struct worker *w, uint32_t after,
+                     const struct catalog_group *a,
+                     const struct catalog_group *b);
+
 /* The group that a definition names; NULL: not known here. */
 const struct catalog_group *mover_group(const struct worker *w,
                                         struct bytes name);
 
+/* How a container's record names a group. */
+struct bytes mover_group_name(const struct catalog_group *g);
+
 /* Fills `op`, whose `body` it makes in `text`, to write the definition with
- * another placement and move, on the condition that its record is `etag`.
+ * another place and move, on the condition that its record is `etag`.
  * Errors of container_moved. */
 struct op;
 struct etag;
 struct buf;
 int mover_record_op(const struct worker *w, const struct container_def *def,
-                    const struct etag *etag, struct bytes placement,
+                    const struct etag *etag,
+                    const struct container_place *place,
                     const struct container_move *move, struct buf *text,
                     struct op *op);
 

@@ -153,8 +153,7 @@ static void numbers_taken(void *user, int err, const struct catalog_account *a,
         make_fail(m, err, msg->text);
 }
 
-/* The first free ones, when no group but default was ever made. */
-static void first_numbers(const struct worker *w, struct catalog_account *a)
+void placement_first_numbers(const struct worker *w, struct catalog_account *a)
 {
     const struct catalog_group *g =
         catalog_group_number(w->catalog, GROUP_DEFAULT);
@@ -171,7 +170,7 @@ static int take_numbers(void *user, struct catalog_account *a,
     struct making *m = user;
     struct catalog_group *g = &m->group;
     (void)etag;
-    first_numbers(m->worker, a);
+    placement_first_numbers(m->worker, a);
     if (a->next_shard + g->shard_count > NODE_SHARDS_MAX)
         return err_set(msg, ERR_INVALID,
                        "the cluster's groups have had %u shards, and there may "

@@ -51,6 +51,7 @@
 
 #include "node/base/bytes.h"
 
+struct catalog_account;
 struct catalog_group;
 struct http_request;
 struct json;
@@ -75,5 +76,8 @@ void placement_regions(struct worker *w, struct http_request *r,
                        const struct json *j);
 void placement_settings(struct worker *w, struct http_request *r,
                         const struct json *j);
+
+/* The numbers that an account gives out next, when it has not given out any. */
+void placement_first_numbers(const struct worker *w, struct catalog_account *a);
 
 #endif

@@ -181,13 +181,13 @@ static void write_record(struct keying *k)
     struct buf placement;
     buf_init(&placement, 2 * PLACEMENT_MAP_TEXT_MAX);
     int err = placement_map_format(&k->map, &placement);
+    const struct container_place place = {
+        bytes_of(buf_bytes(&placement), buf_len(&placement)), k->def->layout};
     if (err == ERR_OK)
         err = etag_parse(k->def->etag, &etag);
     if (err == ERR_OK)
-        err = mover_record_op(
-            k->worker, k->def, &etag,
-            bytes_of(buf_bytes(&placement), buf_len(&placement)), &k->def->move,
-            &k->text, &k->op);
+        err = mover_record_op(k->worker, k->def, &etag, &place, &k->def->move,
+                              &k->text, &k->op);
     buf_free(&placement);
     if (err != ERR_OK) {
         failed(k, err);

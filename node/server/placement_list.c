@@ -57,6 +57,37 @@ static void put_unavailable(struct json_writer *w, const struct worker *worker,
         json_write_null(w);
 }
 
+/* How far a split is; null. */
+static void put_split(struct json_writer *w, const struct worker *worker,
+                      const struct catalog_group *g)
+{
+    struct split_progress p;
+    json_write_key(w, "split");
+    if (g->emptied.count == 0) {
+        json_write_null(w);
+        return;
+    }
+    splitter_progress(worker, g, &p);
+    json_write_object_begin(w);
+    json_write_member_int64(w, "first_shard", g->emptied.first);
+    json_write_member_int64(w, "shards", g->emptied.count);
+    json_write_member_int64(w, "since", g->split_us / USEC_PER_SEC);
+    json_write_member_int64(w, "left", p.left);
+    json_write_member_int64(w, "moving", p.moving);
+    json_write_member_int64(w, "moved", p.moved);
+    json_write_key(w, "eta_seconds");
+    if (p.eta_s >= 0)
+        json_write_number(w, p.eta_s);
+    else
+        json_write_null(w);
+    json_write_key(w, "waits_for");
+    if (p.reason != NULL)
+        json_write_str(w, p.reason);
+    else
+        json_write_null(w);
+    json_write_object_end(w);
+}
+
 void placement_put(struct json_writer *w, const struct worker *worker,
                    const struct catalog_group *g)
 {
@@ -77,6 +108,7 @@ void placement_put(struct json_writer *w, const struct worker *worker,
         json_write_null(w);
     json_write_member_int64(w, "first_shard", g->first_shard);
     json_write_member_int64(w, "shards", g->shard_count);
+    put_split(w, worker, g);
     json_write_member_str(w, "level", consistency_name(d->consistency.level));
     json_write_member_int64(w, "max_staleness_prefix",
                             d->consistency.max_staleness_prefix);
@@ -99,6 +131,9 @@ void placement_put(struct json_writer *w, const struct worker *worker,
     json_write_member_int64(w, "data_keys", catalog_group_key_versions(g));
     json_write_member_int64(w, "sealing_key", g->sealing);
     json_write_member_bool(w, "new_key_due", group_keys_turning(worker, g));
+    json_write_member_bool(w, "out_of_keys",
+                           g->rekey && catalog_group_key_versions(g) ==
+                                           GROUP_KEY_VERSIONS_MAX);
     put_unavailable(w, worker, g);
     json_write_object_end(w);
 }

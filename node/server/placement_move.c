@@ -155,6 +155,11 @@ static int check(struct order *o, struct err_msg *msg)
     if (to->number == o->from->number)
         return err_set(msg, ERR_EXISTS, "the container is in %s already",
                        to->name);
+    if (to->emptied.count > 0 || o->from->emptied.count > 0)
+        return err_set(msg, ERR_BUSY,
+                       "%s is being split: wait until that is done (bastide "
+                       "placement show)",
+                       to->emptied.count > 0 ? to->name : o->from->name);
     if (to->removing)
         return err_set(msg, ERR_INVALID, "%s is being removed", to->name);
     if (catalog_group_fenced(to) && to->key_count < to->region_count)
@@ -166,6 +171,11 @@ static int check(struct order *o, struct err_msg *msg)
 static int check_cancel(const struct order *o, struct err_msg *msg)
 {
     enum container_phase phase = o->def->move.phase;
+    if (phase != CONTAINER_STAYS &&
+        bytes_equal(o->def->move.other, o->def->placement))
+        return err_set(msg, ERR_EXISTS,
+                       "its placement group is being split, which cannot be "
+                       "taken back");
     if (phase == CONTAINER_COPYING)
         return ERR_OK;
     if (phase == CONTAINER_STAYS)
@@ -214,11 +224,12 @@ static void audit(const struct order *o, const char *before, const char *after)
 
 static void submit(struct order *o, const struct container_move *move)
 {
+    const struct container_place place = {o->def->placement, o->def->layout};
     struct etag etag;
     int err = etag_parse(o->def->etag, &etag);
     if (err == ERR_OK)
-        err = mover_record_op(o->worker, o->def, &etag, o->def->placement, move,
-                              &o->text, &o->op);
+        err = mover_record_op(o->worker, o->def, &etag, &place, move, &o->text,
+                              &o->op);
     if (err != ERR_OK) {
         order_fail(o, ERR_UNAVAILABLE, "the container's record cannot be made");
         return;
@@ -266,8 +277,8 @@ void placement_move(struct worker *w, struct http_request *r,
     struct container_move move = o->def->move;
     move.phase = CONTAINER_COPYING;
     move.emptied = false;
-    move.other =
-        catalog_group_fenced(o->to) ? bytes_str(o->to->name) : bytes_of("", 0);
+    move.other = mover_group_name(o->to);
+    move.other_layout = catalog_group_layout(o->to);
     move.mover = 0;
     move.since = clock_wall_us() / USEC_PER_SEC;
     audit(o, o->from->name, o->to->name);

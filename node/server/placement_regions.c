@@ -282,6 +282,11 @@ void placement_regions(struct worker *w, struct http_request *r,
         g = catalog_group(w->catalog, f->name);
     if (g == NULL)
         err = err_set(&msg, ERR_NOT_FOUND, "group must name a placement group");
+    else if (g->emptied.count > 0)
+        err = err_set(&msg, ERR_BUSY,
+                      "%s is being split: wait until that is done (bastide "
+                      "placement show)",
+                      g->name);
     if (err == ERR_OK)
         err = feature_refuse(&w->node->features, FEATURE_GROUPS, &msg);
     if (err == ERR_OK)

@@ -99,6 +99,9 @@ static int check_empty(const struct worker *w, const struct catalog_group *g,
 struct removing {
     struct worker *worker;
     uint16_t number, first_shard, shard_count;
+    uint8_t retired_count; /* shards of layouts before: a node that was down
+                            * may still have some */
+    struct catalog_span retired[GROUP_RETIRED_MAX];
     struct op op;
     char name[CATALOG_NAME_MAX + 1];
 };
@@ -156,9 +159,13 @@ static int list_shards(void *user, struct catalog_account *a,
 {
     const struct removing *m = user;
     (void)etag;
-    return err_set(msg,
-                   catalog_account_remove(a, m->first_shard, m->shard_count),
-                   "the shards of %s", m->name);
+    int err = catalog_account_remove(a, m->first_shard, m->shard_count);
+    for (uint8_t i = 0; err == ERR_OK && i < m->retired_count; i++) {
+        err =
+            catalog_account_remove(a, m->retired[i].first, m->retired[i].count);
+        err = err == ERR_EXISTS ? ERR_OK : err;
+    }
+    return err_set(msg, err, "the shards of %s", m->name);
 }
 
 static void describe_removed(const struct catalog_account *a, char *out,
@@ -187,6 +194,8 @@ static void remove_now(struct worker *w, const struct catalog_group *g)
     m->number = g->number;
     m->first_shard = g->first_shard;
     m->shard_count = g->shard_count;
+    m->retired_count = g->retired_count;
+    memcpy(m->retired, g->retired, sizeof(m->retired));
     strcpy(m->name, g->name);
     snprintf(edit.who, sizeof(edit.who), "node %s", w->node->config->node);
     snprintf(edit.what, sizeof(edit.what), "removed placement group %s",
@@ -311,6 +320,10 @@ static int mark(void *user, struct catalog_group *g, struct err_msg *msg)
     (void)user;
     if (g->removing)
         return err_set(msg, ERR_BUSY, "it is being removed already");
+    if (g->emptied.count > 0)
+        return err_set(msg, ERR_BUSY,
+                       "it is being split: wait until that is "
+                       "done");
     g->removing = true;
     return ERR_OK;
 }

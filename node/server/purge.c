@@ -25,8 +25,11 @@ static bool is_left(const struct worker *w, const struct container_def *def)
     bool left = false;
     if (g != NULL && g->witness == w->node->config->id)
         return false;
-    for (uint32_t i = 0; g != NULL && i < g->shard_count; i++) {
-        const struct replica *r = w->replica_of[g->first_shard + i];
+    struct catalog_span s = {0, 0};
+    if (g != NULL)
+        s = catalog_group_span(g, def->move.other_layout);
+    for (uint32_t i = 0; i < s.count; i++) {
+        const struct replica *r = w->replica_of[s.first + i];
         left |= r != NULL && !shard_emptied(r->shard, def->number);
     }
     return left;

@@ -84,6 +84,24 @@ static void found(void *user, uint32_t shard)
         f->wanted[shard] = true;
 }
 
+/* One that is of no group any more is not opened; the last end of the process
+ * may have come before all its files were deleted. */
+static int find_one(struct worker *w, uint32_t id, bool has_folder)
+{
+    struct datadir *d = w->node->datadir;
+    char path[DATADIR_PATH_MAX];
+    bool retired = datadir_shard_retired(d, id);
+    if (retired && !has_folder)
+        return ERR_OK;
+    int err = datadir_shard_path(d, id, path);
+    if (err == ERR_OK && retired)
+        return file_remove_tree(path);
+    struct replica *r = replica_new(w, id);
+    table_add(w, r);
+    memcpy(r->path, path, sizeof(path));
+    return err;
+}
+
 int replicas_find(struct worker *w, struct err_msg *msg)
 {
     struct node *node = w->node;
@@ -98,9 +116,7 @@ int replicas_find(struct worker *w, struct err_msg *msg)
         if (node_shard_worker(node, id) != w ||
             !(f.wanted[id] || id <= node->config->shards))
             continue;
-        struct replica *r = replica_new(w, id);
-        table_add(w, r);
-        err = datadir_shard_path(node->datadir, id, r->path);
+        err = find_one(w, id, f.wanted[id]);
         if (err != ERR_OK)
             return err_set(msg, err, "shard %u: %s", id, err_text(err));
     }
@@ -245,8 +261,9 @@ static void opening_begin(struct worker *w, const struct catalog_group *g,
     helper_submit(&w->helper, HELPER_STORE, &o->job);
 }
 
-/* Whether this node should be a member; not before its configuration has all
- * those that the logs begin with. */
+/* Whether this node should be a member, and opens the shards at run time, as it
+ * does not those that default was made with; not before its configuration has
+ * all those that the logs begin with. */
 static bool wanted_here(const struct worker *w, const struct catalog_group *g)
 {
     const struct config *c = w->node->config;
@@ -256,9 +273,11 @@ static bool wanted_here(const struct worker *w, const struct catalog_group *g)
     for (uint32_t i = 0; i < g->first_count; i++)
         if (config_find_node(c, g->first_members[i], NULL) == NULL)
             return false;
+    if (g->member_count == 0)
+        return memchr(g->first_members, (int)c->id, g->first_count) != NULL;
     for (uint32_t i = 0; i < g->member_count; i++)
         member |= g->members[i] == c->id;
-    return member;
+    return member && g->first_count > 0;
 }
 
 /* ---- closing ----------------------------------------------------------------
@@ -269,6 +288,7 @@ struct removal {
     struct helper_job job;
     struct worker *worker;
     uint16_t shard;
+    bool retired; /* see datadir_retire_shard */
     int err;
     char path[DATADIR_PATH_MAX];
 };
@@ -276,7 +296,11 @@ struct removal {
 static void removal_run(struct helper_job *job)
 {
     struct removal *d = LIST_ENTRY(job, struct removal, job);
-    d->err = file_remove_tree(d->path);
+    d->err = d->retired
+                 ? datadir_retire_shard(d->worker->node->datadir, d->shard)
+                 : ERR_OK;
+    if (d->err == ERR_OK)
+        d->err = file_remove_tree(d->path);
 }
 
 static void removal_done(struct inbox_message *m, void *owner)
@@ -311,6 +335,7 @@ static void close_now(struct worker *w, struct replica *r)
     struct removal *d = mem_zalloc(sizeof(*d));
     d->worker = w;
     d->shard = r->id;
+    d->retired = catalog_shard_retired(w->catalog, r->id);
     memcpy(d->path, r->path, sizeof(d->path));
     d->job.run = removal_run;
     d->job.message.deliver = removal_done;
@@ -364,20 +389,28 @@ static void close_unwanted(struct worker *w)
         const struct catalog_group *g =
             catalog_group_of_shard(w->catalog, r->id);
         if (g != NULL ? unwanted_here(w, g)
-                      : catalog_shard_removed(w->catalog, r->id))
+                      : catalog_shard_retired(w->catalog, r->id) ||
+                            catalog_shard_removed(w->catalog, r->id))
             close_step(w, r);
     }
 }
 
-/* The next shard at or above `id` that the group wants on this worker and that
- * is not in its table; 0: none. */
-static uint32_t missing(const struct worker *w, const struct catalog_group *g,
-                        uint32_t id)
+/* Whether the group's shard of this index belongs on this worker and is not in
+ * its table. */
+static bool missing(const struct worker *w, const struct catalog_group *g,
+                    uint32_t index)
 {
-    for (; id < (uint32_t)g->first_shard + g->shard_count; id++)
-        if (node_shard_worker(w->node, id) == w && w->replica_of[id] == NULL)
-            return id;
-    return 0;
+    uint16_t id = catalog_group_shard(g, index);
+    return node_shard_worker(w->node, id) == w && w->replica_of[id] == NULL;
+}
+
+static void open_missing(struct worker *w, const struct catalog_group *g)
+{
+    for (uint32_t i = 0; i < catalog_group_shards(g); i++) {
+        uint16_t id = catalog_group_shard(g, i);
+        if (missing(w, g, i) && !w->opening[id] && !is_unpurged(w, id))
+            opening_begin(w, g, id);
+    }
 }
 
 void replicas_check(struct worker *w)
@@ -391,12 +424,8 @@ void replicas_check(struct worker *w)
     if (clock_mono_us() < w->open_again_us)
         return;
     for (size_t i = 0; (g = catalog_group_at(w->catalog, i)) != NULL; i++) {
-        if (!wanted_here(w, g))
-            continue;
-        for (uint32_t id = missing(w, g, g->first_shard); id != 0;
-             id = missing(w, g, id + 1))
-            if (!w->opening[id] && !is_unpurged(w, id))
-                opening_begin(w, g, id);
+        if (wanted_here(w, g))
+            open_missing(w, g);
     }
 }
 
@@ -404,7 +433,9 @@ bool replicas_complete(const struct worker *w)
 {
     const struct catalog_group *g;
     for (size_t i = 0; (g = catalog_group_at(w->catalog, i)) != NULL; i++)
-        if (wanted_here(w, g) && missing(w, g, g->first_shard) != 0)
-            return false;
+        for (uint32_t k = 0; wanted_here(w, g) && k < catalog_group_shards(g);
+             k++)
+            if (missing(w, g, k))
+                return false;
     return true;
 }

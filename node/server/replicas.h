@@ -9,6 +9,9 @@
  *       folder deleted; the log begins a new segment, and the older ones go as
  *       soon as no other shard needs them; the group's keys are wiped
  *
+ *   a group's record says that the shard was of a layout of it that is gone
+ *       --replicas_check--> likewise, and remembered in the data directory
+ *
  * What a replica voted outlives it (struct gone_shard, and the log's hard
  * state): should the node become a member again, it must not vote twice.
  *
@@ -28,8 +31,9 @@ struct worker;
 struct replica;
 
 /* At start: puts a replica, not opened, into the worker's table for every one
- * of its shards that should be there: the meta shard, those of group default,
- * and those of other groups that the data directory holds. ERR_LIMIT: a number
+ * of its shards that should be there: the meta shard, those that group
+ * default was made with and that are not gone, and what others the data
+ * directory holds. ERR_LIMIT: a number
  * beyond NODE_SHARDS_MAX; ERR_IO. */
 int replicas_find(struct worker *w, struct err_msg *msg);
 

@@ -55,8 +55,9 @@ struct worker;
 
 /* Bytes of records in one chunk. */
 #define TRANSFER_CHUNK_BYTES (192 * 1024)
-/* A transfer that makes no progress for this long is given up. */
-#define TRANSFER_STALL_US (15 * USEC_PER_SEC)
+/* A transfer that makes no progress for this long is given up. At the least
+ * budget, a hundred at a time have their turns in less. */
+#define TRANSFER_STALL_US (30 * USEC_PER_SEC)
 /* Likewise one whose receiver is out of reach. */
 #define TRANSFER_RESUME_US (60 * USEC_PER_SEC)
 /* A single large record may exceed TRANSFER_CHUNK_BYTES; it is cut into frames

@@ -224,7 +224,8 @@ void near_answer(struct worker *w, struct links_call call, int err)
 static int order_check(const struct worker *w, const struct order *r)
 {
     const struct replica *replica = worker_replica(w, r->shard);
-    if (w->stopping || replica == NULL || replica->closing)
+    if (w->stopping || replica == NULL || replica->closing ||
+        !w->reachable[r->to])
         return ERR_UNAVAILABLE;
     return shard_may_send(replica->shard, r->call.peer, r->term, r->to);
 }

@@ -99,4 +99,5 @@ void transfers_set_rate(struct worker *w, uint64_t rate)
         return;
     bucket_set_rate(b, rate, clock_mono_us());
     log_info("another budget for snapshots", LOG_UINT("bytes_per_s", rate));
+    pace_run(w);
 }

@@ -184,6 +184,7 @@ static void on_chores(struct ev_loop *loop, struct ev_timer *t, int events)
     purge_check(w);
     if (w->index == 0) {
         mover_check(w);
+        splitter_check(w);
         placement_remove_check(w);
     }
     steward_check(w->steward);

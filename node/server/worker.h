@@ -53,6 +53,7 @@
 #include "node/server/purge.h"
 #include "node/server/router.h"
 #include "node/server/scrubber.h"
+#include "node/server/splitter.h"
 #include "node/server/steering.h"
 #include "node/server/transfers.h"
 #include "node/shard/shard.h"
@@ -161,7 +162,7 @@ struct worker {
     /* Groups whose keys this node has opened. */
     struct worker_group {
         uint16_t number;
-        uint16_t first_shard, shard_count;
+        struct catalog_span newest, emptied; /* its shards */
         uint8_t versions;        /* of its data key, in the keyring */
         uint32_t data_key;       /* the one that seals */
         struct keyed_hash *hash; /* addresses in its shards */
@@ -187,6 +188,7 @@ struct worker {
     struct steward *steward;
     struct governor *governor;
     struct mover mover;
+    struct splitter splitter;
     struct placement_removal removal;
     struct faults *faults;
     struct holdings *holdings;           /* being told; NULL: nobody asks */

@@ -161,6 +161,8 @@ int shard_may_send(const struct shard *s, raft_id leader, uint64_t term,
         s->installing || shard_overruled(s) ||
         raft_amnesiac(s->raft) != RAFT_AMNESIA_NONE)
         return ERR_STALE;
+    if (s->distrusted)
+        return ERR_CORRUPT;
     return shard_sends_payload(s, to) ? ERR_OK : ERR_FORBIDDEN;
 }
 
@@ -186,29 +188,30 @@ static uint64_t needed_from(const struct shard *s, uint64_t flushed)
 }
 
 /* Where the log in memory may begin: at the flushed LSN, less what is kept for
- * followers that lag a little, and for those who are being brought on. */
-static uint64_t compact_point(const struct shard *s, uint64_t flushed)
+ * followers that lag a little, and for those who are being brought on; `more`:
+ * something is kept for these alone. */
+static uint64_t compact_point(const struct shard *s, uint64_t flushed,
+                              bool *more)
 {
     uint64_t needed = needed_from(s, flushed);
     size_t bytes = 0;
     uint64_t lsn = flushed;
+    *more = false;
     while (lsn >= s->entries.first) {
         bytes += entry_bytes(entries_at(&s->entries, lsn));
         bool little =
             flushed - lsn < s->retain_entries && bytes <= SHARD_RETAIN_BYTES;
         if (!little && (lsn <= needed || bytes > s->retain_lagging))
             break;
+        *more |= !little;
         lsn--;
     }
     return lsn;
 }
 
-void shard_flushed(struct shard *s, usec_t now, const struct flush *f)
+static void compact(struct shard *s, usec_t now, uint64_t flushed)
 {
-    CHECK(s->flushing && s->flush == NULL);
-    CHECK(kv_flushed_lsn(s->kv) >= f->lsn);
-    s->flushing = false;
-    uint64_t lsn = compact_point(s, f->lsn);
+    uint64_t lsn = compact_point(s, flushed, &s->retains_more);
     if (s->installing || lsn <= raft_base_lsn(s->raft) ||
         raft_config_at(s->raft, lsn)->n == 0)
         return;
@@ -216,6 +219,21 @@ void shard_flushed(struct shard *s, usec_t now, const struct flush *f)
         .type = RAFT_EV_COMPACT, .now_us = now, .compact = {.lsn = lsn}};
     CHECK(shard_step(s, &event, NULL) == ERR_OK);
     entries_drop_below(&s->entries, lsn + 1);
+}
+
+void shard_drop_retained(struct shard *s, usec_t now)
+{
+    if (s->retains_more && !s->flushing &&
+        kv_flushed_lsn(s->kv) >= s->entries.first)
+        compact(s, now, kv_flushed_lsn(s->kv));
+}
+
+void shard_flushed(struct shard *s, usec_t now, const struct flush *f)
+{
+    CHECK(s->flushing && s->flush == NULL);
+    CHECK(kv_flushed_lsn(s->kv) >= f->lsn);
+    s->flushing = false;
+    compact(s, now, f->lsn);
 }
 
 bool shard_trim(struct shard *s, size_t budget)

@@ -365,7 +365,8 @@ uint32_t shard_senders(const struct shard *s, raft_id to,
                        struct shard_sender *out, uint64_t *least_out);
 /* At such a member: whether it may do so, at the word of `leader` in `term`.
  * ERR_STALE: it follows another, or none, or its state is being replaced or was
- * overruled; ERR_FORBIDDEN: payload must not leave for `to`. */
+ * overruled; ERR_CORRUPT: it is distrusted (shard_distrust); ERR_FORBIDDEN:
+ * payload must not leave for `to`. */
 int shard_may_send(const struct shard *s, raft_id leader, uint64_t term,
                    raft_id to);
 /* Entries above `lsn` are kept in memory for who receives a snapshot of it, as

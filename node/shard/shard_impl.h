@@ -99,6 +99,7 @@ struct shard {
     uint32_t retain_entries;
     size_t retain_lagging;
     uint64_t retain_from; /* see shard_retain */
+    bool retains_more;    /* entries that only lagging followers need */
     bool witness;         /* keeps no payload */
     bool has_key;
     bool no_space;
@@ -204,6 +205,9 @@ bool salvage_full(const struct shard *s);
 /* ---- keep.c
  * ------------------------------------------------------------------
  */
+
+/* Now and then: lets go of what was kept for followers that have it by now. */
+void shard_drop_retained(struct shard *s, usec_t now);
 
 /* SHARD_INFO_DEDUPE: what the shard remembers of its log up to `upto`,
  *     u8 version (2)  u32 length  the operations (dedupe.h)  the terms

@@ -517,6 +517,7 @@ void shard_tick(struct shard *s, usec_t now)
         shard_expire(s, now, &s->reads_lsn, ERR_UNAVAILABLE);
         shard_expire_sessions(s, now);
         shard_expire(s, now, &s->scans, ERR_UNAVAILABLE);
+        shard_drop_retained(s, now);
     }
     if (now >= s->raft_deadline) {
         struct raft_event event = {.type = RAFT_EV_TICK, .now_us = now};

@@ -78,6 +78,30 @@ int datadir_shard_path(struct datadir *d, uint32_t shard,
     return numbered(d, "shards", shard, path_out);
 }
 
+static int gone_path(const struct datadir *d, uint32_t shard,
+                     char path_out[DATADIR_PATH_MAX])
+{
+    char name[64];
+    snprintf(name, sizeof(name), DATADIR_GONE "%u", shard);
+    return join(d, name, path_out);
+}
+
+int datadir_retire_shard(struct datadir *d, uint32_t shard)
+{
+    char path[DATADIR_PATH_MAX];
+    CHECK_OBJ(d, DATADIR_MAGIC);
+    int code = gone_path(d, shard, path);
+    return code == ERR_OK ? file_replace(path, 0600, bytes_of("", 0), NULL)
+                          : code;
+}
+
+bool datadir_shard_retired(const struct datadir *d, uint32_t shard)
+{
+    char path[DATADIR_PATH_MAX];
+    CHECK_OBJ(d, DATADIR_MAGIC);
+    return gone_path(d, shard, path) == ERR_OK && access(path, F_OK) == 0;
+}
+
 int datadir_each_shard(struct datadir *d,
                        void (*each)(void *user, uint32_t shard), void *user)
 {

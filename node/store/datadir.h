@@ -6,6 +6,7 @@
  *     lock            0600, held by flock(2) while the node runs; its pid
  *     wal/<worker>/   the worker's log (wal.h)
  *     shards/<id>/    a shard's engine (engine.h)
+ *     gone-<id>       empty: the shard is of no group any more
  *     damaged         text: why the last start was refused
  *     rebuilding      there while the replicas here must not vote
  *     discarded-<n>/  what datadir_discard put away
@@ -31,6 +32,7 @@
 #define DATADIR_PATH_MAX 4096
 #define DATADIR_WORKERS_MAX 256
 #define DATADIR_FORMAT 1
+#define DATADIR_GONE "gone-"
 
 struct datadir_identity {
     char cluster[DATADIR_NAME_MAX + 1];    /* the cluster's name */
@@ -65,6 +67,10 @@ int datadir_wal_path(struct datadir *d, uint32_t worker,
 /* Makes `shards/<shard>` if missing and writes its path. */
 int datadir_shard_path(struct datadir *d, uint32_t shard,
                        char path_out[DATADIR_PATH_MAX]);
+/* Remembers, durably, that the shard is of no group any more: there will never
+ * be a replica of it here again, and what there is of one may be deleted. */
+int datadir_retire_shard(struct datadir *d, uint32_t shard);
+bool datadir_shard_retired(const struct datadir *d, uint32_t shard);
 /* Calls `each` with the number of every `shards/<shard>` there is, in no order.
  * ERR_IO. */
 int datadir_each_shard(struct datadir *d,

@@ -73,7 +73,7 @@ struct cluster {
     unsigned n;
     uint16_t shard;
     bool no_key;
-    size_t memtable_bytes;
+    size_t memtable_bytes, retain_lagging;
     usec_t now, wan_us;
     raft_id witness;
     struct prng prng;
@@ -426,6 +426,7 @@ static void start_options(struct cluster_node *n, struct shard_options *o)
     struct cluster *c = n->cluster;
     *o = (struct shard_options){.id = c->shard,
                                 .memtable_bytes = c->memtable_bytes,
+                                .retain_lagging = c->retain_lagging,
                                 .sealer = n->sealer,
                                 .kv = kv_mem_kv(n->store),
                                 .env = &cluster_env,
@@ -511,6 +512,7 @@ struct cluster *cluster_new(const struct cluster_options *options)
     c->no_key = options->no_key;
     c->policy.epoch = UINT32_MAX;
     c->shard = options->meta ? SHARD_META : CLUSTER_SHARD;
+    c->retain_lagging = options->retain_lagging;
     c->memtable_bytes =
         options->memtable_bytes > 0 ? options->memtable_bytes : 16u << 20;
     c->now = USEC_PER_SEC;

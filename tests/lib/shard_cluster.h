@@ -43,6 +43,7 @@ struct cluster_options {
     unsigned spares; /* so many, the last, are no members: they wait */
     /* 0: the defaults below. */
     size_t memtable_bytes; /* 16 MiB */
+    size_t retain_lagging; /* shard_options' */
     uint64_t seed;
     bool meta;   /* SHARD_META instead of CLUSTER_SHARD */
     bool no_key; /* nodes start without the data key */

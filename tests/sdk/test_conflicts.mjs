@@ -4,12 +4,13 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Cluster, clean, failure, makeContainer, until } from "./lib.mjs";
-import { heal, inject } from "../system/lib.mjs";
+import { admin, heal, inject } from "../system/lib.mjs";
 
 // Far enough apart that what is under way at a cut never arrives.
 const ROUND_TRIP_MS = 100;
 
 let cluster;
+const conflicted = []; // containers that have some
 before(async () => {
   cluster = await Cluster.start({ flags: ["--latency", `${ROUND_TRIP_MS}ms`, "--consistency", "session"] });
 });
@@ -117,6 +118,7 @@ test("acknowledged writes that a failover overwrote become conflicts", async () 
     await cluster.restart(name);
   }
   await until("writes go on", () => container.items.upsert({ id: "end", pk: "p" }).then(() => true, () => false));
+  conflicted.push(survivor);
   assert.deepEqual((await survivor.conflicts.readAll().fetchAll()).resources.map(({ id }) => id), [deleted.id]);
 });
 
@@ -133,6 +135,7 @@ test("a region that was cut off knows which answers it gave", async () => {
   }, 60_000);
   assert.deepEqual(conflicts.map(({ content }) => JSON.parse(content).n).sort(), [1, 2, 3, 4, 5]);
   for (const { _acknowledged } of conflicts) assert.equal(_acknowledged, true);
+  conflicted.push(survivor);
 });
 
 test("a container that is deleted takes its conflicts along", async () => {
@@ -148,4 +151,25 @@ test("a container that is deleted takes its conflicts along", async () => {
   assert.equal((await status()).status, 404);
   await until("the region is back", () => again.items.upsert({ id: "x", pk: "p" }).then(() => true, () => false));
   assert.deepEqual((await again.conflicts.readAll().fetchAll()).resources, []);
+});
+
+test("when its group is split, a container with conflicts waits until they are gone", async () => {
+  const [node] = cluster.nodes;
+  const splitNow = async () => {
+    const answers = await Promise.all(cluster.nodes.map((one) => admin(cluster, one, "GET", "/placement").catch(() => undefined)));
+    return answers.map((answer) => answer?.json?.groups?.[0].split).filter((split) => split);
+  };
+  await until("the split begins", async () =>
+    (await admin(cluster, node, "POST", "/placement/split", { group: "default", shards: 4 })).status === 202, 60_000, 500);
+  await until("all others have moved, and it says what it waits for", async () =>
+    (await splitNow()).some(({ left, moving, waits_for }) =>
+      left === conflicted.length && moving === 0 && /has conflicts, which do not move/.test(waits_for)), 60_000, 200);
+  for (const container of conflicted) {
+    const { resources } = await container.conflicts.readAll().fetchAll();
+    assert.ok(resources.length > 0);
+    for (const { id } of resources) await container.conflict(id, "p").delete();
+  }
+  await until("they move, too", async () => (await splitNow()).every(({ left }) => left === 0), 60_000, 200);
+  for (const container of conflicted)
+    assert.equal((await container.readPartitionKeyRanges().fetchAll()).resources.length, 4);
 });

@@ -20,6 +20,16 @@ test("a mix of reads and writes succeeds on every connection", async () => {
   }
 });
 
+test("a rate is kept, whatever the number of connections", async () => {
+  for (const connections of ["1", "8"]) {
+    const result = await bench("--connections", connections, "--rate", "50", "--duration", "2", "-o", "json");
+    assert.equal(result.code, 0, result.stdout + result.stderr);
+    const { rate, writes } = JSON.parse(result.stdout);
+    assert.equal(rate, 50);
+    assert.ok(writes.count >= 80 && writes.count <= 105, `${writes.count} writes in 2 s`);
+  }
+});
+
 test("its documents are ordinary documents of the size asked for", async () => {
   const result = await bench("--connections", "2", "--keys", "2", "--size", "2000", "--container", "sized");
   assert.equal(result.code, 0, result.stdout + result.stderr);

@@ -7,7 +7,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { afterEach, test } from "node:test";
 import { Cluster, program, until } from "../sdk/lib.mjs";
-import { admin, statusOf } from "./lib.mjs";
+import { admin, killAlone, startAlone, statusOf } from "./lib.mjs";
 import { scrape } from "./metrics.mjs";
 
 const MARKER = "Sonderzug";
@@ -17,6 +17,7 @@ const skip = existsSync(openable) ? false : `${openable} is not built`;
 let cluster;
 afterEach(async () => {
   delete process.env.TEST_FENCE_OPEN;
+  await killAlone();
   await cluster?.stop();
   cluster = undefined;
 });
@@ -106,6 +107,31 @@ test("the API's wall alone", { skip }, async () => {
     (error) => error.code === 403);
   assert.ok(await refusals("us", "api") > 0);
   await audited(/wall 'api': request/);
+});
+
+test("the snapshots' wall alone", { skip }, async () => {
+  await start("send,receive,api,membership");
+  await settled();
+  await cluster.kill(nodeOf("us").name);
+  // More than stays in memory: what us lacks is in the stores alone.
+  const items = clientAt("germany").database("shop").container("orders"), text = MARKER.repeat(20_000);
+  const write = async (from) => {
+    for (let n = from; n < 24; n += 4) await items.items.create({ id: `large-${n}`, pk: "p", text });
+  };
+  await Promise.all([0, 1, 2, 3].map(write));
+  await until("the log begins behind that", async () => (await shardAt("germany")).base_lsn > DOCUMENTS);
+  await startAlone(cluster, nodeOf("us"), {}, { waitReady: false, by: openable });
+  const { shard, base_lsn } = await shardAt("germany");
+  const empty = await until("us knows of the leader", async () => {
+    const { json } = await admin(cluster, nodeOf("us"), "GET", "/status");
+    return json.shards?.find((one) => one.shard === shard && one.leader !== null);
+  });
+  const before = await refusals("germany", "snapshot");
+  await until("germany refuses to send, or to have it sent", async () => (await refusals("germany", "snapshot")) > before);
+  assert.equal(await refusals("france", "snapshot"), 0);
+  assert.ok(empty.lsn < base_lsn, JSON.stringify(empty));
+  assert.equal((await shardAt("us")).lsn, empty.lsn);
+  await audited(/wall 'snapshot'/);
 });
 
 test("with no wall everything arrives, and cannot be read without the keys", { skip }, async () => {

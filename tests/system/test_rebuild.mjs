@@ -181,3 +181,32 @@ test("while another voter is down, a rebuild waits, and says for whom", async ()
   await until("it is rebuilt", () => !existsSync(path.join(victim.dir, "data/rebuilding")));
   await checkEverything("after a rebuild that crashed");
 });
+
+test("a voter that was added later is asked, too", async () => {
+  const ok = async (...args) => {
+    const result = await run([...args, "--dir", cluster.dir], 60_000);
+    assert.equal(result.code, 0, `bastide ${args.join(" ")}: ${output(result)}`);
+  };
+  await cluster.restart("all");
+  await until("all is well", async () => (await statusOf(victim))?.ready);
+  await ok("init", "--join", "japaneast");
+  await ok("demo", "--start", "japaneast-1");
+  await ok("region", "add", "japaneast", "--yes");
+  await cluster.kill(victim.name);
+  await cluster.kill("japaneast-1");
+  const rebuild = run(["demo", "--dir", cluster.dir, "--start", victim.name, "--rebuild", "--yes"]);
+  const admin = new URL(victim.admin).origin;
+  await until("it waits for the new voter alone", async () => {
+    try {
+      const got = await cluster.request({ endpoint: admin, path: "/readyz?verbose", sign: false });
+      return got.json?.waits_for?.filter((why) => /waits for node japaneast-1 to tell its term/.test(why)).length === 3;
+    } catch {
+      return undefined;
+    }
+  });
+  await cluster.restart("japaneast-1");
+  const result = await rebuild;
+  assert.equal(result.code, 0, output(result));
+  await until("the mark is gone", () => !existsSync(path.join(victim.dir, "data/rebuilding")));
+  await checkEverything("after the rebuild beside a new voter");
+});

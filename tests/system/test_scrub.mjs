@@ -125,6 +125,23 @@ test("records that a store lost without noticing: the majority is right", async 
   await cluster.restart(node.name);
 });
 
+test("the meta shard, too: the catalog goes on", async () => {
+  const node = cluster.reload().nodes[1];
+  await cluster.kill(node.name);
+  const alone = await startAlone(cluster, node, { BASTIDE_FAULTS: "store.record.lost=eio@1" });
+  await makeContainer(cluster.client());
+  const found = await scrub("--shard", "0");
+  assert.equal(found.shards[0].last.outcome, "replaced", JSON.stringify(found));
+  assert.equal(verdictOf(found, 0, node.name), "divergent");
+  await until("it is put away", () => /put into quarantine/.test(alone.output()));
+  const made = await makeContainer(cluster.client());
+  await mended("the meta shard");
+  const { status } = await cluster.request({ endpoint: node.endpoint, path: `/dbs/${made.database.id}/colls/${made.id}` });
+  assert.equal(status, 200);
+  await alone.kill();
+  await cluster.restart(node.name);
+});
+
 test("a kill in the middle: the next start goes on", async () => {
   const node = cluster.nodes[2];
   await cluster.kill(node.name);

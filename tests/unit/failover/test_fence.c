@@ -149,6 +149,31 @@ static void a_group_is_replaced(void **state)
     fence_free(f);
 }
 
+static void a_split_group_has_its_old_shards_too(void **state)
+{
+    (void)state;
+    struct fence *f = table();
+    struct fence_group g = eu(), other = eu();
+    g.emptied_shard = 8;
+    g.emptied_count = 1;
+    assert_int_equal(fence_put(f, &g), ERR_OK);
+    check(f, 8, 1, FENCE_INSIDE);
+    check(f, 8, 3, FENCE_OUTSIDE);
+    other.number = 2;
+    other.first_shard = 7;
+    assert_int_equal(fence_put(f, &other), ERR_EXISTS);
+    other.first_shard = 10;
+    other.emptied_shard = 6;
+    other.emptied_count = 1;
+    assert_int_equal(fence_put(f, &other), ERR_EXISTS);
+    g.emptied_shard = g.emptied_count = 0;
+    assert_int_equal(fence_put(f, &g), ERR_OK);
+    check(f, 8, 1, FENCE_UNKNOWN);
+    check(f, 5, 1, FENCE_INSIDE);
+    check(f, 0, 3, FENCE_INSIDE); /* the meta shard */
+    fence_free(f);
+}
+
 static void what_cannot_be_is_refused(void **state)
 {
     (void)state;
@@ -318,6 +343,7 @@ int main(void)
         cmocka_unit_test(requests_pass_where_the_group_allows_it),
         cmocka_unit_test(a_group_is_replaced),
         cmocka_unit_test(what_cannot_be_is_refused),
+        cmocka_unit_test(a_split_group_has_its_old_shards_too),
         cmocka_unit_test(regions_have_names),
         cmocka_unit_test(the_rule_in_words),
         cmocka_unit_test(a_minute_is_one_record),

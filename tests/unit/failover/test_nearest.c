@@ -29,7 +29,7 @@ static void of_equals_a_neighbour_who_does_not_lead(void **state)
 {
     (void)state;
     assert_int_equal(PICK({1, 0, false, true}, {2, 1, false, false},
-                          {3, 2, true, true}, {4, 2, true, false}),
+                          {3, 9, true, true}, {4, 9, true, false}),
                      4);
     assert_int_equal(PICK({1, 0, false, true}, {2, 1, false, false}), 2);
     assert_int_equal(PICK({7, 0, false, false}, {2, 0, false, false}), 7);

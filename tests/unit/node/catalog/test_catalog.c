@@ -405,6 +405,55 @@ static struct catalog_group sample_group(const char *name, uint16_t number)
     return g;
 }
 
+static void a_group_is_split_and_its_old_shards_retired(void **state)
+{
+    (void)state;
+    struct catalog *c = catalog_new();
+    struct catalog_group g = sample_group("default", GROUP_DEFAULT);
+    struct container_def in = {.layout = 0}, later = {.layout = 1};
+    assert_int_equal(catalog_group_split(&g, 9, 3, 5), ERR_INVALID);
+    assert_int_equal(catalog_group_split(&g, 9, 2, 5), ERR_INVALID);
+    assert_int_equal(catalog_container_span(&g, &in).first, 1);
+    assert_int_equal(catalog_group_split(&g, 9, 4, 5), ERR_OK);
+    assert_int_equal(catalog_group_split(&g, 20, 8, 5), ERR_BUSY);
+    g.first_count = 2;
+    g.first_members[0] = 1;
+    g.first_members[1] = 3;
+    buf_clear(&text);
+    struct bytes json = formatted(catalog_group_format(&g, &text));
+    assert_int_equal(catalog_put(c, CONTAINER_GROUPS, 1, json, 1, NULL),
+                     ERR_OK);
+    const struct catalog_group *b = catalog_group(c, "default");
+    assert_int_equal(catalog_group_layout(b), 1);
+    assert_int_equal(catalog_group_shards(b), 6);
+    assert_int_equal(catalog_group_shard(b, 0), 9);
+    assert_int_equal(catalog_group_shard(b, 5), 2);
+    assert_int_equal(catalog_group_first_count(b), 2);
+    assert_int_equal(b->first_count, 2);
+    assert_int_equal(b->split_us, 5);
+    assert_int_equal(catalog_container_span(b, &in).first, 1);
+    assert_int_equal(catalog_container_span(b, &in).count, 2);
+    assert_int_equal(catalog_container_span(b, &later).first, 9);
+    assert_ptr_equal(catalog_group_of_shard(c, 2), b);
+    assert_ptr_equal(catalog_group_of_shard(c, 12), b);
+    assert_null(catalog_group_of_shard(c, 3));
+    assert_false(catalog_shard_retired(c, 2));
+    catalog_group_retire(&g);
+    buf_clear(&text);
+    json = formatted(catalog_group_format(&g, &text));
+    assert_int_equal(catalog_put(c, CONTAINER_GROUPS, 1, json, 2, NULL),
+                     ERR_OK);
+    assert_int_equal(catalog_group_layout(b), 1);
+    assert_int_equal(catalog_group_first_count(b), 2);
+    assert_null(catalog_group_of_shard(c, 2));
+    assert_true(catalog_shard_retired(c, 2));
+    assert_false(catalog_shard_retired(c, 9));
+    assert_int_equal(catalog_group_span(b, 0).count, 0);
+    /* A container that an older node made meanwhile has nothing yet. */
+    assert_int_equal(catalog_container_span(b, &in).first, 9);
+    catalog_free(c);
+}
+
 static void groups_survive_their_records(void **state)
 {
     (void)state;
@@ -719,6 +768,7 @@ int main(void)
         cmocka_unit_test(damaged_records_change_nothing),
         cmocka_unit_test(the_account_survives_its_record),
         cmocka_unit_test(groups_survive_their_records),
+        cmocka_unit_test(a_group_is_split_and_its_old_shards_retired),
         cmocka_unit_test(removed_shards_are_ranges),
         cmocka_unit_test(impossible_groups_are_refused),
         cmocka_unit_test(settings_survive_their_records),

@@ -17,6 +17,7 @@
 static struct json parser;
 static struct buf out;
 static struct err_msg message;
+static const struct container_place somewhere;
 
 static int create(const char *body)
 {
@@ -24,7 +25,7 @@ static int create(const char *body)
     message.text[0] = '\0';
     assert_int_equal(json_parse(&parser, bytes_str(body), 1 << 20, NULL),
                      ERR_OK);
-    return container_create(&parser, 0, bytes_of("", 0), &out, &message);
+    return container_create(&parser, 0, &somewhere, &out, &message);
 }
 
 static void expect_created(const char *body, const char *stored)
@@ -398,11 +399,134 @@ static void a_full_buffer_is_reported_and_left_as_it_was(void **state)
         buf_init(&small, room);
         assert_int_equal(json_parse(&parser, bytes_str(with("")), 4096, NULL),
                          ERR_OK);
-        assert_int_equal(
-            container_create(&parser, 0, bytes_of("", 0), &small, NULL),
-            ERR_LIMIT);
+        assert_int_equal(container_create(&parser, 0, &somewhere, &small, NULL),
+                         ERR_LIMIT);
         assert_int_equal(buf_len(&small), 0);
         buf_free(&small);
+    }
+}
+
+/* -- moves and splits ------------------------------------------------------ */
+
+static struct container_def *moved(const struct container_def *def,
+                                   const struct container_place *place,
+                                   const struct container_move *move)
+{
+    struct container_def *now;
+    buf_clear(&out);
+    assert_int_equal(container_moved(def, place, move, &out), ERR_OK);
+    assert_int_equal(
+        container_def_parse(bytes_of(buf_bytes(&out), buf_len(&out)), &now,
+                            &message),
+        ERR_OK);
+    return now;
+}
+
+static void a_place_and_a_move_survive_their_record(void **state)
+{
+    (void)state;
+    const struct container_place at = {bytes_str("eu"), 3};
+    const struct container_move move = {.number = 77,
+                                        .joined = 5,
+                                        .ranges = 8,
+                                        .split_count = 2,
+                                        .splits = {2, 4},
+                                        .phase = CONTAINER_COPYING,
+                                        .other = bytes_str("eu"),
+                                        .other_layout = 4,
+                                        .mover = 9,
+                                        .since = 100};
+    struct container_def *def;
+    assert_int_equal(create(with("")), ERR_OK);
+    assert_int_equal(
+        container_def_parse(bytes_of(buf_bytes(&out), buf_len(&out)), &def,
+                            &message),
+        ERR_OK);
+    assert_int_equal(def->layout, 0);
+    struct container_def *now = moved(def, &at, &move);
+    assert_true(bytes_equal(now->placement, at.group));
+    assert_int_equal(now->layout, 3);
+    assert_int_equal(now->move.number, 77);
+    assert_int_equal(now->move.joined, 5);
+    assert_int_equal(now->move.ranges, 8);
+    assert_int_equal(now->move.split_count, 2);
+    assert_memory_equal(now->move.splits, move.splits, sizeof(move.splits));
+    assert_int_equal(now->move.other_layout, 4);
+    container_def_unref(now);
+    /* What there was before splits: it joined by its last move. */
+    const struct container_move before = {.number = 77, .joined = 77};
+    now = moved(def, &at, &before);
+    assert_null(strstr(buf_cstr(&out), "joined"));
+    assert_int_equal(now->move.joined, 77);
+    container_def_unref(now);
+    container_def_unref(def);
+}
+
+static void expect_ranges(const struct container_move *m, uint16_t count,
+                          uint32_t id, uint32_t first, uint32_t last)
+{
+    uint32_t a, b;
+    assert_int_equal(container_ranges_of(m, count, id, &a, &b), ERR_OK);
+    assert_int_equal(a, first);
+    assert_int_equal(b, last);
+}
+
+static void ranges_know_what_they_came_from(void **state)
+{
+    (void)state;
+    struct container_move m = {.number = 0};
+    uint32_t a, b;
+    expect_ranges(&m, 2, 1, 1, 1);
+    assert_int_equal(container_ranges_of(&m, 2, 2, &a, &b), ERR_NOT_FOUND);
+    /* To another group of three shards: ids 0 and 1 mean nothing there. */
+    container_move_end(&m, 10, 2, false);
+    assert_int_equal(m.joined, 10);
+    assert_int_equal(container_ranges_of(&m, 3, 1, &a, &b), ERR_NOT_FOUND);
+    expect_ranges(&m, 3, 2, 0, 0);
+    /* Split into six, ids 5 to 10, then twelve, 11 to 22. */
+    container_move_end(&m, 11, 3, true);
+    container_move_end(&m, 12, 6, true);
+    assert_int_equal(m.number, 12);
+    assert_int_equal(m.joined, 10);
+    assert_int_equal(m.ranges, 11);
+    expect_ranges(&m, 12, 22, 11, 11);
+    expect_ranges(&m, 12, 11, 0, 0);
+    expect_ranges(&m, 12, 5, 0, 1);
+    expect_ranges(&m, 12, 10, 10, 11);
+    expect_ranges(&m, 12, 2, 0, 3);
+    expect_ranges(&m, 12, 4, 8, 11);
+    assert_int_equal(container_ranges_of(&m, 12, 1, &a, &b), ERR_NOT_FOUND);
+    assert_int_equal(container_ranges_of(&m, 12, 23, &a, &b), ERR_NOT_FOUND);
+    for (uint32_t i = 0; i < 12; i++)
+        for (uint8_t back = 0; back < 2; back++) {
+            uint32_t id = container_ancestor(&m, 12, i, back);
+            assert_int_equal(container_ranges_of(&m, 12, id, &a, &b), ERR_OK);
+            assert_true(a <= i && i <= b);
+            assert_int_equal(b - a, back == 0 ? 1 : 3);
+        }
+}
+
+static void damaged_splits_are_refused(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "[4,2]",
+        "[2,3]",
+        "[0]",
+        "[\"2\"]",
+        "{}",
+        "[9]",
+        "[1,2,4,8,16,32,64,128,256,512,1024,2048,4095]"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        char json[400];
+        struct container_def *def;
+        snprintf(json, sizeof(json),
+                 "{\"id\":\"c\",\"partitionKey\":{\"paths\":[\"/pk\"],"
+                 "\"kind\":\"Hash\"},\"_move\":{\"number\":1,\"ranges\":8,"
+                 "\"splits\":%s,\"other\":\"\",\"emptied\":true}}",
+                 bad[i]);
+        assert_int_equal(container_def_parse(bytes_str(json), &def, &message),
+                         ERR_CORRUPT);
     }
 }
 
@@ -678,6 +802,9 @@ int main(void)
         cmocka_unit_test(missing_ids_are_refused_in_the_service_s_words),
         cmocka_unit_test(databases_keep_their_id_alone),
         cmocka_unit_test(a_full_buffer_is_reported_and_left_as_it_was),
+        cmocka_unit_test(a_place_and_a_move_survive_their_record),
+        cmocka_unit_test(ranges_know_what_they_came_from),
+        cmocka_unit_test(damaged_splits_are_refused),
         cmocka_unit_test(stored_definitions_are_read_back),
         cmocka_unit_test(damaged_definitions_are_reported),
         cmocka_unit_test(what_was_read_can_be_written_back),

@@ -69,6 +69,45 @@ static void a_token_comes_back_as_it_was(void **state)
     buf_free(&storage);
 }
 
+static void floors_come_back_as_they_were(void **state)
+{
+    (void)state;
+    char longest[OP_KEY_MAX];
+    memset(longest, 'x', sizeof(longest));
+    struct continuation in = {
+        .kind = CONTINUATION_SCAN,
+        .scope = {1, 2},
+        .slot = 4,
+        .position = bytes_str("position"),
+        .floor_count = CONTINUATION_FLOORS_MAX,
+        .floors = {{5, bytes_str("a")},
+                   {7, bytes_of(longest, sizeof(longest))},
+                   {8, bytes_str("c")},
+                   {9, bytes_of(longest, sizeof(longest))}}};
+    struct continuation back;
+    struct buf text, storage;
+    buf_init(&text, CONTINUATION_TEXT_MAX);
+    buf_init(&storage, CONTINUATION_TEXT_MAX);
+    assert_int_equal(continuation_write(key, &in, &text), ERR_OK);
+    struct bytes token = bytes_of(buf_bytes(&text), buf_len(&text));
+    assert_int_equal(continuation_read(key, token, CONTINUATION_SCAN, scope,
+                                       &storage, &back),
+                     ERR_OK);
+    assert_int_equal(back.slot, 4);
+    assert_true(bytes_equal(back.position, in.position));
+    assert_int_equal(back.floor_count, in.floor_count);
+    for (uint32_t i = 0; i < in.floor_count; i++) {
+        assert_int_equal(back.floors[i].slot, in.floors[i].slot);
+        assert_true(
+            bytes_equal(back.floors[i].position, in.floors[i].position));
+    }
+    assert_int_equal(continuation_read(key, token, CONTINUATION_LIST, scope,
+                                       &storage, &back),
+                     ERR_MALFORMED);
+    buf_free(&text);
+    buf_free(&storage);
+}
+
 static void each_kind_has_its_fields(void **state)
 {
     (void)state;
@@ -116,6 +155,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_token_comes_back_as_it_was, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(each_kind_has_its_fields, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(floors_come_back_as_they_were, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_token_has_a_maximum, setup, teardown),
     };

@@ -251,7 +251,7 @@ static void each_group_is_read_at_its_own_level(void **state)
     assert_int_equal(w->level[1], CONSISTENCY_EVENTUAL);
     assert_int_equal(w->ops[OP_BARRIER], looks + 1);
     expect_failure(SEND(w, "GET", DOCS, "", "x-ms-consistency-level: Session"),
-                   400, NULL, "stronger than the level");
+                   400, NULL, "level of the container's placement group eu is");
     expect_status(SEND(w, "GET", DOCS "/2", "", PK("b"),
                        "x-ms-consistency-level: Session"),
                   200);

@@ -14,6 +14,8 @@
 
 #include "node/base/buf.h"
 #include "node/base/err.h"
+#include "node/base/mem.h"
+#include "node/crypt/keyring.h"
 #include "node/shard/record.h"
 #include "node/store/engine.h"
 
@@ -21,7 +23,7 @@
 
 struct record {
     struct record_key key;
-    uint8_t value[40];
+    uint8_t value[60];
     size_t len;
 };
 
@@ -84,6 +86,33 @@ static void nothing_has_a_digest_too(void **state)
     struct digest_result b = digest_of(NULL, 0, NULL);
     assert_memory_equal(&a, &b, sizeof(a));
     assert_int_equal(a.records, 0);
+}
+
+/* A value as seal.h says: of a key, or none at all. */
+static void records_are_counted_by_their_key(void **state)
+{
+    (void)state;
+    struct record *list = mem_zalloc(RECORDS * sizeof(*list));
+    uint64_t texts = 0, expected[DIGEST_KEY_VERSIONS] = {0};
+    make(list);
+    for (uint32_t i = 0; i < RECORDS; i++) {
+        struct record *r = &list[i];
+        uint32_t version = i % (DIGEST_KEY_VERSIONS + 2);
+        memset(r->value, 0, sizeof(r->value));
+        r->value[0] = 1;
+        put_u32_le(r->value + 4, group_key_id(3, KEY_PURPOSE_DATA, version));
+        r->len = i % 50 == 0 ? 3 : sizeof(r->value);
+        if (r->key.len != RECORD_TEXT_KEY_LEN)
+            continue;
+        texts++;
+        if (r->len > 3 && version < DIGEST_KEY_VERSIONS)
+            expected[version]++;
+    }
+    struct digest_result d = digest_of(list, RECORDS, NULL);
+    assert_int_equal(d.records, texts);
+    assert_true(expected[1] > 0 && expected[DIGEST_KEY_VERSIONS - 1] > 0);
+    assert_memory_equal(d.by_key, expected, sizeof(expected));
+    mem_free(list);
 }
 
 static void put_chunk(struct buf *out, const struct record *list, size_t n)
@@ -212,6 +241,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_has_a_digest_too),
+        cmocka_unit_test(records_are_counted_by_their_key),
         cmocka_unit_test(slices_do_not_matter),
         cmocka_unit_test(any_difference_shows_where_it_is),
         cmocka_unit_test(lengths_count),

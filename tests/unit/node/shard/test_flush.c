@@ -223,6 +223,28 @@ static void a_flush_cuts_the_log_but_keeps_some_for_who_lags(void **state)
     story_end(&s);
 }
 
+static void the_log_is_kept_for_a_snapshot_under_way(void **state)
+{
+    (void)state;
+    struct story s = story_of_three();
+    struct shard *leader = cluster_shard(s.c, s.leader);
+    put(s.c, s.leader, 1, 1, BODY);
+    cluster_isolate(s.c, s.third);
+    uint64_t sent = shard_commit_lsn(leader);
+    shard_retain(leader, sent);
+    for (unsigned i = 0; i < SHARD_RETAIN_ENTRIES + 600; i++) {
+        put(s.c, s.leader, 9, 9, BODY);
+        if (i % 600 == 0)
+            cluster_flush(s.c, s.leader, true);
+    }
+    cluster_flush(s.c, s.leader, true);
+    assert_true(raft_base_lsn(shard_raft(leader)) <= sent);
+    shard_retain(leader, UINT64_MAX);
+    cluster_compact(s.c, s.leader);
+    assert_true(raft_base_lsn(shard_raft(leader)) > sent);
+    story_end(&s);
+}
+
 static void a_snapshot_replaces_everything_and_reads_go_on(void **state)
 {
     (void)state;
@@ -305,6 +327,43 @@ static void a_snapshot_waits_for_a_flush_under_way(void **state)
     story_end(&s);
 }
 
+/* Only who follows this very leader, and has what its log begins with. */
+static void another_may_send_in_the_leaders_place(void **state)
+{
+    (void)state;
+    struct story s = story_of_three();
+    struct shard_sender list[RAFT_MEMBERS_MAX];
+    uint64_t least;
+    for (unsigned i = 0; i < 20; i++)
+        put(s.c, s.leader, 1, i, BODY);
+    cluster_settle(s.c);
+    raft_id to = cluster_other(s.c, s.leader);
+    raft_id third = 6 - s.leader - to;
+    const struct shard *leader = cluster_shard(s.c, s.leader);
+    const struct shard *other = cluster_shard(s.c, third);
+    uint64_t term = raft_term(shard_raft(leader));
+    assert_int_equal(shard_senders(leader, to, list, &least), 1);
+    assert_int_equal(list[0].node, third);
+    assert_int_equal(least, raft_base_lsn(shard_raft(leader)));
+    assert_in_range(list[0].match_lsn, least,
+                    raft_last_lsn(shard_raft(leader)));
+    assert_int_equal(shard_may_send(other, s.leader, term, to), ERR_OK);
+    /* Whoever asks for something else is refused. */
+    assert_int_equal(shard_may_send(other, to, term, to), ERR_STALE);
+    assert_int_equal(shard_may_send(other, s.leader, term + 1, to), ERR_STALE);
+    assert_int_equal(shard_may_send(other, s.leader, term, 9), ERR_FORBIDDEN);
+    assert_int_equal(shard_senders(leader, 9, list, &least), 0);
+    assert_int_equal(shard_senders(other, to, list, &least), 0);
+    shard_distrust(cluster_shard(s.c, third), true);
+    assert_int_equal(shard_may_send(other, s.leader, term, to), ERR_CORRUPT);
+    shard_distrust(cluster_shard(s.c, third), false);
+    /* Who is out of reach sends nothing. */
+    cluster_cut(s.c, s.leader, third);
+    cluster_settle(s.c);
+    assert_int_equal(shard_senders(leader, to, list, &least), 0);
+    story_end(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,9 +376,11 @@ int main(void)
         cmocka_unit_test(a_follower_of_a_new_term_restarts_from_its_flush),
         cmocka_unit_test(a_restart_finds_the_same_records),
         cmocka_unit_test(a_flush_cuts_the_log_but_keeps_some_for_who_lags),
+        cmocka_unit_test(the_log_is_kept_for_a_snapshot_under_way),
         cmocka_unit_test(a_snapshot_replaces_everything_and_reads_go_on),
         cmocka_unit_test(a_crash_during_an_installation_loses_nothing),
         cmocka_unit_test(a_snapshot_waits_for_a_flush_under_way),
+        cmocka_unit_test(another_may_send_in_the_leaders_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -519,8 +519,8 @@ static void a_full_memtable_throttles_until_it_is_flushed(void **state)
 static void who_never_flushes_is_caught_up_by_a_snapshot(void **state)
 {
     (void)state;
-    struct story s = story_begin(
-        &(struct cluster_options){.nodes = 3, .memtable_bytes = 4u << 20});
+    struct story s = story_begin(&(struct cluster_options){
+        .nodes = 3, .memtable_bytes = 4u << 20, .retain_lagging = 3u << 20});
     struct flood f;
     for (int round = 0; round < 4; round++) {
         unsigned refused = flood(&s, &f, 256u << 10, 8);

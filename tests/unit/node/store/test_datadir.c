@@ -153,6 +153,22 @@ static void discarding_puts_the_data_away(void **state)
     assert_int_equal(mode_of("discarded-3/shards/1"), 0700);
 }
 
+static void a_retired_shard_is_remembered(void **state)
+{
+    (void)state;
+    struct datadir *d = must_open();
+    char path[DATADIR_PATH_MAX];
+    assert_int_equal(datadir_shard_path(d, 3, path), ERR_OK);
+    assert_false(datadir_shard_retired(d, 3));
+    assert_int_equal(datadir_retire_shard(d, 3), ERR_OK);
+    assert_int_equal(datadir_retire_shard(d, 3), ERR_OK);
+    datadir_close(d);
+    d = must_open();
+    assert_true(datadir_shard_retired(d, 3));
+    assert_false(datadir_shard_retired(d, 33));
+    datadir_close(d);
+}
+
 static void a_rebuild_is_remembered_until_it_is_done(void **state)
 {
     (void)state;
@@ -282,6 +298,7 @@ int main(void)
         TEST(a_second_process_is_told_who_is_there),
         TEST(open_modes_and_damage_are_refused),
         TEST(discarding_puts_the_data_away),
+        TEST(a_retired_shard_is_remembered),
         TEST(a_rebuild_is_remembered_until_it_is_done),
         TEST(damage_is_noted_and_goes_away_with_the_data),
         TEST(one_shard_is_put_away_and_marked),

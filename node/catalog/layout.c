@@ -1,0 +1,75 @@
+/* A group's shards, and which of them a container is in. */
+#include "node/base/check.h"
+#include "node/catalog/catalog.h"
+
+static struct catalog_span newest(const struct catalog_group *g)
+{
+    return (struct catalog_span){g->first_shard, g->shard_count};
+}
+
+struct catalog_span catalog_group_span(const struct catalog_group *g,
+                                       uint16_t layout)
+{
+    if (layout == catalog_group_layout(g))
+        return newest(g);
+    return layout + 1u == catalog_group_layout(g) ? g->emptied
+                                                  : (struct catalog_span){0, 0};
+}
+
+uint16_t catalog_container_layout(const struct catalog_group *g,
+                                  const struct container_def *def)
+{
+    uint16_t layout = catalog_group_layout(g);
+    return g->emptied.count > 0 && def->layout < layout ? (uint16_t)(layout - 1)
+                                                        : layout;
+}
+
+struct catalog_span catalog_container_span(const struct catalog_group *g,
+                                           const struct container_def *def)
+{
+    return catalog_group_span(g, catalog_container_layout(g, def));
+}
+
+uint16_t catalog_group_first_count(const struct catalog_group *g)
+{
+    if (g->retired_count > 0)
+        return g->retired[0].count;
+    return g->emptied.count > 0 ? g->emptied.count : g->shard_count;
+}
+
+bool catalog_group_has_shard(const struct catalog_group *g, uint32_t shard)
+{
+    return catalog_span_has(newest(g), shard) ||
+           catalog_span_has(g->emptied, shard);
+}
+
+bool catalog_group_retired(const struct catalog_group *g, uint32_t shard)
+{
+    for (uint8_t i = 0; i < g->retired_count; i++)
+        if (catalog_span_has(g->retired[i], shard))
+            return true;
+    return false;
+}
+
+int catalog_group_split(struct catalog_group *g, uint16_t first, uint16_t count,
+                        int64_t now_us)
+{
+    if (g->emptied.count > 0)
+        return ERR_BUSY;
+    if (count <= g->shard_count || count % g->shard_count != 0)
+        return ERR_INVALID;
+    if (g->retired_count == GROUP_RETIRED_MAX)
+        return ERR_FULL;
+    g->emptied = newest(g);
+    g->first_shard = first;
+    g->shard_count = count;
+    g->split_us = now_us;
+    return ERR_OK;
+}
+
+void catalog_group_retire(struct catalog_group *g)
+{
+    CHECK(g->emptied.count > 0 && g->retired_count < GROUP_RETIRED_MAX);
+    g->retired[g->retired_count++] = g->emptied;
+    g->emptied = (struct catalog_span){0, 0};
+}

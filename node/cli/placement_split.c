@@ -1,0 +1,200 @@
+/* bastide placement split: a group gets more shards.
+ *
+ *     preview --shown--> asked --yes--> ordered --watched--> shown
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "node/base/check.h"
+#include "node/base/mem.h"
+#include "node/cli/cmd.h"
+#include "node/cli/options.h"
+#include "node/cli/placement.h"
+#include "node/cli/placement_group.h"
+#include "node/cli/wait.h"
+#include "node/json/json.h"
+
+#define COMMAND "placement split"
+#define SPLIT_TIMEOUT_S 3600
+#define SPLIT_POLL_US (500 * USEC_PER_MS)
+#define SPLIT_SHARDS_MAX 65536
+
+static const char help[] =
+    "Usage: bastide placement split NAME --shards N [--yes] [--dry-run]\n"
+    "\n"
+    "Gives a placement group more shards while programs use it: new ones are "
+    "made, the\n"
+    "group's containers are moved to them one after the other, and the old "
+    "ones are\n"
+    "deleted. N is a multiple of the shards that it has, so that each becomes "
+    "equal\n"
+    "parts. There is no way back, and none is needed: it goes on after any "
+    "crash. Waits\n"
+    "until it is done.\n"
+    "\n"
+    "  --shards N         how many it will have\n"
+    "  --dry-run          only say what would happen\n"
+    "  --yes              do not ask\n"
+    "  --no-wait          order it, and do not wait\n"
+    "  --timeout SECONDS  how long to wait (default 3600); it goes on without "
+    "us\n" REACH_HELP "  -o text|json    how to say it\n"
+    "\n"
+    "Examples:\n"
+    "  bastide placement split default --shards 8 --dir demo --dry-run\n"
+    "  bastide placement split eu --shards 4 --yes\n";
+
+struct split_flags {
+    struct reach_flags reach;
+    const char *name;
+    unsigned shards, timeout_s;
+    bool dry_run, yes, no_wait, json, help;
+};
+
+static int ask(struct reach *r, const struct split_flags *f, bool dry_run,
+               struct reach_answer *a, struct err_msg *msg)
+{
+    struct buf b;
+    struct json_writer w;
+    buf_init(&b, HTTPS_REQUEST_MAX);
+    json_writer_init(&w, &b);
+    json_write_object_begin(&w);
+    json_write_member_str(&w, "group", f->name);
+    json_write_member_int64(&w, "shards", f->shards);
+    json_write_member_bool(&w, "dry_run", dry_run);
+    json_write_object_end(&w);
+    CHECK(json_writer_end(&w) == ERR_OK);
+    int err = reach_any(r, "placement/split", buf_cstr(&b),
+                        REACH_CHANGE_TIMEOUT_US, a, msg);
+    buf_free(&b);
+    return err;
+}
+
+static void show_preview(const struct split_flags *f, const struct json *j)
+{
+    int64_t from = 0, containers = 0;
+    (void)json_get_int64(j, 0, "from", &from);
+    (void)json_get_int64(j, 0, "containers", &containers);
+    printf("Group %s has %lld shards and gets %u; its containers (%lld) are "
+           "copied to them, one\nafter the other and online.\n",
+           f->name, (long long)from, f->shards, (long long)containers);
+}
+
+/* CMD_OK: go on. */
+static int confirm(const struct split_flags *f)
+{
+    if (f->yes)
+        return CMD_OK;
+    if (!wait_can_ask())
+        return options_refuse(COMMAND, "nobody is there to be asked: --yes");
+    if (wait_confirm("Split it? Type yes: ", "yes"))
+        return CMD_OK;
+    return options_failed(COMMAND, "nothing was done");
+}
+
+static int watch(struct reach *r, const struct split_flags *f,
+                 struct err_msg *msg)
+{
+    usec_t end = clock_mono_us() + (usec_t)f->timeout_s * USEC_PER_SEC;
+    char text[TOPOLOGY_TEXT_MAX + 1] = "";
+    struct placement_group *g = mem_alloc(sizeof(*g));
+    int err = ERR_TIMEOUT;
+    for (unsigned polls = 0; err == ERR_TIMEOUT && clock_mono_us() < end;
+         polls++) {
+        if (placement_split_ask(r, f->name, g, msg) == ERR_OK) {
+            placement_split_text(&g->split, text);
+            /* A node that has not heard of it has the old number. */
+            if (g->split.shards == 0 && g->shards >= f->shards)
+                err = ERR_OK;
+            else if (polls % 4 == 0 && !f->json)
+                fprintf(stderr, "%s\n", text);
+        }
+        if (err != ERR_OK)
+            usleep(SPLIT_POLL_US);
+    }
+    mem_free(g);
+    return err == ERR_OK ? ERR_OK
+                         : err_set(msg, err,
+                                   "not done within %u s (%s); it goes on: see "
+                                   "bastide placement show",
+                                   f->timeout_s, text);
+}
+
+static int run_split(struct reach *r, const struct split_flags *f)
+{
+    struct reach_answer a;
+    struct err_msg msg;
+    int code = CMD_OK;
+    reach_answer_init(&a);
+    int err = ask(r, f, true, &a, &msg);
+    if (err == ERR_OK && f->json && f->dry_run)
+        printf("%s\n", buf_cstr(&a.body));
+    else if (err == ERR_OK && !f->json)
+        show_preview(f, &a.json);
+    if (err == ERR_OK && !f->dry_run) {
+        code = confirm(f);
+        if (code == CMD_OK)
+            err = ask(r, f, false, &a, &msg);
+        if (code == CMD_OK && err == ERR_OK && !f->no_wait)
+            err = watch(r, f, &msg);
+    }
+    reach_answer_free(&a);
+    if (err != ERR_OK)
+        return options_failed(COMMAND, msg.text);
+    return code == CMD_OK && !f->dry_run
+               ? placement_show(COMMAND, r, f->name, f->json)
+               : code;
+}
+
+static int check(struct split_flags *f, char **words, unsigned count)
+{
+    if (count == 0)
+        return options_refuse(COMMAND, "which group?");
+    if (!placement_name_option(words[0], &f->name))
+        return options_refuse(COMMAND, "\"%s\": expected %s", words[0],
+                              PLACEMENT_NAME_EXPECTED);
+    if (f->shards == 0)
+        return options_refuse(COMMAND, "expected --shards N");
+    return reach_check_flags(COMMAND, &f->reach);
+}
+
+int placement_run_split(int argc, char **argv)
+{
+    struct split_flags f = {.timeout_s = SPLIT_TIMEOUT_S};
+    const struct option_spec specs[] = {
+        REACH_OPTIONS(&f.reach),
+        {.name = "shards",
+         .kind = OPTION_NUMBER,
+         .value = &f.shards,
+         .min = 1,
+         .max = SPLIT_SHARDS_MAX},
+        {.name = "dry-run", .kind = OPTION_FLAG, .value = &f.dry_run},
+        {.name = "yes", .kind = OPTION_FLAG, .value = &f.yes},
+        {.name = "no-wait", .kind = OPTION_FLAG, .value = &f.no_wait},
+        {.name = "timeout",
+         .kind = OPTION_NUMBER,
+         .value = &f.timeout_s,
+         .min = 1,
+         .max = 7 * 86400},
+        {.name = "output", .kind = OPTION_OUTPUT, .value = &f.json},
+        {.name = "help", .kind = OPTION_FLAG, .value = &f.help}};
+    struct reach r = {.https = NULL};
+    struct err_msg msg;
+    char **words;
+    unsigned count;
+    int code = options_parse(COMMAND, argc, argv, specs, ARRAY_LEN(specs), 1,
+                             &words, &count);
+    if (code == CMD_OK && f.help) {
+        fputs(help, stdout);
+        return CMD_OK;
+    }
+    if (code == CMD_OK)
+        code = check(&f, words, count);
+    if (code != CMD_OK)
+        return code;
+    if (reach_open(&f.reach, &r, &msg) != ERR_OK)
+        return options_failed(COMMAND, msg.text);
+    code = run_split(&r, &f);
+    reach_close(&r);
+    return code;
+}
