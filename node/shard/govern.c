@@ -9,9 +9,11 @@ static void hear(struct shard *s, usec_t now, raft_id id)
     struct raft_peer_info info;
     if (raft_peer(s->raft, id, &info) != ERR_OK)
         return;
-    if (info.state == RAFT_PEER_SNAPSHOT)
+    /* A reply that tells nothing of what is visible there does not make its
+     * node count for longer, so no echo may name it. */
+    if (info.state == RAFT_PEER_SNAPSHOT || info.seen_lsn == 0)
         staleness_lost(&s->governor, id);
-    else if (info.seen_lsn > 0)
+    else
         staleness_heard(&s->governor, now, id, info.seen_lsn, info.heard_us);
 }
 
