@@ -17,7 +17,6 @@ struct loss {
     uint32_t missing; /* workers that have not answered */
     uint32_t shards;  /* its shards with a replica here */
     uint32_t led;     /* those of them that are led here */
-    usec_t oldest_us;
     struct loss_entry {
         uint32_t container;
         uint64_t entries;
