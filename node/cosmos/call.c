@@ -451,9 +451,9 @@ int call_range_named(const struct call *c, uint32_t *id_out)
 static bool knows_more(const struct call *c)
 {
     struct bytes token = c->headers.session_token;
-    uint32_t next = call_range_id(c, spread_ranges(&c->spread)), named;
     if (!c->want_container || c->looked_again)
         return false;
+    uint32_t next = call_range_id(c, spread_ranges(&c->spread)), named;
     if (c->spread.mapped)
         return session_parts(token, call_range_id(c, 0)) > c->spread.slots;
     return (c->level == CONSISTENCY_SESSION &&
