@@ -19,7 +19,8 @@
  *   transfers_pace.c  worker 0, which the links belong to: the budget
  *   transfers_show.c  status and metrics
  *
- * One transfer per shard, direction and receiver.
+ * One transfer per shard, direction and receiver: one that a new leadership
+ * begins takes the place of the older one at the next tick.
  *
  * ## What is bounded
  *

@@ -127,8 +127,11 @@ void outgoing_end(struct outgoing *o, bool ok);
 /* The link is lost, or the receiver could not take it. */
 void outgoing_lost(struct outgoing *o);
 void outgoing_tick(struct outgoing *o, usec_t now);
+/* The transfer of that id; NULL when it is over. */
 struct outgoing *outgoing_find(struct transfers *t, uint32_t shard,
-                               links_peer to);
+                               links_peer to, uint64_t id);
+/* Whether there is one at all. */
+bool outgoing_any(const struct transfers *t, uint32_t shard, links_peer to);
 /* On the shard's worker. */
 void transfers_unsent(struct inbox_message *m, void *owner);
 

@@ -48,8 +48,8 @@ static void near_over(struct inbox_message *m, void *owner)
 {
     struct worker *w = owner;
     struct errand *e = LIST_ENTRY(m, struct errand, message);
-    struct outgoing *o = outgoing_find(&w->transfers, e->shard, e->to);
-    if (o != NULL && o->id == e->id && o->asked) {
+    struct outgoing *o = outgoing_find(&w->transfers, e->shard, e->to, e->id);
+    if (o != NULL && o->asked) {
         o->asked = false;
         w->transfers.counts.near += e->err == ERR_OK;
         if (e->err == ERR_OK)
@@ -236,7 +236,7 @@ static void order_run(struct inbox_message *m, void *owner)
     struct worker *w = owner;
     struct order *r = LIST_ENTRY(m, struct order, message);
     int err = order_check(w, r);
-    if (err == ERR_OK && outgoing_find(&w->transfers, r->shard, r->to) != NULL)
+    if (err == ERR_OK && outgoing_any(&w->transfers, r->shard, r->to))
         err = ERR_BUSY;
     if (err != ERR_OK) {
         near_answer(w, r->call, err);

@@ -8,15 +8,38 @@
 #include "node/server/transfers_impl.h"
 
 struct outgoing *outgoing_find(struct transfers *t, uint32_t shard,
-                               links_peer to)
+                               links_peer to, uint64_t id)
 {
     LIST_EACH(node, &t->outgoing)
     {
         struct outgoing *o = LIST_ENTRY(node, struct outgoing, node);
-        if (o->replica->id == shard && o->to == to && !o->over)
+        if (o->replica->id == shard && o->to == to && o->id == id && !o->over)
             return o;
     }
     return NULL;
+}
+
+bool outgoing_any(const struct transfers *t, uint32_t shard, links_peer to)
+{
+    LIST_EACH(node, &t->outgoing)
+    {
+        const struct outgoing *o = LIST_ENTRY(node, struct outgoing, node);
+        if (o->replica->id == shard && o->to == to && !o->over)
+            return true;
+    }
+    return false;
+}
+
+/* Whether a later leadership began the same anew. */
+static bool is_superseded(const struct outgoing *o)
+{
+    const struct list *end = &o->replica->worker->transfers.outgoing;
+    for (const struct list *it = o->node.next; it != end; it = it->next) {
+        const struct outgoing *later = LIST_ENTRY(it, struct outgoing, node);
+        if (later->replica == o->replica && later->to == o->to && !later->over)
+            return true;
+    }
+    return false;
 }
 
 /* ---- the end ----------------------------------------------------------------
@@ -69,7 +92,7 @@ void outgoing_end(struct outgoing *o, bool ok)
         retain(r);
         if (o->call.peer != 0)
             near_answer(r->worker, o->call, ok ? ERR_OK : ERR_CANCELLED);
-        else
+        else if (!is_superseded(o)) /* raft waits for the later one */
             shard_snapshot_sent(r->shard, clock_mono_us(), o->to, ok);
         worker_wake(r->worker);
     }
@@ -128,9 +151,9 @@ void transfers_unsent(struct inbox_message *m, void *owner)
 {
     struct worker *w = owner;
     struct transfer_parcel *p = LIST_ENTRY(m, struct transfer_parcel, message);
-    struct outgoing *o =
-        outgoing_find(&w->transfers, (uint32_t)p->chunk.shard, p->peer);
-    if (o != NULL && o->id == p->chunk.transfer)
+    struct outgoing *o = outgoing_find(&w->transfers, (uint32_t)p->chunk.shard,
+                                       p->peer, p->chunk.transfer);
+    if (o != NULL)
         outgoing_lost(o);
     mem_free(p);
 }
@@ -365,7 +388,13 @@ static void outgoing_begin(struct outgoing *o)
 
 void outgoing_tick(struct outgoing *o, usec_t now)
 {
-    if (o->over || o->asked)
+    if (o->over)
+        return;
+    if (is_superseded(o)) {
+        outgoing_end(o, false);
+        return;
+    }
+    if (o->asked)
         return;
     usec_t patience = o->lost ? TRANSFER_RESUME_US : TRANSFER_STALL_US;
     if (now - o->progress_us > patience)
