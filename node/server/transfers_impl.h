@@ -36,6 +36,7 @@ struct outgoing {
     bool done_sent;    /* the last frame was sent */
     bool lost;         /* to be sent anew once the receiver can be reached */
     bool over;         /* to be freed once the helper is done */
+    bool admitted;     /* one of TRANSFERS_AT_ONCE */
     /* At a leader: */
     bool tried; /* whether another node would send it was asked */
     bool asked; /* and it may be doing so */
@@ -120,6 +121,9 @@ void transfers_pace(struct worker *first, struct transfer_parcel *p);
 
 /* ---- transfers_send.c ---------------------------------------------------- */
 
+/* Whether the node may send one more; it is counted then, until the end of the
+ * outgoing that has `admitted` set. Any thread. */
+bool transfers_admit(struct node *n);
 /* Begins at the next tick. */
 struct outgoing *outgoing_new(struct replica *r, raft_id to);
 void outgoing_acked(struct outgoing *o, const struct snapshot_ack *ack);

@@ -238,10 +238,14 @@ static void order_run(struct inbox_message *m, void *owner)
     int err = order_check(w, r);
     if (err == ERR_OK && outgoing_any(&w->transfers, r->shard, r->to))
         err = ERR_BUSY;
+    /* Nor does it wait here: the leader, who may begin sooner, would wait. */
+    if (err == ERR_OK && !transfers_admit(w->node))
+        err = ERR_BUSY;
     if (err != ERR_OK) {
         near_answer(w, r->call, err);
     } else {
         struct outgoing *o = outgoing_new(worker_replica(w, r->shard), r->to);
+        o->admitted = true;
         o->call = r->call;
         o->least = r->least;
         o->most = r->most;

@@ -70,6 +70,35 @@ static void retain(struct replica *r)
     shard_retain(r->shard, from);
 }
 
+bool transfers_admit(struct node *n)
+{
+    uint32_t *sending = &n->snapshots_sending;
+    if (__atomic_fetch_add(sending, 1, __ATOMIC_RELAXED) < TRANSFERS_AT_ONCE)
+        return true;
+    __atomic_fetch_sub(sending, 1, __ATOMIC_RELAXED);
+    return false;
+}
+
+static void leave(struct outgoing *o)
+{
+    if (o->admitted)
+        __atomic_fetch_sub(&o->replica->worker->node->snapshots_sending, 1,
+                           __ATOMIC_RELAXED);
+    o->admitted = false;
+}
+
+/* Whether it may begin. What is always small, the meta shard and what goes to a
+ * witness, does not wait behind what may take minutes. */
+static bool enter(struct outgoing *o)
+{
+    const struct replica *r = o->replica;
+    if (o->admitted || r->id == SHARD_META ||
+        !shard_sends_payload(r->shard, o->to))
+        return true;
+    o->admitted = transfers_admit(r->worker->node);
+    return o->admitted;
+}
+
 static void stop_aiming(struct outgoing *o)
 {
     if (o->aims)
@@ -88,6 +117,7 @@ void outgoing_end(struct outgoing *o, bool ok)
         counts->sent += ok;
         counts->failed += !ok;
         o->over = true;
+        leave(o);
         stop_aiming(o);
         retain(r);
         if (o->call.peer != 0)
@@ -366,6 +396,10 @@ static void outgoing_begin(struct outgoing *o)
     if (near_ask(o)) {
         retain(r);
         return;
+    }
+    if (!enter(o)) {
+        o->progress_us = clock_mono_us();
+        return; /* at the tick, when another is over */
     }
     int err = outgoing_open(o);
     if (err == ERR_OK)
