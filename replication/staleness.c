@@ -138,8 +138,19 @@ void staleness_member(struct staleness *g, usec_t now, raft_id id,
     g->pass_lsn = 0;
 }
 
+void staleness_left(struct staleness *g, usec_t now)
+{
+    g->left_us = now + STALENESS_LEASE_US;
+}
+
 void staleness_lead(struct staleness *g, usec_t now, uint64_t last_lsn)
 {
+    /* Those who left while this node led before. */
+    for (uint32_t i = 0; i < g->n_nodes; i++) {
+        const struct staleness_node *n = &g->nodes[i];
+        if (!n->member && n->lease_us > g->left_us)
+            g->left_us = n->lease_us;
+    }
     g->n_nodes = 0;
     g->last_lsn = last_lsn;
     g->n_samples = 0;
@@ -223,15 +234,20 @@ static usec_t age_limit(const struct staleness *g)
     return g->bound.lag_us / 5 * 4;
 }
 
+static uint32_t clamp_ms(usec_t wait)
+{
+    usec_t ms = wait / USEC_PER_MS;
+    if (ms < STALENESS_RETRY_MIN_MS)
+        return STALENESS_RETRY_MIN_MS;
+    return ms > STALENESS_RETRY_MAX_MS ? STALENESS_RETRY_MAX_MS : (uint32_t)ms;
+}
+
 static uint32_t retry_ms(const struct staleness_node *n, usec_t now,
                          usec_t wait)
 {
     /* If it falls silent, it counts no longer than this. */
     usec_t most = n->lease_us - now + USEC_PER_MS;
-    usec_t ms = (wait < most ? wait : most) / USEC_PER_MS;
-    if (ms < STALENESS_RETRY_MIN_MS)
-        return STALENESS_RETRY_MIN_MS;
-    return ms > STALENESS_RETRY_MAX_MS ? STALENESS_RETRY_MAX_MS : (uint32_t)ms;
+    return clamp_ms(wait < most ? wait : most);
 }
 
 /* What one counted node says to an entry. */
@@ -285,6 +301,10 @@ enum staleness_verdict staleness_admit(struct staleness *g, usec_t now,
 {
     if (!g->bound.on || (lsn <= g->pass_lsn && now < g->pass_us))
         return STALENESS_ACCEPT;
+    if (now <= g->left_us) {
+        *retry_after_ms_out = clamp_ms(g->left_us - now + USEC_PER_MS);
+        return STALENESS_LEARN;
+    }
     expire(g, now);
     for (uint32_t i = 0; i < g->n_nodes; i++) {
         uint32_t retry;

@@ -41,6 +41,15 @@
  * has not asked another to take over, so the replies that they name were made
  * before the next leader was elected.
  *
+ * Nor does a new leader know those who left under its predecessor, and may be
+ * fresh. Whoever removes a node sends it nothing from then on, so the last echo
+ * to it was let through before any follower took up the configuration without
+ * it. A leader therefore also accepts nothing until the lease is over that
+ * begins when it took up such a configuration as a follower
+ * (staleness_left). That each leader has heard of everybody who may be fresh is
+ * for the shard to see to: it lets no echo through to a node before the
+ * configuration that names it is committed.
+ *
  * T. For reads it follows from the freshness rule alone, since
  * STALENESS_FRESH_US is less than the smallest T (1 s), by a margin for drift.
  * The governor besides refuses writes while the oldest entry that a counted
@@ -119,6 +128,8 @@ struct staleness {
      * `pass_us`. */
     uint64_t pass_lsn;
     usec_t pass_us;
+    usec_t left_us; /* until then somebody may be fresh who left before this
+                     * leadership */
 };
 
 enum staleness_verdict {
@@ -134,10 +145,14 @@ void staleness_init(struct staleness *g);
 void staleness_set_bound(struct staleness *g, usec_t now,
                          const struct staleness_bound *bound);
 /* This node begins to lead, with a log that ends at `last_lsn`; the members
- * follow. Nothing below is asked of a node that does not lead. */
+ * follow. Nothing below is asked of a node that does not lead, but for
+ * staleness_left. */
 void staleness_lead(struct staleness *g, usec_t now, uint64_t last_lsn);
 /* The log's end, whenever it has grown. */
 void staleness_logged(struct staleness *g, usec_t now, uint64_t last_lsn);
+/* This node, which does not lead, has just taken up a configuration without
+ * somebody who was a member before; or does not know whether it had lately. */
+void staleness_left(struct staleness *g, usec_t now);
 /* Every member but the leader itself, at the beginning and whenever they
  * change; who is not named again has left. `since_us`: when the leadership, or
  * the bound, begins: the time of the newest reply that the node may have been

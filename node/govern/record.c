@@ -74,6 +74,37 @@ void govern_from_config(const struct raft_config *config,
     *record_out = r;
 }
 
+void govern_tell(const struct govern_record *r, struct govern_hint *hint_out)
+{
+    *hint_out = (struct govern_hint){.epoch = r->epoch,
+                                     .write_region = r->write_region,
+                                     .forced = r->forced,
+                                     .settled = r->settled,
+                                     .consistency = r->consistency,
+                                     .recovered_epoch = r->recovered_epoch};
+}
+
+bool govern_learn(const struct govern_record *known,
+                  const struct govern_hint *said, struct govern_record *hint)
+{
+    if (said->write_region == 0 ||
+        govern_rank(known, said->write_region) == known->n_regions ||
+        said->consistency.level >= CONSISTENCY_COUNT ||
+        said->epoch <= known->epoch || said->epoch < hint->epoch ||
+        (said->epoch == hint->epoch && said->forced == hint->forced &&
+         said->settled == hint->settled))
+        return false;
+    *hint = *known;
+    hint->epoch = said->epoch;
+    hint->from_region = known->write_region;
+    hint->write_region = said->write_region;
+    hint->forced = said->forced;
+    hint->settled = said->settled;
+    hint->consistency = said->consistency;
+    hint->recovered_epoch = said->recovered_epoch;
+    return true;
+}
+
 /* ---- one decision after the other ------------------------------------------
  */
 

@@ -94,6 +94,24 @@ void govern_config(const struct govern_record *r, bool meta,
                    const struct raft_config *now,
                    struct raft_config *config_out);
 
+/* What nodes tell each other of a committed record, for those whose disk hangs
+ * or is full and which therefore cannot follow the meta shard's log: they must
+ * learn that they shall not lead any more. An epoch is decided once. */
+struct govern_hint {
+    uint32_t epoch;
+    raft_region write_region; /* 0: no record is known */
+    bool forced, settled;
+    struct consistency_policy consistency;
+    uint32_t recovered_epoch;
+};
+
+void govern_tell(const struct govern_record *r, struct govern_hint *hint_out);
+/* Makes `hint`, what was learned so (epoch 0: nothing), of `known`, the record
+ * that is committed here, and what somebody said. False, and `hint` stays: it
+ * is no newer than either, or makes no sense for this group. */
+bool govern_learn(const struct govern_record *known,
+                  const struct govern_hint *said, struct govern_record *hint);
+
 /* Each fills `next_out` with the record that follows `now`, decided at `at_us`
  * (wall clock) because of `reason` (cut when too long). `next_out` may be
  * `now`. */

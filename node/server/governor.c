@@ -65,7 +65,6 @@ struct governed {
     bool editing;
     bool gone;                 /* was removed; freed once it is not edited */
     struct govern_record hint; /* learned from gossip meanwhile */
-    uint8_t hint_flags;
     struct extra own;
     struct extra others[FAILOVER_NODES_MAX + 1]; /* by node */
 };
@@ -211,32 +210,26 @@ static void take_hint(struct worker *w, void *arg)
 static void learn(struct governed *d, const struct extra *x)
 {
     struct governor *g = d->governor;
-    uint8_t flags = x->flags & (EXTRA_FORCED | EXTRA_SETTLED);
-    if (!(g->stalled || g->no_space) || !d->known || x->write_region == 0 ||
-        govern_rank(&d->record, x->write_region) == d->record.n_regions ||
-        x->level >= CONSISTENCY_COUNT || x->epoch <= d->record.epoch ||
-        x->epoch < d->hint.epoch ||
-        (x->epoch == d->hint.epoch && flags == d->hint_flags))
+    const struct govern_hint said = {
+        .epoch = x->epoch,
+        .write_region = x->write_region,
+        .forced = (x->flags & EXTRA_FORCED) != 0,
+        .settled = (x->flags & EXTRA_SETTLED) != 0,
+        .consistency = {.level = (enum consistency_level)x->level,
+                        .max_staleness_prefix = (int32_t)x->prefix,
+                        .max_staleness_interval = (int32_t)x->interval},
+        .recovered_epoch = x->recovered_epoch};
+    uint32_t before = d->hint.epoch;
+    if (!(g->stalled || g->no_space) || !d->known ||
+        !govern_learn(&d->record, &said, &d->hint))
         return;
-    if (x->epoch != d->hint.epoch)
+    if (d->hint.epoch != before)
         log_warn("the own log cannot be written: a decision was learned from "
                  "others",
                  LOG_STR("group", d->name), LOG_UINT("epoch", x->epoch),
                  LOG_STR("write_region",
                          decision_region_name(g->worker->node->config,
                                               x->write_region)));
-    d->hint = d->record;
-    d->hint_flags = flags;
-    d->hint.epoch = x->epoch;
-    d->hint.from_region = d->record.write_region;
-    d->hint.write_region = x->write_region;
-    d->hint.forced = (flags & EXTRA_FORCED) != 0;
-    d->hint.settled = (flags & EXTRA_SETTLED) != 0;
-    d->hint.consistency = (struct consistency_policy){
-        .level = (enum consistency_level)x->level,
-        .max_staleness_prefix = (int32_t)x->prefix,
-        .max_staleness_interval = (int32_t)x->interval};
-    d->hint.recovered_epoch = x->recovered_epoch;
     struct hint hint = {.group = d->number, .record = d->hint};
     struct node *node = g->worker->node;
     for (uint32_t i = 0; i < node->worker_count; i++)
@@ -287,18 +280,19 @@ void governor_heard(struct governor *g, uint32_t peer, struct bytes gossip)
 /* What is gossiped of a group's record. */
 static struct extra own_of(const struct governed *d)
 {
-    const struct govern_record *r = &d->record;
+    struct govern_hint h;
     if (!d->known)
         return (struct extra){.epoch = 0};
+    govern_tell(&d->record, &h);
     return (struct extra){
-        .epoch = r->epoch,
-        .write_region = r->write_region,
-        .flags = (uint8_t)((r->forced ? EXTRA_FORCED : 0) |
-                           (r->settled ? EXTRA_SETTLED : 0)),
-        .level = (uint8_t)r->consistency.level,
-        .prefix = (uint32_t)r->consistency.max_staleness_prefix,
-        .interval = (uint32_t)r->consistency.max_staleness_interval,
-        .recovered_epoch = r->recovered_epoch};
+        .epoch = h.epoch,
+        .write_region = h.write_region,
+        .flags = (uint8_t)((h.forced ? EXTRA_FORCED : 0) |
+                           (h.settled ? EXTRA_SETTLED : 0)),
+        .level = (uint8_t)h.consistency.level,
+        .prefix = (uint32_t)h.consistency.max_staleness_prefix,
+        .interval = (uint32_t)h.consistency.max_staleness_interval,
+        .recovered_epoch = h.recovered_epoch};
 }
 
 /* Of the boards of the group's shards that have a replica here. False: none

@@ -33,12 +33,36 @@ static void tell_members(struct shard *s, usec_t now, bool begins)
     }
 }
 
+static bool lacks_any(const struct raft_config *now,
+                      const struct raft_config *before)
+{
+    for (uint32_t i = 0; i < before->n; i++)
+        if (raft_config_find(now, before->members[i].id) == NULL)
+            return true;
+    return false;
+}
+
+/* Whether what was appended, possibly several configurations at once, takes
+ * somebody out; not known of a snapshot, whose log begins anew. */
+static bool somebody_left(const struct shard *s, const struct raft_update *u)
+{
+    for (uint32_t i = 0; i < u->n_entries; i++)
+        if (u->entries[i].type == RAFT_ENTRY_CONFIG &&
+            lacks_any(raft_config(s->raft),
+                      raft_config_at(s->raft, u->first_lsn + i - 1)))
+            return true;
+    return u->reset;
+}
+
 void shard_govern(struct shard *s, const struct raft_event *event,
                   const struct raft_update *u)
 {
-    if (u->role != RAFT_LEADER)
-        return;
     usec_t now = event->now_us;
+    if (u->role != RAFT_LEADER) {
+        if (somebody_left(s, u))
+            staleness_left(&s->governor, now);
+        return;
+    }
     uint64_t last = raft_last_lsn(s->raft);
     if (s->governed_term != u->term) {
         s->governed_term = u->term;
@@ -85,7 +109,11 @@ int shard_govern_write(struct shard *s, usec_t now, uint64_t lsn,
 
 bool shard_trusts(struct shard *s, usec_t now, raft_id id)
 {
-    return SHARD_PLANTED(UNGOVERNED) || staleness_trusts(&s->governor, now, id);
+    /* A later leader may lack a configuration that is not committed, and then
+     * would not know that it has to count the newcomer. */
+    return SHARD_PLANTED(UNGOVERNED) ||
+           (raft_config_find(raft_config_committed(s->raft), id) != NULL &&
+            staleness_trusts(&s->governor, now, id));
 }
 
 /* What witnesses do not wait for. */

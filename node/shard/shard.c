@@ -154,6 +154,9 @@ int shard_open(const struct shard_options *options,
                        "other: %s",
                        options->id, err_text(err));
     }
+    /* When its newest configuration came it does not know any more. */
+    if (raft_term(s->raft) > 0)
+        staleness_left(&s->governor, now_us);
     *shard_out = s;
     return ERR_OK;
 }

@@ -33,7 +33,7 @@ static void choose_amnesia(struct world *w)
     /* What it may have acknowledged may be gone with the others' region. And
      * each is met more often where the other is not. */
     s->quarantine =
-        !s->region_loss && (w->shape.forgetful ? w->seed % 3 == 0 : toss(w));
+        !s->region_loss && w->seed % (w->shape.forgetful ? 3 : 2) == 0;
     if (w->shape.forgetful && s->quarantine)
         s->amnesia = false;
     if (w->shape.forgetful) {

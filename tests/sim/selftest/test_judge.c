@@ -229,6 +229,37 @@ static void test_conflicts(void **state)
     BAD(judge_conflicts, h);
 }
 
+/* Operation 1 is logged at 2 by a leader that leaves, and again at 3 by the
+ * next one of the epoch; a forced switch follows. When the first leader is back
+ * that is no conflict. */
+static void test_done_again_in_an_epoch(void **state)
+{
+    (void)state;
+    struct history *h = new_history(CONSISTENCY_SESSION);
+    entry(h, 1, 1, 0, 0);
+    commit(h, 1, 1);
+    uint64_t op = call(h, LINEAR_UPSERT, 1);
+    entry(h, 2, 1, 1, op);
+    uint64_t next = RAFT_TERM(1, 2);
+    history_logged(h, 2,
+                   &(struct hist_entry){.shard = SHARD,
+                                        .at = {2, next},
+                                        .prev_term = at(1, 1).term});
+    history_committed(h, 2, SHARD, (struct hist_place){2, next});
+    history_logged(h, 2,
+                   &(struct hist_entry){.shard = SHARD,
+                                        .at = {3, next},
+                                        .prev_term = next,
+                                        .data = true,
+                                        .op = op});
+    history_committed(h, 2, SHARD, (struct hist_place){3, next});
+    answer(h, op, (struct hist_place){3, next}, 0);
+    observed_switch(&h->seen, &(struct hist_switch){
+                                  .us = clock_us, .epoch = 2, .forced = true});
+    h->left = 1u << 1;
+    GOOD(judge_history, h);
+}
+
 /* ---- what is read -----------------------------------------------------------
  */
 
@@ -470,6 +501,7 @@ int main(void)
         cmocka_unit_test(test_level_in_change),
         cmocka_unit_test(test_refused_has_no_effect),
         cmocka_unit_test(test_conflicts),
+        cmocka_unit_test(test_done_again_in_an_epoch),
         cmocka_unit_test(test_linear),
         cmocka_unit_test(test_linear_from_then_on),
         cmocka_unit_test(test_prefix),

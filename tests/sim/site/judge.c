@@ -368,6 +368,20 @@ static void add_ends(const struct history *h, struct observed *o)
     }
 }
 
+/* Whether the committed branch went on in the same epoch without an entry. Then
+ * it was never acknowledged, and no conflict: whoever comes back with it is
+ * refused (docs/conflicts.md; terms_overwritten). */
+static bool replaced_in_epoch(const struct history *h,
+                              const struct hist_entry *e)
+{
+    for (uint64_t lsn = 1; lsn <= h->top[e->shard]; lsn++) {
+        struct hist_place p = {lsn, h->committed[e->shard][lsn]};
+        if (p.term > e->at.term && hist_epoch(p) == hist_epoch(e->at))
+            return true;
+    }
+    return false;
+}
+
 /* The feed as it will be when those who left are back. */
 static void add_conflicts(const struct history *h, struct observed *o)
 {
@@ -378,7 +392,7 @@ static void add_conflicts(const struct history *h, struct observed *o)
     for (size_t i = 0; i < h->n_entries; i++) {
         const struct hist_entry *e = &h->entries[i];
         if (e->op == 0 || !left_with(h, e) || in_feed(h, e) ||
-            history_survived(h, e->shard, e->at))
+            history_survived(h, e->shard, e->at) || replaced_in_epoch(h, e))
             continue;
         bool deletes = h->seen.ops[e->op - 1].kind == LINEAR_DELETE;
         observed_conflict(

@@ -406,6 +406,8 @@ static void gossip(struct site_node *n)
             continue;
         struct site_msg *m = site_msg_new(SITE_MSG_GOSSIP);
         m->follows = follows(n);
+        if (n->has_record)
+            govern_tell(&n->record, &m->knows);
         CHECK(failover_gossip(n->failover, to, site_local_us(n), &m->gossip) ==
               ERR_OK);
         site_send(n, to, m);
@@ -459,13 +461,20 @@ static bool same_voters(const struct raft_config *a,
     return true;
 }
 
+/* Also of what it was told while its disk hung, as node/server does. */
+static const struct govern_record *newest_record(const struct site_node *n)
+{
+    return n->hint.epoch > n->record.epoch ? &n->hint : &n->record;
+}
+
 static void steer_replica(struct site_node *n, uint16_t shard,
                           const struct steer_health *health)
 {
     struct site_replica *r = &n->replicas[shard];
     struct shard *s = sim_shard(r->replica);
     struct raft_config before = *raft_config(shard_raft(s));
-    steer_shard(&r->steer, site_local_us(n), &n->record, health, n->id, s);
+    steer_shard(&r->steer, site_local_us(n), newest_record(n), health, n->id,
+                s);
     if (!same_voters(&before, raft_config(shard_raft(s))))
         check_change(n, shard, &before);
     sim_shard_turn(r->replica, site_local_us(n));
@@ -653,6 +662,7 @@ void site_node_start(struct site_node *n)
     n->record_stale = true;
     n->chores = (uint32_t)prng_below(&s->prng, GOSSIP_CHORES);
     memset(&n->record, 0, sizeof(n->record));
+    memset(&n->hint, 0, sizeof(n->hint));
     memset(n->follows, 0, sizeof(n->follows));
     n->topology = s->topology;
     n->failover =
@@ -772,6 +782,18 @@ static void put_off(struct site_node *n, const struct sim_event *ev)
     n->backlog[n->n_backlog++] = *ev;
 }
 
+/* A node whose disk hangs cannot follow the meta shard's log
+ * (node/server/governor.c). */
+static void take_hint(struct site_node *n, const struct govern_hint *said)
+{
+    const struct failover_timing *t =
+        failover_health_timing(failover_health(n->failover));
+    if (site_drive_stall_us(n) >= t->stall_us && n->has_record &&
+        govern_learn(&n->record, said, &n->hint))
+        site_say(n->site, "n%u is told of epoch %u, region %u writes", n->id,
+                 said->epoch, said->write_region);
+}
+
 static void receive(struct site_node *n, raft_id from, struct site_msg *m)
 {
     switch (m->kind) {
@@ -782,6 +804,7 @@ static void receive(struct site_node *n, raft_id from, struct site_msg *m)
         break;
     case SITE_MSG_GOSSIP:
         n->follows[from] = m->follows;
+        take_hint(n, &m->knows);
         (void)failover_heard(
             n->failover, from,
             bytes_of(buf_bytes(&m->gossip), buf_len(&m->gossip)),

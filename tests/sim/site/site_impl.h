@@ -83,7 +83,8 @@ struct site_msg {
     struct sim_blob *inner;
     struct buf gossip;
     uint32_t follows; /* GOSSIP: the epoch that the node's shards follow */
-    uint64_t life;    /* of the node that asked, and the number of its call */
+    struct govern_hint knows; /* GOSSIP: the newest record */
+    uint64_t life; /* of the node that asked, and the number of its call */
     uint64_t call;
     uint32_t attempt;
     struct op op;
@@ -178,7 +179,8 @@ struct site_node {
     bool has_record;
     bool has_been_fresh; /* in this life the record was as new as any */
     struct govern_record record;
-    usec_t changed_us; /* local; when its epoch was learned */
+    struct govern_record hint; /* a newer one by gossip; epoch 0: none */
+    usec_t changed_us;         /* local; when its epoch was learned */
     bool proposing;
     struct govern_record proposal_of, proposal; /* PRECONDITION; next */
     struct sim_event *backlog;

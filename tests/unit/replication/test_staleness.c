@@ -328,6 +328,47 @@ static void who_needs_a_snapshot_stops_mattering(void **state)
     assert_true(staleness_trusts(&s.g, s.now, 3));
 }
 
+/* A leader removed somebody; this node took that up, and leads soon after. */
+static void who_left_under_another_leader_may_be_fresh(void **state)
+{
+    (void)state;
+    struct scene s = {.now = START, .last = 10};
+    staleness_init(&s.g);
+    set_bound(&s, 5, USEC_PER_SEC, 0);
+    staleness_left(&s.g, s.now);
+    s.now += 50 * MS;
+    lead(&s);
+    hear_all(&s);
+    assert_int_equal(put(&s), STALENESS_LEARN);
+    assert_in_range(s.retry, 500, 600);
+    s.now = START + STALENESS_LEASE_US;
+    hear_all(&s);
+    assert_int_equal(put(&s), STALENESS_LEARN);
+    s.now++;
+    assert_int_equal(put(&s), STALENESS_ACCEPT);
+}
+
+/* This node removed somebody, and leads again soon after. */
+static void who_left_this_leader_may_be_fresh_in_its_next_term(void **state)
+{
+    (void)state;
+    struct scene s = scene_of(5, USEC_PER_SEC);
+    s.now += 20 * MS;
+    hear_all(&s);
+    usec_t heard = s.now;
+    staleness_members_begin(&s.g);
+    staleness_member(&s.g, s.now, 2, 2, 0);
+    s.now += 50 * MS;
+    staleness_lead(&s.g, s.now, s.last);
+    staleness_members_begin(&s.g);
+    staleness_member(&s.g, s.now, 2, 2, s.now);
+    hear(&s, 2, s.last);
+    assert_int_equal(put(&s), STALENESS_LEARN);
+    s.now = heard + STALENESS_LEASE_US + 1;
+    hear(&s, 2, s.last);
+    assert_int_equal(put(&s), STALENESS_ACCEPT);
+}
+
 /* The bound begins in the middle of a leadership: the long dead stay so. */
 static void who_was_silent_before_the_bound_is_not_waited_for(void **state)
 {
@@ -439,6 +480,8 @@ int main(void)
         cmocka_unit_test(a_bound_that_is_switched_on_learns_first),
         cmocka_unit_test(who_needs_a_snapshot_stops_mattering),
         cmocka_unit_test(who_was_silent_before_the_bound_is_not_waited_for),
+        cmocka_unit_test(who_left_under_another_leader_may_be_fresh),
+        cmocka_unit_test(who_left_this_leader_may_be_fresh_in_its_next_term),
         cmocka_unit_test(ages_are_about_right),
         cmocka_unit_test(the_bound_holds_in_a_storm),
     };

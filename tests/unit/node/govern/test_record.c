@@ -693,10 +693,58 @@ static void regions_that_left_are_dropped(void **state)
     assert_false(govern_decide(&next, &plan, true, AT, &next));
 }
 
+static void a_node_that_cannot_write_learns_from_others(void **state)
+{
+    (void)state;
+    struct govern_record r = three(CONSISTENCY_BOUNDED), next, hint = {0};
+    struct govern_hint said;
+    govern_tell(&r, &said);
+    assert_false(govern_learn(&r, &said, &hint));
+    assert_int_equal(hint.epoch, 0);
+
+    assert_int_equal(govern_switch(&r, 2, false, false, AT, "", &next), ERR_OK);
+    govern_tell(&next, &said);
+    assert_true(govern_learn(&r, &said, &hint));
+    assert_int_equal(hint.epoch, 5);
+    assert_int_equal(hint.write_region, 2);
+    assert_int_equal(hint.from_region, 1);
+    assert_int_equal(hint.consistency.level, CONSISTENCY_BOUNDED);
+    assert_int_equal(hint.n_regions, 3);
+    assert_false(hint.settled || hint.forced);
+    /* Nothing new; then that it is done; then older news. */
+    assert_false(govern_learn(&r, &said, &hint));
+    said.settled = true;
+    assert_true(govern_learn(&r, &said, &hint));
+    assert_true(hint.settled);
+    govern_escalate(&next, AT, "", &next);
+    struct govern_hint forced;
+    govern_tell(&next, &forced);
+    assert_true(govern_learn(&r, &forced, &hint));
+    assert_true(hint.forced);
+    assert_false(govern_learn(&r, &said, &hint));
+    assert_int_equal(hint.epoch, 6);
+}
+
+static void a_hint_that_makes_no_sense_is_passed_over(void **state)
+{
+    (void)state;
+    struct govern_record r = three(CONSISTENCY_SESSION), hint = {0};
+    struct govern_hint said = {.epoch = 9};
+    assert_false(govern_learn(&r, &said, &hint));
+    said.write_region = 7;
+    assert_false(govern_learn(&r, &said, &hint));
+    said.write_region = 2;
+    said.consistency.level = CONSISTENCY_COUNT;
+    assert_false(govern_learn(&r, &said, &hint));
+    assert_int_equal(hint.epoch, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_level_says_who_acknowledges),
+        cmocka_unit_test(a_node_that_cannot_write_learns_from_others),
+        cmocka_unit_test(a_hint_that_makes_no_sense_is_passed_over),
         cmocka_unit_test(every_change_of_region_or_rule_is_a_new_epoch),
         cmocka_unit_test(only_a_region_s_rule_can_be_forced),
         cmocka_unit_test(a_change_to_strong_under_way_can_be_forced),

@@ -680,6 +680,42 @@ static void a_new_leader_learns_before_it_writes(void **state)
     cluster_free(c);
 }
 
+/* It does not know that it left, and is fresh for a while. */
+static void a_new_leader_waits_for_who_has_just_left(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_new(
+        &(struct cluster_options){.nodes = 3, .regions = three_regions});
+    if (cluster_elect(c) != 1)
+        cluster_transfer(c, 1);
+    set_bound(c, 1, USEC_PER_SEC, 0);
+    put_until_accepted(c, 1, 1);
+    cluster_turns(c, 300);
+    struct raft_config without_3 =
+        *raft_config(shard_raft(cluster_shard(c, 1)));
+    without_3.n = 2;
+    assert_int_equal(
+        shard_change(cluster_shard(c, 1), cluster_now(c), &without_3), ERR_OK);
+    cluster_turns(c, 20);
+    assert_int_equal(raft_config(shard_raft(cluster_shard(c, 2)))->n, 2);
+    cluster_transfer(c, 2);
+    expect_now(c, 3, CONSISTENCY_BOUNDED, 1);
+    unsigned newest = 1;
+    for (int i = 0; i < 100; i++) {
+        struct cluster_call call;
+        newest += put_n(c, 2, newest + 1).err == ERR_OK;
+        read_at(c, 3, CONSISTENCY_BOUNDED, &call);
+        if (call.done == 1 && call.result.err == ERR_OK)
+            assert_true(strtoul(cluster_text(&call) + 14, NULL, 10) + 1 >=
+                        newest);
+        cluster_call_free(&call);
+        cluster_turns(c, 10);
+    }
+    assert_true(newest > 10);
+    expect_refused_now(c, 3, CONSISTENCY_BOUNDED, ERR_NOT_LEADER);
+    cluster_free(c);
+}
+
 /* A node that was started again may lead before it hears what the account asks
  * for by now. */
 static void a_leader_that_knows_an_old_level_accepts_nothing(void **state)
@@ -796,6 +832,7 @@ int main(void)
         cmocka_unit_test(who_needs_a_snapshot_stops_mattering),
         cmocka_unit_test(a_region_declared_down_stops_mattering),
         cmocka_unit_test(a_new_leader_learns_before_it_writes),
+        cmocka_unit_test(a_new_leader_waits_for_who_has_just_left),
         cmocka_unit_test(a_leader_that_knows_an_old_level_accepts_nothing),
         cmocka_unit_test(a_strong_shard_asks_for_no_level),
         cmocka_unit_test(the_meta_shard_is_never_throttled),
