@@ -100,6 +100,23 @@ static bool is_ill(const struct steer_health *health, raft_id node)
     return false;
 }
 
+void steer_shun(struct steer *st, usec_t now, raft_id node)
+{
+    struct steer_shunned *at = &st->shunned[0];
+    for (uint32_t i = 0; i < STEER_ILL_MAX && at->node != node; i++)
+        if (st->shunned[i].node == node || st->shunned[i].until < at->until)
+            at = &st->shunned[i];
+    *at = (struct steer_shunned){node, now + STEER_SHUN_US};
+}
+
+static bool is_shunned(const struct steer *st, usec_t now, raft_id node)
+{
+    for (uint32_t i = 0; i < STEER_ILL_MAX; i++)
+        if (st->shunned[i].node == node && now < st->shunned[i].until)
+            return true;
+    return false;
+}
+
 /* Whether a peer answers and has nearly everything. */
 static bool is_near(const struct shard *s, usec_t now, raft_id node)
 {
@@ -269,8 +286,8 @@ static raft_region region_of(const struct raft_config *c, raft_id node)
 }
 
 /* The best voter of `region` to lead: near, well, with the most of the log. */
-static raft_id best_in(const struct shard *s, usec_t now,
-                       const struct govern_record *rec,
+static raft_id best_in(const struct steer *st, const struct shard *s,
+                       usec_t now, const struct govern_record *rec,
                        const struct steer_health *health, raft_id self,
                        raft_region region)
 {
@@ -283,7 +300,7 @@ static raft_id best_in(const struct shard *s, usec_t now,
         struct raft_peer_info info;
         if (m->id == self || m->region != region || !m->voter || m->witness ||
             !govern_wants(rec, m->id) || is_ill(health, m->id) ||
-            !is_near(s, now, m->id))
+            is_shunned(st, now, m->id) || !is_near(s, now, m->id))
             continue;
         CHECK(raft_peer(r, m->id, &info) == ERR_OK);
         if (best == 0 || info.match_lsn > best_match) {
@@ -312,8 +329,8 @@ static bool dispensable(const struct shard *s,
     return well > voters_in(c, c->write_region) / 2;
 }
 
-static raft_id successor(const struct shard *s, usec_t now,
-                         const struct govern_record *rec,
+static raft_id successor(const struct steer *st, const struct shard *s,
+                         usec_t now, const struct govern_record *rec,
                          const struct steer_health *health, raft_id self)
 {
     raft_region own = region_of(raft_config(shard_raft(s)), self);
@@ -322,11 +339,11 @@ static raft_id successor(const struct shard *s, usec_t now,
         return 0;
     if (health->self_ill && !dispensable(s, health, self))
         return 0;
-    raft_id to = best_in(s, now, rec, health, self, rec->write_region);
+    raft_id to = best_in(st, s, now, rec, health, self, rec->write_region);
     if (to != 0 || !health->self_ill)
         return to;
     for (uint32_t i = 0; i < rec->n_regions && to == 0; i++)
-        to = best_in(s, now, rec, health, self, rec->priority[i]);
+        to = best_in(st, s, now, rec, health, self, rec->priority[i]);
     return to;
 }
 
@@ -341,16 +358,17 @@ static bool at_rest(const struct govern_record *rec,
            region_of(raft_config(shard_raft(s)), self) == rec->write_region;
 }
 
-static raft_id home_of(const struct shard *s, usec_t now,
-                       const struct govern_record *rec,
+static raft_id home_of(const struct steer *st, const struct shard *s,
+                       usec_t now, const struct govern_record *rec,
                        const struct steer_health *health, raft_id self)
 {
     const struct raft_config *c = raft_config(shard_raft(s));
     govern_member_set well = 0;
     for (uint32_t i = 0; i < c->n; i++) {
         raft_id id = c->members[i].id;
-        bool fit = id == self || (govern_wants(rec, id) &&
-                                  !is_ill(health, id) && is_near(s, now, id));
+        bool fit =
+            id == self || (govern_wants(rec, id) && !is_ill(health, id) &&
+                           !is_shunned(st, now, id) && is_near(s, now, id));
         well |= (govern_member_set)fit << i;
     }
     return govern_home(c, rec->write_region, shard_id(s), rec->gather, well);
@@ -362,8 +380,9 @@ static raft_id homeward(struct steer *st, usec_t now,
                         const struct steer_health *health, raft_id self,
                         const struct shard *s)
 {
-    raft_id home =
-        at_rest(rec, health, self, s) ? home_of(s, now, rec, health, self) : 0;
+    raft_id home = at_rest(rec, health, self, s)
+                       ? home_of(st, s, now, rec, health, self)
+                       : 0;
     if (home == self)
         home = 0;
     if (home != st->home) {
@@ -386,7 +405,7 @@ static void lead(struct steer *st, usec_t now, const struct govern_record *rec,
         return;
     if (now < st->transfer_at)
         return;
-    raft_id to = successor(s, now, rec, health, self);
+    raft_id to = successor(st, s, now, rec, health, self);
     if (to == 0 && !GOVERN_PLANTED(ANYWHERE))
         to = home;
     if (to == 0 || GOVERN_PLANTED(STAY))

@@ -14,6 +14,7 @@
  *     leads; another node of its region    hands over, once that is so for
  *     is its home (home.h)                 STEER_HOME_US and all else is at
  *                                          rest
+ *     a peer distrusts its replica         (steer_shun) nothing is handed to it
  *     leads; a former voter follows again  makes it a voter
  *     leads; the record wants others as    takes them in, then lets the others
  *     members                              go: not while a voter is rebuilt
@@ -38,6 +39,9 @@
 /* Entries that the target of a hand-over may lack: they must cross while
  * writes wait. */
 #define STEER_NEAR_ENTRIES 500
+/* How long one that says it distrusts its replica gets no leadership. It says
+ * so every two seconds (scrubber.c). */
+#define STEER_SHUN_US (6 * USEC_PER_SEC)
 /* Nodes that should not lead. */
 #define STEER_ILL_MAX RAFT_MEMBERS_MAX
 
@@ -58,6 +62,12 @@ void steer_health_of(const struct failover_health *h, raft_id self,
                      const struct failover_self *own,
                      struct steer_health *health_out);
 
+/* A node that gets no leadership of a shard for a while. */
+struct steer_shunned {
+    raft_id node;
+    usec_t until;
+};
+
 /* Of one replica; zeroed at first. */
 struct steer {
     uint32_t told;         /* epoch last told to the core, this life */
@@ -67,7 +77,12 @@ struct steer {
     usec_t change_at;
     raft_id home;   /* while it leads: another node that is its home; 0 */
     usec_t home_at; /* when it may go there */
+    struct steer_shunned shunned[STEER_ILL_MAX];
 };
+
+/* Gives `node` no leadership of this shard for STEER_SHUN_US: it would not take
+ * it (shard_distrust). */
+void steer_shun(struct steer *st, usec_t now, raft_id node);
 
 /* One look at one replica. `self` is its member id. Not from inside a callback
  * of the shard. */

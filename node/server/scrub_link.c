@@ -166,6 +166,8 @@ static void serve(struct worker *w, void *arg)
 {
     struct served *s = arg;
     struct replica *r = worker_replica(w, s->question.shard);
+    if (s->question.what == SCRUB_ASK_ROUND && r != NULL)
+        steer_shun(&r->steer, clock_mono_us(), s->call.peer);
     if (s->question.what == SCRUB_ASK_DIGEST)
         scrubber_digest(r, s->question.lsn, told, s);
     else if (r == NULL)

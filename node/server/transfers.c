@@ -113,9 +113,9 @@ static void deliver_ack(struct inbox_message *m, void *owner)
 {
     struct worker *w = owner;
     struct transfer_parcel *p = LIST_ENTRY(m, struct transfer_parcel, message);
-    struct outgoing *o =
-        outgoing_find(&w->transfers, (uint32_t)p->ack.shard, p->peer);
-    if (o != NULL && o->id == p->ack.transfer)
+    struct outgoing *o = outgoing_find(&w->transfers, (uint32_t)p->ack.shard,
+                                       p->peer, p->ack.transfer);
+    if (o != NULL)
         outgoing_acked(o, &p->ack);
     mem_free(p);
 }

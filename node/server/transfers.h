@@ -19,11 +19,16 @@
  *   transfers_pace.c  worker 0, which the links belong to: the budget
  *   transfers_show.c  status and metrics
  *
- * One transfer per shard, direction and receiver.
+ * One transfer per shard, direction and receiver: one that a new leadership
+ * begins takes the place of the older one at the next tick.
  *
  * ## What is bounded
  *
- * What a node sends of snapshots, to all together: limits.snapshot_rate.
+ * What a node sends of snapshots, to all together: limits.snapshot_rate, and
+ * TRANSFERS_AT_ONCE of them at a time, so that each has its share of that and
+ * comes to its end; others wait before they open their state, or are sent by
+ * the leader if the node that it asked has no room. The meta shard's, and a
+ * witness's, which are small, are not counted.
  * A transfer keeps one read transaction of the sender's store open. LMDB cannot
  * reuse the pages that flushes replace meanwhile, so the file grows by what
  * they write: the shard's write rate, times the pages that a record's flush
@@ -50,13 +55,16 @@
 #include "node/base/list.h"
 #include "replication/links.h"
 
+struct node;
 struct replica;
 struct worker;
 
 /* Bytes of records in one chunk. */
 #define TRANSFER_CHUNK_BYTES (192 * 1024)
-/* A transfer that makes no progress for this long is given up. At the least
- * budget, a hundred at a time have their turns in less. */
+/* Sent at a time by a node: while one waits for its receiver another uses the
+ * budget. */
+#define TRANSFERS_AT_ONCE 2
+/* A transfer that makes no progress for this long is given up. */
 #define TRANSFER_STALL_US (30 * USEC_PER_SEC)
 /* Likewise one whose receiver is out of reach. */
 #define TRANSFER_RESUME_US (60 * USEC_PER_SEC)

@@ -36,6 +36,7 @@ struct outgoing {
     bool done_sent;    /* the last frame was sent */
     bool lost;         /* to be sent anew once the receiver can be reached */
     bool over;         /* to be freed once the helper is done */
+    bool admitted;     /* one of TRANSFERS_AT_ONCE */
     /* At a leader: */
     bool tried; /* whether another node would send it was asked */
     bool asked; /* and it may be doing so */
@@ -120,6 +121,9 @@ void transfers_pace(struct worker *first, struct transfer_parcel *p);
 
 /* ---- transfers_send.c ---------------------------------------------------- */
 
+/* Whether the node may send one more; it is counted then, until the end of the
+ * outgoing that has `admitted` set. Any thread. */
+bool transfers_admit(struct node *n);
 /* Begins at the next tick. */
 struct outgoing *outgoing_new(struct replica *r, raft_id to);
 void outgoing_acked(struct outgoing *o, const struct snapshot_ack *ack);
@@ -127,8 +131,11 @@ void outgoing_end(struct outgoing *o, bool ok);
 /* The link is lost, or the receiver could not take it. */
 void outgoing_lost(struct outgoing *o);
 void outgoing_tick(struct outgoing *o, usec_t now);
+/* The transfer of that id; NULL when it is over. */
 struct outgoing *outgoing_find(struct transfers *t, uint32_t shard,
-                               links_peer to);
+                               links_peer to, uint64_t id);
+/* Whether there is one at all. */
+bool outgoing_any(const struct transfers *t, uint32_t shard, links_peer to);
 /* On the shard's worker. */
 void transfers_unsent(struct inbox_message *m, void *owner);
 

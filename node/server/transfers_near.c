@@ -48,8 +48,8 @@ static void near_over(struct inbox_message *m, void *owner)
 {
     struct worker *w = owner;
     struct errand *e = LIST_ENTRY(m, struct errand, message);
-    struct outgoing *o = outgoing_find(&w->transfers, e->shard, e->to);
-    if (o != NULL && o->id == e->id && o->asked) {
+    struct outgoing *o = outgoing_find(&w->transfers, e->shard, e->to, e->id);
+    if (o != NULL && o->asked) {
         o->asked = false;
         w->transfers.counts.near += e->err == ERR_OK;
         if (e->err == ERR_OK)
@@ -236,12 +236,16 @@ static void order_run(struct inbox_message *m, void *owner)
     struct worker *w = owner;
     struct order *r = LIST_ENTRY(m, struct order, message);
     int err = order_check(w, r);
-    if (err == ERR_OK && outgoing_find(&w->transfers, r->shard, r->to) != NULL)
+    if (err == ERR_OK && outgoing_any(&w->transfers, r->shard, r->to))
+        err = ERR_BUSY;
+    /* Nor does it wait here: the leader, who may begin sooner, would wait. */
+    if (err == ERR_OK && !transfers_admit(w->node))
         err = ERR_BUSY;
     if (err != ERR_OK) {
         near_answer(w, r->call, err);
     } else {
         struct outgoing *o = outgoing_new(worker_replica(w, r->shard), r->to);
+        o->admitted = true;
         o->call = r->call;
         o->least = r->least;
         o->most = r->most;

@@ -8,15 +8,38 @@
 #include "node/server/transfers_impl.h"
 
 struct outgoing *outgoing_find(struct transfers *t, uint32_t shard,
-                               links_peer to)
+                               links_peer to, uint64_t id)
 {
     LIST_EACH(node, &t->outgoing)
     {
         struct outgoing *o = LIST_ENTRY(node, struct outgoing, node);
-        if (o->replica->id == shard && o->to == to && !o->over)
+        if (o->replica->id == shard && o->to == to && o->id == id && !o->over)
             return o;
     }
     return NULL;
+}
+
+bool outgoing_any(const struct transfers *t, uint32_t shard, links_peer to)
+{
+    LIST_EACH(node, &t->outgoing)
+    {
+        const struct outgoing *o = LIST_ENTRY(node, struct outgoing, node);
+        if (o->replica->id == shard && o->to == to && !o->over)
+            return true;
+    }
+    return false;
+}
+
+/* Whether a later leadership began the same anew. */
+static bool is_superseded(const struct outgoing *o)
+{
+    const struct list *end = &o->replica->worker->transfers.outgoing;
+    for (const struct list *it = o->node.next; it != end; it = it->next) {
+        const struct outgoing *later = LIST_ENTRY(it, struct outgoing, node);
+        if (later->replica == o->replica && later->to == o->to && !later->over)
+            return true;
+    }
+    return false;
 }
 
 /* ---- the end ----------------------------------------------------------------
@@ -47,6 +70,35 @@ static void retain(struct replica *r)
     shard_retain(r->shard, from);
 }
 
+bool transfers_admit(struct node *n)
+{
+    uint32_t *sending = &n->snapshots_sending;
+    if (__atomic_fetch_add(sending, 1, __ATOMIC_RELAXED) < TRANSFERS_AT_ONCE)
+        return true;
+    __atomic_fetch_sub(sending, 1, __ATOMIC_RELAXED);
+    return false;
+}
+
+static void leave(struct outgoing *o)
+{
+    if (o->admitted)
+        __atomic_fetch_sub(&o->replica->worker->node->snapshots_sending, 1,
+                           __ATOMIC_RELAXED);
+    o->admitted = false;
+}
+
+/* Whether it may begin. What is always small, the meta shard and what goes to a
+ * witness, does not wait behind what may take minutes. */
+static bool enter(struct outgoing *o)
+{
+    const struct replica *r = o->replica;
+    if (o->admitted || r->id == SHARD_META ||
+        !shard_sends_payload(r->shard, o->to))
+        return true;
+    o->admitted = transfers_admit(r->worker->node);
+    return o->admitted;
+}
+
 static void stop_aiming(struct outgoing *o)
 {
     if (o->aims)
@@ -65,11 +117,12 @@ void outgoing_end(struct outgoing *o, bool ok)
         counts->sent += ok;
         counts->failed += !ok;
         o->over = true;
+        leave(o);
         stop_aiming(o);
         retain(r);
         if (o->call.peer != 0)
             near_answer(r->worker, o->call, ok ? ERR_OK : ERR_CANCELLED);
-        else
+        else if (!is_superseded(o)) /* raft waits for the later one */
             shard_snapshot_sent(r->shard, clock_mono_us(), o->to, ok);
         worker_wake(r->worker);
     }
@@ -128,9 +181,9 @@ void transfers_unsent(struct inbox_message *m, void *owner)
 {
     struct worker *w = owner;
     struct transfer_parcel *p = LIST_ENTRY(m, struct transfer_parcel, message);
-    struct outgoing *o =
-        outgoing_find(&w->transfers, (uint32_t)p->chunk.shard, p->peer);
-    if (o != NULL && o->id == p->chunk.transfer)
+    struct outgoing *o = outgoing_find(&w->transfers, (uint32_t)p->chunk.shard,
+                                       p->peer, p->chunk.transfer);
+    if (o != NULL)
         outgoing_lost(o);
     mem_free(p);
 }
@@ -344,6 +397,10 @@ static void outgoing_begin(struct outgoing *o)
         retain(r);
         return;
     }
+    if (!enter(o)) {
+        o->progress_us = clock_mono_us();
+        return; /* at the tick, when another is over */
+    }
     int err = outgoing_open(o);
     if (err == ERR_OK)
         err = outgoing_fits(o);
@@ -365,7 +422,13 @@ static void outgoing_begin(struct outgoing *o)
 
 void outgoing_tick(struct outgoing *o, usec_t now)
 {
-    if (o->over || o->asked)
+    if (o->over)
+        return;
+    if (is_superseded(o)) {
+        outgoing_end(o, false);
+        return;
+    }
+    if (o->asked)
         return;
     usec_t patience = o->lost ? TRANSFER_RESUME_US : TRANSFER_STALL_US;
     if (now - o->progress_us > patience)

@@ -320,7 +320,7 @@ static int incoming_begin(struct transfers *t, links_peer from,
         return ERR_BUSY;
     if (old != NULL)
         incoming_free(old); /* a new attempt replaces it */
-    if (chunk->resumable && chunk->lsn <= shard_commit_lsn(r->shard))
+    if (chunk->lsn <= shard_commit_lsn(r->shard))
         return ERR_STALE;
     *in_out = incoming_new(r, from, chunk, &config);
     return ERR_OK;

@@ -241,6 +241,7 @@ struct node {
     struct shard_board *board;    /* by shard id; written by their workers */
     struct node_start start;
     bool rebuilding; /* replicas were opened as amnesiacs; see rebuild.h */
+    uint32_t snapshots_sending; /* transfers_admit's; atomic */
 };
 
 static inline struct worker *node_shard_worker(struct node *n, uint32_t shard)

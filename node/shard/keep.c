@@ -223,9 +223,13 @@ static void compact(struct shard *s, usec_t now, uint64_t flushed)
 
 void shard_drop_retained(struct shard *s, usec_t now)
 {
-    if (s->retains_more && !s->flushing &&
-        kv_flushed_lsn(s->kv) >= s->entries.first)
-        compact(s, now, kv_flushed_lsn(s->kv));
+    uint64_t flushed = kv_flushed_lsn(s->kv);
+    if (!s->retains_more || s->flushing || now < s->drop_at ||
+        flushed < s->entries.first ||
+        needed_from(s, flushed) <= raft_base_lsn(s->raft))
+        return;
+    s->drop_at = now + SHARD_DROP_US;
+    compact(s, now, flushed);
 }
 
 void shard_flushed(struct shard *s, usec_t now, const struct flush *f)

@@ -15,6 +15,9 @@
 #define SHARD_HELD_MAX 4096
 /* How often requests are checked against their deadlines. */
 #define SHARD_EXPIRY_US (50 * USEC_PER_MS)
+/* How often entries that were kept for lagging followers are looked at: all of
+ * them are, and they may be many. */
+#define SHARD_DROP_US USEC_PER_SEC
 /* Keys looked at in one turn for a flush, and for a long scan. */
 #define SHARD_COLLECT_BUDGET 4000
 
@@ -113,7 +116,7 @@ struct shard {
     struct flush *flush; /* being collected */
     bool flushing;       /* begun and not ended */
     usec_t raft_deadline;
-    usec_t expiry_at;
+    usec_t expiry_at, drop_at;
     /* Scratch for one append message of at most `heads_max` entries. */
     struct raft_entry *heads;
     struct entry **refs;

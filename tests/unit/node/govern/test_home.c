@@ -187,6 +187,32 @@ static void a_flapping_home_gets_nothing(void **state)
     stage_end(&s);
 }
 
+/* The home asks the leader, again and again, to have its replica judged. */
+static void a_home_in_doubt_gets_nothing(void **state)
+{
+    (void)state;
+    struct stage s = stage_of_two_regions(true); /* its home is 1 */
+    stage_settle(&s);
+    give_to(&s, 3);
+    usec_t until = cluster_now(s.c) + 4 * STEER_HOME_US;
+    while (cluster_now(s.c) < until) {
+        usec_t again = cluster_now(s.c) + 2 * USEC_PER_SEC;
+        for (raft_id id = 2; id <= s.n; id++)
+            steer_shun(&s.steer[id], cluster_now(s.c), 1);
+        while (cluster_now(s.c) < again)
+            play(&s, 50, NULL);
+        assert_int_not_equal(stage_leader(&s), 1);
+    }
+    /* Not even when its leader stops; the other one does. */
+    raft_id leader = stage_leader(&s);
+    s.health[leader].self_ill = true;
+    play(&s, 1000, NULL);
+    assert_int_equal(stage_leader(&s), leader == 3 ? 2 : 3);
+    s.health[leader].self_ill = false;
+    assert_true(play(&s, 100000, at_home));
+    stage_end(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +222,7 @@ int main(void)
         cmocka_unit_test(a_leader_goes_home_after_a_while),
         cmocka_unit_test(nothing_else_may_be_under_way),
         cmocka_unit_test(a_flapping_home_gets_nothing),
+        cmocka_unit_test(a_home_in_doubt_gets_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
