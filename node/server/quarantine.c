@@ -17,6 +17,8 @@
  * (raft_config_encode). */
 #define MARK_FORMAT 1
 #define MARK_MAX 65536
+/* Between two attempts to put a store away. */
+#define AGAIN_US USEC_PER_SEC
 
 /* ---- the mark --------------------------------------------------------------
  */
@@ -188,6 +190,9 @@ static void begin_anew(struct worker *w, struct replica *r)
     r->deaf = false;
 }
 
+/* An attempt that failed may have left its mark, by which the next start puts
+ * the store away whatever else was promised by then. So the replica stays deaf,
+ * and promises nothing, until one succeeds. */
 static void go(struct worker *w, struct replica *r)
 {
     struct quarantine_mark mark;
@@ -204,7 +209,7 @@ static void go(struct worker *w, struct replica *r)
         log_error("a replica cannot be put into quarantine; it will be tried "
                   "again",
                   LOG_UINT("shard", r->id), LOG_STR("reason", msg.text));
-        r->deaf = false;
+        r->put_away_us = clock_mono_us() + AGAIN_US;
         return;
     }
     (void)fault_hit("quarantine.marked");
@@ -222,7 +227,7 @@ void quarantine_turn(struct worker *w)
 {
     for (uint32_t i = 0; i < w->replica_count; i++) {
         struct replica *r = w->replicas[i];
-        if (!r->deaf || w->stopping)
+        if (!r->deaf || w->stopping || clock_mono_us() < r->put_away_us)
             continue;
         bool idle = transfers_cancel(&w->transfers, r) && !digester_yield(r) &&
                     !r->flusher.running && r->flusher.flush == NULL &&
