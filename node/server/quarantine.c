@@ -178,6 +178,7 @@ static void begin_anew(struct worker *w, struct replica *r)
     r->scrub.broken = false;
     r->scrub.doubt_us = 0;
     r->scrub.met = 0;
+    log_pipe_forget(&w->log, r->id);
     log_pipe_reset(&w->log, r->id, 0, (uint64_t)clock_wall_us());
     int err = datadir_shard_path(w->node->datadir, r->id, r->path);
     if (err == ERR_OK)
