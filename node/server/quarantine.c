@@ -224,17 +224,25 @@ static void go(struct worker *w, struct replica *r)
     remove_soon(w, r->id);
 }
 
+/* Whether nothing of it is on its way any more. A snapshot that the shard has
+ * decided for, which may be after it became deaf, is adopted first: nobody else
+ * would tell the shard how that ended. */
+static bool is_idle(struct worker *w, struct replica *r)
+{
+    return !shard_installing(r->shard) && transfers_cancel(&w->transfers, r) &&
+           !digester_yield(r) && !r->flusher.running &&
+           r->flusher.flush == NULL && !shard_flush_pending(r->shard) &&
+           shard_durable(r->shard) == shard_written(r->shard) &&
+           log_pipe_durable(&w->log, r->close_mark);
+}
+
 void quarantine_turn(struct worker *w)
 {
     for (uint32_t i = 0; i < w->replica_count; i++) {
         struct replica *r = w->replicas[i];
         if (!r->deaf || w->stopping || clock_mono_us() < r->put_away_us)
             continue;
-        bool idle = transfers_cancel(&w->transfers, r) && !digester_yield(r) &&
-                    !r->flusher.running && r->flusher.flush == NULL &&
-                    !shard_flush_pending(r->shard) &&
-                    !shard_installing(r->shard);
-        if (idle && log_pipe_durable(&w->log, r->close_mark))
+        if (is_idle(w, r))
             go(w, r);
     }
 }
