@@ -200,14 +200,26 @@ static void audit_round(struct worker *w, uint16_t shard, const char *what,
     quarantine_audit(w, text, reason);
 }
 
+/* By the configuration whose voters decide, and by the one whose rule
+ * acknowledges, if that is not the same yet. */
+static bool is_spared(struct replica *r, const struct scrub_report *p,
+                      uint32_t i)
+{
+    const struct raft *raft = shard_raft(r->shard);
+    bool well[RAFT_MEMBERS_MAX];
+    look_who_is_well(r, p, well);
+    return scrub_spares(raft_config(raft), p->answers, &p->judged, well, p->n,
+                        i) &&
+           scrub_spares(raft_config_committed(raft), p->answers, &p->judged,
+                        well, p->n, i);
+}
+
 static void replace(struct worker *w, struct replica *r, struct scrub_report *p,
                     uint32_t i)
 {
-    bool well[RAFT_MEMBERS_MAX];
     raft_id id = p->answers[i].node;
     char what[GROUP_EDIT_WHAT_MAX];
-    look_who_is_well(r, p, well);
-    if (!scrub_spares(p->answers, &p->judged, well, p->n, i)) {
+    if (!is_spared(r, p, i)) {
         p->kept = id;
         log_error("a wrong replica stays: without it no majority of voters "
                   "would be known to be well",
