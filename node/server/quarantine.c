@@ -23,12 +23,15 @@
 /* ---- the mark --------------------------------------------------------------
  */
 
+/* Not the newest configuration: the replica begins with what is in the mark as
+ * with something committed, and the newest may be taken back. It asks nobody,
+ * so it need not know who may vote by now; the others tell. */
 static void mark_take(const struct shard *s, struct quarantine_mark *out)
 {
     const struct raft *raft = shard_raft(s);
     out->lsn = raft_last_lsn(raft);
     CHECK(raft_term_at(raft, out->lsn, &out->term) == ERR_OK);
-    out->config = *raft_config(raft);
+    out->config = *raft_config_committed(raft);
 }
 
 static void mark_encode(const struct quarantine_mark *m, struct buf *out)
@@ -110,7 +113,7 @@ int quarantine_begin(struct replica *r, const char *why)
         s.salvage_pending > 0 || r->closing || r->marked ||
         r->worker->node->rebuilding)
         return ERR_AGAIN;
-    if (!raft_amnesia_possible(raft_config(shard_raft(r->shard)),
+    if (!raft_amnesia_possible(raft_config_committed(shard_raft(r->shard)),
                                r->worker->node->config->id))
         return ERR_INVALID;
     log_error("a replica is put into quarantine, and made anew from the others",

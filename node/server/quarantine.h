@@ -40,7 +40,7 @@ struct shard;
 /* What a replica had promised, as written down. */
 struct quarantine_mark {
     uint64_t lsn, term;        /* of the last entry of its log */
-    struct raft_config config; /* the newest one in it */
+    struct raft_config config; /* the newest one known to be committed */
 };
 
 /* Of the data directory. ERR_NOT_FOUND: the replica is not being rebuilt;
