@@ -155,6 +155,7 @@ struct worker {
     struct scrub_round
         *scrub_round;      /* led by one of its replicas; NULL: none */
     uint64_t scrub_rounds; /* begun */
+    uint32_t scrub_turn;   /* whose round is next, in replicas */
 
     struct keyring *keyring;
     struct sealer *sealer;
