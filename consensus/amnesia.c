@@ -383,7 +383,8 @@ int raft_recv_tell(struct raft *r, const struct raft_msg *m)
     if (a->state == RAFT_AMNESIA_NONE || a->kept || t->life != r->life ||
         (a->state == RAFT_AMNESIA_LEARNING && (again || missing(r) == 0)))
         return ERR_OK;
-    if (t->last_term > m->term || t->n_voters > RAFT_TELL_VOTERS_MAX)
+    if (t->last_term > m->term || t->n_voters > RAFT_TELL_VOTERS_MAX ||
+        is_in(0, t->voters, t->n_voters))
         return ERR_PROTOCOL;
     if (a->n_told == ARRAY_LEN(a->told) || !was_asked(r, m->from))
         return ERR_OK;

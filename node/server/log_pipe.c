@@ -199,6 +199,21 @@ void log_pipe_salvaged(struct log_pipe *p, uint16_t shard, uint32_t number)
     CHECK(err == ERR_OK);
 }
 
+static void batch_forget(struct log_batch *b, uint16_t shard)
+{
+    for (uint32_t i = 0; i < b->written_count; i++)
+        if (b->written[i].shard == shard)
+            b->written[i].update = 0;
+}
+
+void log_pipe_forget(struct log_pipe *p, uint16_t shard)
+{
+    if (p->syncing != NULL)
+        batch_forget(p->syncing, shard);
+    LIST_EACH(node, &p->waiting)
+    batch_forget(LIST_ENTRY(node, struct log_batch, node), shard);
+}
+
 uint64_t log_pipe_mark(const struct log_pipe *p)
 {
     return p->closed + (wal_batch_empty(p->filling->records) ? 0 : 1);

@@ -75,6 +75,10 @@ void log_pipe_salvage(struct log_pipe *p, uint16_t shard, uint32_t number,
                       bool acknowledged, const struct entry *e);
 void log_pipe_salvaged(struct log_pipe *p, uint16_t shard, uint32_t number);
 
+/* The shard was opened anew: batches that were closed before, and are under
+ * way, say nothing to it. */
+void log_pipe_forget(struct log_pipe *p, uint16_t shard);
+
 /* Names what was given so far; log_pipe_durable says whether that is on disk.
  */
 uint64_t log_pipe_mark(const struct log_pipe *p);

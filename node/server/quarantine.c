@@ -17,16 +17,21 @@
  * (raft_config_encode). */
 #define MARK_FORMAT 1
 #define MARK_MAX 65536
+/* Between two attempts to put a store away. */
+#define AGAIN_US USEC_PER_SEC
 
 /* ---- the mark --------------------------------------------------------------
  */
 
+/* Not the newest configuration: the replica begins with what is in the mark as
+ * with something committed, and the newest may be taken back. It asks nobody,
+ * so it need not know who may vote by now; the others tell. */
 static void mark_take(const struct shard *s, struct quarantine_mark *out)
 {
     const struct raft *raft = shard_raft(s);
     out->lsn = raft_last_lsn(raft);
     CHECK(raft_term_at(raft, out->lsn, &out->term) == ERR_OK);
-    out->config = *raft_config(raft);
+    out->config = *raft_config_committed(raft);
 }
 
 static void mark_encode(const struct quarantine_mark *m, struct buf *out)
@@ -108,7 +113,7 @@ int quarantine_begin(struct replica *r, const char *why)
         s.salvage_pending > 0 || r->closing || r->marked ||
         r->worker->node->rebuilding)
         return ERR_AGAIN;
-    if (!raft_amnesia_possible(raft_config(shard_raft(r->shard)),
+    if (!raft_amnesia_possible(raft_config_committed(shard_raft(r->shard)),
                                r->worker->node->config->id))
         return ERR_INVALID;
     log_error("a replica is put into quarantine, and made anew from the others",
@@ -176,6 +181,7 @@ static void begin_anew(struct worker *w, struct replica *r)
     r->scrub.broken = false;
     r->scrub.doubt_us = 0;
     r->scrub.met = 0;
+    log_pipe_forget(&w->log, r->id);
     log_pipe_reset(&w->log, r->id, 0, (uint64_t)clock_wall_us());
     int err = datadir_shard_path(w->node->datadir, r->id, r->path);
     if (err == ERR_OK)
@@ -188,6 +194,9 @@ static void begin_anew(struct worker *w, struct replica *r)
     r->deaf = false;
 }
 
+/* An attempt that failed may have left its mark, by which the next start puts
+ * the store away whatever else was promised by then. So the replica stays deaf,
+ * and promises nothing, until one succeeds. */
 static void go(struct worker *w, struct replica *r)
 {
     struct quarantine_mark mark;
@@ -204,7 +213,7 @@ static void go(struct worker *w, struct replica *r)
         log_error("a replica cannot be put into quarantine; it will be tried "
                   "again",
                   LOG_UINT("shard", r->id), LOG_STR("reason", msg.text));
-        r->deaf = false;
+        r->put_away_us = clock_mono_us() + AGAIN_US;
         return;
     }
     (void)fault_hit("quarantine.marked");
@@ -218,17 +227,25 @@ static void go(struct worker *w, struct replica *r)
     remove_soon(w, r->id);
 }
 
+/* Whether nothing of it is on its way any more. A snapshot that the shard has
+ * decided for, which may be after it became deaf, is adopted first: nobody else
+ * would tell the shard how that ended. */
+static bool is_idle(struct worker *w, struct replica *r)
+{
+    return !shard_installing(r->shard) && transfers_cancel(&w->transfers, r) &&
+           !digester_yield(r) && !r->flusher.running &&
+           r->flusher.flush == NULL && !shard_flush_pending(r->shard) &&
+           shard_durable(r->shard) == shard_written(r->shard) &&
+           log_pipe_durable(&w->log, r->close_mark);
+}
+
 void quarantine_turn(struct worker *w)
 {
     for (uint32_t i = 0; i < w->replica_count; i++) {
         struct replica *r = w->replicas[i];
-        if (!r->deaf || w->stopping)
+        if (!r->deaf || w->stopping || clock_mono_us() < r->put_away_us)
             continue;
-        bool idle = transfers_cancel(&w->transfers, r) && !digester_yield(r) &&
-                    !r->flusher.running && r->flusher.flush == NULL &&
-                    !shard_flush_pending(r->shard) &&
-                    !shard_installing(r->shard);
-        if (idle && log_pipe_durable(&w->log, r->close_mark))
+        if (is_idle(w, r))
             go(w, r);
     }
 }

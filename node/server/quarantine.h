@@ -15,6 +15,9 @@
  * until it is cured. The mark is there before the store goes: a start that
  * finds it goes on with the same promise.
  *
+ * A store that cannot be put away, because the disk fails, is tried again; the
+ * replica stays deaf until then, since the mark may be there and must hold.
+ *
  * What was put away is deleted at once: it cannot be trusted, and the others
  * have it. So a repair needs no more disk than the replica did.
  *
@@ -37,7 +40,7 @@ struct shard;
 /* What a replica had promised, as written down. */
 struct quarantine_mark {
     uint64_t lsn, term;        /* of the last entry of its log */
-    struct raft_config config; /* the newest one in it */
+    struct raft_config config; /* the newest one known to be committed */
 };
 
 /* Of the data directory. ERR_NOT_FOUND: the replica is not being rebuilt;

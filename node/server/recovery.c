@@ -286,13 +286,38 @@ static int trim_entries(struct replica *r, struct recovered *log,
 
 /* The process ended before the log was told that what it has of this replica's
  * store, which was put away, is void. */
+static void void_log(struct replica *r, struct recovered *log)
+{
+    drop_from(log, 0);
+    log->reset_lsn = log->reset_term = 0;
+    log_pipe_reset(&r->worker->log, r->id, 0, (uint64_t)clock_wall_us());
+}
+
+/* Of the entries it shows by where they begin. */
 static void void_entries(struct replica *r, struct recovered *log)
 {
-    if (log->count == 0 ||
-        log->entries[0]->lsn <= engine_flushed_lsn(r->engine) + 1)
-        return;
-    drop_from(log, 0);
-    log_pipe_reset(&r->worker->log, r->id, 0, (uint64_t)clock_wall_us());
+    if (log->count > 0 &&
+        log->entries[0]->lsn > engine_flushed_lsn(r->engine) + 1)
+        void_log(r, log);
+}
+
+/* Of the snapshot that the replica once adopted by its being nowhere: one that
+ * the log names since then is there, or waits. Before the engine is opened. */
+static int void_snapshot(struct replica *r, struct recovered *log,
+                         struct err_msg *msg)
+{
+    struct quarantine_mark mark;
+    bool has = false;
+    if (log->reset_lsn == 0)
+        return ERR_OK;
+    int err = quarantine_find(r, &mark, msg);
+    if (err == ERR_NOT_FOUND)
+        return ERR_OK;
+    if (err == ERR_OK)
+        err = engine_has(r->path, log->reset_lsn, log->reset_term, msg, &has);
+    if (err == ERR_OK && !has)
+        void_log(r, log);
+    return err;
 }
 
 /* Whom an amnesiac asks who votes: where the whole cluster may have the shard,
@@ -382,7 +407,9 @@ static int open_shard(struct replica *r, struct recovered *log,
 static int open_replica(struct replica *r, struct recovered *log,
                         struct err_msg *msg)
 {
-    int err = open_engine(r, log, msg);
+    int err = void_snapshot(r, log, msg);
+    if (err == ERR_OK)
+        err = open_engine(r, log, msg);
     return err == ERR_OK ? open_shard(r, log, msg) : err;
 }
 

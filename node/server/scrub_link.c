@@ -176,7 +176,7 @@ static void serve(struct worker *w, void *arg)
         served(s, quarantine_begin(r, "its store is not what a majority has, "
                                       "or cannot be read"));
     else
-        served(s, scrubber_want(r));
+        served(s, scrubber_asked(r));
 }
 
 void scrub_link_on_request(struct worker *w, struct links_call call,

@@ -20,6 +20,8 @@
 /* Between two questions to the leader; to the next round after a bad one. */
 #define ASK_AGAIN_US (2 * USEC_PER_SEC)
 #define LOOK_AGAIN_US (5 * USEC_PER_SEC)
+/* Between rounds that a member asks for, at the most. */
+#define PAUSE_MAX_US (900 * USEC_PER_SEC)
 
 /* One round, at the leader. */
 struct scrub_round {
@@ -200,14 +202,26 @@ static void audit_round(struct worker *w, uint16_t shard, const char *what,
     quarantine_audit(w, text, reason);
 }
 
+/* By the configuration whose voters decide, and by the one whose rule
+ * acknowledges, if that is not the same yet. */
+static bool is_spared(struct replica *r, const struct scrub_report *p,
+                      uint32_t i)
+{
+    const struct raft *raft = shard_raft(r->shard);
+    bool well[RAFT_MEMBERS_MAX];
+    look_who_is_well(r, p, well);
+    return scrub_spares(raft_config(raft), p->answers, &p->judged, well, p->n,
+                        i) &&
+           scrub_spares(raft_config_committed(raft), p->answers, &p->judged,
+                        well, p->n, i);
+}
+
 static void replace(struct worker *w, struct replica *r, struct scrub_report *p,
                     uint32_t i)
 {
-    bool well[RAFT_MEMBERS_MAX];
     raft_id id = p->answers[i].node;
     char what[GROUP_EDIT_WHAT_MAX];
-    look_who_is_well(r, p, well);
-    if (!scrub_spares(p->answers, &p->judged, well, p->n, i)) {
+    if (!is_spared(r, p, i)) {
         p->kept = id;
         log_error("a wrong replica stays: without it no majority of voters "
                   "would be known to be well",
@@ -250,6 +264,14 @@ static void act(struct worker *w, struct replica *r, struct scrub_report *p)
         next_round_in(r, p->kept != 0 ? interval(w) : LOOK_AGAIN_US);
 }
 
+static bool is_all_well(const struct scrub_report *p)
+{
+    for (uint32_t i = 0; i < p->n; i++)
+        if (p->judged.of[i] != SCRUB_FINE && p->judged.of[i] != SCRUB_WITNESS)
+            return false;
+    return true;
+}
+
 static void round_end(struct worker *w)
 {
     struct scrub_round *round = TAKE(w->scrub_round);
@@ -258,6 +280,9 @@ static void round_end(struct worker *w)
     if (r != NULL && leads(r)) {
         scrub_judge(p->answers, p->n, &p->judged);
         act(w, r, p);
+        if (is_all_well(p))
+            r->scrub.pause_us = 0;
+        r->scrub.ended_us = clock_mono_us();
         p->ended_us = clock_wall_us();
         r->scrub.rounds++;
         log_info("replicas were compared", LOG_UINT("shard", r->id),
@@ -362,10 +387,22 @@ static void round_ask(struct worker *w, struct replica *r,
     ask_self(w, r, round);
 }
 
+static void longer_pause(struct replica *r)
+{
+    usec_t most =
+        (usec_t)r->worker->node->config->scrub.interval_s * USEC_PER_SEC;
+    if (most == 0 || most > PAUSE_MAX_US)
+        most = PAUSE_MAX_US;
+    usec_t pause = r->scrub.pause_us > 0 ? 2 * r->scrub.pause_us : ASK_AGAIN_US;
+    r->scrub.pause_us = pause < most ? pause : most;
+}
+
 static void round_begin(struct worker *w, struct replica *r)
 {
     struct scrub_round *round = mem_zalloc(sizeof(*round));
-    r->scrub.due = false;
+    if (r->scrub.wanted)
+        longer_pause(r);
+    r->scrub.due = r->scrub.wanted = false;
     next_round_in(r, interval(w));
     round->shard = r->id;
     round->number = ++w->scrub_rounds;
@@ -401,8 +438,10 @@ static bool is_due(const struct worker *w, const struct replica *r, usec_t now)
 {
     bool timely = w->node->config->scrub.interval_s > 0 &&
                   r->scrub.next_us != 0 && now >= r->scrub.next_us;
-    return leads(r) && (r->scrub.due || timely) && r->digester == NULL &&
-           !r->closing && !shard_installing(r->shard);
+    bool wanted =
+        r->scrub.wanted && now >= r->scrub.ended_us + r->scrub.pause_us;
+    return leads(r) && (r->scrub.due || wanted || timely) &&
+           r->digester == NULL && !r->closing && !shard_installing(r->shard);
 }
 
 void scrubber_check(struct worker *w)
@@ -410,14 +449,18 @@ void scrubber_check(struct worker *w)
     usec_t now = clock_mono_us();
     if (w->draining || !feature_active(&w->node->features, FEATURE_PARTS))
         return;
+    uint32_t from = w->scrub_turn;
     for (uint32_t i = 0; i < w->replica_count; i++) {
-        struct replica *r = w->replicas[i];
+        uint32_t at = (from + i) % w->replica_count;
+        struct replica *r = w->replicas[at];
         if (r->scrub.next_us == 0)
             next_round_in(r, interval(w));
         look_for_damage(w, r);
         ask_leader(w, r, now);
-        if (w->scrub_round == NULL && is_due(w, r, now))
-            round_begin(w, r);
+        if (w->scrub_round != NULL || !is_due(w, r, now))
+            continue;
+        w->scrub_turn = at + 1;
+        round_begin(w, r);
     }
 }
 
@@ -426,5 +469,14 @@ int scrubber_want(struct replica *r)
     if (!leads(r))
         return ERR_NOT_LEADER;
     r->scrub.due = true;
+    r->scrub.pause_us = 0;
+    return ERR_OK;
+}
+
+int scrubber_asked(struct replica *r)
+{
+    if (!leads(r))
+        return ERR_NOT_LEADER;
+    r->scrub.wanted = true;
     return ERR_OK;
 }

@@ -13,7 +13,8 @@
  * leader or this node saw; at once, when somebody asks (`bastide scrub`), or
  * when a replica has met a damaged record or store: in a client's read, in a
  * flush, in a digest. That replica answers no reads from then on, and asks its
- * leader until a round has found it well or replaced it.
+ * leader until a round has found it well or replaced it; rounds that do neither
+ * become rarer. Shards that are due at the same time take turns.
  *
  * Nothing is compared while a replica of the shard is being rebuilt (it does
  * not answer), before all nodes understand it (FEATURE_PARTS), or on witnesses.
@@ -44,6 +45,9 @@ struct scrub_report {
 /* A replica's own. */
 struct scrub_state {
     bool due;        /* a round, if it leads */
+    bool wanted;     /* likewise, by a member in doubt: but not before */
+    usec_t pause_us; /* this after the last round that was led here */
+    usec_t ended_us; /* ended */
     usec_t next_us;  /* of the next round by itself; 0: not yet known */
     usec_t asked_us; /* its leader was asked for a round */
     usec_t doubt_us; /* since when it is distrusted; 0: it is not */
@@ -59,8 +63,13 @@ struct scrub_state {
 
 /* Now and then, on each worker. */
 void scrubber_check(struct worker *w);
-/* A round is wanted, if this node leads the shard. ERR_NOT_LEADER. */
+/* An operator wants a round, now, if this node leads the shard.
+ * ERR_NOT_LEADER. */
 int scrubber_want(struct replica *r);
+/* Likewise a member in doubt, which asks again and again: at once, and after a
+ * round that did not make everything well in 2 s, 4 s, ... a quarter of an hour
+ * or the interval. */
+int scrubber_asked(struct replica *r);
 /* Its store cannot be written because it is damaged. */
 void scrubber_broken(struct replica *r);
 /* The replica is about to be freed. */

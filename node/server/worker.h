@@ -106,6 +106,7 @@ struct replica {
     bool closing;              /* see replicas.h */
     uint64_t close_mark;       /* log_pipe_mark: what of it is on its way */
     bool deaf;                 /* see quarantine.h; likewise these: */
+    usec_t put_away_us;        /* it failed; not tried again before */
     bool marked;               /* the data directory has its mark */
     bool unmarking;            /* the helper drops it */
     bool mending;              /* not cured yet */
@@ -154,6 +155,7 @@ struct worker {
     struct scrub_round
         *scrub_round;      /* led by one of its replicas; NULL: none */
     uint64_t scrub_rounds; /* begun */
+    uint32_t scrub_turn;   /* whose round is next, in replicas */
 
     struct keyring *keyring;
     struct sealer *sealer;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "consensus/quorum.h"
 #include "node/base/check.h"
 #include "node/base/err.h"
 
@@ -104,21 +105,38 @@ void scrub_judge(const struct scrub_answer *answers, uint32_t n,
     }
 }
 
-bool scrub_spares(const struct scrub_answer *answers,
+/* Those who are left and well. */
+struct good_ones {
+    raft_id ids[RAFT_MEMBERS_MAX];
+    uint32_t n;
+};
+
+static enum quorum_vote is_good(const void *ctx, raft_id id)
+{
+    const struct good_ones *g = ctx;
+    for (uint32_t i = 0; i < g->n; i++)
+        if (g->ids[i] == id)
+            return QUORUM_VOTE_GRANTED;
+    return QUORUM_VOTE_DENIED;
+}
+
+bool scrub_spares(const struct raft_config *c,
+                  const struct scrub_answer *answers,
                   const struct scrub_judgement *j, const bool *well, uint32_t n,
                   uint32_t target)
 {
-    uint32_t voters = 0, left = 0;
+    struct good_ones good = {.n = 0};
     bool payload = false;
     for (uint32_t i = 0; i < n; i++) {
         const struct scrub_answer *a = &answers[i];
-        bool good = i != target && well[i] &&
-                    (j->of[i] == SCRUB_FINE || j->of[i] == SCRUB_WITNESS);
-        voters += a->voter;
-        left += a->voter && good;
-        payload |= a->voter && good && !a->witness;
+        if (i == target || !well[i] ||
+            (j->of[i] != SCRUB_FINE && j->of[i] != SCRUB_WITNESS))
+            continue;
+        good.ids[good.n++] = a->node;
+        payload |= a->voter && !a->witness;
     }
-    return payload && left > voters / 2;
+    return payload && quorum_votes(c, (enum raft_ack)c->ack, c->write_region,
+                                   is_good, &good) == QUORUM_WON;
 }
 
 /* ---- the wire form ---------------------------------------------------------

@@ -16,8 +16,10 @@
  *
  * A wrong replica is replaced only if the others are enough: a majority of all
  * voters is well without it, one of them with payload, and the leader says so
- * of each by what it answered just now. So at no time more than a minority is
- * away, and whatever the wrong one had acknowledged is elsewhere.
+ * of each by what it answered just now. While voters change it is one of the
+ * old and one of the new; where writes are acknowledged by a region, one of
+ * that region's voters, too. So at no time more than a minority is away, and
+ * whatever the wrong one had acknowledged is elsewhere.
  *
  * Pure.
  */
@@ -64,10 +66,12 @@ struct scrub_judgement {
 void scrub_judge(const struct scrub_answer *answers, uint32_t n,
                  struct scrub_judgement *out);
 
-/* Whether the shard does without answers[target], which is SCRUB_DAMAGED or
- * SCRUB_DIVERGENT: well[i] says of each that the leader hears from it, and that
- * it has, or keeps up with, everything the leader has. */
-bool scrub_spares(const struct scrub_answer *answers,
+/* Whether a shard with this configuration does without answers[target], which
+ * is SCRUB_DAMAGED or SCRUB_DIVERGENT: well[i] says of each that the leader
+ * hears from it, and that it has, or keeps up with, everything the leader has.
+ */
+bool scrub_spares(const struct raft_config *c,
+                  const struct scrub_answer *answers,
                   const struct scrub_judgement *j, const bool *well, uint32_t n,
                   uint32_t target);
 

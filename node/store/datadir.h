@@ -92,8 +92,9 @@ int datadir_rebuilt(struct datadir *d);
  * runs: puts shards/<id> away and marks the shard as rebuilding, in one step
  * that the next start finishes. `mark` is the caller's to find again. The log
  * is shared and stays; the caller voids what it has of the shard. Whatever was
- * put away of that shard before is deleted. ERR_NO_SPACE, ERR_IO: the store is
- * still in place, or the next start puts it away. */
+ * put away of that shard before is deleted. ERR_NO_SPACE, ERR_IO: the mark may
+ * be there, the store may be gone from its place; the next start goes on, or
+ * the next call with the same mark. Until then the mark must stay true. */
 int datadir_quarantine(struct datadir *d, uint32_t shard, struct bytes mark,
                        struct err_msg *msg);
 /* Appends the mark. ERR_NOT_FOUND: the shard is not being rebuilt. */

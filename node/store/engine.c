@@ -252,6 +252,30 @@ uint64_t engine_flushed_term(const struct engine *e)
     return e->state.term;
 }
 
+int engine_has(const char *path, uint64_t lsn, uint64_t term,
+               struct err_msg *msg, bool *has_out)
+{
+    char *incoming = engine_join(path, ENGINE_INCOMING);
+    const struct engine_options places[] = {{.path = path}, {.path = incoming}};
+    bool has = false;
+    int code = ERR_OK;
+    for (size_t i = 0; i < ARRAY_LEN(places) && code == ERR_OK && !has; i++) {
+        struct engine *e;
+        if (access(places[i].path, F_OK) != 0)
+            continue;
+        code = engine_open(&places[i], msg, &e);
+        if (code != ERR_OK)
+            break;
+        has = i == 0 ? e->state.lsn >= lsn
+                     : e->state.lsn == lsn && e->state.term == term;
+        engine_close(e);
+    }
+    mem_free(incoming);
+    if (code == ERR_OK)
+        *has_out = has;
+    return code;
+}
+
 /* -- reading -- */
 
 static struct engine *of(void *ctx)

@@ -179,6 +179,12 @@ void ingest_abort(struct ingest *g);
 int ingest_adopt(struct engine *e, uint64_t lsn, uint64_t term,
                  struct err_msg *msg);
 
+/* Whether the store has the state of (lsn, term): it is at that LSN or beyond,
+ * or a complete snapshot of just that waits to be adopted. Before
+ * engine_recover. Errors of engine_open. */
+int engine_has(const char *path, uint64_t lsn, uint64_t term,
+               struct err_msg *msg, bool *has_out);
+
 enum engine_recovered {
     ENGINE_RECOVERED_NOTHING,   /* no incoming directory */
     ENGINE_RECOVERED_DISCARDED, /* an old or unnamed one was removed */

@@ -183,7 +183,8 @@ static void quarantine(struct world *w)
     w->ops->keep(n->replica, &mark);
     uint64_t term =
         w->ops->term_at(w->nodes[leader].replica, mark.lsn, &compacted);
-    if (mark.config.n > 0 && (compacted || term == mark.term))
+    if (raft_amnesia_possible(&mark.config, n->id) &&
+        (compacted || term == mark.term))
         node_quarantine(n);
 }
 

@@ -29,8 +29,8 @@ struct sim_blob {
 void sim_blob_release(struct sim_blob *b);
 
 /* What is left of a replica whose records were found to be damaged: what it
- * promised (raft_restored.kept), and the newest configuration it knew, which it
- * begins with. */
+ * promised (raft_restored.kept), and the newest configuration it knew to be
+ * committed, which it begins with. */
 struct sim_kept {
     uint64_t lsn, term; /* of the last entry of its log */
     uint64_t hard_term;

@@ -686,7 +686,7 @@ void sim_keep(const struct raft *r, struct sim_kept *kept_out)
     CHECK(raft_term_at(r, kept_out->lsn, &kept_out->term) == ERR_OK);
     kept_out->hard_term = raft_term(r);
     kept_out->vote = raft_voted_for(r);
-    kept_out->config = *raft_config(r);
+    kept_out->config = *raft_config_committed(r);
 }
 
 static void raft_replica_keep(const struct sim_replica *p,

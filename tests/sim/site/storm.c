@@ -279,6 +279,7 @@ static void quarantine(struct site *s)
     uint64_t term = sim_replica_shard.term_at(
         s->nodes[leader].replicas[shard].replica, mark.lsn, &compacted);
     if (raft_config_is_voter(&mark.config, n->id) &&
+        raft_amnesia_possible(&mark.config, n->id) &&
         (compacted || term == mark.term))
         site_node_quarantine(n, shard);
 }

@@ -162,6 +162,35 @@ static void a_witness_takes_heads_and_no_payload(void **state)
     raft_free(r);
 }
 
+static void an_answer_to_an_amnesiac_names_no_node_0(void **state)
+{
+    (void)state;
+    struct raft_config c = members(3);
+    struct raft_options o;
+    raft_options_default(&o);
+    o.self = 1;
+    struct raft_restored s = {.base_config = &c, .amnesia = true};
+    struct raft *r;
+    assert_int_equal(raft_open(&o, &s, 0, &r), ERR_OK);
+    struct raft_event ev = {.type = RAFT_EV_TICK, .now_us = USEC_PER_SEC};
+    struct raft_update u = step(r, ev, ERR_OK);
+    assert_true(u.n_messages > 0);
+    struct raft_msg m = {.type = RAFT_MSG_TELL, .from = 2, .to = 1, .term = 1};
+    m.tell = (struct raft_tell){
+        .life = u.messages[0].ask.life, .n_voters = 2, .voters = {0, 3}};
+    ev = (struct raft_event){
+        .type = RAFT_EV_MESSAGE, .now_us = USEC_PER_SEC, .message = &m};
+    step(r, ev, ERR_PROTOCOL);
+    assert_int_equal(raft_amnesiac(r), RAFT_AMNESIA_ASKING);
+    m.tell.voters[0] = 2;
+    step(r, ev, ERR_OK);
+    assert_int_equal(raft_amnesiac(r), RAFT_AMNESIA_ASKING);
+    m.from = 3;
+    step(r, ev, ERR_OK);
+    assert_int_equal(raft_amnesiac(r), RAFT_AMNESIA_LEARNING);
+    raft_free(r);
+}
+
 static void damaged_state_is_refused(void **state)
 {
     (void)state;
@@ -431,6 +460,7 @@ int main(void)
         cmocka_unit_test(contradictory_options_are_refused),
         cmocka_unit_test(a_witness_is_one_by_its_options_and_by_its_members),
         cmocka_unit_test(a_witness_takes_heads_and_no_payload),
+        cmocka_unit_test(an_answer_to_an_amnesiac_names_no_node_0),
         cmocka_unit_test(damaged_state_is_refused),
         cmocka_unit_test(only_a_leader_takes_orders),
         cmocka_unit_test(entries_commit_when_they_are_durable),

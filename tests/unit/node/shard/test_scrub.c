@@ -9,6 +9,7 @@
 #include "node/base/err.h"
 #include "node/shard/scrub.h"
 
+static struct raft_config config;
 static struct scrub_answer answers[RAFT_MEMBERS_MAX];
 static struct scrub_judgement judged;
 static uint32_t n;
@@ -17,6 +18,7 @@ static int setup(void **state)
 {
     (void)state;
     memset(answers, 0, sizeof(answers));
+    config = (struct raft_config){.ack = RAFT_ACK_COMMIT};
     n = 0;
     return 0;
 }
@@ -43,11 +45,25 @@ static void expect(enum scrub_verdict a, enum scrub_verdict b,
                             scrub_verdict_name(wanted[i]));
 }
 
+/* In a configuration of those who answered. */
+static bool spared_if(const bool *well, uint32_t target)
+{
+    config.n = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct raft_member m = {.id = answers[i].node,
+                                      .region = 1,
+                                      .voter = answers[i].voter,
+                                      .witness = answers[i].witness};
+        assert_int_equal(raft_config_add(&config, m), ERR_OK);
+    }
+    return scrub_spares(&config, answers, &judged, well, n, target);
+}
+
 static bool spared(uint32_t target)
 {
     bool well[RAFT_MEMBERS_MAX];
     memset(well, true, sizeof(well));
-    return scrub_spares(answers, &judged, well, n, target);
+    return spared_if(well, target);
 }
 
 static void all_agree(void **state)
@@ -128,9 +144,9 @@ static void a_majority_must_be_left(void **state)
     bool well[RAFT_MEMBERS_MAX] = {true, true, true};
     voter(1), voter(2), voter(1);
     expect(SCRUB_FINE, SCRUB_DIVERGENT, SCRUB_FINE);
-    assert_true(scrub_spares(answers, &judged, well, n, 1));
+    assert_true(spared_if(well, 1));
     well[2] = false;
-    assert_false(scrub_spares(answers, &judged, well, n, 1));
+    assert_false(spared_if(well, 1));
     /* A learner is not needed, and does not help. */
     setup(state);
     voter(1), voter(1), voter(2)->voter = false;
@@ -141,6 +157,46 @@ static void a_majority_must_be_left(void **state)
     voter(1), voter(2);
     expect(SCRUB_FINE, SCRUB_FINE, SCRUB_DIVERGENT);
     assert_false(spared(2));
+}
+
+/* Node i + 1 is answers[i]. */
+static void member(raft_region region, bool voter, bool voter_old)
+{
+    const struct raft_member m = {.id = config.n + 1,
+                                  .region = region,
+                                  .voter = voter,
+                                  .voter_old = voter_old};
+    assert_int_equal(raft_config_add(&config, m), ERR_OK);
+}
+
+static void a_majority_of_the_write_region_must_be_left(void **state)
+{
+    (void)state;
+    bool well[RAFT_MEMBERS_MAX] = {true, true, true, true, true, true, true};
+    for (int i = 0; i < 7; i++)
+        voter(i == 2 ? 2 : 1), member(i < 3 ? 1 : 2, true, false);
+    scrub_judge(answers, n, &judged);
+    config.ack = RAFT_ACK_REGION;
+    config.write_region = 1;
+    assert_true(scrub_spares(&config, answers, &judged, well, n, 2));
+    well[1] = false;
+    assert_false(scrub_spares(&config, answers, &judged, well, n, 2));
+    config.ack = RAFT_ACK_COMMIT;
+    config.write_region = 0;
+    assert_true(scrub_spares(&config, answers, &judged, well, n, 2));
+}
+
+static void a_majority_of_each_half_must_be_left(void **state)
+{
+    (void)state;
+    bool well[RAFT_MEMBERS_MAX] = {true, true, true, true, true};
+    config.joint = true;
+    for (int i = 0; i < 5; i++)
+        voter(i == 0 ? 2 : 1), member(1, i >= 2, i <= 2);
+    scrub_judge(answers, n, &judged);
+    assert_true(scrub_spares(&config, answers, &judged, well, n, 0));
+    well[1] = false;
+    assert_false(scrub_spares(&config, answers, &judged, well, n, 0));
 }
 
 static void a_witness_counts_as_a_voter_and_not_as_a_copy(void **state)
@@ -192,6 +248,8 @@ int main(void)
         TEST(a_store_that_cannot_be_read_is_damaged),
         TEST(what_is_authentic_nowhere_is_told),
         TEST(a_majority_must_be_left),
+        TEST(a_majority_of_the_write_region_must_be_left),
+        TEST(a_majority_of_each_half_must_be_left),
         TEST(a_witness_counts_as_a_voter_and_not_as_a_copy),
         TEST(an_answer_travels),
     };

@@ -288,6 +288,25 @@ static void putting_a_shard_away_is_finished_by_the_next_start(void **state)
     datadir_close(d);
 }
 
+/* The store is away, its mark is not in place. */
+static void putting_a_shard_away_is_tried_again(void **state)
+{
+    (void)state;
+    char path[DATADIR_PATH_MAX], in_the_way[DATADIR_PATH_MAX];
+    struct datadir *d = must_open();
+    assert_int_equal(datadir_shard_path(d, 3, path), ERR_OK);
+    snprintf(in_the_way, sizeof(in_the_way), "%s/rebuilding-3", data);
+    assert_int_equal(mkdir(in_the_way, 0700), 0);
+    assert_int_not_equal(datadir_quarantine(d, 3, bytes_str("mine"), &msg),
+                         ERR_OK);
+    assert_int_not_equal(access(path, F_OK), 0);
+    assert_int_equal(rmdir(in_the_way), 0);
+    assert_int_equal(datadir_quarantine(d, 3, bytes_str("mine"), &msg), ERR_OK);
+    expect_mark(d, 3, "mine");
+    assert_int_equal(mode_of("discarded-shard-3"), 0700);
+    datadir_close(d);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -303,6 +322,7 @@ int main(void)
         TEST(damage_is_noted_and_goes_away_with_the_data),
         TEST(one_shard_is_put_away_and_marked),
         TEST(putting_a_shard_away_is_finished_by_the_next_start),
+        TEST(putting_a_shard_away_is_tried_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -485,6 +485,14 @@ static void a_snapshot_becomes_the_state_of_another_engine(void **state)
     engine_close(to);
 }
 
+static bool has(const char *name, uint64_t lsn, uint64_t term)
+{
+    bool out;
+    assert_int_equal(engine_has(shard_path(name), lsn, term, &msg, &out),
+                     ERR_OK);
+    return out;
+}
+
 static void a_start_finishes_or_discards_a_snapshot(void **state)
 {
     (void)state;
@@ -496,6 +504,10 @@ static void a_start_finishes_or_discards_a_snapshot(void **state)
     assert_int_equal(ingest_begin(shard_path("2"), 500, 1, false, &g), ERR_OK);
     stream(from, g, 10000);
     assert_int_equal(ingest_finish(g), ERR_OK);
+    assert_true(has("2", 7, 1));
+    assert_true(has("2", 500, 1));
+    assert_false(has("2", 500, 2));
+    assert_false(has("2", 8, 1));
     assert_int_equal(engine_recover(shard_path("2"), 0, 0, &msg, &outcome),
                      ERR_OK);
     assert_int_equal(outcome, ENGINE_RECOVERED_DISCARDED);
@@ -594,6 +606,7 @@ static void a_snapshot_goes_on_where_it_was_left(void **state)
     unsigned there = 0;
     engine_close(filled("2", 7));
     begin_and_leave(from, INGEST_BATCH_BYTES + 300000);
+    assert_false(has("2", 90000, 1));
     /* A start keeps it, for it is newer than the state. */
     assert_int_equal(engine_recover(shard_path("2"), 0, 0, &msg, &outcome),
                      ERR_OK);
