@@ -5,6 +5,7 @@
 
 #include "node/base/check.h"
 #include "node/base/mem.h"
+#include "node/base/rng.h"
 #include "node/json/json.h"
 #include "node/server/account_edit.h"
 #include "node/server/control_reply.h"
@@ -25,6 +26,7 @@ struct split {
     uint16_t from, to; /* numbers of shards */
     uint16_t first;    /* of the new ones */
     uint32_t containers;
+    struct op op;
 };
 
 static void split_fail(struct split *s, int err, const char *why)
@@ -209,16 +211,31 @@ static int take_numbers(void *user, struct catalog_account *a,
     return ERR_OK;
 }
 
+static void catalog_current(void *user, struct op_result *result)
+{
+    struct split *s = user;
+    if (result->err == ERR_OK)
+        edit_group(s);
+    else
+        split_fail(s, result->err, "the meta shard does not answer");
+}
+
+/* The containers are looked at once more in a catalog that is not older than
+ * the order. */
 static void numbers_taken(void *user, int err, const struct catalog_account *a,
                           const struct etag *etag, const struct err_msg *msg)
 {
     struct split *s = user;
     (void)a;
     (void)etag;
-    if (err == ERR_OK)
-        edit_group(s);
-    else
+    if (err != ERR_OK) {
         split_fail(s, err, msg->text);
+        return;
+    }
+    s->op = (struct op){.kind = OP_BARRIER, .shard = SHARD_META};
+    rng_fill(s->op.id, OP_ID_LEN);
+    backend_submit(&s->worker->router.backend, &s->op, SPLIT_TIMEOUT_US,
+                   catalog_current, s);
 }
 
 static void begin(struct split *s)

@@ -61,6 +61,8 @@ struct survey {
     uint32_t given[CONFIG_NODES_MAX + 1]; /* containers, by mover */
     uint32_t after; /* the next candidate is sought behind this one */
     struct container_def *next, *first; /* candidates; NULL: none */
+    const struct container_def
+        *mapped; /* placed by partition key; NULL: none */
 };
 
 /* Whether the old shards have, or may get, something of a container that moves.
@@ -75,6 +77,12 @@ static bool touches_old(const struct survey *s, const struct container_def *def)
 static void look_at(void *user, struct container_def *def)
 {
     struct survey *s = user;
+    if (def->map != NULL) {
+        bool part = container_placed_in(def, bytes_str(s->group->name));
+        s->left += part;
+        s->mapped = part ? def : s->mapped;
+        return;
+    }
     bool own = mover_group(s->worker, def->placement) == s->group;
     bool old = own && catalog_container_layout(s->group, def) <
                           catalog_group_layout(s->group);
@@ -90,6 +98,17 @@ static void look_at(void *user, struct container_def *def)
         s->first = def;
     if (s->next == NULL && def->number > s->after)
         s->next = def;
+}
+
+static void name_mapped(const struct container_def *def,
+                        struct splitter_group *k)
+{
+    snprintf(
+        k->reason, sizeof(k->reason),
+        "container %.*s is placed by partition key and came into the group "
+        "as the split began: the old shards stay until it is deleted",
+        (int)(def->name.len < 100 ? def->name.len : 100),
+        (const char *)def->name.data);
 }
 
 /* One after the other, so that one that has to wait does not stop the rest. */
@@ -390,6 +409,8 @@ static void consider(struct worker *w, const struct catalog_group *g,
         return;
     }
     each_container(w, look_at, &s);
+    if (s.mapped != NULL)
+        name_mapped(s.mapped, k);
     struct container_def *next = candidate(&s);
     uint32_t mover = next != NULL ? free_mover(&s, k->mover) : 0;
     if (mover != 0) {

@@ -18,6 +18,10 @@
  * until they are deleted. Such as come later stay where they are, are shown by
  * the conflicts feed, and keep the old shards.
  *
+ * A container that is placed by partition key cannot be moved. One that comes
+ * into the group between the split's check and its record keeps the old shards,
+ * in which some of its documents may be.
+ *
  * A container that was being created when the split began may come into the old
  * shards until the longest request has ended; so they are not retired before.
  */
