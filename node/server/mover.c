@@ -410,14 +410,15 @@ static void page_done(struct move *m)
         move_fail(m, m->copy_err, "copying a document");
         return;
     }
-    for (uint32_t i = 0; i < m->copy_count; i++)
-        m->paused |= m->copies[i].again;
-    if (m->paused)
-        return;
+    /* Also with throttled copies: all of the pass is read again. */
     if (m->sealed && clock_mono_us() - m->sealed_us > MOVER_HOLD_MAX_US) {
         leave(m);
         return;
     }
+    for (uint32_t i = 0; i < m->copy_count; i++)
+        m->paused |= m->copies[i].again;
+    if (m->paused)
+        return;
     page_next(m);
 }
 
