@@ -16,7 +16,8 @@
  *
  * Conflicts (shard/salvage.h) do not move: a container that has some waits
  * until they are deleted. Such as come later stay where they are, are shown by
- * the conflicts feed, and keep the old shards.
+ * the conflicts feed, and keep the old shards: unless they come while the last
+ * look is under way, which takes the containers one after the other.
  *
  * A container that is placed by partition key cannot be moved. One that comes
  * into the group between the split's check and its record keeps the old shards,
