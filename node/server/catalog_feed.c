@@ -110,25 +110,6 @@ static bool is_outside(const struct worker *w, const struct worker_group *keys)
            catalog_group_region(g, w->node->config->region) == g->region_count;
 }
 
-void catalog_feed_wipe_keys(struct worker *w)
-{
-    for (uint32_t i = w->group_count; i-- > 0;) {
-        struct worker_group *keys = &w->groups[i];
-        if (!is_outside(w, keys) || has_replica(w, keys))
-            continue;
-        log_info("the keys of a placement group are wiped here",
-                 LOG_UINT("number", keys->number));
-        for (uint32_t v = 0; v < keys->versions; v++) {
-            uint32_t id = group_key_id(keys->number, KEY_PURPOSE_DATA, v);
-            keyring_remove(w->keyring, id);
-            sealer_forget(w->sealer, id);
-        }
-        keyed_hash_free(keys->hash);
-        *keys = w->groups[--w->group_count];
-        w->groups[w->group_count] = (struct worker_group){.hash = NULL};
-    }
-}
-
 const struct keyed_hash *catalog_feed_hash(const struct worker *w,
                                            uint16_t shard)
 {
@@ -192,6 +173,39 @@ static void learn_keys(struct worker *w, const struct catalog_group *g)
     for (uint32_t i = 0; i < w->replica_count; i++)
         if (w->replicas[i]->id != SHARD_META)
             catalog_feed_keys(w, w->replicas[i]);
+}
+
+/* Those of groups for which there was no room before. */
+static void learn_missing(struct worker *w)
+{
+    const struct catalog_group *g;
+    const char *region = w->node->config->region;
+    for (size_t i = 0; (g = catalog_group_at(w->catalog, i)) != NULL; i++)
+        if (catalog_group_fenced(g) && find_keys(w, g->number) == NULL &&
+            catalog_group_region(g, region) < g->region_count)
+            learn_keys(w, g);
+}
+
+void catalog_feed_wipe_keys(struct worker *w)
+{
+    uint32_t before = w->group_count;
+    for (uint32_t i = w->group_count; i-- > 0;) {
+        struct worker_group *keys = &w->groups[i];
+        if (!is_outside(w, keys) || has_replica(w, keys))
+            continue;
+        log_info("the keys of a placement group are wiped here",
+                 LOG_UINT("number", keys->number));
+        for (uint32_t v = 0; v < keys->versions; v++) {
+            uint32_t id = group_key_id(keys->number, KEY_PURPOSE_DATA, v);
+            keyring_remove(w->keyring, id);
+            sealer_forget(w->sealer, id);
+        }
+        keyed_hash_free(keys->hash);
+        *keys = w->groups[--w->group_count];
+        w->groups[w->group_count] = (struct worker_group){.hash = NULL};
+    }
+    if (w->group_count < before)
+        learn_missing(w);
 }
 
 /* catalog_put has accepted it. */

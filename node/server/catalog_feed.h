@@ -21,8 +21,8 @@ void catalog_feed_committed(struct worker *meta, struct shard *s,
 /* Gives a replica its group's data key, if this node has opened it. */
 void catalog_feed_keys(struct worker *w, struct replica *r);
 /* Wipes the keys of groups that this node is outside of, or that were removed,
- * unless it still has a
- * replica. */
+ * unless it still has a replica; and learns those for which there was no room.
+ */
 void catalog_feed_wipe_keys(struct worker *w);
 /* The hash for addresses in a shard; NULL until its group's keys are known
  * here: never, outside the group's fence. */

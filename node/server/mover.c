@@ -34,7 +34,7 @@ typedef void move_step(struct move *m);
 /* What is done at each shard of an end, one after the other. */
 enum act {
     ACT_MARK,
-    ACT_COMMIT, /* waits until the mark is committed */
+    ACT_COMMIT, /* waits until what the attempt wrote is committed */
     ACT_DROP,
     ACT_DROP_GRAVES,
     ACT_COUNT
@@ -74,8 +74,8 @@ struct move {
     const struct catalog_span *at;
     uint32_t index; /* of the shard in it */
     move_step *then;
-    uint64_t mark_lsn[NODE_SHARDS_MAX];
-    uint32_t epoch[NODE_SHARDS_MAX]; /* 0: not known */
+    uint64_t wrote_lsn[NODE_SHARDS_MAX]; /* newest of the attempt */
+    uint32_t epoch[NODE_SHARDS_MAX];     /* 0: not known */
 
     /* A pass over the old group's shards. */
     bool graves, sealed, first_page;
@@ -208,11 +208,12 @@ static void ask(struct move *m, move_step *next)
                    answered, m);
 }
 
-/* Whether a shard is still in the epoch in which the attempt met it. */
+/* Whether a shard is still in the epoch in which the attempt met it. What is
+ * only deleted may be deleted in any. */
 static bool same_epoch(struct move *m, uint16_t shard, uint64_t term)
 {
     uint32_t epoch = (uint32_t)RAFT_TERM_EPOCH(term);
-    if (m->record.phase != CONTAINER_COPYING)
+    if (m->record.phase == CONTAINER_EMPTYING)
         return true;
     if (m->epoch[shard] == 0)
         m->epoch[shard] = epoch + 1;
@@ -291,6 +292,14 @@ static void record(struct move *m, const struct end *at, move_step *then)
 /* ---- at each shard ---------------------------------------------------------
  */
 
+/* A write of this attempt was acknowledged, perhaps by the write region alone.
+ */
+static void written(struct move *m, uint16_t shard, uint64_t lsn)
+{
+    if (lsn > m->wrote_lsn[shard])
+        m->wrote_lsn[shard] = lsn;
+}
+
 static void act_next(struct move *m);
 
 static uint16_t shard_now(const struct move *m)
@@ -313,8 +322,8 @@ static void acted(struct move *m)
         move_fail(m, ERR_STALE, "a shard, which changed its write region");
         return;
     }
-    if (m->act == ACT_MARK)
-        m->mark_lsn[shard] = r->lsn;
+    if (r->err == ERR_OK && (m->act == ACT_MARK || drops))
+        written(m, shard, r->lsn);
     m->progress.about += m->act == ACT_COUNT ? r->examined : 0;
     m->after_len = r->next_len;
     memcpy(m->after, r->next, r->next_len);
@@ -359,7 +368,7 @@ static void act_next(struct move *m)
     case ACT_COMMIT:
         m->op = (struct op){.kind = OP_BARRIER,
                             .shard = shard_now(m),
-                            .min_lsn = m->mark_lsn[shard_now(m)]};
+                            .min_lsn = m->wrote_lsn[shard_now(m)]};
         break;
     case ACT_COUNT:
         count_op(m);
@@ -401,14 +410,15 @@ static void page_done(struct move *m)
         move_fail(m, m->copy_err, "copying a document");
         return;
     }
-    for (uint32_t i = 0; i < m->copy_count; i++)
-        m->paused |= m->copies[i].again;
-    if (m->paused)
-        return;
+    /* Also with throttled copies: all of the pass is read again. */
     if (m->sealed && clock_mono_us() - m->sealed_us > MOVER_HOLD_MAX_US) {
         leave(m);
         return;
     }
+    for (uint32_t i = 0; i < m->copy_count; i++)
+        m->paused |= m->copies[i].again;
+    if (m->paused)
+        return;
     page_next(m);
 }
 
@@ -433,6 +443,8 @@ static void copied(void *user, struct op_result *result)
         m->copy_err = result->err;
     else if (fine && !same_epoch(m, c->op.shard, result->term))
         m->copy_err = ERR_STALE;
+    else if (result->err == ERR_OK)
+        written(m, c->op.shard, result->lsn);
     copies_wait(m);
 }
 
@@ -540,14 +552,16 @@ static void pass_begin(struct move *m)
     page_next(m);
 }
 
+/* The copies are committed before anything relies on them; and mostly before
+ * writes are held, so that these do not wait for a region that lags. */
 static void pass_end(struct move *m)
 {
     memcpy(m->since, m->next_since, sizeof(m->since));
     if (m->sealed)
-        gone(m);
+        at_each(m, ACT_COMMIT, &m->other, gone);
     else if (m->changed <= MOVER_SEAL_BELOW ||
              m->progress.pass >= MOVER_PASSES_MAX)
-        seal(m);
+        at_each(m, ACT_COMMIT, &m->other, seal);
     else
         pass_begin(m);
 }
@@ -746,10 +760,15 @@ static void no_graves(struct move *m)
     at_each(m, ACT_DROP_GRAVES, &m->own, empty_old);
 }
 
+static void commit_stay(struct move *m)
+{
+    at_each(m, ACT_COMMIT, &m->own, no_graves);
+}
+
 static void stay(struct move *m)
 {
     (void)fault_hit("move.cancelling");
-    mark_each(m, OP_MARK_OPEN, &m->own, no_graves);
+    mark_each(m, OP_MARK_OPEN, &m->own, commit_stay);
 }
 
 static void claimed(struct move *m)

@@ -12,12 +12,13 @@
  *   copying, by mover M       LEAVING                COMING, emptied
  *     passes: all documents, then those changed since, until few are
  *     last pass, writes wait  SEALED
- *                             GONE, committed        has everything
+ *                             GONE, committed        has everything, committed
  *   switching                                        OPEN, committed
  *   emptying, placement=new   emptied
  *   (none)
  *
- *   cancelling                OPEN, no graves        GONE, emptied
+ *   cancelling                OPEN, committed,       GONE, emptied
+ *                             no graves
  *
  * Who: a node whose region is inside both fences, for there alone may the
  * documents be opened and sealed anew; they are read from members of the old
@@ -35,8 +36,10 @@
  * come in order, since a mover awaits each before it looks again, and nobody
  * else's copies are taken. Clients write to the new group once their catalog
  * says so, which is after it is OPEN and committed there. A forced failover can
- * take back what a shard had acknowledged and a pass had seen: it raises the
- * epoch, and an attempt that sees an epoch change begins anew.
+ * take back what a shard had acknowledged, as the write region does alone below
+ * level strong: so the old shards are GONE only when all copies are committed.
+ * It raises the epoch, and an attempt that sees an epoch change in a shard in
+ * any phase but emptying begins anew.
  *
  * A mover that dies while copying leaves an attempt from which the next one
  * does not go on: it empties the new group's shards and copies anew. From

@@ -24,6 +24,12 @@
 /* ---- what is in it ----------------------------------------------------------
  */
 
+static bool leads_meta(const struct worker *w)
+{
+    const struct raft *r = shard_raft(worker_replica(w, SHARD_META)->shard);
+    return raft_role(r) == RAFT_LEADER && raft_may_read(r, clock_mono_us());
+}
+
 static bool concerns(const struct worker *w, const struct catalog_group *g,
                      const struct container_def *def)
 {
@@ -127,17 +133,56 @@ static void record_deleted(void *user, struct op_result *result)
     step_ended(m, err, "deleting its record");
 }
 
-static void delete_record(struct removing *m)
+/* Does m->op to the group's record. */
+static void submit(struct removing *m, op_done_cb *done)
 {
-    m->op = (struct op){.kind = OP_WRITE,
-                        .shard = SHARD_META,
-                        .mode = OP_DELETE,
-                        .resource = OP_RESOURCE_INTERNAL};
     rng_fill(m->op.id, OP_ID_LEN);
     cosmos_address(m->worker->meta_hash, CONTAINER_GROUPS, bytes_of(NULL, 0),
                    bytes_str(m->name), &m->op.at);
-    backend_submit(&m->worker->router.backend, &m->op, REMOVE_TIMEOUT_US,
-                   record_deleted, m);
+    backend_submit(&m->worker->router.backend, &m->op, REMOVE_TIMEOUT_US, done,
+                   m);
+}
+
+/* Whether the record is the removed group's, and not that of a new one of its
+ * name. */
+static int check_record(const struct removing *m, struct bytes text)
+{
+    struct err_msg msg;
+    struct catalog_group *g = mem_alloc(sizeof(*g));
+    int err = catalog_group_parse(text, g, &msg);
+    if (err == ERR_OK && (g->number != m->number || !g->removing))
+        err = ERR_NOT_FOUND;
+    mem_free(g);
+    return err;
+}
+
+static void record_read(void *user, struct op_result *result)
+{
+    struct removing *m = user;
+    int err = result->err;
+    if (err == ERR_OK)
+        err = check_record(
+            m, bytes_of(buf_bytes(&result->body), buf_len(&result->body)));
+    if (err != ERR_OK) { /* ERR_NOT_FOUND: an earlier try was done */
+        step_ended(m, err == ERR_NOT_FOUND ? ERR_OK : err,
+                   "reading its record");
+        return;
+    }
+    m->op = (struct op){.kind = OP_WRITE,
+                        .shard = SHARD_META,
+                        .mode = OP_DELETE,
+                        .resource = OP_RESOURCE_INTERNAL,
+                        .condition = OP_COND_IF_MATCH,
+                        .etag = result->etag};
+    submit(m, record_deleted);
+}
+
+/* Not by name alone: this may be late, and another leader of the meta shard
+ * have been faster. */
+static void delete_record(struct removing *m)
+{
+    m->op = (struct op){.kind = OP_READ, .shard = SHARD_META};
+    submit(m, record_read);
 }
 
 static void shards_listed(void *user, int err, const struct catalog_account *a,
@@ -154,11 +199,25 @@ static void shards_listed(void *user, int err, const struct catalog_account *a,
         step_ended(m, err, "listing its shards as removed");
 }
 
+/* Whether it is still so that the group goes; only a leader of the meta shard
+ * knows. */
+static bool still_goes(const struct removing *m)
+{
+    struct err_msg why;
+    const struct catalog_group *g =
+        catalog_group_number(m->worker->catalog, m->number);
+    return leads_meta(m->worker) && g != NULL && g->removing &&
+           check_empty(m->worker, g, &why) == ERR_OK;
+}
+
 static int list_shards(void *user, struct catalog_account *a,
                        const struct etag *etag, struct err_msg *msg)
 {
     const struct removing *m = user;
     (void)etag;
+    if (!still_goes(m))
+        return err_set(msg, ERR_STALE, "%s is not to be removed any more",
+                       m->name);
     int err = catalog_account_remove(a, m->first_shard, m->shard_count);
     for (uint8_t i = 0; err == ERR_OK && i < m->retired_count; i++) {
         err =
@@ -239,12 +298,6 @@ static void give_up(struct worker *w, const struct catalog_group *g,
              "keep placement group %s: something has come into it", g->name);
     w->removal.busy = true;
     group_edit_begin(w, &edit);
-}
-
-static bool leads_meta(const struct worker *w)
-{
-    const struct raft *r = shard_raft(worker_replica(w, SHARD_META)->shard);
-    return raft_role(r) == RAFT_LEADER && raft_may_read(r, clock_mono_us());
 }
 
 static const struct catalog_group *next_removed(const struct worker *w)

@@ -5,6 +5,7 @@
 
 #include "node/base/check.h"
 #include "node/base/mem.h"
+#include "node/base/rng.h"
 #include "node/json/json.h"
 #include "node/server/account_edit.h"
 #include "node/server/control_reply.h"
@@ -25,6 +26,10 @@ struct split {
     uint16_t from, to; /* numbers of shards */
     uint16_t first;    /* of the new ones */
     uint32_t containers;
+    struct op op;
+    bool refused; /* the group's record was certainly not written */
+    int err;      /* with which the order ends */
+    struct err_msg why;
 };
 
 static void split_fail(struct split *s, int err, const char *why)
@@ -153,14 +158,51 @@ static int change_split(void *user, struct catalog_group *g,
     int err = check_group(g, s->to, msg);
     if (err == ERR_OK && known != NULL)
         err = check_containers(s, known, msg);
-    if (err != ERR_OK)
-        return err;
-    s->from = g->shard_count;
-    err = catalog_group_split(g, s->first, s->to, clock_wall_us());
-    if (err != ERR_OK)
-        return err_set(msg, err, "the group was split too often");
-    first_members(s->worker, g);
+    if (err == ERR_OK) {
+        s->from = g->shard_count;
+        err = catalog_group_split(g, s->first, s->to, clock_wall_us());
+        if (err != ERR_OK)
+            err_set(msg, err, "the group was split too often");
+    }
+    s->refused = err != ERR_OK && !catalog_group_has_shard(g, s->first);
+    if (err == ERR_OK)
+        first_members(s->worker, g);
+    return err;
+}
+
+static int give_back(void *user, struct catalog_account *a,
+                     const struct etag *etag, struct err_msg *msg)
+{
+    const struct split *s = user;
+    (void)etag;
+    if (a->next_shard != s->first + s->to)
+        return err_set(msg, ERR_EXISTS, "others have taken some since");
+    a->next_shard = s->first;
     return ERR_OK;
+}
+
+/* Whether they were given back or not. */
+static void given_back(void *user, int err, const struct catalog_account *a,
+                       const struct etag *etag, const struct err_msg *msg)
+{
+    struct split *s = user;
+    (void)err;
+    (void)a;
+    (void)etag;
+    (void)msg;
+    split_fail(s, s->err, s->why.text);
+}
+
+/* The numbers are not used: there is only a limited number of them. */
+static void split_refused(struct split *s, int err, const char *why)
+{
+    const struct account_edit edit = {.change = give_back,
+                                      .done = given_back,
+                                      .user = s,
+                                      .timeout_us = SPLIT_TIMEOUT_US};
+    s->err = err;
+    snprintf(s->why.text, sizeof(s->why.text), "%s", why);
+    account_edit_begin(s->worker, &edit);
 }
 
 static void group_written(void *user, int err,
@@ -169,10 +211,12 @@ static void group_written(void *user, int err,
 {
     struct split *s = user;
     (void)record;
-    if (err != ERR_OK)
-        split_fail(s, err, msg->text);
-    else
+    if (err == ERR_OK)
         answer(s, 202);
+    else if (s->refused)
+        split_refused(s, err, msg->text);
+    else
+        split_fail(s, err, msg->text);
 }
 
 static void edit_group(struct split *s)
@@ -209,16 +253,31 @@ static int take_numbers(void *user, struct catalog_account *a,
     return ERR_OK;
 }
 
+static void catalog_current(void *user, struct op_result *result)
+{
+    struct split *s = user;
+    if (result->err == ERR_OK)
+        edit_group(s);
+    else
+        split_refused(s, result->err, "the meta shard does not answer");
+}
+
+/* The containers are looked at once more in a catalog that is not older than
+ * the order. */
 static void numbers_taken(void *user, int err, const struct catalog_account *a,
                           const struct etag *etag, const struct err_msg *msg)
 {
     struct split *s = user;
     (void)a;
     (void)etag;
-    if (err == ERR_OK)
-        edit_group(s);
-    else
+    if (err != ERR_OK) {
         split_fail(s, err, msg->text);
+        return;
+    }
+    s->op = (struct op){.kind = OP_BARRIER, .shard = SHARD_META};
+    rng_fill(s->op.id, OP_ID_LEN);
+    backend_submit(&s->worker->router.backend, &s->op, SPLIT_TIMEOUT_US,
+                   catalog_current, s);
 }
 
 static void begin(struct split *s)

@@ -361,6 +361,11 @@ static void task_elsewhere(struct task *t)
     const struct config *c = w->node->config;
     const struct catalog_group *g =
         catalog_group_of_shard(w->catalog, t->op->shard);
+    if (g == NULL && !t->in_doubt &&
+        catalog_shard_retired(w->catalog, t->op->shard)) {
+        task_fail(t, t->owner, ERR_MOVED); /* the catalog says where to */
+        return;
+    }
     if (g == NULL || t->foreign || w->stopping ||
         clock_mono_us() >= t->deadline_us) {
         task_fail(t, t->owner, task_give_up_err(t));

@@ -61,6 +61,8 @@ struct survey {
     uint32_t given[CONFIG_NODES_MAX + 1]; /* containers, by mover */
     uint32_t after; /* the next candidate is sought behind this one */
     struct container_def *next, *first; /* candidates; NULL: none */
+    const struct container_def
+        *mapped; /* placed by partition key; NULL: none */
 };
 
 /* Whether the old shards have, or may get, something of a container that moves.
@@ -75,6 +77,12 @@ static bool touches_old(const struct survey *s, const struct container_def *def)
 static void look_at(void *user, struct container_def *def)
 {
     struct survey *s = user;
+    if (def->map != NULL) {
+        bool part = container_placed_in(def, bytes_str(s->group->name));
+        s->left += part;
+        s->mapped = part ? def : s->mapped;
+        return;
+    }
     bool own = mover_group(s->worker, def->placement) == s->group;
     bool old = own && catalog_container_layout(s->group, def) <
                           catalog_group_layout(s->group);
@@ -90,6 +98,17 @@ static void look_at(void *user, struct container_def *def)
         s->first = def;
     if (s->next == NULL && def->number > s->after)
         s->next = def;
+}
+
+static void name_mapped(const struct container_def *def,
+                        struct splitter_group *k)
+{
+    snprintf(
+        k->reason, sizeof(k->reason),
+        "container %.*s is placed by partition key and came into the group "
+        "as the split began: the old shards stay until it is deleted",
+        (int)(def->name.len < 100 ? def->name.len : 100),
+        (const char *)def->name.data);
 }
 
 /* One after the other, so that one that has to wait does not stop the rest. */
@@ -135,20 +154,19 @@ static uint32_t free_mover(const struct survey *s, uint32_t last)
 }
 
 static struct splitter_group *known(struct splitter *s, size_t index,
-                                    const struct catalog_group *g, usec_t now)
+                                    const struct catalog_group *g)
 {
     struct splitter_group *k = &s->groups[index];
     uint16_t layout = catalog_group_layout(g);
-    if (k->number != g->number || k->layout != layout || k->since_us == 0)
-        *k = (struct splitter_group){
-            .number = g->number, .layout = layout, .since_us = now};
+    if (k->number != g->number || k->layout != layout)
+        *k = (struct splitter_group){.number = g->number, .layout = layout};
     return k;
 }
 
 static struct splitter_group *known_of(struct worker *w, uint16_t number)
 {
     for (size_t i = 0; i < GROUPS_MAX; i++)
-        if (w->splitter.groups[i].since_us > 0 &&
+        if (w->splitter.groups[i].layout > 0 &&
             w->splitter.groups[i].number == number)
             return &w->splitter.groups[i];
     return NULL;
@@ -378,27 +396,41 @@ static void begin(struct worker *w, const struct catalog_group *g,
     look_next(s);
 }
 
+/* Whether nothing has been left in the old shards for so long that nobody asks
+ * them for anything. */
+static bool rested(const struct worker *w, const struct survey *s,
+                   struct splitter_group *k, usec_t now)
+{
+    usec_t rest =
+        w->node->config->timeouts.request_ms * USEC_PER_MS + SPLITTER_MARGIN_US;
+    if (s->left + s->moving > 0)
+        k->empty_us = 0;
+    else if (k->empty_us == 0)
+        k->empty_us = now;
+    return k->empty_us > 0 && now - k->empty_us > rest;
+}
+
 static void consider(struct worker *w, const struct catalog_group *g,
                      struct splitter_group *k, usec_t now)
 {
     const struct config *c = w->node->config;
     struct survey s = {.worker = w, .group = g, .after = k->after};
-    usec_t grown = now - k->since_us;
     if (member_after(w, 0, g) != c->id) {
-        k->since_us = now; /* another node's */
+        k->empty_us = 0; /* another node's */
         k->reason[0] = '\0';
         return;
     }
     each_container(w, look_at, &s);
+    if (s.mapped != NULL)
+        name_mapped(s.mapped, k);
     struct container_def *next = candidate(&s);
     uint32_t mover = next != NULL ? free_mover(&s, k->mover) : 0;
+    bool over = rested(w, &s, k, now);
     if (mover != 0) {
         k->after = next->number;
         k->mover = mover;
         begin(w, g, next, mover);
-    } else if (s.left == 0 && s.moving == 0 &&
-               grown >
-                   c->timeouts.request_ms * USEC_PER_MS + SPLITTER_MARGIN_US) {
+    } else if (over) {
         begin(w, g, NULL, 0);
     }
 }
@@ -415,7 +447,7 @@ void splitter_check(struct worker *w)
         size_t at = s->turn++ % GROUPS_MAX;
         g = catalog_group_at(w->catalog, at);
         if (g != NULL && g->emptied.count > 0)
-            consider(w, g, known(s, at, g, now), now);
+            consider(w, g, known(s, at, g), now);
     }
 }
 
@@ -431,7 +463,7 @@ void splitter_progress(const struct worker *w, const struct catalog_group *g,
         out->eta_s = taken * s.left / s.moved;
     for (size_t i = 0; i < GROUPS_MAX; i++) {
         const struct splitter_group *k = &w->splitter.groups[i];
-        if (k->since_us > 0 && k->number == g->number && k->reason[0] != '\0')
+        if (k->layout > 0 && k->number == g->number && k->reason[0] != '\0')
             out->reason = k->reason;
     }
 }

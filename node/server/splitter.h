@@ -7,7 +7,7 @@
  *     for each container in the old ones: nothing in the conflicts feed there?
  *       its record: copying, other = the same group, mover = a free node
  *         (mover.h does the rest)
- *     none left, and none can come any more: conflicts once more
+ *     none left for the longest request and 5 s: conflicts once more
  *       record: the old shards are retired; their replicas close (replicas.h)
  *
  * Done on the reachable node with the lowest id that is a member and inside the
@@ -16,10 +16,16 @@
  *
  * Conflicts (shard/salvage.h) do not move: a container that has some waits
  * until they are deleted. Such as come later stay where they are, are shown by
- * the conflicts feed, and keep the old shards.
+ * the conflicts feed, and keep the old shards: unless they come while the last
+ * look is under way, which takes the containers one after the other.
+ *
+ * A container that is placed by partition key cannot be moved. One that comes
+ * into the group between the split's check and its record keeps the old shards,
+ * in which some of its documents may be.
  *
  * A container that was being created when the split began may come into the old
- * shards until the longest request has ended; so they are not retired before.
+ * shards until the longest request has ended, and nodes whose catalog is late
+ * ask them for one that has moved; so they are not retired before.
  */
 #ifndef BASTIDE_SERVER_SPLITTER_H
 #define BASTIDE_SERVER_SPLITTER_H
@@ -46,8 +52,9 @@ struct splitter {
     /* What is known of each group that is being split, by index in the
      * catalog. */
     struct splitter_group {
-        uint16_t number, layout;
-        usec_t since_us; /* it has been seen here in this layout */
+        uint16_t number, layout; /* layout 0: not in use */
+        usec_t empty_us; /* since when nothing is left in the old shards; 0:
+                          * something is, or it is another node's */
         uint32_t after;  /* container that was looked at last */
         uint32_t mover;  /* node that was told to move one last */
         char reason[SPLITTER_REASON_MAX]; /* what it waits for; "": nothing */

@@ -33,6 +33,9 @@
  * for the controller to move the write region. */
 #define WORKER_HAND_OVER_US (2 * USEC_PER_SEC)
 #define WORKER_MAINTAIN_EVERY 4
+/* What a shard may hold however many there are: one document of the largest
+ * size while another is flushed. With less it would refuse such for good. */
+#define MEMTABLE_SHARE_MIN (2ull * (OP_BODY_MAX + 4096))
 
 /* ---- the turn --------------------------------------------------------------
  */
@@ -40,7 +43,8 @@
 uint64_t worker_memtable_share(const struct worker *w)
 {
     CHECK(w->replica_count > 0);
-    return w->node->config->limits.memtable_bytes / w->replica_count;
+    uint64_t share = w->node->config->limits.memtable_bytes / w->replica_count;
+    return share > MEMTABLE_SHARE_MIN ? share : MEMTABLE_SHARE_MIN;
 }
 
 void worker_wake(struct worker *w)

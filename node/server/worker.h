@@ -266,7 +266,8 @@ bool node_has_shard(const struct node *n, uint32_t shard);
     for (uint32_t id = 0; id < NODE_SHARDS_MAX; id++)                          \
         if (node_has_shard(n, id))
 
-/* Bytes that each of a worker's shards may hold in its memtable. */
+/* Bytes that each of a worker's shards may hold in its memtable: an equal part
+ * of the worker's limit, but enough for two of the largest documents. */
 uint64_t worker_memtable_share(const struct worker *w);
 
 /* Makes everything but the thread: opens the log, replays it, opens engines
