@@ -131,8 +131,13 @@ usec_t level_timeout(const struct call *c)
 {
     usec_t timeout = c->cosmos->config.op_timeout_us;
     if (c->isolated && timeout > COSMOS_ISOLATED_TIMEOUT_US)
-        return COSMOS_ISOLATED_TIMEOUT_US;
-    return timeout;
+        timeout = COSMOS_ISOLATED_TIMEOUT_US;
+    if (!c->passed || !c->writes)
+        return timeout;
+    usec_t left = c->started_us + COSMOS_PASSED_TIMEOUT_US - call_now(c);
+    if (left < 0)
+        left = 0;
+    return left < timeout ? left : timeout;
 }
 
 /* ---- operations ---------------------------------------------------------- */
