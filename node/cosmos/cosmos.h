@@ -106,7 +106,8 @@ struct cosmos_account {
      * 403/3 and not forwarded. */
     bool refuse_writes;
     /* No contact with the meta shard's leader for some seconds: writes and
-     * strong reads are answered 503 at once, weaker reads are tried for
+     * strong reads are answered 503 at once (but not what a database or
+     * container is, as far as known here), weaker reads are tried for
      * COSMOS_ISOLATED_TIMEOUT_US, names that are not known are not looked for
      * elsewhere. */
     bool isolated;
