@@ -257,6 +257,11 @@ void call_sync_catalog(struct call *c, uint64_t lsn, call_step *then)
         barrier(c, lsn, then, on_synced);
 }
 
+bool call_stale(const struct call *c)
+{
+    return c->looked_again && c->cosmos->place.isolated;
+}
+
 void call_await_catalog(struct call *c, uint64_t lsn, call_step *then)
 {
     barrier(c, lsn, then, on_awaited);
@@ -493,7 +498,7 @@ static void resolve(struct call *c)
         return;
     } else if (!c->looked_again) {
         call_sync_catalog(c, 0, resolve);
-    } else if (failure != FAIL_CONSISTENCY && c->cosmos->place.isolated) {
+    } else if (failure != FAIL_CONSISTENCY && call_stale(c)) {
         /* It may well exist: others may have made it since. */
         reply_fail(c, FAIL_ISOLATED);
     } else {
@@ -534,6 +539,10 @@ static void refuse_key(struct call *c)
     const struct container_def *def = c->container;
     if (!c->looked_again) {
         call_again(c);
+        return;
+    }
+    if (call_stale(c)) {
+        reply_fail(c, FAIL_ISOLATED);
         return;
     }
     int shown = (int)(def->placement.len < 200 ? def->placement.len : 200);

@@ -194,8 +194,9 @@ void call_refuse_outside(struct call *c);
 bool call_enter(struct call *c, uint32_t slot);
 /* The same for where the documents of c->pk are, which then is c->slot, and all
  * that the request is about: so it may also have been passed on. False as well
- * when the container's placement map rejects the key: answered 400, unless the
- * map was looked up anew first and the call began again. */
+ * when the container's placement map rejects the key: answered 400, or 503
+ * where lines may be missing (call_stale), unless the map was looked up anew
+ * first and the call began again. */
 bool call_enter_key(struct call *c);
 /* Lets go of what the call has so far and goes on from where
  * call_with_container found the container, with what the catalog says once it
@@ -219,8 +220,11 @@ void call_submit(struct call *c, call_done *done);
  * so far), then goes on. Answers the request when that cannot be had; but on an
  * isolated node goes on at once with what is known here. */
 void call_sync_catalog(struct call *c, uint64_t lsn, call_step *then);
-/* The same after a successful write at `lsn`, whose answer must not become a
- * failure any more: goes on in any case. */
+/* Whether that was tried where it could not be: this node is isolated, and what
+ * it does not know of may exist all the same. */
+bool call_stale(const struct call *c);
+/* Like call_sync_catalog after a successful write at `lsn`, whose answer must
+ * not become a failure any more: goes on in any case. */
 void call_await_catalog(struct call *c, uint64_t lsn, call_step *then);
 
 /* -- request parts ------------------------------------------------------------

@@ -52,6 +52,10 @@
 /* The same limit for weak reads on an isolated node: long enough for a session
  * read to wait for its token (SHARD_SESSION_WAIT). */
 #define COSMOS_ISOLATED_TIMEOUT_US (1 * USEC_PER_SEC)
+/* A write that came by transit must be done by then: its sender may have had it
+ * from another node meanwhile, and shards remember so many operations only, and
+ * not those of the shards before a move. The sender tries for longer. */
+#define COSMOS_PASSED_TIMEOUT_US (1 * USEC_PER_SEC)
 /* Rows of a page when the client does not say, and when it leaves it to us. */
 #define COSMOS_PAGE_ROWS_DEFAULT 100
 #define COSMOS_PAGE_ROWS_SERVER 1000
@@ -102,7 +106,8 @@ struct cosmos_account {
      * 403/3 and not forwarded. */
     bool refuse_writes;
     /* No contact with the meta shard's leader for some seconds: writes and
-     * strong reads are answered 503 at once, weaker reads are tried for
+     * strong reads are answered 503 at once (but not what a database or
+     * container is, as far as known here), weaker reads are tried for
      * COSMOS_ISOLATED_TIMEOUT_US, names that are not known are not looked for
      * elsewhere. */
     bool isolated;

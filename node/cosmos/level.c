@@ -90,6 +90,15 @@ static void send_elsewhere(struct call *c)
     reply_fail_text(c, FAIL_WRITE_REGION, msg.text);
 }
 
+/* Whether it asks what a database or container is, which clients do before
+ * their first item. Names, keys and ranges do not change, and who is inside a
+ * fence may be served in full however little else is in reach. */
+static bool describes(const struct call *c)
+{
+    bool list = c->path.count == 1 || c->path.count == 3;
+    return !c->writes && !list && !call_wants_documents(c);
+}
+
 /* Fenced groups have a write region of their own, and writes to it are always
  * forwarded: where the account's is would not help a client. */
 static bool admit(struct call *c, bool fenced)
@@ -100,7 +109,8 @@ static bool admit(struct call *c, bool fenced)
         refuse_write(c);
     else if (!fenced && place->elsewhere && c->writes)
         send_elsewhere(c);
-    else if (c->isolated && (c->writes || c->level == CONSISTENCY_STRONG))
+    else if (c->isolated &&
+             (c->writes || (c->level == CONSISTENCY_STRONG && !describes(c))))
         reply_fail(c, FAIL_ISOLATED);
     else
         return true;
@@ -131,8 +141,13 @@ usec_t level_timeout(const struct call *c)
 {
     usec_t timeout = c->cosmos->config.op_timeout_us;
     if (c->isolated && timeout > COSMOS_ISOLATED_TIMEOUT_US)
-        return COSMOS_ISOLATED_TIMEOUT_US;
-    return timeout;
+        timeout = COSMOS_ISOLATED_TIMEOUT_US;
+    if (!c->passed || !c->writes)
+        return timeout;
+    usec_t left = c->started_us + COSMOS_PASSED_TIMEOUT_US - call_now(c);
+    if (left < 0)
+        left = 0;
+    return left < timeout ? left : timeout;
 }
 
 /* ---- operations ---------------------------------------------------------- */

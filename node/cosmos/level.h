@@ -41,7 +41,7 @@ void level_op(struct call *c, uint32_t slot);
  * knowledge: remembers it for clients without tokens. */
 void level_seen(struct call *c, uint32_t slot, const struct op_result *result);
 
-/* How long an operation of this call may take. */
+/* How long an operation of this call may take; 0: no longer. */
 usec_t level_timeout(const struct call *c);
 
 #endif

@@ -615,25 +615,39 @@ void page_send_rows(struct call *c, struct buf *rows)
         page_send(c, bytes_of(NULL, 0));
 }
 
+/* Whether a read of all groups, at this level for the strictest of them, must
+ * not miss lines that the container's placement map was given before it, nor
+ * what they brought. */
+static bool needs_lines(const struct call *c, enum consistency_level level)
+{
+    if (level == CONSISTENCY_SESSION)
+        return session_parts(c->headers.session_token, call_range_id(c, 0)) >
+               c->spread.slots;
+    return level < CONSISTENCY_SESSION;
+}
+
 /* Whether this node may read all that is left of the page: it is refused as a
- * whole, never answered with less. A strong read sees the lines that the
- * container's placement map was given before it, and what they brought. False
- * after answering. */
+ * whole, never answered with less. False after answering. */
 static bool page_admit(struct call *c)
 {
     const struct page *p = c->page;
-    bool strong = false;
+    enum consistency_level strictest = CONSISTENCY_EVENTUAL;
     if (!c->spread.mapped)
         return true;
     for (uint32_t slot = p->slot; slot <= p->last; slot++) {
         if (!call_enter(c, slot))
             return false;
-        strong |= c->level == CONSISTENCY_STRONG;
+        if (c->level < strictest)
+            strictest = c->level;
     }
     bool whole = p->first == 0 && p->last == c->spread.slots - 1;
-    if (!strong || !whole || c->looked_again)
+    bool known = c->looked_again && !call_stale(c);
+    if (known || !whole || !needs_lines(c, strictest))
         return true;
-    call_again(c);
+    if (call_stale(c))
+        reply_fail(c, FAIL_ISOLATED);
+    else
+        call_again(c);
     return false;
 }
 

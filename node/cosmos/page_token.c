@@ -217,6 +217,8 @@ bool page_continue(struct call *c)
     /* It may be in a group that the placement map has only got meanwhile. */
     if (err == ERR_OK && c->spread.mapped && !c->looked_again)
         call_again(c);
+    else if (err == ERR_OK && c->spread.mapped && call_stale(c))
+        reply_fail(c, FAIL_ISOLATED);
     else
         reply_fail(c, FAIL_CONTINUATION);
     return false;

@@ -59,6 +59,10 @@ test("inside the fence it goes on, elsewhere it stops", async () => {
   }
   const { resources } = await at("france").container("inside").items.query("SELECT VALUE COUNT(1) FROM c").fetchAll();
   assert.deepEqual(resources, [21]);
+  // A client that begins now, and wants everything strong.
+  const strong = at("france", { consistencyLevel: "Strong" }).container("inside").items;
+  assert.deepEqual((await strong.query("SELECT VALUE COUNT(1) FROM c WHERE c.pk = 'p0'").fetchAll()).resources, [2]);
+  assert.deepEqual((await strong.query("SELECT VALUE COUNT(1) FROM c").fetchAll()).resources, [21]);
   // Those outside, who are the majority, have moved default's writes to them.
   await until("default goes on outside", async () => {
     try {

@@ -529,6 +529,16 @@ static void an_isolated_node_shows_what_it_knows(void **state)
                    "lost contact");
     expect_failure(SEND(w, "GET", "/dbs/d/colls/other/docs/1", "", PK_A), 503,
                    NULL, "lost contact");
+    /* Also to those who want everything strong: their items may be in a group
+     * that is in contact. */
+    a = account(CONSISTENCY_STRONG);
+    a.isolated = true;
+    set_account(w, &a);
+    expect_status(SEND(w, "GET", "/dbs/d", ""), 200);
+    expect_status(SEND(w, "GET", "/dbs/d/colls/c", ""), 200);
+    expect_status(SEND(w, "GET", "/dbs/d/colls/c/pkranges", ""), 200);
+    expect_status(SEND(w, "GET", "/dbs/d/colls", ""), 503);
+    expect_status(SEND(w, "DELETE", "/dbs/d/colls/c", ""), 503);
     assert_int_equal(w->ops[OP_BARRIER], barriers);
 }
 

@@ -1,6 +1,7 @@
 /* Containers whose documents are in several placement groups, by partition key:
  * which shards a request is about, what is refused, session tokens. The node is
  * in eastus. Shard 1 is of group eu, shard 2 of group us. */
+#include "node/cosmos/call.h"
 #include "tests/unit/node/cosmos/fake.h"
 
 #define DOCS "/dbs/d/colls/k/docs"
@@ -261,6 +262,54 @@ static void each_group_is_read_at_its_own_level(void **state)
     assert_int_equal(w->level[2], CONSISTENCY_EVENTUAL);
 }
 
+static bool is_in_contact(void *user, uint16_t shard)
+{
+    (void)user;
+    (void)shard;
+    return true;
+}
+
+/* The groups are in contact, but the node is cut off from the meta shard: a
+ * line may have been added that it cannot know of. */
+static void cut_off(struct world *w)
+{
+    const struct cosmos_account a = {
+        .id = "acct",
+        .regions = fake_regions,
+        .region_count = 3,
+        .consistency = {.level = CONSISTENCY_SESSION},
+        .isolated = true};
+    w->cosmos->config.in_contact = is_in_contact;
+    assert_int_equal(cosmos_set_account(w->cosmos, &a, NULL), ERR_OK);
+}
+
+#define LEVEL "x-ms-consistency-level: "
+
+static void cut_off_nothing_is_left_out_unsaid(void **state)
+{
+    struct world *w = *state;
+    know_group(w, 1, "eu", "eastus", CONSISTENCY_STRONG);
+    know_group(w, 2, "us", "eastus", CONSISTENCY_STRONG);
+    define(w);
+    with_rows(w);
+    cut_off(w);
+    unsigned looks = w->ops[OP_BARRIER];
+    expect_failure(query(w, "SELECT * FROM c"), 503, NULL, "lost contact");
+    expect_failure(SEND(w, "GET", DOCS, "", LEVEL "BoundedStaleness"), 503,
+                   NULL, "lost contact");
+    /* The client has seen a line more. */
+    expect_failure(SEND(w, "GET", DOCS, "", LEVEL "Session",
+                        "x-ms-session-token: 0:3#7#1=0#2=0#5=1"),
+                   503, NULL, "lost contact");
+    expect_failure(SEND(w, "POST", DOCS, ROW("4", "x"), PK("x")), 503, NULL,
+                   "lost contact");
+    /* What is known to be in one group is there. */
+    expect_status(query(w, "SELECT * FROM c WHERE c.pk = 'a'"), 200);
+    expect_status(SEND(w, "POST", DOCS, ROW("4", "b"), PK("b")), 201);
+    expect_status(SEND(w, "GET", DOCS, "", LEVEL "Session"), 200);
+    assert_int_equal(w->ops[OP_BARRIER], looks);
+}
+
 static void what_cannot_be_is_refused_at_creation(void **state)
 {
     struct world *w = *state;
@@ -341,6 +390,7 @@ int main(void)
         TEST(tokens_name_every_shard),
         TEST(a_read_waits_for_its_own_shard),
         TEST(each_group_is_read_at_its_own_level),
+        TEST(cut_off_nothing_is_left_out_unsaid),
         TEST(what_cannot_be_is_refused_at_creation),
         TEST(conflicts_are_those_of_all_groups),
         TEST(older_nodes_would_not_understand_it),

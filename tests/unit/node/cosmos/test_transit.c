@@ -215,6 +215,19 @@ static void a_passage_is_run_without_a_signature(void **state)
     expect_status(SEND(w, "GET", "/dbs/d", ""), 200);
 }
 
+/* Whoever sent it may have asked another node meanwhile. */
+static void a_write_is_not_run_late(void **state)
+{
+    struct world *w = *state;
+    const struct passage p = {.shard = 2};
+    with_group(w, "eastus", true);
+    expect_status(receive(w, p, "POST", DOCS, "{\"id\":\"1\",\"pk\":\"a\"}"),
+                  201);
+    assert_int_equal(w->last_timeout, COSMOS_PASSED_TIMEOUT_US);
+    expect_status(receive(w, p, "GET", DOCS "/1", ""), 200);
+    assert_true(w->last_timeout > COSMOS_PASSED_TIMEOUT_US);
+}
+
 static void a_read_only_key_stays_one(void **state)
 {
     struct world *w = *state;
@@ -318,6 +331,7 @@ int main(void)
         TEST(failures_keep_their_promises),
         TEST(a_container_that_moves_is_looked_up_again),
         TEST(a_passage_is_run_without_a_signature),
+        TEST(a_write_is_not_run_late),
         TEST(a_read_only_key_stays_one),
         TEST(a_passage_that_does_not_fit_is_sent_back),
         cmocka_unit_test(passages_survive),
