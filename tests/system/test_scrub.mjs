@@ -143,9 +143,15 @@ test("the meta shard, too: the catalog goes on", async () => {
 });
 
 test("a kill in the middle: the next start goes on", async () => {
-  const node = cluster.nodes[2];
+  const node = cluster.nodes[2], before = (await statusOf(cluster)).get(node.name).shards;
   await cluster.kill(node.name);
+  // So that its log names snapshots, which go with the store.
+  await documents.write(({ ids }) => ids.length > 120, { bytes: 100_000 });
+  await until("the others' logs do not reach back", async () =>
+    [...(await statusOf(cluster)).values()].every(({ shards }) =>
+      [1, 2].every((i) => shards[i].base_lsn > before[i].lsn)), 25_000, 100);
   const alone = await startAlone(cluster, node, { BASTIDE_FAULTS: "quarantine.marked=crash@1" });
+  await until("it has snapshots", () => (alone.output().match(/snapshot received/g) ?? []).length >= 2);
   await until("the store has everything", async () =>
     (await statusOf(cluster)).get(node.name)?.shards.every(({ flushed_lsn, lsn }) => flushed_lsn === lsn), 25_000, 100);
   await inject(cluster, { kind: "bit-flip", file: "store", at: node.name });
