@@ -73,6 +73,7 @@ struct carry {
     usec_t find_until_us, deadline_us;
     raft_id target;
     uint64_t tried[CONFIG_NODES_MAX / 64 + 1]; /* in this round, by node */
+    /* The answer, also one that another member may do better than. */
     struct buf passage, answer;
     int err;
     cosmos_passed_cb *done;
@@ -212,6 +213,16 @@ static int give_up_err(const struct carry *k)
     return k->refused ? ERR_FORBIDDEN : ERR_UNAVAILABLE;
 }
 
+static bool has_answer(const struct carry *k)
+{
+    return buf_len(&k->answer) > 0 && !k->in_doubt;
+}
+
+static void carry_give_up(struct transit *t, struct carry *k)
+{
+    carry_finish(t, k, has_answer(k) ? ERR_OK : give_up_err(k));
+}
+
 /* Worker 0: tries those that are left in this round. */
 static void carry_go(struct transit *t, struct carry *k)
 {
@@ -221,15 +232,16 @@ static void carry_go(struct transit *t, struct carry *k)
     bool over = now >= k->find_until_us || t->worker->stopping;
     raft_id node = 0;
     if (g == NULL || over) {
-        carry_finish(t, k, give_up_err(k));
+        carry_give_up(t, k);
         return;
     }
     while ((node = choose(t, k, g)) != 0)
         if (ask(t, k, node, now))
             return;
-    /* A fence does not change its mind within the time of a request. */
-    if (k->refused)
-        carry_finish(t, k, give_up_err(k));
+    /* A fence does not change its mind within the time of a request; and who
+     * answered a read has waited for a leader already. */
+    if (k->refused || (has_answer(k) && !k->writes))
+        carry_give_up(t, k);
     else
         carry_wait(t, k);
 }
@@ -307,24 +319,37 @@ static struct carry *take(struct transit *t, uint64_t id)
 
 /* Statuses that say that nothing was applied, which this attempt alone can
  * tell. */
-static bool says_untouched(struct bytes answer)
+static bool says_untouched(const struct passage_answer *a)
 {
-    struct passage_answer a;
-    return passage_answer_decode(answer, &a) == ERR_OK &&
-           (a.status == 503 || a.status == 429 || a.status == 403);
+    return a->status == 503 || a->status == 429 || a->status == 403;
+}
+
+/* Whether another member may do better: this one could not reach who leads, or
+ * not in the time that it has for a write (COSMOS_PASSED_TIMEOUT_US). */
+static bool worth_another(const struct carry *k, const struct passage_answer *a)
+{
+    return (a->status == 503 && !passage_answer_elsewhere(a)) ||
+           (a->status == 408 && k->writes);
 }
 
 /* The peer's API has answered. */
 static void answered(struct transit *t, struct carry *k, struct bytes body)
 {
-    if (k->in_doubt && says_untouched(body)) {
+    struct passage_answer a = {.status = 0};
+    (void)passage_answer_decode(body, &a); /* malformed: its home says so */
+    if (k->in_doubt && says_untouched(&a)) {
         carry_wait(t, k);
         return;
     }
-    carry_finish(t, k,
-                 buf_append(&k->answer, body.data, body.len) == ERR_OK
-                     ? ERR_OK
-                     : give_up_err(k));
+    buf_clear(&k->answer);
+    if (buf_append(&k->answer, body.data, body.len) != ERR_OK) {
+        carry_finish(t, k, give_up_err(k));
+    } else if (worth_another(k, &a)) {
+        k->in_doubt |= a.status == 408;
+        carry_go(t, k);
+    } else {
+        carry_finish(t, k, ERR_OK);
+    }
 }
 
 bool transit_on_response(struct worker *w, uint64_t id, int err,

@@ -12,7 +12,9 @@
  * Nothing of it is kept, logged or written. Both ends ask the fence about each
  * message (replication/links_fence.c). When the time is over: ERR_TIMEOUT for a
  * write that an attempt may have made, else ERR_UNAVAILABLE; an answer that
- * says "nothing was applied" is not believed of earlier attempts.
+ * says "nothing was applied" is not believed of earlier attempts. A member that
+ * answers 503, or 408 to a write, is not the last one asked: that answer stands
+ * when no other comes (reads: from the others in reach) or the time is over.
  */
 #ifndef BASTIDE_SERVER_TRANSIT_H
 #define BASTIDE_SERVER_TRANSIT_H
