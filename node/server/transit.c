@@ -71,6 +71,7 @@ struct carry {
     bool in_doubt; /* an attempt may have written */
     bool refused;  /* a fence said no in this round */
     usec_t find_until_us, deadline_us;
+    usec_t retry_us, pause_us; /* when the next round is, and after how long */
     raft_id target;
     uint64_t tried[CONFIG_NODES_MAX / 64 + 1]; /* in this round, by node */
     /* The answer, also one that another member may do better than. */
@@ -182,6 +183,11 @@ static void carry_wait(struct transit *t, struct carry *k)
 {
     memset(k->tried, 0, sizeof(k->tried));
     k->refused = false;
+    k->retry_us = clock_mono_us() + k->pause_us;
+    if (k->retry_us > k->find_until_us)
+        k->retry_us = k->find_until_us;
+    if (k->pause_us < TRANSIT_RETRY_MAX_US)
+        k->pause_us *= 2;
     list_push_back(&t->waiting, &k->node);
     if (!ev_is_active(&t->retry)) {
         t->retry.repeat = (double)TRANSIT_RETRY_US / USEC_PER_SEC;
@@ -250,11 +256,18 @@ static void on_retry(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)events;
     struct transit *t = timer->data;
+    usec_t now = clock_mono_us();
     struct list round;
-    struct list *node;
     list_init(&round);
-    while ((node = list_pop_front(&t->waiting)) != NULL)
-        list_push_back(&round, node);
+    LIST_EACH_SAFE(it, &t->waiting)
+    {
+        const struct carry *k = LIST_ENTRY(it, struct carry, node);
+        if (k->retry_us <= now || t->worker->stopping) {
+            list_remove(it);
+            list_push_back(&round, it);
+        }
+    }
+    struct list *node;
     while ((node = list_pop_front(&round)) != NULL)
         carry_go(t, LIST_ENTRY(node, struct carry, node));
     if (list_empty(&t->waiting))
@@ -293,6 +306,7 @@ void transit_pass_on(void *user, const struct cosmos_pass *pass,
     k->passage = *pass->passage;
     *pass->passage = (struct buf){.max = k->passage.max};
     buf_init(&k->answer, PASSAGE_ANSWER_ENCODED_MAX);
+    k->pause_us = TRANSIT_RETRY_US;
     k->done = done;
     k->done_user = done_user;
     list_init(&k->node);

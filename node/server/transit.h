@@ -36,8 +36,11 @@ struct transit;
 #define TRANSIT_OUT_MAX 4096
 #define TRANSIT_IN_MAX 1024
 #define TRANSIT_IN_BYTES_MAX (64u * 1024 * 1024)
-/* Before all members are tried once more. */
+/* Before all members are tried once more: the first pause, doubled each time so
+ * that those who are full are not asked by everybody at once, and the longest.
+ */
 #define TRANSIT_RETRY_US (50 * USEC_PER_MS)
+#define TRANSIT_RETRY_MAX_US (800 * USEC_PER_MS)
 /* What an answer may take beyond the time for finding who takes the request:
  * the node inside has as long itself. */
 #define TRANSIT_PATIENCE_US (6 * USEC_PER_SEC)
