@@ -6,6 +6,7 @@
 
 #include "node/base/check.h"
 #include "node/base/mem.h"
+#include "node/cosmos/page.h"
 #include "node/cosmos/passage.h"
 #include "node/server/fence_guard.h"
 #include "node/server/peers.h"
@@ -291,6 +292,16 @@ static void deliver_go(struct inbox_message *m, void *owner)
     carry_go(t, k);
 }
 
+/* A query that gathers may take its time, and nothing is lost when its answer
+ * comes late. */
+static usec_t deadline(const struct cosmos_pass *pass)
+{
+    usec_t us = pass->timeout_us;
+    if (!pass->writes && us < PAGE_GATHER_LIMIT_US)
+        us = PAGE_GATHER_LIMIT_US;
+    return clock_mono_us() + us + TRANSIT_PATIENCE_US;
+}
+
 void transit_pass_on(void *user, const struct cosmos_pass *pass,
                      cosmos_passed_cb *done, void *done_user)
 {
@@ -302,7 +313,7 @@ void transit_pass_on(void *user, const struct cosmos_pass *pass,
     k->shard = pass->group->first_shard;
     k->writes = pass->writes;
     k->find_until_us = clock_mono_us() + pass->timeout_us;
-    k->deadline_us = k->find_until_us + TRANSIT_PATIENCE_US;
+    k->deadline_us = deadline(pass);
     k->passage = *pass->passage;
     *pass->passage = (struct buf){.max = k->passage.max};
     buf_init(&k->answer, PASSAGE_ANSWER_ENCODED_MAX);

@@ -41,8 +41,9 @@ struct transit;
  */
 #define TRANSIT_RETRY_US (50 * USEC_PER_MS)
 #define TRANSIT_RETRY_MAX_US (800 * USEC_PER_MS)
-/* What an answer may take beyond the time for finding who takes the request:
- * the node inside has as long itself. */
+/* What an answer may take beyond the time that the node inside has itself: as
+ * long as there is for finding it, or for reads what a query that gathers may
+ * take (page.h). */
 #define TRANSIT_PATIENCE_US (6 * USEC_PER_SEC)
 
 /* Of worker 0, at its creation. */
