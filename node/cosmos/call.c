@@ -356,7 +356,10 @@ void call_refuse_outside(struct call *c)
     char names[GROUP_REGIONS_MAX * (CATALOG_NAME_MAX + 2)];
     struct buf regions = buf_over(names, sizeof(names) - 1);
     struct err_msg msg;
-    CHECK(group != NULL);
+    if (group == NULL) { /* removed while the request was on its way */
+        reply_fail(c, FAIL_UNAVAILABLE);
+        return;
+    }
     for (size_t i = 0; i < group->region_count; i++)
         (void)buf_printf(&regions, "%s%s", i > 0 ? ", " : "",
                          group->regions[i]);

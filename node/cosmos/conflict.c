@@ -86,8 +86,7 @@ static void rid_scan(struct call *c, struct bytes after)
 static void rid_resolved(struct call *c, struct bytes quoted)
 {
     CHECK(quoted.len > 2 && quoted.len - 2 < CONFLICT_ID_MAX);
-    memcpy(c->path.text, quoted.data + 1, quoted.len - 2);
-    c->path.segments[5] = bytes_of(c->path.text, quoted.len - 2);
+    route_path_replace(&c->path, 5, bytes_of(quoted.data + 1, quoted.len - 2));
     call_step *found = TAKE(c->found);
     found(c);
 }

@@ -79,9 +79,8 @@ static void rid_resolved(struct call *c, struct bytes quoted)
         reply_fail(c, FAIL_INTERNAL);
         return;
     }
-    /* The path's own text is no longer needed. */
-    memcpy(c->path.text, buf_bytes(scratch), buf_len(scratch));
-    c->path.segments[5] = bytes_of(c->path.text, buf_len(scratch));
+    route_path_replace(&c->path, 5,
+                       bytes_of(buf_bytes(scratch), buf_len(scratch)));
     call_step *found = TAKE(c->found);
     found(c);
 }

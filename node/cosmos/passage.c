@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "node/base/text.h"
+
 #define PASSAGE_VERSION 1
 /* Before head and body. */
 #define PASSAGE_FIXED (1 + 2 + 1 + OP_ID_LEN)
@@ -118,6 +120,15 @@ bool passage_header_next(struct bytes headers, size_t *at,
     *at += (size_t)(end - line) + 2;
     *header_out = h;
     return true;
+}
+
+bool passage_answer_elsewhere(const struct passage_answer *a)
+{
+    struct http_header h;
+    for (size_t at = 0; passage_header_next(a->headers, &at, &h);)
+        if (text_equal_nocase(h.name, PASSAGE_ELSEWHERE))
+            return true;
+    return false;
 }
 
 int passage_answer_decode(struct bytes in, struct passage_answer *a_out)

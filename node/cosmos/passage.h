@@ -64,5 +64,9 @@ int passage_answer_decode(struct bytes in, struct passage_answer *a_out);
  * are no more, or what is there is none (then `*at` is not at the end). */
 bool passage_header_next(struct bytes headers, size_t *at,
                          struct http_header *header_out);
+/* Whether it says that the container is not of the group any more, as its
+ * sender knows: by a header that is between nodes only. */
+#define PASSAGE_ELSEWHERE "x-bastide-elsewhere"
+bool passage_answer_elsewhere(const struct passage_answer *a);
 
 #endif

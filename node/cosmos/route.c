@@ -84,6 +84,15 @@ int route_path_parse(struct bytes target, struct route_path *path_out)
     return ERR_OK;
 }
 
+void route_path_replace(struct route_path *path, size_t i, struct bytes with)
+{
+    CHECK(i < path->count);
+    size_t at = (size_t)((const char *)path->segments[i].data - path->text);
+    CHECK(with.len <= sizeof(path->text) - at);
+    memcpy(path->text + at, with.data, with.len);
+    path->segments[i] = bytes_of(path->text + at, with.len);
+}
+
 /* ---- table --------------------------------------------------------------- */
 
 /* Every path of the protocol (section 3.1 of its description), with what

@@ -32,6 +32,12 @@ struct route_path {
  * ROUTE_PATH_MAX. ERR_NOT_FOUND: more segments than any route has. */
 int route_path_parse(struct bytes target, struct route_path *path_out);
 
+/* Writes another text in the place of segment `i`, which must be the last that
+ * is still needed: those before it are looked up again when the container turns
+ * out to have moved. The caller knows that there is room: names and RIDs leave
+ * some for the longest id. */
+void route_path_replace(struct route_path *path, size_t i, struct bytes with);
+
 struct call;
 typedef void route_handler(struct call *c);
 

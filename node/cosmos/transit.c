@@ -7,10 +7,6 @@
 #include "node/cosmos/level.h"
 #include "node/cosmos/reply.h"
 
-/* In an answer: the container is not of the group any more, as its sender
- * knows. Between nodes only. */
-#define HEADER_ELSEWHERE "x-bastide-elsewhere"
-
 /* ---- who may --------------------------------------------------------------
  */
 
@@ -30,7 +26,7 @@ bool transit_fits(const struct call *c, const struct catalog_group *group)
 
 void transit_refuse(struct call *c)
 {
-    http_reply_header_str(c->http, HEADER_ELSEWHERE, "true");
+    http_reply_header_str(c->http, PASSAGE_ELSEWHERE, "true");
     reply_fail(c, FAIL_UNAVAILABLE);
 }
 
@@ -132,15 +128,6 @@ static void fail(struct call *c, int err)
     }
 }
 
-static bool is_elsewhere(const struct passage_answer *a)
-{
-    struct http_header h;
-    for (size_t at = 0; passage_header_next(a->headers, &at, &h);)
-        if (text_equal_nocase(h.name, HEADER_ELSEWHERE))
-            return true;
-    return false;
-}
-
 static void answered(struct call *c, const struct cosmos_passed *passed)
 {
     struct passage_answer a;
@@ -149,7 +136,7 @@ static void answered(struct call *c, const struct cosmos_passed *passed)
     else if (passage_answer_decode(passed->answer, &a) != ERR_OK)
         /* Whatever it did, nobody can tell. */
         fail(c, c->writes ? ERR_TIMEOUT : ERR_UNAVAILABLE);
-    else if (is_elsewhere(&a))
+    else if (passage_answer_elsewhere(&a))
         call_moved(c);
     else
         reply_passed(c, &a);

@@ -269,8 +269,10 @@ int http_request_make(struct http_front *f, struct bytes head,
 {
     CHECK_OBJ(f, HTTP_FRONT_MAGIC);
     *request_out = NULL;
-    if (body.len >
-        f->options.limits.bodies_total_bytes - f->counters.body_bytes_held)
+    /* Connections may hold a little more than the limit (conn.c). */
+    size_t total = f->options.limits.bodies_total_bytes;
+    size_t held = f->counters.body_bytes_held;
+    if (held > total || body.len > total - held)
         return ERR_FULL;
     struct http_exchange *x = exchange_new(f, NULL);
     int err = fill(x, head, body);

@@ -6,6 +6,7 @@
 
 #include "node/base/check.h"
 #include "node/base/mem.h"
+#include "node/cosmos/page.h"
 #include "node/cosmos/passage.h"
 #include "node/server/fence_guard.h"
 #include "node/server/peers.h"
@@ -71,8 +72,10 @@ struct carry {
     bool in_doubt; /* an attempt may have written */
     bool refused;  /* a fence said no in this round */
     usec_t find_until_us, deadline_us;
+    usec_t retry_us, pause_us; /* when the next round is, and after how long */
     raft_id target;
     uint64_t tried[CONFIG_NODES_MAX / 64 + 1]; /* in this round, by node */
+    /* The answer, also one that another member may do better than. */
     struct buf passage, answer;
     int err;
     cosmos_passed_cb *done;
@@ -181,6 +184,11 @@ static void carry_wait(struct transit *t, struct carry *k)
 {
     memset(k->tried, 0, sizeof(k->tried));
     k->refused = false;
+    k->retry_us = clock_mono_us() + k->pause_us;
+    if (k->retry_us > k->find_until_us)
+        k->retry_us = k->find_until_us;
+    if (k->pause_us < TRANSIT_RETRY_MAX_US)
+        k->pause_us *= 2;
     list_push_back(&t->waiting, &k->node);
     if (!ev_is_active(&t->retry)) {
         t->retry.repeat = (double)TRANSIT_RETRY_US / USEC_PER_SEC;
@@ -212,6 +220,16 @@ static int give_up_err(const struct carry *k)
     return k->refused ? ERR_FORBIDDEN : ERR_UNAVAILABLE;
 }
 
+static bool has_answer(const struct carry *k)
+{
+    return buf_len(&k->answer) > 0 && !k->in_doubt;
+}
+
+static void carry_give_up(struct transit *t, struct carry *k)
+{
+    carry_finish(t, k, has_answer(k) ? ERR_OK : give_up_err(k));
+}
+
 /* Worker 0: tries those that are left in this round. */
 static void carry_go(struct transit *t, struct carry *k)
 {
@@ -221,15 +239,16 @@ static void carry_go(struct transit *t, struct carry *k)
     bool over = now >= k->find_until_us || t->worker->stopping;
     raft_id node = 0;
     if (g == NULL || over) {
-        carry_finish(t, k, give_up_err(k));
+        carry_give_up(t, k);
         return;
     }
     while ((node = choose(t, k, g)) != 0)
         if (ask(t, k, node, now))
             return;
-    /* A fence does not change its mind within the time of a request. */
-    if (k->refused)
-        carry_finish(t, k, give_up_err(k));
+    /* A fence does not change its mind within the time of a request; and who
+     * answered a read has waited for a leader already. */
+    if (k->refused || (has_answer(k) && !k->writes))
+        carry_give_up(t, k);
     else
         carry_wait(t, k);
 }
@@ -238,11 +257,18 @@ static void on_retry(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)events;
     struct transit *t = timer->data;
+    usec_t now = clock_mono_us();
     struct list round;
-    struct list *node;
     list_init(&round);
-    while ((node = list_pop_front(&t->waiting)) != NULL)
-        list_push_back(&round, node);
+    LIST_EACH_SAFE(it, &t->waiting)
+    {
+        const struct carry *k = LIST_ENTRY(it, struct carry, node);
+        if (k->retry_us <= now || t->worker->stopping) {
+            list_remove(it);
+            list_push_back(&round, it);
+        }
+    }
+    struct list *node;
     while ((node = list_pop_front(&round)) != NULL)
         carry_go(t, LIST_ENTRY(node, struct carry, node));
     if (list_empty(&t->waiting))
@@ -266,6 +292,16 @@ static void deliver_go(struct inbox_message *m, void *owner)
     carry_go(t, k);
 }
 
+/* A query that gathers may take its time, and nothing is lost when its answer
+ * comes late. */
+static usec_t deadline(const struct cosmos_pass *pass)
+{
+    usec_t us = pass->timeout_us;
+    if (!pass->writes && us < PAGE_GATHER_LIMIT_US)
+        us = PAGE_GATHER_LIMIT_US;
+    return clock_mono_us() + us + TRANSIT_PATIENCE_US;
+}
+
 void transit_pass_on(void *user, const struct cosmos_pass *pass,
                      cosmos_passed_cb *done, void *done_user)
 {
@@ -277,10 +313,11 @@ void transit_pass_on(void *user, const struct cosmos_pass *pass,
     k->shard = pass->group->first_shard;
     k->writes = pass->writes;
     k->find_until_us = clock_mono_us() + pass->timeout_us;
-    k->deadline_us = k->find_until_us + TRANSIT_PATIENCE_US;
+    k->deadline_us = deadline(pass);
     k->passage = *pass->passage;
     *pass->passage = (struct buf){.max = k->passage.max};
     buf_init(&k->answer, PASSAGE_ANSWER_ENCODED_MAX);
+    k->pause_us = TRANSIT_RETRY_US;
     k->done = done;
     k->done_user = done_user;
     list_init(&k->node);
@@ -307,24 +344,37 @@ static struct carry *take(struct transit *t, uint64_t id)
 
 /* Statuses that say that nothing was applied, which this attempt alone can
  * tell. */
-static bool says_untouched(struct bytes answer)
+static bool says_untouched(const struct passage_answer *a)
 {
-    struct passage_answer a;
-    return passage_answer_decode(answer, &a) == ERR_OK &&
-           (a.status == 503 || a.status == 429 || a.status == 403);
+    return a->status == 503 || a->status == 429 || a->status == 403;
+}
+
+/* Whether another member may do better: this one could not reach who leads, or
+ * not in the time that it has for a write (COSMOS_PASSED_TIMEOUT_US). */
+static bool worth_another(const struct carry *k, const struct passage_answer *a)
+{
+    return (a->status == 503 && !passage_answer_elsewhere(a)) ||
+           (a->status == 408 && k->writes);
 }
 
 /* The peer's API has answered. */
 static void answered(struct transit *t, struct carry *k, struct bytes body)
 {
-    if (k->in_doubt && says_untouched(body)) {
+    struct passage_answer a = {.status = 0};
+    (void)passage_answer_decode(body, &a); /* malformed: its home says so */
+    if (k->in_doubt && says_untouched(&a)) {
         carry_wait(t, k);
         return;
     }
-    carry_finish(t, k,
-                 buf_append(&k->answer, body.data, body.len) == ERR_OK
-                     ? ERR_OK
-                     : give_up_err(k));
+    buf_clear(&k->answer);
+    if (buf_append(&k->answer, body.data, body.len) != ERR_OK) {
+        carry_finish(t, k, give_up_err(k));
+    } else if (worth_another(k, &a)) {
+        k->in_doubt |= a.status == 408;
+        carry_go(t, k);
+    } else {
+        carry_finish(t, k, ERR_OK);
+    }
 }
 
 bool transit_on_response(struct worker *w, uint64_t id, int err,

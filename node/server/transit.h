@@ -12,7 +12,9 @@
  * Nothing of it is kept, logged or written. Both ends ask the fence about each
  * message (replication/links_fence.c). When the time is over: ERR_TIMEOUT for a
  * write that an attempt may have made, else ERR_UNAVAILABLE; an answer that
- * says "nothing was applied" is not believed of earlier attempts.
+ * says "nothing was applied" is not believed of earlier attempts. A member that
+ * answers 503, or 408 to a write, is not the last one asked: that answer stands
+ * when no other comes (reads: from the others in reach) or the time is over.
  */
 #ifndef BASTIDE_SERVER_TRANSIT_H
 #define BASTIDE_SERVER_TRANSIT_H
@@ -34,10 +36,14 @@ struct transit;
 #define TRANSIT_OUT_MAX 4096
 #define TRANSIT_IN_MAX 1024
 #define TRANSIT_IN_BYTES_MAX (64u * 1024 * 1024)
-/* Before all members are tried once more. */
+/* Before all members are tried once more: the first pause, doubled each time so
+ * that those who are full are not asked by everybody at once, and the longest.
+ */
 #define TRANSIT_RETRY_US (50 * USEC_PER_MS)
-/* What an answer may take beyond the time for finding who takes the request:
- * the node inside has as long itself. */
+#define TRANSIT_RETRY_MAX_US (800 * USEC_PER_MS)
+/* What an answer may take beyond the time that the node inside has itself: as
+ * long as there is for finding it, or for reads what a query that gathers may
+ * take (page.h). */
 #define TRANSIT_PATIENCE_US (6 * USEC_PER_SEC)
 
 /* Of worker 0, at its creation. */

@@ -102,12 +102,25 @@ static void finds_every_route_of_the_protocol(void **state)
     assert_null(pattern("/favicon.ico"));
 }
 
+static void a_segment_is_replaced_and_those_before_it_stay(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        route_path_parse(bytes_str("/dbs/d/colls/c/docs/rid"), &path), ERR_OK);
+    route_path_replace(&path, 5, bytes_str("a longer id"));
+    assert_true(bytes_equal(path.segments[5], bytes_str("a longer id")));
+    assert_true(bytes_equal(path.segments[1], bytes_str("d")));
+    assert_true(bytes_equal(path.segments[3], bytes_str("c")));
+    assert_true(bytes_equal(path.segments[4], bytes_str("docs")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decodes_each_segment_once),
         cmocka_unit_test(a_question_mark_belongs_to_the_id),
         cmocka_unit_test(one_trailing_slash_is_legal),
+        cmocka_unit_test(a_segment_is_replaced_and_those_before_it_stay),
         cmocka_unit_test(refuses_malformed_paths),
         cmocka_unit_test(finds_every_route_of_the_protocol),
     };
