@@ -313,7 +313,7 @@ static int incoming_begin(struct transfers *t, links_peer from,
     struct raft_config config;
     struct incoming *old = incoming_find(t, (uint32_t)chunk->shard);
     struct replica *r = worker_replica(t->worker, (uint32_t)chunk->shard);
-    if (r == NULL || r->closing || shard_overruled(r->shard) ||
+    if (r == NULL || r->closing || r->deaf || shard_overruled(r->shard) ||
         raft_config_decode(chunk->config, &config) != ERR_OK)
         return ERR_UNAVAILABLE;
     if (old != NULL && old->state != INCOMING_RECEIVING)
