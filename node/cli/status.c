@@ -80,9 +80,21 @@ static void ask(struct reach *r, unsigned node, struct status_node *n)
         (void)json_get_bool(&a.json, 0, "ready", &n->ready);
         CHECK(buf_append(&n->body, buf_bytes(&a.body), buf_len(&a.body)) ==
               ERR_OK);
-        r->first = node; /* can be asked for the topology, too */
     }
     reach_answer_free(&a);
+}
+
+/* Who is asked for the topology: one that is ready, if any is. One that is not
+ * may be cut off, or overruled, and know an old one. */
+static unsigned who_knows(const struct status_view *v)
+{
+    unsigned best = 0;
+    for (unsigned i = 0; i < v->count; i++) {
+        const struct status_node *n = &v->nodes[i], *b = &v->nodes[best];
+        if (n->reached + n->ready > b->reached + b->ready)
+            best = i;
+    }
+    return best;
 }
 
 static int show(struct reach *r, const struct status_flags *f)
@@ -99,6 +111,7 @@ static int show(struct reach *r, const struct status_flags *f)
         all_ready = all_ready && n->reached && n->ready;
         any_reached = any_reached || n->reached;
     }
+    r->first = who_knows(&view);
     if (any_reached && reach_any(r, "topology", NULL, REACH_ASK_TIMEOUT_US,
                                  &topology, &view.topology_why) == ERR_OK)
         view.topology = &topology.json;

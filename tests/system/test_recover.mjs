@@ -119,8 +119,6 @@ test("a node that the recovery overruled says so, and is rebuilt; what it had be
     assert.equal((await documents.request("GET", id, `l${n}`, { endpoint: survivor.endpoint })).status, 404, id);
 
   for (const { pid } of others) process.kill(pid, "SIGCONT");
-  // One status is put together from several answers, and the first may come
-  // from a node that has not heard of it yet.
   await until("they are overruled, and the recovery is known", async () => {
     const { stdout } = await command(cluster, "status");
     return others.every(({ name }) => new RegExp(`of ${name} was overruled: `).test(stdout)) &&
