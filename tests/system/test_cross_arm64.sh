@@ -2,7 +2,7 @@
 # The program and some unit tests, built for arm64, run in an emulator. Skipped,
 # loudly, where the compiler or the packages cannot be had.
 # test-timeout: 600
-# test-heavy
+# test-alone
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 tests="build-arm64/tests/unit/node/base/test_file build-arm64/tests/unit/replication/test_frame
