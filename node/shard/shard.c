@@ -266,11 +266,6 @@ uint64_t shard_commit_lsn(const struct shard *s)
     return raft_commit_lsn(s->raft);
 }
 
-uint64_t shard_visible_lsn(const struct shard *s)
-{
-    return s->visible_seen;
-}
-
 static struct shard_rule rule_of(const struct raft_config *c)
 {
     return (struct shard_rule){

@@ -448,7 +448,6 @@ void shard_status(const struct shard *s, usec_t now,
                   struct shard_status *status_out);
 raft_id shard_leader(const struct shard *s);
 uint64_t shard_commit_lsn(const struct shard *s);
-uint64_t shard_visible_lsn(const struct shard *s);
 /* Whether a state at (epoch, lsn) satisfies a session token. */
 static inline bool shard_satisfies(uint32_t epoch, uint64_t lsn,
                                    uint32_t token_epoch, uint64_t token_lsn)
