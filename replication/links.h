@@ -87,6 +87,7 @@ struct links_call {
     uint64_t id;
     uint64_t shard; /* that it concerns */
     enum fence_carries carries;
+    uint32_t age_ms; /* see links_request_again */
 };
 
 /* A message that a fence keeps from crossing a link. */
@@ -212,6 +213,12 @@ int links_send_raft(struct links *links, links_peer to, uint64_t shard,
 int links_request(struct links *links, links_peer to, uint32_t kind,
                   uint64_t shard, uint32_t deadline_ms, struct bytes body,
                   uint64_t *id_out);
+/* The same for a request that somebody may have carried out already: it was
+ * first sent `age_ms` ago. Who gets it hears that in links_call; a release from
+ * before there was such a member takes it for a new one. 0: it is. */
+int links_request_again(struct links *links, links_peer to, uint32_t kind,
+                        uint64_t shard, uint32_t deadline_ms, uint32_t age_ms,
+                        struct bytes body, uint64_t *id_out);
 /* Answers; `err` is a code of err.h. ERR_FORBIDDEN, ERR_UNAVAILABLE: a fence
  * keeps the body here, and the asker gets ERR_TIMEOUT instead: the outcome is
  * unknown there. ERR_CLOSED: the connection it came by is

@@ -75,6 +75,14 @@ int links_request(struct links *links, links_peer to, uint32_t kind,
                   uint64_t shard, uint32_t deadline_ms, struct bytes body,
                   uint64_t *id_out)
 {
+    return links_request_again(links, to, kind, shard, deadline_ms, 0, body,
+                               id_out);
+}
+
+int links_request_again(struct links *links, links_peer to, uint32_t kind,
+                        uint64_t shard, uint32_t deadline_ms, uint32_t age_ms,
+                        struct bytes body, uint64_t *id_out)
+{
     CHECK(deadline_ms > 0);
     struct link *l;
     const struct links_cargo cargo = {shard, links_request_carries(links, kind),
@@ -88,7 +96,7 @@ int links_request(struct links *links, links_peer to, uint32_t kind,
         l->stats.requests_refused++;
         return ERR_FULL;
     }
-    struct request r = {links->next_request, deadline_ms, kind, body};
+    struct request r = {links->next_request, deadline_ms, kind, body, age_ms};
     err = codec_put_request(&links->frame, &r);
     if (err != ERR_OK)
         return err;
