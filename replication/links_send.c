@@ -120,6 +120,15 @@ int links_request_again(struct links *links, links_peer to, uint32_t kind,
     return ERR_OK;
 }
 
+static int queue_response(struct link *l, const struct response *r)
+{
+    bool small = r->body.len <= LINKS_ANSWER_SMALL;
+    int err = codec_put_response(&l->links->frame, r);
+    return err == ERR_OK ? link_queue(l, small ? LINKS_OUTPUT_MAX
+                                               : LINKS_ANSWER_QUEUE_MAX)
+                         : err;
+}
+
 int links_reply(struct links *links, struct links_call call, int err,
                 struct bytes body)
 {
@@ -130,11 +139,13 @@ int links_reply(struct links *links, struct links_call call, int err,
     const struct links_cargo cargo = {call.shard, call.carries, "response",
                                       body.len};
     int refused = body.len > 0 ? link_may_send(l, &cargo) : ERR_OK;
-    if (refused != ERR_OK) /* something may have been done all the same */
-        r = (struct response){.id = call.id, .err = ERR_TIMEOUT};
-    int rc = codec_put_response(&links->frame, &r);
-    if (rc == ERR_OK)
-        rc = link_queue(l, LINKS_OUTPUT_MAX);
+    /* Something may have been done all the same. */
+    const struct response open = {.id = call.id, .err = ERR_TIMEOUT};
+    int rc = queue_response(l, refused == ERR_OK ? &r : &open);
+    if (rc == ERR_FULL) {
+        l->stats.answers_refused++;
+        (void)queue_response(l, &open);
+    }
     return rc == ERR_OK ? refused : rc;
 }
 
