@@ -39,12 +39,19 @@ struct shard {
     unsigned adopted;
     uint64_t retained;
     unsigned sent_ok, sent_failed; /* what Raft was told */
+    /* Who else may send, and what that one says. */
+    struct shard_sender other;
+    int may_send;
 };
 
 /* One end of the wire. */
 struct links {
     raft_id id;
     bool down;
+    unsigned asked, answered; /* requests, of snapshots by others */
+    raft_id asked_of;
+    uint64_t answered_id;
+    int answer;
 };
 
 struct end {
@@ -168,14 +175,16 @@ void shard_snapshot_sent(struct shard *s, usec_t now, raft_id to, bool ok)
 uint32_t shard_senders(const struct shard *s, raft_id to,
                        struct shard_sender *out, uint64_t *least_out)
 {
-    (void)s, (void)to, (void)out, (void)least_out;
-    return 0;
+    (void)to;
+    *least_out = LSN;
+    *out = s->other;
+    return s->other.node != 0;
 }
 int shard_may_send(const struct shard *s, raft_id leader, uint64_t term,
                    raft_id to)
 {
-    (void)s, (void)leader, (void)term, (void)to;
-    return ERR_OK;
+    (void)leader, (void)term, (void)to;
+    return s->may_send;
 }
 void shard_retain(struct shard *s, uint64_t lsn)
 {
@@ -212,8 +221,8 @@ const struct failover_health *governor_health(const struct governor *g)
 uint16_t failover_health_rtt_ms(const struct failover_health *h, uint32_t a,
                                 uint32_t b)
 {
-    (void)h, (void)a, (void)b;
-    return 1;
+    (void)h;
+    return a == 3 || b == 3 ? 1 : 200;
 }
 void worker_wake(struct worker *w)
 {
@@ -268,14 +277,22 @@ int links_snapshot_ack(struct links *l, links_peer to,
 int links_reply(struct links *l, struct links_call call, int err,
                 struct bytes body)
 {
-    (void)l, (void)call, (void)err, (void)body;
+    (void)body;
+    l->answered++;
+    l->answered_id = call.id;
+    l->answer = err;
     return ERR_OK;
 }
 int links_request(struct links *l, links_peer to, uint32_t kind, uint64_t shard,
                   uint32_t deadline_ms, struct bytes body, uint64_t *id_out)
 {
-    (void)l, (void)to, (void)kind, (void)shard, (void)deadline_ms, (void)body;
-    *id_out = 1;
+    (void)deadline_ms;
+    assert_int_equal(kind, TRANSFERS_REQUEST_SEND);
+    assert_int_equal(transfers_request_shard(body), shard);
+    if (l->down)
+        return ERR_UNAVAILABLE;
+    l->asked_of = to;
+    *id_out = ++l->asked;
     return ERR_OK;
 }
 
@@ -750,6 +767,161 @@ static void frames_that_do_not_follow_are_refused(void **state)
     expect_received(1);
 }
 
+/* ---- at another node's word
+ * --------------------------------------------------
+ */
+
+/* What a leader, node 3, asks of the sender. */
+static void order(uint64_t id, uint64_t least, uint64_t most)
+{
+    uint8_t storage[64];
+    struct buf b = buf_over(storage, sizeof(storage));
+    assert_int_equal(buf_append_u16_le(&b, 1), ERR_OK);
+    assert_int_equal(buf_append_u32_le(&b, 2), ERR_OK);
+    assert_int_equal(buf_append_u64_le(&b, TERM), ERR_OK);
+    assert_int_equal(buf_append_u64_le(&b, least), ERR_OK);
+    assert_int_equal(buf_append_u64_le(&b, most), ERR_OK);
+    transfers_on_request(SENDER->w, (struct links_call){.peer = 3, .id = id},
+                         bytes_of(storage, buf_len(&b)));
+    pump(ALL);
+}
+
+static void expect_said(uint64_t id, int err)
+{
+    assert_int_equal(SENDER->links.answered_id, id);
+    assert_int_equal(SENDER->links.answer, err);
+}
+
+static void a_follower_sends_at_its_leaders_word(void **state)
+{
+    (void)state;
+    order(7, LSN, LSN);
+    assert_int_equal(SENDER->links.answered, 0);
+    tick(SENDER, 0);
+    pump(ALL);
+    assert_int_equal(RECEIVER->shards[1].adopted, 1);
+    expect_said(7, ERR_OK);
+    /* Raft, which does not lead there, hears nothing. */
+    assert_int_equal(SENDER->shards[1].sent_ok, 0);
+    assert_int_equal(SENDER->node.snapshots_sending, 0);
+}
+
+static void who_cannot_send_says_so_at_once(void **state)
+{
+    (void)state;
+    struct replica *r = &SENDER->replicas[1];
+    SENDER->shards[1].may_send = ERR_STALE;
+    order(1, LSN, LSN);
+    expect_said(1, ERR_STALE);
+    SENDER->shards[1].may_send = ERR_OK;
+    r->closing = true;
+    order(2, LSN, LSN);
+    expect_said(2, ERR_UNAVAILABLE);
+    r->closing = false;
+    SENDER->w->reachable[2] = false;
+    order(3, LSN, LSN);
+    expect_said(3, ERR_UNAVAILABLE);
+    SENDER->w->reachable[2] = true;
+    SENDER->node.snapshots_sending = TRANSFERS_AT_ONCE; /* no room */
+    order(4, LSN, LSN);
+    expect_said(4, ERR_BUSY);
+    SENDER->node.snapshots_sending = 0;
+    order(5, LSN, LSN);
+    order(6, LSN, LSN); /* the same once more */
+    expect_said(6, ERR_BUSY);
+    transfers_on_request(SENDER->w, (struct links_call){.peer = 3, .id = 8},
+                         bytes_str("nonsense"));
+    expect_said(8, ERR_MALFORMED);
+    tick(SENDER, 0);
+    pump(ALL);
+    expect_said(5, ERR_OK);
+    assert_int_equal(SENDER->links.answered, 7);
+}
+
+/* Its state is newer than what the leader knows to be its own history. */
+static void a_state_that_the_leader_does_not_know_is_not_sent(void **state)
+{
+    (void)state;
+    order(1, 1, LSN - 1);
+    tick(SENDER, 0);
+    pump(ALL);
+    expect_said(1, ERR_CANCELLED);
+    expect_nothing_taken();
+    /* Older than the leader can go on from: it waits for a flush. */
+    order(2, LSN + 1, LSN + 5);
+    tick(SENDER, 0);
+    pump(ALL);
+    assert_int_equal(SENDER->links.answered, 1);
+    tick(SENDER, TRANSFER_STALL_US + USEC_PER_SEC);
+    pump(ALL);
+    expect_said(2, ERR_CANCELLED);
+    assert_int_equal(SENDER->node.snapshots_sending, 0);
+}
+
+/* The leader has node 3 send it, which is nearer. */
+static void have_3_send(void)
+{
+    feature_raise(&SENDER->node.features, FEATURE_PARTS);
+    SENDER->w->governor = (struct governor *)&SENDER->links;
+    SENDER->shards[1].other =
+        (struct shard_sender){.node = 3, .match_lsn = LSN};
+    start(1);
+    tick(SENDER, 0);
+    pump(ALL);
+    assert_int_equal(SENDER->links.asked, 1);
+    assert_int_equal(SENDER->links.asked_of, 3);
+    assert_int_equal(SENDER->shards[1].retained, LSN);
+    assert_int_equal(world.frames, 0);
+    tick(SENDER, 2 * TRANSFER_STALL_US); /* it is waited for */
+    assert_true(outgoing_any(&SENDER->w->transfers, 1, 2));
+    assert_int_equal(outgoings(), 0); /* and shown there */
+}
+
+static void a_leader_is_told_that_another_has_sent_it(void **state)
+{
+    (void)state;
+    have_3_send();
+    assert_false(transfers_on_response(SENDER->w, 99, ERR_OK));
+    assert_true(transfers_on_response(SENDER->w, 1, ERR_OK));
+    assert_false(transfers_on_response(SENDER->w, 1, ERR_OK)); /* once */
+    pump(ALL);
+    assert_int_equal(SENDER->shards[1].sent_ok, 1);
+    assert_int_equal(SENDER->w->transfers.counts.near, 1);
+    assert_int_equal(outgoings(), 0);
+    assert_int_equal(SENDER->shards[1].retained, UINT64_MAX);
+}
+
+static void the_leader_sends_what_the_other_does_not(void **state)
+{
+    (void)state;
+    have_3_send();
+    assert_true(transfers_on_response(SENDER->w, 1, ERR_BUSY));
+    pump(ALL);
+    tick(SENDER, 0);
+    pump(ALL);
+    expect_received(1);
+    assert_int_equal(SENDER->links.asked, 1); /* it is asked once */
+    assert_int_equal(SENDER->w->transfers.counts.near, 0);
+}
+
+/* What it is about was begun anew meanwhile, or is over. */
+static void a_late_answer_of_the_other_changes_nothing(void **state)
+{
+    (void)state;
+    have_3_send();
+    start(1);
+    tick(SENDER, 0);
+    pump(ALL);
+    assert_int_equal(SENDER->links.asked, 2);
+    assert_true(transfers_on_response(SENDER->w, 1, ERR_OK));
+    pump(ALL);
+    assert_int_equal(SENDER->shards[1].sent_ok, 0);
+    assert_true(transfers_on_response(SENDER->w, 2, ERR_OK));
+    pump(ALL);
+    assert_int_equal(SENDER->shards[1].sent_ok, 1);
+    assert_int_equal(outgoings(), 0);
+}
+
 /* ---- what a lost link costs -------------------------------------------------
  */
 
@@ -859,6 +1031,12 @@ int main(void)
         TEST(who_lacks_what_was_recovered_refuses),
         TEST(a_shard_that_is_busy_is_asked_again),
         TEST(frames_that_do_not_follow_are_refused),
+        TEST(a_follower_sends_at_its_leaders_word),
+        TEST(who_cannot_send_says_so_at_once),
+        TEST(a_state_that_the_leader_does_not_know_is_not_sent),
+        TEST(a_leader_is_told_that_another_has_sent_it),
+        TEST(the_leader_sends_what_the_other_does_not),
+        TEST(a_late_answer_of_the_other_changes_nothing),
         TEST_MANY(a_lost_link_costs_little),
         TEST_MANY(a_receiver_that_is_started_again_goes_on),
         TEST(nobody_is_waited_for_forever),
