@@ -38,10 +38,12 @@ void progress_probe(struct progress *p, uint64_t next)
     clear_ring(p);
 }
 
-void progress_replicate(struct progress *p)
+void progress_replicate(struct progress *p, uint64_t window_bytes)
 {
     p->state = RAFT_PEER_REPLICATE;
     p->next = p->match + 1;
+    p->window_bytes = window_bytes;
+    p->catching_up = true;
     p->probing = p->probe_lost = p->streaming = false;
     clear_ring(p);
 }
@@ -55,13 +57,15 @@ void progress_snapshot(struct progress *p)
     clear_ring(p);
 }
 
-bool progress_may_send(const struct progress *p, uint64_t window_bytes)
+bool progress_may_send(const struct progress *p, uint64_t window_max)
 {
+    uint64_t window =
+        p->window_bytes < window_max ? p->window_bytes : window_max;
     switch (p->state) {
     case RAFT_PEER_PROBE:
         return !p->probing;
     case RAFT_PEER_REPLICATE:
-        return p->ring_n < p->ring_cap && p->ring_bytes < window_bytes;
+        return p->ring_n < p->ring_cap && p->ring_bytes < window;
     case RAFT_PEER_SNAPSHOT:
         return false;
     }
@@ -89,6 +93,7 @@ bool progress_matched(struct progress *p, uint64_t lsn)
 {
     while (p->ring_n > 0 && p->ring[p->ring_head].last_lsn <= lsn) {
         p->ring_bytes -= p->ring[p->ring_head].bytes;
+        p->window_bytes += p->ring[p->ring_head].bytes;
         p->ring_head = (p->ring_head + 1) % p->ring_cap;
         p->ring_n--;
     }

@@ -11,12 +11,17 @@
  * Invariants: match < next; in REPLICATE next may run ahead of match by what is
  * in flight; in PROBE at most one append is unanswered.
  *
+ * What may be in flight begins small and grows by what is answered (TCP's slow
+ * start, RFC 5681 section 3.1): what a follower lacks leaves in as many steps
+ * as it takes answers, not in one that keeps the sender from everything else.
+ *
  * Internal to consensus/.
  */
 #ifndef BASTIDE_CONSENSUS_PROGRESS_H
 #define BASTIDE_CONSENSUS_PROGRESS_H
 
 #include "consensus/raft.h"
+#include "node/base/bucket.h"
 
 struct inflight {
     uint64_t last_lsn;
@@ -53,6 +58,13 @@ struct progress {
     uint32_t ring_head;
     uint32_t ring_n;
     uint64_t ring_bytes;
+    uint64_t window_bytes; /* what may be in flight; grows */
+    /* REPLICATE: it has not been sent everything since the logs agreed. */
+    bool catching_up;
+    /* A learner's catching up: what may leave, beyond what was appended since:
+     * of `appended`, the leader's count, it has been sent that much. */
+    struct bucket pace;
+    uint64_t appended_sent;
 };
 
 void progress_init(struct progress *p, raft_id id, uint64_t next,
@@ -61,11 +73,13 @@ void progress_free(struct progress *p);
 
 /* Starts over from what is certain. */
 void progress_probe(struct progress *p, uint64_t next);
-void progress_replicate(struct progress *p);
+/* The logs agree up to `match`; `window_bytes` may be in flight at first. */
+void progress_replicate(struct progress *p, uint64_t window_bytes);
 void progress_snapshot(struct progress *p);
 
-/* Whether another append may be sent now. */
-bool progress_may_send(const struct progress *p, uint64_t window_bytes);
+/* Whether another append may be sent now; the window grows to `window_max` at
+ * most. */
+bool progress_may_send(const struct progress *p, uint64_t window_max);
 /* Notes an append of the entries next .. next+n-1. */
 void progress_sent(struct progress *p, uint32_t n, uint32_t bytes);
 /* The follower has everything up to `lsn`. True if that is news. */

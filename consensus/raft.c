@@ -35,7 +35,7 @@ void raft_options_default(struct raft_options *o)
         .read_timeout_us = 3000 * USEC_PER_MS,
         .snapshot_retry_us = 1000 * USEC_PER_MS,
         .commit_notice_us = 1 * USEC_PER_MS,
-        .append_bytes_max = 1u << 20,
+        .append_bytes_max = 256u << 10,
         .append_entries_max = 1024,
         .inflight_messages_max = 64,
         .inflight_bytes_max = 16u << 20,
@@ -197,6 +197,7 @@ void raft_log_append(struct raft *r, const struct raft_entry *e,
 {
     trail_append(&r->trail, e);
     uint64_t lsn = trail_last_lsn(&r->trail);
+    r->appended_bytes += e->size;
     if (r->n_out_entries == 0) {
         r->out_first_lsn = lsn;
         r->out_payload = payload;
@@ -491,7 +492,7 @@ static void note_write(struct raft *r, bool write)
         (struct pending_write){r->seq, trail_last_lsn(&r->trail)};
 }
 
-static usec_t deadline(const struct raft *r)
+static usec_t deadline(struct raft *r)
 {
     usec_t first =
         r->role == RAFT_LEADER ? raft_leader_deadline(r) : r->election_us;
@@ -580,6 +581,16 @@ int raft_step(struct raft *r, const struct raft_event *event,
 
 /* ---- questions -------------------------------------------------------------
  */
+
+void raft_pace_learners(struct raft *r, uint64_t bytes_per_s)
+{
+    CHECK_OBJ(r, RAFT_MAGIC);
+    if (r->opt.learner_bytes_per_s == bytes_per_s)
+        return;
+    r->opt.learner_bytes_per_s = bytes_per_s;
+    for (size_t i = 0; i < r->n_peers; i++)
+        bucket_set_rate(&r->peers[i].pace, bytes_per_s, r->now_us);
+}
 
 enum raft_role raft_role(const struct raft *r)
 {

@@ -553,6 +553,10 @@ struct raft_options {
     uint32_t append_entries_max;
     uint32_t inflight_messages_max; /* unanswered appends per follower */
     uint64_t inflight_bytes_max;
+    /* A learner that is being brought on is sent that much a second, besides
+     * what is appended meanwhile: nobody waits for it, and others need the
+     * links, the disks and this node's time. 0: no bound. */
+    uint64_t learner_bytes_per_s;
     uint32_t uncommitted_entries_max;
     uint64_t uncommitted_bytes_max;
     /* Every decision, as a record (trace.h). May be NULL. Called inside
@@ -725,6 +729,9 @@ struct raft_peer_info {
      * is being rebuilt: true until it answers without asking any more. */
     bool forgot;
 };
+/* Another learner_bytes_per_s from now on. */
+void raft_pace_learners(struct raft *r, uint64_t bytes_per_s);
+
 /* What a leader knows of a member. ERR_NOT_LEADER, ERR_NOT_FOUND. */
 int raft_peer(const struct raft *r, raft_id id,
               struct raft_peer_info *info_out);

@@ -169,6 +169,7 @@ struct raft {
     bool stamp_used;
     int64_t round_stamp; /* of the last heartbeat round */
     uint64_t uncommitted_bytes;
+    uint64_t appended_bytes; /* ever, in this life */
     raft_id transfer_to;
     usec_t transfer_us;     /* give up then */
     usec_t transfer_ask_us; /* send TIMEOUT_NOW (again) then */
@@ -296,7 +297,7 @@ void raft_leader_timers(struct raft *r);
 /* Tells what is newly acknowledged or committed, if it is time and nothing that
  * was sent has taken the news along. */
 void raft_notify(struct raft *r);
-usec_t raft_leader_deadline(const struct raft *r);
+usec_t raft_leader_deadline(struct raft *r);
 
 /* ---- change.c --------------------------------------------------------------
  */

@@ -44,7 +44,9 @@ static void matched(struct raft *r, struct progress *p, uint64_t lsn)
     if (news)
         p->match_stamp = r->stamp;
     if (p->state == RAFT_PEER_PROBE && lsn + 1 >= p->next) {
-        progress_replicate(p);
+        progress_replicate(p, r->opt.append_bytes_max);
+        p->appended_sent = r->appended_bytes;
+        bucket_init(&p->pace, r->opt.learner_bytes_per_s, r->now_us);
         raft_note(r, RAFT_TRACE_PEER_REPLICATE, p->id, p->next, 0);
     } else if (p->state == RAFT_PEER_SNAPSHOT &&
                p->match >= r->trail.base_lsn) {

@@ -161,6 +161,37 @@ static void ask_for_snapshot(struct raft *r, struct progress *p)
     r->out_snapshots[r->n_out_snapshots++] = p->id;
 }
 
+/* Whether nobody waits for what it is sent: it is behind, and has no vote. */
+static bool is_paced(const struct raft *r, const struct progress *p)
+{
+    return p->state == RAFT_PEER_REPLICATE && p->catching_up &&
+           !raft_config_is_voter(trail_config(&r->trail), p->id);
+}
+
+/* How many bytes were appended since it was last sent as many. */
+static uint64_t appended_since(const struct raft *r, const struct progress *p)
+{
+    return r->appended_bytes - p->appended_sent;
+}
+
+/* How long until more may leave for a learner that is behind; 0: now. */
+static usec_t pace_wait(const struct raft *r, struct progress *p)
+{
+    return appended_since(r, p) >= r->opt.append_bytes_max
+               ? 0
+               : bucket_wait(&p->pace, r->now_us);
+}
+
+/* Counts what left. */
+static void pace_take(struct raft *r, struct progress *p, uint32_t bytes)
+{
+    uint64_t fresh = appended_since(r, p);
+    if (fresh > bytes)
+        fresh = bytes;
+    p->appended_sent += fresh;
+    bucket_take(&p->pace, bytes - fresh, r->now_us);
+}
+
 static void replicate_to(struct raft *r, struct progress *p)
 {
     if (p->next - 1 < r->trail.base_lsn) {
@@ -172,14 +203,19 @@ static void replicate_to(struct raft *r, struct progress *p)
     if (p->state == RAFT_PEER_PROBE && (p->probe_lost || !p->reachable))
         return;
     uint64_t last = raft_told_limit(r, p);
-    while (p->next <= last && progress_may_send(p, r->opt.inflight_bytes_max)) {
+    bool pace = is_paced(r, p);
+    while (p->next <= last && progress_may_send(p, r->opt.inflight_bytes_max) &&
+           !(pace && pace_wait(r, p) > 0)) {
         uint32_t bytes = 0;
         uint32_t n = batch(r, p, last, &bytes);
         struct raft_append *a = emit_append(r, p, p->next - 1);
         a->n = n;
         a->bytes = bytes;
         progress_sent(p, n, bytes);
+        if (pace)
+            pace_take(r, p, bytes);
     }
+    p->catching_up &= p->next <= last;
 }
 
 void raft_replicate(struct raft *r)
@@ -446,11 +482,20 @@ static usec_t earlier(usec_t a, usec_t b)
     return a < b ? a : b;
 }
 
-usec_t raft_leader_deadline(const struct raft *r)
+/* When more may leave for a learner; an answer may be what it waits for. */
+static usec_t pace_due(const struct raft *r, struct progress *p)
+{
+    usec_t wait = is_paced(r, p) ? pace_wait(r, p) : 0;
+    return wait > 0 ? r->now_us + wait : USEC_NEVER;
+}
+
+usec_t raft_leader_deadline(struct raft *r)
 {
     /* Check-quorum needs no time of its own: heartbeats are frequent. */
     usec_t due = earlier(r->heartbeat_us, r->notice_us);
     if (r->transfer_to != 0)
         due = earlier(due, r->transfer_us);
+    for (size_t i = 0; i < r->n_peers; i++)
+        due = earlier(due, pace_due(r, &r->peers[i]));
     return due;
 }

@@ -17,7 +17,7 @@
 /* Largest frame before the peer has said who it is. */
 #define HELLO_FRAME_MAX 4096
 /* Frames come in bursts; keep the room for the next. */
-#define LINK_IDLE_KEEP (256 * 1024)
+#define LINK_IDLE_KEEP (1024 * 1024)
 
 static const struct chan_handler link_handler;
 static const struct chan_handler guest_handler;

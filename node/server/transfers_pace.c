@@ -82,13 +82,22 @@ void transfers_pace(struct worker *first, struct transfer_parcel *p)
         pace_run(first);
 }
 
+/* Entries for learners are not counted in the bucket: they leave with all the
+ * others. As many as are sent snapshots at a time share as much again. */
+static void pace_learners(struct node *n, uint64_t rate)
+{
+    __atomic_store_n(&n->learner_rate, rate / TRANSFERS_AT_ONCE,
+                     __ATOMIC_RELAXED);
+}
+
 void transfers_pace_init(struct transfers *t)
 {
     struct worker *w = t->worker;
     struct transfer_pace *pace = &t->pace;
     list_init(&pace->waiting);
-    bucket_init(&pace->bucket, w->node->config->limits.snapshot_rate,
-                clock_mono_us());
+    uint64_t rate = w->node->config->limits.snapshot_rate;
+    bucket_init(&pace->bucket, rate, clock_mono_us());
+    pace_learners(w->node, rate);
     ev_timer_init(&pace->timer, on_timer, 0, 0);
     pace->timer.data = w;
 }
@@ -99,6 +108,7 @@ void transfers_set_rate(struct worker *w, uint64_t rate)
     if (b->rate == rate)
         return;
     bucket_set_rate(b, rate, clock_mono_us());
+    pace_learners(w->node, rate);
     log_info("another budget for snapshots", LOG_UINT("bytes_per_s", rate));
     pace_run(w);
 }

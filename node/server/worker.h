@@ -244,6 +244,7 @@ struct node {
     struct node_start start;
     bool rebuilding; /* replicas were opened as amnesiacs; see rebuild.h */
     uint32_t snapshots_sending; /* transfers_admit's; atomic */
+    uint64_t learner_rate;      /* transfers_set_rate's; atomic */
 };
 
 static inline struct worker *node_shard_worker(struct node *n, uint32_t shard)

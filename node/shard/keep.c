@@ -173,6 +173,11 @@ void shard_retain(struct shard *s, uint64_t lsn)
     s->retain_from = lsn;
 }
 
+void shard_pace_learners(struct shard *s, uint64_t bytes_per_s)
+{
+    raft_pace_learners(s->raft, bytes_per_s);
+}
+
 /* The last LSN that everybody has whom the log can still bring on; not those
  * who need a snapshot anyway. */
 static uint64_t needed_from(const struct shard *s, uint64_t flushed)

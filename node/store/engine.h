@@ -38,7 +38,7 @@
 #define ENGINE_SNAPSHOT_MAX_AGE_US (600 * USEC_PER_SEC)
 /* What is received is synced in transactions of about this size, so that little
  * is lost by a crash, and little waits for the disk at a time. */
-#define INGEST_BATCH_BYTES ((size_t)8 << 20)
+#define INGEST_BATCH_BYTES ((size_t)1 << 20)
 #define ENGINE_CHUNK_BYTES_MAX ((size_t)8 << 20)
 
 struct engine;

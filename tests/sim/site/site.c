@@ -478,6 +478,7 @@ static void make_options(struct site *s)
     s->raft.append_bytes_max = 4000;
     s->raft.inflight_messages_max = 2 + (uint32_t)(s->seed % 7);
     s->raft.inflight_bytes_max = 8000;
+    s->raft.learner_bytes_per_s = s->seed % 3 == 0 ? 0 : 4000;
     s->timing = failover_timing_default;
     s->timing.up_us = 2 * USEC_PER_SEC;
     s->timing.up_max_us = 4 * USEC_PER_SEC;

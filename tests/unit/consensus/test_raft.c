@@ -272,6 +272,118 @@ static void the_uncommitted_tail_has_a_cap(void **state)
     raft_free(r);
 }
 
+/* A leader, and member 2, which lacks all of 64 entries of 64 KiB and has just
+ * said so. */
+#define BEHIND_ENTRIES 64u
+#define BEHIND_SIZE (64u << 10)
+#define MESSAGE_BYTES (256u << 10) /* append_bytes_max */
+
+/* Member 2 has everything up to there. */
+static struct raft_update answer(struct raft *r, usec_t now_us, uint64_t lsn)
+{
+    struct raft_msg m = {
+        .type = RAFT_MSG_APPEND_REPLY, .from = 2, .to = 1, .term = 1};
+    m.append_reply = (struct raft_append_reply){.accepted = true, .lsn = lsn};
+    struct raft_event ev = {.type = RAFT_EV_MESSAGE, .now_us = now_us};
+    ev.message = &m;
+    return step(r, ev, ERR_OK);
+}
+
+static uint64_t bytes_sent(const struct raft_update *u)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < u->n_messages; i++) {
+        if (u->messages[i].type == RAFT_MSG_APPEND)
+            bytes += u->messages[i].append.bytes;
+    }
+    return bytes;
+}
+
+static struct raft *lead_one_behind(uint64_t bytes_per_s, bool voter)
+{
+    struct raft_options o;
+    raft_options_default(&o);
+    o.learner_bytes_per_s = bytes_per_s;
+    struct raft_config c = members(2);
+    c.members[1].voter = false;
+    struct raft *r = open_new(&c, &o);
+    struct raft_event ev = {.type = RAFT_EV_CAMPAIGN};
+    struct raft_update u = step(r, ev, ERR_OK);
+    u = persist(r, 0, u.seq);
+    (void)persist(r, 0, u.seq);
+    u = propose(r, BEHIND_ENTRIES, BEHIND_SIZE, ERR_OK);
+    (void)persist(r, 0, u.seq);
+    if (voter) {
+        c.members[1].voter = true;
+        ev = (struct raft_event){.type = RAFT_EV_CHANGE};
+        ev.change.target = &c;
+        (void)step(r, ev, ERR_OK);
+    }
+    u = answer(r, 0, 0);
+    assert_int_equal(bytes_sent(&u), MESSAGE_BYTES);
+    return r;
+}
+
+/* The window: what a follower lacks does not leave all at once. */
+static void what_is_under_way_grows_by_what_is_answered(void **state)
+{
+    (void)state;
+    struct raft *r = lead_one_behind(0, false);
+    struct raft_update u = answer(r, 1, 2);
+    assert_true(bytes_sent(&u) <= 2 * BEHIND_SIZE); /* grows by one entry */
+    u = answer(r, 2, 5);
+    assert_true(bytes_sent(&u) > 3 * BEHIND_SIZE);
+    assert_true(bytes_sent(&u) <= 2 * MESSAGE_BYTES);
+    u = answer(r, 3, 13);
+    assert_true(bytes_sent(&u) > MESSAGE_BYTES);
+    raft_free(r);
+}
+
+static void a_learner_is_brought_on_at_a_measured_pace(void **state)
+{
+    (void)state;
+    struct raft *r = lead_one_behind(1u << 20, false);
+    struct raft_update u = answer(r, 1, 5);
+    assert_int_equal(bytes_sent(&u), 0);
+    assert_true(u.deadline_us > 1); /* asks to be ticked when more may leave */
+    u = answer(r, USEC_PER_SEC / 4, 5);
+    assert_int_equal(bytes_sent(&u), MESSAGE_BYTES);
+    u = answer(r, USEC_PER_SEC / 4 + 1, 9);
+    assert_int_equal(bytes_sent(&u), 0);
+    raft_pace_learners(r, 0);
+    u = answer(r, USEC_PER_SEC / 4 + 2, 9);
+    assert_true(bytes_sent(&u) >= MESSAGE_BYTES);
+    raft_free(r);
+}
+
+/* Or it would never catch up under load. */
+static void what_is_new_leaves_for_a_learner_at_any_pace(void **state)
+{
+    (void)state;
+    struct raft *r = lead_one_behind(1u << 20, false);
+    usec_t now = 0;
+    uint64_t lsn = 5, sent = 0;
+    for (uint32_t i = 0; i < 64; i++) {
+        struct raft_update u = propose(r, 4, BEHIND_SIZE, ERR_OK);
+        sent += bytes_sent(&u);
+        (void)persist(r, now, u.seq);
+        u = answer(r, now, lsn);
+        sent += bytes_sent(&u);
+        lsn = 5 + sent / BEHIND_SIZE;
+    }
+    assert_true(sent > 32 * MESSAGE_BYTES); /* and no time has passed */
+    raft_free(r);
+}
+
+static void a_voter_is_not_kept_waiting(void **state)
+{
+    (void)state;
+    struct raft *r = lead_one_behind(1u << 20, true);
+    struct raft_update u = answer(r, 1, 5);
+    assert_true(bytes_sent(&u) >= MESSAGE_BYTES);
+    raft_free(r);
+}
+
 static void waiting_reads_have_a_cap(void **state)
 {
     (void)state;
@@ -465,6 +577,10 @@ int main(void)
         cmocka_unit_test(only_a_leader_takes_orders),
         cmocka_unit_test(entries_commit_when_they_are_durable),
         cmocka_unit_test(the_uncommitted_tail_has_a_cap),
+        cmocka_unit_test(what_is_under_way_grows_by_what_is_answered),
+        cmocka_unit_test(a_learner_is_brought_on_at_a_measured_pace),
+        cmocka_unit_test(what_is_new_leaves_for_a_learner_at_any_pace),
+        cmocka_unit_test(a_voter_is_not_kept_waiting),
         cmocka_unit_test(waiting_reads_have_a_cap),
         cmocka_unit_test(the_lease_ends),
         cmocka_unit_test(compaction_stops_at_what_is_committed),
