@@ -190,6 +190,10 @@ void shard_retain(struct shard *s, uint64_t lsn)
 {
     s->retained = lsn;
 }
+void shard_pace_learners(struct shard *s, uint64_t bytes_per_s)
+{
+    (void)s, (void)bytes_per_s;
+}
 
 /* ---- the rest of the node ---------------------------------------------------
  */
