@@ -530,6 +530,14 @@ static void foreign_done(void *user, struct op_result *result)
     w->router.foreign--;
 }
 
+/* Whether a page of rows might find no room on its way back. */
+static bool is_link_full(const struct worker *w, links_peer to)
+{
+    struct links_stats s;
+    return links_get_stats(peers_links(w->peers), to, &s) == ERR_OK &&
+           s.output_bytes > ROUTER_UNSENT_MAX;
+}
+
 void router_on_request(struct worker *w, struct links_call call,
                        uint32_t deadline_ms, struct bytes body)
 {
@@ -545,6 +553,8 @@ void router_on_request(struct worker *w, struct links_call call,
         err = op_decode(bytes_of(buf_bytes(&copy), buf_len(&copy)), &op);
     if (err == ERR_OK && op.shard >= NODE_SHARDS_MAX)
         err = ERR_NOT_FOUND;
+    if (err == ERR_OK && op.kind == OP_SCAN && is_link_full(w, call.peer))
+        err = ERR_FULL; /* asked again after a pause */
     if (err != ERR_OK) {
         buf_free(&copy);
         links_reply(peers_links(w->peers), call, err, bytes_of(NULL, 0));
