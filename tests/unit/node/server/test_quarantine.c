@@ -48,6 +48,8 @@ static struct world {
     struct node node;
     struct worker *w;
     struct replica *r;
+    struct shard *shard; /* the replica's, until they are freed */
+    struct engine *engine;
     struct helper_job *job; /* with the helper */
     bool transfers, digest; /* are in the way */
     bool log_durable;
@@ -151,12 +153,14 @@ void shard_set_memtable_bytes(struct shard *s, size_t bytes)
 void shard_free(struct shard *s)
 {
     step();
-    mem_free(s);
+    assert_ptr_equal(s, world.shard);
+    mem_free(TAKE(world.shard));
 }
 void engine_close(struct engine *e)
 {
     step();
-    mem_free(e);
+    assert_ptr_equal(e, world.engine);
+    mem_free(TAKE(world.engine));
 }
 uint64_t engine_flushed_lsn(const struct engine *e)
 {
@@ -269,8 +273,8 @@ static void open_replica(void)
     int err = quarantine_find(r, &mark, &msg);
     assert_true(err == ERR_OK || err == ERR_NOT_FOUND);
     r->marked = r->mending = err == ERR_OK;
-    r->shard = shard_new();
-    r->engine = mem_zalloc(sizeof(*r->engine));
+    r->shard = world.shard = shard_new();
+    r->engine = world.engine = mem_zalloc(sizeof(*r->engine));
     if (r->marked)
         r->shard->amnesia = RAFT_AMNESIA_LEARNING;
 }
@@ -328,16 +332,11 @@ static void begin_life(void)
     assert_int_equal(datadir_shard_path(world.datadir, SHARD, r->path), ERR_OK);
 }
 
-/* Of a life that was killed inside begin_anew shard and engine may be gone
- * already: that memory is the dead process's. */
-static void end_life(bool killed)
+static void end_life(void)
 {
-    if (!killed) {
-        mem_free(world.r->shard);
-        mem_free(world.r->engine);
-    }
-    mem_free(world.job);
-    world.job = NULL;
+    mem_free(TAKE(world.shard));
+    mem_free(TAKE(world.engine));
+    mem_free(TAKE(world.job));
     mem_free(world.r);
     mem_free(world.w);
     datadir_close(world.datadir);
@@ -378,7 +377,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    end_life(false);
+    end_life();
     assert_int_equal(file_remove_tree(world.dir), ERR_OK);
     return 0;
 }
@@ -540,7 +539,7 @@ static void killed_anywhere_the_promise_is_kept(void **state)
             quarantine_turn(world.w);
         }
         world.kill_at = 0;
-        end_life(killed);
+        end_life();
         begin_life();
         if (kill_at > 1)
             assert_true(world.r->marked);
@@ -549,7 +548,7 @@ static void killed_anywhere_the_promise_is_kept(void **state)
         assert_true(!exists("shards/3/data.mdb"));
         /* Another one, with the damage back. */
         assert_int_equal(datadir_shard_rebuilt(world.datadir, SHARD), ERR_OK);
-        end_life(false);
+        end_life();
         begin_life();
         snprintf(path, sizeof(path), "%.200s/data.mdb", world.r->path);
         FILE *f = fopen(path, "w");
@@ -568,7 +567,7 @@ static void killed_while_it_is_deaf_nothing_has_happened(void **state)
     assert_int_equal(quarantine_begin(world.r, "test"), ERR_OK);
     world.transfers = true;
     quarantine_turn(world.w);
-    end_life(false);
+    end_life();
     begin_life();
     world.transfers = false;
     expect_no_mark();
@@ -627,7 +626,7 @@ static void killed_before_the_mark_goes_it_is_still_a_patient(void **state)
     world.r->engine->flushed = 60;
     quarantine_check(world.w); /* the helper has the job, and never ends it */
     assert_non_null(world.job);
-    end_life(false);
+    end_life();
     begin_life();
     expect_mark();
     assert_true(world.r->marked && world.r->mending);
