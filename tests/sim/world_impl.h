@@ -76,6 +76,7 @@ struct node {
     bool witness;
     struct sim_replica *replica; /* NULL: crashed */
     uint64_t life;
+    uint64_t led_term;              /* in which it led last */
     struct raft_config last_config; /* when it crashed */
     bool paused;
     uint32_t flush_depth;
