@@ -399,7 +399,7 @@ static void options(struct sim_replica *p, struct raft_options *o)
     o->append_bytes_max = 1000;
     o->inflight_messages_max = 1 + (uint32_t)(p->env.seed % 7);
     o->inflight_bytes_max = 2000;
-    o->learner_bytes_per_s = p->env.seed % 3 == 0 ? 0 : 16000;
+    o->learner_bytes_per_s = p->env.seed % 3 == 0 ? 0 : 4000;
     o->uncommitted_entries_max = 200;
     o->uncommitted_bytes_max = 40000;
     if (p->env.turbulent) {

@@ -535,7 +535,7 @@ static void quick_options(const struct sim_replica *p, struct raft_options *o)
     o->append_bytes_max = 4000;
     o->inflight_messages_max = 1 + (uint32_t)(p->env.seed % 7);
     o->inflight_bytes_max = 8000;
-    o->learner_bytes_per_s = p->env.seed % 3 == 0 ? 0 : 16000;
+    o->learner_bytes_per_s = p->env.seed % 3 == 0 ? 0 : 4000;
     if (p->env.turbulent) {
         o->heartbeat_us = 15 * USEC_PER_MS;
         o->election_min_us = 80 * USEC_PER_MS;
