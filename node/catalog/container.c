@@ -39,12 +39,32 @@ static json_ref sent_value(const struct json *j, json_ref object,
 
 /* -- create -------------------------------------------------------------- */
 
+/* Nothing where all are in the first layouts of their groups. */
+static void write_parts(struct json_writer *w, const struct container_place *p)
+{
+    bool any = false;
+    for (uint8_t i = 0; i < p->part_count; i++)
+        any |= p->parts[i].layout > 0 || p->parts[i].number > 0;
+    if (!any)
+        return;
+    json_write_key(w, "_parts");
+    json_write_array_begin(w);
+    for (uint8_t i = 0; i < p->part_count; i++) {
+        json_write_object_begin(w);
+        json_write_member_int64(w, "layout", p->parts[i].layout);
+        json_write_member_int64(w, "number", (int64_t)p->parts[i].number);
+        json_write_object_end(w);
+    }
+    json_write_array_end(w);
+}
+
 static void write_place(struct json_writer *w, const struct container_place *p)
 {
     if (p->group.len > 0)
         json_write_member_string(w, "_placement", p->group);
     if (p->layout > 0)
         json_write_member_int64(w, "_layout", p->layout);
+    write_parts(w, p);
 }
 
 static const char *const phase_names[] = {"", "copying", "switching",
@@ -242,7 +262,7 @@ static int replace_properties(const struct replace *r,
         if (err != ERR_OK)
             return err;
     }
-    const struct container_place place = {old->placement, old->layout};
+    const struct container_place place = container_place(old);
     write_place(r->w, &place);
     write_move(r->w, &old->move);
     json_write_object_end(r->w);
@@ -473,6 +493,30 @@ static int read_map(struct container_def *def, struct err_msg *msg)
     return err == ERR_OK ? ERR_OK : ERR_CORRUPT;
 }
 
+/* A group without a word about it: the part is where the group began, or where
+ * it was before the first split that it meets. */
+static int read_parts(const struct json *j, struct container_def *def)
+{
+    json_ref list = json_get_str(j, 0, "_parts");
+    uint8_t n = 0;
+    if (list == JSON_NONE)
+        return ERR_OK;
+    if (def->map == NULL || json_type(j, list) != JSON_ARRAY ||
+        json_count(j, list) > def->map->group_count)
+        return ERR_CORRUPT;
+    for (json_ref v = json_first(j, list); v != JSON_NONE;
+         v = json_next(j, list, v)) {
+        int64_t layout, number;
+        if (json_type(j, v) != JSON_OBJECT ||
+            read_number(j, v, "layout", UINT16_MAX, &layout) != ERR_OK ||
+            read_number(j, v, "number", INT64_MAX, &number) != ERR_OK)
+            return ERR_CORRUPT;
+        def->parts[n++] =
+            (struct container_part){(uint16_t)layout, (uint64_t)number};
+    }
+    return ERR_OK;
+}
+
 /* `scratch` is the part of the definition's storage behind the text. */
 static int read_definition(const struct json *j, struct buf *scratch,
                            struct container_def *def, struct err_msg *msg)
@@ -492,6 +536,8 @@ static int read_definition(const struct json *j, struct buf *scratch,
     def->layout = (uint16_t)layout;
     if (read_map(def, msg) != ERR_OK)
         return ERR_CORRUPT;
+    if (read_parts(j, def) != ERR_OK)
+        return corrupt(msg, "_parts");
     if (read_move(j, scratch, &def->move) != ERR_OK)
         return corrupt(msg, "_move");
     json_ref unique = json_get_str(j, 0, "uniqueKeyPolicy");
@@ -557,14 +603,54 @@ void container_def_unref(struct container_def *def)
     mem_free(def);
 }
 
-bool container_placed_in(const struct container_def *def, struct bytes group)
+static struct bytes group_named(struct bytes name)
+{
+    return name.len > 0 ? name : bytes_str(GROUP_DEFAULT_NAME);
+}
+
+int container_find_part(const struct container_def *def, struct bytes group)
 {
     CHECK_OBJ(def, CONTAINER_DEF_MAGIC);
+    const struct placement_map *m = def->map;
+    struct bytes name = group_named(group);
+    if (m == NULL)
+        return bytes_equal(group_named(def->placement), name) ? 0 : -1;
+    for (uint8_t i = 0; i < m->group_count; i++)
+        if (bytes_equal(name, bytes_str(m->groups[i])))
+            return i;
+    return -1;
+}
+
+bool container_placed_in(const struct container_def *def, struct bytes group)
+{
+    return container_find_part(def, group) >= 0;
+}
+
+struct container_part container_part(const struct container_def *def, int part)
+{
+    CHECK(part >= 0 && part < CONTAINER_PARTS_MAX);
     if (def->map != NULL)
-        return placement_map_names(def->map, group);
-    return bytes_equal(def->placement, group) ||
-           (def->placement.len == 0 &&
-            bytes_equal(group, bytes_str(GROUP_DEFAULT_NAME)));
+        return def->parts[part];
+    return (struct container_part){def->layout, def->move.number};
+}
+
+uint64_t container_arrival(const struct container_def *def)
+{
+    uint64_t newest = def->move.number;
+    for (int i = 0; i < CONTAINER_PARTS_MAX; i++)
+        if (def->parts[i].number > newest)
+            newest = def->parts[i].number;
+    return newest;
+}
+
+struct container_place container_place(const struct container_def *def)
+{
+    struct container_place place = {def->placement, def->layout, 0, {{0}}};
+    if (def->map == NULL)
+        return place;
+    place.part_count = def->map->group_count;
+    memcpy(place.parts, def->parts, sizeof(place.parts));
+    return place;
 }
 
 int database_create(const struct json *j, json_ref object, struct buf *json_out,

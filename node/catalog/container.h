@@ -47,6 +47,15 @@ int document_id_get(const struct json *j, json_ref object, struct buf *scratch,
 
 struct placement_map;
 
+/* Groups that a container's documents may be in. */
+#define CONTAINER_PARTS_MAX 8
+/* What of a container is in one group. */
+struct container_part {
+    uint16_t layout; /* which of the group's (catalog.h) it is in */
+    uint64_t number; /* of the move that brought it to these shards, whose
+                      * replicas must have reached it; 0: it never moved */
+};
+
 /* How far a container's move is (node/server/mover.h). */
 enum container_phase {
     CONTAINER_STAYS = 0,
@@ -61,10 +70,11 @@ const char *container_phase_name(enum container_phase phase);
 /* Splits of its group that a container has gone through since it came there. */
 #define CONTAINER_SPLITS_MAX 12
 /* Member "_move" of a definition: moves from shards to shards, of another group
- * or of another layout of its own. */
+ * or of another layout of its own. With a placement map it is about the part
+ * that is in group `other`, and what is said of ranges and of moves before does
+ * not apply: its one range stays as it is. */
 struct container_move {
-    uint64_t number; /* of the move that brought it to its shards, whose
-                      * replicas must have reached it; 0: it never moved */
+    uint64_t number; /* as struct container_part has it */
     uint64_t joined; /* of the one that brought it to its group; 0: none */
     uint32_t ranges; /* id of its first partition key range: those that it had
                       * before are not used again */
@@ -94,8 +104,10 @@ struct container_def {
     /* The placement group that its documents are in; empty: default. Or the
      * text of its placement map, which is then `map`. */
     struct bytes placement;
-    uint16_t layout; /* which of the group's (catalog.h) they are in */
+    uint16_t layout;           /* as struct container_part has it */
     struct placement_map *map; /* placement_map.h; NULL: one group */
+    /* Member "_parts": of each group that the map names, in its order. */
+    struct container_part parts[CONTAINER_PARTS_MAX];
     struct container_move move;
     struct pk_def pk;
     bool has_ttl;         /* defaultTtl is present */
@@ -111,16 +123,27 @@ struct container_def {
 
 /* Whether documents of the container may be in the group of this name. */
 bool container_placed_in(const struct container_def *def, struct bytes group);
+/* The part that is in the group of this name (empty: default), by the order of
+ * the map's groups; 0 without a map. -1: none is. */
+int container_find_part(const struct container_def *def, struct bytes group);
+struct container_part container_part(const struct container_def *def, int part);
+/* The newest move of any part; 0: none ever moved. */
+uint64_t container_arrival(const struct container_def *def);
 
 struct container_def *container_def_ref(struct container_def *def);
 /* NULL is allowed. */
 void container_def_unref(struct container_def *def);
 
-/* Where a container is: as "_placement" and "_layout" of its text. */
+/* Where a container is: as "_placement" and "_layout" of its text, or with a
+ * map as "_placement" and "_parts". */
 struct container_place {
     struct bytes group; /* empty: default */
     uint16_t layout;
+    uint8_t part_count; /* 0 without a map */
+    struct container_part parts[CONTAINER_PARTS_MAX];
 };
+/* Where it is now; borrowed from it. */
+struct container_place container_place(const struct container_def *def);
 
 /* Checks a create body (`object` of `j`) and appends the completed definition
  * to `json_out` (a whole object), for this place, or by a placement map instead

@@ -53,7 +53,7 @@ void page_of_conflicts(struct call *c)
     struct page *p = c->page;
     p->number = c->container->number | CONTAINER_CONFLICTS;
     p->property = "Conflicts";
-    p->last += c->spread.emptied.count;
+    p->last = c->spread.all_slots - 1;
     c->headers.partition_key = bytes_of(NULL, 0);
     c->headers.start_epk = c->headers.end_epk = bytes_of(NULL, 0);
 }
@@ -509,7 +509,7 @@ static struct op *scan_op(struct call *c)
     struct page *p = c->page;
     struct op *op = call_op(c, OP_SCAN, call_shard(c, p->slot));
     op->at.container = p->number;
-    op->move = page_shows_conflicts(p) ? 0 : c->container->move.number;
+    op->move = page_shows_conflicts(p) ? 0 : call_arrival(c, p->slot);
     op->one_partition = p->one_partition;
     memcpy(op->at.pk_hash, p->pk_hash, sizeof(op->at.pk_hash));
     op->after = bytes_of(p->position, p->position_len);
@@ -640,7 +640,7 @@ static bool page_admit(struct call *c)
         if (c->level < strictest)
             strictest = c->level;
     }
-    bool whole = p->first == 0 && p->last == c->spread.slots - 1;
+    bool whole = p->first == 0 && p->last >= c->spread.slots - 1;
     bool known = c->looked_again && !call_stale(c);
     if (known || !whole || !needs_lines(c, strictest))
         return true;

@@ -59,6 +59,8 @@ struct move {
     struct container_def *def;
     struct end own, other;        /* as the record has them */
     struct container_move record; /* as it is now */
+    struct container_place place; /* likewise, but `group` */
+    int part;                     /* of the container, that moves */
     struct etag etag;             /* of it */
     uint64_t number;              /* of this attempt */
     bool overtaken;               /* the record was changed by somebody else */
@@ -100,6 +102,16 @@ const struct catalog_group *mover_group(const struct worker *w,
                                         struct bytes name)
 {
     return catalog_group_named(w->catalog, name);
+}
+
+const struct catalog_group *mover_own_group(const struct worker *w,
+                                            const struct container_def *def)
+{
+    if (def->map == NULL)
+        return mover_group(w, def->placement);
+    return container_find_part(def, def->move.other) >= 0
+               ? mover_group(w, def->move.other)
+               : NULL;
 }
 
 static bool inside(const struct catalog_group *g, const char *region)
@@ -275,13 +287,19 @@ static bool is_split(const struct move *m)
     return m->own.group.number == m->other.group.number;
 }
 
-/* Writes m->record, and that the container is at `at`. */
+/* Writes m->record, and that the container, or its part, is at `at`. */
 static void record(struct move *m, const struct end *at, move_step *then)
 {
-    const struct container_place place = {mover_group_name(&at->group),
-                                          at->layout};
+    struct container_place *place = &m->place;
     m->then = then;
-    int err = mover_record_op(m->worker, m->def, &m->etag, &place, &m->record,
+    if (m->def->map != NULL) {
+        place->group = m->def->placement;
+        place->parts[m->part].layout = at->layout;
+    } else {
+        place->group = mover_group_name(&at->group);
+        place->layout = at->layout;
+    }
+    int err = mover_record_op(m->worker, m->def, &m->etag, place, &m->record,
                               &m->text, &m->op);
     if (err != ERR_OK)
         move_fail(m, err, "making the record");
@@ -720,7 +738,11 @@ static void switched(struct move *m)
 
 static void record_switch(struct move *m)
 {
-    container_move_end(&m->record, m->number, m->own.shards.count, is_split(m));
+    if (m->def->map != NULL)
+        m->place.parts[m->part].number = m->number;
+    else
+        container_move_end(&m->record, m->number, m->own.shards.count,
+                           is_split(m));
     m->record.phase = CONTAINER_EMPTYING;
     m->record.other = mover_group_name(&m->own.group);
     m->record.other_layout = m->own.layout;
@@ -810,6 +832,9 @@ static void begin(struct worker *w, struct container_def *def,
     m->other = end_of(other, def->move.other_layout);
     m->record = def->move;
     m->record.mover = w->node->config->id;
+    m->place = container_place(def);
+    m->part = container_find_part(def, mover_group_name(own));
+    CHECK(m->part >= 0);
     m->started_us = clock_mono_us();
     buf_init(&m->text, DEFINITION_MAX);
     buf_init(&m->scratch, OP_BODY_MAX);
@@ -860,7 +885,7 @@ static bool knows_end(const struct catalog_group *other,
 
 static void consider(struct worker *w, struct container_def *def)
 {
-    const struct catalog_group *own = mover_group(w, def->placement);
+    const struct catalog_group *own = mover_own_group(w, def);
     const struct catalog_group *other = mover_group(w, def->move.other);
     if (def->move.phase != CONTAINER_STAYS && own != NULL && other != NULL &&
         w->mover.running == NULL && knows_end(other, &def->move) &&

@@ -181,8 +181,9 @@ static void write_record(struct keying *k)
     struct buf placement;
     buf_init(&placement, 2 * PLACEMENT_MAP_TEXT_MAX);
     int err = placement_map_format(&k->map, &placement);
-    const struct container_place place = {
-        bytes_of(buf_bytes(&placement), buf_len(&placement)), k->def->layout};
+    struct container_place place = container_place(k->def);
+    place.group = bytes_of(buf_bytes(&placement), buf_len(&placement));
+    spread_place(k->worker->catalog, &k->map, k->def->map->group_count, &place);
     if (err == ERR_OK)
         err = etag_parse(k->def->etag, &etag);
     if (err == ERR_OK)

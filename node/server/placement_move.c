@@ -172,7 +172,7 @@ static int check_cancel(const struct order *o, struct err_msg *msg)
 {
     enum container_phase phase = o->def->move.phase;
     if (phase != CONTAINER_STAYS &&
-        bytes_equal(o->def->move.other, o->def->placement))
+        container_find_part(o->def, o->def->move.other) >= 0)
         return err_set(msg, ERR_EXISTS,
                        "its placement group is being split, which cannot be "
                        "taken back");
@@ -224,7 +224,7 @@ static void audit(const struct order *o, const char *before, const char *after)
 
 static void submit(struct order *o, const struct container_move *move)
 {
-    const struct container_place place = {o->def->placement, o->def->layout};
+    const struct container_place place = container_place(o->def);
     struct etag etag;
     int err = etag_parse(o->def->etag, &etag);
     if (err == ERR_OK)
@@ -346,7 +346,11 @@ static void put_move(struct json_writer *w, const struct worker *worker,
     json_write_object_begin(w);
     json_write_member_string(w, "database", db->name);
     json_write_member_string(w, "container", def->name);
-    put_group_name(w, "group", def->placement);
+    /* Of a container with a placement map: the group that is being split. */
+    put_group_name(w, "group",
+                   def->map != NULL && m->phase != CONTAINER_STAYS
+                       ? m->other
+                       : def->placement);
     json_write_member_str(w, "phase", container_phase_name(m->phase));
     json_write_member_bool(w, "clean", purge_clean(worker->node, def));
     if (m->phase != CONTAINER_STAYS) {

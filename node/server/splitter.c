@@ -8,6 +8,7 @@
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/base/rng.h"
+#include "node/catalog/spread.h"
 #include "node/server/group_edit.h"
 #include "node/server/mover.h"
 #include "node/server/worker.h"
@@ -61,8 +62,6 @@ struct survey {
     uint32_t given[CONFIG_NODES_MAX + 1]; /* containers, by mover */
     uint32_t after; /* the next candidate is sought behind this one */
     struct container_def *next, *first; /* candidates; NULL: none */
-    const struct container_def
-        *mapped; /* placed by partition key; NULL: none */
 };
 
 /* Whether the old shards have, or may get, something of a container that moves.
@@ -77,13 +76,7 @@ static bool touches_old(const struct survey *s, const struct container_def *def)
 static void look_at(void *user, struct container_def *def)
 {
     struct survey *s = user;
-    if (def->map != NULL) {
-        bool part = container_placed_in(def, bytes_str(s->group->name));
-        s->left += part;
-        s->mapped = part ? def : s->mapped;
-        return;
-    }
-    bool own = mover_group(s->worker, def->placement) == s->group;
+    bool own = container_placed_in(def, bytes_str(s->group->name));
     bool old = own && catalog_container_layout(s->group, def) <
                           catalog_group_layout(s->group);
     bool stays = def->move.phase == CONTAINER_STAYS;
@@ -98,17 +91,6 @@ static void look_at(void *user, struct container_def *def)
         s->first = def;
     if (s->next == NULL && def->number > s->after)
         s->next = def;
-}
-
-static void name_mapped(const struct container_def *def,
-                        struct splitter_group *k)
-{
-    snprintf(
-        k->reason, sizeof(k->reason),
-        "container %.*s is placed by partition key and came into the group "
-        "as the split began: the old shards stay until it is deleted",
-        (int)(def->name.len < 100 ? def->name.len : 100),
-        (const char *)def->name.data);
 }
 
 /* One after the other, so that one that has to wait does not stop the rest. */
@@ -215,15 +197,45 @@ static void ordered(void *user, struct op_result *result)
     }
 }
 
-/* Has the container moved to the newest shards. */
+/* Whether the container can use what it would have then; false after saying so.
+ */
+static bool fits(struct split_step *s)
+{
+    struct spread now;
+    char reason[SPLITTER_REASON_MAX];
+    const struct catalog_group *g =
+        catalog_group_number(s->worker->catalog, s->group);
+    if (s->def->map == NULL)
+        return true;
+    if (g == NULL || spread_of(s->worker->catalog, s->def, &now) != ERR_OK) {
+        step_fail(s, ERR_UNAVAILABLE, "a container's groups");
+        return false;
+    }
+    uint32_t sum = now.slots + g->shard_count - s->old.count;
+    if (sum <= SPREAD_SHARDS_MAX)
+        return true;
+    snprintf(reason, sizeof(reason),
+             "container %.*s is placed by partition key and would be in %u "
+             "shards, and can use %u: it keeps the old ones until it is "
+             "deleted",
+             (int)(s->def->name.len < 100 ? s->def->name.len : 100),
+             (const char *)s->def->name.data, sum, SPREAD_SHARDS_MAX);
+    step_end(s, reason);
+    return false;
+}
+
+/* Has the container, or its part, moved to the newest shards. */
 static void order(struct split_step *s)
 {
-    const struct container_place place = {s->def->placement, s->def->layout};
+    if (!fits(s))
+        return;
+    const struct container_place place = container_place(s->def);
     struct container_move move = s->def->move;
     struct etag etag;
     move.phase = CONTAINER_COPYING;
     move.emptied = false;
-    move.other = s->def->placement;
+    move.other =
+        s->group == GROUP_DEFAULT ? bytes_of("", 0) : bytes_str(s->name);
     move.other_layout = (uint16_t)(s->layout + 1);
     move.mover = s->mover;
     move.since = clock_wall_us() / USEC_PER_SEC;
@@ -335,15 +347,13 @@ static bool next_container(struct split_step *s)
 {
     struct container_def *list[SPLITTER_PAGE];
     uint32_t after = s->def != NULL ? s->def->number : 0;
-    const struct catalog_group *g =
-        catalog_group_number(s->worker->catalog, s->group);
     size_t n;
     container_def_unref(TAKE(s->def));
     s->index = 0;
     do {
         n = catalog_list_all(s->worker->catalog, after, list, SPLITTER_PAGE);
         for (size_t i = 0; i < n; i++)
-            if (mover_group(s->worker, list[i]->placement) == g) {
+            if (container_placed_in(list[i], bytes_str(s->name))) {
                 s->def = container_def_ref(list[i]);
                 return true;
             }
@@ -421,8 +431,6 @@ static void consider(struct worker *w, const struct catalog_group *g,
         return;
     }
     each_container(w, look_at, &s);
-    if (s.mapped != NULL)
-        name_mapped(s.mapped, k);
     struct container_def *next = candidate(&s);
     uint32_t mover = next != NULL ? free_mover(&s, k->mover) : 0;
     bool over = rested(w, &s, k, now);

@@ -19,9 +19,11 @@
  * the conflicts feed, and keep the old shards: unless they come while the last
  * look is under way, which takes the containers one after the other.
  *
- * A container that is placed by partition key cannot be moved. One that comes
- * into the group between the split's check and its record keeps the old shards,
- * in which some of its documents may be.
+ * Of a container with a placement map the part in the group is moved, one part
+ * of it at a time if several of its groups are split. One that would then be in
+ * more shards than it can use (SPREAD_SHARDS_MAX; it was not when the split
+ * began, but its map was changed, or another group's split ordered, in the same
+ * moment) keeps the old shards.
  *
  * A container that was being created when the split began may come into the old
  * shards until the longest request has ended, and nodes whose catalog is late

@@ -195,12 +195,6 @@ test("more keys are placed with the command, and nothing moves", async () => {
   assert.ok(records.some(({ what }) => /place more keys of container shop\/orders/.test(what)));
 });
 
-test("its groups are not split", async () => {
-  const answer = await admin(cluster, nodeOf("ireland"), "POST", "/placement/split", { group: "eu", shards: 4 });
-  assert.equal(answer.status, 400, JSON.stringify(answer.json));
-  assert.match(answer.json.message, /placed by partition key/);
-});
-
 test("a rule places containers so, and a prefix of a key goes to its group", async () => {
   const rule = await bastide("placement", "rules", "add", "shop/users*", "/country: de=eu, us=us");
   assert.equal(rule.code, 0, rule.stderr);
