@@ -76,13 +76,25 @@ const char *container_phase_name(enum container_phase phase)
     return phase_names[phase];
 }
 
-static void write_splits(struct json_writer *w, const struct container_move *m)
+static void write_numbers(struct json_writer *w, const char *key,
+                          const uint16_t *list, uint8_t count)
 {
-    json_write_key(w, "splits");
+    json_write_key(w, key);
     json_write_array_begin(w);
-    for (uint8_t i = 0; i < m->split_count; i++)
-        json_write_uint64(w, m->splits[i]);
+    for (uint8_t i = 0; i < count; i++)
+        json_write_uint64(w, list[i]);
     json_write_array_end(w);
+}
+
+/* What only containers with a placement map have. */
+static void write_part(struct json_writer *w, const struct container_move *m)
+{
+    if (m->part > 0)
+        json_write_member_int64(w, "part", m->part);
+    if (m->been_count == 0)
+        return;
+    json_write_member_int64(w, "left", m->left);
+    write_numbers(w, "been", m->been, m->been_count);
 }
 
 static void write_move(struct json_writer *w, const struct container_move *m)
@@ -96,7 +108,8 @@ static void write_move(struct json_writer *w, const struct container_move *m)
     if (m->joined != m->number)
         json_write_member_int64(w, "joined", (int64_t)m->joined);
     if (m->split_count > 0)
-        write_splits(w, m);
+        write_numbers(w, "splits", m->splits, m->split_count);
+    write_part(w, m);
     json_write_member_string(w, "other", m->other);
     if (m->other_layout > 0)
         json_write_member_int64(w, "otherLayout", m->other_layout);
@@ -337,6 +350,24 @@ void container_move_end(struct container_move *m, uint64_t number,
     m->splits[m->split_count++] = ranges;
 }
 
+bool container_been_in(const struct container_move *m, uint16_t group)
+{
+    for (uint8_t i = 0; i < m->been_count; i++)
+        if (m->been[i] == group)
+            return true;
+    return false;
+}
+
+int container_been_note(struct container_move *m, uint16_t group)
+{
+    if (container_been_in(m, group))
+        return ERR_OK;
+    if (m->been_count == CONTAINER_BEEN_MAX)
+        return ERR_FULL;
+    m->been[m->been_count++] = group;
+    return ERR_OK;
+}
+
 int container_ranges_of(const struct container_move *m, uint16_t count,
                         uint32_t id, uint32_t *first_out, uint32_t *last_out)
 {
@@ -451,7 +482,34 @@ static int read_splits(const struct json *j, json_ref object,
     return sum <= m->ranges ? ERR_OK : ERR_CORRUPT;
 }
 
-static int read_move(const struct json *j, struct buf *scratch,
+/* Of a container of so many parts. */
+static int read_part(const struct json *j, json_ref object, uint8_t parts,
+                     struct container_move *m)
+{
+    json_ref list = json_get_str(j, object, "been");
+    int64_t part, left, group;
+    if (read_number(j, object, "part", parts - 1, &part) != ERR_OK ||
+        read_number(j, object, "left", INT32_MAX, &left) != ERR_OK)
+        return ERR_CORRUPT;
+    m->part = (uint8_t)part;
+    m->left = (uint32_t)left;
+    if (list == JSON_NONE)
+        return ERR_OK;
+    if (json_type(j, list) != JSON_ARRAY ||
+        json_count(j, list) > CONTAINER_BEEN_MAX)
+        return ERR_CORRUPT;
+    for (json_ref v = json_first(j, list); v != JSON_NONE;
+         v = json_next(j, list, v)) {
+        if (json_type(j, v) != JSON_NUMBER ||
+            json_int64(j, v, &group) != ERR_OK || group < 0 ||
+            group > UINT16_MAX)
+            return ERR_CORRUPT;
+        m->been[m->been_count++] = (uint16_t)group;
+    }
+    return ERR_OK;
+}
+
+static int read_move(const struct json *j, struct buf *scratch, uint8_t parts,
                      struct container_move *m)
 {
     json_ref object = json_get_str(j, 0, "_move");
@@ -465,7 +523,8 @@ static int read_move(const struct json *j, struct buf *scratch,
         read_number(j, object, "joined", INT64_MAX, &joined) != ERR_OK ||
         read_number(j, object, "otherLayout", UINT16_MAX, &layout) != ERR_OK ||
         read_number(j, object, "since", INT64_MAX, &m->since) != ERR_OK ||
-        read_phase(j, object, m) != ERR_OK)
+        read_phase(j, object, m) != ERR_OK ||
+        read_part(j, object, parts, m) != ERR_OK)
         return ERR_CORRUPT;
     m->number = (uint64_t)number;
     m->ranges = (uint32_t)ranges;
@@ -538,7 +597,8 @@ static int read_definition(const struct json *j, struct buf *scratch,
         return ERR_CORRUPT;
     if (read_parts(j, def) != ERR_OK)
         return corrupt(msg, "_parts");
-    if (read_move(j, scratch, &def->move) != ERR_OK)
+    uint8_t parts = def->map != NULL ? def->map->group_count : 1;
+    if (read_move(j, scratch, parts, &def->move) != ERR_OK)
         return corrupt(msg, "_move");
     json_ref unique = json_get_str(j, 0, "uniqueKeyPolicy");
     def->has_unique_keys =
@@ -632,6 +692,13 @@ struct container_part container_part(const struct container_def *def, int part)
     if (def->map != NULL)
         return def->parts[part];
     return (struct container_part){def->layout, def->move.number};
+}
+
+bool container_changes_group(const struct container_def *def)
+{
+    const struct container_move *m = &def->move;
+    return m->phase != CONTAINER_STAYS &&
+           container_find_part(def, m->other) != m->part;
 }
 
 uint64_t container_arrival(const struct container_def *def)

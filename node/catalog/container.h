@@ -69,10 +69,12 @@ const char *container_phase_name(enum container_phase phase);
 
 /* Splits of its group that a container has gone through since it came there. */
 #define CONTAINER_SPLITS_MAX 12
+/* Groups that parts of a container can have moved from or to. */
+#define CONTAINER_BEEN_MAX 16
 /* Member "_move" of a definition: moves from shards to shards, of another group
- * or of another layout of its own. With a placement map it is about the part
- * that is in group `other`, and what is said of ranges and of moves before does
- * not apply: its one range stays as it is. */
+ * or of another layout of its own. With a placement map it is about one part,
+ * and what is said of ranges and of moves before does not apply: its one range
+ * stays as it is. */
 struct container_move {
     uint64_t number; /* as struct container_part has it */
     uint64_t joined; /* of the one that brought it to its group; 0: none */
@@ -83,7 +85,14 @@ struct container_move {
     uint8_t split_count;
     uint16_t splits[CONTAINER_SPLITS_MAX];
     enum container_phase phase;
-    bool emptied;          /* CONTAINER_STAYS: nothing is left in `other` */
+    bool emptied; /* CONTAINER_STAYS: nothing is left in `other` */
+    /* With a map: which part moves, or moved last; the groups (numbers) that
+     * parts moved from or to, whose shards take the container again by a move
+     * alone; and how many shards these moves left (spread.h). */
+    uint8_t part;
+    uint8_t been_count;
+    uint16_t been[CONTAINER_BEEN_MAX];
+    uint32_t left;
     struct bytes other;    /* the group at the other end, or that it left or was
                             * not moved to after all; empty: default */
     uint16_t other_layout; /* and which of its layouts */
@@ -127,6 +136,9 @@ bool container_placed_in(const struct container_def *def, struct bytes group);
  * the map's groups; 0 without a map. -1: none is. */
 int container_find_part(const struct container_def *def, struct bytes group);
 struct container_part container_part(const struct container_def *def, int part);
+/* Whether the container, or a part of it, is on its way to or from another
+ * group, and not only to other shards of its own. */
+bool container_changes_group(const struct container_def *def);
 /* The newest move of any part; 0: none ever moved. */
 uint64_t container_arrival(const struct container_def *def);
 
@@ -169,6 +181,10 @@ int container_moved(const struct container_def *old,
  * many it had; `split`: to another layout of the same group. */
 void container_move_end(struct container_move *m, uint64_t number,
                         uint16_t ranges, bool split);
+/* Notes that a part moves from or to the group of that number. ERR_FULL:
+ * CONTAINER_BEEN_MAX. */
+int container_been_note(struct container_move *m, uint16_t group);
+bool container_been_in(const struct container_move *m, uint16_t group);
 /* Which of the container's `count` present ranges, from 0, hold what was in the
  * range that clients know as `id`: itself, or those that it was split into.
  * ERR_NOT_FOUND: it was of another group, or there is none yet. */

@@ -46,6 +46,7 @@ int spread_of(const struct catalog *c, const struct container_def *def,
     for (uint8_t i = 0; m != NULL && err == ERR_OK && i < m->group_count; i++)
         err = add_group(catalog_group(c, m->groups[i]), def, s_out);
     add_emptied(s_out);
+    s_out->version = s_out->slots + def->move.left;
     return err;
 }
 

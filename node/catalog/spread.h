@@ -25,9 +25,7 @@
 #include "node/catalog/placement_map.h"
 
 /* Shards that a placement map's groups may have in all, in their newest
- * layouts: each has a place in the session tokens of the container, whose
- * version is their number. That only rises (cosmos/session.h): groups are added
- * and not taken away, and a layout has more shards than the one before. */
+ * layouts: each has a place in the session tokens of the container. */
 #define SPREAD_SHARDS_MAX 128
 
 /* The part of a container that is in one group. */
@@ -49,6 +47,10 @@ struct spread {
     uint8_t count;
     uint32_t slots;
     uint32_t all_slots; /* with those of shards that are being emptied */
+    /* Of the slots, for session tokens (cosmos/session.h): higher with every
+     * change, since groups are only added, a layout has more shards than the
+     * one before, and shards of a group that a part has left count on. */
+    uint32_t version;
     struct spread_part parts[PLACEMENT_MAP_GROUPS_MAX];
 };
 

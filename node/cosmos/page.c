@@ -166,6 +166,9 @@ static bool scope_range(struct call *c)
         return false;
     }
     spread_range(&c->spread, id - first, &c->page->first, &c->page->last);
+    /* A range that is all there is has the conflicts of shards before it. */
+    if (c->spread.mapped && page_shows_conflicts(c->page))
+        c->page->last = c->spread.all_slots - 1;
     return true;
 }
 
@@ -239,7 +242,8 @@ static size_t parts_format(const struct call *c, const struct page_state *seen,
     for (size_t i = 0; i < count; i++)
         if (seen[i].slot < slots)
             parts[seen[i].slot].point = seen[i].point;
-    return session_format_parts(out, call_range_id(c, 0), parts, slots);
+    return session_format_parts(out, call_range_id(c, 0), c->spread.version,
+                                parts, slots);
 }
 
 size_t page_session_format(const struct call *c, const struct page_state *seen,
@@ -621,8 +625,8 @@ void page_send_rows(struct call *c, struct buf *rows)
 static bool needs_lines(const struct call *c, enum consistency_level level)
 {
     if (level == CONSISTENCY_SESSION)
-        return session_parts(c->headers.session_token, call_range_id(c, 0)) >
-               c->spread.slots;
+        return session_version(c->headers.session_token, call_range_id(c, 0)) >
+               c->spread.version;
     return level < CONSISTENCY_SESSION;
 }
 

@@ -1,8 +1,8 @@
 /* Moves containers from one placement group to another while they are used, and
  * from one layout of a group to another when the group is split (splitter.h):
  * that is the same, with the same group at both ends. Of a container with a
- * placement map only the part in that group is moved: its documents are all
- * that the group's shards have of the container.
+ * placement map one part is moved: its documents are all that its group's
+ * shards have of the container, and the other end has nothing of it.
  *
  * The container's record in the meta shard says how far its move is
  * (catalog/container.h), each shard's log what the shard has of it

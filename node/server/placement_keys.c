@@ -216,6 +216,31 @@ static int find(struct keying *k, struct err_msg *msg)
     return err;
 }
 
+/* The shards of a group that a part has left do not take the container's
+ * documents because a line says so. While a part moves to another group nothing
+ * is added: the move has made sure that the map with that group's name is not
+ * too long. */
+static int check_moves(const struct keying *k, struct err_msg *msg)
+{
+    const struct container_move *move = &k->def->move;
+    if (container_changes_group(k->def))
+        return err_set(msg, ERR_BUSY,
+                       "documents of the container are being moved to another "
+                       "placement group: wait until that is done (bastide "
+                       "placement move --status)");
+    for (uint8_t i = k->def->map->group_count; i < k->map.group_count; i++) {
+        const struct catalog_group *g =
+            catalog_group(k->worker->catalog, k->map.groups[i]);
+        if (g != NULL && container_been_in(move, g->number))
+            return err_set(msg, ERR_EXISTS,
+                           "rows of the container were moved from or to "
+                           "placement group '%s': only a move can bring some "
+                           "there (bastide placement move ... --from)",
+                           g->name);
+    }
+    return ERR_OK;
+}
+
 /* The catalog is as new as the question. */
 static void current(void *user, struct op_result *result)
 {
@@ -233,6 +258,8 @@ static void current(void *user, struct op_result *result)
         err = feature_refuse(&k->worker->node->features, FEATURE_PARTS, &msg);
     if (err == ERR_OK && adds)
         err = spread_allowed(k->worker->catalog, &k->map, &msg);
+    if (err == ERR_OK && adds)
+        err = check_moves(k, &msg);
     if (err != ERR_OK)
         fail(k, err, msg.text);
     else if (adds)

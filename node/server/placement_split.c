@@ -110,9 +110,8 @@ static int check_container(const struct split *s,
                        "use %u",
                        shown, (const char *)def->name.data, sum,
                        SPREAD_SHARDS_MAX);
-    /* The parts of others wait for each other. */
-    if (def->move.phase != CONTAINER_STAYS &&
-        ((own && def->map == NULL) ||
+    if ((own && container_changes_group(def)) ||
+        (def->move.phase != CONTAINER_STAYS &&
          mover_group(s->worker, def->move.other) == g))
         return err_set(msg, ERR_BUSY,
                        "container %.*s is being moved: wait until that is done "

@@ -237,6 +237,7 @@ static void order(struct split_step *s)
     move.other =
         s->group == GROUP_DEFAULT ? bytes_of("", 0) : bytes_str(s->name);
     move.other_layout = (uint16_t)(s->layout + 1);
+    move.part = (uint8_t)container_find_part(s->def, move.other);
     move.mover = s->mover;
     move.since = clock_wall_us() / USEC_PER_SEC;
     int err = etag_parse(s->def->etag, &etag);

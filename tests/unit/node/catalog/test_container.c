@@ -470,7 +470,11 @@ static void the_places_of_parts_survive_their_record(void **state)
     const struct container_move move = {.phase = CONTAINER_COPYING,
                                         .other = bytes_str("us"),
                                         .other_layout = 3,
-                                        .mover = 9};
+                                        .mover = 9,
+                                        .part = 1,
+                                        .left = 6,
+                                        .been_count = 2,
+                                        .been = {0, 900}};
     struct container_def *def, *again;
     assert_int_equal(create(with("")), ERR_OK);
     assert_int_equal(
@@ -489,6 +493,12 @@ static void the_places_of_parts_survive_their_record(void **state)
     assert_int_equal(container_find_part(def, bytes_of("", 0)), 0);
     assert_int_equal(container_find_part(def, bytes_str("default")), 0);
     assert_int_equal(now->move.other_layout, 3);
+    assert_int_equal(now->move.part, 1);
+    assert_int_equal(now->move.left, 6);
+    assert_false(container_changes_group(now));
+    assert_true(container_been_in(&now->move, 0));
+    assert_true(container_been_in(&now->move, 900));
+    assert_false(container_been_in(&now->move, 9));
     /* And the replacing of the definition by a client. */
     buf_clear(&out);
     assert_int_equal(json_parse(&parser, bytes_str(with("")), 4096, NULL),
@@ -502,9 +512,28 @@ static void the_places_of_parts_survive_their_record(void **state)
     assert_int_equal(again->parts[1].number, 77);
     assert_int_equal(again->parts[2].layout, 1);
     assert_int_equal(again->move.phase, CONTAINER_COPYING);
+    again->move.other = bytes_str("far");
+    assert_true(container_changes_group(again));
+    again->move.other = bytes_str("eu"); /* of another part */
+    assert_true(container_changes_group(again));
+    again->move.phase = CONTAINER_STAYS;
+    assert_false(container_changes_group(again));
     container_def_unref(again);
     container_def_unref(now);
     container_def_unref(def);
+}
+
+static void groups_of_moves_are_kept_once_and_not_without_end(void **state)
+{
+    (void)state;
+    struct container_move m = {.number = 0};
+    for (uint16_t i = 0; i < CONTAINER_BEEN_MAX; i++) {
+        assert_int_equal(container_been_note(&m, i), ERR_OK);
+        assert_int_equal(container_been_note(&m, i), ERR_OK);
+    }
+    assert_int_equal(m.been_count, CONTAINER_BEEN_MAX);
+    assert_int_equal(container_been_note(&m, CONTAINER_BEEN_MAX), ERR_FULL);
+    assert_int_equal(container_been_note(&m, 3), ERR_OK);
 }
 
 static void expect_ranges(const struct container_move *m, uint16_t count,
@@ -849,6 +878,7 @@ int main(void)
         cmocka_unit_test(a_full_buffer_is_reported_and_left_as_it_was),
         cmocka_unit_test(a_place_and_a_move_survive_their_record),
         cmocka_unit_test(the_places_of_parts_survive_their_record),
+        cmocka_unit_test(groups_of_moves_are_kept_once_and_not_without_end),
         cmocka_unit_test(ranges_know_what_they_came_from),
         cmocka_unit_test(damaged_splits_are_refused),
         cmocka_unit_test(stored_definitions_are_read_back),

@@ -229,6 +229,7 @@ static void a_part_stays_in_the_old_shards_until_it_has_moved(void **state)
     assert_int_equal(spread_part(&s, 4)->move, 0);
     assert_int_equal(spread_part(&s, 9)->group, 2);
     assert_int_equal(spread_ranges(&s), 1);
+    assert_int_equal(s.version, 8);
     assert_int_equal(container_arrival(moved), 77);
     assert_int_equal(container_arrival(old), 0);
     container_def_unref(moved);
@@ -257,6 +258,31 @@ static void conflicts_have_slots_in_every_old_shard(void **state)
     assert_int_equal(spread_part(&s, 8)->group, 3);
     assert_int_equal(container_arrival(def), 78);
     container_def_unref(def);
+    catalog_free(c);
+}
+
+/* eu's part, of three shards, is in `one` now. */
+static void tokens_have_a_higher_version_after_a_move(void **state)
+{
+    (void)state;
+    struct catalog *c = with_groups();
+    struct container_def *before = define("\"/pk\"", "/pk: a=eu, b=us");
+    struct container_def *after = define_parts(
+        "\"/pk\"", "/pk: a=one, b=us",
+        ",\"_parts\":[{\"layout\":0,\"number\":77}],"
+        "\"_move\":{\"number\":0,\"ranges\":0,\"left\":3,\"been\":[1,3],"
+        "\"other\":\"eu\",\"emptied\":true}");
+    struct spread s;
+    uint32_t a, b;
+    assert_int_equal(spread_of(c, before, &s), ERR_OK);
+    assert_int_equal(s.version, 5);
+    assert_int_equal(spread_of(c, after, &s), ERR_OK);
+    assert_int_equal(s.slots, 3);
+    assert_int_equal(s.version, 6);
+    assert_int_equal(spread_part(&s, 0)->move, 77);
+    assert_false(spread_heirs(c, &s, 12, &a, &b));
+    container_def_unref(after);
+    container_def_unref(before);
     catalog_free(c);
 }
 
@@ -383,6 +409,7 @@ int main(void)
         cmocka_unit_test(slots_stay_when_lines_are_added),
         cmocka_unit_test(a_part_stays_in_the_old_shards_until_it_has_moved),
         cmocka_unit_test(conflicts_have_slots_in_every_old_shard),
+        cmocka_unit_test(tokens_have_a_higher_version_after_a_move),
         cmocka_unit_test(old_shards_have_heirs),
         cmocka_unit_test(a_new_part_begins_in_the_newest_shards),
         cmocka_unit_test(a_group_that_is_not_known_here_is_told),

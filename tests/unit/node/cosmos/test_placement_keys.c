@@ -539,6 +539,53 @@ static void a_session_of_before_and_after_goes_on(void **state)
     expect_contains(r, "\"_count\":1}");
 }
 
+/* What was in us is in group far, shard 3. */
+static void move_us(struct world *w)
+{
+    struct catalog_database *db = catalog_database(w->catalog, bytes_str("d"));
+    struct container_def *def =
+        catalog_container(w->catalog, db, bytes_str("k"));
+    char text[4096];
+    const char *old = (const char *)def->json.data;
+    const char *at = strstr(old, "b*=us");
+    assert_non_null(at);
+    know_group(w, 3, "far", "eastus", CONSISTENCY_SESSION);
+    snprintf(text, sizeof(text),
+             "%.*sb*=far%.*s,\"_parts\":[{\"layout\":0,\"number\":0},"
+             "{\"layout\":0,\"number\":%d}],\"_move\":{\"number\":0,"
+             "\"ranges\":0,\"part\":1,\"left\":1,\"been\":[2,3],"
+             "\"other\":\"us\",\"emptied\":true}}",
+             (int)(at - old), old,
+             (int)(def->json.len - (size_t)(at - old) - 6), at + 5, ARRIVAL);
+    w->shards[3] = w->shards[2];
+    w->shards[2] = (struct fake_shard){.lsn = 50};
+    fake_change(w, false, CONTAINER_CONTAINERS, def->record, 9, text);
+    fake_catch_up(w);
+}
+
+static void a_part_in_another_group_ends_pages_that_stand_in_it(void **state)
+{
+    struct world *w = *state;
+    char in_eu[2048], in_us[2048];
+    with_map(w);
+    with_rows(w);
+    expect_status(SEND(w, "POST", DOCS, ROW("4", "a"), PK("a")), 201);
+    struct response *r = SEND(w, "GET", DOCS, "", "x-ms-max-item-count: 1");
+    snprintf(in_eu, sizeof(in_eu), "x-ms-continuation: %s",
+             resp_header(r, "x-ms-continuation"));
+    r = SEND(w, "GET", DOCS, "", "x-ms-max-item-count: 3");
+    snprintf(in_us, sizeof(in_us), "x-ms-continuation: %s",
+             resp_header(r, "x-ms-continuation"));
+    move_us(w);
+    r = SEND(w, "GET", DOCS, "", in_eu);
+    expect_contains(r, "\"_count\":3}");
+    assert_memory_equal(resp_header(r, "x-ms-session-token"), "0:3#", 4);
+    assert_int_equal(w->move[3], ARRIVAL);
+    assert_int_equal(w->move[1], 0);
+    expect_status(SEND(w, "GET", DOCS, "", in_us), 400);
+    expect_contains(SEND(w, "GET", DOCS, ""), "\"_count\":4}");
+}
+
 static void conflicts_in_the_old_shard_are_listed(void **state)
 {
     struct world *w = *state;
@@ -547,6 +594,9 @@ static void conflicts_in_the_old_shard_are_listed(void **state)
     move_part(w);
     world_conflict(w, "k", 1, 11, "{\"id\":\"1\",\"pk\":\"a\"}");
     world_conflict(w, "k", 2, 7, "{\"id\":\"2\",\"pk\":\"b\"}");
+    expect_contains(SEND(w, "GET", "/dbs/d/colls/k/conflicts", "",
+                         "x-ms-documentdb-partitionkeyrangeid: 0"),
+                    "\"_count\":2}");
     struct response *r = SEND(w, "GET", "/dbs/d/colls/k/conflicts", "",
                               "x-ms-max-item-count: 1");
     expect_contains(r, "\"_count\":1}");
@@ -580,6 +630,7 @@ int main(void)
         TEST(older_nodes_would_not_understand_it),
         TEST(a_page_goes_on_in_the_shards_that_a_part_was_split_into),
         TEST(a_session_of_before_and_after_goes_on),
+        TEST(a_part_in_another_group_ends_pages_that_stand_in_it),
         TEST(conflicts_in_the_old_shard_are_listed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
