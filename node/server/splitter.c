@@ -29,7 +29,10 @@ struct split_step {
     uint16_t layout; /* of the old shards */
     struct catalog_span old;
     bool retires;
-    struct container_def *def; /* the container that is looked at */
+    bool looked;   /* at all containers, before the old shards are retired */
+    uint64_t *lsn; /* then: of each old shard when that began; owned */
+    void (*next)(struct split_step *s); /* when the answer is there */
+    struct container_def *def;          /* the container that is looked at */
     uint32_t mover;
     uint32_t index; /* of the old shard that is looked at */
     struct op op;
@@ -167,6 +170,7 @@ static void step_end(struct split_step *s, const char *reason)
     w->splitter.running = NULL;
     container_def_unref(s->def);
     buf_free(&s->text);
+    mem_free(s->lsn);
     mem_free(s);
 }
 
@@ -298,8 +302,6 @@ static void retire(struct split_step *s)
 /* ---- conflicts -------------------------------------------------------------
  */
 
-static void look_next(struct split_step *s);
-
 static void name_conflict(const struct split_step *s, char *out, size_t size)
 {
     struct catalog_database *db;
@@ -316,14 +318,21 @@ static void name_conflict(const struct split_step *s, char *out, size_t size)
              (const char *)s->def->name.data);
 }
 
-static void looked(struct worker *w, void *arg)
+static void resumed(struct worker *w, void *arg)
 {
     struct split_step *s = arg;
     CHECK(w->splitter.running == s);
     if (w->stopping)
         step_end(s, "");
     else
-        look_next(s);
+        s->next(s);
+}
+
+/* In a turn of its own, at the next of the old shards. */
+static void go_on(struct split_step *s)
+{
+    s->index++;
+    worker_run(s->worker, resumed, s);
 }
 
 static void conflicts_seen(void *user, struct op_result *result)
@@ -338,8 +347,40 @@ static void conflicts_seen(void *user, struct op_result *result)
         name_conflict(s, reason, sizeof(reason));
         step_end(s, reason);
     } else {
-        s->index++;
-        worker_run(s->worker, looked, s);
+        go_on(s);
+    }
+}
+
+static void noted(void *user, struct op_result *result)
+{
+    struct split_step *s = user;
+    uint64_t *lsn = &s->lsn[s->index];
+    if (result->err != ERR_OK) {
+        step_fail(s, result->err, "asking the old shards");
+    } else if (s->looked && *lsn != result->lsn) {
+        step_end(s, ""); /* all of it again at the next check */
+    } else {
+        *lsn = result->lsn;
+        go_on(s);
+    }
+}
+
+static void look_next(struct split_step *s);
+
+/* Notes how far each of the old shards is before the last look for conflicts;
+ * after it, makes sure that nothing has come there meanwhile. */
+static void note_next(struct split_step *s)
+{
+    s->next = note_next;
+    if (s->index < s->old.count) {
+        s->op = (struct op){.kind = OP_BARRIER,
+                            .shard = (uint16_t)(s->old.first + s->index),
+                            .level = CONSISTENCY_STRONG};
+        submit(s, noted);
+    } else if (s->looked) {
+        retire(s);
+    } else {
+        look_next(s);
     }
 }
 
@@ -366,13 +407,15 @@ static bool next_container(struct split_step *s)
 /* Looks at the container in each of the old shards, then goes on. */
 static void look_next(struct split_step *s)
 {
+    s->next = look_next;
     while (s->def == NULL || s->index == s->old.count) {
         if (!s->retires) {
             order(s);
             return;
         }
         if (!next_container(s)) {
-            retire(s);
+            s->looked = true;
+            note_next(s);
             return;
         }
     }
@@ -404,7 +447,12 @@ static void begin(struct worker *w, const struct catalog_group *g,
     s->mover = mover;
     buf_init(&s->text, DEFINITION_MAX);
     w->splitter.running = s;
-    look_next(s);
+    if (s->retires) {
+        s->lsn = mem_zalloc(s->old.count * sizeof(*s->lsn));
+        note_next(s);
+    } else {
+        look_next(s);
+    }
 }
 
 /* Whether nothing has been left in the old shards for so long that nobody asks

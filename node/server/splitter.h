@@ -7,7 +7,8 @@
  *     for each container in the old ones: nothing in the conflicts feed there?
  *       its record: copying, other = the same group, mover = a free node
  *         (mover.h does the rest)
- *     none left for the longest request and 5 s: conflicts once more
+ *     none left for the longest request and 5 s: conflicts once more, and
+ *         nothing came to the old shards while they were looked for
  *       record: the old shards are retired; their replicas close (replicas.h)
  *
  * Done on the reachable node with the lowest id that is a member and inside the
@@ -16,8 +17,7 @@
  *
  * Conflicts (shard/salvage.h) do not move: a container that has some waits
  * until they are deleted. Such as come later stay where they are, are shown by
- * the conflicts feed, and keep the old shards: unless they come while the last
- * look is under way, which takes the containers one after the other.
+ * the conflicts feed, and keep the old shards.
  *
  * Of a container with a placement map the part in the group is moved, one part
  * of it at a time if several of its groups are split. One that would then be in
