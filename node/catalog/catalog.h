@@ -312,8 +312,9 @@ struct container_def *catalog_container(const struct catalog *c,
 struct container_def *catalog_container_number(const struct catalog *c,
                                                uint32_t number);
 
-/* The layout of its group that a container is in, and its shards. A layout that
- * is gone has nothing: who names it is in the newest. */
+/* The layout that a container, or its part there, is in of a group of its, and
+ * the shards of that. A layout that is gone has nothing: who names it is in the
+ * newest. */
 uint16_t catalog_container_layout(const struct catalog_group *g,
                                   const struct container_def *def);
 struct catalog_span catalog_container_span(const struct catalog_group *g,

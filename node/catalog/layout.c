@@ -20,8 +20,9 @@ uint16_t catalog_container_layout(const struct catalog_group *g,
                                   const struct container_def *def)
 {
     uint16_t layout = catalog_group_layout(g);
-    return g->emptied.count > 0 && def->layout < layout ? (uint16_t)(layout - 1)
-                                                        : layout;
+    int part = container_find_part(def, bytes_str(g->name));
+    bool before = part >= 0 && container_part(def, part).layout < layout;
+    return g->emptied.count > 0 && before ? (uint16_t)(layout - 1) : layout;
 }
 
 struct catalog_span catalog_container_span(const struct catalog_group *g,

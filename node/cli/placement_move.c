@@ -26,8 +26,8 @@
 #define REQUEST_MAX (4u * RESOURCE_NAME_BYTES_MAX)
 
 static const char help[] =
-    "Usage: bastide placement move DATABASE/CONTAINER GROUP [--dry-run] "
-    "[--yes]\n"
+    "Usage: bastide placement move DATABASE/CONTAINER GROUP [--from GROUP]\n"
+    "                              [--dry-run] [--yes]\n"
     "       bastide placement move DATABASE/CONTAINER --cancel\n"
     "       bastide placement move --status\n"
     "\n"
@@ -41,7 +41,10 @@ static const char help[] =
     "data and\n"
     "which lose it.\n"
     "\n"
-    "  --dry-run       only show that\n"
+    "  --from GROUP    of a container that is placed by partition key: move "
+    "what it has\n"
+    "                  there, to a group that has nothing of it\n"
+    "  --dry-run       only show which regions get it and lose it\n"
     "  --yes           do not ask\n"
     "  --no-wait       order it, and do not wait\n"
     "  --cancel        leave it where it is; possible while it is copied\n"
@@ -52,11 +55,12 @@ static const char help[] =
     "Examples:\n"
     "  bastide placement move shop/orders eu --dir demo --dry-run\n"
     "  bastide placement move shop/orders eu --dir demo --yes\n"
+    "  bastide placement move shop/orders nordic --from eu\n"
     "  bastide placement move shop/orders --cancel\n";
 
 struct move_flags {
     struct reach_flags reach;
-    const char *group;
+    const char *group, *from;
     char database[RESOURCE_NAME_BYTES_MAX + 1];
     char container[RESOURCE_NAME_BYTES_MAX + 1];
     unsigned timeout_s;
@@ -88,6 +92,8 @@ static int ask(struct reach *r, const struct move_flags *f, const char *path,
     json_write_member_str(&w, "container", f->container);
     if (!f->cancel)
         json_write_member_str(&w, "group", f->group);
+    if (f->from != NULL)
+        json_write_member_str(&w, "from", f->from);
     if (dry_run)
         json_write_member_bool(&w, "dry_run", true);
     json_write_object_end(&w);
@@ -122,7 +128,8 @@ static void show_preview(const struct move_flags *f, const struct json *j)
 {
     char from[CONFIG_NAME_MAX + 1];
     topology_get_text(j, 0, "from", from, sizeof(from));
-    printf("%s/%s moves from %s to %s:\n", f->database, f->container, from,
+    printf("%s%s/%s moves from %s to %s:\n",
+           f->from != NULL ? "A part of " : "", f->database, f->container, from,
            f->group);
     print_list(j, "gets", "regions that get the data:");
     print_list(j, "loses", "regions that lose it:");
@@ -237,9 +244,10 @@ static void tell(const struct move_flags *f, const char *group)
     struct buf b;
     struct json_writer w;
     if (!f->json) {
-        printf("%s/%s is in %s, and nothing of it is left in the other "
+        printf("%s%s/%s is in %s, and nothing of it is left in the other "
                "group's replicas and logs.\n",
-               f->database, f->container, group);
+               f->from != NULL ? "The part of " : "", f->database, f->container,
+               group);
         return;
     }
     buf_init(&b, REQUEST_MAX);
@@ -353,6 +361,8 @@ static int check_words(struct move_flags *f, char **words, unsigned count)
         return options_refuse(COMMAND, "\"%s\": expected DATABASE/CONTAINER",
                               words[0]);
     f->group = count > 1 ? words[1] : "";
+    if (f->from != NULL && count < 2)
+        return options_refuse(COMMAND, "--from goes with GROUP");
     return reach_check_flags(COMMAND, &f->reach);
 }
 
@@ -361,6 +371,7 @@ int placement_run_move(int argc, char **argv)
     struct move_flags f = {.timeout_s = MOVE_TIMEOUT_S};
     const struct option_spec specs[] = {
         REACH_OPTIONS(&f.reach),
+        {.name = "from", .kind = OPTION_TEXT, .value = &f.from},
         {.name = "dry-run", .kind = OPTION_FLAG, .value = &f.dry_run},
         {.name = "yes", .kind = OPTION_FLAG, .value = &f.yes},
         {.name = "no-wait", .kind = OPTION_FLAG, .value = &f.no_wait},

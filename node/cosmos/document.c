@@ -47,7 +47,7 @@ static bool document_op(struct call *c, enum op_kind kind, struct bytes id)
     size_t len = pk_canonical(&c->pk, canonical);
     struct op *op = call_op(c, kind, shard);
     op->resource = OP_RESOURCE_DOCUMENT;
-    op->move = c->container->move.number;
+    op->move = call_arrival(c, c->slot);
     cosmos_address(hash, c->container->number, bytes_of(canonical, len), id,
                    &op->at);
     CHECK(c->container->rid.len == sizeof(op->parent_rid));

@@ -44,7 +44,7 @@ size_t session_format(char out[SESSION_ELEMENT_MAX], uint32_t range,
     return append_u64(out, len, point.lsn);
 }
 
-size_t session_format_parts(char *out, uint32_t range,
+size_t session_format_parts(char *out, uint32_t range, uint32_t version,
                             const struct session_part *parts, size_t count)
 {
     uint64_t highest = 0;
@@ -53,7 +53,7 @@ size_t session_format_parts(char *out, uint32_t range,
             highest = parts[i].point.lsn;
     size_t len = append_u64(out, 0, range);
     out[len++] = ':';
-    len = append_u64(out, len, count);
+    len = append_u64(out, len, version);
     out[len++] = '#';
     len = append_u64(out, len, highest);
     for (size_t i = 0; i < count; i++) {
@@ -217,17 +217,17 @@ int session_find_part(struct bytes token, uint32_t range, uint16_t shard,
     return find(token, range, shard, point_out);
 }
 
-uint32_t session_parts(struct bytes token, uint32_t range)
+uint32_t session_version(struct bytes token, uint32_t range)
 {
-    uint32_t parts = 0;
+    uint32_t version = 0;
     struct bytes element;
     struct state state;
     uint64_t named;
     while (take_element(&token, &element))
         if (element_parse(element, OWN_REGION, &named, &state) == ERR_OK &&
-            named == range && state.version > parts)
-            parts = state.version;
-    return parts;
+            named == range && state.version > version)
+            version = state.version;
+    return version;
 }
 
 int64_t session_highest(struct bytes token)

@@ -410,7 +410,8 @@ static void a_group_is_split_and_its_old_shards_retired(void **state)
     (void)state;
     struct catalog *c = catalog_new();
     struct catalog_group g = sample_group("default", GROUP_DEFAULT);
-    struct container_def in = {.layout = 0}, later = {.layout = 1};
+    struct container_def in = {.magic = CONTAINER_DEF_MAGIC, .layout = 0};
+    struct container_def later = {.magic = CONTAINER_DEF_MAGIC, .layout = 1};
     assert_int_equal(catalog_group_split(&g, 9, 3, 5), ERR_INVALID);
     assert_int_equal(catalog_group_split(&g, 9, 2, 5), ERR_INVALID);
     assert_int_equal(catalog_container_span(&g, &in).first, 1);
