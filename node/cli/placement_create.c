@@ -58,14 +58,13 @@ static const char help[] =
     "      --max-staleness-seconds 5\n";
 
 struct create_flags {
-    struct reach_flags reach;
     const char *name;
     const char *witness; /* a region; NULL: none */
     struct names regions, priority;
     struct placement_level level;
     struct placement_settings settings;
     unsigned shards, copies, timeout_s;
-    bool json, help;
+    bool json;
 };
 
 static void write_request(const struct create_flags *f, struct buf *out)
@@ -196,8 +195,9 @@ static int wait_ready(struct reach *r, const struct create_flags *f,
     return ERR_OK;
 }
 
-static int run(struct reach *r, const struct create_flags *f)
+static int run(struct reach *r, void *flags)
 {
+    const struct create_flags *f = flags;
     struct err_msg msg;
     int err = request(r, f, &msg);
     if (err == ERR_OK)
@@ -210,26 +210,24 @@ static int run(struct reach *r, const struct create_flags *f)
 /* ---- flags -----------------------------------------------------------------
  */
 
-static int check(struct create_flags *f, char **words, unsigned count)
+static int check(void *flags, char **words, unsigned count)
 {
-    if (count == 0)
-        return options_refuse(COMMAND, "which name?");
-    if (!placement_name_option(words[0], &f->name))
-        return options_refuse(COMMAND, "\"%s\": expected %s", words[0],
-                              PLACEMENT_NAME_EXPECTED);
-    if (f->regions.count == 0)
-        return options_refuse(COMMAND, "in which regions? --regions A,B");
-    int code = placement_level_check(COMMAND, &f->level);
+    struct create_flags *f = flags;
+    int code =
+        placement_name_word(COMMAND, "which name?", words, count, &f->name);
+    if (code == CMD_OK && f->regions.count == 0)
+        code = options_refuse(COMMAND, "in which regions? --regions A,B");
+    if (code == CMD_OK)
+        code = placement_level_check(COMMAND, &f->level);
     if (code == CMD_OK)
         code = placement_settings_check(COMMAND, &f->settings);
-    return code == CMD_OK ? reach_check_flags(COMMAND, &f->reach) : code;
+    return code;
 }
 
 int placement_run_create(int argc, char **argv)
 {
     struct create_flags f = {.timeout_s = READY_TIMEOUT_S};
-    const struct option_spec specs[] = {
-        REACH_OPTIONS(&f.reach),
+    const struct option_spec options[] = {
         PLACEMENT_LEVEL_OPTIONS(&f.level),
         PLACEMENT_SETTINGS_OPTIONS(&f.settings),
         {.name = "regions",
@@ -257,26 +255,15 @@ int placement_run_create(int argc, char **argv)
          .kind = OPTION_NUMBER,
          .value = &f.timeout_s,
          .min = 1,
-         .max = 3600},
-        {.name = "output", .kind = OPTION_OUTPUT, .value = &f.json},
-        {.name = "help", .kind = OPTION_FLAG, .value = &f.help}};
-    struct reach r = {.https = NULL};
-    struct err_msg msg;
-    char **words;
-    unsigned count;
-    int code = options_parse(COMMAND, argc, argv, specs, ARRAY_LEN(specs), 1,
-                             &words, &count);
-    if (code == CMD_OK && f.help) {
-        fputs(help, stdout);
-        return CMD_OK;
-    }
-    if (code == CMD_OK)
-        code = check(&f, words, count);
-    if (code != CMD_OK)
-        return code;
-    if (reach_open(&f.reach, &r, &msg) != ERR_OK)
-        return options_failed(COMMAND, msg.text);
-    code = run(&r, &f);
-    reach_close(&r);
-    return code;
+         .max = 3600}};
+    const struct reach_command command = {.name = COMMAND,
+                                          .help = help,
+                                          .options = options,
+                                          .option_count = ARRAY_LEN(options),
+                                          .words_max = 1,
+                                          .json = &f.json,
+                                          .flags = &f,
+                                          .check = check,
+                                          .run = run};
+    return reach_run(&command, argc, argv);
 }

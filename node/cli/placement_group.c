@@ -4,6 +4,7 @@
 
 #include "node/base/check.h"
 #include "node/base/mem.h"
+#include "node/cli/cmd.h"
 
 /* A group has no more; a node that says so is not believed. */
 #define SHARDS_MAX 65536
@@ -15,6 +16,17 @@ bool placement_name_option(const char *text, void *value)
     *(const char **)value = text;
     return len > 0 && len <= CATALOG_NAME_MAX && text[len] == '\0' &&
            text[0] != '-';
+}
+
+int placement_name_word(const char *command, const char *question, char **words,
+                        unsigned count, const char **name_out)
+{
+    if (count == 0)
+        return options_refuse(command, "%s", question);
+    if (!placement_name_option(words[0], name_out))
+        return options_refuse(command, "\"%s\": expected %s", words[0],
+                              PLACEMENT_NAME_EXPECTED);
+    return CMD_OK;
 }
 
 /* ---- reading ---------------------------------------------------------------

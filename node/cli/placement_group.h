@@ -38,6 +38,10 @@ struct placement_group {
 /* Names of groups: lower-case letters, digits and '-'. For an option table;
  * `value` is a const char *. */
 bool placement_name_option(const char *text, void *value);
+/* The first word of a command line as a group's name. CMD_OK, or CMD_USAGE
+ * after having said what is wrong; without a word, `question`. */
+int placement_name_word(const char *command, const char *question, char **words,
+                        unsigned count, const char **name_out);
 /* "shop/orders" into its two names. */
 bool placement_container_split(const char *text,
                                char database[RESOURCE_NAME_BYTES_MAX + 1],

@@ -55,12 +55,11 @@ static const char help[] =
     "  bastide placement move shop/orders --cancel\n";
 
 struct move_flags {
-    struct reach_flags reach;
     const char *group;
     char database[RESOURCE_NAME_BYTES_MAX + 1];
     char container[RESOURCE_NAME_BYTES_MAX + 1];
     unsigned timeout_s;
-    bool dry_run, yes, no_wait, cancel, status, json, help;
+    bool dry_run, yes, no_wait, cancel, status, json;
 };
 
 /* What the nodes say of one container. */
@@ -341,8 +340,9 @@ static int run_status(struct reach *r, const struct move_flags *f)
     return err == ERR_OK ? CMD_OK : options_failed(COMMAND, msg.text);
 }
 
-static int check_words(struct move_flags *f, char **words, unsigned count)
+static int check(void *flags, char **words, unsigned count)
 {
+    struct move_flags *f = flags;
     unsigned wanted = f->status ? 0 : f->cancel ? 1 : 2;
     if (count != wanted)
         return options_refuse(COMMAND,
@@ -353,14 +353,21 @@ static int check_words(struct move_flags *f, char **words, unsigned count)
         return options_refuse(COMMAND, "\"%s\": expected DATABASE/CONTAINER",
                               words[0]);
     f->group = count > 1 ? words[1] : "";
-    return reach_check_flags(COMMAND, &f->reach);
+    return CMD_OK;
+}
+
+static int run(struct reach *r, void *flags)
+{
+    const struct move_flags *f = flags;
+    if (f->status)
+        return run_status(r, f);
+    return f->cancel ? run_cancel(r, f) : run_move(r, f);
 }
 
 int placement_run_move(int argc, char **argv)
 {
     struct move_flags f = {.timeout_s = MOVE_TIMEOUT_S};
-    const struct option_spec specs[] = {
-        REACH_OPTIONS(&f.reach),
+    const struct option_spec options[] = {
         {.name = "dry-run", .kind = OPTION_FLAG, .value = &f.dry_run},
         {.name = "yes", .kind = OPTION_FLAG, .value = &f.yes},
         {.name = "no-wait", .kind = OPTION_FLAG, .value = &f.no_wait},
@@ -370,29 +377,15 @@ int placement_run_move(int argc, char **argv)
          .kind = OPTION_NUMBER,
          .value = &f.timeout_s,
          .min = 1,
-         .max = 7 * 86400},
-        {.name = "output", .kind = OPTION_OUTPUT, .value = &f.json},
-        {.name = "help", .kind = OPTION_FLAG, .value = &f.help}};
-    struct reach r = {.https = NULL};
-    struct err_msg msg;
-    char **words;
-    unsigned count;
-    int code = options_parse(COMMAND, argc, argv, specs, ARRAY_LEN(specs), 2,
-                             &words, &count);
-    if (code == CMD_OK && f.help) {
-        fputs(help, stdout);
-        return CMD_OK;
-    }
-    if (code == CMD_OK)
-        code = check_words(&f, words, count);
-    if (code != CMD_OK)
-        return code;
-    if (reach_open(&f.reach, &r, &msg) != ERR_OK)
-        return options_failed(COMMAND, msg.text);
-    if (f.status)
-        code = run_status(&r, &f);
-    else
-        code = f.cancel ? run_cancel(&r, &f) : run_move(&r, &f);
-    reach_close(&r);
-    return code;
+         .max = 7 * 86400}};
+    const struct reach_command command = {.name = COMMAND,
+                                          .help = help,
+                                          .options = options,
+                                          .option_count = ARRAY_LEN(options),
+                                          .words_max = 2,
+                                          .json = &f.json,
+                                          .flags = &f,
+                                          .check = check,
+                                          .run = run};
+    return reach_run(&command, argc, argv);
 }

@@ -40,10 +40,9 @@ static const char help[] =
     "  bastide placement remove eu --yes\n";
 
 struct remove_flags {
-    struct reach_flags reach;
     const char *name;
     unsigned timeout_s;
-    bool yes, dry_run, json, help;
+    bool yes, dry_run, json;
 };
 
 static int request(struct reach *r, const struct remove_flags *f, bool dry_run,
@@ -132,8 +131,9 @@ static int wait_gone(struct reach *r, const struct remove_flags *f,
     }
 }
 
-static int run(struct reach *r, const struct remove_flags *f)
+static int run(struct reach *r, void *flags)
 {
+    const struct remove_flags *f = flags;
     struct err_msg msg;
     struct reach_answer a;
     if (preview(r, f, &msg) != ERR_OK)
@@ -159,47 +159,31 @@ static int run(struct reach *r, const struct remove_flags *f)
     return CMD_OK;
 }
 
-static int check(struct remove_flags *f, char **words, unsigned count)
+static int check(void *flags, char **words, unsigned count)
 {
-    if (count == 0)
-        return options_refuse(COMMAND, "which group?");
-    if (!placement_name_option(words[0], &f->name))
-        return options_refuse(COMMAND, "\"%s\": expected %s", words[0],
-                              PLACEMENT_NAME_EXPECTED);
-    return reach_check_flags(COMMAND, &f->reach);
+    struct remove_flags *f = flags;
+    return placement_name_word(COMMAND, "which group?", words, count, &f->name);
 }
 
 int placement_run_remove(int argc, char **argv)
 {
     struct remove_flags f = {.timeout_s = REMOVE_TIMEOUT_S};
-    const struct option_spec specs[] = {
-        REACH_OPTIONS(&f.reach),
+    const struct option_spec options[] = {
         {.name = "yes", .kind = OPTION_FLAG, .value = &f.yes},
         {.name = "dry-run", .kind = OPTION_FLAG, .value = &f.dry_run},
         {.name = "timeout",
          .kind = OPTION_NUMBER,
          .value = &f.timeout_s,
          .min = 1,
-         .max = 3600},
-        {.name = "output", .kind = OPTION_OUTPUT, .value = &f.json},
-        {.name = "help", .kind = OPTION_FLAG, .value = &f.help}};
-    struct reach r = {.https = NULL};
-    struct err_msg msg;
-    char **words;
-    unsigned count;
-    int code = options_parse(COMMAND, argc, argv, specs, ARRAY_LEN(specs), 1,
-                             &words, &count);
-    if (code == CMD_OK && f.help) {
-        fputs(help, stdout);
-        return CMD_OK;
-    }
-    if (code == CMD_OK)
-        code = check(&f, words, count);
-    if (code != CMD_OK)
-        return code;
-    if (reach_open(&f.reach, &r, &msg) != ERR_OK)
-        return options_failed(COMMAND, msg.text);
-    code = run(&r, &f);
-    reach_close(&r);
-    return code;
+         .max = 3600}};
+    const struct reach_command command = {.name = COMMAND,
+                                          .help = help,
+                                          .options = options,
+                                          .option_count = ARRAY_LEN(options),
+                                          .words_max = 1,
+                                          .json = &f.json,
+                                          .flags = &f,
+                                          .check = check,
+                                          .run = run};
+    return reach_run(&command, argc, argv);
 }

@@ -38,10 +38,9 @@ static const char help[] =
     "  bastide placement rotate eu --dir demo\n";
 
 struct rotate_flags {
-    struct reach_flags reach;
     const char *name;
     unsigned timeout_s;
-    bool json, help;
+    bool json;
 };
 
 /* Asks for it; which version it will be. */
@@ -85,8 +84,9 @@ static bool is_used(struct reach *r, const struct rotate_flags *f,
     return used;
 }
 
-static int run(struct reach *r, const struct rotate_flags *f)
+static int run(struct reach *r, void *flags)
 {
+    const struct rotate_flags *f = flags;
     struct err_msg msg;
     int64_t version;
     if (request(r, f, &version, &msg) != ERR_OK)
@@ -105,40 +105,28 @@ static int run(struct reach *r, const struct rotate_flags *f)
     return placement_show(COMMAND, r, f->name, f->json);
 }
 
+static int check(void *flags, char **words, unsigned count)
+{
+    struct rotate_flags *f = flags;
+    return placement_name_word(COMMAND, "which group?", words, count, &f->name);
+}
+
 int placement_run_rotate(int argc, char **argv)
 {
     struct rotate_flags f = {.timeout_s = ROTATE_TIMEOUT_S};
-    const struct option_spec specs[] = {
-        REACH_OPTIONS(&f.reach),
-        {.name = "timeout",
-         .kind = OPTION_NUMBER,
-         .value = &f.timeout_s,
-         .min = 1,
-         .max = 3600},
-        {.name = "output", .kind = OPTION_OUTPUT, .value = &f.json},
-        {.name = "help", .kind = OPTION_FLAG, .value = &f.help}};
-    struct reach r = {.https = NULL};
-    struct err_msg msg;
-    char **words;
-    unsigned count;
-    int code = options_parse(COMMAND, argc, argv, specs, ARRAY_LEN(specs), 1,
-                             &words, &count);
-    if (code == CMD_OK && f.help) {
-        fputs(help, stdout);
-        return CMD_OK;
-    }
-    if (code == CMD_OK && count == 0)
-        code = options_refuse(COMMAND, "which group?");
-    if (code == CMD_OK && !placement_name_option(words[0], &f.name))
-        code = options_refuse(COMMAND, "\"%s\": expected %s", words[0],
-                              PLACEMENT_NAME_EXPECTED);
-    if (code == CMD_OK)
-        code = reach_check_flags(COMMAND, &f.reach);
-    if (code != CMD_OK)
-        return code;
-    if (reach_open(&f.reach, &r, &msg) != ERR_OK)
-        return options_failed(COMMAND, msg.text);
-    code = run(&r, &f);
-    reach_close(&r);
-    return code;
+    const struct option_spec options[] = {{.name = "timeout",
+                                           .kind = OPTION_NUMBER,
+                                           .value = &f.timeout_s,
+                                           .min = 1,
+                                           .max = 3600}};
+    const struct reach_command command = {.name = COMMAND,
+                                          .help = help,
+                                          .options = options,
+                                          .option_count = ARRAY_LEN(options),
+                                          .words_max = 1,
+                                          .json = &f.json,
+                                          .flags = &f,
+                                          .check = check,
+                                          .run = run};
+    return reach_run(&command, argc, argv);
 }

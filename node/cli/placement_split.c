@@ -45,10 +45,9 @@ static const char help[] =
     "  bastide placement split eu --shards 4 --yes\n";
 
 struct split_flags {
-    struct reach_flags reach;
     const char *name;
     unsigned shards, timeout_s;
-    bool dry_run, yes, no_wait, json, help;
+    bool dry_run, yes, no_wait, json;
 };
 
 static int ask(struct reach *r, const struct split_flags *f, bool dry_run,
@@ -120,8 +119,9 @@ static int watch(struct reach *r, const struct split_flags *f,
                                    f->timeout_s, text);
 }
 
-static int run_split(struct reach *r, const struct split_flags *f)
+static int run(struct reach *r, void *flags)
 {
+    const struct split_flags *f = flags;
     struct reach_answer a;
     struct err_msg msg;
     int code = CMD_OK;
@@ -146,23 +146,20 @@ static int run_split(struct reach *r, const struct split_flags *f)
                : code;
 }
 
-static int check(struct split_flags *f, char **words, unsigned count)
+static int check(void *flags, char **words, unsigned count)
 {
-    if (count == 0)
-        return options_refuse(COMMAND, "which group?");
-    if (!placement_name_option(words[0], &f->name))
-        return options_refuse(COMMAND, "\"%s\": expected %s", words[0],
-                              PLACEMENT_NAME_EXPECTED);
-    if (f->shards == 0)
-        return options_refuse(COMMAND, "expected --shards N");
-    return reach_check_flags(COMMAND, &f->reach);
+    struct split_flags *f = flags;
+    int code =
+        placement_name_word(COMMAND, "which group?", words, count, &f->name);
+    if (code == CMD_OK && f->shards == 0)
+        code = options_refuse(COMMAND, "expected --shards N");
+    return code;
 }
 
 int placement_run_split(int argc, char **argv)
 {
     struct split_flags f = {.timeout_s = SPLIT_TIMEOUT_S};
-    const struct option_spec specs[] = {
-        REACH_OPTIONS(&f.reach),
+    const struct option_spec options[] = {
         {.name = "shards",
          .kind = OPTION_NUMBER,
          .value = &f.shards,
@@ -175,26 +172,15 @@ int placement_run_split(int argc, char **argv)
          .kind = OPTION_NUMBER,
          .value = &f.timeout_s,
          .min = 1,
-         .max = 7 * 86400},
-        {.name = "output", .kind = OPTION_OUTPUT, .value = &f.json},
-        {.name = "help", .kind = OPTION_FLAG, .value = &f.help}};
-    struct reach r = {.https = NULL};
-    struct err_msg msg;
-    char **words;
-    unsigned count;
-    int code = options_parse(COMMAND, argc, argv, specs, ARRAY_LEN(specs), 1,
-                             &words, &count);
-    if (code == CMD_OK && f.help) {
-        fputs(help, stdout);
-        return CMD_OK;
-    }
-    if (code == CMD_OK)
-        code = check(&f, words, count);
-    if (code != CMD_OK)
-        return code;
-    if (reach_open(&f.reach, &r, &msg) != ERR_OK)
-        return options_failed(COMMAND, msg.text);
-    code = run_split(&r, &f);
-    reach_close(&r);
-    return code;
+         .max = 7 * 86400}};
+    const struct reach_command command = {.name = COMMAND,
+                                          .help = help,
+                                          .options = options,
+                                          .option_count = ARRAY_LEN(options),
+                                          .words_max = 1,
+                                          .json = &f.json,
+                                          .flags = &f,
+                                          .check = check,
+                                          .run = run};
+    return reach_run(&command, argc, argv);
 }

@@ -75,6 +75,26 @@ int reach_open(const struct reach_flags *f, struct reach *out,
                struct err_msg *msg);
 void reach_close(struct reach *r);
 
+/* A command that asks a cluster, with one set of flags: beside its own ones it
+ * takes REACH_OPTIONS, --output and --help. */
+struct reach_command {
+    const char *name;                  /* "placement split" */
+    const char *help;                  /* printed for --help */
+    const struct option_spec *options; /* its own; NULL: none */
+    unsigned option_count;
+    unsigned words_max;
+    bool *json;  /* -o json was given */
+    void *flags; /* for the two below */
+    /* Takes the words and says whether the flags go together; NULL: they do.
+     * CMD_OK, or CMD_USAGE after having said what is wrong. */
+    int (*check)(void *flags, char **words, unsigned count);
+    /* The process's exit code. */
+    int (*run)(struct reach *r, void *flags);
+};
+/* Reads the command line, finds the cluster and runs: the process's exit code.
+ * Before `run`, what is wrong has been said. */
+int reach_run(const struct reach_command *c, int argc, char **argv);
+
 void reach_answer_init(struct reach_answer *a);
 void reach_answer_free(struct reach_answer *a);
 
