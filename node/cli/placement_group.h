@@ -17,8 +17,10 @@ struct placement_group {
     bool transit, gather; /* allowed; leaders on one node */
     char regions[CONFIG_REGIONS_MAX][CONFIG_NAME_MAX + 1]; /* by priority */
     char keys_for[CONFIG_REGIONS_MAX][CONFIG_NAME_MAX + 1];
+    char coming[CONFIG_REGIONS_MAX][CONFIG_NAME_MAX + 1]; /* of `regions` */
+    char leaving[CONFIG_REGIONS_MAX][CONFIG_NAME_MAX + 1];
     char nodes[LAYOUT_NODES_MAX][CONFIG_NAME_MAX + 1];
-    unsigned region_count, key_count, node_count;
+    unsigned region_count, key_count, coming_count, leaving_count, node_count;
     enum consistency_level level;
     int64_t prefix, interval; /* of bounded staleness */
     int64_t epoch, first_shard, shards;
@@ -31,6 +33,7 @@ struct placement_group {
     } split;
     int64_t data_keys, sealing_key; /* versions; the one that is used */
     bool new_key_due, out_of_keys;  /* one is wanted, and there is no more */
+    bool removing;                  /* it is being done away with */
     char write_region[CONFIG_NAME_MAX + 1];
     char unavailable[TOPOLOGY_TEXT_MAX + 1]; /* "": writes go on */
 };
@@ -58,8 +61,14 @@ bool placement_container_split(const char *text,
 int placement_group_read(const struct json *j, json_ref object,
                          struct placement_group *out, struct err_msg *msg);
 
-/* Asks for all groups: `*object_out` is the one of that name in `a`. Errors of
- * reach_any; ERR_NOT_FOUND: there is none of that name; ERR_PROTOCOL. */
+/* Looks in an answer to GET /placement: `*object_out` is the one of that name.
+ * ERR_NOT_FOUND: there is none; ERR_PROTOCOL. */
+int placement_group_find(const struct json *j, const char *name,
+                         json_ref *object_out, struct placement_group *out,
+                         struct err_msg *msg);
+
+/* Asks for all groups and looks in the answer, `a`. Errors of reach_any and
+ * placement_group_find. */
 int placement_group_ask(struct reach *r, const char *name,
                         struct reach_answer *a, json_ref *object_out,
                         struct placement_group *out, struct err_msg *msg);
