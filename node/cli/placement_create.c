@@ -13,13 +13,13 @@
 #include "node/cli/options.h"
 #include "node/cli/placement.h"
 #include "node/cli/placement_group.h"
+#include "node/cli/placement_wait.h"
 #include "node/json/json.h"
 
 #define COMMAND "placement create"
 #define READY_TIMEOUT_S 60
-#define READY_POLL_US (200 * USEC_PER_MS)
-#define TELL_US (2 * USEC_PER_SEC)
 #define NOT_NOW_US (10 * USEC_PER_SEC)
+#define NOT_NOW_POLL_US (200 * USEC_PER_MS)
 #define WARNING_MAX 512
 #define SHARDS_MAX 64
 #define COPIES_MAX 32
@@ -133,7 +133,7 @@ static int request(struct reach *r, const struct create_flags *f,
     int err = request_once(r, buf_cstr(&body), msg);
     bool again = err == ERR_UNAVAILABLE;
     while (err == ERR_UNAVAILABLE && clock_mono_us() - began_us < NOT_NOW_US) {
-        usleep(READY_POLL_US);
+        usleep(NOT_NOW_POLL_US);
         err = request_once(r, buf_cstr(&body), msg);
     }
     buf_free(&body);
@@ -143,56 +143,38 @@ static int request(struct reach *r, const struct create_flags *f,
 /* ---- waiting ---------------------------------------------------------------
  */
 
-/* Whether it can be used; else `seen` says what is missing. A command that
- * reaches none of the group's nodes cannot ask for the leaders, and goes by
- * what the others say of the group. */
-static bool is_ready(struct reach *r, const char *name, struct err_msg *seen)
+/* It can be used; else `seen` says what is missing. A command that reaches none
+ * of the group's nodes cannot ask for the leaders, and goes by what the others
+ * say of the group. */
+static int judge(void *user, const struct placement_group *g,
+                 struct err_msg *seen)
 {
-    struct placement_group *g = mem_alloc(sizeof(*g));
+    struct reach *r = user;
     struct placement_shards shards = {.list = NULL};
-    struct reach_answer a;
-    json_ref object;
-    bool ready = false;
-    reach_answer_init(&a);
-    if (placement_group_ask(r, name, &a, &object, g, seen) == ERR_OK) {
-        placement_shards_ask(r, g, &shards);
-        unsigned led = placement_shards_ready(&shards);
-        ready = g->key_count == g->region_count && g->unavailable[0] == '\0' &&
-                (shards.answered == 0 || led == g->shards);
-        err_set(seen, ERR_AGAIN,
-                "keys made for %u of %u regions, %u of %lld shards led%s%s",
-                g->key_count, g->region_count, led, (long long)g->shards,
-                g->unavailable[0] != '\0' ? ": " : "", g->unavailable);
-    }
+    placement_shards_ask(r, g, &shards);
+    unsigned led = placement_shards_ready(&shards);
+    bool ready = g->key_count == g->region_count && g->unavailable[0] == '\0' &&
+                 (shards.answered == 0 || led == g->shards);
     mem_free(shards.list);
-    reach_answer_free(&a);
-    mem_free(g);
-    return ready;
+    if (ready)
+        return ERR_OK;
+    return err_set(seen, ERR_AGAIN,
+                   "keys made for %u of %u regions, %u of %lld shards led%s%s",
+                   g->key_count, g->region_count, led, (long long)g->shards,
+                   g->unavailable[0] != '\0' ? ": " : "", g->unavailable);
 }
 
 static int wait_ready(struct reach *r, const struct create_flags *f,
                       struct err_msg *msg)
 {
-    struct err_msg seen = {.text = ""};
-    usec_t began_us = clock_mono_us(), told_us = began_us;
-    usec_t timeout_us = (usec_t)f->timeout_s * USEC_PER_SEC;
-    while (!is_ready(r, f->name, &seen)) {
-        usec_t now = clock_mono_us();
-        if (now - began_us >= timeout_us)
-            return err_set(msg, ERR_TIMEOUT,
-                           "%s is made but cannot be used after %u s (%.300s). "
-                           "The cluster goes on with it; see: bastide "
-                           "placement show %s",
-                           f->name, f->timeout_s, seen.text, f->name);
-        if (!f->json && now - told_us >= TELL_US) {
-            fprintf(stderr, "Waiting for %s, %lld of at most %u s: %s\n",
-                    f->name, (long long)((now - began_us) / USEC_PER_SEC),
-                    f->timeout_s, seen.text);
-            told_us = now;
-        }
-        usleep(READY_POLL_US);
-    }
-    return ERR_OK;
+    const struct placement_wait wait = {.reach = r,
+                                        .name = f->name,
+                                        .what = "the new group",
+                                        .timeout_s = f->timeout_s,
+                                        .quiet = f->json,
+                                        .judge = judge,
+                                        .user = r};
+    return placement_wait(&wait, msg);
 }
 
 static int run(struct reach *r, void *flags)

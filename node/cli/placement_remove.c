@@ -4,20 +4,18 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "node/base/check.h"
-#include "node/base/mem.h"
 #include "node/cli/cmd.h"
 #include "node/cli/options.h"
 #include "node/cli/placement.h"
 #include "node/cli/placement_group.h"
+#include "node/cli/placement_wait.h"
 #include "node/cli/wait.h"
 #include "node/json/json.h"
 
 #define COMMAND "placement remove"
 #define REMOVE_TIMEOUT_S 60
-#define REMOVE_POLL_US (200 * USEC_PER_MS)
 
 static const char help[] =
     "Usage: bastide placement remove NAME [--yes] [--dry-run] [options]\n"
@@ -89,46 +87,29 @@ static int preview(struct reach *r, const struct remove_flags *f,
     return err;
 }
 
-/* ERR_NOT_FOUND: it is gone; ERR_EXISTS: somebody has come into it, and it
- * stays; ERR_AGAIN: not yet, or nobody can say. */
-static int look(struct reach *r, const struct remove_flags *f)
+static int judge(void *user, const struct placement_group *g,
+                 struct err_msg *seen)
 {
-    struct placement_group *g = mem_alloc(sizeof(*g));
-    struct reach_answer a;
-    struct err_msg msg;
-    json_ref object;
-    bool removing = true;
-    reach_answer_init(&a);
-    int err = placement_group_ask(r, f->name, &a, &object, g, &msg);
-    if (err == ERR_OK)
-        (void)json_get_bool(&a.json, object, "removing", &removing);
-    reach_answer_free(&a);
-    mem_free(g);
-    if (err == ERR_OK)
-        return removing ? ERR_AGAIN : ERR_EXISTS;
-    return err == ERR_NOT_FOUND ? err : ERR_AGAIN;
+    (void)user;
+    if (g->removing)
+        return err_set(seen, ERR_AGAIN, "its record is still there");
+    return err_set(seen, ERR_EXISTS,
+                   "%s was not removed: something came into it meanwhile; see: "
+                   "bastide placement show %s",
+                   g->name, g->name);
 }
 
 static int wait_gone(struct reach *r, const struct remove_flags *f,
                      struct err_msg *msg)
 {
-    usec_t until = clock_mono_us() + (usec_t)f->timeout_s * USEC_PER_SEC;
-    for (;;) {
-        int seen = look(r, f);
-        if (seen == ERR_NOT_FOUND)
-            return ERR_OK;
-        if (seen == ERR_EXISTS)
-            return err_set(msg, seen,
-                           "%s was not removed: something came into it "
-                           "meanwhile; see: bastide placement show %s",
-                           f->name, f->name);
-        if (clock_mono_us() >= until)
-            return err_set(msg, ERR_TIMEOUT,
-                           "%s is not removed yet after %u s. The cluster goes "
-                           "on with it",
-                           f->name, f->timeout_s);
-        usleep(REMOVE_POLL_US);
-    }
+    const struct placement_wait wait = {.reach = r,
+                                        .name = f->name,
+                                        .what = "the removal",
+                                        .timeout_s = f->timeout_s,
+                                        .quiet = f->json,
+                                        .until_gone = true,
+                                        .judge = judge};
+    return placement_wait(&wait, msg);
 }
 
 static int run(struct reach *r, void *flags)

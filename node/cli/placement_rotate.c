@@ -4,19 +4,17 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "node/base/check.h"
-#include "node/base/mem.h"
 #include "node/cli/cmd.h"
 #include "node/cli/options.h"
 #include "node/cli/placement.h"
 #include "node/cli/placement_group.h"
+#include "node/cli/placement_wait.h"
 #include "node/json/json.h"
 
 #define COMMAND "placement rotate"
 #define ROTATE_TIMEOUT_S 60
-#define ROTATE_POLL_US (200 * USEC_PER_MS)
 
 static const char help[] =
     "Usage: bastide placement rotate NAME [options]\n"
@@ -68,20 +66,14 @@ static int request(struct reach *r, const struct rotate_flags *f,
     return err;
 }
 
-static bool is_used(struct reach *r, const struct rotate_flags *f,
-                    int64_t version)
+static int judge(void *user, const struct placement_group *g,
+                 struct err_msg *seen)
 {
-    struct placement_group *g = mem_alloc(sizeof(*g));
-    struct reach_answer a;
-    struct err_msg msg;
-    json_ref object;
-    reach_answer_init(&a);
-    bool used =
-        placement_group_ask(r, f->name, &a, &object, g, &msg) == ERR_OK &&
-        g->sealing_key >= version;
-    reach_answer_free(&a);
-    mem_free(g);
-    return used;
+    const int64_t *version = user;
+    return g->sealing_key >= *version
+               ? ERR_OK
+               : err_set(seen, ERR_AGAIN, "version %lld is used, not %lld yet",
+                         (long long)g->sealing_key, (long long)*version);
 }
 
 static int run(struct reach *r, void *flags)
@@ -89,19 +81,18 @@ static int run(struct reach *r, void *flags)
     const struct rotate_flags *f = flags;
     struct err_msg msg;
     int64_t version;
-    if (request(r, f, &version, &msg) != ERR_OK)
+    const struct placement_wait wait = {.reach = r,
+                                        .name = f->name,
+                                        .what = "the new data key",
+                                        .timeout_s = f->timeout_s,
+                                        .quiet = f->json,
+                                        .judge = judge,
+                                        .user = &version};
+    int err = request(r, f, &version, &msg);
+    if (err == ERR_OK)
+        err = placement_wait(&wait, &msg);
+    if (err != ERR_OK)
         return options_failed(COMMAND, msg.text);
-    usec_t until = clock_mono_us() + (usec_t)f->timeout_s * USEC_PER_SEC;
-    while (!is_used(r, f, version)) {
-        if (clock_mono_us() >= until) {
-            err_set(&msg, ERR_TIMEOUT,
-                    "version %lld is not used yet after %u s. The cluster goes "
-                    "on with it; see: bastide placement show %s",
-                    (long long)version, f->timeout_s, f->name);
-            return options_failed(COMMAND, msg.text);
-        }
-        usleep(ROTATE_POLL_US);
-    }
     return placement_show(COMMAND, r, f->name, f->json);
 }
 

@@ -4,20 +4,18 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "node/base/check.h"
-#include "node/base/mem.h"
 #include "node/cli/cmd.h"
 #include "node/cli/options.h"
 #include "node/cli/placement.h"
 #include "node/cli/placement_group.h"
+#include "node/cli/placement_wait.h"
 #include "node/cli/wait.h"
 #include "node/json/json.h"
 
 #define COMMAND "placement split"
 #define SPLIT_TIMEOUT_S 3600
-#define SPLIT_POLL_US (500 * USEC_PER_MS)
 #define SPLIT_SHARDS_MAX 65536
 
 static const char help[] =
@@ -79,44 +77,33 @@ static void show_preview(const struct split_flags *f, const struct json *j)
            f->name, (long long)from, f->shards, (long long)containers);
 }
 
-/* CMD_OK: go on. */
-static int confirm(const struct split_flags *f)
+static int judge(void *user, const struct placement_group *g,
+                 struct err_msg *seen)
 {
-    if (f->yes)
-        return CMD_OK;
-    if (!wait_can_ask())
-        return options_refuse(COMMAND, "nobody is there to be asked: --yes");
-    if (wait_confirm("Split it? Type yes: ", "yes"))
-        return CMD_OK;
-    return options_failed(COMMAND, "nothing was done");
+    const struct split_flags *f = user;
+    char text[TOPOLOGY_TEXT_MAX + 1];
+    /* A node that has not heard of it has the old number. */
+    if (g->split.shards == 0 && g->shards >= f->shards)
+        return ERR_OK;
+    if (g->split.shards == 0)
+        return err_set(seen, ERR_AGAIN, "not seen yet");
+    placement_split_text(&g->split, text);
+    return err_set(seen, ERR_AGAIN, "%s", text);
 }
 
 static int watch(struct reach *r, const struct split_flags *f,
                  struct err_msg *msg)
 {
-    usec_t end = clock_mono_us() + (usec_t)f->timeout_s * USEC_PER_SEC;
-    char text[TOPOLOGY_TEXT_MAX + 1] = "";
-    struct placement_group *g = mem_alloc(sizeof(*g));
-    int err = ERR_TIMEOUT;
-    for (unsigned polls = 0; err == ERR_TIMEOUT && clock_mono_us() < end;
-         polls++) {
-        if (placement_split_ask(r, f->name, g, msg) == ERR_OK) {
-            placement_split_text(&g->split, text);
-            /* A node that has not heard of it has the old number. */
-            if (g->split.shards == 0 && g->shards >= f->shards)
-                err = ERR_OK;
-            else if (polls % 4 == 0 && !f->json)
-                fprintf(stderr, "%s\n", text);
-        }
-        if (err != ERR_OK)
-            usleep(SPLIT_POLL_US);
-    }
-    mem_free(g);
-    return err == ERR_OK ? ERR_OK
-                         : err_set(msg, err,
-                                   "not done within %u s (%s); it goes on: see "
-                                   "bastide placement show",
-                                   f->timeout_s, text);
+    struct split_flags flags = *f;
+    const struct placement_wait wait = {.reach = r,
+                                        .name = f->name,
+                                        .what = "the split",
+                                        .timeout_s = f->timeout_s,
+                                        .quiet = f->json,
+                                        .asks_all = true,
+                                        .judge = judge,
+                                        .user = &flags};
+    return placement_wait(&wait, msg);
 }
 
 static int run(struct reach *r, void *flags)
@@ -132,7 +119,7 @@ static int run(struct reach *r, void *flags)
     else if (err == ERR_OK && !f->json)
         show_preview(f, &a.json);
     if (err == ERR_OK && !f->dry_run) {
-        code = confirm(f);
+        code = wait_approval(COMMAND, f->yes);
         if (code == CMD_OK)
             err = ask(r, f, false, &a, &msg);
         if (code == CMD_OK && err == ERR_OK && !f->no_wait)
