@@ -302,8 +302,9 @@ static bool look_at_group(struct governed *d, struct failover_self *self)
     const struct worker *w = d->governor->worker;
     const struct steering_group *of = steering_group(&w->steering, d->number);
     bool any = false, followed = true;
-    for (uint32_t i = 0; of != NULL && i < steering_shards(of); i++) {
-        uint32_t id = steering_shard(of, i);
+    for (uint32_t i = 0; of != NULL && i < catalog_shards_count(of->shards);
+         i++) {
+        uint32_t id = catalog_shards_at(of->shards, i);
         if (!node_has_shard(w->node, id)) {
             followed = false;
             continue;

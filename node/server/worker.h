@@ -164,7 +164,7 @@ struct worker {
     /* Groups whose keys this node has opened. */
     struct worker_group {
         uint16_t number;
-        struct catalog_span newest, emptied; /* its shards */
+        struct catalog_shards shards;
         uint8_t versions;        /* of its data key, in the keyring */
         uint32_t data_key;       /* the one that seals */
         struct keyed_hash *hash; /* addresses in its shards */
