@@ -38,7 +38,8 @@ struct survey {
     struct http_request *request;
     enum question question;
     uint32_t missing; /* workers that have not answered */
-    struct shard_status *shards;
+    struct shard_set *set;
+    struct shard_status *shards;  /* by index in the set */
     struct metrics *metrics;      /* QUESTION_METRICS */
     struct members_view *members; /* QUESTION_STATUS */
     struct readiness known;
@@ -76,7 +77,7 @@ static void answer_status(struct survey *v)
 {
     struct buf body;
     buf_init(&body, ADMIN_BODY_MAX);
-    status_write(v->admin->worker, v->shards, v->members,
+    status_write(v->admin->worker, v->set, v->shards, v->members,
                  readiness_ok(&v->known), &body);
     respond(v->request, 200, &body);
 }
@@ -108,6 +109,7 @@ static void survey_finish(struct survey *v)
     metrics_free(v->metrics);
     members_view_free(v->members);
     mem_free(v->shards);
+    mem_free(v->set);
     mem_free(v);
 }
 
@@ -123,9 +125,14 @@ static void worker_answered(struct worker *w, void *arg)
 static void worker_asked(struct worker *w, void *arg)
 {
     struct survey *v = arg;
-    for (uint32_t i = 0; i < w->replica_count; i++)
-        shard_status(w->replicas[i]->shard, clock_mono_us(),
-                     &v->shards[w->replicas[i]->id]);
+    for (uint32_t i = 0; i < w->replica_count; i++) {
+        const struct replica *r = w->replicas[i];
+        uint32_t k = shard_set_find(v->set, r->id);
+        if (k == v->set->n)
+            continue;
+        v->set->list[k].told = true;
+        shard_status(r->shard, clock_mono_us(), &v->shards[k]);
+    }
     if (v->metrics != NULL)
         metrics_collect(w, v->metrics);
     if (v->members != NULL)
@@ -144,13 +151,16 @@ static void survey_begin(struct admin *a, struct http_request *r,
                          .request = r,
                          .question = question,
                          .missing = node->worker_count};
-    v->shards = mem_zalloc(NODE_SHARDS_MAX * sizeof(*v->shards));
-    v->known = (struct readiness){
-        .worker = a->worker, .shards = v->shards, .group_known = true};
+    v->set = shard_set_new(node);
+    v->shards = mem_zalloc(v->set->n * sizeof(*v->shards));
+    v->known = (struct readiness){.worker = a->worker,
+                                  .set = v->set,
+                                  .shards = v->shards,
+                                  .group_known = true};
     if (question == QUESTION_METRICS)
-        v->metrics = metrics_new(node);
+        v->metrics = metrics_new(node, v->set);
     if (question == QUESTION_STATUS)
-        v->members = members_view_new(node);
+        v->members = members_view_new(node, v->set);
     for (uint32_t i = 0; i < node->worker_count; i++)
         worker_run(&node->workers[i], worker_asked, v);
 }

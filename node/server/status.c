@@ -11,6 +11,7 @@
 #include "node/server/members_view.h"
 #include "node/server/node.h"
 #include "node/server/peers.h"
+#include "node/server/shard_set.h"
 #include "node/server/worker.h"
 
 static const char *status_role(const struct shard_status *s)
@@ -249,7 +250,8 @@ static void put_features(struct json_writer *out, const struct node *n)
     json_write_object_end(out);
 }
 
-void status_write(struct worker *w, const struct shard_status *shards,
+void status_write(struct worker *w, const struct shard_set *set,
+                  const struct shard_status *shards,
                   const struct members_view *members, bool ready,
                   struct buf *body)
 {
@@ -276,7 +278,7 @@ void status_write(struct worker *w, const struct shard_status *shards,
     put_account(&out, w);
     json_write_key(&out, "shards");
     json_write_array_begin(&out);
-    NODE_EACH_SHARD(w->node, i)
+    SHARD_SET_EACH(set, i)
     put_shard(&out, w, &shards[i], members);
     json_write_array_end(&out);
     members_view_put_transfers(members, &out);

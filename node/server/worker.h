@@ -262,10 +262,6 @@ static inline struct replica *worker_replica(const struct worker *w,
 /* Whether this node has a replica of `shard`, as far as its worker has told.
  * Any thread. */
 bool node_has_shard(const struct node *n, uint32_t shard);
-/* The ids of this node's shards, rising. Any thread. */
-#define NODE_EACH_SHARD(n, id)                                                 \
-    for (uint32_t id = 0; id < NODE_SHARDS_MAX; id++)                          \
-        if (node_has_shard(n, id))
 
 /* Bytes that each of a worker's shards may hold in its memtable: an equal part
  * of the worker's limit, but enough for two of the largest documents. */
