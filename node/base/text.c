@@ -73,8 +73,9 @@ int text_base64_decode(struct bytes in, struct buf *out)
     return ERR_OK;
 }
 
-static int hex_encode(struct bytes in, const char *digits, struct buf *out)
+int text_hex_encode(struct bytes in, struct buf *out)
 {
+    static const char digits[] = "0123456789abcdef";
     uint8_t *p;
     int err = buf_reserve(out, in.len * 2, &p);
     if (err != ERR_OK)
@@ -85,16 +86,6 @@ static int hex_encode(struct bytes in, const char *digits, struct buf *out)
     }
     buf_commit(out, in.len * 2);
     return ERR_OK;
-}
-
-int text_hex_encode(struct bytes in, struct buf *out)
-{
-    return hex_encode(in, "0123456789abcdef", out);
-}
-
-int text_hex_encode_upper(struct bytes in, struct buf *out)
-{
-    return hex_encode(in, "0123456789ABCDEF", out);
 }
 
 static int hex_value(uint8_t c)

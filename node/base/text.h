@@ -18,7 +18,6 @@ int text_base64_encode(struct bytes in, struct buf *out);
 int text_base64_decode(struct bytes in, struct buf *out);
 
 int text_hex_encode(struct bytes in, struct buf *out); /* lower case */
-int text_hex_encode_upper(struct bytes in, struct buf *out);
 int text_hex_decode(struct bytes in, struct buf *out); /* either case */
 
 /* RFC 3986 percent-decoding, once. `plus_is_space` for form-encoded values. */

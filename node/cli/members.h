@@ -35,7 +35,7 @@ struct members {
  * placement_group_read does not understand. */
 int members_parse(const struct json *j, struct members *out,
                   struct err_msg *msg);
-/* Asks all nodes, and leaves a member to be asked first. Errors of reach_call
+/* Asks all nodes, and leaves a member to be asked first. Errors of reach_ask
  * and members_parse, if nobody knows. */
 int members_get(struct reach *r, struct members *out, struct err_msg *msg);
 

@@ -157,17 +157,9 @@ static int refusal(const struct reach_node *n, struct reach_answer *a,
     return err;
 }
 
-int reach_ask(struct reach *r, unsigned node, const char *path,
-              const char *request, usec_t timeout_us, struct reach_answer *a,
-              struct err_msg *msg)
-{
-    return reach_call(r, node, request != NULL ? "POST" : "GET", path, request,
-                      timeout_us, a, msg);
-}
-
-int reach_call(struct reach *r, unsigned node, const char *method,
-               const char *path, const char *request, usec_t timeout_us,
-               struct reach_answer *a, struct err_msg *msg)
+static int reach_call(struct reach *r, unsigned node, const char *method,
+                      const char *path, const char *request, usec_t timeout_us,
+                      struct reach_answer *a, struct err_msg *msg)
 {
     CHECK(node < r->node_count);
     const struct reach_node *n = &r->nodes[node];
@@ -186,6 +178,14 @@ int reach_call(struct reach *r, unsigned node, const char *method,
                        "%s answered %d without a JSON object", n->admin,
                        a->status);
     return a->status / 100 == 2 ? ERR_OK : refusal(n, a, msg);
+}
+
+int reach_ask(struct reach *r, unsigned node, const char *path,
+              const char *request, usec_t timeout_us, struct reach_answer *a,
+              struct err_msg *msg)
+{
+    return reach_call(r, node, request != NULL ? "POST" : "GET", path, request,
+                      timeout_us, a, msg);
 }
 
 /* ---- asking all ------------------------------------------------------------

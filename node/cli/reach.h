@@ -107,14 +107,9 @@ int reach_ask(struct reach *r, unsigned node, const char *path,
               const char *request, usec_t timeout_us, struct reach_answer *a,
               struct err_msg *msg);
 
-/* The same with any method; `request` may be NULL. */
-int reach_call(struct reach *r, unsigned node, const char *method,
-               const char *path, const char *request, usec_t timeout_us,
-               struct reach_answer *a, struct err_msg *msg);
-
-/* The same of every node at once, so that those that hang cost the timeout once
- * and not one after the other. `heard` is called for each in their order, by
- * the caller's thread; what it is given is gone afterwards. */
+/* The same with any method, of every node at once, so that those that hang cost
+ * the timeout once and not one after the other. `heard` is called for each in
+ * their order, by the caller's thread; what it is given is gone afterwards. */
 typedef void reach_heard(void *user, unsigned node, int err,
                          const struct reach_answer *a,
                          const struct err_msg *why);

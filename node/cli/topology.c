@@ -264,7 +264,7 @@ int topology_read_level(const char *text, enum consistency_level *level_out)
     return ERR_OK;
 }
 
-const char *topology_level_word(enum consistency_level level)
+static const char *topology_level_word(enum consistency_level level)
 {
     CHECK(level < CONSISTENCY_COUNT);
     return words[level];

@@ -102,7 +102,6 @@ void topology_print_region(FILE *out, const struct topology *t,
  * consistent-prefix (or prefix), eventual; the API's spelling too.
  * ERR_INVALID. */
 int topology_read_level(const char *text, enum consistency_level *level_out);
-const char *topology_level_word(enum consistency_level level);
 /* "bounded-staleness (100 entries, 5 s)" into `out`. */
 #define TOPOLOGY_POLICY_MAX 80
 void topology_policy_text(enum consistency_level level, int64_t prefix,
