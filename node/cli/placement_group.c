@@ -40,12 +40,6 @@ static int64_t get_number(const struct json *j, json_ref object,
                                                                          : 0;
 }
 
-static bool get_bool(const struct json *j, json_ref object, const char *key)
-{
-    bool value = false;
-    return json_get_bool(j, object, key, &value) == ERR_OK && value;
-}
-
 static unsigned get_names(const struct json *j, json_ref object,
                           const char *key, char out[][CONFIG_NAME_MAX + 1],
                           unsigned max)
@@ -142,13 +136,13 @@ int placement_group_read(const struct json *j, json_ref object,
     out->transit = strcmp(text, GROUP_TRANSIT_ALLOW) == 0;
     topology_get_text(j, object, "leaders", text, sizeof(text));
     out->gather = strcmp(text, GROUP_LEADERS_GATHER) == 0;
-    out->fenced = get_bool(j, object, "fenced");
-    out->settled = get_bool(j, object, "settled");
+    out->fenced = topology_get_bool(j, object, "fenced");
+    out->settled = topology_get_bool(j, object, "settled");
     out->data_keys = get_number(j, object, "data_keys");
     out->sealing_key = get_number(j, object, "sealing_key");
-    out->new_key_due = get_bool(j, object, "new_key_due");
-    out->out_of_keys = get_bool(j, object, "out_of_keys");
-    out->removing = get_bool(j, object, "removing");
+    out->new_key_due = topology_get_bool(j, object, "new_key_due");
+    out->out_of_keys = topology_get_bool(j, object, "out_of_keys");
+    out->removing = topology_get_bool(j, object, "removing");
     out->prefix = get_number(j, object, "max_staleness_prefix");
     out->interval = get_number(j, object, "max_staleness_interval");
     out->epoch = get_number(j, object, "epoch");
@@ -333,7 +327,7 @@ static void hear_shard(struct placement_shards *s, const struct json *j,
     if (leads || shard->leader[0] == '\0')
         memcpy(shard->leader, leader, sizeof(leader));
     /* A replica without the keys may follow a leader that has them. */
-    shard->ready |= get_bool(j, object, "writable");
+    shard->ready |= topology_get_bool(j, object, "writable");
 }
 
 static void hear_node(void *user, unsigned node, int err,

@@ -64,6 +64,8 @@ struct topology {
  * characters become spaces: what a node says must not steer a terminal. */
 void topology_get_text(const struct json *j, json_ref object, const char *key,
                        char *out, size_t size);
+/* False also when missing. */
+bool topology_get_bool(const struct json *j, json_ref object, const char *key);
 
 /* Reads an answer. ERR_PROTOCOL when a member that must be there is not. */
 int topology_parse(const struct json *j, struct topology *out,

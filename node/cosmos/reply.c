@@ -50,21 +50,6 @@ static void reply_alt_path(struct call *c)
     http_reply_header(c->http, "x-ms-alt-content-path", bytes_of(path, len));
 }
 
-/* Appends a number in decimal; returns the new length. Every response has
- * several, and printf costs more than all else here. */
-static size_t append_u64(char *out, size_t len, uint64_t value)
-{
-    char digits[20];
-    size_t count = 0;
-    do {
-        digits[count++] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    while (count > 0)
-        out[len++] = digits[--count];
-    return len;
-}
-
 static void reply_session(struct call *c)
 {
     if (c->page != NULL && page_session_write(c, c->http))
@@ -85,7 +70,7 @@ static void reply_charge(struct call *c)
 {
     char text[32];
     uint64_t hundredths = (uint64_t)(c->charge * 100 + 0.5);
-    size_t len = append_u64(text, 0, hundredths / 100);
+    size_t len = text_put_u64(hundredths / 100, text);
     text[len++] = '.';
     text[len++] = (char)('0' + hundredths / 10 % 10);
     text[len++] = (char)('0' + hundredths % 10);

@@ -8,6 +8,7 @@
 #include "node/crypt/cert.h"
 #include "node/json/json.h"
 #include "node/server/control.h"
+#include "node/server/control_reply.h"
 #include "node/server/faults.h"
 #include "node/server/members_view.h"
 #include "node/server/metrics.h"
@@ -48,13 +49,6 @@ struct survey {
 /* ---- answers
  * ------------------------------------------------------------------ */
 
-static void respond(struct http_request *r, int status, struct buf *body)
-{
-    http_reply_header_str(r, "Content-Type", "application/json");
-    http_respond_take(r, status, body);
-    buf_free(body);
-}
-
 static void respond_text(struct http_request *r, int status, const char *code,
                          const char *message)
 {
@@ -62,7 +56,7 @@ static void respond_text(struct http_request *r, int status, const char *code,
     buf_init(&body, ADMIN_BODY_MAX);
     (void)buf_printf(&body, "{\"code\":\"%s\",\"message\":\"%s\"}\n", code,
                      message);
-    respond(r, status, &body);
+    control_respond(r, status, &body);
 }
 
 static void answer_ready(struct survey *v)
@@ -70,7 +64,7 @@ static void answer_ready(struct survey *v)
     struct buf body;
     buf_init(&body, ADMIN_BODY_MAX);
     readiness_write(&v->known, v->question == QUESTION_READY_VERBOSE, &body);
-    respond(v->request, readiness_ok(&v->known) ? 200 : 503, &body);
+    control_respond(v->request, readiness_ok(&v->known) ? 200 : 503, &body);
 }
 
 static void answer_status(struct survey *v)
@@ -79,7 +73,7 @@ static void answer_status(struct survey *v)
     buf_init(&body, ADMIN_BODY_MAX);
     status_write(v->admin->worker, v->set, v->shards, v->members,
                  readiness_ok(&v->known), &body);
-    respond(v->request, 200, &body);
+    control_respond(v->request, 200, &body);
 }
 
 static void answer_metrics(struct survey *v)
@@ -184,20 +178,19 @@ static void answer_faults(struct admin *a, struct http_request *r)
     struct buf body;
     buf_init(&body, ADMIN_BODY_MAX);
     int status = faults_handle(a->worker, r->method, r->target, r->body, &body);
-    respond(r, status, &body);
+    control_respond(r, status, &body);
 }
 
 static void on_request(struct http_request *r, void *user)
 {
     struct admin *a = user;
-    if (faults_target(r->target) && !from_admin(a, r))
+    bool restricted = faults_target(r->target) || control_target(r->target) ||
+                      target_is(r, "/status");
+    if (restricted && !from_admin(a, r))
         respond_text(r, 403, "Forbidden",
                      "show the administrator's certificate (admin.pem)");
     else if (faults_target(r->target))
         answer_faults(a, r);
-    else if (control_target(r->target) && !from_admin(a, r))
-        respond_text(r, 403, "Forbidden",
-                     "show the administrator's certificate (admin.pem)");
     else if (control_target(r->target))
         control_handle(a->worker, r);
     else if (r->method != HTTP_METHOD_GET && r->method != HTTP_METHOD_HEAD)
@@ -210,9 +203,6 @@ static void on_request(struct http_request *r, void *user)
         survey_begin(a, r, QUESTION_READY_VERBOSE);
     else if (target_is(r, "/metrics"))
         survey_begin(a, r, QUESTION_METRICS);
-    else if (target_is(r, "/status") && !from_admin(a, r))
-        respond_text(r, 403, "Forbidden",
-                     "show the administrator's certificate (admin.pem)");
     else if (target_is(r, "/status"))
         survey_begin(a, r, QUESTION_STATUS);
     else

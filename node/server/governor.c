@@ -448,9 +448,7 @@ static void make_news(struct governor *g, const struct failover_self *self,
 
 static bool leads_meta(const struct governor *g)
 {
-    const struct raft *r =
-        shard_raft(worker_replica(g->worker, SHARD_META)->shard);
-    return raft_role(r) == RAFT_LEADER && raft_may_read(r, clock_mono_us());
+    return worker_leads(g->worker, SHARD_META, clock_mono_us());
 }
 
 static bool follows(const struct extra *x, uint32_t epoch)

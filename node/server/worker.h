@@ -258,6 +258,9 @@ static inline struct replica *worker_replica(const struct worker *w,
 {
     return shard < NODE_SHARDS_MAX ? w->replica_of[shard] : NULL;
 }
+/* Whether the worker that owns `shard` has its leader, and nobody else can have
+ * one by now (raft_may_read). On its own thread. */
+bool worker_leads(const struct worker *w, uint32_t shard, usec_t now);
 
 /* Whether this node has a replica of `shard`, as far as its worker has told.
  * Any thread. */
