@@ -5,6 +5,7 @@
 
 #include "node/base/check.h"
 #include "node/base/text.h"
+#include "node/cosmos/charge.h"
 #include "node/cosmos/fault.h"
 #include "node/cosmos/level.h"
 #include "node/cosmos/page.h"
@@ -148,6 +149,32 @@ void reply_empty(struct call *c, int status)
     reply_common(c);
     http_respond(c->http, status, bytes_of(NULL, 0));
     finish(c, status);
+}
+
+void reply_read(struct call *c, struct op_result *result)
+{
+    if (result->err != ERR_OK && result->err != ERR_NOT_MODIFIED) {
+        reply_op_failed(c, result);
+        return;
+    }
+    reply_state(c, result);
+    reply_etag(c, &result->etag);
+    c->charge = charge_read(buf_len(&result->body));
+    if (result->err == ERR_NOT_MODIFIED)
+        reply_empty(c, 304);
+    else
+        reply_json(c, 200, &result->body);
+}
+
+void reply_deleted(struct call *c, struct op_result *result)
+{
+    if (result->err != ERR_OK) {
+        reply_op_failed(c, result);
+        return;
+    }
+    reply_state(c, result);
+    c->charge = charge_delete();
+    reply_empty(c, 204);
 }
 
 /* A name of an answer's header, with a NUL. */
