@@ -38,12 +38,6 @@ uint16_t catalog_group_first_count(const struct catalog_group *g)
     return g->emptied.count > 0 ? g->emptied.count : g->shard_count;
 }
 
-bool catalog_group_has_shard(const struct catalog_group *g, uint32_t shard)
-{
-    return catalog_span_has(newest(g), shard) ||
-           catalog_span_has(g->emptied, shard);
-}
-
 bool catalog_group_retired(const struct catalog_group *g, uint32_t shard)
 {
     for (uint8_t i = 0; i < g->retired_count; i++)
