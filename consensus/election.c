@@ -206,7 +206,7 @@ static bool prepare_campaign(struct raft *r)
     return false;
 }
 
-void raft_start_pre_vote(struct raft *r)
+static void raft_start_pre_vote(struct raft *r)
 {
     CHECK(r->role != RAFT_LEADER);
     /* A candidate whose disk hangs could not make its own vote durable, and

@@ -192,6 +192,15 @@ bool raft_hard_state_durable(const struct raft *r)
     return r->persisted_seq >= r->hard_seq;
 }
 
+/* The newest configuration took effect. */
+static void raft_config_applied(struct raft *r)
+{
+    raft_note(r, RAFT_TRACE_CONFIG, 0, trail_config_lsn(&r->trail),
+              trail_config(&r->trail)->joint);
+    if (r->role == RAFT_LEADER)
+        raft_sync_peers(r);
+}
+
 void raft_log_append(struct raft *r, const struct raft_entry *e,
                      enum raft_payload payload, uint32_t payload_index)
 {
@@ -253,14 +262,6 @@ void raft_log_reset(struct raft *r, uint64_t lsn, uint64_t term,
     raft_visible_cut(r, r->commit_lsn);
     r->out_reset = true;
     raft_config_applied(r);
-}
-
-void raft_config_applied(struct raft *r)
-{
-    raft_note(r, RAFT_TRACE_CONFIG, 0, trail_config_lsn(&r->trail),
-              trail_config(&r->trail)->joint);
-    if (r->role == RAFT_LEADER)
-        raft_sync_peers(r);
 }
 
 void raft_commit_to(struct raft *r, uint64_t lsn)

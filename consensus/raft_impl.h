@@ -29,8 +29,6 @@
 #define READ_ROUNDS_MAX 4
 /* Pairs of (acknowledged LSN, own clock) that wait until the LSN is visible. */
 #define FRESH_PAIRS_MAX 16
-/* Core-made entries of one step: at most a NOOP or a CONFIG. */
-#define OWN_ENTRIES_MAX 2
 
 /* A write that is not known to be durable yet. */
 struct pending_write {
@@ -225,8 +223,6 @@ void raft_log_append(struct raft *r, const struct raft_entry *e,
 void raft_log_truncate(struct raft *r, uint64_t from);
 void raft_log_reset(struct raft *r, uint64_t lsn, uint64_t term,
                     const struct raft_config *config);
-/* The newest configuration took effect. */
-void raft_config_applied(struct raft *r);
 void raft_commit_to(struct raft *r, uint64_t lsn);
 void raft_report_read(struct raft *r, uint64_t id, int result, uint64_t lsn);
 
@@ -245,7 +241,6 @@ bool raft_hears_leader(const struct raft *r);
  * the same term, or follows another leader in it. */
 int raft_heard_leader(struct raft *r, raft_id from);
 void raft_become_follower(struct raft *r, uint64_t term, raft_id leader);
-void raft_start_pre_vote(struct raft *r);
 /* CAMPAIGN was asked for. */
 void raft_hurry(struct raft *r);
 /* `peer` was promised a vote; `longer`: its log is longer than ours. */

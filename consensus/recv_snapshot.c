@@ -4,11 +4,6 @@
 #include "node/base/check.h"
 #include "node/base/err.h"
 
-static uint64_t durable_prefix(const struct raft *r)
-{
-    return r->commit_lsn < r->persisted_lsn ? r->commit_lsn : r->persisted_lsn;
-}
-
 int raft_recv_snap_offer(struct raft *r, const struct raft_msg *m)
 {
     CHECK(m->term == r->term);
@@ -21,7 +16,7 @@ int raft_recv_snap_offer(struct raft *r, const struct raft_msg *m)
                   0);
     struct raft_msg *reply = raft_emit(r, RAFT_MSG_SNAP_STATUS, m->from);
     reply->snap_status = (struct raft_snap_status){
-        .wanted = wanted, .lsn = wanted ? 0 : durable_prefix(r)};
+        .wanted = wanted, .lsn = wanted ? 0 : raft_durable_lsn(r)};
     reply->after_persist = !raft_hard_state_durable(r);
     return ERR_OK;
 }

@@ -130,6 +130,12 @@ int failover_heard(struct failover *f, uint32_t peer, struct bytes message,
     return ERR_OK;
 }
 
+/* The module's time for a time of the shell's clock (in the past). */
+static usec_t failover_time(const struct failover *f, usec_t shell_us)
+{
+    return shell_us - f->paused_us;
+}
+
 void failover_plan(const struct failover *f, const struct failover_group *g,
                    struct failover_plan *plan_out)
 {
@@ -141,9 +147,4 @@ void failover_plan(const struct failover *f, const struct failover_group *g,
 const struct failover_health *failover_health(const struct failover *f)
 {
     return f->health;
-}
-
-usec_t failover_time(const struct failover *f, usec_t shell_us)
-{
-    return shell_us - f->paused_us;
 }

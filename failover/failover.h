@@ -18,8 +18,7 @@
  * never compared. The module's own time stands still while the process does: if
  * no call comes for FAILOVER_PAUSE_US, what went beyond is not counted, and the
  * node begins to watch anew (health.h). Times that go out (`..._us` of health)
- * and come in (`changed_us` of a group) are translated by failover_time.
- */
+ * and come in (`changed_us` of a group) are translated. */
 #ifndef BASTIDE_FAILOVER_FAILOVER_H
 #define BASTIDE_FAILOVER_FAILOVER_H
 
@@ -69,7 +68,5 @@ void failover_plan(const struct failover *f, const struct failover_group *g,
 /* Borrowed: for status, failover_rank and failover_check_switch. As of the last
  * tick. */
 const struct failover_health *failover_health(const struct failover *f);
-/* The module's time for a time of the shell's clock (in the past). */
-usec_t failover_time(const struct failover *f, usec_t shell_us);
 
 #endif

@@ -38,7 +38,6 @@
 
 /* Bounds. Everything also fits FRAME_MAX. */
 #define CODEC_ENTRIES_MAX 4096 /* in one append */
-#define CODEC_SERVERS_MAX 64   /* in one configuration */
 #define GOSSIP_MAX (16 * 1024)
 #define SNAPSHOT_CHUNK_MAX (256 * 1024)
 #define SNAPSHOT_SUM_MAX 64

@@ -387,39 +387,54 @@ static int get_tell(const Wire__RaftTell *m, struct raft_tell *out)
     return ERR_OK;
 }
 
+static struct raft_append_reply get_append_reply(const Wire__RaftAppendReply *m)
+{
+    return (struct raft_append_reply){
+        .accepted = m->accepted != 0,
+        .lsn = m->lsn,
+        .hint_lsn = m->hint_lsn,
+        .hint_term = m->hint_term,
+        .sent_us = m->sent_us,
+        .own_us = m->own_us,
+        .life = m->life,
+        .seen_lsn = m->seen_lsn,
+    };
+}
+
+static struct raft_vote get_vote(const Wire__RaftVote *m)
+{
+    return (struct raft_vote){
+        .pre = m->pre != 0,
+        .transfer = m->transfer != 0,
+        .last_lsn = m->last_lsn,
+        .last_term = m->last_term,
+    };
+}
+
+static struct raft_vote_reply get_vote_reply(const Wire__RaftVoteReply *m)
+{
+    return (struct raft_vote_reply){
+        .pre = m->pre != 0,
+        .granted = m->granted != 0,
+        .last_lsn = m->last_lsn,
+        .last_term = m->last_term,
+    };
+}
+
 static int get_small(const Wire__Raft *m, struct raft_msg *msg)
 {
     switch (m->body_case) {
     case WIRE__RAFT__BODY_APPEND_REPLY:
         msg->type = RAFT_MSG_APPEND_REPLY;
-        msg->append_reply = (struct raft_append_reply){
-            .accepted = m->append_reply->accepted != 0,
-            .lsn = m->append_reply->lsn,
-            .hint_lsn = m->append_reply->hint_lsn,
-            .hint_term = m->append_reply->hint_term,
-            .sent_us = m->append_reply->sent_us,
-            .own_us = m->append_reply->own_us,
-            .life = m->append_reply->life,
-            .seen_lsn = m->append_reply->seen_lsn,
-        };
+        msg->append_reply = get_append_reply(m->append_reply);
         return ERR_OK;
     case WIRE__RAFT__BODY_VOTE:
         msg->type = RAFT_MSG_VOTE;
-        msg->vote = (struct raft_vote){
-            .pre = m->vote->pre != 0,
-            .transfer = m->vote->transfer != 0,
-            .last_lsn = m->vote->last_lsn,
-            .last_term = m->vote->last_term,
-        };
+        msg->vote = get_vote(m->vote);
         return ERR_OK;
     case WIRE__RAFT__BODY_VOTE_REPLY:
         msg->type = RAFT_MSG_VOTE_REPLY;
-        msg->vote_reply = (struct raft_vote_reply){
-            .pre = m->vote_reply->pre != 0,
-            .granted = m->vote_reply->granted != 0,
-            .last_lsn = m->vote_reply->last_lsn,
-            .last_term = m->vote_reply->last_term,
-        };
+        msg->vote_reply = get_vote_reply(m->vote_reply);
         return ERR_OK;
     case WIRE__RAFT__BODY_READ_INDEX:
         msg->type = RAFT_MSG_READ_INDEX;

@@ -188,7 +188,8 @@ static void fail_request(struct links *links, struct pending *p,
                          links_peer peer, int err)
 {
     if (links->handler->on_request_failed != NULL)
-        links->handler->on_request_failed(links->user, peer, p->id, err);
+        links->handler->on_request_failed(links->user, peer, p->kind, p->id,
+                                          err);
     mem_free(p);
 }
 
@@ -533,9 +534,10 @@ static int frame_response(struct link *l, struct bytes payload)
         fail_request(l->links, p, l->id, ERR_TIMEOUT); /* whatever was done */
         return ERR_OK;
     }
+    uint32_t kind = p->kind;
     mem_free(p);
     if (l->links->handler->on_response != NULL)
-        l->links->handler->on_response(l->links->user, l->id, r.id, r.err,
+        l->links->handler->on_response(l->links->user, l->id, kind, r.id, r.err,
                                        r.body);
     return ERR_OK;
 }

@@ -126,16 +126,16 @@ struct links_handler {
     /* Answer with links_reply, inside the call or later. */
     void (*on_request)(void *user, struct links_call call, uint32_t kind,
                        uint32_t deadline_ms, struct bytes body);
-    /* The one answer to links_request's `id`: `err` is what the peer gave to
-     * links_reply; ERR_FORBIDDEN or ERR_UNAVAILABLE from the links themselves:
-     * the peer's fence refused the request, nothing was done. */
-    void (*on_response)(void *user, links_peer from, uint64_t id, int err,
-                        struct bytes body);
+    /* The one answer to links_request's `kind` and `id`: `err` is what the peer
+     * gave to links_reply; ERR_FORBIDDEN or ERR_UNAVAILABLE from the links
+     * themselves: the peer's fence refused the request, nothing was done. */
+    void (*on_response)(void *user, links_peer from, uint32_t kind, uint64_t id,
+                        int err, struct bytes body);
     /* No answer will come. ERR_UNAVAILABLE: the request certainly did not reach
      * the peer. ERR_TIMEOUT: its outcome is unknown (the deadline passed, or
      * the connection broke after it was sent). */
-    void (*on_request_failed)(void *user, links_peer peer, uint64_t id,
-                              int err);
+    void (*on_request_failed)(void *user, links_peer peer, uint32_t kind,
+                              uint64_t id, int err);
     /* The shard that a request concerns, read from its body; 0 when it concerns
      * none. Absent: none does. Calls nothing of the links. */
     uint64_t (*request_shard)(void *user, uint32_t kind, struct bytes body);

@@ -19,6 +19,7 @@
 struct pending {
     uint64_t id;
     uint64_t end; /* of its frame, in bytes ever queued on the channel */
+    uint32_t kind;
     uint64_t shard;
     enum fence_carries carries; /* it and its answer */
     usec_t deadline_us;

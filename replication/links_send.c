@@ -109,6 +109,7 @@ int links_request_again(struct links *links, links_peer to, uint32_t kind,
     p->id = links->next_request++;
     p->end = l->written;
     p->peer = to;
+    p->kind = kind;
     p->shard = shard;
     p->carries = cargo.carries;
     p->deadline_us = clock_mono_us() + (usec_t)deadline_ms * USEC_PER_MS;

@@ -73,8 +73,9 @@ int text_base64_decode(struct bytes in, struct buf *out)
     return ERR_OK;
 }
 
-static int hex_encode(struct bytes in, const char *digits, struct buf *out)
+int text_hex_encode(struct bytes in, struct buf *out)
 {
+    static const char digits[] = "0123456789abcdef";
     uint8_t *p;
     int err = buf_reserve(out, in.len * 2, &p);
     if (err != ERR_OK)
@@ -87,17 +88,7 @@ static int hex_encode(struct bytes in, const char *digits, struct buf *out)
     return ERR_OK;
 }
 
-int text_hex_encode(struct bytes in, struct buf *out)
-{
-    return hex_encode(in, "0123456789abcdef", out);
-}
-
-int text_hex_encode_upper(struct bytes in, struct buf *out)
-{
-    return hex_encode(in, "0123456789ABCDEF", out);
-}
-
-static int hex_value(uint8_t c)
+int text_hex_value(uint8_t c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -117,8 +108,8 @@ int text_hex_decode(struct bytes in, struct buf *out)
     if (err != ERR_OK)
         return err;
     for (size_t i = 0; i < in.len; i += 2) {
-        int high = hex_value(in.data[i]);
-        int low = hex_value(in.data[i + 1]);
+        int high = text_hex_value(in.data[i]);
+        int low = text_hex_value(in.data[i + 1]);
         if (high < 0 || low < 0)
             return ERR_MALFORMED;
         *p++ = (uint8_t)(high << 4 | low);
@@ -132,8 +123,8 @@ static int percent_escape(struct bytes in, size_t i)
 {
     if (in.len - i < 3)
         return -1;
-    int high = hex_value(in.data[i + 1]);
-    int low = hex_value(in.data[i + 2]);
+    int high = text_hex_value(in.data[i + 1]);
+    int low = text_hex_value(in.data[i + 2]);
     return high < 0 || low < 0 ? -1 : high << 4 | low;
 }
 
@@ -235,6 +226,19 @@ int text_parse_u64(struct bytes in, uint64_t max, uint64_t *value_out)
         return ERR_LIMIT;
     *value_out = value;
     return ERR_OK;
+}
+
+size_t text_put_u64(uint64_t value, char *out)
+{
+    char digits[TEXT_U64_MAX];
+    size_t count = 0, len = 0;
+    do {
+        digits[count++] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    while (count > 0)
+        out[len++] = digits[--count];
+    return len;
 }
 
 bool text_equal_nocase(struct bytes a, const char *b)

@@ -18,8 +18,9 @@ int text_base64_encode(struct bytes in, struct buf *out);
 int text_base64_decode(struct bytes in, struct buf *out);
 
 int text_hex_encode(struct bytes in, struct buf *out); /* lower case */
-int text_hex_encode_upper(struct bytes in, struct buf *out);
 int text_hex_decode(struct bytes in, struct buf *out); /* either case */
+/* Of one digit, in either case; -1: it is none. */
+int text_hex_value(uint8_t c);
 
 /* RFC 3986 percent-decoding, once. `plus_is_space` for form-encoded values. */
 int text_percent_decode(struct bytes in, bool plus_is_space, struct buf *out);
@@ -33,6 +34,11 @@ bool text_is_utf8(struct bytes in);
 /* Whole-text decimal parsing, no sign, no blanks. ERR_MALFORMED or
  * ERR_LIMIT when above `max`. */
 int text_parse_u64(struct bytes in, uint64_t max, uint64_t *value_out);
+
+/* The reverse, at most TEXT_U64_MAX bytes without a NUL; returns how many. For
+ * what every response has several of: printf costs more than all else there. */
+#define TEXT_U64_MAX 20
+size_t text_put_u64(uint64_t value, char *out);
 
 /* ASCII case-insensitive equality. */
 bool text_equal_nocase(struct bytes a, const char *b);

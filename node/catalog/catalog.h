@@ -157,6 +157,31 @@ struct group_keys {
 struct catalog_span {
     uint16_t first, count;
 };
+static inline bool catalog_span_has(struct catalog_span s, uint32_t shard)
+{
+    return shard >= s.first && shard - s.first < s.count;
+}
+/* All shards that a group has: those of its newest layout, then those being
+ * emptied. */
+struct catalog_shards {
+    struct catalog_span newest, emptied;
+};
+static inline uint32_t catalog_shards_count(struct catalog_shards s)
+{
+    return (uint32_t)s.newest.count + s.emptied.count;
+}
+static inline uint16_t catalog_shards_at(struct catalog_shards s,
+                                         uint32_t index)
+{
+    return (uint16_t)(index < s.newest.count
+                          ? s.newest.first + index
+                          : s.emptied.first + index - s.newest.count);
+}
+static inline bool catalog_shards_has(struct catalog_shards s, uint32_t shard)
+{
+    return catalog_span_has(s.newest, shard) ||
+           catalog_span_has(s.emptied, shard);
+}
 /* The shards of a group are its layout. A split gives it another, of more
  * shards, and moves its containers there one after the other
  * (node/server/splitter.h). Layouts have numbers from 0; each has at least
@@ -231,23 +256,17 @@ struct catalog_span catalog_group_span(const struct catalog_group *g,
                                        uint16_t layout);
 /* The number of shards that the group began with. */
 uint16_t catalog_group_first_count(const struct catalog_group *g);
-/* All its shards: those of the newest layout, then those being emptied. */
-static inline uint32_t catalog_group_shards(const struct catalog_group *g)
+static inline struct catalog_shards
+catalog_group_shards(const struct catalog_group *g)
 {
-    return (uint32_t)g->shard_count + g->emptied.count;
+    return (struct catalog_shards){{g->first_shard, g->shard_count},
+                                   g->emptied};
 }
-static inline uint16_t catalog_group_shard(const struct catalog_group *g,
-                                           uint32_t index)
+static inline bool catalog_group_has_shard(const struct catalog_group *g,
+                                           uint32_t shard)
 {
-    return (uint16_t)(index < g->shard_count
-                          ? g->first_shard + index
-                          : g->emptied.first + index - g->shard_count);
+    return catalog_shards_has(catalog_group_shards(g), shard);
 }
-static inline bool catalog_span_has(struct catalog_span s, uint32_t shard)
-{
-    return shard >= s.first && shard - s.first < s.count;
-}
-bool catalog_group_has_shard(const struct catalog_group *g, uint32_t shard);
 /* Whether the shard was of a layout that is gone. */
 bool catalog_group_retired(const struct catalog_group *g, uint32_t shard);
 /* Makes `count` shards from `first` on the newest layout, and empties the one
@@ -312,8 +331,9 @@ struct container_def *catalog_container(const struct catalog *c,
 struct container_def *catalog_container_number(const struct catalog *c,
                                                uint32_t number);
 
-/* The layout of its group that a container is in, and its shards. A layout that
- * is gone has nothing: who names it is in the newest. */
+/* The layout that a container, or its part there, is in of a group of its, and
+ * the shards of that. A layout that is gone has nothing: who names it is in the
+ * newest. */
 uint16_t catalog_container_layout(const struct catalog_group *g,
                                   const struct container_def *def);
 struct catalog_span catalog_container_span(const struct catalog_group *g,

@@ -39,12 +39,32 @@ static json_ref sent_value(const struct json *j, json_ref object,
 
 /* -- create -------------------------------------------------------------- */
 
+/* Nothing where all are in the first layouts of their groups. */
+static void write_parts(struct json_writer *w, const struct container_place *p)
+{
+    bool any = false;
+    for (uint8_t i = 0; i < p->part_count; i++)
+        any |= p->parts[i].layout > 0 || p->parts[i].number > 0;
+    if (!any)
+        return;
+    json_write_key(w, "_parts");
+    json_write_array_begin(w);
+    for (uint8_t i = 0; i < p->part_count; i++) {
+        json_write_object_begin(w);
+        json_write_member_int64(w, "layout", p->parts[i].layout);
+        json_write_member_int64(w, "number", (int64_t)p->parts[i].number);
+        json_write_object_end(w);
+    }
+    json_write_array_end(w);
+}
+
 static void write_place(struct json_writer *w, const struct container_place *p)
 {
     if (p->group.len > 0)
         json_write_member_string(w, "_placement", p->group);
     if (p->layout > 0)
         json_write_member_int64(w, "_layout", p->layout);
+    write_parts(w, p);
 }
 
 static const char *const phase_names[] = {"", "copying", "switching",
@@ -56,13 +76,25 @@ const char *container_phase_name(enum container_phase phase)
     return phase_names[phase];
 }
 
-static void write_splits(struct json_writer *w, const struct container_move *m)
+static void write_numbers(struct json_writer *w, const char *key,
+                          const uint16_t *list, uint8_t count)
 {
-    json_write_key(w, "splits");
+    json_write_key(w, key);
     json_write_array_begin(w);
-    for (uint8_t i = 0; i < m->split_count; i++)
-        json_write_uint64(w, m->splits[i]);
+    for (uint8_t i = 0; i < count; i++)
+        json_write_uint64(w, list[i]);
     json_write_array_end(w);
+}
+
+/* What only containers with a placement map have. */
+static void write_part(struct json_writer *w, const struct container_move *m)
+{
+    if (m->part > 0)
+        json_write_member_int64(w, "part", m->part);
+    if (m->been_count == 0)
+        return;
+    json_write_member_int64(w, "left", m->left);
+    write_numbers(w, "been", m->been, m->been_count);
 }
 
 static void write_move(struct json_writer *w, const struct container_move *m)
@@ -76,7 +108,8 @@ static void write_move(struct json_writer *w, const struct container_move *m)
     if (m->joined != m->number)
         json_write_member_int64(w, "joined", (int64_t)m->joined);
     if (m->split_count > 0)
-        write_splits(w, m);
+        write_numbers(w, "splits", m->splits, m->split_count);
+    write_part(w, m);
     json_write_member_string(w, "other", m->other);
     if (m->other_layout > 0)
         json_write_member_int64(w, "otherLayout", m->other_layout);
@@ -242,7 +275,7 @@ static int replace_properties(const struct replace *r,
         if (err != ERR_OK)
             return err;
     }
-    const struct container_place place = {old->placement, old->layout};
+    const struct container_place place = container_place(old);
     write_place(r->w, &place);
     write_move(r->w, &old->move);
     json_write_object_end(r->w);
@@ -315,6 +348,24 @@ void container_move_end(struct container_move *m, uint64_t number,
     }
     CHECK(m->split_count < CONTAINER_SPLITS_MAX);
     m->splits[m->split_count++] = ranges;
+}
+
+bool container_been_in(const struct container_move *m, uint16_t group)
+{
+    for (uint8_t i = 0; i < m->been_count; i++)
+        if (m->been[i] == group)
+            return true;
+    return false;
+}
+
+int container_been_note(struct container_move *m, uint16_t group)
+{
+    if (container_been_in(m, group))
+        return ERR_OK;
+    if (m->been_count == CONTAINER_BEEN_MAX)
+        return ERR_FULL;
+    m->been[m->been_count++] = group;
+    return ERR_OK;
 }
 
 int container_ranges_of(const struct container_move *m, uint16_t count,
@@ -431,7 +482,34 @@ static int read_splits(const struct json *j, json_ref object,
     return sum <= m->ranges ? ERR_OK : ERR_CORRUPT;
 }
 
-static int read_move(const struct json *j, struct buf *scratch,
+/* Of a container of so many parts. */
+static int read_part(const struct json *j, json_ref object, uint8_t parts,
+                     struct container_move *m)
+{
+    json_ref list = json_get_str(j, object, "been");
+    int64_t part, left, group;
+    if (read_number(j, object, "part", parts - 1, &part) != ERR_OK ||
+        read_number(j, object, "left", INT32_MAX, &left) != ERR_OK)
+        return ERR_CORRUPT;
+    m->part = (uint8_t)part;
+    m->left = (uint32_t)left;
+    if (list == JSON_NONE)
+        return ERR_OK;
+    if (json_type(j, list) != JSON_ARRAY ||
+        json_count(j, list) > CONTAINER_BEEN_MAX)
+        return ERR_CORRUPT;
+    for (json_ref v = json_first(j, list); v != JSON_NONE;
+         v = json_next(j, list, v)) {
+        if (json_type(j, v) != JSON_NUMBER ||
+            json_int64(j, v, &group) != ERR_OK || group < 0 ||
+            group > UINT16_MAX)
+            return ERR_CORRUPT;
+        m->been[m->been_count++] = (uint16_t)group;
+    }
+    return ERR_OK;
+}
+
+static int read_move(const struct json *j, struct buf *scratch, uint8_t parts,
                      struct container_move *m)
 {
     json_ref object = json_get_str(j, 0, "_move");
@@ -445,7 +523,8 @@ static int read_move(const struct json *j, struct buf *scratch,
         read_number(j, object, "joined", INT64_MAX, &joined) != ERR_OK ||
         read_number(j, object, "otherLayout", UINT16_MAX, &layout) != ERR_OK ||
         read_number(j, object, "since", INT64_MAX, &m->since) != ERR_OK ||
-        read_phase(j, object, m) != ERR_OK)
+        read_phase(j, object, m) != ERR_OK ||
+        read_part(j, object, parts, m) != ERR_OK)
         return ERR_CORRUPT;
     m->number = (uint64_t)number;
     m->ranges = (uint32_t)ranges;
@@ -473,6 +552,30 @@ static int read_map(struct container_def *def, struct err_msg *msg)
     return err == ERR_OK ? ERR_OK : ERR_CORRUPT;
 }
 
+/* A group without a word about it: the part is where the group began, or where
+ * it was before the first split that it meets. */
+static int read_parts(const struct json *j, struct container_def *def)
+{
+    json_ref list = json_get_str(j, 0, "_parts");
+    uint8_t n = 0;
+    if (list == JSON_NONE)
+        return ERR_OK;
+    if (def->map == NULL || json_type(j, list) != JSON_ARRAY ||
+        json_count(j, list) > def->map->group_count)
+        return ERR_CORRUPT;
+    for (json_ref v = json_first(j, list); v != JSON_NONE;
+         v = json_next(j, list, v)) {
+        int64_t layout, number;
+        if (json_type(j, v) != JSON_OBJECT ||
+            read_number(j, v, "layout", UINT16_MAX, &layout) != ERR_OK ||
+            read_number(j, v, "number", INT64_MAX, &number) != ERR_OK)
+            return ERR_CORRUPT;
+        def->parts[n++] =
+            (struct container_part){(uint16_t)layout, (uint64_t)number};
+    }
+    return ERR_OK;
+}
+
 /* `scratch` is the part of the definition's storage behind the text. */
 static int read_definition(const struct json *j, struct buf *scratch,
                            struct container_def *def, struct err_msg *msg)
@@ -492,7 +595,10 @@ static int read_definition(const struct json *j, struct buf *scratch,
     def->layout = (uint16_t)layout;
     if (read_map(def, msg) != ERR_OK)
         return ERR_CORRUPT;
-    if (read_move(j, scratch, &def->move) != ERR_OK)
+    if (read_parts(j, def) != ERR_OK)
+        return corrupt(msg, "_parts");
+    uint8_t parts = def->map != NULL ? def->map->group_count : 1;
+    if (read_move(j, scratch, parts, &def->move) != ERR_OK)
         return corrupt(msg, "_move");
     json_ref unique = json_get_str(j, 0, "uniqueKeyPolicy");
     def->has_unique_keys =
@@ -557,14 +663,61 @@ void container_def_unref(struct container_def *def)
     mem_free(def);
 }
 
-bool container_placed_in(const struct container_def *def, struct bytes group)
+static struct bytes group_named(struct bytes name)
+{
+    return name.len > 0 ? name : bytes_str(GROUP_DEFAULT_NAME);
+}
+
+int container_find_part(const struct container_def *def, struct bytes group)
 {
     CHECK_OBJ(def, CONTAINER_DEF_MAGIC);
+    const struct placement_map *m = def->map;
+    struct bytes name = group_named(group);
+    if (m == NULL)
+        return bytes_equal(group_named(def->placement), name) ? 0 : -1;
+    for (uint8_t i = 0; i < m->group_count; i++)
+        if (bytes_equal(name, bytes_str(m->groups[i])))
+            return i;
+    return -1;
+}
+
+bool container_placed_in(const struct container_def *def, struct bytes group)
+{
+    return container_find_part(def, group) >= 0;
+}
+
+struct container_part container_part(const struct container_def *def, int part)
+{
+    CHECK(part >= 0 && part < CONTAINER_PARTS_MAX);
     if (def->map != NULL)
-        return placement_map_names(def->map, group);
-    return bytes_equal(def->placement, group) ||
-           (def->placement.len == 0 &&
-            bytes_equal(group, bytes_str(GROUP_DEFAULT_NAME)));
+        return def->parts[part];
+    return (struct container_part){def->layout, def->move.number};
+}
+
+bool container_changes_group(const struct container_def *def)
+{
+    const struct container_move *m = &def->move;
+    return m->phase != CONTAINER_STAYS &&
+           container_find_part(def, m->other) != m->part;
+}
+
+uint64_t container_arrival(const struct container_def *def)
+{
+    uint64_t newest = def->move.number;
+    for (int i = 0; i < CONTAINER_PARTS_MAX; i++)
+        if (def->parts[i].number > newest)
+            newest = def->parts[i].number;
+    return newest;
+}
+
+struct container_place container_place(const struct container_def *def)
+{
+    struct container_place place = {def->placement, def->layout, 0, {{0}}};
+    if (def->map == NULL)
+        return place;
+    place.part_count = def->map->group_count;
+    memcpy(place.parts, def->parts, sizeof(place.parts));
+    return place;
 }
 
 int database_create(const struct json *j, json_ref object, struct buf *json_out,

@@ -47,6 +47,15 @@ int document_id_get(const struct json *j, json_ref object, struct buf *scratch,
 
 struct placement_map;
 
+/* Groups that a container's documents may be in. */
+#define CONTAINER_PARTS_MAX 8
+/* What of a container is in one group. */
+struct container_part {
+    uint16_t layout; /* which of the group's (catalog.h) it is in */
+    uint64_t number; /* of the move that brought it to these shards, whose
+                      * replicas must have reached it; 0: it never moved */
+};
+
 /* How far a container's move is (node/server/mover.h). */
 enum container_phase {
     CONTAINER_STAYS = 0,
@@ -60,11 +69,14 @@ const char *container_phase_name(enum container_phase phase);
 
 /* Splits of its group that a container has gone through since it came there. */
 #define CONTAINER_SPLITS_MAX 12
+/* Groups that parts of a container can have moved from or to. */
+#define CONTAINER_BEEN_MAX 16
 /* Member "_move" of a definition: moves from shards to shards, of another group
- * or of another layout of its own. */
+ * or of another layout of its own. With a placement map it is about one part,
+ * and what is said of ranges and of moves before does not apply: its one range
+ * stays as it is. */
 struct container_move {
-    uint64_t number; /* of the move that brought it to its shards, whose
-                      * replicas must have reached it; 0: it never moved */
+    uint64_t number; /* as struct container_part has it */
     uint64_t joined; /* of the one that brought it to its group; 0: none */
     uint32_t ranges; /* id of its first partition key range: those that it had
                       * before are not used again */
@@ -73,7 +85,14 @@ struct container_move {
     uint8_t split_count;
     uint16_t splits[CONTAINER_SPLITS_MAX];
     enum container_phase phase;
-    bool emptied;          /* CONTAINER_STAYS: nothing is left in `other` */
+    bool emptied; /* CONTAINER_STAYS: nothing is left in `other` */
+    /* With a map: which part moves, or moved last; the groups (numbers) that
+     * parts moved from or to, whose shards take the container again by a move
+     * alone; and how many shards these moves left (spread.h). */
+    uint8_t part;
+    uint8_t been_count;
+    uint16_t been[CONTAINER_BEEN_MAX];
+    uint32_t left;
     struct bytes other;    /* the group at the other end, or that it left or was
                             * not moved to after all; empty: default */
     uint16_t other_layout; /* and which of its layouts */
@@ -94,8 +113,10 @@ struct container_def {
     /* The placement group that its documents are in; empty: default. Or the
      * text of its placement map, which is then `map`. */
     struct bytes placement;
-    uint16_t layout; /* which of the group's (catalog.h) they are in */
+    uint16_t layout;           /* as struct container_part has it */
     struct placement_map *map; /* placement_map.h; NULL: one group */
+    /* Member "_parts": of each group that the map names, in its order. */
+    struct container_part parts[CONTAINER_PARTS_MAX];
     struct container_move move;
     struct pk_def pk;
     bool has_ttl;         /* defaultTtl is present */
@@ -111,16 +132,30 @@ struct container_def {
 
 /* Whether documents of the container may be in the group of this name. */
 bool container_placed_in(const struct container_def *def, struct bytes group);
+/* The part that is in the group of this name (empty: default), by the order of
+ * the map's groups; 0 without a map. -1: none is. */
+int container_find_part(const struct container_def *def, struct bytes group);
+struct container_part container_part(const struct container_def *def, int part);
+/* Whether the container, or a part of it, is on its way to or from another
+ * group, and not only to other shards of its own. */
+bool container_changes_group(const struct container_def *def);
+/* The newest move of any part; 0: none ever moved. */
+uint64_t container_arrival(const struct container_def *def);
 
 struct container_def *container_def_ref(struct container_def *def);
 /* NULL is allowed. */
 void container_def_unref(struct container_def *def);
 
-/* Where a container is: as "_placement" and "_layout" of its text. */
+/* Where a container is: as "_placement" and "_layout" of its text, or with a
+ * map as "_placement" and "_parts". */
 struct container_place {
     struct bytes group; /* empty: default */
     uint16_t layout;
+    uint8_t part_count; /* 0 without a map */
+    struct container_part parts[CONTAINER_PARTS_MAX];
 };
+/* Where it is now; borrowed from it. */
+struct container_place container_place(const struct container_def *def);
 
 /* Checks a create body (`object` of `j`) and appends the completed definition
  * to `json_out` (a whole object), for this place, or by a placement map instead
@@ -146,6 +181,10 @@ int container_moved(const struct container_def *old,
  * many it had; `split`: to another layout of the same group. */
 void container_move_end(struct container_move *m, uint64_t number,
                         uint16_t ranges, bool split);
+/* Notes that a part moves from or to the group of that number. ERR_FULL:
+ * CONTAINER_BEEN_MAX. */
+int container_been_note(struct container_move *m, uint16_t group);
+bool container_been_in(const struct container_move *m, uint16_t group);
 /* Which of the container's `count` present ranges, from 0, hold what was in the
  * range that clients know as `id`: itself, or those that it was split into.
  * ERR_NOT_FOUND: it was of another group, or there is none yet. */

@@ -10,7 +10,6 @@ typedef unsigned __int128 u128;
 /* Version 2 hashes have 126 bits, version 1 hashes 32. */
 #define V2_MAX ((((u128)1) << 126) - 1)
 #define V1_MAX UINT32_MAX
-#define V2_TEXT_LEN 32
 /* Version 1 hashes and encodes no more of a string. */
 #define V1_STRING_MAX 100
 #define SHARDS_MAX 4095u

@@ -20,8 +20,9 @@ uint16_t catalog_container_layout(const struct catalog_group *g,
                                   const struct container_def *def)
 {
     uint16_t layout = catalog_group_layout(g);
-    return g->emptied.count > 0 && def->layout < layout ? (uint16_t)(layout - 1)
-                                                        : layout;
+    int part = container_find_part(def, bytes_str(g->name));
+    bool before = part >= 0 && container_part(def, part).layout < layout;
+    return g->emptied.count > 0 && before ? (uint16_t)(layout - 1) : layout;
 }
 
 struct catalog_span catalog_container_span(const struct catalog_group *g,
@@ -35,12 +36,6 @@ uint16_t catalog_group_first_count(const struct catalog_group *g)
     if (g->retired_count > 0)
         return g->retired[0].count;
     return g->emptied.count > 0 ? g->emptied.count : g->shard_count;
-}
-
-bool catalog_group_has_shard(const struct catalog_group *g, uint32_t shard)
-{
-    return catalog_span_has(newest(g), shard) ||
-           catalog_span_has(g->emptied, shard);
 }
 
 bool catalog_group_retired(const struct catalog_group *g, uint32_t shard)

@@ -38,7 +38,7 @@
 #define PLACEMENT_MAP_PATH_MAX 255 /* bytes */
 #define PLACEMENT_MAP_LINES_MAX 64
 #define PLACEMENT_MAP_VALUE_MAX 127 /* bytes, decoded */
-#define PLACEMENT_MAP_GROUPS_MAX 8
+#define PLACEMENT_MAP_GROUPS_MAX CONTAINER_PARTS_MAX
 /* Instead of a group's name. */
 #define PLACEMENT_MAP_REJECT "reject"
 /* Instead of a group's index. */

@@ -114,12 +114,6 @@ bool rid_equal(const struct rid *a, const struct rid *b)
     return a->len == b->len && memcmp(a->bytes, b->bytes, a->len) == 0;
 }
 
-int rid_compare(const struct rid *a, const struct rid *b)
-{
-    return bytes_compare(bytes_of(a->bytes, a->len),
-                         bytes_of(b->bytes, b->len));
-}
-
 uint64_t rid_counter(uint64_t lsn, uint32_t position, uint32_t shard)
 {
     CHECK(lsn <= RID_LSN_MAX);

@@ -65,8 +65,6 @@ enum rid_kind rid_kind(const struct rid *rid);
 /* Writes the text with a NUL; returns its length. */
 size_t rid_format(const struct rid *rid, char out[RID_TEXT_MAX]);
 bool rid_equal(const struct rid *a, const struct rid *b);
-/* Order of the bytes, a parent before its children. */
-int rid_compare(const struct rid *a, const struct rid *b);
 
 /* The counter of a record: who is first in the log has the smaller one. Within
  * a shard it grows with every record ever created and is never reused.

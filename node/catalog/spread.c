@@ -5,46 +5,79 @@
 /* ---- making ---------------------------------------------------------------
  */
 
-/* The one place that says which shards of a group a container is in. Documents
- * that are placed by key are in the newest: their groups are not split
- * (server/placement_split.c). */
+/* The one place that says which shards of a group a container is in. */
 static int add_group(const struct catalog_group *g,
                      const struct container_def *def, struct spread *s)
 {
     if (g == NULL || g->shard_count == 0)
         return ERR_UNAVAILABLE;
-    struct catalog_span in =
-        s->mapped ? catalog_group_span(g, catalog_group_layout(g))
-                  : catalog_container_span(g, def);
+    struct catalog_span in = catalog_container_span(g, def);
     CHECK(s->count < PLACEMENT_MAP_GROUPS_MAX);
-    s->parts[s->count++] = (struct spread_part){.group = g->number,
-                                                .first_shard = in.first,
-                                                .shard_count = in.count,
-                                                .first_slot = s->slots};
+    struct spread_part *p = &s->parts[s->count];
+    *p = (struct spread_part){.group = g->number,
+                              .first_shard = in.first,
+                              .shard_count = in.count,
+                              .first_slot = s->slots,
+                              .move = container_part(def, s->count).number};
+    if (in.first != g->emptied.first)
+        p->emptied = g->emptied;
+    s->count++;
     s->slots += in.count;
-    if (!s->mapped && in.first != g->emptied.first)
-        s->emptied = g->emptied;
     return ERR_OK;
+}
+
+static void add_emptied(struct spread *s)
+{
+    s->all_slots = s->slots;
+    for (uint8_t i = 0; i < s->count; i++) {
+        s->parts[i].emptied_slot = s->all_slots;
+        s->all_slots += s->parts[i].emptied.count;
+    }
 }
 
 int spread_of(const struct catalog *c, const struct container_def *def,
               struct spread *s_out)
 {
     const struct placement_map *m = def->map;
+    int err = ERR_OK;
     *s_out = (struct spread){.mapped = m != NULL};
     if (m == NULL)
-        return add_group(catalog_group_named(c, def->placement), def, s_out);
-    int err = ERR_OK;
-    for (uint8_t i = 0; err == ERR_OK && i < m->group_count; i++)
+        err = add_group(catalog_group_named(c, def->placement), def, s_out);
+    for (uint8_t i = 0; m != NULL && err == ERR_OK && i < m->group_count; i++)
         err = add_group(catalog_group(c, m->groups[i]), def, s_out);
+    add_emptied(s_out);
+    s_out->version = s_out->slots + def->move.left;
     return err;
+}
+
+uint32_t spread_shards_with(const struct catalog *c,
+                            const struct placement_map *m,
+                            const struct catalog_group *g, uint16_t shards)
+{
+    uint32_t sum = 0;
+    for (uint8_t i = 0; i < m->group_count; i++) {
+        const struct catalog_group *other = catalog_group(c, m->groups[i]);
+        if (other != NULL)
+            sum += other == g ? shards : other->shard_count;
+    }
+    return sum;
+}
+
+void spread_place(const struct catalog *c, const struct placement_map *m,
+                  uint8_t from, struct container_place *place)
+{
+    place->part_count = m->group_count;
+    for (uint8_t i = from; i < m->group_count; i++) {
+        const struct catalog_group *g = catalog_group(c, m->groups[i]);
+        place->parts[i] =
+            (struct container_part){g != NULL ? catalog_group_layout(g) : 0, 0};
+    }
 }
 
 int spread_allowed(const struct catalog *c, const struct placement_map *m,
                    struct err_msg *msg)
 {
     const struct catalog_account *account = catalog_account(c);
-    uint32_t shards = 0;
     for (uint8_t i = 0; i < m->group_count; i++) {
         const struct catalog_group *g = catalog_group(c, m->groups[i]);
         if (g == NULL)
@@ -57,18 +90,13 @@ int spread_allowed(const struct catalog *c, const struct placement_map *m,
                            "placement by partition key: placement group '%s' "
                            "is being removed",
                            m->groups[i]);
-        if (g->emptied.count > 0)
-            return err_set(msg, ERR_INVALID,
-                           "placement by partition key: placement group '%s' "
-                           "is being split: wait until that is done",
-                           m->groups[i]);
         if (!catalog_group_fenced(g) && account != NULL &&
             account->placement.required)
             return err_set(msg, ERR_INVALID,
                            "placement by partition key: this cluster does not "
                            "allow documents in placement group default");
-        shards += g->shard_count;
     }
+    uint32_t shards = spread_shards_with(c, m, NULL, 0);
     if (shards > SPREAD_SHARDS_MAX)
         return err_set(msg, ERR_INVALID,
                        "placement by partition key: the groups have %u shards "
@@ -80,21 +108,29 @@ int spread_allowed(const struct catalog *c, const struct placement_map *m,
 /* ---- looking --------------------------------------------------------------
  */
 
+static struct catalog_span part_span(const struct spread_part *p)
+{
+    return (struct catalog_span){p->first_shard, p->shard_count};
+}
+
 const struct spread_part *spread_part(const struct spread *s, uint32_t slot)
 {
-    uint8_t i = 0;
-    CHECK(slot < s->slots + s->emptied.count);
-    while (slot < s->slots &&
-           slot >= s->parts[i].first_slot + s->parts[i].shard_count)
-        i++;
-    return &s->parts[i];
+    const struct spread_part *p = &s->parts[0];
+    CHECK(slot < s->all_slots);
+    if (slot < s->slots)
+        while (slot >= p->first_slot + p->shard_count)
+            p++;
+    else
+        while (slot >= p->emptied_slot + p->emptied.count)
+            p++;
+    return p;
 }
 
 uint16_t spread_shard(const struct spread *s, uint32_t slot)
 {
     const struct spread_part *p = spread_part(s, slot);
     if (slot >= s->slots)
-        return (uint16_t)(s->emptied.first + (slot - s->slots));
+        return (uint16_t)(p->emptied.first + (slot - p->emptied_slot));
     return (uint16_t)(p->first_shard + (slot - p->first_slot));
 }
 
@@ -102,16 +138,48 @@ bool spread_find(const struct spread *s, uint32_t shard, uint32_t *slot_out)
 {
     for (uint8_t i = 0; i < s->count; i++) {
         const struct spread_part *p = &s->parts[i];
-        if (shard >= p->first_shard &&
-            shard - p->first_shard < p->shard_count) {
+        if (catalog_span_has(part_span(p), shard)) {
             *slot_out = p->first_slot + (shard - p->first_shard);
             return true;
         }
+        if (catalog_span_has(p->emptied, shard)) {
+            *slot_out = p->emptied_slot + (shard - p->emptied.first);
+            return true;
+        }
     }
-    if (!catalog_span_has(s->emptied, shard))
-        return false;
-    *slot_out = s->slots + (shard - s->emptied.first);
-    return true;
+    return false;
+}
+
+/* The layout of a part's group that had the shard, unless a later one than the
+ * part is in; none: there is none. */
+static struct catalog_span
+layout_of(const struct catalog *c, const struct spread_part *p, uint32_t shard)
+{
+    const struct catalog_group *g = catalog_group_number(c, p->group);
+    if (catalog_span_has(part_span(p), shard))
+        return part_span(p);
+    if (catalog_span_has(p->emptied, shard))
+        return p->emptied;
+    for (uint8_t i = 0; g != NULL && i < g->retired_count; i++)
+        if (catalog_span_has(g->retired[i], shard))
+            return g->retired[i];
+    return (struct catalog_span){0, 0};
+}
+
+bool spread_heirs(const struct catalog *c, const struct spread *s,
+                  uint32_t shard, uint32_t *first_out, uint32_t *last_out)
+{
+    for (uint8_t i = 0; i < s->count; i++) {
+        const struct spread_part *p = &s->parts[i];
+        struct catalog_span was = layout_of(c, p, shard);
+        if (was.count == 0)
+            continue;
+        uint32_t each = p->shard_count / was.count;
+        *first_out = p->first_slot + (shard - was.first) * each;
+        *last_out = *first_out + each - 1;
+        return each > 0;
+    }
+    return false;
 }
 
 bool spread_slot(const struct spread *s, const struct container_def *def,

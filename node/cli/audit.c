@@ -67,17 +67,23 @@ static void print_text(const struct json *j)
     }
 }
 
-static int show(struct reach *r, unsigned max, bool json)
+struct audit_flags {
+    unsigned max;
+    bool json;
+};
+
+static int show(struct reach *r, void *flags)
 {
+    const struct audit_flags *f = flags;
     struct reach_answer a;
     struct err_msg msg;
     char path[32];
     int code = CMD_OK;
-    snprintf(path, sizeof(path), "audit?max=%u", max);
+    snprintf(path, sizeof(path), "audit?max=%u", f->max);
     reach_answer_init(&a);
     if (reach_any(r, path, NULL, REACH_CHANGE_TIMEOUT_US, &a, &msg) != ERR_OK)
         code = options_failed("audit", msg.text);
-    else if (json)
+    else if (f->json)
         printf("%s\n", buf_cstr(&a.body));
     else
         print_text(&a.json);
@@ -87,33 +93,18 @@ static int show(struct reach *r, unsigned max, bool json)
 
 int cmd_audit(int argc, char **argv)
 {
-    struct reach_flags reach = {.dir = NULL};
-    unsigned max = AUDIT_DEFAULT;
-    bool json = false, want_help = false;
-    const struct option_spec specs[] = {
-        REACH_OPTIONS(&reach),
-        {.name = "max",
-         .kind = OPTION_NUMBER,
-         .value = &max,
-         .min = 1,
-         .max = AUDIT_MAX},
-        {.name = "output", .kind = OPTION_OUTPUT, .value = &json},
-        {.name = "help", .kind = OPTION_FLAG, .value = &want_help}};
-    struct reach r = {.https = NULL};
-    struct err_msg msg;
-    int code = options_parse("audit", argc, argv, specs, ARRAY_LEN(specs), 0,
-                             NULL, NULL);
-    if (code == CMD_OK && want_help) {
-        fputs(help, stdout);
-        return CMD_OK;
-    }
-    if (code == CMD_OK)
-        code = reach_check_flags("audit", &reach);
-    if (code != CMD_OK)
-        return code;
-    if (reach_open(&reach, &r, &msg) != ERR_OK)
-        return options_failed("audit", msg.text);
-    code = show(&r, max, json);
-    reach_close(&r);
-    return code;
+    struct audit_flags f = {.max = AUDIT_DEFAULT};
+    const struct option_spec options[] = {{.name = "max",
+                                           .kind = OPTION_NUMBER,
+                                           .value = &f.max,
+                                           .min = 1,
+                                           .max = AUDIT_MAX}};
+    const struct reach_command command = {.name = "audit",
+                                          .help = help,
+                                          .options = options,
+                                          .option_count = ARRAY_LEN(options),
+                                          .json = &f.json,
+                                          .flags = &f,
+                                          .run = show};
+    return reach_run(&command, argc, argv);
 }

@@ -6,13 +6,12 @@
 #include "node/base/check.h"
 #include "node/cli/cmd.h"
 #include "node/cli/options.h"
+#include "node/cli/placement.h"
 #include "node/cli/topology.h"
 #include "node/cli/wait.h"
 #include "node/json/json.h"
 
 #define SETTLE_TIMEOUT_S 15
-#define ENTRIES_MAX INT32_MAX
-#define SECONDS_MAX 86400
 #define APPLY_POLL_US (20 * USEC_PER_MS)
 #define OUTPUT_MAX (1 << 20)
 
@@ -54,11 +53,11 @@ static const char help[] =
     "      --max-staleness-seconds 5\n";
 
 struct consistency_flags {
-    struct reach_flags reach;
-    unsigned entries, seconds, timeout_s;
-    bool json, help;
-    /* The wish, from the word and the flags. */
-    enum consistency_level level;
+    /* Of the account; without a text, it is only shown. */
+    struct placement_level wish;
+    enum consistency_level level; /* the wish's */
+    unsigned timeout_s;
+    bool json;
 };
 
 /* ---- show ------------------------------------------------------------------
@@ -105,7 +104,7 @@ static bool same_policy(const struct consistency_flags *f,
 {
     return level == f->level &&
            (level != CONSISTENCY_BOUNDED ||
-            (prefix == f->entries && interval == f->seconds));
+            (prefix == f->wish.entries && interval == f->wish.seconds));
 }
 
 static bool is_settled(const struct topology *t, void *user)
@@ -239,11 +238,7 @@ static void write_request(const struct consistency_flags *f, struct buf *out)
     struct json_writer w;
     json_writer_init(&w, out);
     json_write_object_begin(&w);
-    json_write_member_str(&w, "level", consistency_name(f->level));
-    if (f->level == CONSISTENCY_BOUNDED) {
-        json_write_member_int64(&w, "max_staleness_prefix", f->entries);
-        json_write_member_int64(&w, "max_staleness_interval", f->seconds);
-    }
+    placement_level_write(&f->wish, &w);
     json_write_object_end(&w);
     CHECK(json_writer_end(&w) == ERR_OK);
 }
@@ -281,84 +276,51 @@ static int set(struct reach *r, const struct consistency_flags *f)
 /* ---- flags -----------------------------------------------------------------
  */
 
-static int check_set(struct consistency_flags *f, const char *word)
+static int check(void *flags, char **words, unsigned count)
 {
-    if (topology_read_level(word, &f->level) != ERR_OK)
-        return options_refuse("consistency",
-                              "there is no level \"%s\"; there are strong, "
-                              "bounded-staleness, session, consistent-prefix "
-                              "and eventual",
-                              word);
-    bool bounded = f->level == CONSISTENCY_BOUNDED;
-    if (bounded && (f->entries == 0 || f->seconds == 0))
-        return options_refuse("consistency", "bounded-staleness needs "
-                                             "--max-staleness-entries and "
-                                             "--max-staleness-seconds");
-    if (!bounded && (f->entries != 0 || f->seconds != 0))
-        return options_refuse("consistency", "bounds go with "
-                                             "bounded-staleness only");
-    return CMD_OK;
-}
-
-static int check_words(struct consistency_flags *f, char **words,
-                       unsigned count, bool *set_out)
-{
+    struct consistency_flags *f = flags;
+    bool bounds = f->wish.entries != 0 || f->wish.seconds != 0;
     if (count == 0)
         return options_refuse("consistency", "expected show, or set LEVEL");
-    *set_out = strcmp(words[0], "set") == 0;
-    if (!*set_out && strcmp(words[0], "show") != 0)
+    bool sets = strcmp(words[0], "set") == 0;
+    if (!sets && strcmp(words[0], "show") != 0)
         return options_refuse("consistency",
                               "\"%s\": expected show, or set LEVEL", words[0]);
-    if (*set_out && count < 2)
+    if (sets && count < 2)
         return options_refuse("consistency", "set needs a LEVEL");
-    if (!*set_out && (count > 1 || f->entries != 0 || f->seconds != 0))
+    if (!sets && (count > 1 || bounds))
         return options_refuse("consistency", "show takes neither a level nor "
                                              "bounds; did you mean set?");
-    return *set_out ? check_set(f, words[1]) : CMD_OK;
+    f->wish.text = sets ? words[1] : NULL;
+    int code = placement_level_check("consistency", &f->wish);
+    if (code == CMD_OK && sets)
+        CHECK(topology_read_level(words[1], &f->level) == ERR_OK);
+    return code;
+}
+
+static int run(struct reach *r, void *flags)
+{
+    const struct consistency_flags *f = flags;
+    return f->wish.text != NULL ? set(r, f) : show(r, f);
 }
 
 int cmd_consistency(int argc, char **argv)
 {
     struct consistency_flags f = {.timeout_s = SETTLE_TIMEOUT_S};
-    const struct option_spec specs[] = {
-        REACH_OPTIONS(&f.reach),
-        {.name = "max-staleness-entries",
-         .kind = OPTION_NUMBER,
-         .value = &f.entries,
-         .min = 1,
-         .max = ENTRIES_MAX},
-        {.name = "max-staleness-seconds",
-         .kind = OPTION_NUMBER,
-         .value = &f.seconds,
-         .min = 1,
-         .max = SECONDS_MAX},
-        {.name = "timeout",
-         .kind = OPTION_NUMBER,
-         .value = &f.timeout_s,
-         .min = 1,
-         .max = 3600},
-        {.name = "output", .kind = OPTION_OUTPUT, .value = &f.json},
-        {.name = "help", .kind = OPTION_FLAG, .value = &f.help}};
-    struct reach r = {.https = NULL};
-    struct err_msg msg;
-    char **words;
-    unsigned word_count;
-    bool sets = false;
-    int code = options_parse("consistency", argc, argv, specs, ARRAY_LEN(specs),
-                             2, &words, &word_count);
-    if (code == CMD_OK && f.help) {
-        fputs(help, stdout);
-        return CMD_OK;
-    }
-    if (code == CMD_OK)
-        code = check_words(&f, words, word_count, &sets);
-    if (code == CMD_OK)
-        code = reach_check_flags("consistency", &f.reach);
-    if (code != CMD_OK)
-        return code;
-    if (reach_open(&f.reach, &r, &msg) != ERR_OK)
-        return options_failed("consistency", msg.text);
-    code = sets ? set(&r, &f) : show(&r, &f);
-    reach_close(&r);
-    return code;
+    const struct option_spec options[] = {PLACEMENT_BOUNDS_OPTIONS(&f.wish),
+                                          {.name = "timeout",
+                                           .kind = OPTION_NUMBER,
+                                           .value = &f.timeout_s,
+                                           .min = 1,
+                                           .max = 3600}};
+    const struct reach_command command = {.name = "consistency",
+                                          .help = help,
+                                          .options = options,
+                                          .option_count = ARRAY_LEN(options),
+                                          .words_max = 2,
+                                          .json = &f.json,
+                                          .flags = &f,
+                                          .check = check,
+                                          .run = run};
+    return reach_run(&command, argc, argv);
 }

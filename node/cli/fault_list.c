@@ -268,45 +268,52 @@ static const char clear_help[] =
     "  bastide fault clear --dir demo\n"
     "  bastide fault clear cut-3fa2 --dir demo\n";
 
-static int run(int argc, char **argv, bool clears)
+struct list_flags {
+    const char *id; /* NULL: all */
+    bool json;
+};
+
+static int run_list(struct reach *r, void *flags)
 {
-    const char *command = clears ? "fault clear" : "fault list";
-    struct reach_flags reach = {.dir = NULL};
-    bool json = false, want_help = false;
-    const struct option_spec specs[] = {
-        REACH_OPTIONS(&reach),
-        {.name = "output", .kind = OPTION_OUTPUT, .value = &json},
-        {.name = "help", .kind = OPTION_FLAG, .value = &want_help}};
-    struct reach r = {.https = NULL};
-    struct err_msg msg;
-    char **words;
-    unsigned count;
-    int code = options_parse(command, argc, argv, specs, ARRAY_LEN(specs),
-                             clears ? 1 : 0, &words, &count);
-    if (code == CMD_OK && want_help) {
-        fputs(clears ? clear_help : list_help, stdout);
-        return CMD_OK;
-    }
-    if (code == CMD_OK)
-        code = reach_check_flags(command, &reach);
-    if (code == CMD_OK && count > 0 && strlen(words[0]) > INJECT_ID_MAX)
-        code = options_refuse(command, "\"%s\" is no id", words[0]);
-    if (code != CMD_OK)
-        return code;
-    if (reach_open(&reach, &r, &msg) != ERR_OK)
-        return options_failed(command, msg.text);
-    code =
-        clears ? clear(&r, count > 0 ? words[0] : NULL, json) : list(&r, json);
-    reach_close(&r);
-    return code;
+    const struct list_flags *f = flags;
+    return list(r, f->json);
 }
 
 int fault_list(int argc, char **argv)
 {
-    return run(argc, argv, false);
+    struct list_flags f = {.id = NULL};
+    const struct reach_command command = {.name = "fault list",
+                                          .help = list_help,
+                                          .json = &f.json,
+                                          .flags = &f,
+                                          .run = run_list};
+    return reach_run(&command, argc, argv);
+}
+
+static int check_id(void *flags, char **words, unsigned count)
+{
+    struct list_flags *f = flags;
+    if (count > 0 && strlen(words[0]) > INJECT_ID_MAX)
+        return options_refuse("fault clear", "\"%s\" is no id", words[0]);
+    f->id = count > 0 ? words[0] : NULL;
+    return CMD_OK;
+}
+
+static int run_clear(struct reach *r, void *flags)
+{
+    const struct list_flags *f = flags;
+    return clear(r, f->id, f->json);
 }
 
 int fault_clear(int argc, char **argv)
 {
-    return run(argc, argv, true);
+    struct list_flags f = {.id = NULL};
+    const struct reach_command command = {.name = "fault clear",
+                                          .help = clear_help,
+                                          .words_max = 1,
+                                          .json = &f.json,
+                                          .flags = &f,
+                                          .check = check_id,
+                                          .run = run_clear};
+    return reach_run(&command, argc, argv);
 }

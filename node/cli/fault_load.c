@@ -581,11 +581,6 @@ void fault_load_key(struct fault_load *l, const struct auth_key *key)
         usleep(USEC_PER_MS);
 }
 
-uint64_t fault_load_acked(const struct fault_load *l)
-{
-    return atomic_load(&l->acked);
-}
-
 /* Operations without an answer are on the shard of their document. */
 static void place_unanswered(struct fault_load *l)
 {

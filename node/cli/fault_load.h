@@ -79,8 +79,6 @@ void fault_load_level(struct fault_load *l, enum consistency_level level);
  * key before is under way, so after FAULT_ANSWER_TIMEOUT_US at most. */
 void fault_load_key(struct fault_load *l, const struct auth_key *key);
 usec_t fault_load_now(const struct fault_load *l);
-/* Writes acknowledged so far. */
-uint64_t fault_load_acked(const struct fault_load *l);
 
 /* Lets the requests under way end, and the thread. */
 void fault_load_stop(struct fault_load *l);

@@ -15,7 +15,7 @@ void fault_tell_write(const struct inject_fault *f, struct buf *out)
     CHECK(json_writer_end(&w) == ERR_OK);
 }
 
-/* A node has answered (`err` of reach_call), and says that it did something. */
+/* A node has answered (`err` of reach_ask), and says that it did something. */
 static void note(struct fault_tell *t, unsigned node, int err,
                  const struct reach_answer *a, const struct err_msg *why,
                  bool done)

@@ -3,7 +3,8 @@
 #include <string.h>
 
 #include "node/base/check.h"
-#include "node/cli/topology.h"
+#include "node/base/mem.h"
+#include "node/cli/placement_group.h"
 
 /* ---- names -----------------------------------------------------------------
  */
@@ -42,68 +43,42 @@ void members_take(struct members_names *names, const char *name)
 /* ---- reading ---------------------------------------------------------------
  */
 
-static json_ref get_list(const struct json *j, json_ref object, const char *key)
+static void put_all(struct members_names *names,
+                    const char list[][CONFIG_NAME_MAX + 1], unsigned count)
 {
-    json_ref list = json_get_str(j, object, key);
-    return list != JSON_NONE && json_type(j, list) == JSON_ARRAY ? list
-                                                                 : JSON_NONE;
+    for (unsigned i = 0; i < count; i++)
+        members_put(names, list[i]);
 }
 
-static void read_names(const struct json *j, json_ref object, const char *key,
-                       struct members_names *out)
+static void take_group(const struct placement_group *g, struct members *out)
 {
-    json_ref list = get_list(j, object, key);
-    if (list == JSON_NONE)
-        return;
-    for (json_ref v = json_first(j, list); v != JSON_NONE;
-         v = json_next(j, list, v)) {
-        char storage[CONFIG_NAME_MAX * 6 + 2], name[CONFIG_NAME_MAX + 1];
-        struct buf scratch = buf_over(storage, sizeof(storage));
-        struct bytes text;
-        if (json_type(j, v) != JSON_STRING ||
-            json_string(j, v, &scratch, &text) != ERR_OK ||
-            text.len > CONFIG_NAME_MAX)
-            continue;
-        memcpy(name, text.data, text.len);
-        name[text.len] = '\0';
-        members_put(out, name);
-    }
-}
-
-static void read_group(const struct json *j, json_ref g, struct members *out)
-{
-    bool settled = false;
-    read_names(j, g, "regions", &out->regions);
-    read_names(j, g, "nodes", &out->nodes);
-    read_names(j, g, "coming", &out->coming);
-    read_names(j, g, "leaving", &out->leaving);
+    put_all(&out->regions, g->regions, g->region_count);
+    put_all(&out->nodes, g->nodes, g->node_count);
+    put_all(&out->coming, g->coming, g->coming_count);
+    put_all(&out->leaving, g->leaving, g->leaving_count);
     for (unsigned i = 0; i < out->leaving.count; i++)
         members_take(&out->regions, out->leaving.list[i]);
-    topology_get_text(j, g, "write_region", out->write_region,
-                      sizeof(out->write_region));
-    (void)json_get_int64(j, g, "epoch", &out->epoch);
-    (void)json_get_bool(j, g, "settled", &settled);
-    out->settled = settled && out->coming.count == 0 && out->leaving.count == 0;
+    strcpy(out->write_region, g->write_region);
+    out->epoch = g->epoch;
+    out->settled =
+        g->settled && out->coming.count == 0 && out->leaving.count == 0;
 }
 
 int members_parse(const struct json *j, struct members *out,
                   struct err_msg *msg)
 {
-    json_ref groups = get_list(j, 0, "groups");
-    char name[CONFIG_NAME_MAX + 1];
+    struct placement_group *g = mem_alloc(sizeof(*g));
+    json_ref object;
     memset(out, 0, sizeof(*out));
-    if (groups != JSON_NONE)
-        for (json_ref g = json_first(j, groups); g != JSON_NONE;
-             g = json_next(j, groups, g)) {
-            topology_get_text(j, g, "name", name, sizeof(name));
-            if (strcmp(name, GROUP_DEFAULT_NAME) != 0)
-                continue;
-            read_group(j, g, out);
-            return ERR_OK;
-        }
-    return err_set(msg, ERR_PROTOCOL,
-                   "the node does not say who is in the cluster: it knows "
-                   "nothing yet, or is of an older release");
+    int err = placement_group_find(j, GROUP_DEFAULT_NAME, &object, g, msg);
+    if (err == ERR_OK)
+        take_group(g, out);
+    else if (err == ERR_NOT_FOUND)
+        err = err_set(msg, ERR_PROTOCOL,
+                      "the node does not say who is in the cluster: it knows "
+                      "nothing yet, or is of an older release");
+    mem_free(g);
+    return err;
 }
 
 /* The answer that is believed so far. */
@@ -148,44 +123,68 @@ int members_get(struct reach *r, struct members *out, struct err_msg *msg)
     return q.found ? ERR_OK : q.err;
 }
 
-static bool group_has(const struct json *j, json_ref g, const char *key,
+static bool group_has(const char list[][CONFIG_NAME_MAX + 1], unsigned count,
                       const char *name)
 {
-    struct members_names names = {.count = 0};
-    read_names(j, g, key, &names);
-    return name != NULL && members_has(&names, name);
+    for (unsigned i = 0; i < count && name != NULL; i++)
+        if (strcmp(list[i], name) == 0)
+            return true;
+    return false;
 }
 
 /* A group's witness is in another region than the group's. */
-static bool group_has_node_of(const struct reach *r, const struct json *j,
-                              json_ref g, const char *region)
+static bool group_has_node_of(const struct reach *r,
+                              const struct placement_group *g,
+                              const char *region)
 {
     for (unsigned i = 0; i < r->node_count && region != NULL; i++)
         if (strcmp(r->nodes[i].region, region) == 0 &&
-            group_has(j, g, "nodes", r->nodes[i].name))
+            group_has(g->nodes, g->node_count, r->nodes[i].name))
             return true;
     return false;
+}
+
+static bool is_fenced_with(const struct reach *r,
+                           const struct placement_group *g, const char *region,
+                           const char *node)
+{
+    return strcmp(g->name, GROUP_DEFAULT_NAME) != 0 &&
+           (group_has(g->regions, g->region_count, region) ||
+            group_has(g->nodes, g->node_count, node) ||
+            group_has_node_of(r, g, region));
+}
+
+static int find_fenced(const struct reach *r, const struct json *j,
+                       const char *region, const char *node,
+                       struct placement_group *g, bool *found_out,
+                       struct err_msg *msg)
+{
+    json_ref groups = json_get_str(j, 0, "groups");
+    if (groups == JSON_NONE || json_type(j, groups) != JSON_ARRAY)
+        return ERR_OK;
+    for (json_ref v = json_first(j, groups); v != JSON_NONE && !*found_out;
+         v = json_next(j, groups, v)) {
+        int err = placement_group_read(j, v, g, msg);
+        if (err != ERR_OK)
+            return err;
+        *found_out = is_fenced_with(r, g, region, node);
+    }
+    return ERR_OK;
 }
 
 int members_find_fenced(struct reach *r, const char *region, const char *node,
                         bool *found_out, char *group_out, struct err_msg *msg)
 {
+    struct placement_group *g = mem_alloc(sizeof(*g));
     struct reach_answer a;
+    *found_out = false;
     reach_answer_init(&a);
     int err = reach_any(r, "placement", NULL, REACH_ASK_TIMEOUT_US, &a, msg);
-    json_ref groups =
-        err == ERR_OK ? get_list(&a.json, 0, "groups") : JSON_NONE;
-    *found_out = false;
-    if (groups != JSON_NONE)
-        for (json_ref g = json_first(&a.json, groups);
-             g != JSON_NONE && !*found_out; g = json_next(&a.json, groups, g)) {
-            topology_get_text(&a.json, g, "name", group_out,
-                              CONFIG_NAME_MAX + 1);
-            *found_out = strcmp(group_out, GROUP_DEFAULT_NAME) != 0 &&
-                         (group_has(&a.json, g, "regions", region) ||
-                          group_has(&a.json, g, "nodes", node) ||
-                          group_has_node_of(r, &a.json, g, region));
-        }
+    if (err == ERR_OK)
+        err = find_fenced(r, &a.json, region, node, g, found_out, msg);
+    if (*found_out)
+        strcpy(group_out, g->name);
     reach_answer_free(&a);
+    mem_free(g);
     return err;
 }

@@ -13,8 +13,6 @@
 #include "node/json/json.h"
 
 #define POLL_US (200 * USEC_PER_MS)
-#define TELL_TERMINAL_US (200 * USEC_PER_MS)
-#define TELL_LOG_US (5 * USEC_PER_SEC)
 /* Nodes that met a moment ago do not know each other's health yet. */
 #define PATIENCE 20
 #define PATIENCE_POLL_US (250 * USEC_PER_MS)
@@ -127,90 +125,46 @@ static int have_it_done(struct reach *r, const struct members_change *c,
  */
 
 struct watch {
+    struct reach *reach;
     const struct members_change *change;
     struct members_progress progress;
-    usec_t began_us, told_us;
-    bool terminal, open; /* a line stands on the terminal, unfinished */
+    struct members *now;
 };
 
-static void tell(struct watch *w, const char *seen, usec_t now)
+static int look(void *user, struct err_msg *seen)
 {
-    usec_t every = w->terminal ? TELL_TERMINAL_US : TELL_LOG_US;
-    if (w->change->json || now - w->told_us < every)
-        return;
-    w->told_us = now;
-    fprintf(stderr, "%s%lld s: %s%s", w->terminal ? "\r\033[K" : "",
-            (long long)((now - w->began_us) / USEC_PER_SEC), seen,
-            w->terminal ? "" : "\n");
-    fflush(stderr);
-    w->open = w->terminal;
-}
-
-/* ERR_AGAIN: not yet, and `seen` says how far it is. */
-static int look(struct reach *r, struct watch *w, struct members *now_out,
-                char seen[ERR_MSG_MAX])
-{
+    struct watch *w = user;
     const struct members_change *c = w->change;
-    struct err_msg why = {""};
-    int err = members_get(r, now_out, &why);
-    if (err != ERR_OK) {
-        snprintf(seen, ERR_MSG_MAX, "%s", why.text);
+    if (members_get(w->reach, w->now, seen) != ERR_OK)
         return ERR_AGAIN;
-    }
-    if (!is_wanted(c, now_out) && now_out->epoch > c->before.epoch)
-        return ERR_CANCELLED;
-    if (is_wanted(c, now_out) && now_out->settled)
+    bool wanted = is_wanted(c, w->now);
+    if (!wanted && w->now->epoch > c->before.epoch)
+        return err_set(seen, ERR_CANCELLED,
+                       "a later decision has overtaken it; see bastide audit");
+    if (wanted && w->now->settled)
         return ERR_OK;
     members_progress_begin(&w->progress);
-    reach_each(r, "GET", "status", NULL, REACH_ASK_TIMEOUT_US,
+    reach_each(w->reach, "GET", "status", NULL, REACH_ASK_TIMEOUT_US,
                members_progress_heard, &w->progress);
     char text[MEMBERS_PROGRESS_TEXT];
-    members_progress_text(&w->progress, now_out, clock_mono_us(), text);
-    snprintf(seen, ERR_MSG_MAX, "%s", text);
-    return ERR_AGAIN;
-}
-
-static int watch_until(struct reach *r, struct watch *w,
-                       struct members *after_out, struct err_msg *msg)
-{
-    const struct members_change *c = w->change;
-    char seen[ERR_MSG_MAX] = "";
-    for (;;) {
-        int err = look(r, w, after_out, seen);
-        usec_t now = clock_mono_us();
-        if (err == ERR_OK)
-            return ERR_OK;
-        if (err == ERR_CANCELLED)
-            return err_set(msg, err,
-                           "a later decision has overtaken it; see bastide "
-                           "audit");
-        if (interrupt_seen())
-            return err_set(msg, ERR_CANCELLED,
-                           "the cluster goes on with it (%.200s); give the "
-                           "command again to watch",
-                           seen);
-        if (now - w->began_us >= (usec_t)c->timeout_s * USEC_PER_SEC)
-            return err_set(msg, ERR_TIMEOUT,
-                           "it is not done after %u s (%.200s). The cluster "
-                           "goes on with it; give the command again to watch",
-                           c->timeout_s, seen);
-        tell(w, seen, now);
-        usleep(POLL_US);
-    }
+    members_progress_text(&w->progress, w->now, clock_mono_us(), text);
+    return err_set(seen, ERR_AGAIN, "%s", text);
 }
 
 static int watch(struct reach *r, const struct members_change *c,
                  struct members *after_out, struct err_msg *msg)
 {
-    usec_t now = clock_mono_us();
-    struct watch w = {.change = c,
-                      .began_us = now,
-                      .told_us = now,
-                      .terminal = isatty(STDERR_FILENO) == 1};
+    struct watch w = {.reach = r, .change = c, .now = after_out};
+    const struct wait_until wait = {.what = "the change",
+                                    .then = "give the command again to watch",
+                                    .timeout_us =
+                                        (usec_t)c->timeout_s * USEC_PER_SEC,
+                                    .poll_us = POLL_US,
+                                    .quiet = c->json,
+                                    .look = look,
+                                    .user = &w};
     members_progress_init(&w.progress, r, c);
-    int err = watch_until(r, &w, after_out, msg);
-    if (w.open)
-        fputs("\r\033[K", stderr);
+    int err = wait_until(&wait, msg);
     members_progress_free(&w.progress);
     return err;
 }

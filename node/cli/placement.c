@@ -273,13 +273,19 @@ int placement_show(const char *command, struct reach *r, const char *name,
 /* ---- list ------------------------------------------------------------------
  */
 
-static int print_all(struct reach *r, bool json)
+struct show_flags {
+    const char *name; /* of a group */
+    bool json;
+};
+
+static int run_list(struct reach *r, void *flags)
 {
+    const struct show_flags *f = flags;
     struct reach_answer a;
     struct err_msg msg;
     reach_answer_init(&a);
     int err = reach_any(r, "placement", NULL, REACH_ASK_TIMEOUT_US, &a, &msg);
-    if (err == ERR_OK && json)
+    if (err == ERR_OK && f->json)
         printf("%s\n", buf_cstr(&a.body));
     else if (err == ERR_OK)
         placement_groups_print(stdout, &a.json,
@@ -288,52 +294,41 @@ static int print_all(struct reach *r, bool json)
     return err == ERR_OK ? CMD_OK : options_failed("placement list", msg.text);
 }
 
-static int list_or_show(int argc, char **argv, unsigned words_needed)
-{
-    struct reach_flags reach = {.dir = NULL};
-    bool json = false, want_help = false;
-    const struct option_spec specs[] = {
-        REACH_OPTIONS(&reach),
-        {.name = "output", .kind = OPTION_OUTPUT, .value = &json},
-        {.name = "help", .kind = OPTION_FLAG, .value = &want_help}};
-    const char *command =
-        words_needed == 0 ? "placement list" : "placement show";
-    struct reach r = {.https = NULL};
-    struct err_msg msg;
-    char **words;
-    const char *name = NULL;
-    unsigned count;
-    int code = options_parse(command, argc, argv, specs, ARRAY_LEN(specs),
-                             words_needed, &words, &count);
-    if (code == CMD_OK && want_help) {
-        fputs(help, stdout);
-        return CMD_OK;
-    }
-    if (code == CMD_OK && count < words_needed)
-        code = options_refuse(command, "which group?");
-    if (code == CMD_OK && count > 0 && !placement_name_option(words[0], &name))
-        code = options_refuse(command, "\"%s\": expected %s", words[0],
-                              PLACEMENT_NAME_EXPECTED);
-    if (code == CMD_OK)
-        code = reach_check_flags(command, &reach);
-    if (code != CMD_OK)
-        return code;
-    if (reach_open(&reach, &r, &msg) != ERR_OK)
-        return options_failed(command, msg.text);
-    code = name != NULL ? placement_show(command, &r, name, json)
-                        : print_all(&r, json);
-    reach_close(&r);
-    return code;
-}
-
 static int list(int argc, char **argv)
 {
-    return list_or_show(argc, argv, 0);
+    struct show_flags f = {.name = NULL};
+    const struct reach_command command = {.name = "placement list",
+                                          .help = help,
+                                          .json = &f.json,
+                                          .flags = &f,
+                                          .run = run_list};
+    return reach_run(&command, argc, argv);
+}
+
+static int check_show(void *flags, char **words, unsigned count)
+{
+    struct show_flags *f = flags;
+    return placement_name_word("placement show", "which group?", words, count,
+                               &f->name);
+}
+
+static int run_show(struct reach *r, void *flags)
+{
+    const struct show_flags *f = flags;
+    return placement_show("placement show", r, f->name, f->json);
 }
 
 static int show_one(int argc, char **argv)
 {
-    return list_or_show(argc, argv, 1);
+    struct show_flags f = {.name = NULL};
+    const struct reach_command command = {.name = "placement show",
+                                          .help = help,
+                                          .words_max = 1,
+                                          .json = &f.json,
+                                          .flags = &f,
+                                          .check = check_show,
+                                          .run = run_show};
+    return reach_run(&command, argc, argv);
 }
 
 /* ---- the command -----------------------------------------------------------

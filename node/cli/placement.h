@@ -20,22 +20,24 @@ int placement_run_keys(int argc, char **argv);
 int placement_show(const char *command, struct reach *r, const char *name,
                    bool json);
 
-/* A level on the command line, with its bounds. */
+/* A level on the command line, with its bounds; also the account's. */
 struct placement_level {
     const char *text; /* NULL: not given */
     unsigned entries, seconds;
 };
-#define PLACEMENT_LEVEL_OPTIONS(l)                                             \
-    {.name = "consistency", .kind = OPTION_TEXT, .value = &(l)->text},         \
-        {.name = "max-staleness-entries",                                      \
-         .kind = OPTION_NUMBER,                                                \
-         .value = &(l)->entries,                                               \
-         .min = 1,                                                             \
-         .max = CONFIG_STALENESS_PREFIX_MAX},                                  \
+#define PLACEMENT_BOUNDS_OPTIONS(l)                                            \
+    {.name = "max-staleness-entries",                                          \
+     .kind = OPTION_NUMBER,                                                    \
+     .value = &(l)->entries,                                                   \
+     .min = 1,                                                                 \
+     .max = CONFIG_STALENESS_PREFIX_MAX},                                      \
     {                                                                          \
         .name = "max-staleness-seconds", .kind = OPTION_NUMBER,                \
         .value = &(l)->seconds, .min = 1, .max = CONFIG_STALENESS_INTERVAL_MAX \
     }
+#define PLACEMENT_LEVEL_OPTIONS(l)                                             \
+    {.name = "consistency", .kind = OPTION_TEXT, .value = &(l)->text},         \
+        PLACEMENT_BOUNDS_OPTIONS(l)
 #define PLACEMENT_LEVEL_HELP                                                   \
     "  --consistency LEVEL  strong, bounded-staleness, session,\n"             \
     "                     consistent-prefix or eventual\n"                     \

@@ -13,13 +13,13 @@
 #include "node/cli/options.h"
 #include "node/cli/placement.h"
 #include "node/cli/placement_group.h"
+#include "node/cli/placement_wait.h"
 #include "node/json/json.h"
 
 #define COMMAND "placement create"
 #define READY_TIMEOUT_S 60
-#define READY_POLL_US (200 * USEC_PER_MS)
-#define TELL_US (2 * USEC_PER_SEC)
 #define NOT_NOW_US (10 * USEC_PER_SEC)
+#define NOT_NOW_POLL_US (200 * USEC_PER_MS)
 #define WARNING_MAX 512
 #define SHARDS_MAX 64
 #define COPIES_MAX 32
@@ -58,14 +58,13 @@ static const char help[] =
     "      --max-staleness-seconds 5\n";
 
 struct create_flags {
-    struct reach_flags reach;
     const char *name;
     const char *witness; /* a region; NULL: none */
     struct names regions, priority;
     struct placement_level level;
     struct placement_settings settings;
     unsigned shards, copies, timeout_s;
-    bool json, help;
+    bool json;
 };
 
 static void write_request(const struct create_flags *f, struct buf *out)
@@ -134,7 +133,7 @@ static int request(struct reach *r, const struct create_flags *f,
     int err = request_once(r, buf_cstr(&body), msg);
     bool again = err == ERR_UNAVAILABLE;
     while (err == ERR_UNAVAILABLE && clock_mono_us() - began_us < NOT_NOW_US) {
-        usleep(READY_POLL_US);
+        usleep(NOT_NOW_POLL_US);
         err = request_once(r, buf_cstr(&body), msg);
     }
     buf_free(&body);
@@ -144,60 +143,43 @@ static int request(struct reach *r, const struct create_flags *f,
 /* ---- waiting ---------------------------------------------------------------
  */
 
-/* Whether it can be used; else `seen` says what is missing. A command that
- * reaches none of the group's nodes cannot ask for the leaders, and goes by
- * what the others say of the group. */
-static bool is_ready(struct reach *r, const char *name, struct err_msg *seen)
+/* It can be used; else `seen` says what is missing. A command that reaches none
+ * of the group's nodes cannot ask for the leaders, and goes by what the others
+ * say of the group. */
+static int judge(void *user, const struct placement_group *g,
+                 struct err_msg *seen)
 {
-    struct placement_group *g = mem_alloc(sizeof(*g));
+    struct reach *r = user;
     struct placement_shards shards = {.list = NULL};
-    struct reach_answer a;
-    json_ref object;
-    bool ready = false;
-    reach_answer_init(&a);
-    if (placement_group_ask(r, name, &a, &object, g, seen) == ERR_OK) {
-        placement_shards_ask(r, g, &shards);
-        unsigned led = placement_shards_ready(&shards);
-        ready = g->key_count == g->region_count && g->unavailable[0] == '\0' &&
-                (shards.answered == 0 || led == g->shards);
-        err_set(seen, ERR_AGAIN,
-                "keys made for %u of %u regions, %u of %lld shards led%s%s",
-                g->key_count, g->region_count, led, (long long)g->shards,
-                g->unavailable[0] != '\0' ? ": " : "", g->unavailable);
-    }
+    placement_shards_ask(r, g, &shards);
+    unsigned led = placement_shards_ready(&shards);
+    bool ready = g->key_count == g->region_count && g->unavailable[0] == '\0' &&
+                 (shards.answered == 0 || led == g->shards);
     mem_free(shards.list);
-    reach_answer_free(&a);
-    mem_free(g);
-    return ready;
+    if (ready)
+        return ERR_OK;
+    return err_set(seen, ERR_AGAIN,
+                   "keys made for %u of %u regions, %u of %lld shards led%s%s",
+                   g->key_count, g->region_count, led, (long long)g->shards,
+                   g->unavailable[0] != '\0' ? ": " : "", g->unavailable);
 }
 
 static int wait_ready(struct reach *r, const struct create_flags *f,
                       struct err_msg *msg)
 {
-    struct err_msg seen = {.text = ""};
-    usec_t began_us = clock_mono_us(), told_us = began_us;
-    usec_t timeout_us = (usec_t)f->timeout_s * USEC_PER_SEC;
-    while (!is_ready(r, f->name, &seen)) {
-        usec_t now = clock_mono_us();
-        if (now - began_us >= timeout_us)
-            return err_set(msg, ERR_TIMEOUT,
-                           "%s is made but cannot be used after %u s (%.300s). "
-                           "The cluster goes on with it; see: bastide "
-                           "placement show %s",
-                           f->name, f->timeout_s, seen.text, f->name);
-        if (!f->json && now - told_us >= TELL_US) {
-            fprintf(stderr, "Waiting for %s, %lld of at most %u s: %s\n",
-                    f->name, (long long)((now - began_us) / USEC_PER_SEC),
-                    f->timeout_s, seen.text);
-            told_us = now;
-        }
-        usleep(READY_POLL_US);
-    }
-    return ERR_OK;
+    const struct placement_wait wait = {.reach = r,
+                                        .name = f->name,
+                                        .what = "the new group",
+                                        .timeout_s = f->timeout_s,
+                                        .quiet = f->json,
+                                        .judge = judge,
+                                        .user = r};
+    return placement_wait(&wait, msg);
 }
 
-static int run(struct reach *r, const struct create_flags *f)
+static int run(struct reach *r, void *flags)
 {
+    const struct create_flags *f = flags;
     struct err_msg msg;
     int err = request(r, f, &msg);
     if (err == ERR_OK)
@@ -210,26 +192,24 @@ static int run(struct reach *r, const struct create_flags *f)
 /* ---- flags -----------------------------------------------------------------
  */
 
-static int check(struct create_flags *f, char **words, unsigned count)
+static int check(void *flags, char **words, unsigned count)
 {
-    if (count == 0)
-        return options_refuse(COMMAND, "which name?");
-    if (!placement_name_option(words[0], &f->name))
-        return options_refuse(COMMAND, "\"%s\": expected %s", words[0],
-                              PLACEMENT_NAME_EXPECTED);
-    if (f->regions.count == 0)
-        return options_refuse(COMMAND, "in which regions? --regions A,B");
-    int code = placement_level_check(COMMAND, &f->level);
+    struct create_flags *f = flags;
+    int code =
+        placement_name_word(COMMAND, "which name?", words, count, &f->name);
+    if (code == CMD_OK && f->regions.count == 0)
+        code = options_refuse(COMMAND, "in which regions? --regions A,B");
+    if (code == CMD_OK)
+        code = placement_level_check(COMMAND, &f->level);
     if (code == CMD_OK)
         code = placement_settings_check(COMMAND, &f->settings);
-    return code == CMD_OK ? reach_check_flags(COMMAND, &f->reach) : code;
+    return code;
 }
 
 int placement_run_create(int argc, char **argv)
 {
     struct create_flags f = {.timeout_s = READY_TIMEOUT_S};
-    const struct option_spec specs[] = {
-        REACH_OPTIONS(&f.reach),
+    const struct option_spec options[] = {
         PLACEMENT_LEVEL_OPTIONS(&f.level),
         PLACEMENT_SETTINGS_OPTIONS(&f.settings),
         {.name = "regions",
@@ -257,26 +237,15 @@ int placement_run_create(int argc, char **argv)
          .kind = OPTION_NUMBER,
          .value = &f.timeout_s,
          .min = 1,
-         .max = 3600},
-        {.name = "output", .kind = OPTION_OUTPUT, .value = &f.json},
-        {.name = "help", .kind = OPTION_FLAG, .value = &f.help}};
-    struct reach r = {.https = NULL};
-    struct err_msg msg;
-    char **words;
-    unsigned count;
-    int code = options_parse(COMMAND, argc, argv, specs, ARRAY_LEN(specs), 1,
-                             &words, &count);
-    if (code == CMD_OK && f.help) {
-        fputs(help, stdout);
-        return CMD_OK;
-    }
-    if (code == CMD_OK)
-        code = check(&f, words, count);
-    if (code != CMD_OK)
-        return code;
-    if (reach_open(&f.reach, &r, &msg) != ERR_OK)
-        return options_failed(COMMAND, msg.text);
-    code = run(&r, &f);
-    reach_close(&r);
-    return code;
+         .max = 3600}};
+    const struct reach_command command = {.name = COMMAND,
+                                          .help = help,
+                                          .options = options,
+                                          .option_count = ARRAY_LEN(options),
+                                          .words_max = 1,
+                                          .json = &f.json,
+                                          .flags = &f,
+                                          .check = check,
+                                          .run = run};
+    return reach_run(&command, argc, argv);
 }

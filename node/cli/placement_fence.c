@@ -4,18 +4,14 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "node/base/check.h"
-#include "node/base/mem.h"
 #include "node/cli/cmd.h"
 #include "node/cli/options.h"
 #include "node/cli/placement.h"
 #include "node/cli/placement_group.h"
+#include "node/cli/placement_wait.h"
 #include "node/cli/wait.h"
-
-#define FENCE_POLL_US (200 * USEC_PER_MS)
-#define FENCE_TELL_US (2 * USEC_PER_SEC)
 
 /* ---- what would happen ------------------------------------------------------
  */
@@ -72,49 +68,31 @@ static int preview(struct reach *r, const struct placement_fence *f,
 /* ---- until it is so ---------------------------------------------------------
  */
 
-static bool is_done(struct reach *r, const struct placement_fence *f,
-                    int64_t epoch, struct err_msg *seen)
+static int judge(void *user, const struct placement_group *g,
+                 struct err_msg *seen)
 {
-    struct placement_group *g = mem_alloc(sizeof(*g));
-    struct reach_answer a;
-    json_ref object;
-    bool done = false;
-    reach_answer_init(&a);
-    if (placement_group_ask(r, f->name, &a, &object, g, seen) == ERR_OK) {
-        json_ref leaving = json_get_str(&a.json, object, "leaving");
-        size_t left = leaving != JSON_NONE ? json_count(&a.json, leaving) : 0;
-        done = g->settled && g->epoch >= epoch && left == 0 && !g->new_key_due;
-        err_set(seen, ERR_AGAIN, "%s, %zu regions still to be emptied%s",
-                g->settled ? "every shard has the new members"
-                           : "shards are taking members in",
-                left, g->new_key_due ? ", a new data key on its way" : "");
-    }
-    reach_answer_free(&a);
-    mem_free(g);
-    return done;
+    const int64_t *epoch = user;
+    if (g->settled && g->epoch >= *epoch && g->leaving_count == 0 &&
+        !g->new_key_due)
+        return ERR_OK;
+    return err_set(seen, ERR_AGAIN, "%s, %u regions still to be emptied%s",
+                   g->settled ? "every shard has the new members"
+                              : "shards are taking members in",
+                   g->leaving_count,
+                   g->new_key_due ? ", a new data key on its way" : "");
 }
 
 static int wait_done(struct reach *r, const struct placement_fence *f,
                      int64_t epoch, struct err_msg *msg)
 {
-    struct err_msg seen = {.text = ""};
-    usec_t began_us = clock_mono_us(), told_us = began_us;
-    while (!is_done(r, f, epoch, &seen)) {
-        usec_t now = clock_mono_us();
-        if (now - began_us >= (usec_t)f->timeout_s * USEC_PER_SEC)
-            return err_set(msg, ERR_TIMEOUT,
-                           "not finished after %u s (%.300s). The cluster goes "
-                           "on with it; see: bastide placement show %s",
-                           f->timeout_s, seen.text, f->name);
-        if (!f->json && now - told_us >= FENCE_TELL_US) {
-            fprintf(stderr, "Waiting, %lld of at most %u s: %s\n",
-                    (long long)((now - began_us) / USEC_PER_SEC), f->timeout_s,
-                    seen.text);
-            told_us = now;
-        }
-        usleep(FENCE_POLL_US);
-    }
-    return ERR_OK;
+    const struct placement_wait wait = {.reach = r,
+                                        .name = f->name,
+                                        .what = "the new fence",
+                                        .timeout_s = f->timeout_s,
+                                        .quiet = f->json,
+                                        .judge = judge,
+                                        .user = &epoch};
+    return placement_wait(&wait, msg);
 }
 
 static int change(struct reach *r, const struct placement_fence *f,

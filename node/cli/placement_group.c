@@ -4,6 +4,7 @@
 
 #include "node/base/check.h"
 #include "node/base/mem.h"
+#include "node/cli/cmd.h"
 
 /* A group has no more; a node that says so is not believed. */
 #define SHARDS_MAX 65536
@@ -17,6 +18,17 @@ bool placement_name_option(const char *text, void *value)
            text[0] != '-';
 }
 
+int placement_name_word(const char *command, const char *question, char **words,
+                        unsigned count, const char **name_out)
+{
+    if (count == 0)
+        return options_refuse(command, "%s", question);
+    if (!placement_name_option(words[0], name_out))
+        return options_refuse(command, "\"%s\": expected %s", words[0],
+                              PLACEMENT_NAME_EXPECTED);
+    return CMD_OK;
+}
+
 /* ---- reading ---------------------------------------------------------------
  */
 
@@ -26,12 +38,6 @@ static int64_t get_number(const struct json *j, json_ref object,
     int64_t value = 0;
     return json_get_int64(j, object, key, &value) == ERR_OK && value > 0 ? value
                                                                          : 0;
-}
-
-static bool get_bool(const struct json *j, json_ref object, const char *key)
-{
-    bool value = false;
-    return json_get_bool(j, object, key, &value) == ERR_OK && value;
 }
 
 static unsigned get_names(const struct json *j, json_ref object,
@@ -63,6 +69,10 @@ static void read_lists(const struct json *j, json_ref object,
         get_names(j, object, "regions", out->regions, CONFIG_REGIONS_MAX);
     out->key_count =
         get_names(j, object, "keys_for", out->keys_for, CONFIG_REGIONS_MAX);
+    out->coming_count =
+        get_names(j, object, "coming", out->coming, CONFIG_REGIONS_MAX);
+    out->leaving_count =
+        get_names(j, object, "leaving", out->leaving, CONFIG_REGIONS_MAX);
     out->node_count =
         get_names(j, object, "nodes", out->nodes, LAYOUT_NODES_MAX);
 }
@@ -126,12 +136,13 @@ int placement_group_read(const struct json *j, json_ref object,
     out->transit = strcmp(text, GROUP_TRANSIT_ALLOW) == 0;
     topology_get_text(j, object, "leaders", text, sizeof(text));
     out->gather = strcmp(text, GROUP_LEADERS_GATHER) == 0;
-    out->fenced = get_bool(j, object, "fenced");
-    out->settled = get_bool(j, object, "settled");
+    out->fenced = topology_get_bool(j, object, "fenced");
+    out->settled = topology_get_bool(j, object, "settled");
     out->data_keys = get_number(j, object, "data_keys");
     out->sealing_key = get_number(j, object, "sealing_key");
-    out->new_key_due = get_bool(j, object, "new_key_due");
-    out->out_of_keys = get_bool(j, object, "out_of_keys");
+    out->new_key_due = topology_get_bool(j, object, "new_key_due");
+    out->out_of_keys = topology_get_bool(j, object, "out_of_keys");
+    out->removing = topology_get_bool(j, object, "removing");
     out->prefix = get_number(j, object, "max_staleness_prefix");
     out->interval = get_number(j, object, "max_staleness_interval");
     out->epoch = get_number(j, object, "epoch");
@@ -144,19 +155,15 @@ int placement_group_read(const struct json *j, json_ref object,
     return ERR_OK;
 }
 
-int placement_group_ask(struct reach *r, const char *name,
-                        struct reach_answer *a, json_ref *object_out,
-                        struct placement_group *out, struct err_msg *msg)
+int placement_group_find(const struct json *j, const char *name,
+                         json_ref *object_out, struct placement_group *out,
+                         struct err_msg *msg)
 {
-    int err = reach_any(r, "placement", NULL, REACH_ASK_TIMEOUT_US, a, msg);
-    json_ref list =
-        err == ERR_OK ? json_get_str(&a->json, 0, "groups") : JSON_NONE;
-    if (err != ERR_OK)
-        return err;
-    if (list != JSON_NONE && json_type(&a->json, list) == JSON_ARRAY)
-        for (json_ref v = json_first(&a->json, list); v != JSON_NONE;
-             v = json_next(&a->json, list, v)) {
-            err = placement_group_read(&a->json, v, out, msg);
+    json_ref list = json_get_str(j, 0, "groups");
+    if (list != JSON_NONE && json_type(j, list) == JSON_ARRAY)
+        for (json_ref v = json_first(j, list); v != JSON_NONE;
+             v = json_next(j, list, v)) {
+            int err = placement_group_read(j, v, out, msg);
             *object_out = v;
             if (err != ERR_OK || strcmp(out->name, name) == 0)
                 return err;
@@ -165,6 +172,16 @@ int placement_group_ask(struct reach *r, const char *name,
                    "there is no placement group \"%s\"; bastide placement "
                    "list names them",
                    name);
+}
+
+int placement_group_ask(struct reach *r, const char *name,
+                        struct reach_answer *a, json_ref *object_out,
+                        struct placement_group *out, struct err_msg *msg)
+{
+    int err = reach_any(r, "placement", NULL, REACH_ASK_TIMEOUT_US, a, msg);
+    return err == ERR_OK
+               ? placement_group_find(&a->json, name, object_out, out, msg)
+               : err;
 }
 
 /* ---- splits ----------------------------------------------------------------
@@ -181,16 +198,11 @@ static void hear_split(void *user, unsigned node, int err,
 {
     struct split_heard *h = user;
     (void)node, (void)why;
-    json_ref list =
-        err == ERR_OK ? json_get_str(&a->json, 0, "groups") : JSON_NONE;
-    if (list == JSON_NONE || json_type(&a->json, list) != JSON_ARRAY)
+    json_ref object;
+    if (err != ERR_OK)
         return;
     struct placement_group *g = mem_alloc(sizeof(*g));
-    for (json_ref v = json_first(&a->json, list); v != JSON_NONE;
-         v = json_next(&a->json, list, v)) {
-        if (placement_group_read(&a->json, v, g, NULL) != ERR_OK ||
-            strcmp(g->name, h->name) != 0)
-            continue;
+    if (placement_group_find(&a->json, h->name, &object, g, NULL) == ERR_OK) {
         if (!h->found || g->split.waits_for[0] != '\0')
             *h->group = *g;
         h->found = true;
@@ -315,7 +327,7 @@ static void hear_shard(struct placement_shards *s, const struct json *j,
     if (leads || shard->leader[0] == '\0')
         memcpy(shard->leader, leader, sizeof(leader));
     /* A replica without the keys may follow a leader that has them. */
-    shard->ready |= get_bool(j, object, "writable");
+    shard->ready |= topology_get_bool(j, object, "writable");
 }
 
 static void hear_node(void *user, unsigned node, int err,

@@ -17,8 +17,10 @@ struct placement_group {
     bool transit, gather; /* allowed; leaders on one node */
     char regions[CONFIG_REGIONS_MAX][CONFIG_NAME_MAX + 1]; /* by priority */
     char keys_for[CONFIG_REGIONS_MAX][CONFIG_NAME_MAX + 1];
+    char coming[CONFIG_REGIONS_MAX][CONFIG_NAME_MAX + 1]; /* of `regions` */
+    char leaving[CONFIG_REGIONS_MAX][CONFIG_NAME_MAX + 1];
     char nodes[LAYOUT_NODES_MAX][CONFIG_NAME_MAX + 1];
-    unsigned region_count, key_count, node_count;
+    unsigned region_count, key_count, coming_count, leaving_count, node_count;
     enum consistency_level level;
     int64_t prefix, interval; /* of bounded staleness */
     int64_t epoch, first_shard, shards;
@@ -31,6 +33,7 @@ struct placement_group {
     } split;
     int64_t data_keys, sealing_key; /* versions; the one that is used */
     bool new_key_due, out_of_keys;  /* one is wanted, and there is no more */
+    bool removing;                  /* it is being done away with */
     char write_region[CONFIG_NAME_MAX + 1];
     char unavailable[TOPOLOGY_TEXT_MAX + 1]; /* "": writes go on */
 };
@@ -38,6 +41,10 @@ struct placement_group {
 /* Names of groups: lower-case letters, digits and '-'. For an option table;
  * `value` is a const char *. */
 bool placement_name_option(const char *text, void *value);
+/* The first word of a command line as a group's name. CMD_OK, or CMD_USAGE
+ * after having said what is wrong; without a word, `question`. */
+int placement_name_word(const char *command, const char *question, char **words,
+                        unsigned count, const char **name_out);
 /* "shop/orders" into its two names. */
 bool placement_container_split(const char *text,
                                char database[RESOURCE_NAME_BYTES_MAX + 1],
@@ -54,8 +61,14 @@ bool placement_container_split(const char *text,
 int placement_group_read(const struct json *j, json_ref object,
                          struct placement_group *out, struct err_msg *msg);
 
-/* Asks for all groups: `*object_out` is the one of that name in `a`. Errors of
- * reach_any; ERR_NOT_FOUND: there is none of that name; ERR_PROTOCOL. */
+/* Looks in an answer to GET /placement: `*object_out` is the one of that name.
+ * ERR_NOT_FOUND: there is none; ERR_PROTOCOL. */
+int placement_group_find(const struct json *j, const char *name,
+                         json_ref *object_out, struct placement_group *out,
+                         struct err_msg *msg);
+
+/* Asks for all groups and looks in the answer, `a`. Errors of reach_any and
+ * placement_group_find. */
 int placement_group_ask(struct reach *r, const char *name,
                         struct reach_answer *a, json_ref *object_out,
                         struct placement_group *out, struct err_msg *msg);

@@ -47,11 +47,10 @@ struct lines {
 };
 
 struct keys_flags {
-    struct reach_flags reach;
     char database[RESOURCE_NAME_BYTES_MAX + 1];
     char container[RESOURCE_NAME_BYTES_MAX + 1];
     struct lines add;
-    bool json, help;
+    bool json;
 };
 
 static bool take_line(const char *text, void *value)
@@ -116,8 +115,9 @@ static void print_text(const struct json *j)
         printf("  %-32s %s\n", "*", "rejected");
 }
 
-static int run(struct reach *r, const struct keys_flags *f)
+static int run(struct reach *r, void *flags)
 {
+    const struct keys_flags *f = flags;
     struct reach_answer a;
     struct err_msg msg;
     reach_answer_init(&a);
@@ -130,39 +130,32 @@ static int run(struct reach *r, const struct keys_flags *f)
     return err == ERR_OK ? CMD_OK : options_failed(COMMAND, msg.text);
 }
 
+static int check(void *flags, char **words, unsigned count)
+{
+    struct keys_flags *f = flags;
+    if (count == 0 ||
+        !placement_container_split(words[0], f->database, f->container))
+        return options_refuse(COMMAND, "expected DATABASE/CONTAINER");
+    return CMD_OK;
+}
+
 int placement_run_keys(int argc, char **argv)
 {
     struct keys_flags f = {.json = false};
-    const struct option_spec specs[] = {
-        REACH_OPTIONS(&f.reach),
+    const struct option_spec options[] = {
         {.name = "add",
          .kind = OPTION_OTHER,
          .value = &f.add,
          .read = take_line,
-         .expected = "VALUE=GROUP, such as fr=eu"},
-        {.name = "output", .kind = OPTION_OUTPUT, .value = &f.json},
-        {.name = "help", .kind = OPTION_FLAG, .value = &f.help}};
-    struct reach r = {.https = NULL};
-    struct err_msg msg;
-    char **words;
-    unsigned count;
-    int code = options_parse(COMMAND, argc, argv, specs, ARRAY_LEN(specs), 1,
-                             &words, &count);
-    if (code == CMD_OK && f.help) {
-        fputs(help, stdout);
-        return CMD_OK;
-    }
-    if (code == CMD_OK &&
-        (count == 0 ||
-         !placement_container_split(words[0], f.database, f.container)))
-        code = options_refuse(COMMAND, "expected DATABASE/CONTAINER");
-    if (code == CMD_OK)
-        code = reach_check_flags(COMMAND, &f.reach);
-    if (code != CMD_OK)
-        return code;
-    if (reach_open(&f.reach, &r, &msg) != ERR_OK)
-        return options_failed(COMMAND, msg.text);
-    code = run(&r, &f);
-    reach_close(&r);
-    return code;
+         .expected = "VALUE=GROUP, such as fr=eu"}};
+    const struct reach_command command = {.name = COMMAND,
+                                          .help = help,
+                                          .options = options,
+                                          .option_count = ARRAY_LEN(options),
+                                          .words_max = 1,
+                                          .json = &f.json,
+                                          .flags = &f,
+                                          .check = check,
+                                          .run = run};
+    return reach_run(&command, argc, argv);
 }

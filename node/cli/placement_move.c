@@ -6,7 +6,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "node/base/check.h"
 #include "node/catalog/container.h"
@@ -22,12 +21,12 @@
 #define MOVE_TIMEOUT_S 3600
 #define MOVE_POLL_US (500 * USEC_PER_MS)
 #define PHASE_MAX 15
-#define UNSEEN_MAX 20 /* polls */
+#define UNSEEN_MAX 20 /* looks */
 #define REQUEST_MAX (4u * RESOURCE_NAME_BYTES_MAX)
 
 static const char help[] =
-    "Usage: bastide placement move DATABASE/CONTAINER GROUP [--dry-run] "
-    "[--yes]\n"
+    "Usage: bastide placement move DATABASE/CONTAINER GROUP [--from GROUP]\n"
+    "                              [--dry-run] [--yes]\n"
     "       bastide placement move DATABASE/CONTAINER --cancel\n"
     "       bastide placement move --status\n"
     "\n"
@@ -41,7 +40,10 @@ static const char help[] =
     "data and\n"
     "which lose it.\n"
     "\n"
-    "  --dry-run       only show that\n"
+    "  --from GROUP    of a container that is placed by partition key: move "
+    "what it has\n"
+    "                  there, to a group that has nothing of it\n"
+    "  --dry-run       only show which regions get it and lose it\n"
     "  --yes           do not ask\n"
     "  --no-wait       order it, and do not wait\n"
     "  --cancel        leave it where it is; possible while it is copied\n"
@@ -52,15 +54,15 @@ static const char help[] =
     "Examples:\n"
     "  bastide placement move shop/orders eu --dir demo --dry-run\n"
     "  bastide placement move shop/orders eu --dir demo --yes\n"
+    "  bastide placement move shop/orders nordic --from eu\n"
     "  bastide placement move shop/orders --cancel\n";
 
 struct move_flags {
-    struct reach_flags reach;
-    const char *group;
+    const char *group, *from;
     char database[RESOURCE_NAME_BYTES_MAX + 1];
     char container[RESOURCE_NAME_BYTES_MAX + 1];
     unsigned timeout_s;
-    bool dry_run, yes, no_wait, cancel, status, json, help;
+    bool dry_run, yes, no_wait, cancel, status, json;
 };
 
 /* What the nodes say of one container. */
@@ -88,6 +90,8 @@ static int ask(struct reach *r, const struct move_flags *f, const char *path,
     json_write_member_str(&w, "container", f->container);
     if (!f->cancel)
         json_write_member_str(&w, "group", f->group);
+    if (f->from != NULL)
+        json_write_member_str(&w, "from", f->from);
     if (dry_run)
         json_write_member_bool(&w, "dry_run", true);
     json_write_object_end(&w);
@@ -122,24 +126,13 @@ static void show_preview(const struct move_flags *f, const struct json *j)
 {
     char from[CONFIG_NAME_MAX + 1];
     topology_get_text(j, 0, "from", from, sizeof(from));
-    printf("%s/%s moves from %s to %s:\n", f->database, f->container, from,
+    printf("%s%s/%s moves from %s to %s:\n",
+           f->from != NULL ? "A part of " : "", f->database, f->container, from,
            f->group);
     print_list(j, "gets", "regions that get the data:");
     print_list(j, "loses", "regions that lose it:");
     print_list(j, "keeps", "regions that keep it:");
     print_list(j, "through", "done by one of:");
-}
-
-/* CMD_OK: go on. */
-static int confirm(const struct move_flags *f)
-{
-    if (f->yes)
-        return CMD_OK;
-    if (!wait_can_ask())
-        return options_refuse(COMMAND, "nobody is there to be asked: --yes");
-    if (wait_confirm("Move it? Type yes: ", "yes"))
-        return CMD_OK;
-    return options_failed(COMMAND, "nothing was done");
 }
 
 /* ---- watching --------------------------------------------------------------
@@ -190,46 +183,44 @@ static void heard(void *user, unsigned node, int err,
         look(s, &a->json, v);
 }
 
-static void print_sight(const struct sight *s)
+static int describe(const struct sight *s, struct err_msg *out)
 {
     if (s->copied >= 0 && strcmp(s->phase, "copying") == 0)
-        fprintf(stderr, "copying: pass %lld, %lld documents of about %lld\n",
-                (long long)s->pass, (long long)s->copied, (long long)s->about);
-    else if (s->found && s->phase[0] == '\0' && s->silent > 0)
-        fprintf(stderr,
-                "moved; %u nodes do not say whether they have "
-                "anything left\n",
-                s->silent);
-    else if (s->found && s->phase[0] == '\0')
-        fprintf(stderr, "moved; logs still hold what was deleted\n");
-    else
-        fprintf(stderr, "%s\n", s->found ? s->phase : "not seen yet");
+        return err_set(
+            out, ERR_AGAIN, "copying: pass %lld, %lld documents of about %lld",
+            (long long)s->pass, (long long)s->copied, (long long)s->about);
+    if (s->found && s->phase[0] == '\0' && s->silent > 0)
+        return err_set(out, ERR_AGAIN,
+                       "moved; %u nodes do not say whether they have anything "
+                       "left",
+                       s->silent);
+    if (s->found && s->phase[0] == '\0')
+        return err_set(out, ERR_AGAIN,
+                       "moved; logs still hold what was deleted");
+    return err_set(out, ERR_AGAIN, "%s", s->found ? s->phase : "not seen yet");
 }
+
+struct watch {
+    struct reach *reach;
+    const struct move_flags *flags;
+    struct sight last;
+    unsigned looks;
+};
 
 /* Until no node speaks of a phase any more, and each says that it has nothing
  * left. */
-static int watch(struct reach *r, const struct move_flags *f,
-                 struct sight *last, struct err_msg *msg)
+static int watch_once(void *user, struct err_msg *seen)
 {
-    usec_t end = clock_mono_us() + (usec_t)f->timeout_s * USEC_PER_SEC;
-    unsigned polls = 0;
-    while (clock_mono_us() < end) {
-        *last = (struct sight){.flags = f, .clean = true, .copied = -1};
-        reach_each(r, "GET", "placement/moves", NULL, REACH_ASK_TIMEOUT_US,
-                   heard, last);
-        bool over = last->found && last->phase[0] == '\0';
-        if (over && last->clean && last->silent == 0)
-            return ERR_OK;
-        if (!last->found && polls > UNSEEN_MAX)
-            return err_set(msg, ERR_NOT_FOUND, "the container is gone");
-        if (polls++ % 4 == 0 && !f->json)
-            print_sight(last);
-        usleep(MOVE_POLL_US);
-    }
-    return err_set(msg, ERR_TIMEOUT,
-                   "not done within %u s (%s); it goes on: see bastide "
-                   "placement move --status",
-                   f->timeout_s, last->phase);
+    struct watch *w = user;
+    struct sight *s = &w->last;
+    *s = (struct sight){.flags = w->flags, .clean = true, .copied = -1};
+    reach_each(w->reach, "GET", "placement/moves", NULL, REACH_ASK_TIMEOUT_US,
+               heard, s);
+    if (s->found && s->phase[0] == '\0' && s->clean && s->silent == 0)
+        return ERR_OK;
+    if (!s->found && w->looks++ > UNSEEN_MAX)
+        return err_set(seen, ERR_NOT_FOUND, "the container is gone");
+    return describe(s, seen);
 }
 
 static void tell(const struct move_flags *f, const char *group)
@@ -237,9 +228,10 @@ static void tell(const struct move_flags *f, const char *group)
     struct buf b;
     struct json_writer w;
     if (!f->json) {
-        printf("%s/%s is in %s, and nothing of it is left in the other "
+        printf("%s%s/%s is in %s, and nothing of it is left in the other "
                "group's replicas and logs.\n",
-               f->database, f->container, group);
+               f->from != NULL ? "The part of " : "", f->database, f->container,
+               group);
         return;
     }
     buf_init(&b, REQUEST_MAX);
@@ -257,14 +249,24 @@ static void tell(const struct move_flags *f, const char *group)
 static int wait_done(struct reach *r, const struct move_flags *f,
                      struct err_msg *msg)
 {
-    struct sight s;
-    int err = watch(r, f, &s, msg);
+    struct watch w = {.reach = r, .flags = f};
+    const struct sight *s = &w.last;
+    const struct wait_until wait = {.what = "the move",
+                                    .then = "see: bastide placement move "
+                                            "--status",
+                                    .timeout_us =
+                                        (usec_t)f->timeout_s * USEC_PER_SEC,
+                                    .poll_us = MOVE_POLL_US,
+                                    .quiet = f->json,
+                                    .look = watch_once,
+                                    .user = &w};
+    int err = wait_until(&wait, msg);
     if (err != ERR_OK)
         return err;
-    if (!f->cancel && strcmp(s.group, f->group) != 0)
+    if (!f->cancel && strcmp(s->group, f->group) != 0)
         return err_set(msg, ERR_CANCELLED,
                        "it was cancelled, or moved again; see bastide audit");
-    tell(f, s.found ? s.group : "the group where it was");
+    tell(f, s->found ? s->group : "the group where it was");
     return ERR_OK;
 }
 
@@ -283,7 +285,7 @@ static int run_move(struct reach *r, const struct move_flags *f)
     else if (err == ERR_OK && !f->json)
         show_preview(f, &a.json);
     if (err == ERR_OK && !f->dry_run) {
-        code = confirm(f);
+        code = wait_approval(COMMAND, f->yes);
         if (code == CMD_OK)
             err = ask(r, f, "placement/move", false, &a, &msg);
         if (code == CMD_OK && err == ERR_OK && !f->no_wait)
@@ -341,8 +343,9 @@ static int run_status(struct reach *r, const struct move_flags *f)
     return err == ERR_OK ? CMD_OK : options_failed(COMMAND, msg.text);
 }
 
-static int check_words(struct move_flags *f, char **words, unsigned count)
+static int check(void *flags, char **words, unsigned count)
 {
+    struct move_flags *f = flags;
     unsigned wanted = f->status ? 0 : f->cancel ? 1 : 2;
     if (count != wanted)
         return options_refuse(COMMAND,
@@ -353,14 +356,24 @@ static int check_words(struct move_flags *f, char **words, unsigned count)
         return options_refuse(COMMAND, "\"%s\": expected DATABASE/CONTAINER",
                               words[0]);
     f->group = count > 1 ? words[1] : "";
-    return reach_check_flags(COMMAND, &f->reach);
+    if (f->from != NULL && count < 2)
+        return options_refuse(COMMAND, "--from goes with GROUP");
+    return CMD_OK;
+}
+
+static int run(struct reach *r, void *flags)
+{
+    const struct move_flags *f = flags;
+    if (f->status)
+        return run_status(r, f);
+    return f->cancel ? run_cancel(r, f) : run_move(r, f);
 }
 
 int placement_run_move(int argc, char **argv)
 {
     struct move_flags f = {.timeout_s = MOVE_TIMEOUT_S};
-    const struct option_spec specs[] = {
-        REACH_OPTIONS(&f.reach),
+    const struct option_spec options[] = {
+        {.name = "from", .kind = OPTION_TEXT, .value = &f.from},
         {.name = "dry-run", .kind = OPTION_FLAG, .value = &f.dry_run},
         {.name = "yes", .kind = OPTION_FLAG, .value = &f.yes},
         {.name = "no-wait", .kind = OPTION_FLAG, .value = &f.no_wait},
@@ -370,29 +383,15 @@ int placement_run_move(int argc, char **argv)
          .kind = OPTION_NUMBER,
          .value = &f.timeout_s,
          .min = 1,
-         .max = 7 * 86400},
-        {.name = "output", .kind = OPTION_OUTPUT, .value = &f.json},
-        {.name = "help", .kind = OPTION_FLAG, .value = &f.help}};
-    struct reach r = {.https = NULL};
-    struct err_msg msg;
-    char **words;
-    unsigned count;
-    int code = options_parse(COMMAND, argc, argv, specs, ARRAY_LEN(specs), 2,
-                             &words, &count);
-    if (code == CMD_OK && f.help) {
-        fputs(help, stdout);
-        return CMD_OK;
-    }
-    if (code == CMD_OK)
-        code = check_words(&f, words, count);
-    if (code != CMD_OK)
-        return code;
-    if (reach_open(&f.reach, &r, &msg) != ERR_OK)
-        return options_failed(COMMAND, msg.text);
-    if (f.status)
-        code = run_status(&r, &f);
-    else
-        code = f.cancel ? run_cancel(&r, &f) : run_move(&r, &f);
-    reach_close(&r);
-    return code;
+         .max = 7 * 86400}};
+    const struct reach_command command = {.name = COMMAND,
+                                          .help = help,
+                                          .options = options,
+                                          .option_count = ARRAY_LEN(options),
+                                          .words_max = 2,
+                                          .json = &f.json,
+                                          .flags = &f,
+                                          .check = check,
+                                          .run = run};
+    return reach_run(&command, argc, argv);
 }

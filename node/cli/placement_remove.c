@@ -4,20 +4,18 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "node/base/check.h"
-#include "node/base/mem.h"
 #include "node/cli/cmd.h"
 #include "node/cli/options.h"
 #include "node/cli/placement.h"
 #include "node/cli/placement_group.h"
+#include "node/cli/placement_wait.h"
 #include "node/cli/wait.h"
 #include "node/json/json.h"
 
 #define COMMAND "placement remove"
 #define REMOVE_TIMEOUT_S 60
-#define REMOVE_POLL_US (200 * USEC_PER_MS)
 
 static const char help[] =
     "Usage: bastide placement remove NAME [--yes] [--dry-run] [options]\n"
@@ -40,10 +38,9 @@ static const char help[] =
     "  bastide placement remove eu --yes\n";
 
 struct remove_flags {
-    struct reach_flags reach;
     const char *name;
     unsigned timeout_s;
-    bool yes, dry_run, json, help;
+    bool yes, dry_run, json;
 };
 
 static int request(struct reach *r, const struct remove_flags *f, bool dry_run,
@@ -90,50 +87,34 @@ static int preview(struct reach *r, const struct remove_flags *f,
     return err;
 }
 
-/* ERR_NOT_FOUND: it is gone; ERR_EXISTS: somebody has come into it, and it
- * stays; ERR_AGAIN: not yet, or nobody can say. */
-static int look(struct reach *r, const struct remove_flags *f)
+static int judge(void *user, const struct placement_group *g,
+                 struct err_msg *seen)
 {
-    struct placement_group *g = mem_alloc(sizeof(*g));
-    struct reach_answer a;
-    struct err_msg msg;
-    json_ref object;
-    bool removing = true;
-    reach_answer_init(&a);
-    int err = placement_group_ask(r, f->name, &a, &object, g, &msg);
-    if (err == ERR_OK)
-        (void)json_get_bool(&a.json, object, "removing", &removing);
-    reach_answer_free(&a);
-    mem_free(g);
-    if (err == ERR_OK)
-        return removing ? ERR_AGAIN : ERR_EXISTS;
-    return err == ERR_NOT_FOUND ? err : ERR_AGAIN;
+    (void)user;
+    if (g->removing)
+        return err_set(seen, ERR_AGAIN, "its record is still there");
+    return err_set(seen, ERR_EXISTS,
+                   "%s was not removed: something came into it meanwhile; see: "
+                   "bastide placement show %s",
+                   g->name, g->name);
 }
 
 static int wait_gone(struct reach *r, const struct remove_flags *f,
                      struct err_msg *msg)
 {
-    usec_t until = clock_mono_us() + (usec_t)f->timeout_s * USEC_PER_SEC;
-    for (;;) {
-        int seen = look(r, f);
-        if (seen == ERR_NOT_FOUND)
-            return ERR_OK;
-        if (seen == ERR_EXISTS)
-            return err_set(msg, seen,
-                           "%s was not removed: something came into it "
-                           "meanwhile; see: bastide placement show %s",
-                           f->name, f->name);
-        if (clock_mono_us() >= until)
-            return err_set(msg, ERR_TIMEOUT,
-                           "%s is not removed yet after %u s. The cluster goes "
-                           "on with it",
-                           f->name, f->timeout_s);
-        usleep(REMOVE_POLL_US);
-    }
+    const struct placement_wait wait = {.reach = r,
+                                        .name = f->name,
+                                        .what = "the removal",
+                                        .timeout_s = f->timeout_s,
+                                        .quiet = f->json,
+                                        .until_gone = true,
+                                        .judge = judge};
+    return placement_wait(&wait, msg);
 }
 
-static int run(struct reach *r, const struct remove_flags *f)
+static int run(struct reach *r, void *flags)
 {
+    const struct remove_flags *f = flags;
     struct err_msg msg;
     struct reach_answer a;
     if (preview(r, f, &msg) != ERR_OK)
@@ -159,47 +140,31 @@ static int run(struct reach *r, const struct remove_flags *f)
     return CMD_OK;
 }
 
-static int check(struct remove_flags *f, char **words, unsigned count)
+static int check(void *flags, char **words, unsigned count)
 {
-    if (count == 0)
-        return options_refuse(COMMAND, "which group?");
-    if (!placement_name_option(words[0], &f->name))
-        return options_refuse(COMMAND, "\"%s\": expected %s", words[0],
-                              PLACEMENT_NAME_EXPECTED);
-    return reach_check_flags(COMMAND, &f->reach);
+    struct remove_flags *f = flags;
+    return placement_name_word(COMMAND, "which group?", words, count, &f->name);
 }
 
 int placement_run_remove(int argc, char **argv)
 {
     struct remove_flags f = {.timeout_s = REMOVE_TIMEOUT_S};
-    const struct option_spec specs[] = {
-        REACH_OPTIONS(&f.reach),
+    const struct option_spec options[] = {
         {.name = "yes", .kind = OPTION_FLAG, .value = &f.yes},
         {.name = "dry-run", .kind = OPTION_FLAG, .value = &f.dry_run},
         {.name = "timeout",
          .kind = OPTION_NUMBER,
          .value = &f.timeout_s,
          .min = 1,
-         .max = 3600},
-        {.name = "output", .kind = OPTION_OUTPUT, .value = &f.json},
-        {.name = "help", .kind = OPTION_FLAG, .value = &f.help}};
-    struct reach r = {.https = NULL};
-    struct err_msg msg;
-    char **words;
-    unsigned count;
-    int code = options_parse(COMMAND, argc, argv, specs, ARRAY_LEN(specs), 1,
-                             &words, &count);
-    if (code == CMD_OK && f.help) {
-        fputs(help, stdout);
-        return CMD_OK;
-    }
-    if (code == CMD_OK)
-        code = check(&f, words, count);
-    if (code != CMD_OK)
-        return code;
-    if (reach_open(&f.reach, &r, &msg) != ERR_OK)
-        return options_failed(COMMAND, msg.text);
-    code = run(&r, &f);
-    reach_close(&r);
-    return code;
+         .max = 3600}};
+    const struct reach_command command = {.name = COMMAND,
+                                          .help = help,
+                                          .options = options,
+                                          .option_count = ARRAY_LEN(options),
+                                          .words_max = 1,
+                                          .json = &f.json,
+                                          .flags = &f,
+                                          .check = check,
+                                          .run = run};
+    return reach_run(&command, argc, argv);
 }

@@ -4,19 +4,17 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "node/base/check.h"
-#include "node/base/mem.h"
 #include "node/cli/cmd.h"
 #include "node/cli/options.h"
 #include "node/cli/placement.h"
 #include "node/cli/placement_group.h"
+#include "node/cli/placement_wait.h"
 #include "node/json/json.h"
 
 #define COMMAND "placement rotate"
 #define ROTATE_TIMEOUT_S 60
-#define ROTATE_POLL_US (200 * USEC_PER_MS)
 
 static const char help[] =
     "Usage: bastide placement rotate NAME [options]\n"
@@ -38,10 +36,9 @@ static const char help[] =
     "  bastide placement rotate eu --dir demo\n";
 
 struct rotate_flags {
-    struct reach_flags reach;
     const char *name;
     unsigned timeout_s;
-    bool json, help;
+    bool json;
 };
 
 /* Asks for it; which version it will be. */
@@ -69,76 +66,58 @@ static int request(struct reach *r, const struct rotate_flags *f,
     return err;
 }
 
-static bool is_used(struct reach *r, const struct rotate_flags *f,
-                    int64_t version)
+static int judge(void *user, const struct placement_group *g,
+                 struct err_msg *seen)
 {
-    struct placement_group *g = mem_alloc(sizeof(*g));
-    struct reach_answer a;
-    struct err_msg msg;
-    json_ref object;
-    reach_answer_init(&a);
-    bool used =
-        placement_group_ask(r, f->name, &a, &object, g, &msg) == ERR_OK &&
-        g->sealing_key >= version;
-    reach_answer_free(&a);
-    mem_free(g);
-    return used;
+    const int64_t *version = user;
+    return g->sealing_key >= *version
+               ? ERR_OK
+               : err_set(seen, ERR_AGAIN, "version %lld is used, not %lld yet",
+                         (long long)g->sealing_key, (long long)*version);
 }
 
-static int run(struct reach *r, const struct rotate_flags *f)
+static int run(struct reach *r, void *flags)
 {
+    const struct rotate_flags *f = flags;
     struct err_msg msg;
     int64_t version;
-    if (request(r, f, &version, &msg) != ERR_OK)
+    const struct placement_wait wait = {.reach = r,
+                                        .name = f->name,
+                                        .what = "the new data key",
+                                        .timeout_s = f->timeout_s,
+                                        .quiet = f->json,
+                                        .judge = judge,
+                                        .user = &version};
+    int err = request(r, f, &version, &msg);
+    if (err == ERR_OK)
+        err = placement_wait(&wait, &msg);
+    if (err != ERR_OK)
         return options_failed(COMMAND, msg.text);
-    usec_t until = clock_mono_us() + (usec_t)f->timeout_s * USEC_PER_SEC;
-    while (!is_used(r, f, version)) {
-        if (clock_mono_us() >= until) {
-            err_set(&msg, ERR_TIMEOUT,
-                    "version %lld is not used yet after %u s. The cluster goes "
-                    "on with it; see: bastide placement show %s",
-                    (long long)version, f->timeout_s, f->name);
-            return options_failed(COMMAND, msg.text);
-        }
-        usleep(ROTATE_POLL_US);
-    }
     return placement_show(COMMAND, r, f->name, f->json);
+}
+
+static int check(void *flags, char **words, unsigned count)
+{
+    struct rotate_flags *f = flags;
+    return placement_name_word(COMMAND, "which group?", words, count, &f->name);
 }
 
 int placement_run_rotate(int argc, char **argv)
 {
     struct rotate_flags f = {.timeout_s = ROTATE_TIMEOUT_S};
-    const struct option_spec specs[] = {
-        REACH_OPTIONS(&f.reach),
-        {.name = "timeout",
-         .kind = OPTION_NUMBER,
-         .value = &f.timeout_s,
-         .min = 1,
-         .max = 3600},
-        {.name = "output", .kind = OPTION_OUTPUT, .value = &f.json},
-        {.name = "help", .kind = OPTION_FLAG, .value = &f.help}};
-    struct reach r = {.https = NULL};
-    struct err_msg msg;
-    char **words;
-    unsigned count;
-    int code = options_parse(COMMAND, argc, argv, specs, ARRAY_LEN(specs), 1,
-                             &words, &count);
-    if (code == CMD_OK && f.help) {
-        fputs(help, stdout);
-        return CMD_OK;
-    }
-    if (code == CMD_OK && count == 0)
-        code = options_refuse(COMMAND, "which group?");
-    if (code == CMD_OK && !placement_name_option(words[0], &f.name))
-        code = options_refuse(COMMAND, "\"%s\": expected %s", words[0],
-                              PLACEMENT_NAME_EXPECTED);
-    if (code == CMD_OK)
-        code = reach_check_flags(COMMAND, &f.reach);
-    if (code != CMD_OK)
-        return code;
-    if (reach_open(&f.reach, &r, &msg) != ERR_OK)
-        return options_failed(COMMAND, msg.text);
-    code = run(&r, &f);
-    reach_close(&r);
-    return code;
+    const struct option_spec options[] = {{.name = "timeout",
+                                           .kind = OPTION_NUMBER,
+                                           .value = &f.timeout_s,
+                                           .min = 1,
+                                           .max = 3600}};
+    const struct reach_command command = {.name = COMMAND,
+                                          .help = help,
+                                          .options = options,
+                                          .option_count = ARRAY_LEN(options),
+                                          .words_max = 1,
+                                          .json = &f.json,
+                                          .flags = &f,
+                                          .check = check,
+                                          .run = run};
+    return reach_run(&command, argc, argv);
 }

@@ -56,19 +56,19 @@ static const char help[] =
     "  bastide placement rules add 'shop/*' us --at 1\n"
     "  bastide placement rules require on\n";
 
-struct rules_flags {
-    struct reach_flags reach;
-    unsigned at; /* 0: at the end */
-    bool json, help;
-};
-
 /* One edit: ERR_OK, or why it makes no sense with the rules there are. */
 struct edit {
     int (*apply)(const struct edit *e, struct placement_rules *rules,
                  struct err_msg *msg);
     struct placement_rule rule;
-    unsigned number;
+    unsigned number; /* of a rule; to be added, 0: at the end */
     bool required;
+};
+
+struct rules_flags {
+    struct edit edit; /* its `apply` is NULL: none is wanted */
+    const char *file; /* with all rules; NULL: none */
+    bool json;
 };
 
 /* ---- showing ---------------------------------------------------------------
@@ -246,11 +246,10 @@ static int read_pattern(const char *text, struct placement_rule *rule)
     return CMD_OK;
 }
 
-static int read_add(char **words, const struct rules_flags *f, struct edit *e)
+static int read_add(char **words, struct edit *e)
 {
     const char *group = NULL;
     e->apply = apply_add;
-    e->number = f->at;
     struct bytes target = bytes_str(words[2]);
     struct placement_map map;
     struct err_msg msg;
@@ -292,9 +291,10 @@ static int read_require(char **words, struct edit *e)
 }
 
 /* What the words ask for. With `list`, no edit; with `set`, a file's name. */
-static int read_words(char **words, unsigned count, const struct rules_flags *f,
-                      struct edit *e, const char **file_out)
+static int check(void *flags, char **words, unsigned count)
 {
+    struct rules_flags *f = flags;
+    struct edit *e = &f->edit;
     static const struct {
         const char *name;
         unsigned words;
@@ -311,70 +311,53 @@ static int read_words(char **words, unsigned count, const struct rules_flags *f,
     if (count > 0 && count != parts[i].words)
         return options_refuse(COMMAND, "%s takes %u words", name,
                               parts[i].words - 1);
-    if (f->at != 0 && strcmp(name, "add") != 0)
+    if (e->number != 0 && strcmp(name, "add") != 0)
         return options_refuse(COMMAND, "--at goes with add");
     if (strcmp(name, "add") == 0)
-        return read_add(words, f, e);
+        return read_add(words, e);
     if (strcmp(name, "remove") == 0)
         return read_remove(words, e);
     if (strcmp(name, "require") == 0)
         return read_require(words, e);
-    *file_out = strcmp(name, "set") == 0 ? words[1] : NULL;
+    f->file = strcmp(name, "set") == 0 ? words[1] : NULL;
     return CMD_OK;
 }
 
-static int run(struct reach *r, const struct edit *e, const char *file,
-               bool json)
+static int run(struct reach *r, void *flags)
 {
+    const struct rules_flags *f = flags;
     struct reach_answer a;
     struct err_msg msg;
     int err;
     reach_answer_init(&a);
-    if (e->apply != NULL)
-        err = edit(r, e, &a, &msg);
-    else if (file != NULL)
-        err = set_from_file(r, file, &a, &msg);
+    if (f->edit.apply != NULL)
+        err = edit(r, &f->edit, &a, &msg);
+    else if (f->file != NULL)
+        err = set_from_file(r, f->file, &a, &msg);
     else
         err = ask(r, &a, &msg);
     if (err == ERR_OK)
-        err = show(&a, json, &msg);
+        err = show(&a, f->json, &msg);
     reach_answer_free(&a);
     return err == ERR_OK ? CMD_OK : options_failed(COMMAND, msg.text);
 }
 
 int placement_run_rules(int argc, char **argv)
 {
-    struct rules_flags f = {.at = 0};
-    struct edit e = {.apply = NULL};
-    const struct option_spec specs[] = {
-        REACH_OPTIONS(&f.reach),
-        {.name = "at",
-         .kind = OPTION_NUMBER,
-         .value = &f.at,
-         .min = 1,
-         .max = PLACEMENT_RULES_MAX},
-        {.name = "output", .kind = OPTION_OUTPUT, .value = &f.json},
-        {.name = "help", .kind = OPTION_FLAG, .value = &f.help}};
-    struct reach r = {.https = NULL};
-    struct err_msg msg;
-    const char *file = NULL;
-    char **words;
-    unsigned count;
-    int code = options_parse(COMMAND, argc, argv, specs, ARRAY_LEN(specs), 3,
-                             &words, &count);
-    if (code == CMD_OK && f.help) {
-        fputs(help, stdout);
-        return CMD_OK;
-    }
-    if (code == CMD_OK)
-        code = read_words(words, count, &f, &e, &file);
-    if (code == CMD_OK)
-        code = reach_check_flags(COMMAND, &f.reach);
-    if (code != CMD_OK)
-        return code;
-    if (reach_open(&f.reach, &r, &msg) != ERR_OK)
-        return options_failed(COMMAND, msg.text);
-    code = run(&r, &e, file, f.json);
-    reach_close(&r);
-    return code;
+    struct rules_flags f = {.json = false};
+    const struct option_spec options[] = {{.name = "at",
+                                           .kind = OPTION_NUMBER,
+                                           .value = &f.edit.number,
+                                           .min = 1,
+                                           .max = PLACEMENT_RULES_MAX}};
+    const struct reach_command command = {.name = COMMAND,
+                                          .help = help,
+                                          .options = options,
+                                          .option_count = ARRAY_LEN(options),
+                                          .words_max = 3,
+                                          .json = &f.json,
+                                          .flags = &f,
+                                          .check = check,
+                                          .run = run};
+    return reach_run(&command, argc, argv);
 }

@@ -58,14 +58,13 @@ static const char help[] =
     "  bastide placement set eu --transit allow\n";
 
 struct set_flags {
-    struct reach_flags reach;
     const char *name;
     struct names priority, regions;
     bool yes, dry_run;
     struct placement_level level;
     struct placement_settings settings;
     unsigned timeout_s;
-    bool json, help;
+    bool json;
     int64_t epoch; /* of the last change made */
 };
 
@@ -119,7 +118,7 @@ static bool holds(const struct topology *t, void *user)
     return t->settled && t->epoch >= f->epoch;
 }
 
-static int run(struct reach *r, struct set_flags *f)
+static int decide(struct reach *r, struct set_flags *f)
 {
     struct err_msg msg;
     struct topology t;
@@ -157,13 +156,9 @@ static bool sets(const struct set_flags *f)
     return f->settings.transit != NULL || f->settings.leaders != NULL;
 }
 
-static int check(struct set_flags *f, char **words, unsigned count)
+/* Which of the changes go together. */
+static int check_changes(const struct set_flags *f)
 {
-    if (count == 0)
-        return options_refuse(COMMAND, "which group?");
-    if (!placement_name_option(words[0], &f->name))
-        return options_refuse(COMMAND, "\"%s\": expected %s", words[0],
-                              PLACEMENT_NAME_EXPECTED);
     bool decision = decides(f), settings = sets(f);
     if (!decision && !settings && f->regions.count == 0)
         return options_refuse(COMMAND,
@@ -175,13 +170,24 @@ static int check(struct set_flags *f, char **words, unsigned count)
     if (decision && settings)
         return options_refuse(COMMAND, "--transit and --leaders are a change "
                                        "of their own");
+    return CMD_OK;
+}
+
+static int check(void *flags, char **words, unsigned count)
+{
+    struct set_flags *f = flags;
+    int code =
+        placement_name_word(COMMAND, "which group?", words, count, &f->name);
+    if (code == CMD_OK)
+        code = check_changes(f);
     if (f->timeout_s == 0)
         f->timeout_s =
             f->regions.count > 0 ? FENCE_TIMEOUT_S : SETTLE_TIMEOUT_S;
-    int code = placement_level_check(COMMAND, &f->level);
+    if (code == CMD_OK)
+        code = placement_level_check(COMMAND, &f->level);
     if (code == CMD_OK)
         code = placement_settings_check(COMMAND, &f->settings);
-    return code == CMD_OK ? reach_check_flags(COMMAND, &f->reach) : code;
+    return code;
 }
 
 static int set_settings(struct reach *r, struct set_flags *f)
@@ -196,8 +202,9 @@ static int set_settings(struct reach *r, struct set_flags *f)
                : code;
 }
 
-static int carry_out(struct reach *r, struct set_flags *f)
+static int run(struct reach *r, void *flags)
 {
+    struct set_flags *f = flags;
     const struct placement_fence fence = {.name = f->name,
                                           .regions = &f->regions,
                                           .yes = f->yes,
@@ -206,14 +213,13 @@ static int carry_out(struct reach *r, struct set_flags *f)
                                           .timeout_s = f->timeout_s};
     if (f->regions.count > 0)
         return placement_set_fence(COMMAND, r, &fence);
-    return sets(f) ? set_settings(r, f) : run(r, f);
+    return sets(f) ? set_settings(r, f) : decide(r, f);
 }
 
 int placement_run_set(int argc, char **argv)
 {
     struct set_flags f = {.timeout_s = 0};
-    const struct option_spec specs[] = {
-        REACH_OPTIONS(&f.reach),
+    const struct option_spec options[] = {
         PLACEMENT_LEVEL_OPTIONS(&f.level),
         PLACEMENT_SETTINGS_OPTIONS(&f.settings),
         {.name = "priority",
@@ -232,26 +238,15 @@ int placement_run_set(int argc, char **argv)
          .kind = OPTION_NUMBER,
          .value = &f.timeout_s,
          .min = 1,
-         .max = 3600},
-        {.name = "output", .kind = OPTION_OUTPUT, .value = &f.json},
-        {.name = "help", .kind = OPTION_FLAG, .value = &f.help}};
-    struct reach r = {.https = NULL};
-    struct err_msg msg;
-    char **words;
-    unsigned count;
-    int code = options_parse(COMMAND, argc, argv, specs, ARRAY_LEN(specs), 1,
-                             &words, &count);
-    if (code == CMD_OK && f.help) {
-        fputs(help, stdout);
-        return CMD_OK;
-    }
-    if (code == CMD_OK)
-        code = check(&f, words, count);
-    if (code != CMD_OK)
-        return code;
-    if (reach_open(&f.reach, &r, &msg) != ERR_OK)
-        return options_failed(COMMAND, msg.text);
-    code = carry_out(&r, &f);
-    reach_close(&r);
-    return code;
+         .max = 3600}};
+    const struct reach_command command = {.name = COMMAND,
+                                          .help = help,
+                                          .options = options,
+                                          .option_count = ARRAY_LEN(options),
+                                          .words_max = 1,
+                                          .json = &f.json,
+                                          .flags = &f,
+                                          .check = check,
+                                          .run = run};
+    return reach_run(&command, argc, argv);
 }

@@ -4,20 +4,18 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "node/base/check.h"
-#include "node/base/mem.h"
 #include "node/cli/cmd.h"
 #include "node/cli/options.h"
 #include "node/cli/placement.h"
 #include "node/cli/placement_group.h"
+#include "node/cli/placement_wait.h"
 #include "node/cli/wait.h"
 #include "node/json/json.h"
 
 #define COMMAND "placement split"
 #define SPLIT_TIMEOUT_S 3600
-#define SPLIT_POLL_US (500 * USEC_PER_MS)
 #define SPLIT_SHARDS_MAX 65536
 
 static const char help[] =
@@ -45,10 +43,9 @@ static const char help[] =
     "  bastide placement split eu --shards 4 --yes\n";
 
 struct split_flags {
-    struct reach_flags reach;
     const char *name;
     unsigned shards, timeout_s;
-    bool dry_run, yes, no_wait, json, help;
+    bool dry_run, yes, no_wait, json;
 };
 
 static int ask(struct reach *r, const struct split_flags *f, bool dry_run,
@@ -80,48 +77,38 @@ static void show_preview(const struct split_flags *f, const struct json *j)
            f->name, (long long)from, f->shards, (long long)containers);
 }
 
-/* CMD_OK: go on. */
-static int confirm(const struct split_flags *f)
+static int judge(void *user, const struct placement_group *g,
+                 struct err_msg *seen)
 {
-    if (f->yes)
-        return CMD_OK;
-    if (!wait_can_ask())
-        return options_refuse(COMMAND, "nobody is there to be asked: --yes");
-    if (wait_confirm("Split it? Type yes: ", "yes"))
-        return CMD_OK;
-    return options_failed(COMMAND, "nothing was done");
+    const struct split_flags *f = user;
+    char text[TOPOLOGY_TEXT_MAX + 1];
+    /* A node that has not heard of it has the old number. */
+    if (g->split.shards == 0 && g->shards >= f->shards)
+        return ERR_OK;
+    if (g->split.shards == 0)
+        return err_set(seen, ERR_AGAIN, "not seen yet");
+    placement_split_text(&g->split, text);
+    return err_set(seen, ERR_AGAIN, "%s", text);
 }
 
 static int watch(struct reach *r, const struct split_flags *f,
                  struct err_msg *msg)
 {
-    usec_t end = clock_mono_us() + (usec_t)f->timeout_s * USEC_PER_SEC;
-    char text[TOPOLOGY_TEXT_MAX + 1] = "";
-    struct placement_group *g = mem_alloc(sizeof(*g));
-    int err = ERR_TIMEOUT;
-    for (unsigned polls = 0; err == ERR_TIMEOUT && clock_mono_us() < end;
-         polls++) {
-        if (placement_split_ask(r, f->name, g, msg) == ERR_OK) {
-            placement_split_text(&g->split, text);
-            /* A node that has not heard of it has the old number. */
-            if (g->split.shards == 0 && g->shards >= f->shards)
-                err = ERR_OK;
-            else if (polls % 4 == 0 && !f->json)
-                fprintf(stderr, "%s\n", text);
-        }
-        if (err != ERR_OK)
-            usleep(SPLIT_POLL_US);
-    }
-    mem_free(g);
-    return err == ERR_OK ? ERR_OK
-                         : err_set(msg, err,
-                                   "not done within %u s (%s); it goes on: see "
-                                   "bastide placement show",
-                                   f->timeout_s, text);
+    struct split_flags flags = *f;
+    const struct placement_wait wait = {.reach = r,
+                                        .name = f->name,
+                                        .what = "the split",
+                                        .timeout_s = f->timeout_s,
+                                        .quiet = f->json,
+                                        .asks_all = true,
+                                        .judge = judge,
+                                        .user = &flags};
+    return placement_wait(&wait, msg);
 }
 
-static int run_split(struct reach *r, const struct split_flags *f)
+static int run(struct reach *r, void *flags)
 {
+    const struct split_flags *f = flags;
     struct reach_answer a;
     struct err_msg msg;
     int code = CMD_OK;
@@ -132,7 +119,7 @@ static int run_split(struct reach *r, const struct split_flags *f)
     else if (err == ERR_OK && !f->json)
         show_preview(f, &a.json);
     if (err == ERR_OK && !f->dry_run) {
-        code = confirm(f);
+        code = wait_approval(COMMAND, f->yes);
         if (code == CMD_OK)
             err = ask(r, f, false, &a, &msg);
         if (code == CMD_OK && err == ERR_OK && !f->no_wait)
@@ -146,23 +133,20 @@ static int run_split(struct reach *r, const struct split_flags *f)
                : code;
 }
 
-static int check(struct split_flags *f, char **words, unsigned count)
+static int check(void *flags, char **words, unsigned count)
 {
-    if (count == 0)
-        return options_refuse(COMMAND, "which group?");
-    if (!placement_name_option(words[0], &f->name))
-        return options_refuse(COMMAND, "\"%s\": expected %s", words[0],
-                              PLACEMENT_NAME_EXPECTED);
-    if (f->shards == 0)
-        return options_refuse(COMMAND, "expected --shards N");
-    return reach_check_flags(COMMAND, &f->reach);
+    struct split_flags *f = flags;
+    int code =
+        placement_name_word(COMMAND, "which group?", words, count, &f->name);
+    if (code == CMD_OK && f->shards == 0)
+        code = options_refuse(COMMAND, "expected --shards N");
+    return code;
 }
 
 int placement_run_split(int argc, char **argv)
 {
     struct split_flags f = {.timeout_s = SPLIT_TIMEOUT_S};
-    const struct option_spec specs[] = {
-        REACH_OPTIONS(&f.reach),
+    const struct option_spec options[] = {
         {.name = "shards",
          .kind = OPTION_NUMBER,
          .value = &f.shards,
@@ -175,26 +159,15 @@ int placement_run_split(int argc, char **argv)
          .kind = OPTION_NUMBER,
          .value = &f.timeout_s,
          .min = 1,
-         .max = 7 * 86400},
-        {.name = "output", .kind = OPTION_OUTPUT, .value = &f.json},
-        {.name = "help", .kind = OPTION_FLAG, .value = &f.help}};
-    struct reach r = {.https = NULL};
-    struct err_msg msg;
-    char **words;
-    unsigned count;
-    int code = options_parse(COMMAND, argc, argv, specs, ARRAY_LEN(specs), 1,
-                             &words, &count);
-    if (code == CMD_OK && f.help) {
-        fputs(help, stdout);
-        return CMD_OK;
-    }
-    if (code == CMD_OK)
-        code = check(&f, words, count);
-    if (code != CMD_OK)
-        return code;
-    if (reach_open(&f.reach, &r, &msg) != ERR_OK)
-        return options_failed(COMMAND, msg.text);
-    code = run_split(&r, &f);
-    reach_close(&r);
-    return code;
+         .max = 7 * 86400}};
+    const struct reach_command command = {.name = COMMAND,
+                                          .help = help,
+                                          .options = options,
+                                          .option_count = ARRAY_LEN(options),
+                                          .words_max = 1,
+                                          .json = &f.json,
+                                          .flags = &f,
+                                          .check = check,
+                                          .run = run};
+    return reach_run(&command, argc, argv);
 }

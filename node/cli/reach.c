@@ -1,6 +1,7 @@
 #include "node/cli/reach.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "node/base/check.h"
@@ -57,6 +58,53 @@ void reach_close(struct reach *r)
     r->https = NULL;
 }
 
+/* ---- commands --------------------------------------------------------------
+ */
+
+/* CMD_OK with `help_out`: only the help is wanted. */
+static int read_flags(const struct reach_command *c, int argc, char **argv,
+                      struct reach_flags *reach, bool *help_out)
+{
+    struct option_spec specs[OPTION_SPECS_MAX] = {
+        REACH_OPTIONS(reach),
+        {.name = "output", .kind = OPTION_OUTPUT, .value = c->json},
+        {.name = "help", .kind = OPTION_FLAG, .value = help_out}};
+    unsigned common = REACH_OPTION_COUNT + 2, count;
+    char **words;
+    CHECK(common + c->option_count <= OPTION_SPECS_MAX);
+    for (unsigned i = 0; i < c->option_count; i++)
+        specs[common + i] = c->options[i];
+    int code =
+        options_parse(c->name, argc, argv, specs, common + c->option_count,
+                      c->words_max, &words, &count);
+    if (code != CMD_OK || *help_out)
+        return code;
+    if (c->check != NULL)
+        code = c->check(c->flags, words, count);
+    return code == CMD_OK ? reach_check_flags(c->name, reach) : code;
+}
+
+int reach_run(const struct reach_command *c, int argc, char **argv)
+{
+    struct reach_flags flags = {.dir = NULL};
+    struct reach r = {.https = NULL};
+    struct err_msg msg;
+    bool help = false;
+    int code = read_flags(c, argc, argv, &flags, &help);
+    if (code == CMD_OK && help)
+        fputs(c->help, stdout);
+    if (code != CMD_OK || help)
+        return code;
+    if (reach_open(&flags, &r, &msg) != ERR_OK)
+        return options_failed(c->name, msg.text);
+    code = c->run(&r, c->flags);
+    reach_close(&r);
+    return code;
+}
+
+/* ---- answers ---------------------------------------------------------------
+ */
+
 void reach_answer_init(struct reach_answer *a)
 {
     a->status = 0;
@@ -109,17 +157,9 @@ static int refusal(const struct reach_node *n, struct reach_answer *a,
     return err;
 }
 
-int reach_ask(struct reach *r, unsigned node, const char *path,
-              const char *request, usec_t timeout_us, struct reach_answer *a,
-              struct err_msg *msg)
-{
-    return reach_call(r, node, request != NULL ? "POST" : "GET", path, request,
-                      timeout_us, a, msg);
-}
-
-int reach_call(struct reach *r, unsigned node, const char *method,
-               const char *path, const char *request, usec_t timeout_us,
-               struct reach_answer *a, struct err_msg *msg)
+static int reach_call(struct reach *r, unsigned node, const char *method,
+                      const char *path, const char *request, usec_t timeout_us,
+                      struct reach_answer *a, struct err_msg *msg)
 {
     CHECK(node < r->node_count);
     const struct reach_node *n = &r->nodes[node];
@@ -138,6 +178,14 @@ int reach_call(struct reach *r, unsigned node, const char *method,
                        "%s answered %d without a JSON object", n->admin,
                        a->status);
     return a->status / 100 == 2 ? ERR_OK : refusal(n, a, msg);
+}
+
+int reach_ask(struct reach *r, unsigned node, const char *path,
+              const char *request, usec_t timeout_us, struct reach_answer *a,
+              struct err_msg *msg)
+{
+    return reach_call(r, node, request != NULL ? "POST" : "GET", path, request,
+                      timeout_us, a, msg);
 }
 
 /* ---- asking all ------------------------------------------------------------

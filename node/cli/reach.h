@@ -75,6 +75,26 @@ int reach_open(const struct reach_flags *f, struct reach *out,
                struct err_msg *msg);
 void reach_close(struct reach *r);
 
+/* A command that asks a cluster, with one set of flags: beside its own ones it
+ * takes REACH_OPTIONS, --output and --help. */
+struct reach_command {
+    const char *name;                  /* "placement split" */
+    const char *help;                  /* printed for --help */
+    const struct option_spec *options; /* its own; NULL: none */
+    unsigned option_count;
+    unsigned words_max;
+    bool *json;  /* -o json was given */
+    void *flags; /* for the two below */
+    /* Takes the words and says whether the flags go together; NULL: they do.
+     * CMD_OK, or CMD_USAGE after having said what is wrong. */
+    int (*check)(void *flags, char **words, unsigned count);
+    /* The process's exit code. */
+    int (*run)(struct reach *r, void *flags);
+};
+/* Reads the command line, finds the cluster and runs: the process's exit code.
+ * Before `run`, what is wrong has been said. */
+int reach_run(const struct reach_command *c, int argc, char **argv);
+
 void reach_answer_init(struct reach_answer *a);
 void reach_answer_free(struct reach_answer *a);
 
@@ -87,14 +107,9 @@ int reach_ask(struct reach *r, unsigned node, const char *path,
               const char *request, usec_t timeout_us, struct reach_answer *a,
               struct err_msg *msg);
 
-/* The same with any method; `request` may be NULL. */
-int reach_call(struct reach *r, unsigned node, const char *method,
-               const char *path, const char *request, usec_t timeout_us,
-               struct reach_answer *a, struct err_msg *msg);
-
-/* The same of every node at once, so that those that hang cost the timeout once
- * and not one after the other. `heard` is called for each in their order, by
- * the caller's thread; what it is given is gone afterwards. */
+/* The same with any method, of every node at once, so that those that hang cost
+ * the timeout once and not one after the other. `heard` is called for each in
+ * their order, by the caller's thread; what it is given is gone afterwards. */
 typedef void reach_heard(void *user, unsigned node, int err,
                          const struct reach_answer *a,
                          const struct err_msg *why);

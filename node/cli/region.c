@@ -85,48 +85,51 @@ static int show(const char *command, struct reach *r, const char *group,
     return err == ERR_OK ? CMD_OK : options_failed(command, msg.text);
 }
 
-static int list_or_show(int argc, char **argv, unsigned words_needed)
+struct show_flags {
+    const char *command, *group;
+    const char *region; /* NULL: all */
+    bool json;
+};
+
+static int run_show(struct reach *r, void *flags)
 {
-    struct reach_flags reach = {.dir = NULL};
-    const char *group = NULL;
-    bool json = false, want_help = false;
-    const struct option_spec specs[] = {
-        REACH_OPTIONS(&reach),
-        PLACEMENT_GROUP_OPTION(&group),
-        {.name = "output", .kind = OPTION_OUTPUT, .value = &json},
-        {.name = "help", .kind = OPTION_FLAG, .value = &want_help}};
-    const char *command = words_needed == 0 ? "region list" : "region show";
-    struct reach r = {.https = NULL};
-    struct err_msg msg;
-    char **words;
-    unsigned count;
-    int code = options_parse(command, argc, argv, specs, ARRAY_LEN(specs),
-                             words_needed, &words, &count);
-    if (code == CMD_OK && want_help) {
-        fputs(help, stdout);
-        return CMD_OK;
-    }
-    if (code == CMD_OK && count < words_needed)
-        code = options_refuse(command, "which region?");
-    if (code == CMD_OK)
-        code = reach_check_flags(command, &reach);
-    if (code != CMD_OK)
-        return code;
-    if (reach_open(&reach, &r, &msg) != ERR_OK)
-        return options_failed(command, msg.text);
-    code = show(command, &r, group, words_needed == 0 ? NULL : words[0], json);
-    reach_close(&r);
-    return code;
+    const struct show_flags *f = flags;
+    return show(f->command, r, f->group, f->region, f->json);
+}
+
+static int check_show(void *flags, char **words, unsigned count)
+{
+    struct show_flags *f = flags;
+    if (count == 0)
+        return options_refuse(f->command, "which region?");
+    f->region = words[0];
+    return CMD_OK;
+}
+
+static int list_or_show(int argc, char **argv, bool one)
+{
+    struct show_flags f = {.command = one ? "region show" : "region list"};
+    const struct option_spec options[] = {PLACEMENT_GROUP_OPTION(&f.group)};
+    const struct reach_command command = {.name = f.command,
+                                          .help = help,
+                                          .options = options,
+                                          .option_count = ARRAY_LEN(options),
+                                          .words_max = one ? 1 : 0,
+                                          .json = &f.json,
+                                          .flags = &f,
+                                          .check = one ? check_show : NULL,
+                                          .run = run_show};
+    return reach_run(&command, argc, argv);
 }
 
 static int list(int argc, char **argv)
 {
-    return list_or_show(argc, argv, 0);
+    return list_or_show(argc, argv, false);
 }
 
 static int show_one(int argc, char **argv)
 {
-    return list_or_show(argc, argv, 1);
+    return list_or_show(argc, argv, true);
 }
 
 /* ---- priority --------------------------------------------------------------
@@ -164,7 +167,8 @@ struct priority_wish {
     struct names order;
     const char *group;    /* NULL: default */
     const char *failback; /* NULL: as it is */
-    bool move;
+    unsigned timeout_s;
+    bool no_move, json;
     int64_t epoch;
 };
 
@@ -196,7 +200,7 @@ static bool priority_holds(const struct topology *t, void *user)
         w->failback == NULL ||
         t->failback_automatic == (strcmp(w->failback, "automatic") == 0);
     return order_matches(t, &w->order) && failback_ok && t->settled &&
-           t->epoch >= w->epoch && (!w->move || writes_at_best(t));
+           t->epoch >= w->epoch && (w->no_move || writes_at_best(t));
 }
 
 static void write_priority(const struct priority_wish *w, struct buf *out)
@@ -210,14 +214,14 @@ static void write_priority(const struct priority_wish *w, struct buf *out)
         json_write_member_str(&j, "group", w->group);
     if (w->failback != NULL)
         json_write_member_str(&j, "failback", w->failback);
-    json_write_member_bool(&j, "move", w->move);
+    json_write_member_bool(&j, "move", !w->no_move);
     json_write_object_end(&j);
     CHECK(json_writer_end(&j) == ERR_OK);
 }
 
-static int set_priority(struct reach *r, struct priority_wish *wish,
-                        unsigned timeout_s, bool json)
+static int set_priority(struct reach *r, void *flags)
 {
+    struct priority_wish *wish = flags;
     struct reach_answer a;
     struct topology t;
     struct err_msg msg;
@@ -225,8 +229,8 @@ static int set_priority(struct reach *r, struct priority_wish *wish,
     struct wait wait = {.reach = r,
                         .group = wish->group,
                         .what = "the new order",
-                        .timeout_us = (usec_t)timeout_s * USEC_PER_SEC,
-                        .quiet = json,
+                        .timeout_us = (usec_t)wish->timeout_s * USEC_PER_SEC,
+                        .quiet = wish->json,
                         .done = priority_holds,
                         .user = wish};
     buf_init(&request, HTTPS_REQUEST_MAX);
@@ -242,7 +246,7 @@ static int set_priority(struct reach *r, struct priority_wish *wish,
         err = wait_for_topology(&wait, &t, &msg);
     if (err != ERR_OK)
         return options_failed("region priority", msg.text);
-    if (json)
+    if (wish->json)
         return show("region priority", r, wish->group, NULL, true);
     topology_print(stdout, &t, isatty(STDOUT_FILENO) == 1);
     return CMD_OK;
@@ -254,54 +258,45 @@ static bool read_failback(const char *text, void *value)
     return strcmp(text, "automatic") == 0 || strcmp(text, "manual") == 0;
 }
 
+static int check_priority(void *flags, char **words, unsigned count)
+{
+    struct priority_wish *wish = flags;
+    if (count == 0)
+        return options_refuse("region priority", "in which order?");
+    if (!names_read(words[0], &wish->order))
+        return options_refuse("region priority",
+                              "\"%s\": expected every region once, such as "
+                              "eastus,westeurope",
+                              words[0]);
+    return CMD_OK;
+}
+
 static int priority(int argc, char **argv)
 {
-    struct reach_flags reach = {.dir = NULL};
-    struct priority_wish wish = {.failback = NULL};
-    unsigned timeout_s = MOVE_TIMEOUT_S, count;
-    bool json = false, want_help = false, no_move = false;
-    const struct option_spec specs[] = {
-        REACH_OPTIONS(&reach),
+    struct priority_wish wish = {.timeout_s = MOVE_TIMEOUT_S};
+    const struct option_spec options[] = {
         PLACEMENT_GROUP_OPTION(&wish.group),
         {.name = "failback",
          .kind = OPTION_OTHER,
          .value = &wish.failback,
          .read = read_failback,
          .expected = "automatic or manual"},
-        {.name = "no-move", .kind = OPTION_FLAG, .value = &no_move},
+        {.name = "no-move", .kind = OPTION_FLAG, .value = &wish.no_move},
         {.name = "timeout",
          .kind = OPTION_NUMBER,
-         .value = &timeout_s,
+         .value = &wish.timeout_s,
          .min = 1,
-         .max = 3600},
-        {.name = "output", .kind = OPTION_OUTPUT, .value = &json},
-        {.name = "help", .kind = OPTION_FLAG, .value = &want_help}};
-    struct reach r = {.https = NULL};
-    struct err_msg msg;
-    char **words;
-    int code = options_parse("region priority", argc, argv, specs,
-                             ARRAY_LEN(specs), 1, &words, &count);
-    if (code == CMD_OK && want_help) {
-        fputs(priority_help, stdout);
-        return CMD_OK;
-    }
-    if (code == CMD_OK && count == 0)
-        code = options_refuse("region priority", "in which order?");
-    if (code == CMD_OK && !names_read(words[0], &wish.order))
-        code = options_refuse("region priority",
-                              "\"%s\": expected every region once, such as "
-                              "eastus,westeurope",
-                              words[0]);
-    if (code == CMD_OK)
-        code = reach_check_flags("region priority", &reach);
-    if (code != CMD_OK)
-        return code;
-    wish.move = !no_move;
-    if (reach_open(&reach, &r, &msg) != ERR_OK)
-        return options_failed("region priority", msg.text);
-    code = set_priority(&r, &wish, timeout_s, json);
-    reach_close(&r);
-    return code;
+         .max = 3600}};
+    const struct reach_command command = {.name = "region priority",
+                                          .help = priority_help,
+                                          .options = options,
+                                          .option_count = ARRAY_LEN(options),
+                                          .words_max = 1,
+                                          .json = &wish.json,
+                                          .flags = &wish,
+                                          .check = check_priority,
+                                          .run = set_priority};
+    return reach_run(&command, argc, argv);
 }
 
 /* ---- the command -----------------------------------------------------------

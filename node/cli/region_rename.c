@@ -30,8 +30,14 @@ static const char help[] =
     "  bastide region rename-display germany \"Germany West Central\"\n"
     "  bastide region rename-display germany germany\n";
 
-static int run(struct reach *r, char **words, bool json)
+struct rename_flags {
+    const char *region, *name;
+    bool json;
+};
+
+static int run(struct reach *r, void *flags)
 {
+    const struct rename_flags *f = flags;
     struct buf body;
     struct json_writer w;
     struct reach_answer a;
@@ -40,49 +46,41 @@ static int run(struct reach *r, char **words, bool json)
     reach_answer_init(&a);
     json_writer_init(&w, &body);
     json_write_object_begin(&w);
-    json_write_member_str(&w, "region", words[0]);
-    json_write_member_str(&w, "name", words[1]);
+    json_write_member_str(&w, "region", f->region);
+    json_write_member_str(&w, "name", f->name);
     json_write_object_end(&w);
     int err = json_writer_end(&w);
     err = err != ERR_OK ? err_set(&msg, err, "NAME is too long, or not UTF-8")
                         : reach_any(r, "regions/display", buf_cstr(&body),
                                     REACH_CHANGE_TIMEOUT_US, &a, &msg);
-    if (err == ERR_OK && json)
+    if (err == ERR_OK && f->json)
         printf("%s\n", buf_cstr(&a.body));
     else if (err == ERR_OK)
-        printf("Clients see region %s as %s.\n", words[0], words[1]);
+        printf("Clients see region %s as %s.\n", f->region, f->name);
     buf_free(&body);
     reach_answer_free(&a);
     return err == ERR_OK ? CMD_OK : options_failed(COMMAND, msg.text);
 }
 
+static int check(void *flags, char **words, unsigned count)
+{
+    struct rename_flags *f = flags;
+    if (count < 2)
+        return options_refuse(COMMAND, "which region, and what is it called?");
+    f->region = words[0];
+    f->name = words[1];
+    return CMD_OK;
+}
+
 int region_rename(int argc, char **argv)
 {
-    struct reach_flags reach = {.dir = NULL};
-    bool json = false, want_help = false;
-    const struct option_spec specs[] = {
-        REACH_OPTIONS(&reach),
-        {.name = "output", .kind = OPTION_OUTPUT, .value = &json},
-        {.name = "help", .kind = OPTION_FLAG, .value = &want_help}};
-    struct reach r = {.https = NULL};
-    struct err_msg msg;
-    char **words;
-    unsigned count;
-    int code = options_parse(COMMAND, argc, argv, specs, ARRAY_LEN(specs), 2,
-                             &words, &count);
-    if (code == CMD_OK && want_help) {
-        fputs(help, stdout);
-        return CMD_OK;
-    }
-    if (code == CMD_OK && count < 2)
-        code = options_refuse(COMMAND, "which region, and what is it called?");
-    if (code == CMD_OK)
-        code = reach_check_flags(COMMAND, &reach);
-    if (code != CMD_OK)
-        return code;
-    if (reach_open(&reach, &r, &msg) != ERR_OK)
-        return options_failed(COMMAND, msg.text);
-    code = run(&r, words, json);
-    reach_close(&r);
-    return code;
+    struct rename_flags f = {.json = false};
+    const struct reach_command command = {.name = COMMAND,
+                                          .help = help,
+                                          .words_max = 2,
+                                          .json = &f.json,
+                                          .flags = &f,
+                                          .check = check,
+                                          .run = run};
+    return reach_run(&command, argc, argv);
 }

@@ -60,11 +60,10 @@ static const char help[] =
     "  bastide region switch southeastasia --force --yes\n";
 
 struct switch_flags {
-    struct reach_flags reach;
     const char *to;
     const char *group; /* NULL: default */
     unsigned timeout_s;
-    bool force, yes, dry_run, json, help;
+    bool force, yes, dry_run, json;
 };
 
 struct loss {
@@ -429,8 +428,9 @@ static int carry_out(struct reach *r, const struct switch_flags *f,
     return ERR_OK;
 }
 
-static int run(struct reach *r, const struct switch_flags *f)
+static int run(struct reach *r, void *flags)
 {
+    const struct switch_flags *f = flags;
     struct plan *p = mem_zalloc(sizeof(*p));
     struct err_msg msg;
     int code = CMD_OK, err = ask_plan(r, f, p, &msg);
@@ -445,11 +445,19 @@ static int run(struct reach *r, const struct switch_flags *f)
     return err == ERR_OK ? code : options_failed(COMMAND, msg.text);
 }
 
+static int check(void *flags, char **words, unsigned count)
+{
+    struct switch_flags *f = flags;
+    if (count == 0)
+        return options_refuse(COMMAND, "to which region?");
+    f->to = words[0];
+    return CMD_OK;
+}
+
 int region_switch(int argc, char **argv)
 {
     struct switch_flags f = {.timeout_s = SWITCH_TIMEOUT_S};
-    const struct option_spec specs[] = {
-        REACH_OPTIONS(&f.reach),
+    const struct option_spec options[] = {
         PLACEMENT_GROUP_OPTION(&f.group),
         {.name = "force", .kind = OPTION_FLAG, .value = &f.force},
         {.name = "yes", .kind = OPTION_FLAG, .value = &f.yes},
@@ -458,29 +466,15 @@ int region_switch(int argc, char **argv)
          .kind = OPTION_NUMBER,
          .value = &f.timeout_s,
          .min = 1,
-         .max = 3600},
-        {.name = "output", .kind = OPTION_OUTPUT, .value = &f.json},
-        {.name = "help", .kind = OPTION_FLAG, .value = &f.help}};
-    struct reach r = {.https = NULL};
-    struct err_msg msg;
-    char **words;
-    unsigned count;
-    int code = options_parse(COMMAND, argc, argv, specs, ARRAY_LEN(specs), 1,
-                             &words, &count);
-    if (code == CMD_OK && f.help) {
-        fputs(help, stdout);
-        return CMD_OK;
-    }
-    if (code == CMD_OK && count == 0)
-        code = options_refuse(COMMAND, "to which region?");
-    if (code == CMD_OK)
-        code = reach_check_flags(COMMAND, &f.reach);
-    if (code != CMD_OK)
-        return code;
-    f.to = words[0];
-    if (reach_open(&f.reach, &r, &msg) != ERR_OK)
-        return options_failed(COMMAND, msg.text);
-    code = run(&r, &f);
-    reach_close(&r);
-    return code;
+         .max = 3600}};
+    const struct reach_command command = {.name = COMMAND,
+                                          .help = help,
+                                          .options = options,
+                                          .option_count = ARRAY_LEN(options),
+                                          .words_max = 1,
+                                          .json = &f.json,
+                                          .flags = &f,
+                                          .check = check,
+                                          .run = run};
+    return reach_run(&command, argc, argv);
 }

@@ -71,13 +71,8 @@ json_ref residency_list(const struct json *j, json_ref object, const char *key);
     for (json_ref v = (list) != JSON_NONE ? json_first(j, list) : JSON_NONE;   \
          v != JSON_NONE; v = json_next(j, list, v))
 
-/* In the authority. JSON_NONE: there is none, or it is the meta shard. */
-json_ref residency_group_of(const struct residency *r, uint32_t shard);
-json_ref residency_group_number(const struct residency *r, int64_t number);
-/* The element of `nodes`; JSON_NONE. */
+/* The element of the authority's `nodes`; JSON_NONE. */
 json_ref residency_node(const struct residency *r, int64_t id);
-bool residency_allows(const struct residency *r, json_ref group,
-                      const char *region);
 /* The group's name, "meta" for JSON_NONE. */
 void residency_group_name(const struct residency *r, json_ref group,
                           char out[RESIDENCY_NAME_MAX + 1]);

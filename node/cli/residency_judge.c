@@ -29,7 +29,8 @@ static bool in_span(const struct json *j, json_ref group, const char *first_key,
            shard - first < residency_number(j, group, count_key, 0);
 }
 
-json_ref residency_group_of(const struct residency *r, uint32_t shard)
+/* In the authority. JSON_NONE: there is none, or it is the meta shard. */
+static json_ref residency_group_of(const struct residency *r, uint32_t shard)
 {
     const struct json *j = &r->authority->json;
     RESIDENCY_EACH(j, groups(r), g)
@@ -42,7 +43,8 @@ json_ref residency_group_of(const struct residency *r, uint32_t shard)
     return JSON_NONE;
 }
 
-json_ref residency_group_number(const struct residency *r, int64_t number)
+static json_ref residency_group_number(const struct residency *r,
+                                       int64_t number)
 {
     const struct json *j = &r->authority->json;
     RESIDENCY_EACH(j, groups(r), g)
@@ -69,8 +71,8 @@ static bool is_fenced(const struct residency *r, json_ref group)
     return fenced;
 }
 
-bool residency_allows(const struct residency *r, json_ref group,
-                      const char *region)
+static bool residency_allows(const struct residency *r, json_ref group,
+                             const char *region)
 {
     const struct json *j = &r->authority->json;
     if (!is_fenced(r, group))

@@ -47,7 +47,7 @@ struct found {
 };
 
 struct scrub {
-    struct reach reach;
+    struct reach *reach;
     uint32_t shard; /* SHARDS_ALL */
     struct found of[NODE_SHARDS_MAX];
     unsigned answered, started;
@@ -126,7 +126,7 @@ static void heard_started(void *user, unsigned node, int err,
 static void look(struct scrub *s)
 {
     s->answered = 0;
-    reach_each(&s->reach, "GET", "scrub", NULL, REACH_ASK_TIMEOUT_US, heard, s);
+    reach_each(s->reach, "GET", "scrub", NULL, REACH_ASK_TIMEOUT_US, heard, s);
 }
 
 static bool waits(const struct scrub *s)
@@ -142,7 +142,7 @@ static int ask(struct scrub *s, bool wait, struct err_msg *msg)
     char request[64] = "{}";
     if (s->shard != SHARDS_ALL)
         snprintf(request, sizeof(request), "{\"shard\":%" PRIu32 "}", s->shard);
-    reach_each(&s->reach, "POST", "scrub", request, REACH_CHANGE_TIMEOUT_US,
+    reach_each(s->reach, "POST", "scrub", request, REACH_CHANGE_TIMEOUT_US,
                heard_started, s);
     if (s->started == 0)
         return err_set(msg, ERR_UNAVAILABLE,
@@ -248,64 +248,53 @@ static int show(const struct scrub *s, bool json)
     return bad ? CMD_FAILED : CMD_OK;
 }
 
-static int run(struct scrub *s, bool only_show, bool wait, bool json)
+struct scrub_flags {
+    unsigned shard;
+    bool only_show, no_wait, json;
+};
+
+static int ask_and_show(struct scrub *s, const struct scrub_flags *f)
 {
     struct err_msg msg;
     look(s);
     if (s->answered == 0)
         return options_failed("scrub", s->why.text);
-    if (!only_show && ask(s, wait, &msg) != ERR_OK)
+    if (!f->only_show && ask(s, !f->no_wait, &msg) != ERR_OK)
         return options_failed("scrub", msg.text);
-    return only_show || wait ? show(s, json) : CMD_OK;
+    return f->only_show || !f->no_wait ? show(s, f->json) : CMD_OK;
 }
 
-static struct scrub *scrub_new(void)
+static int run(struct reach *r, void *flags)
 {
+    const struct scrub_flags *f = flags;
     struct scrub *s = mem_zalloc(sizeof(*s));
+    s->reach = r;
+    s->shard = f->shard;
     for (uint32_t i = 0; i < NODE_SHARDS_MAX; i++)
         buf_init(&s->of[i].json, HTTPS_ANSWER_MAX);
-    return s;
-}
-
-static void scrub_free(struct scrub *s)
-{
+    int code = ask_and_show(s, f);
     for (uint32_t i = 0; i < NODE_SHARDS_MAX; i++)
         buf_free(&s->of[i].json);
-    reach_close(&s->reach);
     mem_free(s);
+    return code;
 }
 
 int cmd_scrub(int argc, char **argv)
 {
-    struct reach_flags reach = {.dir = NULL};
-    unsigned shard = SHARDS_ALL;
-    bool json = false, want_help = false, only_show = false, no_wait = false;
-    const struct option_spec specs[] = {
-        REACH_OPTIONS(&reach),
+    struct scrub_flags f = {.shard = SHARDS_ALL};
+    const struct option_spec options[] = {
         {.name = "shard",
          .kind = OPTION_NUMBER,
-         .value = &shard,
+         .value = &f.shard,
          .max = NODE_SHARDS_MAX - 1},
-        {.name = "show", .kind = OPTION_FLAG, .value = &only_show},
-        {.name = "no-wait", .kind = OPTION_FLAG, .value = &no_wait},
-        {.name = "output", .kind = OPTION_OUTPUT, .value = &json},
-        {.name = "help", .kind = OPTION_FLAG, .value = &want_help}};
-    struct err_msg msg;
-    int code = options_parse("scrub", argc, argv, specs, ARRAY_LEN(specs), 0,
-                             NULL, NULL);
-    if (code == CMD_OK && want_help) {
-        fputs(help, stdout);
-        return CMD_OK;
-    }
-    if (code == CMD_OK)
-        code = reach_check_flags("scrub", &reach);
-    if (code != CMD_OK)
-        return code;
-    struct scrub *s = scrub_new();
-    s->shard = shard;
-    code = reach_open(&reach, &s->reach, &msg) == ERR_OK
-               ? run(s, only_show, !no_wait, json)
-               : options_failed("scrub", msg.text);
-    scrub_free(s);
-    return code;
+        {.name = "show", .kind = OPTION_FLAG, .value = &f.only_show},
+        {.name = "no-wait", .kind = OPTION_FLAG, .value = &f.no_wait}};
+    const struct reach_command command = {.name = "scrub",
+                                          .help = help,
+                                          .options = options,
+                                          .option_count = ARRAY_LEN(options),
+                                          .json = &f.json,
+                                          .flags = &f,
+                                          .run = run};
+    return reach_run(&command, argc, argv);
 }

@@ -43,7 +43,7 @@ static double get_real(const struct json *j, json_ref object, const char *key)
                : TOPOLOGY_UNKNOWN;
 }
 
-static bool get_bool(const struct json *j, json_ref object, const char *key)
+bool topology_get_bool(const struct json *j, json_ref object, const char *key)
 {
     bool value = false;
     return json_get_bool(j, object, key, &value) == ERR_OK && value;
@@ -119,9 +119,9 @@ static void read_rest(const struct json *j, struct topology *t)
     t->interval = get_number(j, 0, "max_staleness_interval");
     t->epoch = get_number(j, 0, "epoch");
     t->recovered = get_number(j, 0, "recovered");
-    t->settled = get_bool(j, 0, "settled");
-    t->forced = get_bool(j, 0, "forced");
-    t->pinned = get_bool(j, 0, "pinned");
+    t->settled = topology_get_bool(j, 0, "settled");
+    t->forced = topology_get_bool(j, 0, "forced");
+    t->pinned = topology_get_bool(j, 0, "pinned");
     json_ref risk = get_typed(j, 0, "at_risk", JSON_OBJECT);
     t->risk_entries = TOPOLOGY_UNKNOWN;
     t->risk_seconds = TOPOLOGY_UNKNOWN;
@@ -264,7 +264,7 @@ int topology_read_level(const char *text, enum consistency_level *level_out)
     return ERR_OK;
 }
 
-const char *topology_level_word(enum consistency_level level)
+static const char *topology_level_word(enum consistency_level level)
 {
     CHECK(level < CONSISTENCY_COUNT);
     return words[level];

@@ -64,6 +64,8 @@ struct topology {
  * characters become spaces: what a node says must not steer a terminal. */
 void topology_get_text(const struct json *j, json_ref object, const char *key,
                        char *out, size_t size);
+/* False also when missing. */
+bool topology_get_bool(const struct json *j, json_ref object, const char *key);
 
 /* Reads an answer. ERR_PROTOCOL when a member that must be there is not. */
 int topology_parse(const struct json *j, struct topology *out,
@@ -102,7 +104,6 @@ void topology_print_region(FILE *out, const struct topology *t,
  * consistent-prefix (or prefix), eventual; the API's spelling too.
  * ERR_INVALID. */
 int topology_read_level(const char *text, enum consistency_level *level_out);
-const char *topology_level_word(enum consistency_level level);
 /* "bounded-staleness (100 entries, 5 s)" into `out`. */
 #define TOPOLOGY_POLICY_MAX 80
 void topology_policy_text(enum consistency_level level, int64_t prefix,

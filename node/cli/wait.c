@@ -7,6 +7,7 @@
 
 #include "node/base/check.h"
 #include "node/cli/cmd.h"
+#include "node/cli/interrupt.h"
 #include "node/cli/options.h"
 
 #define POLL_US (100 * USEC_PER_MS)
@@ -14,18 +15,14 @@
 #define TELL_LOG_US (5 * USEC_PER_SEC)
 #define LINE_MAX_LEN 160
 
+/* ---- looking ---------------------------------------------------------------
+ */
+
 struct progress {
-    const struct wait *wait;
+    const struct wait_until *wait;
     usec_t began_us, told_us;
     bool terminal, open; /* a line stands on the terminal, unfinished */
 };
-
-static void describe(const struct topology *t, char out[LINE_MAX_LEN])
-{
-    snprintf(out, LINE_MAX_LEN, "writes go to %.63s, epoch %lld%s",
-             t->write_region[0] != '\0' ? t->write_region : "?",
-             (long long)t->epoch, t->settled ? "" : ", not settled yet");
-}
 
 static void tell(struct progress *p, const char *seen, usec_t now)
 {
@@ -42,45 +39,83 @@ static void tell(struct progress *p, const char *seen, usec_t now)
     p->open = p->terminal;
 }
 
-static void end_line(struct progress *p)
+static int look_on(struct progress *p, struct err_msg *msg)
 {
-    if (p->open)
-        fputs("\r\033[K", stderr);
-    p->open = false;
+    const struct wait_until *w = p->wait;
+    struct err_msg seen = {""};
+    for (;;) {
+        int err = w->look(w->user, &seen);
+        if (err == ERR_OK)
+            return ERR_OK;
+        if (err != ERR_AGAIN)
+            return err_set(msg, err, "%s", seen.text);
+        usec_t now = clock_mono_us();
+        if (interrupt_seen())
+            return err_set(msg, ERR_CANCELLED,
+                           "the cluster goes on with it (%.300s); %s",
+                           seen.text, w->then);
+        if (now - p->began_us >= w->timeout_us)
+            return err_set(msg, ERR_TIMEOUT,
+                           "%s is recorded but does not hold after %lld s "
+                           "(%.300s). The cluster goes on with it; %s",
+                           w->what, (long long)(w->timeout_us / USEC_PER_SEC),
+                           seen.text, w->then);
+        tell(p, seen.text, now);
+        usleep((useconds_t)w->poll_us);
+    }
 }
 
-int wait_for_topology(const struct wait *w, struct topology *last,
-                      struct err_msg *msg)
+int wait_until(const struct wait_until *w, struct err_msg *msg)
 {
     usec_t now = clock_mono_us();
     struct progress p = {.wait = w,
                          .began_us = now,
                          .told_us = now,
                          .terminal = isatty(STDERR_FILENO) == 1};
-    struct err_msg why = {""};
-    char seen[ERR_MSG_MAX];
-    for (;;) {
-        int err = topology_get(w->reach, w->group, last, &why);
-        if (err == ERR_OK && w->done(last, w->user)) {
-            end_line(&p);
-            return ERR_OK;
-        }
-        if (err == ERR_OK)
-            describe(last, seen);
-        else
-            snprintf(seen, sizeof(seen), "%s", why.text);
-        now = clock_mono_us();
-        if (now - p.began_us >= w->timeout_us)
-            break;
-        tell(&p, seen, now);
-        usleep(POLL_US);
-    }
-    end_line(&p);
-    return err_set(msg, ERR_TIMEOUT,
-                   "%s is recorded but does not hold after %lld s (%.300s). "
-                   "The cluster goes on with it; see: bastide status",
-                   w->what, (long long)(w->timeout_us / USEC_PER_SEC), seen);
+    int err = look_on(&p, msg);
+    if (p.open)
+        fputs("\r\033[K", stderr);
+    return err;
 }
+
+/* ---- the topology ----------------------------------------------------------
+ */
+
+struct topology_look {
+    const struct wait *wait;
+    struct topology *last;
+};
+
+static int look_at_topology(void *user, struct err_msg *seen)
+{
+    const struct topology_look *l = user;
+    const struct wait *w = l->wait;
+    const struct topology *t = l->last;
+    if (topology_get(w->reach, w->group, l->last, seen) != ERR_OK)
+        return ERR_AGAIN;
+    if (w->done(t, w->user))
+        return ERR_OK;
+    return err_set(seen, ERR_AGAIN, "writes go to %.63s, epoch %lld%s",
+                   t->write_region[0] != '\0' ? t->write_region : "?",
+                   (long long)t->epoch, t->settled ? "" : ", not settled yet");
+}
+
+int wait_for_topology(const struct wait *w, struct topology *last,
+                      struct err_msg *msg)
+{
+    struct topology_look look = {.wait = w, .last = last};
+    const struct wait_until until = {.what = w->what,
+                                     .then = "see: bastide status",
+                                     .timeout_us = w->timeout_us,
+                                     .poll_us = POLL_US,
+                                     .quiet = w->quiet,
+                                     .look = look_at_topology,
+                                     .user = &look};
+    return wait_until(&until, msg);
+}
+
+/* ---- asking ----------------------------------------------------------------
+ */
 
 bool wait_can_ask(void)
 {

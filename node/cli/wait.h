@@ -6,6 +6,27 @@
 
 #include "node/cli/topology.h"
 
+/* What is waited for, and how. */
+struct wait_until {
+    const char *what; /* "the switch to westeurope" */
+    const char *then; /* what to do about more of it: "see: bastide status" */
+    usec_t timeout_us;
+    usec_t poll_us; /* between looks */
+    bool quiet;     /* no progress on stderr */
+    /* One look: ERR_OK, it holds; ERR_AGAIN, not yet, and `seen` says how far
+     * it is, or why nobody knows. Any other ends the wait, and `seen` says
+     * why. */
+    int (*look)(void *user, struct err_msg *seen);
+    void *user;
+};
+
+/* Looks until it holds. Progress goes to stderr: one line that is written anew
+ * on a terminal, else a line every few seconds. ERR_TIMEOUT, ERR_CANCELLED
+ * (interrupt_seen): `msg` says what was seen last; the change goes on without
+ * us. Else what ended the wait. */
+int wait_until(const struct wait_until *w, struct err_msg *msg);
+
+/* The same for what the topology shows. */
 struct wait {
     struct reach *reach;
     const char *group; /* whose topology; NULL: default's */
@@ -17,9 +38,7 @@ struct wait {
     void *user;
 };
 
-/* Polls the topology until `done`. Progress goes to stderr: one line that is
- * written anew on a terminal, else a line every few seconds. ERR_TIMEOUT:
- * `msg` says what was seen last; the change goes on without us. */
+/* Polls the topology until `done`. Errors of wait_until. */
 int wait_for_topology(const struct wait *w, struct topology *last,
                       struct err_msg *msg);
 

@@ -1,5 +1,4 @@
-#include "node/cosmos/account.h"
-
+/* The account: its document (GET /), and what it may be. */
 #include <stdio.h>
 #include <string.h>
 
@@ -10,6 +9,9 @@
 #include "node/cosmos/handlers.h"
 #include "node/cosmos/reply.h"
 #include "node/json/json.h"
+
+/* Longest account document. */
+#define ACCOUNT_JSON_MAX (64u * 1024)
 
 /* What .NET's query planner reads: the limits of the query language, as JSON
  * inside a string. */
@@ -54,7 +56,9 @@ static int region_check(const struct cosmos_region *region, struct err_msg *msg)
     return ERR_OK;
 }
 
-int account_check(const struct cosmos_account *account, struct err_msg *msg)
+/* ERR_INVALID with a message, see cosmos_set_account. */
+static int account_check(const struct cosmos_account *account,
+                         struct err_msg *msg)
 {
     size_t len = strlen(account->id);
     /* The JavaScript SDK takes an account called "localhost" for an emulator
@@ -172,7 +176,8 @@ static void write_policies(struct json_writer *w,
     json_write_member_str(w, "queryEngineConfiguration", query_engine);
 }
 
-int account_format(const struct cosmos_account *account, struct buf *out)
+/* Appends the document of a checked account. Errors of buf. */
+static int account_format(const struct cosmos_account *account, struct buf *out)
 {
     char rid[COSMOS_NAME_MAX + 32];
     snprintf(rid, sizeof(rid), "%s.sql.cosmos.azure.com", account->id);
@@ -191,8 +196,10 @@ int account_format(const struct cosmos_account *account, struct buf *out)
     return json_writer_end(&w);
 }
 
-int account_format_for(const struct cosmos_account *account, struct bytes host,
-                       struct buf *out)
+/* The same for one client: with the addresses by which it finds the regions if
+ * it has sent `host` (advertise.h). */
+static int account_format_for(const struct cosmos_account *account,
+                              struct bytes host, struct buf *out)
 {
     struct cosmos_account told = *account;
     struct cosmos_region regions[COSMOS_REGIONS_MAX];
@@ -216,7 +223,9 @@ struct copied_account {
     char endpoints[COSMOS_REGIONS_MAX][COSMOS_NAME_MAX + 1];
 };
 
-struct cosmos_account *account_copy(const struct cosmos_account *account)
+/* A copy of a checked account that borrows nothing; `reason` is NULL in it.
+ * mem_free frees it. */
+static struct cosmos_account *account_copy(const struct cosmos_account *account)
 {
     struct copied_account *c = mem_zalloc(sizeof(*c));
     c->account = *account;

@@ -38,8 +38,11 @@ static size_t name_length(struct bytes host)
     return all_of(bytes_of(host.data, len), "-_.") ? len : 0;
 }
 
-int advertise_split(struct bytes host, struct bytes *name_out,
-                    struct bytes *port_out)
+/* Takes "name", "name:port", "[v6]" or "[v6]:port" apart: `name_out` keeps the
+ * brackets, `port_out` is empty without one. ERR_INVALID for anything else:
+ * names are of letters, digits, '-', '_' and '.', ports from 1 to 65535. */
+static int advertise_split(struct bytes host, struct bytes *name_out,
+                           struct bytes *port_out)
 {
     uint64_t number;
     size_t len = host.len <= ADVERTISE_HOST_MAX ? name_length(host) : 0;

@@ -13,12 +13,6 @@
 /* Bytes of a Host header that is considered. */
 #define ADVERTISE_HOST_MAX 200
 
-/* Takes "name", "name:port", "[v6]" or "[v6]:port" apart: `name_out` keeps the
- * brackets, `port_out` is empty without one. ERR_INVALID for anything else:
- * names are of letters, digits, '-', '_' and '.', ports from 1 to 65535. */
-int advertise_split(struct bytes host, struct bytes *name_out,
-                    struct bytes *port_out);
-
 /* Writes into `out` (COSMOS_NAME_MAX + 1 bytes) the URL under which a client
  * that sent `host` finds the region whose listed URL is `listed`. A host that
  * is missing or not one leaves it as it is listed. */

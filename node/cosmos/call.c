@@ -465,7 +465,7 @@ static bool knows_more(const struct call *c)
         return false;
     uint32_t next = call_range_id(c, spread_ranges(&c->spread)), named;
     if (c->spread.mapped)
-        return session_parts(token, call_range_id(c, 0)) > c->spread.slots;
+        return session_version(token, call_range_id(c, 0)) > c->spread.version;
     return (c->level == CONSISTENCY_SESSION &&
             session_highest(token) >= next) ||
            (call_range_named(c, &named) == ERR_OK && named >= next);

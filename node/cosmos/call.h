@@ -245,6 +245,11 @@ static inline uint16_t call_shard(const struct call *c, uint32_t slot)
 {
     return spread_shard(&c->spread, slot);
 }
+/* The move that brought what is in a slot to its shard; 0: none. */
+static inline uint64_t call_arrival(const struct call *c, uint32_t slot)
+{
+    return spread_part(&c->spread, slot)->move;
+}
 /* What clients know range `index` of the container by: ids of the ranges that
  * it had in other shards are not used again. */
 static inline uint32_t call_range_id(const struct call *c, uint32_t index)

@@ -6,7 +6,6 @@
 
 #include <string.h>
 
-#include "node/cosmos/charge.h"
 #include "node/cosmos/handlers.h"
 #include "node/cosmos/level.h"
 #include "node/cosmos/page.h"
@@ -139,44 +138,18 @@ static bool conflict_by_rid(struct call *c, call_step *then)
 /* ---- one of them ----------------------------------------------------------
  */
 
-static void conflict_read_done(struct call *c, struct op_result *result)
-{
-    if (result->err != ERR_OK && result->err != ERR_NOT_MODIFIED) {
-        reply_op_failed(c, result);
-        return;
-    }
-    reply_state(c, result);
-    reply_etag(c, &result->etag);
-    c->charge = charge_read(buf_len(&result->body));
-    if (result->err == ERR_NOT_MODIFIED)
-        reply_empty(c, 304);
-    else
-        reply_json(c, 200, &result->body);
-}
-
 static void conflict_read_found(struct call *c)
 {
     c->item_level = true;
     if (conflict_by_rid(c, conflict_read_found) || !conflict_op(c, OP_READ))
         return;
     level_op(c, c->slot);
-    call_submit(c, conflict_read_done);
+    call_submit(c, reply_read);
 }
 
 void handle_conflict_read(struct call *c)
 {
     call_with_container(c, conflict_read_found);
-}
-
-static void conflict_deleted(struct call *c, struct op_result *result)
-{
-    if (result->err != ERR_OK) {
-        reply_op_failed(c, result);
-        return;
-    }
-    reply_state(c, result);
-    c->charge = charge_delete();
-    reply_empty(c, 204);
 }
 
 static void conflict_delete_found(struct call *c)
@@ -185,7 +158,7 @@ static void conflict_delete_found(struct call *c)
     if (conflict_by_rid(c, conflict_delete_found) || !conflict_op(c, OP_WRITE))
         return;
     c->op.mode = OP_DELETE;
-    call_submit(c, conflict_deleted);
+    call_submit(c, reply_deleted);
 }
 
 void handle_conflict_delete(struct call *c)

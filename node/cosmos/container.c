@@ -90,7 +90,8 @@ static bool map_read(struct call *c, struct bytes wanted,
     return err == ERR_OK;
 }
 
-static bool map_choose(struct call *c, struct bytes wanted, struct buf *text)
+static bool map_choose(struct call *c, struct bytes wanted, struct buf *text,
+                       struct container_place *place)
 {
     const struct feature_gate *features = c->cosmos->config.features;
     struct placement_map m;
@@ -104,6 +105,8 @@ static bool map_choose(struct call *c, struct bytes wanted, struct buf *text)
     int err = spread_allowed(c->cosmos->config.catalog, &m, &msg);
     if (err != ERR_OK)
         definition_refused(c, err, &msg);
+    else
+        spread_place(c->cosmos->config.catalog, &m, 0, place);
     return err == ERR_OK;
 }
 
@@ -119,15 +122,15 @@ static int map_fits(const struct buf *definition, struct err_msg *msg)
     return ERR_OK;
 }
 
-/* The placement of a new container as it is stored, in `text`; empty for
- * default. False after answering: there is no such group, or default may not be
- * used. */
+/* Where a new container is, all but its `group`: that as it is stored, in
+ * `text`; empty for default. False after answering: there is no such group, or
+ * default may not be used. */
 static bool placement_choose(struct call *c, struct bytes name,
-                             struct buf *text, uint16_t *layout_out)
+                             struct buf *text, struct container_place *place)
 {
     struct bytes wanted = placement_wanted(c, name);
     if (placement_is_map(wanted))
-        return map_choose(c, wanted, text);
+        return map_choose(c, wanted, text, place);
     const struct catalog_account *account =
         catalog_account(c->cosmos->config.catalog);
     const struct catalog_group *g = call_group(c, wanted);
@@ -153,7 +156,7 @@ static bool placement_choose(struct call *c, struct bytes name,
     }
     if (fenced)
         CHECK(buf_append(text, wanted.data, wanted.len) == ERR_OK);
-    *layout_out = g != NULL ? catalog_group_layout(g) : 0;
+    place->layout = g != NULL ? catalog_group_layout(g) : 0;
     return true;
 }
 
@@ -164,7 +167,7 @@ static bool container_define(struct call *c, struct bytes name)
     struct buf placement = buf_over(storage, sizeof(storage));
     struct container_place place = {.layout = 0};
     struct err_msg msg;
-    if (!placement_choose(c, name, &placement, &place.layout))
+    if (!placement_choose(c, name, &placement, &place))
         return false;
     place.group = bytes_of(buf_bytes(&placement), buf_len(&placement));
     buf_clear(&c->text);

@@ -5,7 +5,6 @@
 #include "node/base/mem.h"
 #include "node/base/rng.h"
 #include "node/base/text.h"
-#include "node/cosmos/account.h"
 #include "node/cosmos/call.h"
 #include "node/cosmos/fault.h"
 #include "node/cosmos/level.h"

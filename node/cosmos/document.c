@@ -47,7 +47,7 @@ static bool document_op(struct call *c, enum op_kind kind, struct bytes id)
     size_t len = pk_canonical(&c->pk, canonical);
     struct op *op = call_op(c, kind, shard);
     op->resource = OP_RESOURCE_DOCUMENT;
-    op->move = c->container->move.number;
+    op->move = call_arrival(c, c->slot);
     cosmos_address(hash, c->container->number, bytes_of(canonical, len), id,
                    &op->at);
     CHECK(c->container->rid.len == sizeof(op->parent_rid));
@@ -210,21 +210,6 @@ void handle_document_replace(struct call *c)
 
 /* ---- read ---------------------------------------------------------------- */
 
-static void document_read_done(struct call *c, struct op_result *result)
-{
-    if (result->err != ERR_OK && result->err != ERR_NOT_MODIFIED) {
-        reply_op_failed(c, result);
-        return;
-    }
-    reply_state(c, result);
-    reply_etag(c, &result->etag);
-    c->charge = charge_read(buf_len(&result->body));
-    if (result->err == ERR_NOT_MODIFIED)
-        reply_empty(c, 304);
-    else
-        reply_json(c, 200, &result->body);
-}
-
 static void document_read_found(struct call *c)
 {
     c->item_level = true;
@@ -234,7 +219,7 @@ static void document_read_found(struct call *c)
         return;
     call_conditions(c, true);
     level_op(c, c->slot);
-    call_submit(c, document_read_done);
+    call_submit(c, reply_read);
 }
 
 void handle_document_read(struct call *c)
@@ -243,17 +228,6 @@ void handle_document_read(struct call *c)
 }
 
 /* ---- delete -------------------------------------------------------------- */
-
-static void document_deleted(struct call *c, struct op_result *result)
-{
-    if (result->err != ERR_OK) {
-        reply_op_failed(c, result);
-        return;
-    }
-    reply_state(c, result);
-    c->charge = charge_delete();
-    reply_empty(c, 204);
-}
 
 static void document_delete_found(struct call *c)
 {
@@ -264,7 +238,7 @@ static void document_delete_found(struct call *c)
         return;
     c->op.mode = OP_DELETE;
     call_conditions(c, true);
-    call_submit(c, document_deleted);
+    call_submit(c, reply_deleted);
 }
 
 void handle_document_delete(struct call *c)

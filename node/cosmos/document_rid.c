@@ -52,7 +52,7 @@ static void rid_scan(struct call *c, struct bytes after)
     size_t len = pk_canonical(&c->pk, canonical);
     struct op *op = call_op(c, OP_SCAN, shard);
     op->at.container = c->container->number;
-    op->move = c->container->move.number;
+    op->move = call_arrival(c, c->slot);
     op->one_partition = true;
     keyed_hash16(hash, bytes_of(canonical, len), op->at.pk_hash);
     op->after = after;

@@ -47,7 +47,8 @@ bool cosmos_header_true(struct bytes value)
     return text_equal_nocase(value, "true");
 }
 
-bool cosmos_header_false(struct bytes value)
+/* Whether a boolean header says false, in any case. */
+static bool cosmos_header_false(struct bytes value)
 {
     return text_equal_nocase(value, "false");
 }

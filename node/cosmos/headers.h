@@ -57,8 +57,6 @@ void cosmos_headers_read(const struct http_request *request,
 
 /* Whether a boolean header says true, in any case. */
 bool cosmos_header_true(struct bytes value);
-/* Whether a boolean header says false, in any case. */
-bool cosmos_header_false(struct bytes value);
 /* Whether "return=minimal" was asked, in either of the two ways SDKs ask. */
 bool cosmos_headers_minimal(const struct cosmos_headers *headers);
 /* Whether a POST to a feed is a query. */

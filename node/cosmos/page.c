@@ -53,7 +53,7 @@ void page_of_conflicts(struct call *c)
     struct page *p = c->page;
     p->number = c->container->number | CONTAINER_CONFLICTS;
     p->property = "Conflicts";
-    p->last += c->spread.emptied.count;
+    p->last = c->spread.all_slots - 1;
     c->headers.partition_key = bytes_of(NULL, 0);
     c->headers.start_epk = c->headers.end_epk = bytes_of(NULL, 0);
 }
@@ -166,6 +166,9 @@ static bool scope_range(struct call *c)
         return false;
     }
     spread_range(&c->spread, id - first, &c->page->first, &c->page->last);
+    /* A range that is all there is has the conflicts of shards before it. */
+    if (c->spread.mapped && page_shows_conflicts(c->page))
+        c->page->last = c->spread.all_slots - 1;
     return true;
 }
 
@@ -239,7 +242,8 @@ static size_t parts_format(const struct call *c, const struct page_state *seen,
     for (size_t i = 0; i < count; i++)
         if (seen[i].slot < slots)
             parts[seen[i].slot].point = seen[i].point;
-    return session_format_parts(out, call_range_id(c, 0), parts, slots);
+    return session_format_parts(out, call_range_id(c, 0), c->spread.version,
+                                parts, slots);
 }
 
 size_t page_session_format(const struct call *c, const struct page_state *seen,
@@ -509,7 +513,7 @@ static struct op *scan_op(struct call *c)
     struct page *p = c->page;
     struct op *op = call_op(c, OP_SCAN, call_shard(c, p->slot));
     op->at.container = p->number;
-    op->move = page_shows_conflicts(p) ? 0 : c->container->move.number;
+    op->move = page_shows_conflicts(p) ? 0 : call_arrival(c, p->slot);
     op->one_partition = p->one_partition;
     memcpy(op->at.pk_hash, p->pk_hash, sizeof(op->at.pk_hash));
     op->after = bytes_of(p->position, p->position_len);
@@ -621,8 +625,8 @@ void page_send_rows(struct call *c, struct buf *rows)
 static bool needs_lines(const struct call *c, enum consistency_level level)
 {
     if (level == CONSISTENCY_SESSION)
-        return session_parts(c->headers.session_token, call_range_id(c, 0)) >
-               c->spread.slots;
+        return session_version(c->headers.session_token, call_range_id(c, 0)) >
+               c->spread.version;
     return level < CONSISTENCY_SESSION;
 }
 
@@ -640,7 +644,7 @@ static bool page_admit(struct call *c)
         if (c->level < strictest)
             strictest = c->level;
     }
-    bool whole = p->first == 0 && p->last == c->spread.slots - 1;
+    bool whole = p->first == 0 && p->last >= c->spread.slots - 1;
     bool known = c->looked_again && !call_stale(c);
     if (known || !whole || !needs_lines(c, strictest))
         return true;

@@ -7,8 +7,8 @@
  * comes with the id of a child goes on there; one for all ranges goes on in the
  * first child, and the others begin at the same position (struct page_floor).
  * Tokens name slots by the ids of their ranges, counted from the first that the
- * container had in the group; a container with a placement map, which is never
- * split, has the same slots always. */
+ * container had in the group; those of a container with a placement map, which
+ * has one range, by the numbers of their shards. */
 #include <stdio.h>
 #include <string.h>
 
@@ -36,7 +36,7 @@ static uint64_t scope_move(const struct call *c)
 {
     const struct container_move *move = &c->container->move;
     if (page_shows_conflicts(c->page))
-        return move->number;
+        return container_arrival(c->container);
     return page_gathers(c->page) ? 0 : move->joined;
 }
 
@@ -59,6 +59,8 @@ static void scope_of(const struct call *c, struct bytes range, bool epks,
     mix(scope, epks ? h->end_epk : none);
     mix(scope, bytes_of(buf_bytes(&p->sql), buf_len(&p->sql)));
     mix(scope, p->params);
+    if (c->spread.mapped) /* before there were splits tokens named slots */
+        mix(scope, bytes_str("shards"));
     put_u64_be(number, move);
     if (move != 0)
         mix(scope, bytes_of(number, sizeof(number)));
@@ -122,16 +124,31 @@ static uint32_t first_id(const struct call *c)
     return id;
 }
 
-/* The page's slots that the token's is now; false: none. Those of conflicts are
- * not split. */
+/* What a name in a token (slot_named) stands for now. Conflicts stay in their
+ * shards. */
+static bool find_slots(const struct call *c, uint32_t named, uint32_t *first,
+                       uint32_t *last)
+{
+    const struct spread *s = &c->spread;
+    bool conflicts = page_shows_conflicts(c->page);
+    if (s->mapped && !conflicts)
+        return spread_heirs(c->cosmos->config.catalog, s, named, first, last);
+    if (!conflicts)
+        return container_ranges_of(&c->container->move, (uint16_t)s->slots,
+                                   first_id(c) + named, first, last) == ERR_OK;
+    *first = named;
+    if (s->mapped && !spread_find(s, named, first))
+        return false;
+    *last = *first;
+    return true;
+}
+
+/* The page's slots that the token's is now; false: none. */
 static bool slots_now(const struct call *c, uint32_t slot, uint32_t *first,
                       uint32_t *last)
 {
     const struct page *p = c->page;
-    *first = *last = slot;
-    if (!page_shows_conflicts(p) &&
-        container_ranges_of(&c->container->move, (uint16_t)c->spread.slots,
-                            first_id(c) + slot, first, last) != ERR_OK)
+    if (!find_slots(c, slot, first, last))
         return false;
     if (*last < p->first || *first > p->last)
         return false;
@@ -229,6 +246,8 @@ bool page_continue(struct call *c)
 /* A slot as tokens name it. */
 static uint32_t slot_named(const struct call *c, uint32_t slot)
 {
+    if (c->spread.mapped)
+        return call_shard(c, slot);
     return page_shows_conflicts(c->page) ? slot
                                          : call_range_id(c, slot) - first_id(c);
 }

@@ -5,6 +5,7 @@
 
 #include "node/base/check.h"
 #include "node/base/text.h"
+#include "node/cosmos/charge.h"
 #include "node/cosmos/fault.h"
 #include "node/cosmos/level.h"
 #include "node/cosmos/page.h"
@@ -50,21 +51,6 @@ static void reply_alt_path(struct call *c)
     http_reply_header(c->http, "x-ms-alt-content-path", bytes_of(path, len));
 }
 
-/* Appends a number in decimal; returns the new length. Every response has
- * several, and printf costs more than all else here. */
-static size_t append_u64(char *out, size_t len, uint64_t value)
-{
-    char digits[20];
-    size_t count = 0;
-    do {
-        digits[count++] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    while (count > 0)
-        out[len++] = digits[--count];
-    return len;
-}
-
 static void reply_session(struct call *c)
 {
     if (c->page != NULL && page_session_write(c, c->http))
@@ -85,7 +71,7 @@ static void reply_charge(struct call *c)
 {
     char text[32];
     uint64_t hundredths = (uint64_t)(c->charge * 100 + 0.5);
-    size_t len = append_u64(text, 0, hundredths / 100);
+    size_t len = text_put_u64(hundredths / 100, text);
     text[len++] = '.';
     text[len++] = (char)('0' + hundredths / 10 % 10);
     text[len++] = (char)('0' + hundredths % 10);
@@ -163,6 +149,32 @@ void reply_empty(struct call *c, int status)
     reply_common(c);
     http_respond(c->http, status, bytes_of(NULL, 0));
     finish(c, status);
+}
+
+void reply_read(struct call *c, struct op_result *result)
+{
+    if (result->err != ERR_OK && result->err != ERR_NOT_MODIFIED) {
+        reply_op_failed(c, result);
+        return;
+    }
+    reply_state(c, result);
+    reply_etag(c, &result->etag);
+    c->charge = charge_read(buf_len(&result->body));
+    if (result->err == ERR_NOT_MODIFIED)
+        reply_empty(c, 304);
+    else
+        reply_json(c, 200, &result->body);
+}
+
+void reply_deleted(struct call *c, struct op_result *result)
+{
+    if (result->err != ERR_OK) {
+        reply_op_failed(c, result);
+        return;
+    }
+    reply_state(c, result);
+    c->charge = charge_delete();
+    reply_empty(c, 204);
 }
 
 /* A name of an answer's header, with a NUL. */

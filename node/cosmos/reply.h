@@ -36,6 +36,10 @@ void reply_json(struct call *c, int status, struct buf *body);
 /* Success without a body: 204, 304, and 200/201 when the client asked for
  * minimal answers. */
 void reply_empty(struct call *c, int status);
+/* For the end of a read and of a deletion of one resource, also those that
+ * failed. */
+void reply_read(struct call *c, struct op_result *result);
+void reply_deleted(struct call *c, struct op_result *result);
 
 /* The answer of the node that a request was passed on to, as it is. */
 struct passage_answer;

@@ -9,17 +9,6 @@
 
 /* ---- paths --------------------------------------------------------------- */
 
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* Decodes one segment to the end of `text`; returns its length or -1. */
 static int segment_decode(struct bytes raw, char *text)
 {
@@ -27,8 +16,8 @@ static int segment_decode(struct bytes raw, char *text)
     for (size_t i = 0; i < raw.len; i++) {
         uint8_t c = raw.data[i];
         if (c == '%') {
-            int high = i + 1 < raw.len ? hex_digit(raw.data[i + 1]) : -1;
-            int low = i + 2 < raw.len ? hex_digit(raw.data[i + 2]) : -1;
+            int high = i + 1 < raw.len ? text_hex_value(raw.data[i + 1]) : -1;
+            int low = i + 2 < raw.len ? text_hex_value(raw.data[i + 2]) : -1;
             if (high < 0 || low < 0)
                 return -1;
             c = (uint8_t)(high << 4 | low);

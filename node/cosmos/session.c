@@ -6,6 +6,7 @@
 
 #include "node/base/check.h"
 #include "node/base/mem.h"
+#include "node/base/text.h"
 
 int session_compare(struct session_point a, struct session_point b)
 {
@@ -16,55 +17,42 @@ int session_compare(struct session_point a, struct session_point b)
 
 /* ---- writing ------------------------------------------------------------- */
 
-/* Appends a number in decimal; returns the new length. */
-static size_t append_u64(char *out, size_t len, uint64_t value)
-{
-    char digits[20];
-    size_t count = 0;
-    do {
-        digits[count++] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    while (count > 0)
-        out[len++] = digits[--count];
-    return len;
-}
-
 size_t session_format(char out[SESSION_ELEMENT_MAX], uint32_t range,
                       struct session_point point)
 {
-    size_t len = append_u64(out, 0, range);
+    size_t len = text_put_u64(range, out);
     out[len++] = ':';
-    len = append_u64(out, len, point.epoch);
+    len += text_put_u64(point.epoch, out + len);
     out[len++] = '#';
-    len = append_u64(out, len, point.lsn);
+    len += text_put_u64(point.lsn, out + len);
     out[len++] = '#';
-    len = append_u64(out, len, point.epoch);
+    len += text_put_u64(point.epoch, out + len);
     out[len++] = '=';
-    return append_u64(out, len, point.lsn);
+    return len + text_put_u64(point.lsn, out + len);
 }
 
-size_t session_format_parts(char *out, uint32_t range,
+size_t session_format_parts(char *out, uint32_t range, uint32_t version,
                             const struct session_part *parts, size_t count)
 {
     uint64_t highest = 0;
     for (size_t i = 0; i < count; i++)
         if (parts[i].point.lsn > highest)
             highest = parts[i].point.lsn;
-    size_t len = append_u64(out, 0, range);
+    size_t len = text_put_u64(range, out);
     out[len++] = ':';
-    len = append_u64(out, len, count);
+    len += text_put_u64(version, out + len);
     out[len++] = '#';
-    len = append_u64(out, len, highest);
+    len += text_put_u64(highest, out + len);
     for (size_t i = 0; i < count; i++) {
         struct session_point p = parts[i].point;
         bool fits = p.lsn >> SESSION_LSN_BITS == 0 &&
                     p.epoch >> SESSION_EPOCH_BITS == 0;
         out[len++] = '#';
-        len = append_u64(out, len, parts[i].shard);
+        len += text_put_u64(parts[i].shard, out + len);
         out[len++] = '=';
-        len = append_u64(
-            out, len, fits ? (uint64_t)p.epoch << SESSION_LSN_BITS | p.lsn : 0);
+        len += text_put_u64(fits ? (uint64_t)p.epoch << SESSION_LSN_BITS | p.lsn
+                                 : 0,
+                            out + len);
     }
     return len;
 }
@@ -217,17 +205,17 @@ int session_find_part(struct bytes token, uint32_t range, uint16_t shard,
     return find(token, range, shard, point_out);
 }
 
-uint32_t session_parts(struct bytes token, uint32_t range)
+uint32_t session_version(struct bytes token, uint32_t range)
 {
-    uint32_t parts = 0;
+    uint32_t version = 0;
     struct bytes element;
     struct state state;
     uint64_t named;
     while (take_element(&token, &element))
         if (element_parse(element, OWN_REGION, &named, &state) == ERR_OK &&
-            named == range && state.version > parts)
-            parts = state.version;
-    return parts;
+            named == range && state.version > version)
+            version = state.version;
+    return version;
 }
 
 int64_t session_highest(struct bytes token)

@@ -68,14 +68,14 @@ int64_t session_highest(struct bytes token);
  * A container with a placement map has one range, which all its shards are of
  * (catalog/spread.h). Its element names every one of them, as a region:
  *
- *     <range>:<number of shards>#<highest lsn>{#<shard>=<state>}
+ *     <range>:<version>#<highest lsn>{#<shard>=<state>}
  *
  * A state is the epoch and the LSN in one number, the epoch above the LSN's 40
  * bits, so that the larger number is the later state; 0: nothing was seen. SDKs
  * merge two tokens region by region and take the larger number, which is right
  * for each shard; and they insist that tokens of one version name the same
- * regions, which they do: a map's shards only become more, and their number is
- * the version. */
+ * regions, which they do: other shards come with a higher version (struct
+ * spread), whose regions SDKs then take. At first it is their number. */
 
 /* Bits of an LSN, as in RIDs, and of an epoch. SDKs read 63 bits. */
 #define SESSION_LSN_BITS 40
@@ -89,14 +89,14 @@ struct session_part {
 #define SESSION_PARTS_MAX(count) (SESSION_ELEMENT_MAX + 26u * (count))
 
 /* Writes such an element; returns its length; no NUL. */
-size_t session_format_parts(char *out, uint32_t range,
+size_t session_format_parts(char *out, uint32_t range, uint32_t version,
                             const struct session_part *parts, size_t count);
 /* What `token` says about a shard of `range`; otherwise as session_find. */
 int session_find_part(struct bytes token, uint32_t range, uint16_t shard,
                       struct session_point *point_out);
-/* Of how many shards the element for `range` is, as far as `token` is
- * well-formed; 0: there is none. */
-uint32_t session_parts(struct bytes token, uint32_t range);
+/* The version of the element for `range`, as far as `token` is well-formed; 0:
+ * there is none. */
+uint32_t session_version(struct bytes token, uint32_t range);
 
 /* -- clients without tokens --------------------------------------------------
  *

@@ -2,6 +2,7 @@
 
 #include "node/base/check.h"
 #include "node/base/err.h"
+#include "node/base/text.h"
 
 static int bad(struct http_fault *out, const char *message)
 {
@@ -16,21 +17,10 @@ static int too_large(struct http_fault *out)
     return ERR_LIMIT;
 }
 
-static int hex_digit(uint8_t b)
-{
-    if (b >= '0' && b <= '9')
-        return b - '0';
-    if (b >= 'a' && b <= 'f')
-        return b - 'a' + 10;
-    if (b >= 'A' && b <= 'F')
-        return b - 'A' + 10;
-    return -1;
-}
-
 static int on_size(struct chunked *c, uint8_t b, size_t room,
                    struct http_fault *out)
 {
-    int digit = hex_digit(b);
+    int digit = text_hex_value(b);
     if (digit >= 0) {
         c->left = c->left * 16 + (unsigned)digit;
         c->state = CHUNKED_SIZE;

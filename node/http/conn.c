@@ -202,7 +202,9 @@ static bool send_in_turn(struct http_conn *c)
     return false;
 }
 
-void conn_flush(struct http_conn *c)
+/* Sends what is answered and in its turn; goes on reading when that made room.
+ */
+static void conn_flush(struct http_conn *c)
 {
     if (c->phase == PHASE_LINGER || c->phase == PHASE_CLOSING)
         return;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "node/base/mem.h"
+#include "node/base/text.h"
 #include "replication/link/chan.h"
 
 /* -- life ------------------------------------------------------------------ */
@@ -180,13 +181,9 @@ int http_reply_header_str(struct http_request *r, const char *name,
 int http_reply_header_u64(struct http_request *r, const char *name,
                           uint64_t value)
 {
-    char text[20], *at = text + sizeof text;
-    do {
-        *--at = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
+    char text[TEXT_U64_MAX];
     return http_reply_header(r, name,
-                             bytes_of(at, (size_t)(text + sizeof text - at)));
+                             bytes_of(text, text_put_u64(value, text)));
 }
 
 int http_reply_header_f(struct http_request *r, const char *name,

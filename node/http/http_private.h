@@ -209,9 +209,6 @@ void conn_soon(struct http_conn *c);
 void conn_retire(struct http_conn *c);
 /* A DELAYED exchange has waited long enough: it is DONE. */
 void conn_release(struct http_conn *c, struct http_exchange *x);
-/* Sends what is answered and in its turn; goes on reading when that made room.
- */
-void conn_flush(struct http_conn *c);
 
 /* -- exchange.c ------------------------------------------------------------ */
 

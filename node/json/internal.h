@@ -8,9 +8,6 @@
 /* json_node.flags of a string: it holds a backslash. */
 #define JSON_NODE_ESCAPED 1
 
-/* Writes a code point (no surrogate) as UTF-8; returns how many bytes. */
-size_t json_encode_utf8(uint32_t point, uint8_t out[4]);
-
 /* Value of four hexadecimal digits at `p`, or -1. */
 static inline int json_hex4(const uint8_t *p)
 {

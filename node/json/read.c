@@ -51,28 +51,8 @@ bool json_string_escaped(const struct json *j, json_ref ref)
     return node_of(j, ref, JSON_STRING)->flags & JSON_NODE_ESCAPED;
 }
 
-/* Decodes the escape at `*p` (a backslash) into up to 4 bytes of UTF-8. */
-static size_t decode_escape(const uint8_t **p, uint8_t out[4])
-{
-    static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
-    uint8_t c = (*p)[1];
-    if (c != 'u') {
-        const char *found = strchr(from, c);
-        out[0] = found != NULL ? (uint8_t)to[found - from] : c;
-        *p += 2;
-        return 1;
-    }
-    uint32_t point = (uint32_t)json_hex4(*p + 2);
-    *p += 6;
-    if (point >= 0xd800 && point <= 0xdbff) {
-        uint32_t low = (uint32_t)json_hex4(*p + 2);
-        point = 0x10000 + ((point - 0xd800) << 10) + (low - 0xdc00);
-        *p += 6;
-    }
-    return json_encode_utf8(point, out);
-}
-
-size_t json_encode_utf8(uint32_t point, uint8_t out[4])
+/* Writes a code point (no surrogate) as UTF-8; returns how many bytes. */
+static size_t json_encode_utf8(uint32_t point, uint8_t out[4])
 {
     if (point < 0x80) {
         out[0] = (uint8_t)point;
@@ -94,6 +74,27 @@ size_t json_encode_utf8(uint32_t point, uint8_t out[4])
     out[2] = (uint8_t)(0x80 | (point >> 6 & 0x3f));
     out[3] = (uint8_t)(0x80 | (point & 0x3f));
     return 4;
+}
+
+/* Decodes the escape at `*p` (a backslash) into up to 4 bytes of UTF-8. */
+static size_t decode_escape(const uint8_t **p, uint8_t out[4])
+{
+    static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
+    uint8_t c = (*p)[1];
+    if (c != 'u') {
+        const char *found = strchr(from, c);
+        out[0] = found != NULL ? (uint8_t)to[found - from] : c;
+        *p += 2;
+        return 1;
+    }
+    uint32_t point = (uint32_t)json_hex4(*p + 2);
+    *p += 6;
+    if (point >= 0xd800 && point <= 0xdbff) {
+        uint32_t low = (uint32_t)json_hex4(*p + 2);
+        point = 0x10000 + ((point - 0xd800) << 10) + (low - 0xdc00);
+        *p += 6;
+    }
+    return json_encode_utf8(point, out);
 }
 
 int json_decode_string(struct bytes quoted, struct buf *out)

@@ -174,7 +174,4 @@ int query_parse(struct query *q, struct query_error *error);
  * needs to know what a name stands for. Errors as above. */
 int query_bind(struct query *q, struct query_error *error);
 
-/* Whether two expressions are the same apart from where they stand. */
-bool expr_same(struct arena *arena, const struct expr *a, const struct expr *b);
-
 #endif

@@ -297,7 +297,9 @@ static void bind_expr(struct binder *b, struct expr *x)
         check_labels(b, x->args, x->count);
 }
 
-bool expr_same(struct arena *arena, const struct expr *a, const struct expr *b)
+/* Whether two expressions are the same apart from where they stand. */
+static bool expr_same(struct arena *arena, const struct expr *a,
+                      const struct expr *b)
 {
     if (a->kind != b->kind || a->op != b->op || a->count != b->count ||
         a->slot != b->slot || a->select != b->select ||

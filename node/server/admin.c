@@ -8,6 +8,7 @@
 #include "node/crypt/cert.h"
 #include "node/json/json.h"
 #include "node/server/control.h"
+#include "node/server/control_reply.h"
 #include "node/server/faults.h"
 #include "node/server/members_view.h"
 #include "node/server/metrics.h"
@@ -38,7 +39,8 @@ struct survey {
     struct http_request *request;
     enum question question;
     uint32_t missing; /* workers that have not answered */
-    struct shard_status *shards;
+    struct shard_set *set;
+    struct shard_status *shards;  /* by index in the set */
     struct metrics *metrics;      /* QUESTION_METRICS */
     struct members_view *members; /* QUESTION_STATUS */
     struct readiness known;
@@ -47,13 +49,6 @@ struct survey {
 /* ---- answers
  * ------------------------------------------------------------------ */
 
-static void respond(struct http_request *r, int status, struct buf *body)
-{
-    http_reply_header_str(r, "Content-Type", "application/json");
-    http_respond_take(r, status, body);
-    buf_free(body);
-}
-
 static void respond_text(struct http_request *r, int status, const char *code,
                          const char *message)
 {
@@ -61,7 +56,7 @@ static void respond_text(struct http_request *r, int status, const char *code,
     buf_init(&body, ADMIN_BODY_MAX);
     (void)buf_printf(&body, "{\"code\":\"%s\",\"message\":\"%s\"}\n", code,
                      message);
-    respond(r, status, &body);
+    control_respond(r, status, &body);
 }
 
 static void answer_ready(struct survey *v)
@@ -69,16 +64,16 @@ static void answer_ready(struct survey *v)
     struct buf body;
     buf_init(&body, ADMIN_BODY_MAX);
     readiness_write(&v->known, v->question == QUESTION_READY_VERBOSE, &body);
-    respond(v->request, readiness_ok(&v->known) ? 200 : 503, &body);
+    control_respond(v->request, readiness_ok(&v->known) ? 200 : 503, &body);
 }
 
 static void answer_status(struct survey *v)
 {
     struct buf body;
     buf_init(&body, ADMIN_BODY_MAX);
-    status_write(v->admin->worker, v->shards, v->members,
+    status_write(v->admin->worker, v->set, v->shards, v->members,
                  readiness_ok(&v->known), &body);
-    respond(v->request, 200, &body);
+    control_respond(v->request, 200, &body);
 }
 
 static void answer_metrics(struct survey *v)
@@ -108,6 +103,7 @@ static void survey_finish(struct survey *v)
     metrics_free(v->metrics);
     members_view_free(v->members);
     mem_free(v->shards);
+    mem_free(v->set);
     mem_free(v);
 }
 
@@ -123,9 +119,14 @@ static void worker_answered(struct worker *w, void *arg)
 static void worker_asked(struct worker *w, void *arg)
 {
     struct survey *v = arg;
-    for (uint32_t i = 0; i < w->replica_count; i++)
-        shard_status(w->replicas[i]->shard, clock_mono_us(),
-                     &v->shards[w->replicas[i]->id]);
+    for (uint32_t i = 0; i < w->replica_count; i++) {
+        const struct replica *r = w->replicas[i];
+        uint32_t k = shard_set_find(v->set, r->id);
+        if (k == v->set->n)
+            continue;
+        v->set->list[k].told = true;
+        shard_status(r->shard, clock_mono_us(), &v->shards[k]);
+    }
     if (v->metrics != NULL)
         metrics_collect(w, v->metrics);
     if (v->members != NULL)
@@ -144,13 +145,16 @@ static void survey_begin(struct admin *a, struct http_request *r,
                          .request = r,
                          .question = question,
                          .missing = node->worker_count};
-    v->shards = mem_zalloc(NODE_SHARDS_MAX * sizeof(*v->shards));
-    v->known = (struct readiness){
-        .worker = a->worker, .shards = v->shards, .group_known = true};
+    v->set = shard_set_new(node);
+    v->shards = mem_zalloc(v->set->n * sizeof(*v->shards));
+    v->known = (struct readiness){.worker = a->worker,
+                                  .set = v->set,
+                                  .shards = v->shards,
+                                  .group_known = true};
     if (question == QUESTION_METRICS)
-        v->metrics = metrics_new(node);
+        v->metrics = metrics_new(node, v->set);
     if (question == QUESTION_STATUS)
-        v->members = members_view_new(node);
+        v->members = members_view_new(node, v->set);
     for (uint32_t i = 0; i < node->worker_count; i++)
         worker_run(&node->workers[i], worker_asked, v);
 }
@@ -174,20 +178,19 @@ static void answer_faults(struct admin *a, struct http_request *r)
     struct buf body;
     buf_init(&body, ADMIN_BODY_MAX);
     int status = faults_handle(a->worker, r->method, r->target, r->body, &body);
-    respond(r, status, &body);
+    control_respond(r, status, &body);
 }
 
 static void on_request(struct http_request *r, void *user)
 {
     struct admin *a = user;
-    if (faults_target(r->target) && !from_admin(a, r))
+    bool restricted = faults_target(r->target) || control_target(r->target) ||
+                      target_is(r, "/status");
+    if (restricted && !from_admin(a, r))
         respond_text(r, 403, "Forbidden",
                      "show the administrator's certificate (admin.pem)");
     else if (faults_target(r->target))
         answer_faults(a, r);
-    else if (control_target(r->target) && !from_admin(a, r))
-        respond_text(r, 403, "Forbidden",
-                     "show the administrator's certificate (admin.pem)");
     else if (control_target(r->target))
         control_handle(a->worker, r);
     else if (r->method != HTTP_METHOD_GET && r->method != HTTP_METHOD_HEAD)
@@ -200,9 +203,6 @@ static void on_request(struct http_request *r, void *user)
         survey_begin(a, r, QUESTION_READY_VERBOSE);
     else if (target_is(r, "/metrics"))
         survey_begin(a, r, QUESTION_METRICS);
-    else if (target_is(r, "/status") && !from_admin(a, r))
-        respond_text(r, 403, "Forbidden",
-                     "show the administrator's certificate (admin.pem)");
     else if (target_is(r, "/status"))
         survey_begin(a, r, QUESTION_STATUS);
     else

@@ -86,17 +86,14 @@ void catalog_feed_keys(struct worker *w, struct replica *r)
 }
 
 /* Whether the worker has, or is making, a replica of the group's shards. */
-static bool has_one_of(const struct worker *w, struct catalog_span s)
-{
-    for (uint32_t i = 0; i < s.count; i++)
-        if (w->replica_of[s.first + i] != NULL || w->opening[s.first + i])
-            return true;
-    return false;
-}
-
 static bool has_replica(const struct worker *w, const struct worker_group *g)
 {
-    return has_one_of(w, g->newest) || has_one_of(w, g->emptied);
+    for (uint32_t i = 0; i < catalog_shards_count(g->shards); i++) {
+        uint16_t id = catalog_shards_at(g->shards, i);
+        if (w->replica_of[id] != NULL || w->opening[id])
+            return true;
+    }
+    return false;
 }
 
 /* Whether the group is gone, or this node outside of it. */
@@ -105,7 +102,7 @@ static bool is_outside(const struct worker *w, const struct worker_group *keys)
     const struct catalog_group *g =
         catalog_group_number(w->catalog, keys->number);
     if (g == NULL)
-        return catalog_shard_removed(w->catalog, keys->newest.first);
+        return catalog_shard_removed(w->catalog, keys->shards.newest.first);
     return catalog_group_fenced(g) &&
            catalog_group_region(g, w->node->config->region) == g->region_count;
 }
@@ -165,8 +162,7 @@ static void learn_keys(struct worker *w, const struct catalog_group *g)
     struct worker_group *keys = find_keys(w, g->number);
     if (keys == NULL)
         return;
-    keys->newest = (struct catalog_span){g->first_shard, g->shard_count};
-    keys->emptied = g->emptied;
+    keys->shards = catalog_group_shards(g);
     if (g->sealing >= keys->versions)
         return;
     keys->data_key = group_key_id(g->number, KEY_PURPOSE_DATA, g->sealing);

@@ -43,7 +43,7 @@ static const struct route routes[] = {
     {"/reload", NULL, control_reload_post, ""},
     {"/scrub", scrub_admin_get, scrub_admin_post, "shard"},
     {"/placement/move", NULL, placement_move,
-     "database container group dry_run"},
+     "database container group from dry_run"},
     {"/placement/move/cancel", NULL, placement_move_cancel,
      "database container"},
     {"/placement/moves", placement_moves, NULL, NULL},

@@ -7,50 +7,18 @@
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/govern/decide.h"
+#include "node/govern/word.h"
 #include "node/server/decision.h"
 #include "node/server/peers.h"
 #include "node/server/steering.h"
 #include "node/server/worker.h"
 
-/* What goes before the controller's message in a node's gossip, little-endian:
- *
- *     version u8 (2) | of group default
- *     version u8 (3) | number of groups u8 | for each: its number u16, and
- *
- *     epoch u32 | pause ms u32 | at risk entries u64, ms u32 | the decision of
- *     that epoch: write region u16, flags u8 (1 forced, 2 settled, 4 this
- *     node's replicas follow it), level u8, K u32, T u32, recovered epoch u32
- *
- * Version 3 once there are other groups than default.
- *
- * A node whose disk hangs cannot follow the meta shard's log, so it learns from
- * the others' gossip that it shall not lead any more. What they know is
- * committed, and an epoch is decided once. */
-#define EXTRA_DEFAULT 2
-#define EXTRA_GROUPS 3
-#define EXTRA_LEN 36
-#define EXTRAS_MAX (2 + GROUPS_MAX * (2 + EXTRA_LEN))
-#define EXTRA_FORCED 1
-#define EXTRA_SETTLED 2
-#define EXTRA_FOLLOWED 4
 /* A node of the write region that is cut off sends clients elsewhere for that
  * long. Those who went there stay there; later it says what is wrong instead,
  * since SDKs look elsewhere for minutes before they pass a message on. */
 #define ELSEWHERE_US (10 * USEC_PER_SEC)
 #define GOVERNOR_FULL_US (1 * USEC_PER_SEC)
 #define EDIT_TIMEOUT_US (3 * USEC_PER_SEC)
-
-struct extra {
-    uint32_t epoch;    /* of the record that the node knows */
-    uint32_t pause_ms; /* its longest hand-over in that epoch */
-    uint64_t at_risk_entries;
-    uint32_t at_risk_ms;
-    raft_region write_region; /* 0: no record is known */
-    uint8_t flags;
-    uint8_t level;
-    uint32_t prefix, interval;
-    uint32_t recovered_epoch;
-};
 
 /* One placement group. */
 struct governed {
@@ -65,8 +33,8 @@ struct governed {
     bool editing;
     bool gone;                 /* was removed; freed once it is not edited */
     struct govern_record hint; /* learned from gossip meanwhile */
-    struct extra own;
-    struct extra others[FAILOVER_NODES_MAX + 1]; /* by node */
+    struct govern_word own;
+    struct govern_word others[FAILOVER_NODES_MAX + 1]; /* by node */
 };
 
 struct governor {
@@ -134,59 +102,13 @@ static struct governed *make_group(struct governor *g, uint16_t number,
  * ------------------------------------------------------------------
  */
 
-static void put_extra(const struct extra *x, struct buf *out)
-{
-    uint8_t b[EXTRA_LEN];
-    put_u32_le(b, x->epoch);
-    put_u32_le(b + 4, x->pause_ms);
-    put_u64_le(b + 8, x->at_risk_entries);
-    put_u32_le(b + 16, x->at_risk_ms);
-    put_u16_le(b + 20, (uint16_t)x->write_region);
-    b[22] = x->flags;
-    b[23] = x->level;
-    put_u32_le(b + 24, x->prefix);
-    put_u32_le(b + 28, x->interval);
-    put_u32_le(b + 32, x->recovered_epoch);
-    CHECK(buf_append(out, b, sizeof(b)) == ERR_OK);
-}
-
-static void put_extras(const struct governor *g, struct buf *out)
-{
-    if (g->group_count == 1) {
-        uint8_t version = EXTRA_DEFAULT;
-        CHECK(buf_append(out, &version, 1) == ERR_OK);
-        put_extra(&g->groups[0]->own, out);
-        return;
-    }
-    uint8_t head[2] = {EXTRA_GROUPS, (uint8_t)g->group_count};
-    CHECK(buf_append(out, head, sizeof(head)) == ERR_OK);
-    for (uint32_t i = 0; i < g->group_count; i++) {
-        uint8_t number[2];
-        put_u16_le(number, g->groups[i]->number);
-        CHECK(buf_append(out, number, sizeof(number)) == ERR_OK);
-        put_extra(&g->groups[i]->own, out);
-    }
-}
-
-static struct extra take_extra(struct cursor *c)
-{
-    struct extra x = {.epoch = cursor_u32_le(c)};
-    x.pause_ms = cursor_u32_le(c);
-    x.at_risk_entries = cursor_u64_le(c);
-    x.at_risk_ms = cursor_u32_le(c);
-    x.write_region = (raft_region)cursor_u16_le(c);
-    x.flags = cursor_u8(c);
-    x.level = cursor_u8(c);
-    x.prefix = cursor_u32_le(c);
-    x.interval = cursor_u32_le(c);
-    x.recovered_epoch = cursor_u32_le(c);
-    return x;
-}
-
 struct bytes governor_gossip(struct governor *g, uint32_t peer)
 {
     buf_clear(&g->gossip);
-    put_extras(g, &g->gossip);
+    govern_words_begin(g->group_count, &g->gossip);
+    for (uint32_t i = 0; i < g->group_count; i++)
+        govern_words_put(g->group_count, g->groups[i]->number,
+                         &g->groups[i]->own, &g->gossip);
     if (failover_gossip(g->failover, peer, clock_mono_us(), &g->gossip) !=
         ERR_OK)
         return bytes_of(NULL, 0);
@@ -207,67 +129,45 @@ static void take_hint(struct worker *w, void *arg)
 
 /* A decision that this node's own log cannot tell it, because its disk hangs or
  * is full. */
-static void learn(struct governed *d, const struct extra *x)
+static void learn(struct governed *d, const struct govern_hint *said)
 {
     struct governor *g = d->governor;
-    const struct govern_hint said = {
-        .epoch = x->epoch,
-        .write_region = x->write_region,
-        .forced = (x->flags & EXTRA_FORCED) != 0,
-        .settled = (x->flags & EXTRA_SETTLED) != 0,
-        .consistency = {.level = (enum consistency_level)x->level,
-                        .max_staleness_prefix = (int32_t)x->prefix,
-                        .max_staleness_interval = (int32_t)x->interval},
-        .recovered_epoch = x->recovered_epoch};
     uint32_t before = d->hint.epoch;
     if (!(g->stalled || g->no_space) || !d->known ||
-        !govern_learn(&d->record, &said, &d->hint))
+        !govern_learn(&d->record, said, &d->hint))
         return;
     if (d->hint.epoch != before)
         log_warn("the own log cannot be written: a decision was learned from "
                  "others",
-                 LOG_STR("group", d->name), LOG_UINT("epoch", x->epoch),
+                 LOG_STR("group", d->name), LOG_UINT("epoch", said->epoch),
                  LOG_STR("write_region",
                          decision_region_name(g->worker->node->config,
-                                              x->write_region)));
+                                              said->write_region)));
     struct hint hint = {.group = d->number, .record = d->hint};
     struct node *node = g->worker->node;
     for (uint32_t i = 0; i < node->worker_count; i++)
         worker_run(&node->workers[i], take_hint, mem_dup(&hint, sizeof(hint)));
 }
 
-/* A group that is not known here yet is passed over. */
-static void heard_extra(struct governor *g, uint32_t peer, uint16_t number,
-                        struct cursor *c)
-{
-    struct extra x = take_extra(c);
-    struct governed *d = find_group(g, number);
-    if (!cursor_ok(c) || d == NULL)
-        return;
-    d->others[peer] = x;
-    learn(d, &x);
-}
-
 void governor_heard(struct governor *g, uint32_t peer, struct bytes gossip)
 {
-    struct cursor c = cursor_of(gossip.data, gossip.len);
-    uint8_t version = cursor_u8(&c);
-    if ((version != EXTRA_DEFAULT && version != EXTRA_GROUPS) ||
-        peer > FAILOVER_NODES_MAX)
+    struct govern_words words;
+    struct govern_word word;
+    struct bytes rest;
+    uint16_t number;
+    if (peer > FAILOVER_NODES_MAX ||
+        govern_words_open(&words, gossip) != ERR_OK)
         return;
-    if (version == EXTRA_DEFAULT)
-        heard_extra(g, peer, GROUP_DEFAULT, &c);
-    uint32_t count = version == EXTRA_GROUPS ? cursor_u8(&c) : 0;
-    for (uint32_t i = 0; i < count && cursor_ok(&c); i++) {
-        uint16_t number = cursor_u16_le(&c);
-        heard_extra(g, peer, number, &c);
+    while (govern_words_next(&words, &number, &word)) {
+        struct governed *d = find_group(g, number);
+        if (d == NULL)
+            continue; /* not known here yet */
+        d->others[peer] = word;
+        learn(d, &word.decision);
     }
-    if (!cursor_ok(&c))
+    if (govern_words_end(&words, &rest) != ERR_OK)
         return;
-    size_t left = cursor_left(&c);
-    int err =
-        failover_heard(g->failover, peer, bytes_of(cursor_take(&c, left), left),
-                       clock_mono_us());
+    int err = failover_heard(g->failover, peer, rest, clock_mono_us());
     if (err != ERR_OK && err != ERR_STALE)
         log_warn("gossip ignored", LOG_UINT("from", peer),
                  LOG_STR("error", err_text(err)));
@@ -277,24 +177,6 @@ void governor_heard(struct governor *g, uint32_t peer, struct bytes gossip)
  * -------------------------------------------
  */
 
-/* What is gossiped of a group's record. */
-static struct extra own_of(const struct governed *d)
-{
-    struct govern_hint h;
-    if (!d->known)
-        return (struct extra){.epoch = 0};
-    govern_tell(&d->record, &h);
-    return (struct extra){
-        .epoch = h.epoch,
-        .write_region = h.write_region,
-        .flags = (uint8_t)((h.forced ? EXTRA_FORCED : 0) |
-                           (h.settled ? EXTRA_SETTLED : 0)),
-        .level = (uint8_t)h.consistency.level,
-        .prefix = (uint32_t)h.consistency.max_staleness_prefix,
-        .interval = (uint32_t)h.consistency.max_staleness_interval,
-        .recovered_epoch = h.recovered_epoch};
-}
-
 /* Of the boards of the group's shards that have a replica here. False: none
  * has. */
 static bool look_at_group(struct governed *d, struct failover_self *self)
@@ -302,8 +184,9 @@ static bool look_at_group(struct governed *d, struct failover_self *self)
     const struct worker *w = d->governor->worker;
     const struct steering_group *of = steering_group(&w->steering, d->number);
     bool any = false, followed = true;
-    for (uint32_t i = 0; of != NULL && i < steering_shards(of); i++) {
-        uint32_t id = steering_shard(of, i);
+    for (uint32_t i = 0; of != NULL && i < catalog_shards_count(of->shards);
+         i++) {
+        uint32_t id = catalog_shards_at(of->shards, i);
         if (!node_has_shard(w->node, id)) {
             followed = false;
             continue;
@@ -328,7 +211,7 @@ static bool look_at_group(struct governed *d, struct failover_self *self)
             d->own.pause_ms = b.handover_ms;
     }
     if (any && followed)
-        d->own.flags |= EXTRA_FOLLOWED;
+        d->own.followed = true;
     return any;
 }
 
@@ -350,7 +233,9 @@ static struct failover_self look_at_self(struct governor *g)
     look_at_meta(g, &self);
     for (uint32_t i = 0; i < g->group_count; i++) {
         struct governed *d = g->groups[i];
-        d->own = own_of(d);
+        d->own = (struct govern_word){.followed = false};
+        if (d->known)
+            govern_tell(&d->record, &d->own.decision);
         if (!look_at_group(d, &self) && d->number == GROUP_DEFAULT)
             self.behind_ms = UINT32_MAX;
     }
@@ -447,14 +332,12 @@ static void make_news(struct governor *g, const struct failover_self *self,
 
 static bool leads_meta(const struct governor *g)
 {
-    const struct raft *r =
-        shard_raft(worker_replica(g->worker, SHARD_META)->shard);
-    return raft_role(r) == RAFT_LEADER && raft_may_read(r, clock_mono_us());
+    return worker_leads(g->worker, SHARD_META, clock_mono_us());
 }
 
-static bool follows(const struct extra *x, uint32_t epoch)
+static bool follows(const struct govern_word *w, uint32_t epoch)
 {
-    return x->epoch == epoch && (x->flags & EXTRA_FOLLOWED) != 0;
+    return w->decision.epoch == epoch && w->followed;
 }
 
 /* As far as this node's replicas know; of a group of which it is no member, as
@@ -493,7 +376,8 @@ bool governor_all_know(const struct governor *g, uint16_t group, uint32_t epoch,
         for (size_t k = 0; k < c->regions[i].node_count; k++) {
             uint32_t id = c->regions[i].nodes[k].id;
             if (id != c->id && (!members || is_member(&d->record, id)) &&
-                peers_up(g->worker->peers, id) && d->others[id].epoch < epoch)
+                peers_up(g->worker->peers, id) &&
+                d->others[id].decision.epoch < epoch)
                 return false;
         }
     return true;
@@ -712,14 +596,14 @@ void governor_plan(const struct governor *g, uint16_t group,
         out->unavailable[0] = '\0';
 }
 
-static void add_totals(struct governor_totals *t, const struct extra *x,
+static void add_totals(struct governor_totals *t, const struct govern_word *w,
                        uint32_t epoch)
 {
-    t->at_risk_entries += x->at_risk_entries;
-    if (x->at_risk_ms > t->at_risk_ms)
-        t->at_risk_ms = x->at_risk_ms;
-    if (x->epoch == epoch && x->pause_ms > t->pause_ms)
-        t->pause_ms = x->pause_ms;
+    t->at_risk_entries += w->at_risk_entries;
+    if (w->at_risk_ms > t->at_risk_ms)
+        t->at_risk_ms = w->at_risk_ms;
+    if (w->decision.epoch == epoch && w->pause_ms > t->pause_ms)
+        t->pause_ms = w->pause_ms;
 }
 
 void governor_totals(const struct governor *g, uint16_t group,
@@ -775,7 +659,7 @@ struct governor *governor_new(struct worker *w)
     g->worker = w;
     g->contact_us = now;
     (void)make_group(g, GROUP_DEFAULT, GROUP_DEFAULT_NAME);
-    buf_init(&g->gossip, EXTRAS_MAX + FAILOVER_MESSAGE_MAX);
+    buf_init(&g->gossip, GOVERN_WORDS_BYTES(GROUPS_MAX) + FAILOVER_MESSAGE_MAX);
     struct failover_timing timing = failover_timing_default;
     timing.down_us =
         (usec_t)node->config->timeouts.region_down_ms * USEC_PER_MS;

@@ -50,8 +50,10 @@ static void fail(struct editing *e, int err)
     finish(e, err, &msg);
 }
 
-void group_edit_describe(const struct config *c, const struct govern_record *r,
-                         char out[GROUP_EDIT_TEXT_MAX])
+/* A decision in words, for audit records: "write region eastus, level Session,
+ * epoch 4". */
+static void describe(const struct config *c, const struct govern_record *r,
+                     char out[GROUP_EDIT_TEXT_MAX])
 {
     struct buf text = buf_over(out, GROUP_EDIT_TEXT_MAX - 1);
     const struct consistency_policy *p = &r->consistency;
@@ -174,8 +176,8 @@ static void audit_edit(struct editing *e, const char *outcome)
         describe_settings(e->transit, e->gather, before);
         describe_settings(e->group.transit, e->group.gather, after);
     } else {
-        group_edit_describe(c, &e->now, before);
-        group_edit_describe(c, &e->next, after);
+        describe(c, &e->now, before);
+        describe(c, &e->next, after);
     }
     snprintf(what, sizeof(what), "%s%s", e->edit.what, outcome);
     group_edit_audit(e->worker, e->edit.who, what, before, after,

@@ -50,16 +50,12 @@ struct group_edit {
 /* On worker 0. `edit` is copied. */
 void group_edit_begin(struct worker *w, const struct group_edit *edit);
 
+/* Of the texts of audit records, with their NUL. */
+#define GROUP_EDIT_TEXT_MAX 400
+
 /* An audit record by itself. The texts are copied. */
 void group_edit_audit(struct worker *w, const char *who, const char *what,
                       const char *before, const char *after,
                       const char *reason);
-
-/* A decision in words, for audit records: "write region eastus, level Session,
- * epoch 4". */
-#define GROUP_EDIT_TEXT_MAX 400
-struct config;
-void group_edit_describe(const struct config *c, const struct govern_record *r,
-                         char out[GROUP_EDIT_TEXT_MAX]);
 
 #endif

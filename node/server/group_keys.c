@@ -277,13 +277,6 @@ static void order(struct worker *first, void *arg)
 /* ---- when -------------------------------------------------------------------
  */
 
-static bool leads(const struct worker *w, uint16_t shard, usec_t now)
-{
-    const struct replica *r = worker_replica(w, shard);
-    return r != NULL && raft_role(shard_raft(r->shard)) == RAFT_LEADER &&
-           raft_may_read(shard_raft(r->shard), now);
-}
-
 /* Of a group that has had as many as there may be none is. */
 static bool is_due(const struct worker *w, const struct catalog_group *g)
 {
@@ -347,7 +340,7 @@ void group_keys_check(struct worker *w)
          !w->making_keys && (g = catalog_group_at(w->catalog, i)) != NULL;
          i++) {
         enum need need = need_of(w, g);
-        if (need != NEED_NOTHING && leads(w, g->first_shard, now))
+        if (need != NEED_NOTHING && worker_leads(w, g->first_shard, now))
             begin(w, g, need);
     }
 }

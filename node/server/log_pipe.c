@@ -254,7 +254,9 @@ bool log_pipe_gathers(const struct log_pipe *p, usec_t now, usec_t *until_out)
     return true;
 }
 
-usec_t log_pipe_stalled_us(const struct log_pipe *p, usec_t now)
+/* How long the oldest append is unfinished, repeated failures included; 0 when
+ * none is. From any thread. */
+static usec_t log_pipe_stalled_us(const struct log_pipe *p, usec_t now)
 {
     usec_t since = __atomic_load_n(&p->busy_since_us, __ATOMIC_RELAXED);
     return since != 0 && now > since ? now - since : 0;

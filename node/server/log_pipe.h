@@ -90,9 +90,6 @@ void log_pipe_kick(struct log_pipe *p);
  * not for longer than LOG_PIPE_GATHER_US. `until_out` (set when true): when to
  * ask again at the latest. */
 bool log_pipe_gathers(const struct log_pipe *p, usec_t now, usec_t *until_out);
-/* How long the oldest append is unfinished, repeated failures included; 0 when
- * none is. From any thread. */
-usec_t log_pipe_stalled_us(const struct log_pipe *p, usec_t now);
 /* The longest of all workers' of a node. From any thread. */
 struct node;
 usec_t log_pipe_node_stalled_us(const struct node *n, usec_t now);

@@ -23,14 +23,18 @@ struct worker_view {
 
 struct members_view {
     const struct node *node;
-    struct shard_view *shards[NODE_SHARDS_MAX]; /* NULL: not led here */
+    const struct shard_set *set;
+    struct shard_view **shards; /* by index in the set; NULL: not led here */
     struct worker_view *workers;
 };
 
-struct members_view *members_view_new(const struct node *n)
+struct members_view *members_view_new(const struct node *n,
+                                      const struct shard_set *set)
 {
     struct members_view *v = mem_zalloc(sizeof(*v));
     v->node = n;
+    v->set = set;
+    v->shards = mem_zalloc(set->n * sizeof(struct shard_view *));
     v->workers = mem_zalloc(n->worker_count * sizeof(*v->workers));
     return v;
 }
@@ -39,8 +43,9 @@ void members_view_free(struct members_view *v)
 {
     if (v == NULL)
         return;
-    for (uint32_t i = 0; i < NODE_SHARDS_MAX; i++)
+    for (uint32_t i = 0; i < v->set->n; i++)
         mem_free(v->shards[i]);
+    mem_free(v->shards);
     mem_free(v->workers);
     mem_free(v);
 }
@@ -98,8 +103,9 @@ void members_view_collect(struct worker *w, struct members_view *v)
                              MEMBERS_VIEW_TRANSFERS_MAX);
     for (uint32_t i = 0; i < w->replica_count; i++) {
         const struct raft *raft = shard_raft(w->replicas[i]->shard);
-        if (raft_role(raft) == RAFT_LEADER)
-            v->shards[w->replicas[i]->id] = view_shard(raft);
+        uint32_t k = shard_set_find(v->set, w->replicas[i]->id);
+        if (k < v->set->n && raft_role(raft) == RAFT_LEADER)
+            v->shards[k] = view_shard(raft);
     }
 }
 
@@ -122,7 +128,8 @@ static void put_number(struct json_writer *out, const char *key, uint64_t value)
 void members_view_put_shard(const struct members_view *v, uint32_t shard,
                             struct json_writer *out)
 {
-    const struct shard_view *s = v->shards[shard];
+    uint32_t k = shard_set_find(v->set, (uint16_t)shard);
+    const struct shard_view *s = k < v->set->n ? v->shards[k] : NULL;
     if (s == NULL)
         return;
     json_write_key(out, "members");

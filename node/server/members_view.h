@@ -5,14 +5,16 @@
 #define BASTIDE_SERVER_MEMBERS_VIEW_H
 
 #include "node/json/json.h"
-#include "node/server/worker.h"
+#include "node/server/shard_set.h"
 
 /* Transfers of one worker that are shown; further ones are not. */
 #define MEMBERS_VIEW_TRANSFERS_MAX 64
 
 struct members_view;
 
-struct members_view *members_view_new(const struct node *n);
+/* The set is borrowed. */
+struct members_view *members_view_new(const struct node *n,
+                                      const struct shard_set *set);
 void members_view_free(struct members_view *v); /* NULL is allowed */
 /* On each worker's own thread. */
 void members_view_collect(struct worker *w, struct members_view *v);

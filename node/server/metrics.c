@@ -3,11 +3,11 @@
 #include "node/base/mem.h"
 #include "node/server/metrics_impl.h"
 
-struct metrics *metrics_new(const struct node *n)
+struct metrics *metrics_new(const struct node *n, const struct shard_set *set)
 {
     struct metrics *m = mem_zalloc(sizeof(*m));
-    m->node = n;
-    m->shards = mem_zalloc(NODE_SHARDS_MAX * sizeof(*m->shards));
+    m->set = set;
+    m->shards = mem_zalloc(set->n * sizeof(*m->shards));
     m->workers = mem_zalloc(n->worker_count * sizeof(*m->workers));
     return m;
 }
@@ -55,8 +55,11 @@ void metrics_collect(struct worker *w, struct metrics *m)
     wal_stats(w->log.wal, &mw->log);
     mw->transfers = w->transfers.counts;
     mw->transfers_running = transfers_running(&w->transfers);
-    for (uint32_t i = 0; i < w->replica_count; i++)
-        collect_replica(w->replicas[i], &m->shards[w->replicas[i]->id], mw);
+    for (uint32_t i = 0; i < w->replica_count; i++) {
+        uint32_t k = shard_set_find(m->set, w->replicas[i]->id);
+        if (k < m->set->n)
+            collect_replica(w->replicas[i], &m->shards[k], mw);
+    }
 }
 
 /* ---- on worker 0 --------------------------------------------------------- */

@@ -19,7 +19,7 @@
 
 #include "node/cosmos/meters.h"
 #include "node/http/http.h"
-#include "node/server/worker.h"
+#include "node/server/shard_set.h"
 #include "node/shard/shard.h"
 
 /* What one worker, or all of them together, counted. */
@@ -47,13 +47,14 @@ struct metrics_shard {
 
 struct metrics {
     bool ready; /* as /readyz says */
-    const struct node *node;
-    struct metrics_shard *shards;   /* by id: those that are here */
+    const struct shard_set *set;
+    struct metrics_shard *shards;   /* by index in the set */
     struct metrics_worker *workers; /* one per worker */
 };
 
-/* Room for the answers of all workers of a node; metrics_free ends it. */
-struct metrics *metrics_new(const struct node *n);
+/* Room for the answers of all workers of a node; metrics_free ends it. The set
+ * is borrowed. */
+struct metrics *metrics_new(const struct node *n, const struct shard_set *set);
 void metrics_free(struct metrics *m); /* NULL is allowed */
 
 /* On each worker's own thread: fills its element of `workers`, and those of its

@@ -3,7 +3,7 @@
 
 static bool refusing(const struct metrics *m)
 {
-    NODE_EACH_SHARD(m->node, i)
+    SHARD_SET_EACH(m->set, i)
     if (m->shards[i].status.no_space)
         return true;
     return false;

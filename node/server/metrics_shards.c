@@ -223,9 +223,10 @@ void metrics_put_shards(const struct metrics *m, struct buf *out)
     for (size_t k = 0; k < ARRAY_LEN(shard_metrics); k++) {
         const struct shard_metric *metric = &shard_metrics[k];
         metrics_head(out, metric->name, metric->type, metric->help);
-        NODE_EACH_SHARD(m->node, i)
+        SHARD_SET_EACH(m->set, i)
         {
-            snprintf(labels, sizeof(labels), "shard=\"%u\"", i);
+            snprintf(labels, sizeof(labels), "shard=\"%u\"",
+                     m->set->list[i].id);
             metrics_sample(out, metric->name, labels,
                            metric->value(&m->shards[i]));
         }

@@ -10,6 +10,7 @@
 #include "node/base/mem.h"
 #include "node/base/rng.h"
 #include "node/catalog/partition_key.h"
+#include "node/catalog/placement_map.h"
 #include "node/json/json.h"
 #include "node/server/catalog_feed.h"
 #include "node/server/group_edit.h"
@@ -59,6 +60,9 @@ struct move {
     struct container_def *def;
     struct end own, other;        /* as the record has them */
     struct container_move record; /* as it is now */
+    struct container_place place; /* likewise */
+    struct placement_map map;     /* likewise, of a container that has one */
+    struct buf map_text;          /* its text, which the place borrows */
     struct etag etag;             /* of it */
     uint64_t number;              /* of this attempt */
     bool overtaken;               /* the record was changed by somebody else */
@@ -100,6 +104,14 @@ const struct catalog_group *mover_group(const struct worker *w,
                                         struct bytes name)
 {
     return catalog_group_named(w->catalog, name);
+}
+
+const struct catalog_group *mover_own_group(const struct worker *w,
+                                            const struct container_def *def)
+{
+    return def->map != NULL
+               ? catalog_group(w->catalog, def->map->groups[def->move.part])
+               : mover_group(w, def->placement);
 }
 
 static bool inside(const struct catalog_group *g, const char *region)
@@ -153,6 +165,7 @@ static void move_free(struct move *m)
     container_def_unref(m->def);
     op_result_free(&m->result);
     buf_free(&m->text);
+    buf_free(&m->map_text);
     buf_wipe(&m->scratch);
     json_free(&m->json);
     mem_free(m);
@@ -275,14 +288,32 @@ static bool is_split(const struct move *m)
     return m->own.group.number == m->other.group.number;
 }
 
-/* Writes m->record, and that the container is at `at`. */
+/* Notes in m->place that the container, or its part, is at `at`. */
+static int place_at(struct move *m, const struct end *at)
+{
+    struct container_place *place = &m->place;
+    if (m->def->map == NULL) {
+        place->group = mover_group_name(&at->group);
+        place->layout = at->layout;
+        return ERR_OK;
+    }
+    uint8_t part = m->record.part;
+    strcpy(m->map.groups[part], at->group.name);
+    buf_clear(&m->map_text);
+    int err = placement_map_format(&m->map, &m->map_text);
+    place->group = bytes_of(buf_bytes(&m->map_text), buf_len(&m->map_text));
+    place->parts[part].layout = at->layout;
+    return err;
+}
+
+/* Writes m->record, and that the container, or its part, is at `at`. */
 static void record(struct move *m, const struct end *at, move_step *then)
 {
-    const struct container_place place = {mover_group_name(&at->group),
-                                          at->layout};
     m->then = then;
-    int err = mover_record_op(m->worker, m->def, &m->etag, &place, &m->record,
-                              &m->text, &m->op);
+    int err = place_at(m, at);
+    if (err == ERR_OK)
+        err = mover_record_op(m->worker, m->def, &m->etag, &m->place,
+                              &m->record, &m->text, &m->op);
     if (err != ERR_OK)
         move_fail(m, err, "making the record");
     else
@@ -718,9 +749,21 @@ static void switched(struct move *m)
     empty_old(m);
 }
 
+static void note_arrival(struct move *m)
+{
+    uint16_t shards = m->own.shards.count;
+    if (m->def->map == NULL) {
+        container_move_end(&m->record, m->number, shards, is_split(m));
+        return;
+    }
+    m->place.parts[m->record.part].number = m->number;
+    if (!is_split(m))
+        m->record.left += shards;
+}
+
 static void record_switch(struct move *m)
 {
-    container_move_end(&m->record, m->number, m->own.shards.count, is_split(m));
+    note_arrival(m);
     m->record.phase = CONTAINER_EMPTYING;
     m->record.other = mover_group_name(&m->own.group);
     m->record.other_layout = m->own.layout;
@@ -810,8 +853,12 @@ static void begin(struct worker *w, struct container_def *def,
     m->other = end_of(other, def->move.other_layout);
     m->record = def->move;
     m->record.mover = w->node->config->id;
+    m->place = container_place(def);
+    if (def->map != NULL)
+        m->map = *def->map;
     m->started_us = clock_mono_us();
     buf_init(&m->text, DEFINITION_MAX);
+    buf_init(&m->map_text, 2 * PLACEMENT_MAP_TEXT_MAX);
     buf_init(&m->scratch, OP_BODY_MAX);
     op_result_init(&m->result);
     json_init(&m->json);
@@ -860,7 +907,7 @@ static bool knows_end(const struct catalog_group *other,
 
 static void consider(struct worker *w, struct container_def *def)
 {
-    const struct catalog_group *own = mover_group(w, def->placement);
+    const struct catalog_group *own = mover_own_group(w, def);
     const struct catalog_group *other = mover_group(w, def->move.other);
     if (def->move.phase != CONTAINER_STAYS && own != NULL && other != NULL &&
         w->mover.running == NULL && knows_end(other, &def->move) &&

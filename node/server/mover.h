@@ -1,6 +1,8 @@
 /* Moves containers from one placement group to another while they are used, and
  * from one layout of a group to another when the group is split (splitter.h):
- * that is the same, with the same group at both ends.
+ * that is the same, with the same group at both ends. Of a container with a
+ * placement map one part is moved: its documents are all that its group's
+ * shards have of the container, and the other end has nothing of it.
  *
  * The container's record in the meta shard says how far its move is
  * (catalog/container.h), each shard's log what the shard has of it
@@ -96,6 +98,11 @@ uint32_t mover_after(const struct worker *w, uint32_t after,
 /* The group that a definition names; NULL: not known here. */
 const struct catalog_group *mover_group(const struct worker *w,
                                         struct bytes name);
+
+/* The group that a container is in; of one with a placement map, the part that
+ * moves. NULL: not known here. */
+const struct catalog_group *mover_own_group(const struct worker *w,
+                                            const struct container_def *def);
 
 /* How a container's record names a group. */
 struct bytes mover_group_name(const struct catalog_group *g);

@@ -263,37 +263,69 @@ static void on_request(void *user, struct links_call call, uint32_t kind,
                        uint32_t deadline_ms, struct bytes body)
 {
     struct peers *p = user;
-    if (kind == ROUTER_REQUEST_OP)
+    switch (kind) {
+    case ROUTER_REQUEST_OP:
         router_on_request(p->worker, call, deadline_ms, body);
-    else if (kind == TRANSIT_REQUEST)
+        break;
+    case TRANSIT_REQUEST:
         transit_on_request(p->worker, call, body);
-    else if (kind == SCRUB_LINK_REQUEST)
+        break;
+    case SCRUB_LINK_REQUEST:
         scrub_link_on_request(p->worker, call, body);
-    else if (kind == TRANSFERS_REQUEST_SEND)
+        break;
+    case TRANSFERS_REQUEST_SEND:
         transfers_on_request(p->worker, call, body);
-    else
+        break;
+    default:
         links_reply(p->links, call, ERR_UNSUPPORTED, bytes_of(NULL, 0));
+    }
 }
 
-static void on_response(void *user, links_peer from, uint64_t id, int err,
-                        struct bytes body)
+/* The links answer each request once, so whoever asked knows the id. */
+static void on_response(void *user, links_peer from, uint32_t kind, uint64_t id,
+                        int err, struct bytes body)
 {
     struct worker *w = ((struct peers *)user)->worker;
     (void)from;
-    if (!transit_on_response(w, id, err, body) &&
-        !scrub_link_on_response(w, id, err, body) &&
-        !transfers_on_response(w, id, err))
+    switch (kind) {
+    case ROUTER_REQUEST_OP:
         router_on_response(w, id, err, body);
+        break;
+    case TRANSIT_REQUEST:
+        CHECK(transit_on_response(w, id, err, body));
+        break;
+    case SCRUB_LINK_REQUEST:
+        CHECK(scrub_link_on_response(w, id, err, body));
+        break;
+    case TRANSFERS_REQUEST_SEND:
+        CHECK(transfers_on_response(w, id, err));
+        break;
+    default:
+        CHECK(false); /* nobody here asks otherwise */
+    }
 }
 
-static void on_request_failed(void *user, links_peer peer, uint64_t id, int err)
+static void on_request_failed(void *user, links_peer peer, uint32_t kind,
+                              uint64_t id, int err)
 {
     struct worker *w = ((struct peers *)user)->worker;
     (void)peer;
-    if (!transit_on_request_failed(w, id, err) &&
-        !scrub_link_on_response(w, id, err, bytes_of(NULL, 0)) &&
-        !transfers_on_response(w, id, err))
+    switch (kind) {
+    case ROUTER_REQUEST_OP:
         router_on_request_failed(w, id, err);
+        break;
+    case TRANSIT_REQUEST:
+        CHECK(transit_on_request_failed(w, id, err));
+        break;
+    case SCRUB_LINK_REQUEST:
+        CHECK(scrub_link_on_response(w, id, err, bytes_of(NULL, 0)));
+        break;
+    case TRANSFERS_REQUEST_SEND:
+        CHECK(transfers_on_response(w, id, err));
+        break;
+    default:
+        CHECK(false);
+    }
 }
 
 static uint64_t request_shard(void *user, uint32_t kind, struct bytes body)

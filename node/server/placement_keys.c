@@ -181,8 +181,9 @@ static void write_record(struct keying *k)
     struct buf placement;
     buf_init(&placement, 2 * PLACEMENT_MAP_TEXT_MAX);
     int err = placement_map_format(&k->map, &placement);
-    const struct container_place place = {
-        bytes_of(buf_bytes(&placement), buf_len(&placement)), k->def->layout};
+    struct container_place place = container_place(k->def);
+    place.group = bytes_of(buf_bytes(&placement), buf_len(&placement));
+    spread_place(k->worker->catalog, &k->map, k->def->map->group_count, &place);
     if (err == ERR_OK)
         err = etag_parse(k->def->etag, &etag);
     if (err == ERR_OK)
@@ -215,6 +216,31 @@ static int find(struct keying *k, struct err_msg *msg)
     return err;
 }
 
+/* The shards of a group that a part has left do not take the container's
+ * documents because a line says so. While a part moves to another group nothing
+ * is added: the move has made sure that the map with that group's name is not
+ * too long. */
+static int check_moves(const struct keying *k, struct err_msg *msg)
+{
+    const struct container_move *move = &k->def->move;
+    if (container_changes_group(k->def))
+        return err_set(msg, ERR_BUSY,
+                       "documents of the container are being moved to another "
+                       "placement group: wait until that is done (bastide "
+                       "placement move --status)");
+    for (uint8_t i = k->def->map->group_count; i < k->map.group_count; i++) {
+        const struct catalog_group *g =
+            catalog_group(k->worker->catalog, k->map.groups[i]);
+        if (g != NULL && container_been_in(move, g->number))
+            return err_set(msg, ERR_EXISTS,
+                           "rows of the container were moved from or to "
+                           "placement group '%s': only a move can bring some "
+                           "there (bastide placement move ... --from)",
+                           g->name);
+    }
+    return ERR_OK;
+}
+
 /* The catalog is as new as the question. */
 static void current(void *user, struct op_result *result)
 {
@@ -232,6 +258,8 @@ static void current(void *user, struct op_result *result)
         err = feature_refuse(&k->worker->node->features, FEATURE_PARTS, &msg);
     if (err == ERR_OK && adds)
         err = spread_allowed(k->worker->catalog, &k->map, &msg);
+    if (err == ERR_OK && adds)
+        err = check_moves(k, &msg);
     if (err != ERR_OK)
         fail(k, err, msg.text);
     else if (adds)

@@ -6,6 +6,8 @@
 #include "node/base/check.h"
 #include "node/base/mem.h"
 #include "node/base/rng.h"
+#include "node/catalog/placement_map.h"
+#include "node/catalog/spread.h"
 #include "node/json/json.h"
 #include "node/server/control_reply.h"
 #include "node/server/group_edit.h"
@@ -23,6 +25,7 @@ struct order {
     struct catalog_database *database;
     struct container_def *def;
     const struct catalog_group *from, *to; /* the catalog's, until `done` */
+    int part;                              /* of the container, in `from` */
     bool cancel, dry_run;
     struct op op;
     struct buf text;
@@ -47,31 +50,54 @@ static void order_fail(struct order *o, int err, const char *why)
 /* ---- what is asked for -----------------------------------------------------
  */
 
-static int find_groups(struct order *o, const struct json *j,
-                       struct err_msg *msg)
+static int find_group(const struct order *o, const struct json *j,
+                      const char *key, const struct catalog_group **out,
+                      struct err_msg *msg)
 {
     struct buf scratch;
     struct bytes name;
     buf_init(&scratch, DEFINITION_MAX);
-    int err = placement_get_text(j, "group", &scratch, &name, msg);
-    if (err == ERR_OK && o->def->map != NULL) {
-        err = err_set(msg, ERR_INVALID,
-                      "the container's documents are placed by partition key "
-                      "(see 'bastide placement keys'), and such a container "
-                      "cannot be moved");
-    } else if (err == ERR_OK) {
-        o->from = mover_group(o->worker, o->def->placement);
-        o->to = mover_group(o->worker, name);
-        if (o->to == NULL)
-            err = err_set(msg, ERR_NOT_FOUND,
-                          "there is no placement group of that name");
-        else if (o->from == NULL)
-            err = err_set(msg, ERR_UNAVAILABLE,
-                          "this node does not know the container's placement "
-                          "group: try again");
-    }
+    int err = placement_get_text(j, key, &scratch, &name, msg);
+    if (err == ERR_OK)
+        *out = mover_group(o->worker, name);
+    if (err == ERR_OK && *out == NULL)
+        err = err_set(msg, ERR_NOT_FOUND,
+                      "%s: there is no placement group of that name", key);
     buf_free(&scratch);
     return err;
+}
+
+/* Of a container with a placement map one part is moved, which is named. */
+static int find_from(struct order *o, const struct json *j, struct err_msg *msg)
+{
+    if (json_get_str(j, 0, "from") != JSON_NONE) {
+        int err = find_group(o, j, "from", &o->from, msg);
+        if (err != ERR_OK)
+            return err;
+        o->part = container_find_part(o->def, bytes_str(o->from->name));
+        return o->part >= 0 ? ERR_OK
+                            : err_set(msg, ERR_INVALID,
+                                      "no documents of the container are in %s",
+                                      o->from->name);
+    }
+    if (o->def->map != NULL)
+        return err_set(msg, ERR_INVALID,
+                       "the container's documents are placed by partition key "
+                       "(see 'bastide placement keys'): name the group whose "
+                       "documents shall move, from (--from)");
+    o->from = mover_group(o->worker, o->def->placement);
+    return o->from != NULL
+               ? ERR_OK
+               : err_set(msg, ERR_UNAVAILABLE,
+                         "this node does not know the container's placement "
+                         "group: try again");
+}
+
+static int find_groups(struct order *o, const struct json *j,
+                       struct err_msg *msg)
+{
+    int err = find_group(o, j, "group", &o->to, msg);
+    return err == ERR_OK ? find_from(o, j, msg) : err;
 }
 
 /* ---- whether it can be -----------------------------------------------------
@@ -145,6 +171,37 @@ static int preview(struct order *o, struct err_msg *msg)
                    o->from->name, o->to->name);
 }
 
+/* Whether the container can be placed by its map with `to` instead of `from`.
+ * Two parts cannot become one: each is all that its shards have. */
+static int check_map(const struct order *o, struct err_msg *msg)
+{
+    struct container_move move = o->def->move;
+    struct placement_map map = *o->def->map;
+    struct buf text;
+    if (container_find_part(o->def, bytes_str(o->to->name)) >= 0)
+        return err_set(msg, ERR_EXISTS,
+                       "documents of the container are in %s already, and "
+                       "those of two groups cannot be joined: move them to a "
+                       "group that has none",
+                       o->to->name);
+    if (container_been_note(&move, o->from->number) != ERR_OK ||
+        container_been_note(&move, o->to->number) != ERR_OK)
+        return err_set(msg, ERR_INVALID,
+                       "documents of the container were in %d other groups "
+                       "before, and more are not kept track of",
+                       CONTAINER_BEEN_MAX);
+    strcpy(map.groups[o->part], o->to->name);
+    buf_init(&text, 2 * PLACEMENT_MAP_TEXT_MAX);
+    int err = placement_map_format(&map, &text);
+    if (err != ERR_OK || buf_len(&text) > PLACEMENT_MAP_TEXT_MAX)
+        err = err_set(msg, ERR_INVALID,
+                      "with that name the container's rule is longer than %d "
+                      "bytes",
+                      PLACEMENT_MAP_TEXT_MAX);
+    buf_free(&text);
+    return err == ERR_OK ? spread_allowed(o->worker->catalog, &map, msg) : err;
+}
+
 static int check(struct order *o, struct err_msg *msg)
 {
     const struct catalog_group *to = o->to;
@@ -165,14 +222,14 @@ static int check(struct order *o, struct err_msg *msg)
     if (catalog_group_fenced(to) && to->key_count < to->region_count)
         return err_set(msg, ERR_UNAVAILABLE,
                        "the keys of %s are not made yet: try again", to->name);
-    return preview(o, msg);
+    int err = o->def->map != NULL ? check_map(o, msg) : ERR_OK;
+    return err == ERR_OK ? preview(o, msg) : err;
 }
 
 static int check_cancel(const struct order *o, struct err_msg *msg)
 {
     enum container_phase phase = o->def->move.phase;
-    if (phase != CONTAINER_STAYS &&
-        bytes_equal(o->def->move.other, o->def->placement))
+    if (phase != CONTAINER_STAYS && !container_changes_group(o->def))
         return err_set(msg, ERR_EXISTS,
                        "its placement group is being split, which cannot be "
                        "taken back");
@@ -224,7 +281,7 @@ static void audit(const struct order *o, const char *before, const char *after)
 
 static void submit(struct order *o, const struct container_move *move)
 {
-    const struct container_place place = {o->def->placement, o->def->layout};
+    const struct container_place place = container_place(o->def);
     struct etag etag;
     int err = etag_parse(o->def->etag, &etag);
     if (err == ERR_OK)
@@ -277,6 +334,11 @@ void placement_move(struct worker *w, struct http_request *r,
     struct container_move move = o->def->move;
     move.phase = CONTAINER_COPYING;
     move.emptied = false;
+    if (o->def->map != NULL) { /* check_map has seen that there is room */
+        move.part = (uint8_t)o->part;
+        CHECK(container_been_note(&move, o->from->number) == ERR_OK);
+        CHECK(container_been_note(&move, o->to->number) == ERR_OK);
+    }
     move.other = mover_group_name(o->to);
     move.other_layout = catalog_group_layout(o->to);
     move.mover = 0;
@@ -346,7 +408,10 @@ static void put_move(struct json_writer *w, const struct worker *worker,
     json_write_object_begin(w);
     json_write_member_string(w, "database", db->name);
     json_write_member_string(w, "container", def->name);
-    put_group_name(w, "group", def->placement);
+    /* With a placement map: of the part that moves, or moved last. */
+    put_group_name(w, "group",
+                   def->map != NULL ? bytes_str(def->map->groups[m->part])
+                                    : def->placement);
     json_write_member_str(w, "phase", container_phase_name(m->phase));
     json_write_member_bool(w, "clean", purge_clean(worker->node, def));
     if (m->phase != CONTAINER_STAYS) {

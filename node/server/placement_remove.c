@@ -24,12 +24,6 @@
 /* ---- what is in it ----------------------------------------------------------
  */
 
-static bool leads_meta(const struct worker *w)
-{
-    const struct raft *r = shard_raft(worker_replica(w, SHARD_META)->shard);
-    return raft_role(r) == RAFT_LEADER && raft_may_read(r, clock_mono_us());
-}
-
 static bool concerns(const struct worker *w, const struct catalog_group *g,
                      const struct container_def *def)
 {
@@ -206,8 +200,8 @@ static bool still_goes(const struct removing *m)
     struct err_msg why;
     const struct catalog_group *g =
         catalog_group_number(m->worker->catalog, m->number);
-    return leads_meta(m->worker) && g != NULL && g->removing &&
-           check_empty(m->worker, g, &why) == ERR_OK;
+    return worker_leads(m->worker, SHARD_META, clock_mono_us()) && g != NULL &&
+           g->removing && check_empty(m->worker, g, &why) == ERR_OK;
 }
 
 static int list_shards(void *user, struct catalog_account *a,
@@ -313,15 +307,16 @@ void placement_remove_check(struct worker *w)
 {
     struct placement_removal *p = &w->removal;
     struct err_msg msg;
-    const struct catalog_group *g = leads_meta(w) ? next_removed(w) : NULL;
+    const struct catalog_group *g =
+        worker_leads(w, SHARD_META, clock_mono_us()) ? next_removed(w) : NULL;
     if (p->busy)
         return;
-    if (g == NULL || g->number != p->group ||
-        !governor_all_know(w->governor, g->number, g->decision.epoch, false))
+    bool known = g != NULL && governor_all_know(w->governor, g->number,
+                                                g->decision.epoch, false);
+    if (!known || g->number != p->group)
         p->known_us = 0;
     p->group = g != NULL ? g->number : GROUP_DEFAULT;
-    if (g == NULL ||
-        !governor_all_know(w->governor, g->number, g->decision.epoch, false))
+    if (!known)
         return;
     if (p->known_us == 0)
         p->known_us = clock_mono_us();

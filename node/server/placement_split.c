@@ -6,6 +6,7 @@
 #include "node/base/check.h"
 #include "node/base/mem.h"
 #include "node/base/rng.h"
+#include "node/catalog/spread.h"
 #include "node/json/json.h"
 #include "node/server/account_edit.h"
 #include "node/server/control_reply.h"
@@ -98,13 +99,20 @@ static int check_container(const struct split *s,
 {
     bool own = container_placed_in(def, bytes_str(g->name));
     int shown = (int)(def->name.len < 100 ? def->name.len : 100);
-    if (own && def->map != NULL)
+    uint32_t sum =
+        own && def->map != NULL
+            ? spread_shards_with(s->worker->catalog, def->map, g, s->to)
+            : 0;
+    if (sum > SPREAD_SHARDS_MAX)
         return err_set(msg, ERR_INVALID,
-                       "container %.*s is placed by partition key, and groups "
-                       "that have a part of such a container are not split",
-                       shown, (const char *)def->name.data);
-    if (def->move.phase != CONTAINER_STAYS &&
-        (own || mover_group(s->worker, def->move.other) == g))
+                       "container %.*s is placed by partition key, and the "
+                       "groups of its rule would have %u shards in all: it can "
+                       "use %u",
+                       shown, (const char *)def->name.data, sum,
+                       SPREAD_SHARDS_MAX);
+    if ((own && container_changes_group(def)) ||
+        (def->move.phase != CONTAINER_STAYS &&
+         mover_group(s->worker, def->move.other) == g))
         return err_set(msg, ERR_BUSY,
                        "container %.*s is being moved: wait until that is done "
                        "(bastide placement move --status)",

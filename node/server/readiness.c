@@ -16,7 +16,7 @@ bool readiness_ok(const struct readiness *r)
 {
     if (!r->group_known || r->worker->draining)
         return false;
-    NODE_EACH_SHARD(r->worker->node, i)
+    SHARD_SET_EACH(r->set, i)
     if (!shard_ready(&r->shards[i]))
         return false;
     return true;
@@ -51,22 +51,21 @@ static void put_shard(const struct config *c, const struct shard_status *s,
 
 static void put_waits(const struct readiness *r, struct json_writer *out)
 {
-    const struct node *n = r->worker->node;
     if (r->worker->draining)
         json_write_str(out, "the node is stopping");
     if (governor_now(r->worker->governor, GROUP_DEFAULT) == NULL)
         json_write_str(out, "the catalog does not say yet where writes go");
     if (!r->group_known)
         json_write_str(out, "the keys of group default are not known yet");
-    NODE_EACH_SHARD(n, i)
-    put_shard(n->config, &r->shards[i], out);
+    SHARD_SET_EACH(r->set, i)
+    put_shard(r->worker->node->config, &r->shards[i], out);
 }
 
 /* ---- what limits it ------------------------------------------------------ */
 
 static bool disk_refuses(const struct readiness *r)
 {
-    NODE_EACH_SHARD(r->worker->node, i)
+    SHARD_SET_EACH(r->set, i)
     if (r->shards[i].no_space)
         return true;
     return false;

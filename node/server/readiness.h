@@ -9,12 +9,13 @@
 #ifndef BASTIDE_SERVER_READINESS_H
 #define BASTIDE_SERVER_READINESS_H
 
-#include "node/server/worker.h"
+#include "node/server/shard_set.h"
 
 /* What is known after every worker was asked. */
 struct readiness {
-    const struct worker *worker;       /* 0 */
-    const struct shard_status *shards; /* of all shards */
+    const struct worker *worker; /* 0 */
+    const struct shard_set *set;
+    const struct shard_status *shards; /* by index in the set */
     bool group_known; /* all workers have the keys of group default */
 };
 

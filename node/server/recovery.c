@@ -340,49 +340,41 @@ static size_t others(const struct replica *r, raft_id also[RAFT_ALSO_MAX])
     return n;
 }
 
-/* On an open engine. */
-static int open_shard(struct replica *r, struct recovered *log,
-                      struct err_msg *msg)
+/* What the shard goes on from, of an open engine and the log; `also` has room
+ * for RAFT_ALSO_MAX. `mark`: of a marked replica. */
+static struct shard_restored restored_from(const struct replica *r,
+                                           const struct recovered *log,
+                                           const struct quarantine_mark *mark,
+                                           raft_id *also)
+{
+    bool rebuilding = r->worker->node->rebuilding;
+    struct shard_restored s = {.term = log->term,
+                               .vote = log->vote,
+                               .entries = log->entries,
+                               .n_entries = log->count,
+                               .salvage = log->salvage,
+                               .n_salvage = log->n_salvage,
+                               .salvage_number = log->salvage_number,
+                               .base_lsn = engine_flushed_lsn(r->engine),
+                               .base_term = engine_flushed_term(r->engine),
+                               .amnesia = rebuilding || r->marked,
+                               .also = also,
+                               .kept = r->marked && !rebuilding,
+                               .kept_lsn = r->marked ? mark->lsn : 0,
+                               .kept_term = r->marked ? mark->term : 0};
+    s.n_also = s.amnesia ? others(r, also) : 0;
+    s.commit_lsn = log->commit_lsn > s.base_lsn &&
+                           log->commit_lsn <= s.base_lsn + log->count
+                       ? log->commit_lsn
+                       : s.base_lsn;
+    return s;
+}
+
+static int start_shard(struct replica *r, struct recovered *log,
+                       const struct shard_restored *restored,
+                       struct err_msg *msg)
 {
     struct worker *w = r->worker;
-    struct quarantine_mark mark;
-    int err = quarantine_find(r, &mark, msg);
-    r->marked = r->mending = err == ERR_OK;
-    if (r->marked)
-        void_entries(r, log);
-    if (err == ERR_OK || err == ERR_NOT_FOUND)
-        err = trim_entries(r, log, msg);
-    struct shard_restored restored = {.term = log->term,
-                                      .vote = log->vote,
-                                      .entries = log->entries,
-                                      .n_entries = log->count,
-                                      .salvage = log->salvage,
-                                      .n_salvage = log->n_salvage,
-                                      .salvage_number = log->salvage_number};
-    struct buf dedupe;
-    buf_init(&dedupe, FLUSH_INFO_BYTES_MAX);
-    if (err == ERR_OK)
-        err = base_config(r, r->marked ? &mark : NULL, &restored.config, msg);
-    if (err == ERR_OK)
-        err = base_dedupe(r, &dedupe, msg);
-    if (err != ERR_OK) {
-        buf_free(&dedupe);
-        return err;
-    }
-    restored.dedupe = bytes_of(buf_bytes(&dedupe), buf_len(&dedupe));
-    restored.base_lsn = engine_flushed_lsn(r->engine);
-    restored.base_term = engine_flushed_term(r->engine);
-    restored.commit_lsn = restored.base_lsn;
-    restored.amnesia = w->node->rebuilding || r->marked;
-    raft_id also[RAFT_ALSO_MAX];
-    restored.also = also;
-    restored.n_also = restored.amnesia ? others(r, also) : 0;
-    restored.kept = r->marked && !w->node->rebuilding;
-    restored.kept_lsn = r->marked ? mark.lsn : 0;
-    restored.kept_term = r->marked ? mark.term : 0;
-    if (log->commit_lsn > restored.commit_lsn &&
-        log->commit_lsn <= restored.base_lsn + log->count)
-        restored.commit_lsn = log->commit_lsn;
     struct shard_options options = {.id = r->id,
                                     .memtable_bytes = worker_memtable_share(w),
                                     .sealer = w->sealer,
@@ -391,16 +383,43 @@ static int open_shard(struct replica *r, struct recovered *log,
                                     .user = r};
     server_raft_options(w->node->config, &options.raft);
     options.raft.witness =
-        raft_config_is_witness(&restored.config, options.raft.self);
+        raft_config_is_witness(&restored->config, options.raft.self);
     log_info("replica opened", LOG_UINT("shard", r->id),
-             LOG_UINT("flushed", restored.base_lsn),
+             LOG_UINT("flushed", restored->base_lsn),
              LOG_UINT("replayed", log->count), LOG_UINT("term", log->term),
              LOG_UINT("salvaged", log->n_salvage));
-    err = shard_open(&options, &restored, clock_mono_us(), msg, &r->shard);
-    buf_free(&dedupe);
+    int err = shard_open(&options, restored, clock_mono_us(), msg, &r->shard);
     log->count = log->n_salvage = 0; /* the shard has them */
     if (err == ERR_OK && r->id == SHARD_META)
         shard_set_key(r->shard, KEY_ID_CLUSTER_DATA);
+    return err;
+}
+
+/* On an open engine. */
+static int open_shard(struct replica *r, struct recovered *log,
+                      struct err_msg *msg)
+{
+    struct quarantine_mark mark;
+    struct shard_restored restored;
+    struct buf dedupe;
+    raft_id also[RAFT_ALSO_MAX];
+    int err = quarantine_find(r, &mark, msg);
+    r->marked = r->mending = err == ERR_OK;
+    if (r->marked)
+        void_entries(r, log);
+    if (err == ERR_OK || err == ERR_NOT_FOUND)
+        err = trim_entries(r, log, msg);
+    if (err != ERR_OK)
+        return err;
+    buf_init(&dedupe, FLUSH_INFO_BYTES_MAX);
+    restored = restored_from(r, log, &mark, also);
+    err = base_config(r, r->marked ? &mark : NULL, &restored.config, msg);
+    if (err == ERR_OK)
+        err = base_dedupe(r, &dedupe, msg);
+    restored.dedupe = bytes_of(buf_bytes(&dedupe), buf_len(&dedupe));
+    if (err == ERR_OK)
+        err = start_shard(r, log, &restored, msg);
+    buf_free(&dedupe);
     return err;
 }
 

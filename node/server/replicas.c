@@ -395,20 +395,18 @@ static void close_unwanted(struct worker *w)
     }
 }
 
-/* Whether the group's shard of this index belongs on this worker and is not in
- * its table. */
-static bool missing(const struct worker *w, const struct catalog_group *g,
-                    uint32_t index)
+/* Whether a group's shard belongs on this worker and is not in its table. */
+static bool missing(const struct worker *w, uint16_t id)
 {
-    uint16_t id = catalog_group_shard(g, index);
     return node_shard_worker(w->node, id) == w && w->replica_of[id] == NULL;
 }
 
 static void open_missing(struct worker *w, const struct catalog_group *g)
 {
-    for (uint32_t i = 0; i < catalog_group_shards(g); i++) {
-        uint16_t id = catalog_group_shard(g, i);
-        if (missing(w, g, i) && !w->opening[id] && !is_unpurged(w, id))
+    struct catalog_shards all = catalog_group_shards(g);
+    for (uint32_t i = 0; i < catalog_shards_count(all); i++) {
+        uint16_t id = catalog_shards_at(all, i);
+        if (missing(w, id) && !w->opening[id] && !is_unpurged(w, id))
             opening_begin(w, g, id);
     }
 }
@@ -429,13 +427,20 @@ void replicas_check(struct worker *w)
     }
 }
 
+static bool has_all_of(const struct worker *w, const struct catalog_group *g)
+{
+    struct catalog_shards all = catalog_group_shards(g);
+    for (uint32_t i = 0; i < catalog_shards_count(all); i++)
+        if (missing(w, catalog_shards_at(all, i)))
+            return false;
+    return true;
+}
+
 bool replicas_complete(const struct worker *w)
 {
     const struct catalog_group *g;
     for (size_t i = 0; (g = catalog_group_at(w->catalog, i)) != NULL; i++)
-        for (uint32_t k = 0; wanted_here(w, g) && k < catalog_group_shards(g);
-             k++)
-            if (missing(w, g, k))
-                return false;
+        if (wanted_here(w, g) && !has_all_of(w, g))
+            return false;
     return true;
 }

@@ -295,9 +295,10 @@ static bool moved_away(const struct worker *w, const struct op *op)
         catalog_container_number(w->catalog, CONTAINER_BASE(op->at.container));
     const struct catalog_group *g =
         catalog_group_of_shard(w->catalog, op->shard);
-    if (def == NULL || g == NULL || def->move.number != op->move)
+    if (def == NULL || g == NULL)
         return true;
-    return !container_placed_in(def, bytes_str(g->name));
+    int part = container_find_part(def, bytes_str(g->name));
+    return part < 0 || container_part(def, part).number != op->move;
 }
 
 void router_on_response(struct worker *w, uint64_t id, int err,

@@ -8,6 +8,7 @@
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/base/rng.h"
+#include "node/catalog/spread.h"
 #include "node/server/group_edit.h"
 #include "node/server/mover.h"
 #include "node/server/worker.h"
@@ -28,7 +29,10 @@ struct split_step {
     uint16_t layout; /* of the old shards */
     struct catalog_span old;
     bool retires;
-    struct container_def *def; /* the container that is looked at */
+    bool looked;   /* at all containers, before the old shards are retired */
+    uint64_t *lsn; /* then: of each old shard when that began; owned */
+    void (*next)(struct split_step *s); /* when the answer is there */
+    struct container_def *def;          /* the container that is looked at */
     uint32_t mover;
     uint32_t index; /* of the old shard that is looked at */
     struct op op;
@@ -61,8 +65,6 @@ struct survey {
     uint32_t given[CONFIG_NODES_MAX + 1]; /* containers, by mover */
     uint32_t after; /* the next candidate is sought behind this one */
     struct container_def *next, *first; /* candidates; NULL: none */
-    const struct container_def
-        *mapped; /* placed by partition key; NULL: none */
 };
 
 /* Whether the old shards have, or may get, something of a container that moves.
@@ -77,13 +79,7 @@ static bool touches_old(const struct survey *s, const struct container_def *def)
 static void look_at(void *user, struct container_def *def)
 {
     struct survey *s = user;
-    if (def->map != NULL) {
-        bool part = container_placed_in(def, bytes_str(s->group->name));
-        s->left += part;
-        s->mapped = part ? def : s->mapped;
-        return;
-    }
-    bool own = mover_group(s->worker, def->placement) == s->group;
+    bool own = container_placed_in(def, bytes_str(s->group->name));
     bool old = own && catalog_container_layout(s->group, def) <
                           catalog_group_layout(s->group);
     bool stays = def->move.phase == CONTAINER_STAYS;
@@ -98,17 +94,6 @@ static void look_at(void *user, struct container_def *def)
         s->first = def;
     if (s->next == NULL && def->number > s->after)
         s->next = def;
-}
-
-static void name_mapped(const struct container_def *def,
-                        struct splitter_group *k)
-{
-    snprintf(
-        k->reason, sizeof(k->reason),
-        "container %.*s is placed by partition key and came into the group "
-        "as the split began: the old shards stay until it is deleted",
-        (int)(def->name.len < 100 ? def->name.len : 100),
-        (const char *)def->name.data);
 }
 
 /* One after the other, so that one that has to wait does not stop the rest. */
@@ -185,6 +170,7 @@ static void step_end(struct split_step *s, const char *reason)
     w->splitter.running = NULL;
     container_def_unref(s->def);
     buf_free(&s->text);
+    mem_free(s->lsn);
     mem_free(s);
 }
 
@@ -215,16 +201,47 @@ static void ordered(void *user, struct op_result *result)
     }
 }
 
-/* Has the container moved to the newest shards. */
+/* Whether the container can use what it would have then; false after saying so.
+ */
+static bool fits(struct split_step *s)
+{
+    struct spread now;
+    char reason[SPLITTER_REASON_MAX];
+    const struct catalog_group *g =
+        catalog_group_number(s->worker->catalog, s->group);
+    if (s->def->map == NULL)
+        return true;
+    if (g == NULL || spread_of(s->worker->catalog, s->def, &now) != ERR_OK) {
+        step_fail(s, ERR_UNAVAILABLE, "a container's groups");
+        return false;
+    }
+    uint32_t sum = now.slots + g->shard_count - s->old.count;
+    if (sum <= SPREAD_SHARDS_MAX)
+        return true;
+    snprintf(reason, sizeof(reason),
+             "container %.*s is placed by partition key and would be in %u "
+             "shards, and can use %u: it keeps the old ones until it is "
+             "deleted",
+             (int)(s->def->name.len < 100 ? s->def->name.len : 100),
+             (const char *)s->def->name.data, sum, SPREAD_SHARDS_MAX);
+    step_end(s, reason);
+    return false;
+}
+
+/* Has the container, or its part, moved to the newest shards. */
 static void order(struct split_step *s)
 {
-    const struct container_place place = {s->def->placement, s->def->layout};
+    if (!fits(s))
+        return;
+    const struct container_place place = container_place(s->def);
     struct container_move move = s->def->move;
     struct etag etag;
     move.phase = CONTAINER_COPYING;
     move.emptied = false;
-    move.other = s->def->placement;
+    move.other =
+        s->group == GROUP_DEFAULT ? bytes_of("", 0) : bytes_str(s->name);
     move.other_layout = (uint16_t)(s->layout + 1);
+    move.part = (uint8_t)container_find_part(s->def, move.other);
     move.mover = s->mover;
     move.since = clock_wall_us() / USEC_PER_SEC;
     int err = etag_parse(s->def->etag, &etag);
@@ -285,8 +302,6 @@ static void retire(struct split_step *s)
 /* ---- conflicts -------------------------------------------------------------
  */
 
-static void look_next(struct split_step *s);
-
 static void name_conflict(const struct split_step *s, char *out, size_t size)
 {
     struct catalog_database *db;
@@ -303,7 +318,7 @@ static void name_conflict(const struct split_step *s, char *out, size_t size)
              (const char *)s->def->name.data);
 }
 
-static void looked(struct worker *w, void *arg)
+static void resumed(struct worker *w, void *arg)
 {
     struct split_step *s = arg;
     CHECK(w->splitter.running == s);
@@ -311,7 +326,14 @@ static void looked(struct worker *w, void *arg)
     if (w->stopping || catalog_group_number(w->catalog, s->group) == NULL)
         step_end(s, "");
     else
-        look_next(s);
+        s->next(s);
+}
+
+/* In a turn of its own, at the next of the old shards. */
+static void go_on(struct split_step *s)
+{
+    s->index++;
+    worker_run(s->worker, resumed, s);
 }
 
 static void conflicts_seen(void *user, struct op_result *result)
@@ -326,8 +348,40 @@ static void conflicts_seen(void *user, struct op_result *result)
         name_conflict(s, reason, sizeof(reason));
         step_end(s, reason);
     } else {
-        s->index++;
-        worker_run(s->worker, looked, s);
+        go_on(s);
+    }
+}
+
+static void noted(void *user, struct op_result *result)
+{
+    struct split_step *s = user;
+    uint64_t *lsn = &s->lsn[s->index];
+    if (result->err != ERR_OK) {
+        step_fail(s, result->err, "asking the old shards");
+    } else if (s->looked && *lsn != result->lsn) {
+        step_end(s, ""); /* all of it again at the next check */
+    } else {
+        *lsn = result->lsn;
+        go_on(s);
+    }
+}
+
+static void look_next(struct split_step *s);
+
+/* Notes how far each of the old shards is before the last look for conflicts;
+ * after it, makes sure that nothing has come there meanwhile. */
+static void note_next(struct split_step *s)
+{
+    s->next = note_next;
+    if (s->index < s->old.count) {
+        s->op = (struct op){.kind = OP_BARRIER,
+                            .shard = (uint16_t)(s->old.first + s->index),
+                            .level = CONSISTENCY_STRONG};
+        submit(s, noted);
+    } else if (s->looked) {
+        retire(s);
+    } else {
+        look_next(s);
     }
 }
 
@@ -336,15 +390,13 @@ static bool next_container(struct split_step *s)
 {
     struct container_def *list[SPLITTER_PAGE];
     uint32_t after = s->def != NULL ? s->def->number : 0;
-    const struct catalog_group *g =
-        catalog_group_number(s->worker->catalog, s->group);
     size_t n;
     container_def_unref(TAKE(s->def));
     s->index = 0;
     do {
         n = catalog_list_all(s->worker->catalog, after, list, SPLITTER_PAGE);
         for (size_t i = 0; i < n; i++)
-            if (mover_group(s->worker, list[i]->placement) == g) {
+            if (container_placed_in(list[i], bytes_str(s->name))) {
                 s->def = container_def_ref(list[i]);
                 return true;
             }
@@ -356,13 +408,15 @@ static bool next_container(struct split_step *s)
 /* Looks at the container in each of the old shards, then goes on. */
 static void look_next(struct split_step *s)
 {
+    s->next = look_next;
     while (s->def == NULL || s->index == s->old.count) {
         if (!s->retires) {
             order(s);
             return;
         }
         if (!next_container(s)) {
-            retire(s);
+            s->looked = true;
+            note_next(s);
             return;
         }
     }
@@ -394,7 +448,12 @@ static void begin(struct worker *w, const struct catalog_group *g,
     s->mover = mover;
     buf_init(&s->text, DEFINITION_MAX);
     w->splitter.running = s;
-    look_next(s);
+    if (s->retires) {
+        s->lsn = mem_zalloc(s->old.count * sizeof(*s->lsn));
+        note_next(s);
+    } else {
+        look_next(s);
+    }
 }
 
 /* Whether nothing has been left in the old shards for so long that nobody asks
@@ -422,8 +481,6 @@ static void consider(struct worker *w, const struct catalog_group *g,
         return;
     }
     each_container(w, look_at, &s);
-    if (s.mapped != NULL)
-        name_mapped(s.mapped, k);
     struct container_def *next = candidate(&s);
     uint32_t mover = next != NULL ? free_mover(&s, k->mover) : 0;
     bool over = rested(w, &s, k, now);

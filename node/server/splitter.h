@@ -7,7 +7,8 @@
  *     for each container in the old ones: nothing in the conflicts feed there?
  *       its record: copying, other = the same group, mover = a free node
  *         (mover.h does the rest)
- *     none left for the longest request and 5 s: conflicts once more
+ *     none left for the longest request and 5 s: conflicts once more, and
+ *         nothing came to the old shards while they were looked for
  *       record: the old shards are retired; their replicas close (replicas.h)
  *
  * Done on the reachable node with the lowest id that is a member and inside the
@@ -16,12 +17,13 @@
  *
  * Conflicts (shard/salvage.h) do not move: a container that has some waits
  * until they are deleted. Such as come later stay where they are, are shown by
- * the conflicts feed, and keep the old shards: unless they come while the last
- * look is under way, which takes the containers one after the other.
+ * the conflicts feed, and keep the old shards.
  *
- * A container that is placed by partition key cannot be moved. One that comes
- * into the group between the split's check and its record keeps the old shards,
- * in which some of its documents may be.
+ * Of a container with a placement map the part in the group is moved, one part
+ * of it at a time if several of its groups are split. One that would then be in
+ * more shards than it can use (SPREAD_SHARDS_MAX; it was not when the split
+ * began, but its map was changed, or another group's split ordered, in the same
+ * moment) keeps the old shards.
  *
  * A container that was being created when the split began may come into the old
  * shards until the longest request has ended, and nodes whose catalog is late

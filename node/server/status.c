@@ -11,6 +11,7 @@
 #include "node/server/members_view.h"
 #include "node/server/node.h"
 #include "node/server/peers.h"
+#include "node/server/shard_set.h"
 #include "node/server/worker.h"
 
 static const char *status_role(const struct shard_status *s)
@@ -76,6 +77,49 @@ static void put_rule(struct json_writer *out, const struct config *c,
         json_write_str(out, "majority");
 }
 
+/* Where it is, and what it holds. */
+static void put_positions(struct json_writer *out, const struct config *c,
+                          const struct shard_status *s)
+{
+    put_number(out, "term", s->term);
+    put_number(out, "lsn", s->last_lsn);
+    put_number(out, "commit_lsn", s->commit_lsn);
+    put_number(out, "applied_lsn", s->installing ? 0 : s->commit_lsn);
+    put_number(out, "visible_lsn", s->visible_lsn);
+    put_number(out, "ack_lsn", s->ack_lsn);
+    put_number(out, "at_risk_entries", s->at_risk_entries);
+    put_number(out, "at_risk_us", (uint64_t)s->at_risk_us);
+    put_fresh(out, s);
+    put_rule(out, c, s);
+    put_number(out, "flushed_lsn", s->flushed_lsn);
+    put_number(out, "base_lsn", s->base_lsn);
+    put_number(out, "memtable_bytes", s->memtable_bytes);
+    put_number(out, "log_bytes_in_memory", s->entry_bytes);
+    put_number(out, "waiting", s->waiting);
+}
+
+/* What has happened to it, and how it is. */
+static void put_condition(struct json_writer *out, const struct config *c,
+                          const struct shard_status *s)
+{
+    put_number(out, "handover_us", (uint64_t)s->handover_us);
+    put_number(out, "throttled", s->throttled);
+    put_number(out, "session_waits", s->session_waits);
+    put_number(out, "session_behind", s->session_behind);
+    put_number(out, "bounded_refused", s->bounded_refused);
+    put_number(out, "conflicts_pending", s->salvage_pending);
+    json_write_member_bool(out, "overruled", s->overruled);
+    json_write_member_bool(out, "distrusted", s->distrusted);
+    if (s->amnesia != RAFT_AMNESIA_NONE) {
+        char text[STATUS_REASON_MAX];
+        status_rebuild_reason(c, s, text);
+        json_write_key(out, "rebuilding");
+        json_write_str(out, text);
+    }
+    json_write_key(out, "writable");
+    json_write_bool(out, !s->no_space && s->has_key);
+}
+
 static void put_shard(struct json_writer *out, const struct worker *w,
                       const struct shard_status *s,
                       const struct members_view *members)
@@ -96,37 +140,8 @@ static void put_shard(struct json_writer *out, const struct worker *w,
         json_write_str(out, leader);
     else
         json_write_null(out);
-    put_number(out, "term", s->term);
-    put_number(out, "lsn", s->last_lsn);
-    put_number(out, "commit_lsn", s->commit_lsn);
-    put_number(out, "applied_lsn", s->installing ? 0 : s->commit_lsn);
-    put_number(out, "visible_lsn", s->visible_lsn);
-    put_number(out, "ack_lsn", s->ack_lsn);
-    put_number(out, "at_risk_entries", s->at_risk_entries);
-    put_number(out, "at_risk_us", (uint64_t)s->at_risk_us);
-    put_fresh(out, s);
-    put_rule(out, c, s);
-    put_number(out, "flushed_lsn", s->flushed_lsn);
-    put_number(out, "base_lsn", s->base_lsn);
-    put_number(out, "memtable_bytes", s->memtable_bytes);
-    put_number(out, "log_bytes_in_memory", s->entry_bytes);
-    put_number(out, "waiting", s->waiting);
-    put_number(out, "handover_us", (uint64_t)s->handover_us);
-    put_number(out, "throttled", s->throttled);
-    put_number(out, "session_waits", s->session_waits);
-    put_number(out, "session_behind", s->session_behind);
-    put_number(out, "bounded_refused", s->bounded_refused);
-    put_number(out, "conflicts_pending", s->salvage_pending);
-    json_write_member_bool(out, "overruled", s->overruled);
-    json_write_member_bool(out, "distrusted", s->distrusted);
-    if (s->amnesia != RAFT_AMNESIA_NONE) {
-        char text[STATUS_REASON_MAX];
-        status_rebuild_reason(c, s, text);
-        json_write_key(out, "rebuilding");
-        json_write_str(out, text);
-    }
-    json_write_key(out, "writable");
-    json_write_bool(out, !s->no_space && s->has_key);
+    put_positions(out, c, s);
+    put_condition(out, c, s);
     members_view_put_shard(members, s->id, out);
     json_write_object_end(out);
 }
@@ -249,7 +264,8 @@ static void put_features(struct json_writer *out, const struct node *n)
     json_write_object_end(out);
 }
 
-void status_write(struct worker *w, const struct shard_status *shards,
+void status_write(struct worker *w, const struct shard_set *set,
+                  const struct shard_status *shards,
                   const struct members_view *members, bool ready,
                   struct buf *body)
 {
@@ -276,7 +292,7 @@ void status_write(struct worker *w, const struct shard_status *shards,
     put_account(&out, w);
     json_write_key(&out, "shards");
     json_write_array_begin(&out);
-    NODE_EACH_SHARD(w->node, i)
+    SHARD_SET_EACH(set, i)
     put_shard(&out, w, &shards[i], members);
     json_write_array_end(&out);
     members_view_put_transfers(members, &out);

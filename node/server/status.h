@@ -8,10 +8,11 @@
 
 struct worker;
 struct members_view;
+struct shard_set;
 
-/* Worker 0. `shards` holds one element per shard of the node, from 0 on.
- * Appends JSON. */
-void status_write(struct worker *w, const struct shard_status *shards,
+/* Worker 0. `shards` holds one element per shard of the set. Appends JSON. */
+void status_write(struct worker *w, const struct shard_set *set,
+                  const struct shard_status *shards,
                   const struct members_view *members, bool ready,
                   struct buf *body);
 

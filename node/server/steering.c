@@ -74,8 +74,7 @@ const struct steering_group *steering_group_of(const struct steering *s,
     for (uint32_t i = 0; i < s->group_count; i++) {
         const struct steering_group *g = &s->groups[i];
         if (shard == SHARD_META ? g->number == GROUP_DEFAULT
-                                : catalog_span_has(g->newest, shard) ||
-                                      catalog_span_has(g->emptied, shard))
+                                : catalog_shards_has(g->shards, shard))
             return g;
     }
     return NULL;
@@ -262,8 +261,7 @@ void steering_put_group(struct steering *s, const struct catalog_group *g)
         return;
     }
     struct steering_group *known = make_group(s, g->number);
-    known->newest = (struct catalog_span){g->first_shard, g->shard_count};
-    known->emptied = g->emptied;
+    known->shards = catalog_group_shards(g);
     known->record = r;
     if (s->worker->cosmos != NULL && g->number == GROUP_DEFAULT)
         show_account(s);

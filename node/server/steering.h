@@ -49,22 +49,10 @@ struct steering_news {
 /* What a worker follows of one placement group. */
 struct steering_group {
     uint16_t number;
-    struct catalog_span newest, emptied; /* its shards */
+    struct catalog_shards shards;
     struct govern_record record;
     struct govern_record hint; /* a newer one by gossip; epoch 0: none */
 };
-
-static inline uint32_t steering_shards(const struct steering_group *g)
-{
-    return (uint32_t)g->newest.count + g->emptied.count;
-}
-static inline uint16_t steering_shard(const struct steering_group *g,
-                                      uint32_t index)
-{
-    return (uint16_t)(index < g->newest.count
-                          ? g->newest.first + index
-                          : g->emptied.first + index - g->newest.count);
-}
 
 struct steering {
     struct worker *worker;

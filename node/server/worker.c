@@ -40,6 +40,14 @@
 /* ---- the turn --------------------------------------------------------------
  */
 
+bool worker_leads(const struct worker *w, uint32_t shard, usec_t now)
+{
+    const struct replica *r = worker_replica(w, shard);
+    const struct raft *raft = r != NULL ? shard_raft(r->shard) : NULL;
+    return raft != NULL && raft_role(raft) == RAFT_LEADER &&
+           raft_may_read(raft, now);
+}
+
 uint64_t worker_memtable_share(const struct worker *w)
 {
     CHECK(w->replica_count > 0);

@@ -164,7 +164,7 @@ struct worker {
     /* Groups whose keys this node has opened. */
     struct worker_group {
         uint16_t number;
-        struct catalog_span newest, emptied; /* its shards */
+        struct catalog_shards shards;
         uint8_t versions;        /* of its data key, in the keyring */
         uint32_t data_key;       /* the one that seals */
         struct keyed_hash *hash; /* addresses in its shards */
@@ -244,7 +244,8 @@ struct node {
     struct node_start start;
     bool rebuilding; /* replicas were opened as amnesiacs; see rebuild.h */
     uint32_t snapshots_sending; /* transfers_admit's; atomic */
-    uint64_t learner_rate;      /* transfers_set_rate's; atomic */
+    uint64_t entry_rate;        /* see transfers_pace_learners; atomic */
+    uint32_t learners_behind;   /* likewise */
 };
 
 static inline struct worker *node_shard_worker(struct node *n, uint32_t shard)
@@ -258,14 +259,13 @@ static inline struct replica *worker_replica(const struct worker *w,
 {
     return shard < NODE_SHARDS_MAX ? w->replica_of[shard] : NULL;
 }
+/* Whether the worker that owns `shard` has its leader, and nobody else can have
+ * one by now (raft_may_read). On its own thread. */
+bool worker_leads(const struct worker *w, uint32_t shard, usec_t now);
 
 /* Whether this node has a replica of `shard`, as far as its worker has told.
  * Any thread. */
 bool node_has_shard(const struct node *n, uint32_t shard);
-/* The ids of this node's shards, rising. Any thread. */
-#define NODE_EACH_SHARD(n, id)                                                 \
-    for (uint32_t id = 0; id < NODE_SHARDS_MAX; id++)                          \
-        if (node_has_shard(n, id))
 
 /* Bytes that each of a worker's shards may hold in its memtable: an equal part
  * of the worker's limit, but enough for two of the largest documents. */

@@ -173,9 +173,10 @@ void shard_retain(struct shard *s, uint64_t lsn)
     s->retain_from = lsn;
 }
 
-void shard_pace_learners(struct shard *s, uint64_t bytes_per_s)
+uint32_t shard_pace_learners(struct shard *s, uint64_t bytes_per_s)
 {
     raft_pace_learners(s->raft, bytes_per_s);
+    return raft_learners_behind(s->raft);
 }
 
 /* The last LSN that everybody has whom the log can still bring on; not those

@@ -142,13 +142,6 @@ bool scrub_spares(const struct raft_config *c,
 /* ---- the wire form ---------------------------------------------------------
  */
 
-static int put_u64(struct buf *out, uint64_t v)
-{
-    uint8_t bytes[8];
-    put_u64_le(bytes, v);
-    return buf_append(out, bytes, sizeof(bytes));
-}
-
 int scrub_answer_encode(const struct scrub_answer *a, struct buf *out)
 {
     const uint64_t numbers[] = {a->records, a->bytes, a->opened, a->unknown,
@@ -158,7 +151,7 @@ int scrub_answer_encode(const struct scrub_answer *a, struct buf *out)
     put_u32_le(head + 1, (uint32_t)a->err);
     int err = buf_append(out, head, sizeof(head));
     for (size_t i = 0; i < ARRAY_LEN(numbers) && err == ERR_OK; i++)
-        err = put_u64(out, numbers[i]);
+        err = buf_append_u64_le(out, numbers[i]);
     if (err == ERR_OK)
         err = buf_append(out, spoilt, sizeof(spoilt));
     if (err == ERR_OK)

@@ -100,9 +100,9 @@ static void restore_visible(struct shard *s)
     CHECK(raft_term_at(s->raft, s->visible_seen, &s->visible_term) == ERR_OK);
 }
 
-int shard_open(const struct shard_options *options,
-               const struct shard_restored *restored, usec_t now_us,
-               struct err_msg *msg, struct shard **shard_out)
+/* With nothing restored yet. */
+static struct shard *shard_new(const struct shard_options *options,
+                               const struct shard_restored *restored)
 {
     struct shard *s = mem_zalloc(sizeof(*s));
     s->magic = SHARD_MAGIC;
@@ -138,6 +138,14 @@ int shard_open(const struct shard_options *options,
     s->heads_max = options->raft.append_entries_max;
     s->heads = mem_alloc(s->heads_max * sizeof(*s->heads));
     s->refs = mem_alloc(s->heads_max * sizeof(*s->refs));
+    return s;
+}
+
+int shard_open(const struct shard_options *options,
+               const struct shard_restored *restored, usec_t now_us,
+               struct err_msg *msg, struct shard **shard_out)
+{
+    struct shard *s = shard_new(options, restored);
     int err = salvage_restore(s, restored);
     if (err == ERR_OK)
         err = restore_history(s, restored, now_us);

@@ -374,8 +374,8 @@ int shard_may_send(const struct shard *s, raft_id leader, uint64_t term,
 /* Entries above `lsn` are kept in memory for who receives a snapshot of it, as
  * far as SHARD_RETAIN_LAGGING_BYTES allows; UINT64_MAX: none are. */
 void shard_retain(struct shard *s, uint64_t lsn);
-/* See raft_pace_learners. */
-void shard_pace_learners(struct shard *s, uint64_t bytes_per_s);
+/* See raft_pace_learners; returns raft_learners_behind. */
+uint32_t shard_pace_learners(struct shard *s, uint64_t bytes_per_s);
 /* At the receiver: a complete snapshot is on disk in `incoming`. ERR_OK: the
  * log was told to reset (log_reset was called); once that is durable the owner
  * adopts the new state and calls shard_adopted, with its SHARD_INFO_DEDUPE (may

@@ -172,8 +172,6 @@ struct step_payloads {
 /* Steps the core and carries out what it asks for. `payloads` may be NULL. */
 int shard_step(struct shard *s, const struct raft_event *event,
                const struct step_payloads *payloads);
-/* Proposes the writes queued in this turn. */
-void shard_propose(struct shard *s, usec_t now);
 
 /* ---- govern.c
  * ------------------------------------------------------------------

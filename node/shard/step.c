@@ -325,7 +325,8 @@ static void propose_entries(struct shard *s, usec_t now, struct entry **queue,
     mem_free(sizes);
 }
 
-void shard_propose(struct shard *s, usec_t now)
+/* Proposes the writes queued in this turn. */
+static void shard_propose(struct shard *s, usec_t now)
 {
     if (s->queue_len == 0)
         return;

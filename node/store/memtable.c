@@ -476,6 +476,7 @@ static bool inside(const struct entry *e, struct bytes part)
     return part.data >= e->data && part.data + part.len <= e->data + e->len;
 }
 
+/* `key` and `value` lie inside e->data. */
 static void change(struct memtable *m, struct entry *e, struct bytes key,
                    struct bytes value, bool deleted)
 {
@@ -502,17 +503,6 @@ static void change(struct memtable *m, struct entry *e, struct bytes key,
         v->older = newest->older;
         version_free(m, newest);
     }
-}
-
-void memtable_put(struct memtable *m, struct entry *e, struct bytes key,
-                  struct bytes value)
-{
-    change(m, e, key, value, false);
-}
-
-void memtable_delete(struct memtable *m, struct entry *e, struct bytes key)
-{
-    change(m, e, key, bytes_of(NULL, 0), true);
 }
 
 int memtable_apply(struct memtable *m, struct entry *e)

@@ -39,10 +39,6 @@ void memtable_set_cap(struct memtable *m, size_t cap_bytes);
 /* Gives back every reference. NULL is allowed. */
 void memtable_free(struct memtable *m);
 
-/* `key` (1..EFFECTS_KEY_MAX bytes) and `value` must lie inside e->data. */
-void memtable_put(struct memtable *m, struct entry *e, struct bytes key,
-                  struct bytes value);
-void memtable_delete(struct memtable *m, struct entry *e, struct bytes key);
 /* All effects of one entry (effects.h). ERR_MALFORMED etc. of effects_open,
  * with nothing applied. */
 int memtable_apply(struct memtable *m, struct entry *e);

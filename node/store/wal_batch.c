@@ -46,7 +46,8 @@ size_t wal_batch_bytes(const struct wal_batch *b)
 
 /* -- what a batch does, in sum -- */
 
-struct wal_touch *wal_batch_touch(struct wal_batch *b, uint32_t shard)
+/* The touch of `shard`, made if there is none. */
+static struct wal_touch *wal_batch_touch(struct wal_batch *b, uint32_t shard)
 {
     /* The shard of the record before is the likeliest. */
     for (size_t i = b->touch_count; i > 0; i--) {

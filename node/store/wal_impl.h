@@ -58,8 +58,6 @@ struct wal_batch {
 };
 #define WAL_BATCH_OBJ_MAGIC 0x77626174u
 
-/* The touch of `shard`, made if there is none. */
-struct wal_touch *wal_batch_touch(struct wal_batch *b, uint32_t shard);
 /* Appends one encoded record to `out`. ERR_LIMIT, ERR_NO_MEMORY. */
 int wal_put_record(struct buf *out, const struct wal_record *record,
                    uint16_t flags);
@@ -151,8 +149,6 @@ int wal_segment_make(const struct wal *w, const char *temporary,
                      uint64_t number, uint64_t bytes, bool zeros);
 /* Opens it for appending. */
 int wal_segment_open(const struct wal *w, uint64_t number, int *fd_out);
-void wal_encode_segment_header(const struct wal *w, uint64_t number,
-                               uint64_t bytes, uint8_t out[WAL_SEGMENT_HEADER]);
 
 /* Merges a durable batch's touches into the shards, without the lock. */
 void wal_merge_shard(struct wal *w, const struct wal_shard *state);

@@ -47,8 +47,9 @@ uint64_t wal_segment_size(const struct wal *w, uint64_t number, uint64_t need)
     return bytes;
 }
 
-void wal_encode_segment_header(const struct wal *w, uint64_t number,
-                               uint64_t bytes, uint8_t out[WAL_SEGMENT_HEADER])
+static void wal_encode_segment_header(const struct wal *w, uint64_t number,
+                                      uint64_t bytes,
+                                      uint8_t out[WAL_SEGMENT_HEADER])
 {
     memset(out, 0, WAL_SEGMENT_HEADER);
     put_u32_le(out, WAL_SEGMENT_MAGIC);

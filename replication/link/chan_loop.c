@@ -40,6 +40,15 @@ void chan_loop_flush(struct chan_loop *cl)
         chan_tls_flush(LIST_ENTRY(node, struct chan_tls, dirty));
 }
 
+/* Prevents the loop from sleeping before its next turn. */
+static void chan_loop_again(struct chan_loop *cl)
+{
+    if (!ev_is_active(&cl->again)) {
+        ev_timer_set(&cl->again, 0., 0.);
+        ev_timer_start(cl->ev, &cl->again);
+    }
+}
+
 static void on_flush(struct ev_loop *ev, ev_prepare *w, int revents)
 {
     (void)ev;
@@ -58,14 +67,6 @@ static void on_again(struct ev_loop *ev, ev_timer *w, int revents)
     (void)ev;
     (void)w;
     (void)revents;
-}
-
-void chan_loop_again(struct chan_loop *cl)
-{
-    if (!ev_is_active(&cl->again)) {
-        ev_timer_set(&cl->again, 0., 0.);
-        ev_timer_start(cl->ev, &cl->again);
-    }
 }
 
 double chan_loop_delay(const struct chan_loop *cl, usec_t after_us)

@@ -108,7 +108,7 @@ static void update_read(struct chan_tls *t)
     start_io(t, &t->rd, want_read(t));
 }
 
-void chan_tls_timer(struct chan_tls *t, usec_t after_us)
+static void chan_tls_timer(struct chan_tls *t, usec_t after_us)
 {
     ev_timer_stop(t->cl->ev, &t->timer);
     ev_timer_set(&t->timer, chan_loop_delay(t->cl, after_us), 0.);
@@ -157,7 +157,8 @@ static void cut(struct chan_tls *t)
         chan_listener_forget(TAKE(t->listener), t);
 }
 
-void chan_tls_end(struct chan_tls *t, int err, const char *reason)
+/* Closes and calls on_close; between chan_enter and chan_leave. */
+static void chan_tls_end(struct chan_tls *t, int err, const char *reason)
 {
     if (t->base.freed || t->base.state == CHAN_CLOSED)
         return;

@@ -72,9 +72,6 @@ struct chan_tls *chan_tls_new(struct chan_loop *cl, struct tls_ctx *tls,
 /* Sets the socket (non-blocking, owned from now on) and shakes hands, as client
  * when `connect`. */
 void chan_tls_begin(struct chan_tls *t, int fd, bool connect);
-void chan_tls_timer(struct chan_tls *t, usec_t after_us);
-/* Closes and calls on_close; between chan_enter and chan_leave. */
-void chan_tls_end(struct chan_tls *t, int err, const char *reason);
 /* The same at the end of the loop turn, for use outside callbacks. */
 void chan_tls_fail_later(struct chan_tls *t, int err, const char *reason);
 static inline struct chan_tls *chan_tls_of(struct chan *c)
@@ -101,7 +98,5 @@ void chan_format_addr(const struct sockaddr *sa, char out[CHAN_ADDR_MAX + 1]);
 
 /* An ev_timer or watcher delay from now, not from when the loop last looked. */
 double chan_loop_delay(const struct chan_loop *cl, usec_t after_us);
-/* Prevents the loop from sleeping before its next turn. */
-void chan_loop_again(struct chan_loop *cl);
 
 #endif

@@ -73,7 +73,7 @@ beforeEach(() => {
   requests = [];
   fenced = [];
   answer = () => undefined;
-  group = { name: "default", regions: ["a", "b", "c"], leaving: [], coming: [], nodes: ["a-1", "b-1", "c-1"],
+  group = { name: "default", level: "Session", regions: ["a", "b", "c"], leaving: [], coming: [], nodes: ["a-1", "b-1", "c-1"],
     write_region: "a", epoch: 4, settled: true };
 });
 
@@ -146,11 +146,11 @@ test("Ctrl-C ends the watching alone, and the same command goes on with it", asy
 });
 
 test("a region is removed, unless a fence has it or the cluster refuses", async () => {
-  fenced = [{ name: "eu", regions: ["b"], nodes: ["b-1"] }];
+  fenced = [{ name: "eu", level: "Session", regions: ["b"], nodes: ["b-1"] }];
   const held = await command("region", "remove", "b", "--yes");
   assert.equal(held.code, 1);
   assert.match(held.stderr, /b is in the fence of placement group eu/);
-  fenced = [{ name: "uk", regions: ["a", "c"], nodes: ["a-1", "c-1", "b-1"], witness: "b-1" }];
+  fenced = [{ name: "uk", level: "Session", regions: ["a", "c"], nodes: ["a-1", "c-1", "b-1"], witness: "b-1" }];
   assert.match((await command("region", "remove", "b", "--yes")).stderr, /b is in the fence of placement group uk/);
   fenced = [];
   answer = ({ path: at }) => at === "/placement/regions" ? [400, { message: "none of the regions that stay can take the writes" }] : undefined;

@@ -29,7 +29,7 @@ const refused = async (group, promise, says = /placement group/) => {
   assert.equal(error.code, 403, error.message);
   assert.match(error.message, says);
   assert.equal(error.headers["x-bastide-placement"], group);
-  assert.match(error.headers["x-bastide-regions"], group === "eu" ? /^germany, ireland$/ : /^us, ireland$/);
+  assert.equal(error.headers["x-bastide-regions"], { eu: "germany, ireland", us: "us, ireland", ie: "ireland" }[group]);
 };
 const fails = async (code, says, promise) => {
   const error = await promise.then(() => assert.fail("it was done"), (error) => error);
@@ -188,17 +188,127 @@ test("more keys are placed with the command, and nothing moves", async () => {
   assert.deepEqual((await all(orders, "SELECT VALUE c.id FROM c WHERE c.id IN ('f', 'n')")).sort(), ["f", "n"]);
   const { stdout } = await bastide("placement", "show", "us");
   assert.match(stdout, /shop\/orders {2}by \/country: /);
-  const move = await bastide("placement", "move", "shop/orders", "eu", "--yes");
-  assert.equal(move.code, 1);
-  assert.match(move.stderr, /placed by partition key/);
   const { records } = JSON.parse((await bastide("audit", "-o", "json")).stdout);
   assert.ok(records.some(({ what }) => /place more keys of container shop\/orders/.test(what)));
 });
 
-test("its groups are not split", async () => {
-  const answer = await admin(cluster, nodeOf("ireland"), "POST", "/placement/split", { group: "eu", shards: 4 });
-  assert.equal(answer.status, 400, JSON.stringify(answer.json));
-  assert.match(answer.json.message, /placed by partition key/);
+test("what it has in one group moves to another, and sessions go on", async () => {
+  const move = (...words) => bastide("placement", "move", "shop/orders", ...words);
+  for (const [says, ...words] of [[/placed by partition key/, "us"], [/in us already, and those of two groups cannot be joined/, "us", "--from", "eu"],
+    [/no documents of the container are in default/, "us", "--from", "default"], [/from: there is no placement group/, "us", "--from", "moon"]]) {
+    const { code, stderr } = await move(...words, "--yes");
+    assert.equal(code, 1);
+    assert.match(stderr, says);
+  }
+  await until("ie is made", async () =>
+    [201, 409].includes((await admin(cluster, nodeOf("ireland"), "POST", "/placement", { name: "ie", regions: ["ireland"], shards: 2 })).status));
+  const preview = await until("it can be used", async () => {
+    const shown = await move("ie", "--from", "eu", "--dry-run");
+    return shown.code === 0 ? shown : undefined;
+  });
+  assert.match(preview.stdout, /A part of shop\/orders moves from eu to ie:\n.*none\n.*lose it: +germany\n.*keep it: +ireland\n.*ireland-1/);
+  const before = await orders.items.upsert({ ...row("de", 7), n: 400 });
+  const ordered = await move("ie", "--from", "eu", "--yes", "--no-wait");
+  assert.equal(ordered.code, 0, ordered.stderr);
+  const moved = async (name) => (await admin(cluster, nodeOf("ireland"), "GET", "/placement/moves")).json.moves
+    .some(({ container, group, phase }) => container === name && group === "ie" && phase === "");
+  let n = 400;
+  await until("it has moved", async () => {
+    await orders.items.upsert({ ...row("de", 7), n: ++n });
+    assert.equal((await orders.item("de-7", "de").read()).resource.n, n);
+    assert.equal((await all(orders, "SELECT VALUE COUNT(1) FROM c"))[0], 28);
+    return moved("orders");
+  }, 30_000);
+  const read = await at("ireland").item("de-7", "de").read({ sessionToken: before.headers["x-ms-session-token"] });
+  assert.equal(read.resource.n, n);
+  // The shards of eu that it has left count on.
+  assert.match(read.headers["x-ms-session-token"], /^0:6#\d+(#\d+=\d+){4}$/);
+  assert.match((await orders.read()).resource._placement, /^\/country: de=ie, at\*=ie, us=us, fr=ie, \*=us$/);
+  await until("germany has heard of it", () => at("germany").item("de-7", "de").read().then(() => false, (error) => error.code === 403));
+  await refused("ie", at("germany").item("de-7", "de").read());
+  await orders.items.upsert(row("de", 7));
+  // Shards of eu know that it is gone.
+  const { container: late } = await clientAt("ireland").database("shop").containers.create({ id: "late", partitionKey: "/country" },
+    placed("/country: de=eu"));
+  await late.items.create(row("de", 1));
+  assert.equal((await bastide("placement", "move", "shop/late", "ie", "--from", "eu", "--yes", "--no-wait")).code, 0);
+  await until("the other one has moved", () => moved("late"), 30_000);
+  const back = await bastide("placement", "keys", "shop/late", "--add", "es=eu");
+  assert.equal(back.code, 1);
+  assert.match(back.stderr, /only a move can bring some there/);
+});
+
+test("its groups are split at a time, and no request, page or session notices", async () => {
+  const split = (group, shards) => admin(cluster, nodeOf("ireland"), "POST", "/placement/split", { group, shards });
+  const tooMany = await split("ie", 128);
+  assert.equal(tooMany.status, 400, JSON.stringify(tooMany.json));
+  assert.match(tooMany.json.message, /container orders is placed by partition key, and .* 130 shards in all: it can use 128/);
+  // Half-way: pages of rows that stay, in each of the old shards.
+  const rows = ({ resources }) => (resources ?? []).map(({ id }) => id);
+  const query = (options) => orders.items.query("SELECT * FROM c", { maxItemCount: 3, ...options });
+  const ids = (await query({ maxItemCount: 100 }).fetchAll()).resources.map(({ id }) => id).sort();
+  assert.equal(ids.length, 28);
+  const halfway = [];
+  for (let page, before = []; ;) {
+    page = await query({ continuationToken: page?.continuationToken }).fetchNext();
+    before = [...before, ...rows(page)];
+    if (!page.continuationToken) break;
+    halfway.push({ before, token: page.continuationToken });
+  }
+  const ordered = orders.items.query("SELECT * FROM c ORDER BY c.id", { maxItemCount: 5 });
+  const first = rows(await ordered.fetchNext());
+  const { headers } = await at("us").items.upsert({ ...row("us", 7), n: 300 });
+  const failed = [], going = ["de", "us"].map((country) => ({ country, writes: 0 }));
+  let stop = false;
+  const writers = going.map(async (w) => {
+    const mine = at("ireland");
+    for (let n = 301; !stop && failed.length < 10; n++)
+      try {
+        await mine.items.upsert({ ...row(w.country, 7), n });
+        assert.equal((await mine.item(`${w.country}-7`, w.country).read()).resource.n, n);
+        assert.deepEqual((await all(mine, "SELECT VALUE c.id FROM c", { maxItemCount: 5 })).sort(), ids);
+        w.writes++;
+      } catch (error) { failed.push(`${w.country} ${n} ${error.code} ${error.message}`); }
+  });
+  for (const group of ["ie", "us"]) assert.equal((await split(group, 4)).status, 202);
+  // Lines and containers that come meanwhile are in the new shards or get there.
+  const late = at("ireland", "late");
+  const line = await bastide("placement", "keys", "shop/late", "--add", "us=us");
+  assert.equal(line.code, 0, line.stderr);
+  await late.items.create(row("us", 1));
+  const { container: later } = await clientAt("ireland").database("shop").containers.create({ id: "later", partitionKey: "/country" },
+    placed("/country: de=ie, us=us"));
+  for (const country of ["de", "us"]) await later.items.create(row(country, 1));
+  await until("both parts have moved", async () => {
+    const { json } = await admin(cluster, nodeOf("ireland"), "GET", "/placement");
+    return json.groups.every(({ name, fenced, split }) => !fenced || name === "eu" || (split !== null && split.left + split.moving === 0));
+  }, 60_000);
+  const then = going.map(({ writes }) => writes);
+  await until("they go on", () => failed.length > 0 || going.every(({ writes }, n) => writes > then[n] + 2), 30_000);
+  stop = true;
+  await Promise.all(writers);
+  assert.deepEqual(failed, []);
+  for (const { before, token } of halfway) {
+    const seen = [...before];
+    for (let continuationToken = token; continuationToken;) {
+      const page = await query({ continuationToken }).fetchNext();
+      seen.push(...rows(page));
+      continuationToken = page.continuationToken;
+    }
+    assert.deepEqual(seen.sort(), ids);
+  }
+  while (ordered.hasMoreResults()) first.push(...rows(await ordered.fetchNext()));
+  assert.deepEqual(first.sort(), ids);
+  const there = at("ireland");
+  const read = await there.item("us-7", "us").read({ sessionToken: headers["x-ms-session-token"] });
+  assert.ok(read.resource.n > 300);
+  assert.match(read.headers["x-ms-session-token"], /^0:10#\d+(#\d+=\d+){8}$/);
+  assert.deepEqual((await orders.readPartitionKeyRanges().fetchAll()).resources.map(({ id }) => id), ["0"]);
+  await refused("ie", all(at("germany"), "SELECT * FROM c"));
+  for (const container of [late, later]) {
+    assert.equal((await all(container, "SELECT * FROM c")).length, 2);
+    await container.delete();
+  }
 });
 
 test("a rule places containers so, and a prefix of a key goes to its group", async () => {
@@ -233,7 +343,7 @@ test("deleting the container leaves nothing of it in any group", async () => {
   await at("germany").delete();
   await at("us", "users").delete();
   await until("both are empty", async () => {
-    const { eu, us } = await held().catch(() => ({}));
-    return eu === 0 && us === 0;
+    const { eu, us, ie } = await held().catch(() => ({}));
+    return eu === 0 && us === 0 && ie === 0;
   }, 30_000);
 });

@@ -113,11 +113,12 @@ static inline void on_request(void *user, struct links_call call, uint32_t kind,
                          ERR_OK);
 }
 
-static inline void on_response(void *user, links_peer from, uint64_t id,
-                               int err, struct bytes body)
+static inline void on_response(void *user, links_peer from, uint32_t kind,
+                               uint64_t id, int err, struct bytes body)
 {
     struct node *n = user;
     (void)from;
+    assert_int_equal(kind, 3);
     n->responses++;
     n->response_id = id;
     n->response_err = err;
@@ -125,11 +126,12 @@ static inline void on_response(void *user, links_peer from, uint64_t id,
              (const char *)body.data);
 }
 
-static inline void on_request_failed(void *user, links_peer peer, uint64_t id,
-                                     int err)
+static inline void on_request_failed(void *user, links_peer peer, uint32_t kind,
+                                     uint64_t id, int err)
 {
     struct node *n = user;
     assert_true(peer != 0);
+    assert_int_equal(kind, 3);
     n->failures++;
     n->failure_id = id;
     n->unknown += err == ERR_TIMEOUT;

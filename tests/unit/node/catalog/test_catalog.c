@@ -410,7 +410,8 @@ static void a_group_is_split_and_its_old_shards_retired(void **state)
     (void)state;
     struct catalog *c = catalog_new();
     struct catalog_group g = sample_group("default", GROUP_DEFAULT);
-    struct container_def in = {.layout = 0}, later = {.layout = 1};
+    struct container_def in = {.magic = CONTAINER_DEF_MAGIC, .layout = 0};
+    struct container_def later = {.magic = CONTAINER_DEF_MAGIC, .layout = 1};
     assert_int_equal(catalog_group_split(&g, 9, 3, 5), ERR_INVALID);
     assert_int_equal(catalog_group_split(&g, 9, 2, 5), ERR_INVALID);
     assert_int_equal(catalog_container_span(&g, &in).first, 1);
@@ -425,9 +426,10 @@ static void a_group_is_split_and_its_old_shards_retired(void **state)
                      ERR_OK);
     const struct catalog_group *b = catalog_group(c, "default");
     assert_int_equal(catalog_group_layout(b), 1);
-    assert_int_equal(catalog_group_shards(b), 6);
-    assert_int_equal(catalog_group_shard(b, 0), 9);
-    assert_int_equal(catalog_group_shard(b, 5), 2);
+    struct catalog_shards all = catalog_group_shards(b);
+    assert_int_equal(catalog_shards_count(all), 6);
+    assert_int_equal(catalog_shards_at(all, 0), 9);
+    assert_int_equal(catalog_shards_at(all, 5), 2);
     assert_int_equal(catalog_group_first_count(b), 2);
     assert_int_equal(b->first_count, 2);
     assert_int_equal(b->split_us, 5);

@@ -425,7 +425,7 @@ static struct container_def *moved(const struct container_def *def,
 static void a_place_and_a_move_survive_their_record(void **state)
 {
     (void)state;
-    const struct container_place at = {bytes_str("eu"), 3};
+    const struct container_place at = {.group = bytes_str("eu"), .layout = 3};
     const struct container_move move = {.number = 77,
                                         .joined = 5,
                                         .ranges = 8,
@@ -460,6 +460,80 @@ static void a_place_and_a_move_survive_their_record(void **state)
     assert_int_equal(now->move.joined, 77);
     container_def_unref(now);
     container_def_unref(def);
+}
+
+static void the_places_of_parts_survive_their_record(void **state)
+{
+    (void)state;
+    const struct container_place at = {
+        bytes_str("/pk: a=eu, b=us, c=one"), 0, 3, {{0, 0}, {2, 77}, {1, 0}}};
+    const struct container_move move = {.phase = CONTAINER_COPYING,
+                                        .other = bytes_str("us"),
+                                        .other_layout = 3,
+                                        .mover = 9,
+                                        .part = 1,
+                                        .left = 6,
+                                        .been_count = 2,
+                                        .been = {0, 900}};
+    struct container_def *def, *again;
+    assert_int_equal(create(with("")), ERR_OK);
+    assert_int_equal(
+        container_def_parse(bytes_of(buf_bytes(&out), buf_len(&out)), &def,
+                            &message),
+        ERR_OK);
+    struct container_def *now = moved(def, &at, &move);
+    for (int i = 0; i < 3; i++) {
+        struct container_part part = container_part(now, i);
+        assert_int_equal(part.layout, at.parts[i].layout);
+        assert_int_equal(part.number, at.parts[i].number);
+    }
+    assert_int_equal(container_find_part(now, bytes_str("us")), 1);
+    assert_int_equal(container_find_part(now, bytes_str("moon")), -1);
+    assert_int_equal(container_find_part(now, bytes_of("", 0)), -1);
+    assert_int_equal(container_find_part(def, bytes_of("", 0)), 0);
+    assert_int_equal(container_find_part(def, bytes_str("default")), 0);
+    assert_int_equal(now->move.other_layout, 3);
+    assert_int_equal(now->move.part, 1);
+    assert_int_equal(now->move.left, 6);
+    assert_false(container_changes_group(now));
+    assert_true(container_been_in(&now->move, 0));
+    assert_true(container_been_in(&now->move, 900));
+    assert_false(container_been_in(&now->move, 9));
+    /* And the replacing of the definition by a client. */
+    buf_clear(&out);
+    assert_int_equal(json_parse(&parser, bytes_str(with("")), 4096, NULL),
+                     ERR_OK);
+    assert_int_equal(container_replace(now, &parser, 0, &out, &message),
+                     ERR_OK);
+    assert_int_equal(
+        container_def_parse(bytes_of(buf_bytes(&out), buf_len(&out)), &again,
+                            &message),
+        ERR_OK);
+    assert_int_equal(again->parts[1].number, 77);
+    assert_int_equal(again->parts[2].layout, 1);
+    assert_int_equal(again->move.phase, CONTAINER_COPYING);
+    again->move.other = bytes_str("far");
+    assert_true(container_changes_group(again));
+    again->move.other = bytes_str("eu"); /* of another part */
+    assert_true(container_changes_group(again));
+    again->move.phase = CONTAINER_STAYS;
+    assert_false(container_changes_group(again));
+    container_def_unref(again);
+    container_def_unref(now);
+    container_def_unref(def);
+}
+
+static void groups_of_moves_are_kept_once_and_not_without_end(void **state)
+{
+    (void)state;
+    struct container_move m = {.number = 0};
+    for (uint16_t i = 0; i < CONTAINER_BEEN_MAX; i++) {
+        assert_int_equal(container_been_note(&m, i), ERR_OK);
+        assert_int_equal(container_been_note(&m, i), ERR_OK);
+    }
+    assert_int_equal(m.been_count, CONTAINER_BEEN_MAX);
+    assert_int_equal(container_been_note(&m, CONTAINER_BEEN_MAX), ERR_FULL);
+    assert_int_equal(container_been_note(&m, 3), ERR_OK);
 }
 
 static void expect_ranges(const struct container_move *m, uint16_t count,
@@ -803,6 +877,8 @@ int main(void)
         cmocka_unit_test(databases_keep_their_id_alone),
         cmocka_unit_test(a_full_buffer_is_reported_and_left_as_it_was),
         cmocka_unit_test(a_place_and_a_move_survive_their_record),
+        cmocka_unit_test(the_places_of_parts_survive_their_record),
+        cmocka_unit_test(groups_of_moves_are_kept_once_and_not_without_end),
         cmocka_unit_test(ranges_know_what_they_came_from),
         cmocka_unit_test(damaged_splits_are_refused),
         cmocka_unit_test(stored_definitions_are_read_back),

@@ -184,18 +184,6 @@ static void containers_know_their_database_and_number(void **state)
     assert_int_equal(rid_database_number(&doc), 0x01020304);
 }
 
-static void rids_sort_by_creation_and_parents_first(void **state)
-{
-    (void)state;
-    struct rid a = rid_database(0xff);
-    struct rid b = rid_database(0x100);
-    struct rid child = rid_container(0xff, 0x7fffffff);
-    assert_true(rid_compare(&a, &b) < 0);
-    assert_true(rid_compare(&a, &child) < 0);
-    assert_true(rid_compare(&child, &b) < 0);
-    assert_int_equal(rid_compare(&a, &a), 0);
-}
-
 static void random_texts_are_parsed_quietly(void **state)
 {
     (void)state;
@@ -226,7 +214,6 @@ int main(void)
         cmocka_unit_test(counters_keep_their_fields_and_grow_with_the_log),
         cmocka_unit_test(numbers_are_unique_and_leave_room_for_the_catalog),
         cmocka_unit_test(containers_know_their_database_and_number),
-        cmocka_unit_test(rids_sort_by_creation_and_parents_first),
         cmocka_unit_test(random_texts_are_parsed_quietly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

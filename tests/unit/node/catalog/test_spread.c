@@ -12,19 +12,26 @@
 #include "node/catalog/numbers.h"
 #include "node/catalog/spread.h"
 
-static void put_group(struct catalog *c, uint32_t number, const char *name,
-                      uint32_t first, uint32_t shards)
+/* `more`: members of the record that say how it was split. */
+static void put_layouts(struct catalog *c, uint32_t number, const char *name,
+                        uint32_t first, uint32_t shards, const char *more)
 {
     char json[512];
     struct err_msg msg = {.text = ""};
     snprintf(json, sizeof(json),
-             "{\"id\":\"%s\",\"number\":%u,\"firstShard\":%u,\"shards\":%u,"
+             "{\"id\":\"%s\",\"number\":%u,\"firstShard\":%u,\"shards\":%u,%s"
              "\"keys\":[],\"members\":[1],\"firstMembers\":[1],"
              "\"regions\":[\"r\"]}",
-             name, number, first, shards);
+             name, number, first, shards, more);
     if (catalog_put(c, CONTAINER_GROUPS, rid_counter(number + 1, 0, 0),
                     bytes_str(json), 1, &msg) != ERR_OK)
         fail_msg("%s", msg.text);
+}
+
+static void put_group(struct catalog *c, uint32_t number, const char *name,
+                      uint32_t first, uint32_t shards)
+{
+    put_layouts(c, number, name, first, shards, "");
 }
 
 static struct catalog *with_groups(void)
@@ -36,18 +43,25 @@ static struct catalog *with_groups(void)
     return c;
 }
 
-static struct container_def *define(const char *paths, const char *placement)
+/* `more`: members of the definition that say where its parts are. */
+static struct container_def *
+define_parts(const char *paths, const char *placement, const char *more)
 {
     char json[512];
     struct err_msg msg = {.text = ""};
     struct container_def *def;
     snprintf(json, sizeof(json),
              "{\"id\":\"c\",\"partitionKey\":{\"paths\":[%s],\"kind\":\"%s\","
-             "\"version\":2},\"_placement\":\"%s\"}",
-             paths, strchr(paths, ',') ? "MultiHash" : "Hash", placement);
+             "\"version\":2},\"_placement\":\"%s\"%s}",
+             paths, strchr(paths, ',') ? "MultiHash" : "Hash", placement, more);
     if (container_def_parse(bytes_str(json), &def, &msg) != ERR_OK)
         fail_msg("%s", msg.text);
     return def;
+}
+
+static struct container_def *define(const char *paths, const char *placement)
+{
+    return define_parts(paths, placement, "");
 }
 
 static struct partition_key key(const char *text)
@@ -173,6 +187,175 @@ static void slots_stay_when_lines_are_added(void **state)
     catalog_free(c);
 }
 
+#define SPLIT_MAP "/pk: a=us, b*=eu, c=one"
+/* Group us, shards 40 and 41, is split into four, then eight. */
+#define US_SPLIT                                                               \
+    "\"splitMicroseconds\":1,\"retired\":[],"                                  \
+    "\"emptied\":{\"firstShard\":40,\"shards\":2},"
+#define US_SPLIT_TWICE                                                         \
+    "\"splitMicroseconds\":2,\"emptied\":{\"firstShard\":60,\"shards\":4},"    \
+    "\"retired\":[{\"firstShard\":40,\"shards\":2}],"
+
+static void expect_shards(const struct spread *s, const uint16_t *shards,
+                          uint32_t slots, uint32_t all)
+{
+    assert_int_equal(s->slots, slots);
+    assert_int_equal(s->all_slots, all);
+    for (uint32_t i = 0; i < all; i++) {
+        uint32_t slot;
+        assert_int_equal(spread_shard(s, i), shards[i]);
+        assert_true(spread_find(s, shards[i], &slot));
+        assert_int_equal(slot, i);
+    }
+}
+
+static void a_part_stays_in_the_old_shards_until_it_has_moved(void **state)
+{
+    (void)state;
+    static const uint16_t before[] = {40, 41, 11, 12, 13, 50};
+    static const uint16_t after[] = {60, 61, 62, 63, 11, 12, 13, 50, 40, 41};
+    struct catalog *c = with_groups();
+    struct container_def *old = define("\"/pk\"", SPLIT_MAP);
+    struct container_def *moved = define_parts(
+        "\"/pk\"", SPLIT_MAP, ",\"_parts\":[{\"layout\":1,\"number\":77}]");
+    struct spread s;
+    put_layouts(c, 2, "us", 60, 4, US_SPLIT);
+    assert_int_equal(spread_of(c, old, &s), ERR_OK);
+    expect_shards(&s, before, 6, 6);
+    assert_int_equal(spread_part(&s, 0)->move, 0);
+    assert_int_equal(spread_of(c, moved, &s), ERR_OK);
+    expect_shards(&s, after, 8, 10);
+    assert_int_equal(spread_part(&s, 3)->move, 77);
+    assert_int_equal(spread_part(&s, 4)->move, 0);
+    assert_int_equal(spread_part(&s, 9)->group, 2);
+    assert_int_equal(spread_ranges(&s), 1);
+    assert_int_equal(s.version, 8);
+    assert_int_equal(container_arrival(moved), 77);
+    assert_int_equal(container_arrival(old), 0);
+    container_def_unref(moved);
+    container_def_unref(old);
+    catalog_free(c);
+}
+
+/* Both of a container's groups at a time. */
+static void conflicts_have_slots_in_every_old_shard(void **state)
+{
+    (void)state;
+    static const uint16_t shards[] = {60, 61, 62, 63, 70, 71, 40, 41, 50};
+    struct catalog *c = with_groups();
+    struct container_def *def =
+        define_parts("\"/pk\"", "/pk: a=us, c=one",
+                     ",\"_parts\":[{\"layout\":1,\"number\":77},"
+                     "{\"layout\":1,\"number\":78}]");
+    struct spread s;
+    put_layouts(c, 2, "us", 60, 4, US_SPLIT);
+    put_layouts(c, 3, "one", 70, 2,
+                "\"splitMicroseconds\":1,\"retired\":[],"
+                "\"emptied\":{\"firstShard\":50,\"shards\":1},");
+    assert_int_equal(spread_of(c, def, &s), ERR_OK);
+    expect_shards(&s, shards, 6, 9);
+    assert_int_equal(spread_part(&s, 7)->group, 2);
+    assert_int_equal(spread_part(&s, 8)->group, 3);
+    assert_int_equal(container_arrival(def), 78);
+    container_def_unref(def);
+    catalog_free(c);
+}
+
+/* eu's part, of three shards, is in `one` now. */
+static void tokens_have_a_higher_version_after_a_move(void **state)
+{
+    (void)state;
+    struct catalog *c = with_groups();
+    struct container_def *before = define("\"/pk\"", "/pk: a=eu, b=us");
+    struct container_def *after = define_parts(
+        "\"/pk\"", "/pk: a=one, b=us",
+        ",\"_parts\":[{\"layout\":0,\"number\":77}],"
+        "\"_move\":{\"number\":0,\"ranges\":0,\"left\":3,\"been\":[1,3],"
+        "\"other\":\"eu\",\"emptied\":true}");
+    struct spread s;
+    uint32_t a, b;
+    assert_int_equal(spread_of(c, before, &s), ERR_OK);
+    assert_int_equal(s.version, 5);
+    assert_int_equal(spread_of(c, after, &s), ERR_OK);
+    assert_int_equal(s.slots, 3);
+    assert_int_equal(s.version, 6);
+    assert_int_equal(spread_part(&s, 0)->move, 77);
+    assert_false(spread_heirs(c, &s, 12, &a, &b));
+    container_def_unref(after);
+    container_def_unref(before);
+    catalog_free(c);
+}
+
+static void expect_heirs(const struct catalog *c, const struct spread *s,
+                         uint32_t shard, uint32_t first, uint32_t last)
+{
+    uint32_t a, b;
+    assert_true(spread_heirs(c, s, shard, &a, &b));
+    assert_int_equal(a, first);
+    assert_int_equal(b, last);
+}
+
+/* What tokens from before a split name. */
+static void old_shards_have_heirs(void **state)
+{
+    (void)state;
+    struct catalog *c = with_groups();
+    struct container_def *def = define("\"/pk\"", SPLIT_MAP);
+    struct container_def *once = define_parts(
+        "\"/pk\"", SPLIT_MAP, ",\"_parts\":[{\"layout\":1,\"number\":77}]");
+    struct container_def *twice = define_parts(
+        "\"/pk\"", SPLIT_MAP, ",\"_parts\":[{\"layout\":2,\"number\":88}]");
+    struct spread s;
+    uint32_t a, b;
+    put_layouts(c, 2, "us", 60, 4, US_SPLIT);
+    assert_int_equal(spread_of(c, once, &s), ERR_OK);
+    expect_heirs(c, &s, 40, 0, 1);
+    expect_heirs(c, &s, 41, 2, 3);
+    expect_heirs(c, &s, 62, 2, 2);
+    expect_heirs(c, &s, 11, 4, 4);
+    assert_int_equal(spread_of(c, def, &s), ERR_OK);
+    expect_heirs(c, &s, 41, 1, 1);
+    assert_false(spread_heirs(c, &s, 60, &a, &b)); /* it is not there yet */
+    put_layouts(c, 2, "us", 80, 8, US_SPLIT_TWICE);
+    assert_int_equal(spread_of(c, twice, &s), ERR_OK);
+    expect_heirs(c, &s, 40, 0, 3);
+    expect_heirs(c, &s, 63, 6, 7);
+    expect_heirs(c, &s, 87, 7, 7);
+    expect_heirs(c, &s, 13, 10, 10);
+    assert_false(spread_heirs(c, &s, 42, &a, &b));
+    assert_int_equal(spread_of(c, once, &s), ERR_OK);
+    expect_heirs(c, &s, 41, 2, 3);
+    assert_false(spread_heirs(c, &s, 80, &a, &b));
+    container_def_unref(twice);
+    container_def_unref(once);
+    container_def_unref(def);
+    catalog_free(c);
+}
+
+static void a_new_part_begins_in_the_newest_shards(void **state)
+{
+    (void)state;
+    struct catalog *c = with_groups();
+    struct container_def *def = define_parts(
+        "\"/pk\"", SPLIT_MAP, ",\"_parts\":[{\"layout\":1,\"number\":77}]");
+    struct container_place place = container_place(def);
+    put_layouts(c, 2, "us", 80, 8, US_SPLIT_TWICE);
+    put_layouts(c, 3, "one", 70, 2,
+                "\"splitMicroseconds\":1,\"retired\":[],"
+                "\"emptied\":{\"firstShard\":50,\"shards\":1},");
+    spread_place(c, def->map, 2, &place);
+    assert_int_equal(place.part_count, 3);
+    assert_int_equal(place.parts[0].layout, 1);
+    assert_int_equal(place.parts[0].number, 77);
+    assert_int_equal(place.parts[1].layout, 0);
+    assert_int_equal(place.parts[2].layout, 1);
+    assert_int_equal(spread_shards_with(c, def->map, NULL, 0), 13);
+    assert_int_equal(
+        spread_shards_with(c, def->map, catalog_group(c, "eu"), 120), 130);
+    container_def_unref(def);
+    catalog_free(c);
+}
+
 static void a_group_that_is_not_known_here_is_told(void **state)
 {
     (void)state;
@@ -197,13 +380,20 @@ static void a_group_that_is_not_known_here_is_told(void **state)
 static void a_stored_map_must_fit_the_container(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"/x: a=eu", "/pk: a", "/"};
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const bad[] = {
+        "/x: a=eu\"",
+        "/pk: a\"",
+        "/\"",
+        "eu\",\"_parts\":[{\"layout\":1,\"number\":1}]",
+        "/pk: a=eu\",\"_parts\":{}",
+        "/pk: a=eu\",\"_parts\":[{\"layout\":-1,\"number\":1}]",
+        "/pk: a=eu\",\"_parts\":[{\"layout\":1},{\"layout\":1}]"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         char json[256];
         struct container_def *def;
         snprintf(json, sizeof(json),
                  "{\"id\":\"c\",\"partitionKey\":{\"paths\":[\"/pk\"]},"
-                 "\"_placement\":\"%s\"}",
+                 "\"_placement\":\"%s}",
                  bad[i]);
         assert_int_equal(container_def_parse(bytes_str(json), &def, NULL),
                          ERR_CORRUPT);
@@ -217,6 +407,11 @@ int main(void)
         cmocka_unit_test(a_map_joins_the_shards_of_its_groups_in_one_range),
         cmocka_unit_test(a_value_of_the_component_leaves_one_group),
         cmocka_unit_test(slots_stay_when_lines_are_added),
+        cmocka_unit_test(a_part_stays_in_the_old_shards_until_it_has_moved),
+        cmocka_unit_test(conflicts_have_slots_in_every_old_shard),
+        cmocka_unit_test(tokens_have_a_higher_version_after_a_move),
+        cmocka_unit_test(old_shards_have_heirs),
+        cmocka_unit_test(a_new_part_begins_in_the_newest_shards),
         cmocka_unit_test(a_group_that_is_not_known_here_is_told),
         cmocka_unit_test(a_stored_map_must_fit_the_container),
     };

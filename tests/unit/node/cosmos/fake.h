@@ -29,7 +29,8 @@
 #include "node/query/query.h"
 #include "node/shard/conflict.h"
 
-#define FAKE_SHARDS 3 /* meta and two of the group */
+#define FAKE_SHARDS 3     /* meta and two of the group */
+#define FAKE_SHARDS_ALL 5 /* and two that a group is split into */
 #define FAKE_WALL_S INT64_C(1795312437)
 #define FAKE_TERM (UINT64_C(1) << 32 | 7)
 
@@ -184,7 +185,7 @@ struct fake_change {
 
 struct world {
     struct backend backend; /* first: cast back */
-    struct fake_shard shards[FAKE_SHARDS];
+    struct fake_shard shards[FAKE_SHARDS_ALL];
     struct catalog *catalog;
     struct auth_keys keys;
     struct auth_key signer;
@@ -208,11 +209,12 @@ struct world {
     uint16_t last_shard;
     usec_t last_timeout, last_since;
     /* The level and token of the last read or scan, of each shard. */
-    uint8_t level[FAKE_SHARDS];
-    uint32_t session_epoch[FAKE_SHARDS];
-    uint64_t session_lsn[FAKE_SHARDS];
-    bool at_leader[FAKE_SHARDS];
-    uint8_t last_id[OP_ID_LEN]; /* of the last write */
+    uint8_t level[FAKE_SHARDS_ALL];
+    uint32_t session_epoch[FAKE_SHARDS_ALL];
+    uint64_t session_lsn[FAKE_SHARDS_ALL];
+    bool at_leader[FAKE_SHARDS_ALL];
+    uint64_t move[FAKE_SHARDS_ALL]; /* of the last operation of any kind */
+    uint8_t last_id[OP_ID_LEN];     /* of the last write */
     /* What was passed on last, and what becomes of it. */
     unsigned passed_on;
     struct buf passage;
@@ -562,10 +564,11 @@ static void fake_submit(struct backend *self, const struct op *op,
     struct world *w = (struct world *)(void *)self;
     struct op_result r;
     assert_true(timeout_us > 0);
-    assert_true(op->shard < FAKE_SHARDS);
+    assert_true(op->shard < FAKE_SHARDS_ALL);
     op_result_init(&r);
     w->ops[op->kind]++;
     w->last_shard = op->shard;
+    w->move[op->shard] = op->move;
     w->last_timeout = timeout_us;
     if (op->kind == OP_WRITE)
         memcpy(w->last_id, op->id, OP_ID_LEN);
@@ -760,7 +763,7 @@ static int world_free(void **state)
     catalog_free(w->catalog);
     keyed_hash_free(w->hash);
     auth_keys_wipe(&w->keys);
-    for (size_t i = 0; i < FAKE_SHARDS; i++) {
+    for (size_t i = 0; i < FAKE_SHARDS_ALL; i++) {
         for (size_t k = 0; k < w->shards[i].count; k++)
             mem_free(w->shards[i].records[k].json);
         mem_free(w->shards[i].records);

@@ -12,12 +12,11 @@
 #define ROW(id, pk) "{\"id\":\"" id "\",\"pk\":\"" pk "\"}"
 #define MAP "/pk: a=eu, b*=us, x=reject"
 
-static void know_group(struct world *w, uint16_t number, const char *name,
-                       const char *region, enum consistency_level level)
+static struct catalog_group *group_new(uint16_t number, const char *name,
+                                       const char *region,
+                                       enum consistency_level level)
 {
     struct catalog_group *g = mem_zalloc(sizeof(*g));
-    struct err_msg msg = {""};
-    struct buf json;
     g->number = number;
     g->first_shard = number;
     g->shard_count = 1;
@@ -31,14 +30,28 @@ static void know_group(struct world *w, uint16_t number, const char *name,
     snprintf(g->regions[1], sizeof(g->regions[1]), "%s", region);
     strcpy(g->decision.write_region, "northeu");
     strcpy(g->decision.from_region, "northeu");
+    return g;
+}
+
+/* Takes the group. */
+static void put_group(struct world *w, struct catalog_group *g)
+{
+    struct err_msg msg = {""};
+    struct buf json;
     buf_init(&json, 65536);
     assert_int_equal(catalog_group_format(g, &json), ERR_OK);
     if (catalog_put(
-            w->catalog, CONTAINER_GROUPS, rid_counter(number + 1u, 0, 0),
+            w->catalog, CONTAINER_GROUPS, rid_counter(g->number + 1u, 0, 0),
             bytes_of(buf_bytes(&json), buf_len(&json)), 1, &msg) != ERR_OK)
         fail_msg("group: %s", msg.text);
     buf_free(&json);
     mem_free(g);
+}
+
+static void know_group(struct world *w, uint16_t number, const char *name,
+                       const char *region, enum consistency_level level)
+{
+    put_group(w, group_new(number, name, region, level));
 }
 
 static void define(struct world *w)
@@ -377,6 +390,227 @@ static void conflicts_are_those_of_all_groups(void **state)
                    404, NULL, "");
 }
 
+/* ---- a group is split -----------------------------------------------------
+ */
+
+#define ROWS 12
+#define ARRIVAL 9 /* the number of the part's move */
+
+/* Group us gets shards 3 and 4 instead of 2. */
+static void split_us(struct world *w)
+{
+    struct catalog_group *g = group_new(2, "us", "eastus", CONSISTENCY_SESSION);
+    assert_int_equal(catalog_group_split(g, 3, 2, 1), ERR_OK);
+    put_group(w, g);
+}
+
+/* Its part of the container has moved there. */
+static void move_part(struct world *w)
+{
+    struct catalog_database *db = catalog_database(w->catalog, bytes_str("d"));
+    struct container_def *def =
+        catalog_container(w->catalog, db, bytes_str("k"));
+    struct fake_shard *old = &w->shards[2];
+    char text[4096];
+    for (size_t i = 0; i < old->count; i++) {
+        struct json j;
+        struct partition_key pk;
+        json_init(&j);
+        assert_int_equal(
+            json_parse(&j, bytes_str(old->records[i].json), 4096, NULL),
+            ERR_OK);
+        assert_int_equal(pk_extract(&def->pk, &j, 0, &pk, NULL), ERR_OK);
+        json_free(&j);
+        struct fake_shard *s = &w->shards[3 + epk_shard(&def->pk, &pk, 2)];
+        if (s->records == NULL)
+            s->records = mem_alloc(ROWS * sizeof(*s->records));
+        assert_true(s->count < ROWS);
+        s->records[s->count++] = old->records[i];
+    }
+    old->count = 0;
+    assert_true(w->shards[3].count > 1 && w->shards[4].count > 1);
+    snprintf(text, sizeof(text),
+             "%.*s,\"_parts\":[{\"layout\":0,\"number\":0},"
+             "{\"layout\":1,\"number\":%d}]}",
+             (int)def->json.len - 1, (const char *)def->json.data, ARRIVAL);
+    fake_change(w, false, CONTAINER_CONTAINERS, def->record, 9, text);
+    if (!w->lag)
+        fake_catch_up(w);
+}
+
+static void with_many_rows(struct world *w)
+{
+    with_map(w);
+    expect_status(SEND(w, "POST", DOCS, ROW("a", "a"), PK("a")), 201);
+    for (char n = 'a'; n < 'a' + ROWS; n++) {
+        char body[64], pk[64];
+        snprintf(body, sizeof(body), ROW("%c", "b%c"), n, n);
+        snprintf(pk, sizeof(pk), PK("b%c"), n);
+        expect_status(SEND(w, "POST", DOCS, body, pk), 201);
+    }
+}
+
+/* Takes pages of two until the end; `seen` counts rows by their ids. */
+static void read_on(struct world *w, char *token, int seen[ROWS])
+{
+    const char *next, *at;
+    do {
+        struct response *r =
+            SEND(w, "GET", DOCS, "", "x-ms-max-item-count: 2",
+                 "x-ms-documentdb-partitionkeyrangeid: 0", token);
+        expect_status(r, 200);
+        for (at = buf_cstr(&r->body); (at = strstr(at, "\"pk\":\"b")) != NULL;
+             at += 7)
+            seen[at[7] - 'a']++;
+        next = resp_header(r, "x-ms-continuation");
+        snprintf(token, 2048, "x-ms-continuation: %s", next ? next : "");
+    } while (next != NULL);
+}
+
+/* A token in front of the row number `depth` of the part, and which come then.
+ */
+struct halfway {
+    char token[2048];
+    int left[ROWS];
+};
+
+static void stop_at(struct world *w, unsigned depth, struct halfway *h)
+{
+    char rows[64], token[2048];
+    snprintf(rows, sizeof(rows), "x-ms-max-item-count: %u", depth + 1);
+    struct response *r = SEND(w, "GET", DOCS, "", rows,
+                              "x-ms-documentdb-partitionkeyrangeid: 0");
+    expect_status(r, 200);
+    snprintf(h->token, sizeof(h->token), "x-ms-continuation: %s",
+             resp_header(r, "x-ms-continuation"));
+    strcpy(token, h->token);
+    memset(h->left, 0, sizeof(h->left));
+    read_on(w, token, h->left);
+}
+
+static void
+a_page_goes_on_in_the_shards_that_a_part_was_split_into(void **state)
+{
+    struct world *w = *state;
+    static struct halfway stops[ROWS];
+    with_many_rows(w);
+    for (unsigned i = 0; i < ROWS; i++)
+        stop_at(w, i, &stops[i]);
+    split_us(w);
+    move_part(w);
+    for (unsigned i = 0; i < ROWS; i++) {
+        int after[ROWS] = {0};
+        read_on(w, stops[i].token, after);
+        assert_memory_equal(stops[i].left, after, sizeof(after));
+    }
+    assert_int_equal(w->move[3], ARRIVAL);
+    assert_int_equal(w->move[4], ARRIVAL);
+    assert_int_equal(w->move[1], 0);
+}
+
+/* Who was told of more shards makes a node look that does not know of them. */
+static void a_session_of_before_and_after_goes_on(void **state)
+{
+    struct world *w = *state;
+    with_many_rows(w);
+    split_us(w);
+    w->lag = true;
+    move_part(w);
+    w->shards[3].lsn = 30;
+    unsigned looks = w->ops[OP_BARRIER];
+    struct response *r = SEND(w, "GET", DOCS, "",
+                              "x-ms-session-token: 0:2#7#1=0#2=2199023255559");
+    expect_contains(r, "\"_count\":1}");
+    assert_int_equal(w->ops[OP_BARRIER], looks);
+    r = SEND(w, "GET", DOCS, "",
+             "x-ms-session-token: 0:3#7#1=0#3=1099511627806#4=0");
+    expect_contains(r, "\"_count\":13}");
+    assert_int_equal(w->ops[OP_BARRIER], looks + 1);
+    assert_int_equal(w->session_epoch[3], 1);
+    assert_int_equal(w->session_lsn[3], 30);
+    assert_int_equal(w->session_lsn[4], 0);
+    assert_memory_equal(resp_header(r, "x-ms-session-token"), "0:3#", 4);
+    r = SEND(w, "GET", DOCS "/a", "", PK("ba"),
+             "x-ms-session-token: 0:2#7#1=0#2=2199023255559");
+    expect_status(r, 200);
+    r = SEND(w, "GET", "/dbs/d/colls/k/pkranges", "");
+    expect_contains(r, "\"id\":\"0\"");
+    expect_contains(r, "\"parents\":[]");
+    expect_contains(r, "\"_count\":1}");
+}
+
+/* What was in us is in group far, shard 3. */
+static void move_us(struct world *w)
+{
+    struct catalog_database *db = catalog_database(w->catalog, bytes_str("d"));
+    struct container_def *def =
+        catalog_container(w->catalog, db, bytes_str("k"));
+    char text[4096];
+    const char *old = (const char *)def->json.data;
+    const char *at = strstr(old, "b*=us");
+    assert_non_null(at);
+    know_group(w, 3, "far", "eastus", CONSISTENCY_SESSION);
+    snprintf(text, sizeof(text),
+             "%.*sb*=far%.*s,\"_parts\":[{\"layout\":0,\"number\":0},"
+             "{\"layout\":0,\"number\":%d}],\"_move\":{\"number\":0,"
+             "\"ranges\":0,\"part\":1,\"left\":1,\"been\":[2,3],"
+             "\"other\":\"us\",\"emptied\":true}}",
+             (int)(at - old), old,
+             (int)(def->json.len - (size_t)(at - old) - 6), at + 5, ARRIVAL);
+    w->shards[3] = w->shards[2];
+    w->shards[2] = (struct fake_shard){.lsn = 50};
+    fake_change(w, false, CONTAINER_CONTAINERS, def->record, 9, text);
+    fake_catch_up(w);
+}
+
+static void a_part_in_another_group_ends_pages_that_stand_in_it(void **state)
+{
+    struct world *w = *state;
+    char in_eu[2048], in_us[2048];
+    with_map(w);
+    with_rows(w);
+    expect_status(SEND(w, "POST", DOCS, ROW("4", "a"), PK("a")), 201);
+    struct response *r = SEND(w, "GET", DOCS, "", "x-ms-max-item-count: 1");
+    snprintf(in_eu, sizeof(in_eu), "x-ms-continuation: %s",
+             resp_header(r, "x-ms-continuation"));
+    r = SEND(w, "GET", DOCS, "", "x-ms-max-item-count: 3");
+    snprintf(in_us, sizeof(in_us), "x-ms-continuation: %s",
+             resp_header(r, "x-ms-continuation"));
+    move_us(w);
+    r = SEND(w, "GET", DOCS, "", in_eu);
+    expect_contains(r, "\"_count\":3}");
+    assert_memory_equal(resp_header(r, "x-ms-session-token"), "0:3#", 4);
+    assert_int_equal(w->move[3], ARRIVAL);
+    assert_int_equal(w->move[1], 0);
+    expect_status(SEND(w, "GET", DOCS, "", in_us), 400);
+    expect_contains(SEND(w, "GET", DOCS, ""), "\"_count\":4}");
+}
+
+static void conflicts_in_the_old_shard_are_listed(void **state)
+{
+    struct world *w = *state;
+    with_many_rows(w);
+    split_us(w);
+    move_part(w);
+    world_conflict(w, "k", 1, 11, "{\"id\":\"1\",\"pk\":\"a\"}");
+    world_conflict(w, "k", 2, 7, "{\"id\":\"2\",\"pk\":\"b\"}");
+    expect_contains(SEND(w, "GET", "/dbs/d/colls/k/conflicts", "",
+                         "x-ms-documentdb-partitionkeyrangeid: 0"),
+                    "\"_count\":2}");
+    struct response *r = SEND(w, "GET", "/dbs/d/colls/k/conflicts", "",
+                              "x-ms-max-item-count: 1");
+    expect_contains(r, "\"_count\":1}");
+    char token[2048];
+    snprintf(token, sizeof(token), "x-ms-continuation: %s",
+             resp_header(r, "x-ms-continuation"));
+    r = SEND(w, "GET", "/dbs/d/colls/k/conflicts", "", token);
+    expect_contains(r, "\"id\":\"2-0.3-7-0\"");
+    expect_contains(r, "\"_count\":1}");
+    expect_status(SEND(w, "DELETE", "/dbs/d/colls/k/conflicts/2-0.3-7-0", ""),
+                  204);
+    assert_int_equal(w->last_shard, 2);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_new, world_free)
 
 int main(void)
@@ -394,6 +628,10 @@ int main(void)
         TEST(what_cannot_be_is_refused_at_creation),
         TEST(conflicts_are_those_of_all_groups),
         TEST(older_nodes_would_not_understand_it),
+        TEST(a_page_goes_on_in_the_shards_that_a_part_was_split_into),
+        TEST(a_session_of_before_and_after_goes_on),
+        TEST(a_part_in_another_group_ends_pages_that_stand_in_it),
+        TEST(conflicts_in_the_old_shard_are_listed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,7 +74,7 @@ static void a_range_of_several_shards_names_each(void **state)
     static const struct session_part parts[] = {
         {1, {1, 100}}, {2, {0, 0}}, {4095, {(1u << 23) - 1, 5}}};
     char text[SESSION_PARTS_MAX(3) + 1];
-    size_t len = session_format_parts(text, 0, parts, 3);
+    size_t len = session_format_parts(text, 0, 3, parts, 3);
     assert_true(len < sizeof(text));
     text[len] = '\0';
     assert_string_equal(text, "0:3#100#1=1099511627876#2=0"
@@ -86,17 +86,17 @@ static void a_range_of_several_shards_names_each(void **state)
     expect_part("1:3#1#1=7", 1, 0, 0);
     expect_part("0:1#100#1=100", 1, 0, 100);
     expect_part("0:-1#5#1=7", 1, 0, 0);
-    assert_int_equal(session_parts(bytes_str(text), 0), 3);
-    assert_int_equal(session_parts(bytes_str(text), 1), 0);
-    assert_int_equal(session_parts(bytes_str("1:2#3,0:4#5#6=7"), 0), 4);
-    assert_int_equal(session_parts(bytes_str(""), 0), 0);
+    assert_int_equal(session_version(bytes_str(text), 0), 3);
+    assert_int_equal(session_version(bytes_str(text), 1), 0);
+    assert_int_equal(session_version(bytes_str("1:2#3,0:4#5#6=7"), 0), 4);
+    assert_int_equal(session_version(bytes_str(""), 0), 0);
     struct session_point p;
     assert_int_equal(session_find_part(bytes_str("0:3#5#1"), 0, 1, &p),
                      ERR_MALFORMED);
     /* What does not fit is not told rather than told wrongly. */
     static const struct session_part odd[] = {{1, {1u << 23, 5}},
                                               {2, {1, UINT64_C(1) << 40}}};
-    len = session_format_parts(text, 0, odd, 2);
+    len = session_format_parts(text, 0, 2, odd, 2);
     text[len] = '\0';
     expect_part(text, 1, 0, 0);
     expect_part(text, 2, 0, 0);
