@@ -53,8 +53,9 @@ static void pace_run(struct worker *first)
         wait = bucket_wait(&pace->bucket, now);
         if (wait > 0)
             break;
-        if (!blocked[p->peer])
-            blocked[p->peer] = !try_one(first, p, now);
+        bool *full = &blocked[p->peer]; /* `p` may go */
+        if (!*full)
+            *full = !try_one(first, p, now);
     }
     ev_timer_stop(first->loop, &pace->timer);
     if (list_empty(&pace->waiting))

@@ -109,7 +109,9 @@ struct shard_request {
      * logged: nothing happened, ask `shard_leader`; or a bounded read that
      * this replica cannot prove fresh: ask the leader), ERR_STALE (leadership
      * was lost after the write was logged, or an earlier attempt was logged and
-     * cannot be read here yet: ask again with the same operation id) and
+     * cannot be read here yet: ask again with the same operation id),
+     * ERR_FORGOTTEN (op.since_us: an earlier attempt may have been logged so
+     * long ago that nobody knows; asking again does not help) and
      * ERR_NO_LEADER (a read found nobody to ask, or this replica is being
      * replaced by a snapshot: ask again).
      *
