@@ -320,6 +320,7 @@ static void close_chan(struct link *l, bool bye, const struct peer_update *u)
         link_release(l, delay_line_all(&l->line));
     delay_line_free(&l->line);
     link_impair_reset(l);
+    link_forget_answers(l);
     struct chan *chan = TAKE(l->chan);
     if (bye) {
         guest_new(l->links, chan, &leaving_handler);
@@ -1048,6 +1049,7 @@ int links_add_peer(struct links *links, links_peer peer, const char *region,
     if (links->n_peers == LINKS_PEERS_MAX)
         return ERR_FULL;
     struct link *l = mem_zalloc(sizeof(*l));
+    buf_init(&l->answers, LINKS_ANSWERS_MAX * LINK_ANSWER_NOTE);
     l->magic = LINK_MAGIC;
     l->links = links;
     l->id = peer;

@@ -73,6 +73,10 @@
  * asked. The asker of one that has no room is told so at once. */
 #define LINKS_ANSWER_QUEUE_MAX (14 * 1024 * 1024)
 #define LINKS_ANSWER_SMALL 4096
+/* These, and as many as LINKS_ANSWERS_MAX, may be unsent whatever else is: Raft
+ * that brings on who was away must not keep it from being answered. */
+#define LINKS_ANSWER_SHARE (8 * 1024 * 1024)
+#define LINKS_ANSWERS_MAX 1024
 /* Requests to one peer without an answer yet. */
 #define LINKS_REQUESTS_MAX 4096
 /* Unacknowledged chunks of one transfer, and transfers to one peer (one per
@@ -232,6 +236,9 @@ int links_request_again(struct links *links, links_peer to, uint32_t kind,
  * LINKS_OUTPUT_MAX is reached too, nothing before its deadline). */
 int links_reply(struct links *links, struct links_call call, int err,
                 struct bytes body);
+/* How many bytes of a body larger than LINKS_ANSWER_SMALL an answer to that
+ * peer may have now, roughly. 0: none, or the link is down. */
+size_t links_answer_room(struct links *links, links_peer peer);
 /* Chunks of a transfer are sent in the order of their `seq`, from 0; one behind
  * another that could not be sent is ERR_UNAVAILABLE, too. ERR_AGAIN:
  * the window is full, go on after the next on_snapshot_ack; or the queue is, go

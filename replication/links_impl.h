@@ -39,6 +39,8 @@ struct transfer {
     UT_hash_handle hh;
 };
 
+#define LINK_ANSWER_NOTE 16
+
 struct link {
     uint32_t magic;
     struct links *links;
@@ -66,7 +68,9 @@ struct link {
     ev_timer timer;
     unsigned busy;
     bool removed;
-    struct list held; /* Raft frames behind a bare append, oldest first */
+    struct buf answers;  /* of large ones perhaps unsent: u64 end, u64 bytes */
+    size_t answer_bytes; /* sum of these */
+    struct list held;    /* Raft frames behind a bare append, oldest first */
     size_t held_bytes;
     char *logged; /* the failure that was logged last, NULL after success */
     char last_reason[PEER_REASON_MAX];
@@ -182,6 +186,7 @@ int link_put_delayed(struct link *l, const void *data, size_t len);
 void link_release(struct link *l, struct bytes frames);
 /* Bytes that wait, in the line or in the channel. */
 size_t link_unsent(const struct link *l);
+void link_forget_answers(struct link *l);
 
 /* -- of links_fence.c ------------------------------------------------------
  */

@@ -121,13 +121,64 @@ int links_request_again(struct links *links, links_peer to, uint32_t kind,
     return ERR_OK;
 }
 
+void link_forget_answers(struct link *l)
+{
+    buf_free(&l->answers);
+    l->answer_bytes = 0;
+}
+
+/* How much of large answers is unsent. */
+static size_t answers_unsent(struct link *l)
+{
+    while (buf_len(&l->answers) > 0 &&
+           get_u64_le(buf_bytes(&l->answers)) <= chan_sent(l->chan)) {
+        l->answer_bytes -= (size_t)get_u64_le(buf_bytes(&l->answers) + 8);
+        buf_consume(&l->answers, LINK_ANSWER_NOTE);
+    }
+    return l->answer_bytes;
+}
+
+static void note_answer(struct link *l, size_t len)
+{
+    /* More than LINKS_ANSWERS_MAX were within LINKS_ANSWER_QUEUE_MAX. */
+    if (buf_len(&l->answers) == LINKS_ANSWERS_MAX * LINK_ANSWER_NOTE)
+        return;
+    CHECK(buf_append_u64_le(&l->answers, l->written) == ERR_OK);
+    CHECK(buf_append_u64_le(&l->answers, len) == ERR_OK);
+    l->answer_bytes += len;
+}
+
+static size_t answer_room(struct link *l)
+{
+    size_t all = link_unsent(l), own = answers_unsent(l);
+    size_t below =
+        all < LINKS_ANSWER_QUEUE_MAX ? LINKS_ANSWER_QUEUE_MAX - all : 0;
+    size_t share =
+        own < LINKS_ANSWER_SHARE &&
+                buf_len(&l->answers) < LINKS_ANSWERS_MAX * LINK_ANSWER_NOTE
+            ? LINKS_ANSWER_SHARE - own
+            : 0;
+    return below > share ? below : share;
+}
+
+size_t links_answer_room(struct links *links, links_peer peer)
+{
+    struct link *l;
+    return find_up(links, peer, &l) == ERR_OK ? answer_room(l) : 0;
+}
+
 static int queue_response(struct link *l, const struct response *r)
 {
+    struct buf *frame = &l->links->frame;
     bool small = r->body.len <= LINKS_ANSWER_SMALL;
-    int err = codec_put_response(&l->links->frame, r);
-    return err == ERR_OK ? link_queue(l, small ? LINKS_OUTPUT_MAX
-                                               : LINKS_ANSWER_QUEUE_MAX)
-                         : err;
+    int err = codec_put_response(frame, r);
+    if (err != ERR_OK)
+        return err;
+    size_t len = buf_len(frame), room = small ? len : answer_room(l);
+    err = link_queue(l, room >= len ? LINKS_OUTPUT_MAX : 0);
+    if (err == ERR_OK && !small)
+        note_answer(l, len);
+    return err;
 }
 
 int links_reply(struct links *links, struct links_call call, int err,

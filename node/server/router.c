@@ -534,9 +534,9 @@ static void foreign_done(void *user, struct op_result *result)
 /* Whether a page of rows might find no room on its way back. */
 static bool is_link_full(const struct worker *w, links_peer to)
 {
-    struct links_stats s;
-    return links_get_stats(peers_links(w->peers), to, &s) == ERR_OK &&
-           s.output_bytes > ROUTER_UNSENT_MAX;
+    struct links *links = peers_links(w->peers);
+    return links_is_up(links, to) &&
+           links_answer_room(links, to) < ROUTER_ROOM_MIN;
 }
 
 void router_on_request(struct worker *w, struct links_call call,

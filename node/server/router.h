@@ -42,8 +42,8 @@ struct worker;
 #define ROUTER_RETRY_MAX_US (80 * USEC_PER_MS)
 /* Operations of peers under way on this node; beyond it THROTTLED. */
 #define ROUTER_FOREIGN_MAX 8192
-/* With that much unsent to who asks, scans are not begun for it. */
-#define ROUTER_UNSENT_MAX (LINKS_ANSWER_QUEUE_MAX / 2)
+/* With less room for answers to who asks, scans are not begun for it. */
+#define ROUTER_ROOM_MIN (OP_PAGE_MAX + LINKS_ANSWER_SMALL)
 /* Kind of links_request that carries an operation. */
 #define ROUTER_REQUEST_OP 1
 

@@ -370,12 +370,10 @@ static void guest_free(struct guest *g)
  * waits for it any more. */
 static bool has_room(const struct worker *w, const struct guest *g)
 {
-    const struct links *links = peers_links(w->peers);
+    struct links *links = peers_links(w->peers);
     size_t len = buf_len(&g->answer);
-    struct links_stats s;
     return len <= LINKS_ANSWER_SMALL || !links_is_up(links, g->call.peer) ||
-           links_get_stats(links, g->call.peer, &s) != ERR_OK ||
-           s.output_bytes + len + LINKS_ANSWER_SMALL <= LINKS_ANSWER_QUEUE_MAX;
+           links_answer_room(links, g->call.peer) >= len + LINKS_ANSWER_SMALL;
 }
 
 /* The links tell who asked if there is no room after all. */

@@ -498,45 +498,56 @@ static unsigned frames_of(const struct actor *a, enum frame_type type,
     return n;
 }
 
+static uint8_t answer_body[512 * 1024];
+static const struct bytes large_answer = {answer_body, sizeof(answer_body)};
+
+/* Request 77 has come to b from an actor that does not read what follows. */
+static void ask_and_read_nothing(struct world *w, struct actor *a)
+{
+    world_open(w);
+    node_open(w, &w->b, "b", "b-1", peer_ctx(&cert_b, ca.path));
+    add(&w->b, PEER_A, "a", "a-1", links_port(w->a.links));
+    actor_start(w, a, true);
+    w->b.keep_calls = true;
+    struct buf f;
+    buf_init(&f, 1000);
+    const struct request r = {77, 60000, 3, bytes_str("q"), 0};
+    assert_int_equal(codec_put_request(&f, &r), ERR_OK);
+    assert_int_equal(chan_write(a->chan, buf_bytes(&f), buf_len(&f)), ERR_OK);
+    buf_free(&f);
+    WAIT_FOR(w, w->b.requests == 1);
+    chan_read_stop(a->chan);
+}
+
 /* What nobody reads must not keep Raft from being heard, and who asked is told
  * rather than left to wait. */
 static void an_answer_without_room_is_refused_at_once(void **state)
 {
     (void)state;
     struct world w = {.timing = {.silence_us = 30 * USEC_PER_SEC}};
-    world_open(&w);
-    node_open(&w, &w.b, "b", "b-1", peer_ctx(&cert_b, ca.path));
-    add(&w.b, PEER_A, "a", "a-1", links_port(w.a.links));
     struct actor a = {.w = &w};
-    actor_start(&w, &a, true);
-    w.b.keep_calls = true;
-    struct buf f;
-    buf_init(&f, 1000);
-    const struct request r = {77, 60000, 3, bytes_str("q"), 0};
-    assert_int_equal(codec_put_request(&f, &r), ERR_OK);
-    assert_int_equal(chan_write(a.chan, buf_bytes(&f), buf_len(&f)), ERR_OK);
-    buf_free(&f);
-    WAIT_FOR(&w, w.b.requests == 1);
-    chan_read_stop(a.chan);
-    static uint8_t body[512 * 1024];
-    const struct bytes large = bytes_of(body, sizeof(body));
+    ask_and_read_nothing(&w, &a);
     unsigned sent = 0;
-    while (links_reply(w.b.links, w.b.call, ERR_OK, large) == ERR_OK) {
+    while (links_reply(w.b.links, w.b.call, ERR_OK, large_answer) == ERR_OK) {
         ev_run(w.ev, EVRUN_NOWAIT);
         sent++;
     }
     struct links_stats s;
+    assert_true(links_answer_room(w.b.links, PEER_A) <
+                sizeof(answer_body) + 1000);
     assert_int_equal(links_get_stats(w.b.links, PEER_A, &s), ERR_OK);
     assert_int_equal(s.answers_refused, 1);
-    assert_true(s.output_bytes > LINKS_ANSWER_QUEUE_MAX - sizeof(body));
+    assert_true(s.output_bytes > LINKS_ANSWER_QUEUE_MAX - sizeof(answer_body));
     assert_true(s.output_bytes < LINKS_ANSWER_QUEUE_MAX + 1000);
     send_append(&w.b, PEER_B, PEER_A, 0, 1);
     assert_int_equal(links_get_stats(w.b.links, PEER_A, &s), ERR_OK);
     assert_int_equal(s.raft_dropped, 0);
     /* Small ones have room. */
     assert_int_equal(
-        links_reply(w.b.links, w.b.call, ERR_OK, bytes_of(body, 1000)), ERR_OK);
-    assert_int_equal(links_reply(w.b.links, w.b.call, ERR_OK, large), ERR_FULL);
+        links_reply(w.b.links, w.b.call, ERR_OK, bytes_of(answer_body, 1000)),
+        ERR_OK);
+    assert_int_equal(links_reply(w.b.links, w.b.call, ERR_OK, large_answer),
+                     ERR_FULL);
     a.got.max = 3 * LINKS_ANSWER_QUEUE_MAX;
     chan_read_start(a.chan);
     struct bytes payload;
@@ -548,6 +559,35 @@ static void an_answer_without_room_is_refused_at_once(void **state)
     assert_int_equal(last.err, ERR_TIMEOUT);
     assert_int_equal(last.body.len, 0);
     codec_free(c);
+    chan_free(a.chan);
+    buf_free(&a.got);
+    world_close(&w);
+}
+
+/* Who was away and is brought on with all that a link holds is answered. */
+static void answers_have_room_behind_raft(void **state)
+{
+    (void)state;
+    struct world w = {.timing = {.silence_us = 30 * USEC_PER_SEC}};
+    struct actor a = {.w = &w};
+    ask_and_read_nothing(&w, &a);
+    struct links_stats s;
+    uint64_t lsn = 0;
+    do {
+        send_append(&w.b, PEER_B, PEER_A, lsn++, 8);
+        if (lsn % 1000 == 0)
+            ev_run(w.ev, EVRUN_NOWAIT);
+        assert_int_equal(links_get_stats(w.b.links, PEER_A, &s), ERR_OK);
+    } while (s.output_bytes <= LINKS_ANSWER_QUEUE_MAX);
+    unsigned sent = 0;
+    assert_int_equal(links_answer_room(w.b.links, PEER_A), LINKS_ANSWER_SHARE);
+    while (links_reply(w.b.links, w.b.call, ERR_OK, large_answer) == ERR_OK)
+        sent++;
+    assert_int_equal(sent, LINKS_ANSWER_SHARE / sizeof(answer_body) - 1);
+    a.got.max = 3 * LINKS_ANSWER_QUEUE_MAX;
+    chan_read_start(a.chan);
+    WAIT_FOR(&w,
+             links_answer_room(w.b.links, PEER_A) == LINKS_ANSWER_QUEUE_MAX);
     chan_free(a.chan);
     buf_free(&a.got);
     world_close(&w);
@@ -738,6 +778,7 @@ int main(void)
         cmocka_unit_test(a_sent_request_that_is_lost_has_an_open_outcome),
         cmocka_unit_test(an_unsent_request_certainly_failed),
         cmocka_unit_test(an_answer_without_room_is_refused_at_once),
+        cmocka_unit_test(answers_have_room_behind_raft),
         cmocka_unit_test(a_dead_process_is_noticed_at_once),
         cmocka_unit_test(a_restarted_peer_is_found_again),
         cmocka_unit_test(a_hung_peer_is_noticed_by_its_silence),

@@ -67,6 +67,13 @@ int links_get_stats(const struct links *l, links_peer peer,
     return ERR_OK;
 }
 
+size_t links_answer_room(struct links *l, links_peer peer)
+{
+    return l->up[peer] && l->unsent[peer] < LINKS_ANSWER_QUEUE_MAX
+               ? LINKS_ANSWER_QUEUE_MAX - l->unsent[peer]
+               : 0;
+}
+
 int links_request_again(struct links *l, links_peer to, uint32_t kind,
                         uint64_t shard, uint32_t deadline_ms, uint32_t age_ms,
                         struct bytes body, uint64_t *id_out)

@@ -369,13 +369,14 @@ static void scans_wait_while_the_link_back_is_full(void **state)
                             .level = CONSISTENCY_EVENTUAL,
                             .max_items = 10,
                             .max_bytes = OP_PAGE_MAX};
-    fake_links.unsent[3] = ROUTER_UNSENT_MAX + 1;
+    const size_t full = LINKS_ANSWER_QUEUE_MAX - ROUTER_ROOM_MIN;
+    fake_links.unsent[3] = full + 1;
     receive(1, 0, &scan);
     assert_int_equal(answer_of(0, 1), ERR_FULL);
     receive(2, 0, &a_write); /* what is small goes on */
     shard_says(ERR_OK);
     assert_int_equal(answer_of(1, 2), ERR_OK);
-    fake_links.unsent[3] = ROUTER_UNSENT_MAX;
+    fake_links.unsent[3] = full;
     receive(3, 0, &scan);
     shard_says(ERR_OK);
     assert_int_equal(answer_of(2, 3), ERR_OK);
