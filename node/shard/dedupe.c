@@ -11,7 +11,8 @@ struct dedupe_item {
     uint8_t id[OP_ID_LEN];
     struct dedupe_found found;
     usec_t came_us;
-    struct list order;
+    enum dedupe_kind kind;
+    struct list order, kin; /* all, and those of its kind */
     UT_hash_handle hh;
 };
 
@@ -23,14 +24,18 @@ void dedupe_init(struct dedupe *d)
 {
     *d = (struct dedupe){0};
     list_init(&d->order);
+    for (int i = 0; i < DEDUPE_KINDS; i++)
+        list_init(&d->kinds[i].order);
 }
 
 static void dedupe_remove(struct dedupe *d, struct dedupe_item *item)
 {
     HASH_DEL(d->table, item);
     list_remove(&item->order);
-    mem_free(item);
+    list_remove(&item->kin);
+    d->kinds[item->kind].count--;
     d->count--;
+    mem_free(item);
 }
 
 void dedupe_free(struct dedupe *d)
@@ -40,31 +45,51 @@ void dedupe_free(struct dedupe *d)
     CHECK(d->count == 0);
 }
 
-void dedupe_forget(struct dedupe *d, usec_t now)
+static void forget_kind(struct dedupe *d, enum dedupe_kind kind, usec_t now)
 {
-    if (now > d->forgotten_us)
-        d->forgotten_us = now;
+    if (now > d->kinds[kind].forgotten_us)
+        d->kinds[kind].forgotten_us = now;
 }
 
-static void forget_oldest(struct dedupe *d)
+void dedupe_forget(struct dedupe *d, usec_t now)
+{
+    for (int i = 0; i < DEDUPE_KINDS; i++)
+        forget_kind(d, (enum dedupe_kind)i, now);
+}
+
+static void forget_oldest(struct dedupe *d, enum dedupe_kind kind)
 {
     struct dedupe_item *oldest =
-        LIST_ENTRY(d->order.next, struct dedupe_item, order);
-    dedupe_forget(d, oldest->came_us);
+        LIST_ENTRY(d->kinds[kind].order.next, struct dedupe_item, kin);
+    forget_kind(d, kind, oldest->came_us);
     dedupe_remove(d, oldest);
 }
 
-static void dedupe_insert(struct dedupe *d, const uint8_t *id,
-                          struct dedupe_found found, usec_t now)
+/* Makes room for one more. What was read from a store is all of one kind. */
+static void make_room(struct dedupe *d, enum dedupe_kind kind)
 {
+    static const uint32_t max[DEDUPE_KINDS] = {DEDUPE_CLIENT_MAX,
+                                               DEDUPE_MOVER_MAX};
+    while (d->kinds[kind].count >= max[kind])
+        forget_oldest(d, kind);
     if (d->count == DEDUPE_MAX)
-        forget_oldest(d);
+        forget_oldest(d, DEDUPE_CLIENT);
+}
+
+static void dedupe_insert(struct dedupe *d, enum dedupe_kind kind,
+                          const uint8_t *id, struct dedupe_found found,
+                          usec_t now)
+{
+    CHECK(d->count < DEDUPE_MAX);
     struct dedupe_item *item = mem_zalloc(sizeof(*item));
+    item->kind = kind;
     memcpy(item->id, id, OP_ID_LEN);
     item->found = found;
     item->came_us = now;
     HASH_ADD(hh, d->table, id, OP_ID_LEN, item);
     list_push_back(&d->order, &item->order);
+    list_push_back(&d->kinds[kind].order, &item->kin);
+    d->kinds[kind].count++;
     d->count++;
 }
 
@@ -83,8 +108,11 @@ void dedupe_add(struct dedupe *d, const struct entry *e, usec_t now)
     HASH_FIND(hh, d->table, head.op_id, OP_ID_LEN, item);
     if (item != NULL)
         return; /* the first one counts; a second had no effect of its own */
+    enum dedupe_kind kind =
+        (head.status & DEDUPE_MOVERS) != 0 ? DEDUPE_MOVER : DEDUPE_CLIENT;
+    make_room(d, kind);
     dedupe_insert(
-        d, head.op_id,
+        d, kind, head.op_id,
         (struct dedupe_found){.lsn = e->lsn,
                               .term = e->term,
                               .record = head.rid,
@@ -104,9 +132,10 @@ bool dedupe_find(const struct dedupe *d, const uint8_t id[OP_ID_LEN],
     return true;
 }
 
-bool dedupe_may_have_forgotten(const struct dedupe *d, usec_t since_us)
+bool dedupe_may_have_forgotten(const struct dedupe *d, enum dedupe_kind kind,
+                               usec_t since_us)
 {
-    return d->forgotten_us >= since_us;
+    return d->kinds[kind].forgotten_us >= since_us;
 }
 
 void dedupe_truncate(struct dedupe *d, uint64_t from)
@@ -169,7 +198,7 @@ static bool decode_item(struct dedupe *d, struct cursor *c, uint64_t *last_lsn)
     found.created = (status & DEDUPE_CREATED) != 0;
     found.deleted = (status & DEDUPE_DELETED) != 0;
     *last_lsn = found.lsn;
-    dedupe_insert(d, id, found, 0);
+    dedupe_insert(d, DEDUPE_CLIENT, id, found, 0);
     return true;
 }
 

@@ -321,6 +321,8 @@ static int build_entry(const struct evaluate_at *at, const struct op *op,
         head.status |= DEDUPE_DELETED;
     if (op->mode == OP_MARK && op->mark == OP_MARK_OPEN)
         head.status |= DEDUPE_OPENED;
+    if (op_is_mover(op))
+        head.status |= DEDUPE_MOVERS;
     struct effects_builder b;
     int err = effects_begin(&b, &head);
     if (err == ERR_OK)

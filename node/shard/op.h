@@ -214,6 +214,14 @@ struct op {
     uint64_t min_lsn;
 };
 
+/* Whether it is one of the many that a mover does of a container. */
+static inline bool op_is_mover(const struct op *op)
+{
+    return op->kind == OP_WRITE &&
+           (op->mode == OP_COPY || op->mode == OP_UNCOPY ||
+            op->mode == OP_DROP);
+}
+
 struct op_result {
     int err;             /* ERR_OK, or:
                           * NOT_FOUND, EXISTS, PRECONDITION, NOT_MODIFIED  as asked

@@ -584,7 +584,9 @@ static void submit_write(struct shard *s, usec_t now, struct shard_request *req)
     if (submit_repeated(s, now, req))
         return;
     if (req->op->since_us > 0 &&
-        dedupe_may_have_forgotten(&s->dedupe, req->op->since_us)) {
+        dedupe_may_have_forgotten(
+            &s->dedupe, op_is_mover(req->op) ? DEDUPE_MOVER : DEDUPE_CLIENT,
+            req->op->since_us)) {
         shard_fail(s, req, ERR_FORGOTTEN);
         return;
     }

@@ -3,6 +3,7 @@
 #include "tests/unit/node/shard/shard_test.h"
 
 #include "node/shard/dedupe.h"
+#include "node/store/effects.h"
 
 #define BODY "{\"id\":\"1\",\"n\":1"
 #define BODY2 "{\"id\":\"1\",\"n\":2"
@@ -234,7 +235,8 @@ static void forget(struct story *s)
 {
     static const uint8_t id = 9;
     struct cluster_call calls[64];
-    for (uint32_t done = 0; done < DEDUPE_MAX; done += ARRAY_LEN(calls)) {
+    for (uint32_t done = 0; done < DEDUPE_CLIENT_MAX;
+         done += ARRAY_LEN(calls)) {
         for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
             cluster_write(s->c, &calls[i], OP_UPSERT, cluster_at(2, id), BODY);
             cluster_submit(s->c, s->leader, &calls[i]);
@@ -286,6 +288,70 @@ static void a_busy_shard_refuses_what_it_may_have_forgotten(void **state)
     expect_read(s.c, s.third, 1, 1, BODY);
     cluster_call_free(&first);
     story_end(&s);
+}
+
+static struct entry *entry_of(uint64_t lsn, uint32_t status)
+{
+    struct effects_head head = {.rid = lsn, .status = status};
+    struct effects_builder b;
+    struct entry *e;
+    memcpy(head.op_id, &lsn, sizeof(lsn));
+    head.op_id[15] = 1;
+    assert_int_equal(effects_begin(&b, &head), ERR_OK);
+    assert_int_equal(effects_finish(&b, lsn, 1, RAFT_ENTRY_DATA, &e), ERR_OK);
+    return e;
+}
+
+static void done(struct dedupe *d, uint64_t lsn, uint32_t status)
+{
+    struct entry *e = entry_of(lsn, status);
+    dedupe_add(d, e, (usec_t)lsn);
+    entry_unref(e);
+}
+
+static bool knows(const struct dedupe *d, uint64_t lsn)
+{
+    uint8_t id[OP_ID_LEN] = {0};
+    struct dedupe_found found;
+    memcpy(id, &lsn, sizeof(lsn));
+    id[15] = 1;
+    return dedupe_find(d, id, &found);
+}
+
+static void a_mover_drives_out_no_operation_of_clients(void **state)
+{
+    (void)state;
+    struct dedupe d;
+    struct buf list;
+    uint64_t lsn = 1;
+    dedupe_init(&d);
+    done(&d, lsn++, 0);
+    while (lsn <= 3 * DEDUPE_MAX)
+        done(&d, lsn++, DEDUPE_MOVERS);
+    assert_true(knows(&d, 1));
+    assert_false(dedupe_may_have_forgotten(&d, DEDUPE_CLIENT, 1));
+    assert_true(dedupe_may_have_forgotten(&d, DEDUPE_MOVER, 1));
+    assert_int_equal(d.count, 1 + DEDUPE_MOVER_MAX);
+    uint64_t first = lsn;
+    while (lsn < first + DEDUPE_MAX)
+        done(&d, lsn++, 0);
+    assert_false(knows(&d, 1));
+    assert_true(knows(&d, first - 1)); /* nor do clients a mover's */
+    assert_int_equal(d.count, DEDUPE_MAX);
+    /* A store's list has one kind, and the bound of both. */
+    buf_init(&list, 1 << 20);
+    assert_int_equal(dedupe_encode(&d, UINT64_MAX, &list), ERR_OK);
+    dedupe_free(&d);
+    dedupe_init(&d);
+    assert_int_equal(
+        dedupe_decode(&d, bytes_of(buf_bytes(&list), buf_len(&list))), ERR_OK);
+    assert_int_equal(d.count, DEDUPE_MAX);
+    done(&d, lsn++, DEDUPE_MOVERS);
+    done(&d, lsn++, 0);
+    assert_true(d.count <= DEDUPE_MAX);
+    assert_true(knows(&d, lsn - 1) && knows(&d, lsn - 2));
+    dedupe_free(&d);
+    buf_free(&list);
 }
 
 /* What a store remembers does not say what came before. */
@@ -382,6 +448,7 @@ int main(void)
         cmocka_unit_test(a_truncated_attempt_counts_for_nothing),
         cmocka_unit_test(a_restart_forgets_nothing),
         cmocka_unit_test(a_snapshot_forgets_nothing),
+        cmocka_unit_test(a_mover_drives_out_no_operation_of_clients),
         cmocka_unit_test(a_busy_shard_refuses_what_it_may_have_forgotten),
         cmocka_unit_test(a_restarted_shard_refuses_what_began_before),
         cmocka_unit_test(what_was_logged_is_not_refused_for_lack_of_room),
