@@ -93,6 +93,8 @@ int wait_until(const struct wait_until *w, struct err_msg *msg)
                          .began_us = now,
                          .told_us = now,
                          .terminal = isatty(STDERR_FILENO) == 1};
+    if (!p.terminal)
+        p.told_us -= TELL_LOG_US; /* a log says at once what goes on */
     int err = look_on(&p, msg);
     if (p.open)
         fputs("\r\033[K", stderr);

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -103,11 +104,28 @@ static void a_terminal_without_a_width_has_80_columns(void **state)
     fits(0, 79);
 }
 
+static void a_log_says_it_at_once_and_whole(void **state)
+{
+    (void)state;
+    char text[TEXT_MAX], expected[TEXT_MAX];
+    struct looker l = {.until_us = 0};
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    wait_on(ends[1], &l);
+    close(ends[1]);
+    read_text(ends[0], text);
+    snprintf(expected, sizeof(expected),
+             "Waiting for it, 0 of at most 60 s: %s\n", seen_text);
+    assert_string_equal(text, expected);
+    close(ends[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_line_fits_the_terminal),
         cmocka_unit_test(a_terminal_without_a_width_has_80_columns),
+        cmocka_unit_test(a_log_says_it_at_once_and_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
