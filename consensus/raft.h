@@ -553,7 +553,7 @@ struct raft_options {
     uint32_t append_entries_max;
     uint32_t inflight_messages_max; /* unanswered appends per follower */
     uint64_t inflight_bytes_max;
-    /* A learner that is being brought on is sent that much a second, besides
+    /* Each learner that is being brought on is sent that much a second, besides
      * what is appended meanwhile: nobody waits for it, and others need the
      * links, the disks and this node's time. 0: no bound. */
     uint64_t learner_bytes_per_s;
@@ -731,6 +731,8 @@ struct raft_peer_info {
 };
 /* Another learner_bytes_per_s from now on. */
 void raft_pace_learners(struct raft *r, uint64_t bytes_per_s);
+/* To how many that pace applies now. */
+uint32_t raft_learners_behind(const struct raft *r);
 
 /* What a leader knows of a member. ERR_NOT_LEADER, ERR_NOT_FOUND. */
 int raft_peer(const struct raft *r, raft_id id,

@@ -168,6 +168,15 @@ static bool is_paced(const struct raft *r, const struct progress *p)
            !raft_config_is_voter(trail_config(&r->trail), p->id);
 }
 
+uint32_t raft_learners_behind(const struct raft *r)
+{
+    CHECK_OBJ(r, RAFT_MAGIC);
+    uint32_t n = 0;
+    for (size_t i = 0; r->role == RAFT_LEADER && i < r->n_peers; i++)
+        n += is_paced(r, &r->peers[i]);
+    return n;
+}
+
 /* How many bytes were appended since it was last sent as many. */
 static uint64_t appended_since(const struct raft *r, const struct progress *p)
 {

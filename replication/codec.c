@@ -347,6 +347,7 @@ int codec_put_request(struct buf *out, const struct request *request)
     m.id = request->id;
     m.deadline_ms = request->deadline_ms;
     m.kind = request->kind;
+    m.age_ms = request->age_ms;
     return codec_put(out, FRAME_REQUEST, &m.base, request->body);
 }
 
@@ -361,7 +362,8 @@ int codec_get_request(struct codec *c, struct bytes payload,
     if (body.len > CODEC_BODY_MAX)
         return ERR_LIMIT;
     const Wire__Request *m = (const void *)head;
-    *request_out = (struct request){m->id, m->deadline_ms, m->kind, body};
+    *request_out =
+        (struct request){m->id, m->deadline_ms, m->kind, body, m->age_ms};
     return ERR_OK;
 }
 

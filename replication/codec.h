@@ -110,6 +110,8 @@ struct request {
     uint32_t deadline_ms; /* how long the asker waits, from sending */
     uint32_t kind;        /* the users' own numbering */
     struct bytes body;
+    uint32_t age_ms; /* since it was first sent to somebody who may have done
+                      * it; 0: never before */
 };
 int codec_put_request(struct buf *out, const struct request *request);
 int codec_get_request(struct codec *c, struct bytes payload,

@@ -489,7 +489,8 @@ static int frame_request(struct link *l, struct bytes payload)
     if (err != ERR_OK)
         return err;
     const struct links_handler *h = l->links->handler;
-    struct links_call call = {.peer = l->id, .session = l->session, .id = r.id};
+    struct links_call call = {
+        .peer = l->id, .session = l->session, .id = r.id, .age_ms = r.age_ms};
     struct bytes none = {NULL, 0};
     if (h->request_shard != NULL)
         call.shard = h->request_shard(l->links->user, r.kind, r.body);

@@ -63,11 +63,16 @@
 #define LINKS_PEERS_MAX 64
 /* Unsent bytes to one peer above which a class is not queued any more. The
  * classes differ so that a snapshot cannot starve requests, requests cannot
- * starve Raft, and nothing can starve pings and answers. */
+ * starve Raft, and nothing can starve pings and small answers. */
 #define LINKS_SNAPSHOT_QUEUE_MAX (1 * 1024 * 1024)
 #define LINKS_REQUEST_QUEUE_MAX (8 * 1024 * 1024)
 #define LINKS_RAFT_QUEUE_MAX (16 * 1024 * 1024)
 #define LINKS_OUTPUT_MAX (40 * 1024 * 1024)
+/* Answers with a body of more than LINKS_ANSWER_SMALL: below Raft, which they
+ * would starve else, since what is answered with may be far more than what was
+ * asked. The asker of one that has no room is told so at once. */
+#define LINKS_ANSWER_QUEUE_MAX (14 * 1024 * 1024)
+#define LINKS_ANSWER_SMALL 4096
 /* Requests to one peer without an answer yet. */
 #define LINKS_REQUESTS_MAX 4096
 /* Unacknowledged chunks of one transfer, and transfers to one peer (one per
@@ -87,6 +92,7 @@ struct links_call {
     uint64_t id;
     uint64_t shard; /* that it concerns */
     enum fence_carries carries;
+    uint32_t age_ms; /* see links_request_again */
 };
 
 /* A message that a fence keeps from crossing a link. */
@@ -212,11 +218,18 @@ int links_send_raft(struct links *links, links_peer to, uint64_t shard,
 int links_request(struct links *links, links_peer to, uint32_t kind,
                   uint64_t shard, uint32_t deadline_ms, struct bytes body,
                   uint64_t *id_out);
+/* The same for a request that somebody may have carried out already: it was
+ * first sent `age_ms` ago. Who gets it hears that in links_call; a release from
+ * before there was such a member takes it for a new one. 0: it is. */
+int links_request_again(struct links *links, links_peer to, uint32_t kind,
+                        uint64_t shard, uint32_t deadline_ms, uint32_t age_ms,
+                        struct bytes body, uint64_t *id_out);
 /* Answers; `err` is a code of err.h. ERR_FORBIDDEN, ERR_UNAVAILABLE: a fence
  * keeps the body here, and the asker gets ERR_TIMEOUT instead: the outcome is
  * unknown there. ERR_CLOSED: the connection it came by is
- * gone, and with it whoever asked. ERR_FULL: LINKS_OUTPUT_MAX is reached; the
- * asker's deadline will pass. */
+ * gone, and with it whoever asked. ERR_FULL: LINKS_ANSWER_QUEUE_MAX has no room
+ * for the body, and the asker gets ERR_TIMEOUT instead, as above (or, where
+ * LINKS_OUTPUT_MAX is reached too, nothing before its deadline). */
 int links_reply(struct links *links, struct links_call call, int err,
                 struct bytes body);
 /* Chunks of a transfer are sent in the order of their `seq`, from 0; one behind
@@ -276,7 +289,8 @@ struct links_stats {
     uint64_t missed;           /* times the peer said that they did not come */
     uint64_t requests_refused; /* ERR_FULL given to links_request */
     uint64_t requests_failed;
-    uint64_t late_responses; /* arrived after their deadline */
+    uint64_t answers_refused; /* ERR_FULL given to links_reply */
+    uint64_t late_responses;  /* arrived after their deadline */
     uint64_t fence_refused_out, fence_refused_in; /* messages */
     int last_err;            /* why the link was last lost or refused */
     const char *last_reason; /* lives until the peer is removed */

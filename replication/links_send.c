@@ -75,6 +75,14 @@ int links_request(struct links *links, links_peer to, uint32_t kind,
                   uint64_t shard, uint32_t deadline_ms, struct bytes body,
                   uint64_t *id_out)
 {
+    return links_request_again(links, to, kind, shard, deadline_ms, 0, body,
+                               id_out);
+}
+
+int links_request_again(struct links *links, links_peer to, uint32_t kind,
+                        uint64_t shard, uint32_t deadline_ms, uint32_t age_ms,
+                        struct bytes body, uint64_t *id_out)
+{
     CHECK(deadline_ms > 0);
     struct link *l;
     const struct links_cargo cargo = {shard, links_request_carries(links, kind),
@@ -88,7 +96,7 @@ int links_request(struct links *links, links_peer to, uint32_t kind,
         l->stats.requests_refused++;
         return ERR_FULL;
     }
-    struct request r = {links->next_request, deadline_ms, kind, body};
+    struct request r = {links->next_request, deadline_ms, kind, body, age_ms};
     err = codec_put_request(&links->frame, &r);
     if (err != ERR_OK)
         return err;
@@ -113,6 +121,15 @@ int links_request(struct links *links, links_peer to, uint32_t kind,
     return ERR_OK;
 }
 
+static int queue_response(struct link *l, const struct response *r)
+{
+    bool small = r->body.len <= LINKS_ANSWER_SMALL;
+    int err = codec_put_response(&l->links->frame, r);
+    return err == ERR_OK ? link_queue(l, small ? LINKS_OUTPUT_MAX
+                                               : LINKS_ANSWER_QUEUE_MAX)
+                         : err;
+}
+
 int links_reply(struct links *links, struct links_call call, int err,
                 struct bytes body)
 {
@@ -123,11 +140,13 @@ int links_reply(struct links *links, struct links_call call, int err,
     const struct links_cargo cargo = {call.shard, call.carries, "response",
                                       body.len};
     int refused = body.len > 0 ? link_may_send(l, &cargo) : ERR_OK;
-    if (refused != ERR_OK) /* something may have been done all the same */
-        r = (struct response){.id = call.id, .err = ERR_TIMEOUT};
-    int rc = codec_put_response(&links->frame, &r);
-    if (rc == ERR_OK)
-        rc = link_queue(l, LINKS_OUTPUT_MAX);
+    /* Something may have been done all the same. */
+    const struct response open = {.id = call.id, .err = ERR_TIMEOUT};
+    int rc = queue_response(l, refused == ERR_OK ? &r : &open);
+    if (rc == ERR_FULL) {
+        l->stats.answers_refused++;
+        (void)queue_response(l, &open);
+    }
     return rc == ERR_OK ? refused : rc;
 }
 

@@ -46,7 +46,8 @@
     X(PROTOCOL, "peer broke the protocol")                                     \
     X(UNSUPPORTED, "not supported")                                            \
     X(CLOSED, "closed")                                                        \
-    X(MOVED, "the container is being moved, or is in another group")
+    X(MOVED, "the container is being moved, or is in another group")           \
+    X(FORGOTTEN, "whether an earlier attempt succeeded is not known any more")
 
 enum err {
 #define ERR_ENUM(name, text) ERR_##name,

@@ -160,8 +160,10 @@ struct op *call_op(struct call *c, enum op_kind kind, uint16_t shard)
     uint64_t id[2] = {prng_u64(&c->cosmos->prng), prng_u64(&c->cosmos->prng)};
     memcpy(op->id, id, sizeof(op->id));
     /* What another attempt may have done already is not done twice. */
-    if (c->passed && kind == OP_WRITE)
+    if (c->passed && kind == OP_WRITE) {
         memcpy(op->id, c->passed_id, sizeof(op->id));
+        op->since_us = c->passed_since_us;
+    }
     return op;
 }
 

@@ -101,9 +101,11 @@ struct call {
     bool read_only; /* of the key that signed it */
 
     /* It came by transit (transit.h): for the group with this first shard, and
-     * the id of the operation that writes. */
+     * the id of the operation that writes, and when an earlier attempt at it
+     * began (op.since_us). */
     bool passed;
     uint16_t passed_shard;
+    usec_t passed_since_us;
     uint8_t passed_id[OP_ID_LEN];
 
     /* What the path names, once call_resolve found it; counted references. */

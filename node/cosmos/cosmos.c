@@ -209,7 +209,7 @@ static void serve(struct call *c, int path)
 }
 
 static void handle_passage(struct cosmos *cosmos, struct http_request *http,
-                           const struct passage *p)
+                           const struct passage *p, usec_t since_us)
 {
     struct call *c = call_begin(cosmos, http);
     if (c == NULL) {
@@ -218,6 +218,7 @@ static void handle_passage(struct cosmos *cosmos, struct http_request *http,
     }
     c->passed = true;
     c->passed_shard = p->shard;
+    c->passed_since_us = since_us;
     c->read_only = p->read_only;
     memcpy(c->passed_id, p->id, sizeof(c->passed_id));
     int err = begin(c);
@@ -230,10 +231,10 @@ static void handle_passage(struct cosmos *cosmos, struct http_request *http,
 }
 
 void cosmos_on_passage(struct cosmos *c, struct http_request *r,
-                       const struct passage *passage)
+                       const struct passage *passage, usec_t since_us)
 {
     bool before = mem_may_fail(true);
-    handle_passage(c, r, passage);
+    handle_passage(c, r, passage, since_us);
     mem_may_fail(before);
 }
 

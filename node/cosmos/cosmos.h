@@ -53,8 +53,7 @@
  * read to wait for its token (SHARD_SESSION_WAIT). */
 #define COSMOS_ISOLATED_TIMEOUT_US (1 * USEC_PER_SEC)
 /* A write that came by transit must be done by then: its sender may have had it
- * from another node meanwhile, and shards remember so many operations only, and
- * not those of the shards before a move. The sender tries for longer. */
+ * from another node meanwhile. The sender tries for longer. */
 #define COSMOS_PASSED_TIMEOUT_US (1 * USEC_PER_SEC)
 /* Rows of a page when the client does not say, and when it leaves it to us. */
 #define COSMOS_PAGE_ROWS_DEFAULT 100
@@ -238,10 +237,11 @@ extern const struct http_handler cosmos_http_handler;
 
 /* A request that a node outside the fence of its container's placement group
  * has passed on. It is verified already; the request's life is as that of
- * others. Faults that face clients are not asked about. */
+ * others. Faults that face clients are not asked about. `since_us`: as
+ * op.since_us. */
 struct passage;
 void cosmos_on_passage(struct cosmos *c, struct http_request *r,
-                       const struct passage *passage);
+                       const struct passage *passage, usec_t since_us);
 
 /* How records of the catalog and documents are addressed, for those who write
  * them elsewhere (bootstrap, tests): keyed hashes of the partition key's

@@ -130,6 +130,15 @@ struct hist_promise observed_promised(const struct observed *o, usec_t from,
     return p;
 }
 
+uint64_t observed_may_lack(const struct observed *o,
+                           const struct hist_op *write,
+                           const struct hist_op *read)
+{
+    struct hist_promise p =
+        observed_promised(o, write->called_us, read->answered_us);
+    return p.levels == 1u << CONSISTENCY_BOUNDED ? p.max_entries : UINT64_MAX;
+}
+
 enum consistency_level observed_level(const struct observed *o,
                                       const struct hist_op *op)
 {

@@ -140,6 +140,13 @@ uint64_t observed_number(const struct observed *o, const struct hist_op *op);
 /* The weakest that was promised at any time from `from` to `to`. */
 struct hist_promise observed_promised(const struct observed *o, usec_t from,
                                       usec_t to);
+/* How many writes a bounded read may lack if `write` is one of them: a bound
+ * that begins, or becomes tighter, speaks of what is accepted from then on
+ * (replication/staleness.h), and of another account, where one may ask for it,
+ * too, there is none (UINT64_MAX). */
+uint64_t observed_may_lack(const struct observed *o,
+                           const struct hist_op *write,
+                           const struct hist_op *read);
 /* The level at which an operation was done: the weakest that was in force while
  * it was under way, or what the client asked for if that is weaker still. */
 enum consistency_level observed_level(const struct observed *o,

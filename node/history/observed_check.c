@@ -691,18 +691,13 @@ int observed_by_answer(const void *a, const void *b)
     return x->answered < y->answered ? -1 : x->answered > y->answered;
 }
 
-/* Of another account one may ask for it, too: by the least bound. And what
- * another account accepted may be under way when the bound begins. */
-static struct hist_promise bound_of(const struct observed *o,
-                                    const struct hist_op *read)
+/* T: of another account one may ask for it, too, by the least bound. */
+static usec_t bound_of(const struct observed *o, const struct hist_op *read)
 {
     struct hist_promise p =
         observed_promised(o, read->called_us, read->answered_us);
-    if (p.levels != 1u << CONSISTENCY_BOUNDED)
-        p.max_entries = UINT64_MAX;
-    if (p.max_us < OBSERVED_LEAST_BOUND_US)
-        p.max_us = OBSERVED_LEAST_BOUND_US;
-    return p;
+    return p.max_us > OBSERVED_LEAST_BOUND_US ? p.max_us
+                                              : OBSERVED_LEAST_BOUND_US;
 }
 
 static bool too_stale(const struct observed *o, const struct hist_op *read,
@@ -725,17 +720,18 @@ static bool is_fresh(const struct branch *b, const struct hist_op *read,
                      char why[VERDICT_TEXT_MAX])
 {
     const struct observed *o = b->o;
-    struct hist_promise p = bound_of(o, read);
-    uint64_t lacks = 0;
+    usec_t max_us = bound_of(o, read);
+    uint64_t lacks = 0, most = UINT64_MAX;
     for (size_t i = 0; i < o->n_ops && list[i]->answered < read->called; i++) {
         const struct hist_op *w = list[i];
         if (!hist_is_write(w) || !hist_done(w) || w->shard != read->shard ||
             w->at.lsn <= read->at.lsn ||
             (observed_may_be_lost(o, w->at) && !survived(b, w->shard, w->at)))
             continue;
+        uint64_t by_this = observed_may_lack(o, w, read);
+        most = by_this < most ? by_this : most;
         lacks++;
-        if (w->answered_us < read->called_us - p.max_us ||
-            lacks > p.max_entries)
+        if (w->answered_us < read->called_us - max_us || lacks > most)
             return too_stale(o, read, w, lacks, why);
     }
     return true;

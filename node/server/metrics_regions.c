@@ -176,6 +176,11 @@ static double requests_failed(const struct links_stats *s)
     return (double)(s->requests_failed + s->requests_refused);
 }
 
+static double answers_refused(const struct links_stats *s)
+{
+    return (double)s->answers_refused;
+}
+
 static const struct link_metric link_metrics[] = {
     {"bastide_link_up", "gauge", "1 while the link to the node is up", up},
     {"bastide_link_rtt_seconds", "gauge",
@@ -197,6 +202,9 @@ static const struct link_metric link_metrics[] = {
     {"bastide_link_failed_requests_total", "counter",
      "Operations and questions to the node that got no answer",
      requests_failed},
+    {"bastide_link_refused_answers_total", "counter",
+     "Answers to the node that were not sent: the link's queue was full",
+     answers_refused},
 };
 
 static void put_link(const struct link_metric *metric, const struct worker *w,

@@ -363,12 +363,12 @@ static void on_refused(void *user, const struct links_refusal *refusal)
 }
 
 int peers_request(struct peers *p, uint32_t node_id, uint16_t shard,
-                  uint32_t deadline_ms, struct bytes body, struct task *task,
-                  uint64_t *id_out)
+                  uint32_t deadline_ms, uint32_t age_ms, struct bytes body,
+                  struct task *task, uint64_t *id_out)
 {
     uint64_t id;
-    int err = links_request(p->links, node_id, ROUTER_REQUEST_OP, shard,
-                            deadline_ms, body, &id);
+    int err = links_request_again(p->links, node_id, ROUTER_REQUEST_OP, shard,
+                                  deadline_ms, age_ms, body, &id);
     if (err != ERR_OK)
         return err;
     struct awaited *a = mem_alloc(sizeof(*a));
@@ -377,6 +377,16 @@ int peers_request(struct peers *p, uint32_t node_id, uint16_t shard,
     HASH_ADD(hh, p->awaited, id, sizeof(a->id), a);
     *id_out = id;
     return ERR_OK;
+}
+
+usec_t peers_since(const struct config *c, uint32_t age_ms)
+{
+    usec_t age = (usec_t)age_ms * USEC_PER_MS +
+                 (usec_t)c->timeouts.link_silence_ms * USEC_PER_MS;
+    usec_t since = clock_mono_us() - age;
+    if (age_ms == 0)
+        return 0;
+    return since > 1 ? since : 1;
 }
 
 struct task *peers_take_task(struct peers *p, uint64_t id)

@@ -21,7 +21,7 @@ struct task {
     const struct op *op;
     struct worker *home;  /* where it came from and is answered */
     struct worker *owner; /* of the shard */
-    usec_t deadline_us;
+    usec_t began_us, deadline_us;
     usec_t retry_us;
     usec_t pause_us; /* before the next attempt */
     bool in_doubt;   /* a write that an earlier attempt may have logged */
@@ -32,7 +32,7 @@ struct task {
     struct op_result result;
     op_done_cb *done;
     void *user;
-    /* Foreign tasks own what they work on. */
+    /* Foreign tasks own what they work on, and those in doubt their `op`. */
     struct op op_storage;
     struct buf body;
     struct links_call call;
@@ -53,6 +53,8 @@ static void task_free(struct task *t)
 static void task_answer(struct task *t)
 {
     CHECK_OBJ(t, TASK_MAGIC);
+    if (t->result.err == ERR_FORGOTTEN && !t->foreign)
+        t->result.err = ERR_TIMEOUT;
     t->done(t->user, &t->result);
     task_free(t);
 }
@@ -96,6 +98,26 @@ static int task_give_up_err(const struct task *t)
 static bool task_writes(const struct task *t)
 {
     return t->op->kind == OP_WRITE;
+}
+
+/* An attempt may have been logged: the next ones say since when. */
+static void task_doubt(struct task *t)
+{
+    if (!task_writes(t) || t->in_doubt)
+        return;
+    t->in_doubt = true;
+    if (t->op != &t->op_storage)
+        t->op_storage = *t->op;
+    t->op = &t->op_storage;
+    if (t->op_storage.since_us == 0)
+        t->op_storage.since_us = t->began_us;
+}
+
+/* For the next node; 0: no attempt can have been logged. */
+static uint32_t task_age_ms(const struct task *t, usec_t now)
+{
+    usec_t since = t->op->since_us;
+    return since > 0 ? (uint32_t)((now - since) / USEC_PER_MS) + 1 : 0;
 }
 
 static void router_arm(struct router *r)
@@ -199,7 +221,8 @@ static void count(uint64_t *counter)
 static void task_send(struct task *t)
 {
     struct worker *here = &t->owner->node->workers[0];
-    usec_t left = t->deadline_us - clock_mono_us();
+    usec_t now = clock_mono_us();
+    usec_t left = t->deadline_us - now;
     if (left <= 0) {
         task_fail(t, here, task_give_up_err(t));
         return;
@@ -209,10 +232,10 @@ static void task_send(struct task *t)
     int err = op_encode(t->op, &encoded);
     uint64_t id;
     if (err == ERR_OK)
-        err = peers_request(here->peers, t->target, t->op->shard,
-                            (uint32_t)(left / USEC_PER_MS) + 1,
-                            bytes_of(buf_bytes(&encoded), buf_len(&encoded)), t,
-                            &id);
+        err = peers_request(
+            here->peers, t->target, t->op->shard,
+            (uint32_t)(left / USEC_PER_MS) + 1, task_age_ms(t, now),
+            bytes_of(buf_bytes(&encoded), buf_len(&encoded)), t, &id);
     buf_wipe(&encoded);
     if (err == ERR_LIMIT || (err == ERR_FORBIDDEN && !t->in_doubt))
         task_fail(t, here, err);
@@ -258,6 +281,12 @@ static bool settles(const struct task *t, int err)
     return !worth_retrying(err) && !(refused && t->in_doubt);
 }
 
+/* Whether an attempt that ended so may have been logged. */
+static bool leaves_doubt(int err)
+{
+    return err == ERR_STALE || err == ERR_TIMEOUT;
+}
+
 /* Whether the catalog sends what this operation is about elsewhere by now.
  * Until it does a container that is on its way is asked for again. */
 static bool moved_away(const struct worker *w, const struct op *op)
@@ -290,14 +319,15 @@ void router_on_response(struct worker *w, uint64_t id, int err,
     if (err != ERR_OK) {
         /* Unless it did not even take the request, the peer could not say what
          * happened. */
-        t->in_doubt |= task_writes(t) && !untouched;
+        if (!untouched)
+            task_doubt(t);
         task_back(t);
         return;
     }
     bool wait = result.err == ERR_MOVED && !moved_away(w, t->op);
     if (wait || !settles(t, result.err)) {
-        t->in_doubt |= task_writes(t) &&
-                       (result.err == ERR_STALE || result.err == ERR_TIMEOUT);
+        if (leaves_doubt(result.err))
+            task_doubt(t);
         op_result_free(&result);
         task_back(t);
         return;
@@ -312,7 +342,8 @@ void router_on_request_failed(struct worker *w, uint64_t id, int err)
     struct task *t = peers_take_task(w->peers, id);
     if (t == NULL)
         return;
-    t->in_doubt |= task_writes(t) && err != ERR_UNAVAILABLE;
+    if (err != ERR_UNAVAILABLE)
+        task_doubt(t);
     task_back(t);
 }
 
@@ -344,7 +375,8 @@ static void task_ran(struct shard_request *req, struct op_result *result)
         return;
     }
     op_result_free(result);
-    t->in_doubt |= task_writes(t) && (err == ERR_STALE || err == ERR_TIMEOUT);
+    if (leaves_doubt(err))
+        task_doubt(t);
     /* A read that failed here may succeed at the leader too. */
     if (leader != 0 && !leads && t->op->kind != OP_BARRIER &&
         clock_mono_us() < t->deadline_us)
@@ -462,7 +494,8 @@ static struct task *task_new(struct worker *home, const struct op *op,
     t->op = op;
     t->home = home;
     t->owner = node_shard_worker(home->node, op->shard);
-    t->deadline_us = clock_mono_us() + timeout_us;
+    t->began_us = clock_mono_us();
+    t->deadline_us = t->began_us + timeout_us;
     t->pause_us = ROUTER_RETRY_US;
     list_init(&t->node);
     op_result_init(&t->result);
@@ -498,6 +531,14 @@ static void foreign_done(void *user, struct op_result *result)
     w->router.foreign--;
 }
 
+/* Whether a page of rows might find no room on its way back. */
+static bool is_link_full(const struct worker *w, links_peer to)
+{
+    struct links_stats s;
+    return links_get_stats(peers_links(w->peers), to, &s) == ERR_OK &&
+           s.output_bytes > ROUTER_UNSENT_MAX;
+}
+
 void router_on_request(struct worker *w, struct links_call call,
                        uint32_t deadline_ms, struct bytes body)
 {
@@ -513,6 +554,8 @@ void router_on_request(struct worker *w, struct links_call call,
         err = op_decode(bytes_of(buf_bytes(&copy), buf_len(&copy)), &op);
     if (err == ERR_OK && op.shard >= NODE_SHARDS_MAX)
         err = ERR_NOT_FOUND;
+    if (err == ERR_OK && op.kind == OP_SCAN && is_link_full(w, call.peer))
+        err = ERR_FULL; /* asked again after a pause */
     if (err != ERR_OK) {
         buf_free(&copy);
         links_reply(peers_links(w->peers), call, err, bytes_of(NULL, 0));
@@ -520,6 +563,7 @@ void router_on_request(struct worker *w, struct links_call call,
     }
     struct task *t = task_new(w, &op, (usec_t)deadline_ms * USEC_PER_MS);
     t->op_storage = op;
+    t->op_storage.since_us = peers_since(w->node->config, call.age_ms);
     t->op = &t->op_storage;
     t->body = copy;
     t->call = call;

@@ -9,7 +9,8 @@
  * An operation that finds no leader, or whose answer was lost, is tried again
  * until its time is over; its id makes sure that it takes effect once (op.h).
  * Only then the caller hears: UNAVAILABLE when nothing can have been written,
- * TIMEOUT when a write may have been.
+ * TIMEOUT when a write may have been. Where the shard cannot know any more
+ * whether an earlier attempt did it (dedupe.h), that is TIMEOUT, too, at once.
  *
  * Reads of the weaker levels are answered by this node's own replica as long as
  * it serves. They go to the leader when it does not (it is being replaced),
@@ -41,6 +42,8 @@ struct worker;
 #define ROUTER_RETRY_MAX_US (80 * USEC_PER_MS)
 /* Operations of peers under way on this node; beyond it THROTTLED. */
 #define ROUTER_FOREIGN_MAX 8192
+/* With that much unsent to who asks, scans are not begun for it. */
+#define ROUTER_UNSENT_MAX (LINKS_ANSWER_QUEUE_MAX / 2)
 /* Kind of links_request that carries an operation. */
 #define ROUTER_REQUEST_OP 1
 

@@ -322,7 +322,8 @@ static void resumed(struct worker *w, void *arg)
 {
     struct split_step *s = arg;
     CHECK(w->splitter.running == s);
-    if (w->stopping)
+    /* A group that was removed meanwhile has nothing to be looked at. */
+    if (w->stopping || catalog_group_number(w->catalog, s->group) == NULL)
         step_end(s, "");
     else
         s->next(s);

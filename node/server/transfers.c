@@ -197,12 +197,7 @@ void transfers_init(struct transfers *t, struct worker *w)
 
 void transfers_tick(struct transfers *t, usec_t now)
 {
-    struct worker *w = t->worker;
-    uint64_t rate = __atomic_load_n(&w->node->learner_rate, __ATOMIC_RELAXED);
-    for (uint32_t i = 0; i < w->replica_count; i++) {
-        if (w->replicas[i]->shard != NULL)
-            shard_pace_learners(w->replicas[i]->shard, rate);
-    }
+    transfers_pace_learners(t);
     LIST_EACH_SAFE(node, &t->outgoing)
     outgoing_tick(LIST_ENTRY(node, struct outgoing, node), now);
     LIST_EACH_SAFE(node, &t->incoming)

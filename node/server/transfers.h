@@ -28,9 +28,9 @@
  * TRANSFERS_AT_ONCE of them at a time, so that each has its share of that and
  * comes to its end; others wait before they open their state, or are sent by
  * the leader if the node that it asked has no room. The meta shard's, and a
- * witness's, which are small, are not counted. Of the entries that a learner
- * then lacks, a shard's leader sends the TRANSFERS_AT_ONCEth part of that rate
- * a second, and what is appended meanwhile (raft.h, learner_bytes_per_s). A
+ * witness's, which are small, are not counted. The learners that then lack
+ * entries share the TRANSFERS_AT_ONCEth part of that rate, besides what is
+ * appended meanwhile (raft.h, learner_bytes_per_s). A
  * transfer keeps one read transaction of the sender's store open. LMDB cannot
  * reuse the pages that flushes replace meanwhile, so the file grows by what
  * they write: the shard's write rate, times the pages that a record's flush
@@ -96,7 +96,8 @@ struct transfers {
     uint64_t next_id;
     struct transfer_counts counts;
     struct transfer_pace pace;
-    struct list errands; /* worker 0: asked of other nodes */
+    uint32_t learners_behind; /* at this worker's last tick */
+    struct list errands;      /* worker 0: asked of other nodes */
 };
 
 void transfers_init(struct transfers *t, struct worker *w);

@@ -113,6 +113,9 @@ bool transfers_may_move(struct worker *w, uint32_t shard, uint32_t peer,
                         enum fence_carries carries, size_t bytes);
 
 /* ---- transfers_pace.c: worker 0 ------------------------------------------ */
+/* Every worker, at each tick: shares among the learners that this node brings
+ * on what may leave of entries. */
+void transfers_pace_learners(struct transfers *t);
 
 void transfers_pace_init(struct transfers *t);
 /* A frame from any worker, to be sent when the budget allows. One that cannot

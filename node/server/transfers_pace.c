@@ -53,8 +53,9 @@ static void pace_run(struct worker *first)
         wait = bucket_wait(&pace->bucket, now);
         if (wait > 0)
             break;
-        if (!blocked[p->peer])
-            blocked[p->peer] = !try_one(first, p, now);
+        bool *full = &blocked[p->peer]; /* `p` may go */
+        if (!*full)
+            *full = !try_one(first, p, now);
     }
     ev_timer_stop(first->loop, &pace->timer);
     if (list_empty(&pace->waiting))
@@ -81,12 +82,27 @@ void transfers_pace(struct worker *first, struct transfer_parcel *p)
         pace_run(first);
 }
 
-/* Entries for learners are not counted in the bucket: they leave with all the
- * others. As many as are sent snapshots at a time share as much again. */
-static void pace_learners(struct node *n, uint64_t rate)
+/* Entries leave with all others and are not counted in the bucket. */
+static void set_entry_rate(struct node *n, uint64_t rate)
 {
-    __atomic_store_n(&n->learner_rate, rate / TRANSFERS_AT_ONCE,
+    __atomic_store_n(&n->entry_rate, rate / TRANSFERS_AT_ONCE,
                      __ATOMIC_RELAXED);
+}
+
+void transfers_pace_learners(struct transfers *t)
+{
+    struct worker *w = t->worker;
+    uint32_t *all = &w->node->learners_behind;
+    uint64_t rate = __atomic_load_n(&w->node->entry_rate, __ATOMIC_RELAXED);
+    uint32_t sharing = __atomic_load_n(all, __ATOMIC_RELAXED), own = 0;
+    if (sharing > 1)
+        rate = rate > sharing ? rate / sharing : 1;
+    for (uint32_t i = 0; i < w->replica_count; i++) {
+        if (w->replicas[i]->shard != NULL)
+            own += shard_pace_learners(w->replicas[i]->shard, rate);
+    }
+    __atomic_fetch_add(all, own - t->learners_behind, __ATOMIC_RELAXED);
+    t->learners_behind = own;
 }
 
 void transfers_pace_init(struct transfers *t)
@@ -96,7 +112,7 @@ void transfers_pace_init(struct transfers *t)
     list_init(&pace->waiting);
     uint64_t rate = w->node->config->limits.snapshot_rate;
     bucket_init(&pace->bucket, rate, clock_mono_us());
-    pace_learners(w->node, rate);
+    set_entry_rate(w->node, rate);
     ev_timer_init(&pace->timer, on_timer, 0, 0);
     pace->timer.data = w;
 }
@@ -107,7 +123,7 @@ void transfers_set_rate(struct worker *w, uint64_t rate)
     if (b->rate == rate)
         return;
     bucket_set_rate(b, rate, clock_mono_us());
-    pace_learners(w->node, rate);
+    set_entry_rate(w->node, rate);
     log_info("another budget for snapshots", LOG_UINT("bytes_per_s", rate));
     pace_run(w);
 }

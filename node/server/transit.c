@@ -10,6 +10,7 @@
 #include "node/cosmos/passage.h"
 #include "node/server/fence_guard.h"
 #include "node/server/peers.h"
+#include "node/server/transit_plan.h"
 #include "node/server/worker.h"
 
 #define CARRY_MAGIC MAGIC('c', 'a', 'r', 'y')
@@ -25,6 +26,9 @@ struct transit {
     struct carry *asked;   /* by request id */
     struct list waiting;   /* carries, for another round */
     struct ev_timer retry;
+    struct list held; /* guests whose answers wait for room, oldest first */
+    size_t held_bytes;
+    struct ev_timer room;
     uint32_t out, in;
     size_t in_bytes;
     uint32_t turn; /* which worker gets the next guest */
@@ -68,13 +72,8 @@ struct carry {
     uint64_t id; /* of the request under way */
     struct worker *home;
     uint16_t shard;
-    bool writes;
-    bool in_doubt; /* an attempt may have written */
-    bool refused;  /* a fence said no in this round */
-    usec_t find_until_us, deadline_us;
-    usec_t retry_us, pause_us; /* when the next round is, and after how long */
-    raft_id target;
-    uint64_t tried[CONFIG_NODES_MAX / 64 + 1]; /* in this round, by node */
+    struct transit_plan plan;
+    usec_t deadline_us; /* of the answers */
     /* The answer, also one that another member may do better than. */
     struct buf passage, answer;
     int err;
@@ -122,18 +121,8 @@ static void carry_finish(struct transit *t, struct carry *k, int err)
     inbox_post_reserved(&k->home->inbox, &k->message);
 }
 
-/* ---- who is asked ----------------------------------------------------------
+/* ---- asking ----------------------------------------------------------------
  */
-
-static bool has_tried(const struct carry *k, raft_id node)
-{
-    return (k->tried[node / 64] >> (node % 64) & 1) != 0;
-}
-
-static void note_tried(struct carry *k, raft_id node)
-{
-    k->tried[node / 64] |= (uint64_t)1 << (node % 64);
-}
 
 /* Whether the node has replicas to answer from, as far as the record says. */
 static bool serves(const struct catalog_group *g, raft_id node,
@@ -143,52 +132,31 @@ static bool serves(const struct catalog_group *g, raft_id node,
     return node != g->witness && i < g->region_count && !g->coming[i];
 }
 
-/* Smaller is better. Where writes go matters more than how far it is: the other
- * regions would have to forward them. */
-static usec_t distance(const struct carry *k, const struct catalog_group *g,
-                       const char *region, const struct links_stats *s)
-{
-    bool forwards = k->writes && strcmp(region, g->decision.write_region) != 0;
-    return s->rtt_us + (forwards ? USEC_NEVER / 2 : 0);
-}
-
-/* The best member that was not tried in this round; 0: there is none. */
-static raft_id choose(const struct transit *t, const struct carry *k,
-                      const struct catalog_group *g)
+/* Fills in those that are in reach; returns how many. */
+static uint32_t members(const struct transit *t, const struct catalog_group *g,
+                        struct transit_member out[GROUP_MEMBERS_MAX])
 {
     const struct config *c = t->worker->node->config;
     const struct links *links = peers_links(t->worker->peers);
-    raft_id best = 0;
-    usec_t best_us = USEC_NEVER;
+    uint32_t n = 0;
     for (uint32_t i = 0; i < g->member_count; i++) {
         const struct config_region *region = NULL;
         raft_id node = g->members[i];
         struct links_stats s;
-        if (config_find_node(c, node, &region) == NULL || has_tried(k, node) ||
+        if (config_find_node(c, node, &region) == NULL ||
             !serves(g, node, region->name) || !links_is_up(links, node))
             continue;
         CHECK(links_get_stats(links, node, &s) == ERR_OK);
-        usec_t us = distance(k, g, region->name, &s);
-        if (us < best_us) {
-            best = node;
-            best_us = us;
-        }
+        out[n++] = (struct transit_member){
+            .node = node,
+            .rtt_us = s.rtt_us,
+            .forwards = strcmp(region->name, g->decision.write_region) != 0};
     }
-    return best;
+    return n;
 }
-
-/* ---- asking ----------------------------------------------------------------
- */
 
 static void carry_wait(struct transit *t, struct carry *k)
 {
-    memset(k->tried, 0, sizeof(k->tried));
-    k->refused = false;
-    k->retry_us = clock_mono_us() + k->pause_us;
-    if (k->retry_us > k->find_until_us)
-        k->retry_us = k->find_until_us;
-    if (k->pause_us < TRANSIT_RETRY_MAX_US)
-        k->pause_us *= 2;
     list_push_back(&t->waiting, &k->node);
     if (!ev_is_active(&t->retry)) {
         t->retry.repeat = (double)TRANSIT_RETRY_US / USEC_PER_SEC;
@@ -201,56 +169,35 @@ static bool ask(struct transit *t, struct carry *k, raft_id node, usec_t now)
 {
     usec_t left = k->deadline_us - now;
     struct bytes body = bytes_of(buf_bytes(&k->passage), buf_len(&k->passage));
-    note_tried(k, node);
-    k->target = node;
-    int err = links_request(peers_links(t->worker->peers), node,
-                            TRANSIT_REQUEST, k->shard,
-                            (uint32_t)(left / USEC_PER_MS) + 1, body, &k->id);
-    k->refused |= err == ERR_FORBIDDEN;
+    int err = links_request_again(
+        peers_links(t->worker->peers), node, TRANSIT_REQUEST, k->shard,
+        (uint32_t)(left / USEC_PER_MS) + 1, transit_plan_age_ms(&k->plan, now),
+        body, &k->id);
     if (err == ERR_OK)
         HASH_ADD(hh, t->asked, id, sizeof(k->id), k);
+    else
+        transit_plan_unsent(&k->plan, err);
     return err == ERR_OK;
-}
-
-/* What is to be said when nobody took it. */
-static int give_up_err(const struct carry *k)
-{
-    if (k->in_doubt)
-        return ERR_TIMEOUT;
-    return k->refused ? ERR_FORBIDDEN : ERR_UNAVAILABLE;
-}
-
-static bool has_answer(const struct carry *k)
-{
-    return buf_len(&k->answer) > 0 && !k->in_doubt;
-}
-
-static void carry_give_up(struct transit *t, struct carry *k)
-{
-    carry_finish(t, k, has_answer(k) ? ERR_OK : give_up_err(k));
 }
 
 /* Worker 0: tries those that are left in this round. */
 static void carry_go(struct transit *t, struct carry *k)
 {
+    struct transit_member list[GROUP_MEMBERS_MAX];
     usec_t now = clock_mono_us();
     const struct catalog_group *g =
         catalog_group_of_shard(t->worker->catalog, k->shard);
-    bool over = now >= k->find_until_us || t->worker->stopping;
+    bool stop = g == NULL || t->worker->stopping;
+    uint32_t n = stop ? 0 : members(t, g, list);
+    enum transit_step step;
     raft_id node = 0;
-    if (g == NULL || over) {
-        carry_give_up(t, k);
-        return;
-    }
-    while ((node = choose(t, k, g)) != 0)
-        if (ask(t, k, node, now))
-            return;
-    /* A fence does not change its mind within the time of a request; and who
-     * answered a read has waited for a leader already. */
-    if (k->refused || (has_answer(k) && !k->writes))
-        carry_give_up(t, k);
-    else
+    do
+        step = transit_plan_next(&k->plan, now, list, n, stop, &node);
+    while (step == TRANSIT_ASK && !ask(t, k, node, now));
+    if (step == TRANSIT_WAIT)
         carry_wait(t, k);
+    else if (step == TRANSIT_OVER)
+        carry_finish(t, k, transit_plan_verdict(&k->plan));
 }
 
 static void on_retry(struct ev_loop *loop, struct ev_timer *timer, int events)
@@ -263,7 +210,7 @@ static void on_retry(struct ev_loop *loop, struct ev_timer *timer, int events)
     LIST_EACH_SAFE(it, &t->waiting)
     {
         const struct carry *k = LIST_ENTRY(it, struct carry, node);
-        if (k->retry_us <= now || t->worker->stopping) {
+        if (k->plan.retry_us <= now || t->worker->stopping) {
             list_remove(it);
             list_push_back(&round, it);
         }
@@ -311,13 +258,12 @@ void transit_pass_on(void *user, const struct cosmos_pass *pass,
     k->magic = CARRY_MAGIC;
     k->home = w;
     k->shard = pass->group->first_shard;
-    k->writes = pass->writes;
-    k->find_until_us = clock_mono_us() + pass->timeout_us;
+    transit_plan_begin(&k->plan, pass->writes, clock_mono_us(),
+                       pass->timeout_us);
     k->deadline_us = deadline(pass);
     k->passage = *pass->passage;
     *pass->passage = (struct buf){.max = k->passage.max};
     buf_init(&k->answer, PASSAGE_ANSWER_ENCODED_MAX);
-    k->pause_us = TRANSIT_RETRY_US;
     k->done = done;
     k->done_user = done_user;
     list_init(&k->node);
@@ -342,39 +288,38 @@ static struct carry *take(struct transit *t, uint64_t id)
     return k;
 }
 
-/* Statuses that say that nothing was applied, which this attempt alone can
- * tell. */
-static bool says_untouched(const struct passage_answer *a)
+/* What comes after an attempt that is over. */
+static void carry_on(struct transit *t, struct carry *k, enum transit_step step)
 {
-    return a->status == 503 || a->status == 429 || a->status == 403;
-}
-
-/* Whether another member may do better: this one could not reach who leads, or
- * not in the time that it has for a write (COSMOS_PASSED_TIMEOUT_US). */
-static bool worth_another(const struct carry *k, const struct passage_answer *a)
-{
-    return (a->status == 503 && !passage_answer_elsewhere(a)) ||
-           (a->status == 408 && k->writes);
+    if (step == TRANSIT_ASK)
+        carry_go(t, k);
+    else if (step == TRANSIT_WAIT)
+        carry_wait(t, k);
+    else
+        carry_finish(t, k, transit_plan_verdict(&k->plan));
 }
 
 /* The peer's API has answered. */
 static void answered(struct transit *t, struct carry *k, struct bytes body)
 {
     struct passage_answer a = {.status = 0};
-    (void)passage_answer_decode(body, &a); /* malformed: its home says so */
-    if (k->in_doubt && says_untouched(&a)) {
-        carry_wait(t, k);
-        return;
+    bool elsewhere = passage_answer_decode(body, &a) == ERR_OK &&
+                     passage_answer_elsewhere(&a);
+    bool keep;
+    enum transit_step step = transit_plan_answered(&k->plan, clock_mono_us(),
+                                                   a.status, elsewhere, &keep);
+    bool over = step == TRANSIT_OVER; /* malformed: its home says so */
+    int err = ERR_OK;
+    if (over || keep) {
+        buf_clear(&k->answer);
+        err = buf_append(&k->answer, body.data, body.len);
     }
-    buf_clear(&k->answer);
-    if (buf_append(&k->answer, body.data, body.len) != ERR_OK) {
-        carry_finish(t, k, give_up_err(k));
-    } else if (worth_another(k, &a)) {
-        k->in_doubt |= a.status == 408;
-        carry_go(t, k);
-    } else {
+    if (err != ERR_OK) /* without memory for it */
+        carry_finish(t, k, k->plan.writes ? ERR_TIMEOUT : ERR_UNAVAILABLE);
+    else if (over)
         carry_finish(t, k, ERR_OK);
-    }
+    else
+        carry_on(t, k, step);
 }
 
 bool transit_on_response(struct worker *w, uint64_t id, int err,
@@ -384,29 +329,16 @@ bool transit_on_response(struct worker *w, uint64_t id, int err,
     struct carry *k = take(t, id);
     if (k == NULL)
         return false;
-    bool untouched = err == ERR_FULL || err == ERR_FORBIDDEN ||
-                     err == ERR_UNAVAILABLE || err == ERR_UNSUPPORTED;
-    k->refused |= err == ERR_FORBIDDEN;
-    if (err == ERR_OK) {
+    if (err == ERR_OK)
         answered(t, k, body);
-    } else if (err == ERR_LIMIT) {
-        carry_finish(t, k, k->in_doubt ? ERR_TIMEOUT : err);
-    } else {
-        k->in_doubt |= k->writes && !untouched;
-        carry_go(t, k);
-    }
+    else
+        carry_on(t, k, transit_plan_failed(&k->plan, err));
     return true;
 }
 
 bool transit_on_request_failed(struct worker *w, uint64_t id, int err)
 {
-    struct transit *t = w->transit;
-    struct carry *k = take(t, id);
-    if (k == NULL)
-        return false;
-    k->in_doubt |= k->writes && err != ERR_UNAVAILABLE;
-    carry_go(t, k);
-    return true;
+    return transit_on_response(w, id, err, bytes_of(NULL, 0));
 }
 
 /* ---- inside: a request of another node's client ----------------------------
@@ -415,8 +347,11 @@ bool transit_on_request_failed(struct worker *w, uint64_t id, int err)
 struct guest {
     struct inbox_message message;
     uint32_t magic;
+    struct list node;     /* in transit.held */
+    usec_t held_until_us; /* then it is sent, room or not */
     struct worker *owner; /* whose API runs it */
     struct links_call call;
+    usec_t since_us;        /* see cosmos_on_passage */
     struct passage passage; /* borrows from `body` */
     size_t bytes;           /* of it */
     struct buf body, answer;
@@ -431,15 +366,83 @@ static void guest_free(struct guest *g)
     mem_free(g);
 }
 
-static void guest_reply(struct worker *w, struct guest *g)
+/* Whether the link has room for the answer; also where it needs none, or nobody
+ * waits for it any more. */
+static bool has_room(const struct worker *w, const struct guest *g)
 {
-    CHECK_OBJ(g, GUEST_MAGIC);
+    const struct links *links = peers_links(w->peers);
+    size_t len = buf_len(&g->answer);
+    struct links_stats s;
+    return len <= LINKS_ANSWER_SMALL || !links_is_up(links, g->call.peer) ||
+           links_get_stats(links, g->call.peer, &s) != ERR_OK ||
+           s.output_bytes + len + LINKS_ANSWER_SMALL <= LINKS_ANSWER_QUEUE_MAX;
+}
+
+/* The links tell who asked if there is no room after all. */
+static void guest_send(struct worker *w, struct guest *g)
+{
     CHECK(w->transit->in > 0 && w->transit->in_bytes >= g->bytes);
     w->transit->in--;
     w->transit->in_bytes -= g->bytes;
-    links_reply(peers_links(w->peers), g->call, g->err,
-                bytes_of(buf_bytes(&g->answer), buf_len(&g->answer)));
+    (void)links_reply(peers_links(w->peers), g->call, g->err,
+                      bytes_of(buf_bytes(&g->answer), buf_len(&g->answer)));
     guest_free(g);
+}
+
+/* Whether an older answer to the same node waits. */
+static bool is_behind(const struct transit *t, const struct guest *g)
+{
+    LIST_EACH(it, &t->held)
+    if (LIST_ENTRY(it, struct guest, node)->call.peer == g->call.peer)
+        return true;
+    return false;
+}
+
+static void guest_hold(struct transit *t, struct guest *g)
+{
+    list_push_back(&t->held, &g->node);
+    t->held_bytes += buf_len(&g->answer);
+    g->held_until_us = clock_mono_us() + TRANSIT_ROOM_US;
+    if (!ev_is_active(&t->room)) {
+        t->room.repeat = (double)TRANSIT_ROOM_TICK_US / USEC_PER_SEC;
+        ev_timer_again(t->worker->loop, &t->room);
+    }
+}
+
+/* Worker 0: sends the answer, or lets it wait until the link has room. */
+static void guest_reply(struct worker *w, struct guest *g)
+{
+    struct transit *t = w->transit;
+    CHECK_OBJ(g, GUEST_MAGIC);
+    size_t len = buf_len(&g->answer);
+    bool behind = len > LINKS_ANSWER_SMALL && is_behind(t, g);
+    if ((!behind && has_room(w, g)) ||
+        len > TRANSIT_HELD_BYTES_MAX - t->held_bytes)
+        guest_send(w, g);
+    else
+        guest_hold(t, g);
+}
+
+/* In order for each node. */
+static void on_room(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)events;
+    struct transit *t = timer->data;
+    bool blocked[CONFIG_NODES_MAX + 1] = {false};
+    usec_t now = clock_mono_us();
+    LIST_EACH_SAFE(it, &t->held)
+    {
+        struct guest *g = LIST_ENTRY(it, struct guest, node);
+        bool *full = &blocked[g->call.peer];
+        *full = *full || !has_room(t->worker, g);
+        if (*full && now < g->held_until_us)
+            continue;
+        list_remove(it);
+        t->held_bytes -= buf_len(&g->answer);
+        guest_send(t->worker, g);
+    }
+    if (list_empty(&t->held))
+        ev_timer_stop(loop, timer);
 }
 
 static void deliver_reply(struct inbox_message *m, void *owner)
@@ -483,7 +486,7 @@ static void guest_run(struct guest *g)
     struct passage p = g->passage;
     p.head = p.body = bytes_of(NULL, 0);
     buf_wipe(&g->body);
-    cosmos_on_passage(g->owner->cosmos, request, &p);
+    cosmos_on_passage(g->owner->cosmos, request, &p, g->since_us);
 }
 
 static void deliver_run(struct inbox_message *m, void *owner)
@@ -504,8 +507,9 @@ static int admit(const struct worker *w, uint16_t shard, size_t bytes)
     if (!g->transit ||
         catalog_group_region(g, w->node->config->region) == g->region_count)
         return ERR_FORBIDDEN;
-    bool full =
-        t->in >= TRANSIT_IN_MAX || bytes > TRANSIT_IN_BYTES_MAX - t->in_bytes;
+    bool full = t->in >= TRANSIT_IN_MAX ||
+                bytes > TRANSIT_IN_BYTES_MAX - t->in_bytes ||
+                t->held_bytes > TRANSIT_HELD_BYTES_MAX / 2;
     return full ? ERR_FULL : ERR_OK;
 }
 
@@ -516,6 +520,7 @@ static int guest_new(struct worker *w, struct links_call call,
     struct guest *g = mem_zalloc(sizeof(*g));
     g->magic = GUEST_MAGIC;
     g->call = call;
+    g->since_us = peers_since(w->node->config, call.age_ms);
     buf_init(&g->body, PASSAGE_ENCODED_MAX);
     buf_init(&g->answer, PASSAGE_ANSWER_ENCODED_MAX);
     int err = buf_append(&g->body, body.data, body.len);
@@ -568,5 +573,8 @@ struct transit *transit_new(struct worker *w)
     list_init(&t->waiting);
     ev_timer_init(&t->retry, on_retry, 0, 0);
     t->retry.data = t;
+    list_init(&t->held);
+    ev_timer_init(&t->room, on_room, 0, 0);
+    t->room.data = t;
     return t;
 }

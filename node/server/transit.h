@@ -1,6 +1,6 @@
 /* Requests of clients that pass through a node outside a placement group's
  * fence (node/cosmos/transit.h): which node inside gets them, and what happens
- * when it does not answer.
+ * when it does not answer (transit_plan.h).
  *
  *   outside   worker's API --inbox--> worker 0 --link--> a member of the group:
  *             the nearest whose link is up; for writes, in the write region if
@@ -11,7 +11,8 @@
  *
  * Nothing of it is kept, logged or written. Both ends ask the fence about each
  * message (replication/links_fence.c). When the time is over: ERR_TIMEOUT for a
- * write that an attempt may have made, else ERR_UNAVAILABLE; an answer that
+ * write that an attempt may have made, ERR_THROTTLED where they had no room for
+ * it, else ERR_UNAVAILABLE; an answer that
  * says "nothing was applied" is not believed of earlier attempts. A member that
  * answers 503, or 408 to a write, is not the last one asked: that answer stands
  * when no other comes (reads: from the others in reach) or the time is over.
@@ -36,11 +37,14 @@ struct transit;
 #define TRANSIT_OUT_MAX 4096
 #define TRANSIT_IN_MAX 1024
 #define TRANSIT_IN_BYTES_MAX (64u * 1024 * 1024)
-/* Before all members are tried once more: the first pause, doubled each time so
- * that those who are full are not asked by everybody at once, and the longest.
- */
-#define TRANSIT_RETRY_US (50 * USEC_PER_MS)
-#define TRANSIT_RETRY_MAX_US (800 * USEC_PER_MS)
+/* Answers for which the link to who asked has no room wait for so long, in
+ * their order, and are looked at so often; bytes of them, for all nodes
+ * together. With half as much waiting other nodes' requests are told to go
+ * elsewhere. What waits for longer, or has no place to, is refused: who asked
+ * hears at once that the outcome is unknown, and may ask another. */
+#define TRANSIT_ROOM_US (2 * USEC_PER_SEC)
+#define TRANSIT_ROOM_TICK_US (2 * USEC_PER_MS)
+#define TRANSIT_HELD_BYTES_MAX (64u * 1024 * 1024)
 /* What an answer may take beyond the time that the node inside has itself: as
  * long as there is for finding it, or for reads what a query that gathers may
  * take (page.h). */

@@ -244,7 +244,8 @@ struct node {
     struct node_start start;
     bool rebuilding; /* replicas were opened as amnesiacs; see rebuild.h */
     uint32_t snapshots_sending; /* transfers_admit's; atomic */
-    uint64_t learner_rate;      /* transfers_set_rate's; atomic */
+    uint64_t entry_rate;        /* see transfers_pace_learners; atomic */
+    uint32_t learners_behind;   /* likewise */
 };
 
 static inline struct worker *node_shard_worker(struct node *n, uint32_t shard)

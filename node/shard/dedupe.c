@@ -10,6 +10,7 @@
 struct dedupe_item {
     uint8_t id[OP_ID_LEN];
     struct dedupe_found found;
+    usec_t came_us;
     struct list order;
     UT_hash_handle hh;
 };
@@ -39,26 +40,43 @@ void dedupe_free(struct dedupe *d)
     CHECK(d->count == 0);
 }
 
+void dedupe_forget(struct dedupe *d, usec_t now)
+{
+    if (now > d->forgotten_us)
+        d->forgotten_us = now;
+}
+
+static void forget_oldest(struct dedupe *d)
+{
+    struct dedupe_item *oldest =
+        LIST_ENTRY(d->order.next, struct dedupe_item, order);
+    dedupe_forget(d, oldest->came_us);
+    dedupe_remove(d, oldest);
+}
+
 static void dedupe_insert(struct dedupe *d, const uint8_t *id,
-                          struct dedupe_found found)
+                          struct dedupe_found found, usec_t now)
 {
     if (d->count == DEDUPE_MAX)
-        dedupe_remove(d, LIST_ENTRY(d->order.next, struct dedupe_item, order));
+        forget_oldest(d);
     struct dedupe_item *item = mem_zalloc(sizeof(*item));
     memcpy(item->id, id, OP_ID_LEN);
     item->found = found;
+    item->came_us = now;
     HASH_ADD(hh, d->table, id, OP_ID_LEN, item);
     list_push_back(&d->order, &item->order);
     d->count++;
 }
 
-void dedupe_add(struct dedupe *d, const struct entry *e)
+void dedupe_add(struct dedupe *d, const struct entry *e, usec_t now)
 {
     static const uint8_t nobody[OP_ID_LEN];
     struct effects_head head;
     struct effects_iter iter;
     /* The entry was checked when it was made or received. */
     CHECK(effects_open(entry_payload(e), &head, &iter) == ERR_OK);
+    if ((head.status & DEDUPE_OPENED) != 0)
+        dedupe_forget(d, now);
     if (memcmp(head.op_id, nobody, OP_ID_LEN) == 0)
         return;
     struct dedupe_item *item;
@@ -71,7 +89,8 @@ void dedupe_add(struct dedupe *d, const struct entry *e)
                               .term = e->term,
                               .record = head.rid,
                               .created = (head.status & DEDUPE_CREATED) != 0,
-                              .deleted = (head.status & DEDUPE_DELETED) != 0});
+                              .deleted = (head.status & DEDUPE_DELETED) != 0},
+        now);
 }
 
 bool dedupe_find(const struct dedupe *d, const uint8_t id[OP_ID_LEN],
@@ -83,6 +102,11 @@ bool dedupe_find(const struct dedupe *d, const uint8_t id[OP_ID_LEN],
         return false;
     *found_out = item->found;
     return true;
+}
+
+bool dedupe_may_have_forgotten(const struct dedupe *d, usec_t since_us)
+{
+    return d->forgotten_us >= since_us;
 }
 
 void dedupe_truncate(struct dedupe *d, uint64_t from)
@@ -145,7 +169,7 @@ static bool decode_item(struct dedupe *d, struct cursor *c, uint64_t *last_lsn)
     found.created = (status & DEDUPE_CREATED) != 0;
     found.deleted = (status & DEDUPE_DELETED) != 0;
     *last_lsn = found.lsn;
-    dedupe_insert(d, id, found);
+    dedupe_insert(d, id, found, 0);
     return true;
 }
 

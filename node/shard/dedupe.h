@@ -3,10 +3,16 @@
  * of applied twice. What it holds is a function of the log alone: every replica
  * feeds it the same entries, so a new leader knows what the old one did. Pure.
  *
- * Bounded: the last DEDUPE_MAX operations. A retry comes within the time a
- * request may take, which is far less. A flush stores the list with the state
- * it belongs to, so that neither a restart nor a snapshot forgets operations
- * whose entries are gone from the log.
+ * Bounded: the last DEDUPE_MAX operations, which a busy shard does in less than
+ * the time in which a retry may come. So what was forgotten is known by time:
+ * each operation is remembered with when this replica got its entry, which is
+ * after the operation began. One that began before the newest of those that are
+ * forgotten may be among them, and must not be done as if it were new
+ * (dedupe_may_have_forgotten). A flush stores the list with the state it
+ * belongs to, so that neither a restart nor a snapshot forgets operations whose
+ * entries are gone from the log; but not when they came, nor whether there were
+ * more, so whoever reads it knows of nothing older that it was not done
+ * (dedupe_forget).
  */
 #ifndef BASTIDE_SHARD_DEDUPE_H
 #define BASTIDE_SHARD_DEDUPE_H
@@ -15,6 +21,7 @@
 #include <stdint.h>
 
 #include "node/base/buf.h"
+#include "node/base/clock.h"
 #include "node/base/list.h"
 #include "node/shard/op.h"
 #include "node/store/entry.h"
@@ -34,15 +41,23 @@ struct dedupe {
     struct dedupe_item *table; /* by operation id */
     struct list order;         /* oldest first */
     uint32_t count;
+    usec_t forgotten_us; /* when the newest one that is forgotten had come;
+                          * 0: none is */
 };
 
 void dedupe_init(struct dedupe *d);
 void dedupe_free(struct dedupe *d);
-/* Remembers the operation of a DATA entry (its effects head). Entries come in
- * LSN order. An id that is all zeros is not remembered. */
-void dedupe_add(struct dedupe *d, const struct entry *e);
+/* Remembers the operation of a DATA entry (its effects head), which came `now`.
+ * Entries come in LSN order. An id that is all zeros is not remembered. An
+ * entry that opens a container here is a dedupe_forget, too. */
+void dedupe_add(struct dedupe *d, const struct entry *e, usec_t now);
 bool dedupe_find(const struct dedupe *d, const uint8_t id[OP_ID_LEN],
                  struct dedupe_found *found_out);
+/* Whether an operation that is not found and began at `since_us` may have been
+ * done and forgotten. */
+bool dedupe_may_have_forgotten(const struct dedupe *d, usec_t since_us);
+/* Operations that came until `now` may be missing. */
+void dedupe_forget(struct dedupe *d, usec_t now);
 /* The log was cut: forgets entries with lsn >= from. */
 void dedupe_truncate(struct dedupe *d, uint64_t from);
 
@@ -58,5 +73,8 @@ int dedupe_decode(struct dedupe *d, struct bytes in);
 /* The status word of an entry's effects head (node/store/effects.h). */
 #define DEDUPE_CREATED 1u
 #define DEDUPE_DELETED 2u
+#define DEDUPE_OPENED                                                          \
+    4u /* a container came: what it went through in another                    \
+        * shard is not known here */
 
 #endif

@@ -319,6 +319,8 @@ static int build_entry(const struct evaluate_at *at, const struct op *op,
         head.status |= DEDUPE_CREATED;
     if (!puts_text(op))
         head.status |= DEDUPE_DELETED;
+    if (op->mode == OP_MARK && op->mark == OP_MARK_OPEN)
+        head.status |= DEDUPE_OPENED;
     struct effects_builder b;
     int err = effects_begin(&b, &head);
     if (err == ERR_OK)

@@ -62,10 +62,12 @@ static int history_read(struct shard *s, struct bytes in)
     return err;
 }
 
-int shard_history_decode(struct shard *s, struct bytes in, uint64_t lsn,
-                         uint64_t term)
+int shard_history_decode(struct shard *s, usec_t now, struct bytes in,
+                         uint64_t lsn, uint64_t term)
 {
     dedupe_truncate(&s->dedupe, 0);
+    if (lsn > 0)
+        dedupe_forget(&s->dedupe, now);
     terms_begin(&s->terms, lsn, term);
     int err = history_read(s, in);
     if (err != ERR_OK) {
@@ -171,9 +173,10 @@ void shard_retain(struct shard *s, uint64_t lsn)
     s->retain_from = lsn;
 }
 
-void shard_pace_learners(struct shard *s, uint64_t bytes_per_s)
+uint32_t shard_pace_learners(struct shard *s, uint64_t bytes_per_s)
 {
     raft_pace_learners(s->raft, bytes_per_s);
+    return raft_learners_behind(s->raft);
 }
 
 /* The last LSN that everybody has whom the log can still bring on; not those
@@ -356,11 +359,11 @@ int shard_installed(struct shard *s, usec_t now, raft_id from, uint64_t lsn,
 
 /* What the adopted state remembers of its log, then what was logged since the
  * reset. What makes no sense counts as nothing: it came from outside. */
-static void adopt_history(struct shard *s, struct bytes blob)
+static void adopt_history(struct shard *s, usec_t now, struct bytes blob)
 {
     uint64_t base = s->entries.first - 1, term;
     CHECK(terms_at(&s->terms, base, &term) == ERR_OK);
-    (void)shard_history_decode(s, blob, base, term);
+    (void)shard_history_decode(s, now, blob, base, term);
     uint64_t known;
     if (terms_at(&s->terms, base, &known) != ERR_OK || known != term)
         terms_begin(&s->terms, base, term);
@@ -369,7 +372,7 @@ static void adopt_history(struct shard *s, struct bytes blob)
         struct entry *e = entries_at(&s->entries, lsn);
         terms_add(&s->terms, e->lsn, e->term);
         if (e->type == RAFT_ENTRY_DATA)
-            dedupe_add(&s->dedupe, e);
+            dedupe_add(&s->dedupe, e, now);
     }
 }
 
@@ -378,7 +381,7 @@ void shard_adopted(struct shard *s, usec_t now, struct bytes dedupe)
     CHECK(s->installing && !s->stepping);
     CHECK(kv_flushed_lsn(s->kv) <= s->commit_seen);
     s->installing = false;
-    adopt_history(s, dedupe);
+    adopt_history(s, now, dedupe);
     s->env->on_committed(s->env->user, s, NULL);
     shard_serve_ready(s);
     shard_tick(s, now);

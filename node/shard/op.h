@@ -6,7 +6,8 @@
  * (encoded, over the peer link) the node that leads the shard. An operation is
  * therefore plain data with a bounded encoding, and running it twice with the
  * same `id` has the effect of running it once: a retry after a lost connection
- * is answered from what the first run did.
+ * is answered from what the first run did, or refused if a busy shard cannot
+ * know that any more (dedupe.h).
  *
  * Ownership: all `struct bytes` in an op are borrowed; they must live until the
  * operation's result was delivered. A result owns its buffers (op_result_free).
@@ -161,6 +162,10 @@ struct op {
     /* A read: ask the leader first, if it answers. A wish of the node in front,
      * which stays there: not part of the encoding. */
     bool at_leader;
+    /* A write that may have been logged by an earlier attempt: when the first
+     * one began, monotonic, not too late; 0: there was none. It is of this node
+     * and not part of the encoding (links_request_again has its age). */
+    usec_t since_us;
 
     /* OP_READ, OP_WRITE */
     enum op_condition condition;
@@ -223,6 +228,8 @@ struct op_result {
                           * BEHIND        the session's state is not here, and
                           *               did not come within the time
                           * TIMEOUT       the outcome of a write is unknown
+                          * FORGOTTEN     the same, and stays so: see dedupe.h
+                          *               (the router says TIMEOUT)
                           * CORRUPT       this replica's data is damaged */
     bool created;        /* OP_WRITE: there was no such record before */
     bool parent_missing; /* with NOT_FOUND: it is the parent that is missing */

@@ -435,7 +435,7 @@ static uint64_t next_lsn(const struct shard *s)
     return raft_last_lsn(s->raft) + 1 + s->queue_len;
 }
 
-static void queue_entry(struct shard *s, struct entry *e)
+static void queue_entry(struct shard *s, usec_t now, struct entry *e)
 {
     CHECK(e->lsn == next_lsn(s) && e->term == raft_term(s->raft));
     if (s->queue_len == s->queue_cap) {
@@ -445,12 +445,12 @@ static void queue_entry(struct shard *s, struct entry *e)
     s->queue[s->queue_len++] = e;
     s->queue_bytes += e->len;
     CHECK(memtable_apply(s->memtable, e) == ERR_OK);
-    dedupe_add(&s->dedupe, e);
+    dedupe_add(&s->dedupe, e, now);
 }
 
 /* LSNs that a cancelled queue was sealed for must not be sealed for again while
  * this term lasts: entries without effects take them. ERR_NO_MEMORY. */
-static int skip_sealed(struct shard *s)
+static int skip_sealed(struct shard *s, usec_t now)
 {
     static const struct effects_head nobody;
     uint64_t term = raft_term(s->raft);
@@ -463,7 +463,7 @@ static int skip_sealed(struct shard *s)
         if (err == ERR_OK)
             err = effects_finish(&b, next_lsn(s), term, RAFT_ENTRY_DATA, &e);
         if (err == ERR_OK)
-            queue_entry(s, e);
+            queue_entry(s, now, e);
         else
             effects_builder_free(&b);
     }
@@ -583,6 +583,11 @@ static void submit_write(struct shard *s, usec_t now, struct shard_request *req)
      * by now. */
     if (submit_repeated(s, now, req))
         return;
+    if (req->op->since_us > 0 &&
+        dedupe_may_have_forgotten(&s->dedupe, req->op->since_us)) {
+        shard_fail(s, req, ERR_FORGOTTEN);
+        return;
+    }
     uint32_t retry_ms = SHARD_RETRY_AFTER_MS;
     int err = refuse_write(s, req->op);
     if (err == ERR_OK)
@@ -596,7 +601,7 @@ static void submit_write(struct shard *s, usec_t now, struct shard_request *req)
         submit_refused(s, now, req, ERR_PRECONDITION);
         return;
     }
-    err = skip_sealed(s);
+    err = skip_sealed(s, now);
     if (err != ERR_OK) {
         shard_fail(s, req, err);
         return;
@@ -621,7 +626,7 @@ static void submit_write(struct shard *s, usec_t now, struct shard_request *req)
     }
     req->lsn = s->sealed_lsn = at.lsn;
     s->sealed_term = at.term;
-    queue_entry(s, e);
+    queue_entry(s, now, e);
     list_push_back(&s->queued, &req->node);
 }
 

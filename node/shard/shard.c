@@ -63,15 +63,17 @@ static int restore_raft(struct shard *s, const struct shard_options *options,
     return err;
 }
 
-static int restore_history(struct shard *s, const struct shard_restored *r)
+static int restore_history(struct shard *s, const struct shard_restored *r,
+                           usec_t now)
 {
-    return shard_history_decode(s, r->dedupe, r->base_lsn, r->base_term) ==
+    return shard_history_decode(s, now, r->dedupe, r->base_lsn, r->base_term) ==
                    ERR_OK
                ? ERR_OK
                : ERR_CORRUPT;
 }
 
-static int restore_entries(struct shard *s, const struct shard_restored *r)
+static int restore_entries(struct shard *s, const struct shard_restored *r,
+                           usec_t now)
 {
     for (size_t i = 0; i < r->n_entries; i++) {
         struct entry *e = TAKE(r->entries[i]);
@@ -87,7 +89,7 @@ static int restore_entries(struct shard *s, const struct shard_restored *r)
         if (data && memtable_apply(s->memtable, e) != ERR_OK)
             return ERR_CORRUPT;
         if (data)
-            dedupe_add(&s->dedupe, e);
+            dedupe_add(&s->dedupe, e, now);
     }
     return ERR_OK;
 }
@@ -146,11 +148,11 @@ int shard_open(const struct shard_options *options,
     struct shard *s = shard_new(options, restored);
     int err = salvage_restore(s, restored);
     if (err == ERR_OK)
-        err = restore_history(s, restored);
+        err = restore_history(s, restored, now_us);
     if (err == ERR_OK)
         err = restore_raft(s, options, restored, now_us);
     if (err == ERR_OK)
-        err = restore_entries(s, restored);
+        err = restore_entries(s, restored, now_us);
     if (err == ERR_OK)
         restore_visible(s);
     if (err != ERR_OK) {

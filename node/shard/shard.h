@@ -109,7 +109,9 @@ struct shard_request {
      * logged: nothing happened, ask `shard_leader`; or a bounded read that
      * this replica cannot prove fresh: ask the leader), ERR_STALE (leadership
      * was lost after the write was logged, or an earlier attempt was logged and
-     * cannot be read here yet: ask again with the same operation id) and
+     * cannot be read here yet: ask again with the same operation id),
+     * ERR_FORGOTTEN (op.since_us: an earlier attempt may have been logged so
+     * long ago that nobody knows; asking again does not help) and
      * ERR_NO_LEADER (a read found nobody to ask, or this replica is being
      * replaced by a snapshot: ask again).
      *
@@ -372,8 +374,8 @@ int shard_may_send(const struct shard *s, raft_id leader, uint64_t term,
 /* Entries above `lsn` are kept in memory for who receives a snapshot of it, as
  * far as SHARD_RETAIN_LAGGING_BYTES allows; UINT64_MAX: none are. */
 void shard_retain(struct shard *s, uint64_t lsn);
-/* See raft_pace_learners. */
-void shard_pace_learners(struct shard *s, uint64_t bytes_per_s);
+/* See raft_pace_learners; returns raft_learners_behind. */
+uint32_t shard_pace_learners(struct shard *s, uint64_t bytes_per_s);
 /* At the receiver: a complete snapshot is on disk in `incoming`. ERR_OK: the
  * log was told to reset (log_reset was called); once that is durable the owner
  * adopts the new state and calls shard_adopted, with its SHARD_INFO_DEDUPE (may

@@ -217,8 +217,8 @@ void shard_drop_retained(struct shard *s, usec_t now);
 int shard_history_encode(const struct shard *s, uint64_t upto, struct buf *out);
 /* Adds to a fresh history that knows `lsn` alone. ERR_MALFORMED: it is so
  * again. */
-int shard_history_decode(struct shard *s, struct bytes in, uint64_t lsn,
-                         uint64_t term);
+int shard_history_decode(struct shard *s, usec_t now, struct bytes in,
+                         uint64_t lsn, uint64_t term);
 
 /* ---- scan.c
  * ------------------------------------------------------------------

@@ -165,7 +165,7 @@ static void update_append(struct shard *s, const struct raft_update *u,
         if (e->type == RAFT_ENTRY_DATA && payloads->entries == NULL &&
             !s->witness) {
             CHECK(memtable_apply(s->memtable, e) == ERR_OK);
-            dedupe_add(&s->dedupe, e);
+            dedupe_add(&s->dedupe, e, s->step_us);
         }
         s->appended_bytes += e->len;
         terms_add(&s->terms, e->lsn, e->term);

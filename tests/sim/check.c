@@ -23,7 +23,8 @@ struct fact {
     uint64_t by_term; /* the term in which it was committed, at most */
     bool acked;
     bool acked_committed; /* by a majority of all voters at that time */
-    uint64_t acked_term;
+    uint64_t acked_term;  /* its own */
+    uint64_t acked_by;    /* of the leadership that acknowledged it first */
     uint64_t acked_value;
 };
 
@@ -207,9 +208,11 @@ void check_head_applied(struct check *c, raft_id node, uint64_t lsn,
 }
 
 void check_acked(struct check *c, uint64_t lsn, uint64_t term, uint64_t value,
-                 bool committed)
+                 uint64_t by_term, bool committed)
 {
     struct fact *f = fact_at(c, lsn);
+    if (!f->acked || f->acked_term != term || by_term < f->acked_by)
+        f->acked_by = by_term;
     c->n_acked++;
     f->acked = true;
     f->acked_committed = committed;
@@ -260,7 +263,7 @@ static void check_complete(struct check *c, raft_id node, uint64_t term,
                      "leader completeness: n%u leads term %" PRIx64
                      " without committed lsn %" PRIu64,
                      node, term, lsn);
-        if (must_survive(c, f) && f->acked_term < term && has != f->acked_term)
+        if (must_survive(c, f) && f->acked_by < term && has != f->acked_term)
             violated(c,
                      "acknowledged write lost: n%u leads term %" PRIx64
                      " without lsn %" PRIu64,

@@ -39,8 +39,10 @@ void check_head_appended(struct check *c, raft_id node, uint64_t lsn,
                          uint64_t term, uint64_t prev_term);
 void check_head_applied(struct check *c, raft_id node, uint64_t lsn,
                         uint64_t term);
+/* `by_term`: of who acknowledges. Who is elected late, for a term before that,
+ * need not have it. */
 void check_acked(struct check *c, uint64_t lsn, uint64_t term, uint64_t value,
-                 bool committed);
+                 uint64_t by_term, bool committed);
 void check_forced(struct check *c, uint32_t epoch);
 
 /* What a read invoked now must see at least. */

@@ -81,6 +81,7 @@ static void env_send(void *ctx, raft_id to, uint64_t after_seq,
 static void env_led(void *ctx, uint64_t term)
 {
     struct node *n = ctx;
+    n->led_term = term;
     world_say(n->world, "n%u leads term %" PRIu64, n->id, term);
     if (n->witness)
         world_fail(n->world, "a witness leads");
@@ -114,7 +115,7 @@ static void env_acked(void *ctx, uint64_t request, uint64_t lsn, uint64_t term,
     struct node *n = ctx;
     world_say(n->world, "n%u acks request %" PRIu64 " lsn %" PRIu64 "%s", n->id,
               request, lsn, committed ? "" : " (region)");
-    check_acked(n->world->check, lsn, term, value, committed);
+    check_acked(n->world->check, lsn, term, value, n->led_term, committed);
     shown_acked(n->world->shown, n->world->now_us, lsn, term);
 }
 

@@ -15,8 +15,10 @@
 
 /* Length of the phases in virtual time. */
 #define SAFETY_US (8 * USEC_PER_SEC)
-#define HEAL_US (4 * USEC_PER_SEC)    /* load goes on */
-#define SETTLE_US (15 * USEC_PER_SEC) /* no load; all must agree by then */
+#define HEAL_US (4 * USEC_PER_SEC) /* load goes on */
+/* No load; all must agree by then, also who gets everything at the pace of
+ * learners. */
+#define SETTLE_US (30 * USEC_PER_SEC)
 #define SETTLE_POLL_US (200 * USEC_PER_MS)
 /* Elections that the healed cluster may need at most. */
 #define HEALED_ELECTIONS_MAX 8
@@ -76,6 +78,7 @@ struct node {
     bool witness;
     struct sim_replica *replica; /* NULL: crashed */
     uint64_t life;
+    uint64_t led_term;              /* in which it led last */
     struct raft_config last_config; /* when it crashed */
     bool paused;
     uint32_t flush_depth;

@@ -432,6 +432,29 @@ static void test_k(void **state)
     }
 }
 
+/* A tighter bound speaks of what is accepted from then on. */
+static void test_tighter_k(void **state)
+{
+    (void)state;
+    for (uint64_t after = 0; after <= 1; after++) {
+        struct history *h = new_history(CONSISTENCY_BOUNDED);
+        for (uint64_t lsn = 1; lsn <= 2; lsn++)
+            write_done(h, 1, lsn, 1, lsn == 1 ? 0 : 1);
+        struct hist_promise p = observed_promised(&h->seen, clock_us, clock_us);
+        p.from_us = clock_us + 1;
+        p.max_entries = 1;
+        observed_promise(&h->seen, &p);
+        clock_us += 10;
+        if (after > 0)
+            write_done(h, 1, 3, 1, 2);
+        read_done(h, 2, 0, 0, 0);
+        if (after == 0)
+            GOOD(judge_staleness, h);
+        else
+            BAD(judge_staleness, h);
+    }
+}
+
 static void test_t(void **state)
 {
     (void)state;
@@ -512,6 +535,7 @@ int main(void)
         cmocka_unit_test(test_session_over_a_loss),
         cmocka_unit_test(test_monotonic_writes),
         cmocka_unit_test(test_k),
+        cmocka_unit_test(test_tighter_k),
         cmocka_unit_test(test_t),
         cmocka_unit_test(test_one_region),
         cmocka_unit_test(test_logs),

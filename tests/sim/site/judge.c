@@ -273,14 +273,11 @@ static bool fresh(const struct history *h, const struct hist_op *read,
 {
     struct hist_promise p =
         observed_promised(&h->seen, read->called_us, read->answered_us);
-    /* Of another account one may ask for it, too: by the least bound. And what
-     * another account accepted may be under way when the bound begins. */
-    if (p.levels != 1u << CONSISTENCY_BOUNDED)
-        p.max_entries = UINT64_MAX;
+    /* Of another account one may ask for it, too: by the least bound. */
     if (p.max_us < OBSERVED_LEAST_BOUND_US)
         p.max_us = OBSERVED_LEAST_BOUND_US;
     struct hist_place at = history_branch(h, read->shard, read->at);
-    uint64_t lacks = 0;
+    uint64_t lacks = 0, most = UINT64_MAX;
     for (size_t i = 0; i < n && writes[i]->answered < read->called; i++) {
         const struct hist_op *w = writes[i];
         if (w->shard != read->shard || w->at.lsn <= at.lsn)
@@ -296,13 +293,15 @@ static bool fresh(const struct history *h, const struct hist_op *read,
                                read->at.lsn, observed_number(&h->seen, w),
                                (double)(read->called_us - w->answered_us) / 1e6,
                                (double)p.max_us / 1e6);
-        if (lacks > p.max_entries)
+        uint64_t by_this = observed_may_lack(&h->seen, w, read);
+        most = by_this < most ? by_this : most;
+        if (lacks > most)
             return verdict_bad(why,
                                "too stale: bounded read %" PRIu64
                                " at %u/%" PRIu64 " lacks more than %" PRIu64
                                " writes that were done",
                                observed_number(&h->seen, read), read->shard,
-                               read->at.lsn, p.max_entries);
+                               read->at.lsn, most);
     }
     return true;
 }

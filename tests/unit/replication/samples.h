@@ -188,8 +188,8 @@ static inline void sample_frame(struct prng *p, enum frame_type type,
         err = codec_put_raft(out, s->shard, &s->msg, s->payloads);
         break;
     case FRAME_REQUEST:
-        err = codec_put_request(out,
-                                &(struct request){sample_u64(p), 7, 8, some});
+        err = codec_put_request(
+            out, &(struct request){sample_u64(p), 7, 8, some, 9});
         break;
     case FRAME_RESPONSE:
         err = codec_put_response(

@@ -88,12 +88,13 @@ static void hellos_of_other_releases_are_understood(void **state)
 static void requests_and_snapshots_survive(void **state)
 {
     (void)state;
-    struct request rq = {77, 1500, 3, bytes_str("body")}, rq2;
+    struct request rq = {77, 1500, 3, bytes_str("body"), 250}, rq2;
     buf_clear(&out);
     assert_int_equal(codec_put_request(&out, &rq), ERR_OK);
     assert_int_equal(codec_get_request(codec, encoded(FRAME_REQUEST), &rq2),
                      ERR_OK);
-    assert_true(rq2.id == 77 && rq2.deadline_ms == 1500 && rq2.kind == 3);
+    assert_true(rq2.id == 77 && rq2.deadline_ms == 1500 && rq2.kind == 3 &&
+                rq2.age_ms == 250);
     assert_true(bytes_equal(rq.body, rq2.body));
 
     struct response rs = {78, ERR_NOT_LEADER, bytes_str("")}, rs2;
@@ -239,9 +240,9 @@ static void bounds_hold_when_encoding(void **state)
         ERR_LIMIT);
     assert_int_equal(buf_len(&out), 0);
     assert_int_equal(
-        codec_put_request(&out,
-                          &(struct request){UINT64_MAX, UINT32_MAX, UINT32_MAX,
-                                            bytes_of(big, CODEC_BODY_MAX)}),
+        codec_put_request(
+            &out, &(struct request){UINT64_MAX, UINT32_MAX, UINT32_MAX,
+                                    bytes_of(big, CODEC_BODY_MAX), UINT32_MAX}),
         ERR_OK);
     assert_int_equal(
         sample_decode(codec, FRAME_REQUEST, encoded(FRAME_REQUEST)), ERR_OK);

@@ -480,6 +480,79 @@ static void an_unsent_request_certainly_failed(void **state)
     world_close(&w);
 }
 
+/* How many frames of that type have come, and the last one's payload, which is
+ * in a->got. */
+static unsigned frames_of(const struct actor *a, enum frame_type type,
+                          struct bytes *last_out)
+{
+    struct frame f;
+    struct buf in = a->got;
+    unsigned n = 0;
+    size_t size;
+    while (frame_read(&in, FRAME_MAX, &f, &size) == ERR_OK) {
+        n += f.type == type;
+        if (f.type == type)
+            *last_out = f.payload;
+        buf_consume(&in, size);
+    }
+    return n;
+}
+
+/* What nobody reads must not keep Raft from being heard, and who asked is told
+ * rather than left to wait. */
+static void an_answer_without_room_is_refused_at_once(void **state)
+{
+    (void)state;
+    struct world w = {.timing = {.silence_us = 30 * USEC_PER_SEC}};
+    world_open(&w);
+    node_open(&w, &w.b, "b", "b-1", peer_ctx(&cert_b, ca.path));
+    add(&w.b, PEER_A, "a", "a-1", links_port(w.a.links));
+    struct actor a = {.w = &w};
+    actor_start(&w, &a, true);
+    w.b.keep_calls = true;
+    struct buf f;
+    buf_init(&f, 1000);
+    const struct request r = {77, 60000, 3, bytes_str("q"), 0};
+    assert_int_equal(codec_put_request(&f, &r), ERR_OK);
+    assert_int_equal(chan_write(a.chan, buf_bytes(&f), buf_len(&f)), ERR_OK);
+    buf_free(&f);
+    WAIT_FOR(&w, w.b.requests == 1);
+    chan_read_stop(a.chan);
+    static uint8_t body[512 * 1024];
+    const struct bytes large = bytes_of(body, sizeof(body));
+    unsigned sent = 0;
+    while (links_reply(w.b.links, w.b.call, ERR_OK, large) == ERR_OK) {
+        ev_run(w.ev, EVRUN_NOWAIT);
+        sent++;
+    }
+    struct links_stats s;
+    assert_int_equal(links_get_stats(w.b.links, PEER_A, &s), ERR_OK);
+    assert_int_equal(s.answers_refused, 1);
+    assert_true(s.output_bytes > LINKS_ANSWER_QUEUE_MAX - sizeof(body));
+    assert_true(s.output_bytes < LINKS_ANSWER_QUEUE_MAX + 1000);
+    send_append(&w.b, PEER_B, PEER_A, 0, 1);
+    assert_int_equal(links_get_stats(w.b.links, PEER_A, &s), ERR_OK);
+    assert_int_equal(s.raft_dropped, 0);
+    /* Small ones have room. */
+    assert_int_equal(
+        links_reply(w.b.links, w.b.call, ERR_OK, bytes_of(body, 1000)), ERR_OK);
+    assert_int_equal(links_reply(w.b.links, w.b.call, ERR_OK, large), ERR_FULL);
+    a.got.max = 3 * LINKS_ANSWER_QUEUE_MAX;
+    chan_read_start(a.chan);
+    struct bytes payload;
+    WAIT_FOR(&w, frames_of(&a, FRAME_RESPONSE, &payload) == sent + 3);
+    struct codec *c = codec_new();
+    struct response last;
+    assert_int_equal(codec_get_response(c, payload, &last), ERR_OK);
+    assert_int_equal(last.id, 77);
+    assert_int_equal(last.err, ERR_TIMEOUT);
+    assert_int_equal(last.body.len, 0);
+    codec_free(c);
+    chan_free(a.chan);
+    buf_free(&a.got);
+    world_close(&w);
+}
+
 /* b must say BYE with `reason` and close, whatever `data` is. */
 static void breaks(bool say_hello, const void *data, size_t len,
                    const char *reason)
@@ -664,6 +737,7 @@ int main(void)
         cmocka_unit_test(a_passed_deadline_leaves_the_outcome_open),
         cmocka_unit_test(a_sent_request_that_is_lost_has_an_open_outcome),
         cmocka_unit_test(an_unsent_request_certainly_failed),
+        cmocka_unit_test(an_answer_without_room_is_refused_at_once),
         cmocka_unit_test(a_dead_process_is_noticed_at_once),
         cmocka_unit_test(a_restarted_peer_is_found_again),
         cmocka_unit_test(a_hung_peer_is_noticed_by_its_silence),

@@ -7,6 +7,7 @@
 
 #define DOCS "/dbs/d/colls/c/docs"
 #define ID "abcdefghijklmnop"
+#define SINCE_US 4711
 
 static void know(struct world *w, const char *region, bool allows)
 {
@@ -192,7 +193,7 @@ static struct response *receive(struct world *w, struct passage p,
     last_request = f;
     request_header(f, "x-ms-documentdb-partitionkey: [\"a\"]");
     memcpy(p.id, ID, OP_ID_LEN);
-    cosmos_on_passage(w->cosmos, &f->http, &p);
+    cosmos_on_passage(w->cosmos, &f->http, &p, SINCE_US);
     return &f->response;
 }
 
@@ -203,8 +204,9 @@ static void a_passage_is_run_without_a_signature(void **state)
     with_group(w, "eastus", true);
     expect_status(receive(w, p, "POST", DOCS, "{\"id\":\"1\",\"pk\":\"a\"}"),
                   201);
-    /* By the id that it came with. */
+    /* By the id that it came with, and as old. */
     assert_memory_equal(w->last_id, ID, OP_ID_LEN);
+    assert_int_equal(w->last_since, SINCE_US);
     expect_status(receive(w, p, "GET", DOCS "/1", ""), 200);
     expect_contains(&last_request->response, "\"pk\":\"a\"");
     expect_failure(receive(w, p, "GET", DOCS "/2", ""), 404, NULL,

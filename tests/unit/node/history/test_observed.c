@@ -448,6 +448,29 @@ static void test_entries_of_the_bound(void **state)
     }
 }
 
+/* What was accepted before a bound became tighter does not count by itself. */
+static void test_a_tighter_bound(void **state)
+{
+    (void)state;
+    for (uint64_t after = 0; after <= 1; after++) {
+        begin(CONSISTENCY_BOUNDED);
+        write_at(1, 1);
+        write_at(1, 2);
+        struct hist_promise p = observed_promised(&o, clock_us, clock_us);
+        p.from_us = clock_us + 1;
+        p.max_entries = 1;
+        observed_promise(&o, &p);
+        clock_us += 10;
+        if (after > 0)
+            write_at(1, 3);
+        read_by(2, 0, 0, 0);
+        if (after == 0)
+            GOOD(observed_staleness(&o, why));
+        else
+            BAD(observed_staleness(&o, why));
+    }
+}
+
 static void test_seconds_of_the_bound(void **state)
 {
     (void)state;
@@ -512,6 +535,7 @@ int main(void)
         cmocka_unit_test(test_session_over_a_loss),
         cmocka_unit_test(test_monotonic_writes),
         cmocka_unit_test(test_entries_of_the_bound),
+        cmocka_unit_test(test_a_tighter_bound),
         cmocka_unit_test(test_seconds_of_the_bound),
         cmocka_unit_test(test_all_of_them),
         cmocka_unit_test(test_what_is_not_decided_is_said),

@@ -680,6 +680,37 @@ static void a_new_leader_learns_before_it_writes(void **state)
     cluster_free(c);
 }
 
+/* A follower that rejects a new leader's append tells nothing of what it sees,
+ * so it is not counted for longer; nor may it become fresh by that reply. */
+static void who_has_told_nothing_yet_is_not_fresh(void **state)
+{
+    (void)state;
+    struct cluster *c = far_apart();
+    set_bound(c, 100, USEC_PER_SEC, 0);
+    cluster_turns(c, 300);
+    cluster_cut(c, 1, 3);
+    put_until_accepted(c, 1, 1); /* that 3 does not get */
+    cluster_turns(c, 550);
+    expect_refused_now(c, 3, CONSISTENCY_BOUNDED, ERR_NOT_LEADER);
+    cluster_hold_link(c, 2, 3, true);
+    cluster_transfer(c, 2);
+    cluster_turns(c, WAN_MS);
+    cluster_hold_link(c, 2, 3, false);
+    /* 3 rejects, 2 hears that and sends what is lacking, with an echo if it
+     * trusts 3; what 3 says then is not heard. */
+    cluster_turns(c, WAN_MS + 20);
+    cluster_hold_link(c, 3, 2, true);
+    uint64_t before = raft_last_lsn(shard_raft(cluster_shard(c, 3)));
+    cluster_turns(c, WAN_MS + 10);
+    assert_true(raft_last_lsn(shard_raft(cluster_shard(c, 3))) > before);
+    expect_refused_now(c, 3, CONSISTENCY_BOUNDED, ERR_NOT_LEADER);
+    /* Once it is heard it is. */
+    cluster_hold_link(c, 3, 2, false);
+    cluster_turns(c, 6 * WAN_MS);
+    expect_now(c, 3, CONSISTENCY_BOUNDED, 1);
+    cluster_free(c);
+}
+
 /* It does not know that it left, and is fresh for a while. */
 static void a_new_leader_waits_for_who_has_just_left(void **state)
 {
@@ -832,6 +863,7 @@ int main(void)
         cmocka_unit_test(who_needs_a_snapshot_stops_mattering),
         cmocka_unit_test(a_region_declared_down_stops_mattering),
         cmocka_unit_test(a_new_leader_learns_before_it_writes),
+        cmocka_unit_test(who_has_told_nothing_yet_is_not_fresh),
         cmocka_unit_test(a_new_leader_waits_for_who_has_just_left),
         cmocka_unit_test(a_leader_that_knows_an_old_level_accepts_nothing),
         cmocka_unit_test(a_strong_shard_asks_for_no_level),

@@ -55,6 +55,18 @@ static int write_as_client(struct story *s, enum op_write_mode mode,
     return err;
 }
 
+/* As another attempt at what began then. */
+static int write_again(struct story *s, uint64_t move, usec_t since_us)
+{
+    struct cluster_call call;
+    cluster_write(s->c, &call, OP_UPSERT, cluster_at(1, 1), TEXT);
+    call.op.move = move;
+    call.op.since_us = since_us;
+    int err = cluster_do(s->c, s->leader, &call);
+    cluster_call_free(&call);
+    return err;
+}
+
 static int read_as_client(struct story *s, uint64_t move, uint64_t *record_out)
 {
     struct cluster_call call;
@@ -191,6 +203,24 @@ static void an_emptied_shard_says_so_once_that_is_flushed(void **state)
     story_end(&s);
 }
 
+/* It may have been done in the shard that the container came from. */
+static void what_began_before_the_container_came_is_not_repeated(void **state)
+{
+    (void)state;
+    struct story s = story_of_three();
+    usec_t before = cluster_now(s.c);
+    assert_int_equal(mark(&s, OP_MARK_COMING, 7), ERR_OK);
+    assert_int_equal(mark(&s, OP_MARK_OPEN, 7), ERR_OK);
+    cluster_turns(s.c, 10);
+    usec_t after = cluster_now(s.c);
+    assert_int_equal(write_again(&s, 7, before), ERR_FORGOTTEN);
+    assert_int_equal(write_again(&s, 7, after), ERR_OK);
+    cluster_transfer(s.c, s.third);
+    s.leader = s.third;
+    assert_int_equal(write_again(&s, 7, before), ERR_FORGOTTEN);
+    story_end(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +231,7 @@ int main(void)
             a_copy_replaces_what_had_its_id_and_only_it_is_uncopied),
         cmocka_unit_test(what_is_deleted_while_it_leaves_has_a_grave),
         cmocka_unit_test(an_emptied_shard_says_so_once_that_is_flushed),
+        cmocka_unit_test(what_began_before_the_container_came_is_not_repeated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

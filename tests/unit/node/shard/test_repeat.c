@@ -2,6 +2,8 @@
  * is answered with what the first attempt did, whoever leads by then. */
 #include "tests/unit/node/shard/shard_test.h"
 
+#include "node/shard/dedupe.h"
+
 #define BODY "{\"id\":\"1\",\"n\":1"
 #define BODY2 "{\"id\":\"1\",\"n\":2"
 
@@ -227,6 +229,91 @@ static void a_snapshot_forgets_nothing(void **state)
     story_end(&s);
 }
 
+/* Other operations, as many as a shard remembers. */
+static void forget(struct story *s)
+{
+    static const uint8_t id = 9;
+    struct cluster_call calls[64];
+    for (uint32_t done = 0; done < DEDUPE_MAX; done += ARRAY_LEN(calls)) {
+        for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+            cluster_write(s->c, &calls[i], OP_UPSERT, cluster_at(2, id), BODY);
+            cluster_submit(s->c, s->leader, &calls[i]);
+        }
+        cluster_settle(s->c);
+        for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+            assert_int_equal(calls[i].result.err, ERR_OK);
+            cluster_call_free(&calls[i]);
+        }
+    }
+}
+
+static int retried(struct cluster *c, raft_id id,
+                   const struct cluster_call *first, usec_t since_us)
+{
+    struct cluster_call retry;
+    again(&retry, first);
+    retry.op.since_us = since_us;
+    int err = cluster_do(c, id, &retry);
+    cluster_call_free(&retry);
+    return err;
+}
+
+/* What began before the shard can remember is not done as if it were new. */
+static void a_busy_shard_refuses_what_it_may_have_forgotten(void **state)
+{
+    (void)state;
+    struct story s = story_of_three();
+    struct cluster_call first;
+    usec_t before = cluster_now(s.c);
+    cluster_write(s.c, &first, OP_UPSERT, cluster_at(1, 1), BODY);
+    assert_int_equal(cluster_do(s.c, s.leader, &first), ERR_OK);
+    put(s.c, s.leader, 1, 1, BODY2);
+    assert_int_equal(retried(s.c, s.leader, &first, before), ERR_OK);
+    cluster_turns(s.c, 10);
+    usec_t after = cluster_now(s.c);
+    cluster_turns(s.c, 10);
+    forget(&s);
+    assert_int_equal(retried(s.c, s.leader, &first, before), ERR_FORGOTTEN);
+    expect_read(s.c, s.leader, 1, 1, BODY2);
+    /* Whoever leads by then. */
+    cluster_transfer(s.c, s.third);
+    assert_int_equal(retried(s.c, s.third, &first, before), ERR_FORGOTTEN);
+    expect_read(s.c, s.third, 1, 1, BODY2);
+    cluster_call_free(&first);
+    /* One that began later cannot be among the forgotten. */
+    cluster_write(s.c, &first, OP_UPSERT, cluster_at(1, 1), BODY);
+    assert_int_equal(retried(s.c, s.third, &first, after), ERR_OK);
+    expect_read(s.c, s.third, 1, 1, BODY);
+    cluster_call_free(&first);
+    story_end(&s);
+}
+
+/* What a store remembers does not say what came before. */
+static void a_restarted_shard_refuses_what_began_before(void **state)
+{
+    (void)state;
+    struct story s = story_of_three();
+    struct cluster_call known, unknown;
+    cluster_write(s.c, &known, OP_UPSERT, cluster_at(1, 1), BODY);
+    assert_int_equal(cluster_do(s.c, s.leader, &known), ERR_OK);
+    cluster_turns(s.c, 300);
+    usec_t before = cluster_now(s.c);
+    for (raft_id id = 1; id <= 3; id++)
+        assert_true(cluster_flush(s.c, id, true));
+    for (raft_id id = 1; id <= 3; id++)
+        cluster_crash(s.c, id);
+    for (raft_id id = 1; id <= 3; id++)
+        cluster_start(s.c, id);
+    raft_id leader = cluster_elect(s.c);
+    cluster_write(s.c, &unknown, OP_UPSERT, cluster_at(1, 2), BODY);
+    assert_int_equal(retried(s.c, leader, &unknown, before), ERR_FORGOTTEN);
+    assert_int_equal(retried(s.c, leader, &known, before), ERR_OK);
+    assert_int_equal(retried(s.c, leader, &unknown, cluster_now(s.c)), ERR_OK);
+    cluster_call_free(&known);
+    cluster_call_free(&unknown);
+    story_end(&s);
+}
+
 static void what_was_logged_is_not_refused_for_lack_of_room(void **state)
 {
     (void)state;
@@ -295,6 +382,8 @@ int main(void)
         cmocka_unit_test(a_truncated_attempt_counts_for_nothing),
         cmocka_unit_test(a_restart_forgets_nothing),
         cmocka_unit_test(a_snapshot_forgets_nothing),
+        cmocka_unit_test(a_busy_shard_refuses_what_it_may_have_forgotten),
+        cmocka_unit_test(a_restarted_shard_refuses_what_began_before),
         cmocka_unit_test(what_was_logged_is_not_refused_for_lack_of_room),
         cmocka_unit_test(a_deletion_is_remembered_as_one),
         cmocka_unit_test(
