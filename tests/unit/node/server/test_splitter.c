@@ -204,6 +204,9 @@ static int setup(void **state)
     return 0;
 }
 
+/* `lsn`: of a shard that is asked how far it is. */
+static uint64_t answer_lsn = 9;
+
 static void answer_to(struct life *l, int err, const char *row)
 {
     struct asked a = l->asked;
@@ -219,6 +222,7 @@ static void answer_to(struct life *l, int err, const char *row)
         assert_non_null(a.op);
         op_result_init(&r);
         r.err = err;
+        r.lsn = answer_lsn;
         if (row != NULL) {
             put_u32_le(len, (uint32_t)strlen(row));
             assert_int_equal(buf_append(&r.body, len, 4), ERR_OK);
@@ -323,13 +327,33 @@ static void expect_reason(const char *text)
         fail_msg("'%s' is not '%s'", p.reason, text);
 }
 
+/* It asks the old shards how far they are, and hears that. */
+static void expect_noted(void)
+{
+    for (uint16_t shard = 2; shard <= 3; shard++) {
+        turn();
+        const struct op *op = life()->asked.op;
+        assert_non_null(op);
+        assert_int_equal(op->kind, OP_BARRIER);
+        assert_int_equal(op->shard, shard);
+        answer(ERR_OK);
+    }
+    turn();
+}
+
 /* Nothing has been in the old shards for longer than anybody may ask. */
-static void rest(void)
+static void rest_unasked(void)
 {
     check();
     assert_true(is_idle());
     life()->w->splitter.groups[0].empty_us -= 60 * USEC_PER_SEC;
     check();
+}
+
+static void rest(void)
+{
+    rest_unasked();
+    expect_noted();
 }
 
 /* ---- containers -------------------------------------------------------------
@@ -498,6 +522,7 @@ static void the_old_shards_go_when_nothing_is_left(void **state)
         answer(ERR_OK);
         turn();
     }
+    expect_noted();
     const struct group_edit edit = life()->asked.edit;
     assert_true(life()->asked.edits);
     assert_string_equal(edit.group, "eu");
@@ -512,8 +537,29 @@ static void the_old_shards_go_when_nothing_is_left(void **state)
     answer(ERR_OK);
     assert_true(is_idle());
     put_group(false);
-    rest();
+    rest_unasked();
     assert_true(is_idle());
+}
+
+/* What comes there while they are looked through may be a conflict. */
+static void what_comes_meanwhile_keeps_the_old_shards(void **state)
+{
+    (void)state;
+    put_container(1, NEW);
+    rest();
+    expect_look(1, 2);
+    answer(ERR_OK);
+    expect_look(1, 3);
+    answer(ERR_OK);
+    turn();
+    assert_int_equal(life()->asked.op->kind, OP_BARRIER);
+    answer_lsn++;
+    answer(ERR_OK);
+    assert_true(is_idle());
+    expect_reason(NULL);
+    check(); /* all of it again */
+    expect_noted();
+    expect_look(1, 2);
 }
 
 static void conflicts_that_come_late_keep_the_old_shards(void **state)
@@ -578,7 +624,7 @@ static void killed_anywhere_another_life_goes_on(void **state)
         }
         if (steps > 1) {
             answer(ERR_OK);
-            turn();
+            expect_noted();
             assert_true(life()->asked.edits);
             put_group(false); /* done, and nobody heard of it */
         }
@@ -605,7 +651,7 @@ static void a_group_may_be_removed_meanwhile(void **state)
     assert_true(is_idle());
     /* While the old shards are. */
     rest();
-    turn();
+    expect_noted();
     assert_true(life()->asked.edits);
     catalog_delete(world.catalog, CONTAINER_GROUPS, rid_counter(5, 0, 0),
                    ++world.lsn);
@@ -642,6 +688,7 @@ int main(void)
         TEST(what_fails_is_tried_again),
         TEST(only_one_member_leads),
         TEST(the_old_shards_go_when_nothing_is_left),
+        TEST(what_comes_meanwhile_keeps_the_old_shards),
         TEST(conflicts_that_come_late_keep_the_old_shards),
         TEST(who_comes_late_is_waited_for),
         TEST(killed_anywhere_another_life_goes_on),

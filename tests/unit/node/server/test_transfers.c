@@ -42,6 +42,8 @@ struct shard {
     /* Who else may send, and what that one says. */
     struct shard_sender other;
     int may_send;
+    uint32_t learners; /* that are behind, and how fast they get entries */
+    uint64_t pace;
 };
 
 /* One end of the wire. */
@@ -190,9 +192,10 @@ void shard_retain(struct shard *s, uint64_t lsn)
 {
     s->retained = lsn;
 }
-void shard_pace_learners(struct shard *s, uint64_t bytes_per_s)
+uint32_t shard_pace_learners(struct shard *s, uint64_t bytes_per_s)
 {
-    (void)s, (void)bytes_per_s;
+    s->pace = bytes_per_s;
+    return s->learners;
 }
 
 /* ---- the rest of the node ---------------------------------------------------
@@ -435,6 +438,7 @@ static void open_replica(struct end *e, uint32_t shard, bool filled)
         fill(r->engine);
     e->shards[shard] = (struct shard){.commit = filled ? LSN : 0, .durable = 1};
     e->w->replica_of[shard] = r;
+    e->w->replicas[e->w->replica_count++] = r;
 }
 
 static void begin_life(struct end *e)
@@ -630,6 +634,28 @@ static void only_so_many_are_sent_at_a_time(void **state)
     assert_int_equal(SENDER->node.snapshots_sending, 0);
     assert_int_equal(outgoings(), 0);
     assert_int_equal(SENDER->shards[1].sent_ok, 1);
+}
+
+/* All learners together get entries as fast as one snapshot may leave. */
+static void learners_share_a_rate(void **state)
+{
+    (void)state;
+    const uint64_t rate = 1000000;
+    for (uint32_t i = 2; i <= 3; i++)
+        open_replica(SENDER, i, false);
+    transfers_set_rate(SENDER->w, rate);
+    SENDER->shards[1].learners = 1;
+    for (uint32_t n = 1; n <= 4; n++) {
+        SENDER->shards[2].learners = n - 1;
+        tick(SENDER, 0);
+        tick(SENDER, 0); /* each goes by what all said last */
+        for (uint32_t i = 1; i <= 3; i++)
+            assert_int_equal(SENDER->shards[i].pace,
+                             rate / TRANSFERS_AT_ONCE / n);
+    }
+    SENDER->shards[1].learners = SENDER->shards[2].learners = 0;
+    tick(SENDER, 0);
+    assert_int_equal(SENDER->node.learners_behind, 0);
 }
 
 static void a_witness_does_not_wait(void **state)
@@ -1027,6 +1053,7 @@ int main(void)
         TEST(what_differs_from_what_was_sent_is_thrown_away),
         TEST(nothing_is_opened_while_a_flush_runs),
         TEST(only_so_many_are_sent_at_a_time),
+        TEST(learners_share_a_rate),
         TEST(a_witness_does_not_wait),
         TEST(a_later_one_takes_the_place_of_an_earlier),
         TEST(a_replica_that_closes_ends_its_own),
