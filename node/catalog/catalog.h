@@ -287,6 +287,8 @@ const struct group_keys *catalog_group_keys(const struct catalog_group *g,
 uint32_t catalog_group_key_versions(const struct catalog_group *g);
 /* Index into `regions`; region_count when it is none of them. */
 size_t catalog_group_region(const struct catalog_group *g, const char *name);
+/* Whether that region may have the group's documents: all, without a fence. */
+bool catalog_group_inside(const struct catalog_group *g, const char *region);
 
 /* The records as JSON: what is stored, and the reverse (ERR_CORRUPT with a
  * message). Formatters append; errors of buf. */

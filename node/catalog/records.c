@@ -401,6 +401,12 @@ size_t catalog_group_region(const struct catalog_group *g, const char *name)
     return i;
 }
 
+bool catalog_group_inside(const struct catalog_group *g, const char *region)
+{
+    return !catalog_group_fenced(g) ||
+           catalog_group_region(g, region) < g->region_count;
+}
+
 static void write_decision(struct json_writer *w,
                            const struct group_decision *d)
 {

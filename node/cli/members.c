@@ -73,7 +73,7 @@ int members_parse(const struct json *j, struct members *out,
     int err = placement_group_find(j, GROUP_DEFAULT_NAME, &object, g, msg);
     if (err == ERR_OK)
         take_group(g, out);
-    else if (err == ERR_NOT_FOUND)
+    else
         err = err_set(msg, ERR_PROTOCOL,
                       "the node does not say who is in the cluster: it knows "
                       "nothing yet, or is of an older release");
@@ -154,22 +154,20 @@ static bool is_fenced_with(const struct reach *r,
             group_has_node_of(r, g, region));
 }
 
-static int find_fenced(const struct reach *r, const struct json *j,
-                       const char *region, const char *node,
-                       struct placement_group *g, bool *found_out,
-                       struct err_msg *msg)
+static bool find_fenced(const struct reach *r, const struct json *j,
+                        const char *region, const char *node,
+                        struct placement_group *g)
 {
     json_ref groups = json_get_str(j, 0, "groups");
     if (groups == JSON_NONE || json_type(j, groups) != JSON_ARRAY)
-        return ERR_OK;
-    for (json_ref v = json_first(j, groups); v != JSON_NONE && !*found_out;
+        return false;
+    for (json_ref v = json_first(j, groups); v != JSON_NONE;
          v = json_next(j, groups, v)) {
-        int err = placement_group_read(j, v, g, msg);
-        if (err != ERR_OK)
-            return err;
-        *found_out = is_fenced_with(r, g, region, node);
+        placement_group_read(j, v, g);
+        if (is_fenced_with(r, g, region, node))
+            return true;
     }
-    return ERR_OK;
+    return false;
 }
 
 int members_find_fenced(struct reach *r, const char *region, const char *node,
@@ -177,11 +175,9 @@ int members_find_fenced(struct reach *r, const char *region, const char *node,
 {
     struct placement_group *g = mem_alloc(sizeof(*g));
     struct reach_answer a;
-    *found_out = false;
     reach_answer_init(&a);
     int err = reach_any(r, "placement", NULL, REACH_ASK_TIMEOUT_US, &a, msg);
-    if (err == ERR_OK)
-        err = find_fenced(r, &a.json, region, node, g, found_out, msg);
+    *found_out = err == ERR_OK && find_fenced(r, &a.json, region, node, g);
     if (*found_out)
         strcpy(group_out, g->name);
     reach_answer_free(&a);

@@ -31,8 +31,7 @@ struct members {
     bool settled; /* nothing is under way */
 };
 
-/* Reads GET /placement. ERR_PROTOCOL: it has no group default, or one that
- * placement_group_read does not understand. */
+/* Reads GET /placement. ERR_PROTOCOL: it has no group default. */
 int members_parse(const struct json *j, struct members *out,
                   struct err_msg *msg);
 /* Asks all nodes, and leaves a member to be asked first. Errors of reach_ask
@@ -41,7 +40,7 @@ int members_get(struct reach *r, struct members *out, struct err_msg *msg);
 
 /* Whether a fenced group has that region, or a node of it as its witness, or
  * that node; its name into `group_out`, CATALOG_NAME_MAX + 1 bytes. Errors of
- * reach_any and placement_group_read. */
+ * reach_any. */
 int members_find_fenced(struct reach *r, const char *region, const char *node,
                         bool *found_out, char *group_out, struct err_msg *msg);
 

@@ -114,18 +114,15 @@ bool placement_container_split(const char *text,
     return true;
 }
 
-int placement_group_read(const struct json *j, json_ref object,
-                         struct placement_group *out, struct err_msg *msg)
+void placement_group_read(const struct json *j, json_ref object,
+                          struct placement_group *out)
 {
     char text[TOPOLOGY_STATE_MAX + 1], level[CATALOG_NAME_MAX + 1];
     memset(out, 0, sizeof(*out));
     topology_get_text(j, object, "name", out->name, sizeof(out->name));
     topology_get_text(j, object, "level", level, sizeof(level));
-    if (out->name[0] == '\0' ||
-        consistency_parse(bytes_str(level), &out->level) != ERR_OK)
-        return err_set(msg, ERR_PROTOCOL,
-                       "the node tells of a placement group without a name or "
-                       "a level that this program knows");
+    out->level_known =
+        consistency_parse(bytes_str(level), &out->level) == ERR_OK;
     topology_get_text(j, object, "write_region", out->write_region,
                       sizeof(out->write_region));
     topology_get_text(j, object, "unavailable", out->unavailable,
@@ -152,21 +149,23 @@ int placement_group_read(const struct json *j, json_ref object,
         out->shards = SHARDS_MAX;
     read_lists(j, object, out);
     read_split(j, json_get_str(j, object, "split"), &out->split);
-    return ERR_OK;
 }
 
 int placement_group_find(const struct json *j, const char *name,
                          json_ref *object_out, struct placement_group *out,
                          struct err_msg *msg)
 {
+    char found[CATALOG_NAME_MAX + 1];
     json_ref list = json_get_str(j, 0, "groups");
     if (list != JSON_NONE && json_type(j, list) == JSON_ARRAY)
         for (json_ref v = json_first(j, list); v != JSON_NONE;
              v = json_next(j, list, v)) {
-            int err = placement_group_read(j, v, out, msg);
+            topology_get_text(j, v, "name", found, sizeof(found));
+            if (strcmp(found, name) != 0)
+                continue;
+            placement_group_read(j, v, out);
             *object_out = v;
-            if (err != ERR_OK || strcmp(out->name, name) == 0)
-                return err;
+            return ERR_OK;
         }
     return err_set(msg, ERR_NOT_FOUND,
                    "there is no placement group \"%s\"; bastide placement "
@@ -260,9 +259,10 @@ static void join_regions(const struct placement_group *g, char out[CELL_MAX])
 
 static void print_row(FILE *out, const struct placement_group *g)
 {
-    char regions[CELL_MAX], policy[TOPOLOGY_POLICY_MAX];
+    char regions[CELL_MAX], policy[TOPOLOGY_POLICY_MAX] = "?";
     join_regions(g, regions);
-    topology_policy_text(g->level, g->prefix, g->interval, policy);
+    if (g->level_known)
+        topology_policy_text(g->level, g->prefix, g->interval, policy);
     fprintf(out, "%-16s %-7s %6lld %-16s %-18s %-12s %s\n", g->name,
             g->transit  ? "transit"
             : g->fenced ? "fenced"
@@ -287,9 +287,11 @@ void placement_groups_print(FILE *out, const struct json *j, json_ref list)
     fprintf(out, "%-16s %-7s %6s %-16s %-18s %-12s %s\n", "GROUP", "FENCE",
             "SHARDS", "WRITES", "LEVEL", "STATE", "REGIONS");
     for (json_ref v = json_first(j, list); v != JSON_NONE;
-         v = json_next(j, list, v))
-        if (placement_group_read(j, v, g, NULL) == ERR_OK)
+         v = json_next(j, list, v)) {
+        placement_group_read(j, v, g);
+        if (g->name[0] != '\0')
             print_row(out, g);
+    }
     mem_free(g);
 }
 

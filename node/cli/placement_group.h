@@ -21,6 +21,7 @@ struct placement_group {
     char leaving[CONFIG_REGIONS_MAX][CONFIG_NAME_MAX + 1];
     char nodes[LAYOUT_NODES_MAX][CONFIG_NAME_MAX + 1];
     unsigned region_count, key_count, coming_count, leaving_count, node_count;
+    bool level_known; /* `level` is one of those that this program knows */
     enum consistency_level level;
     int64_t prefix, interval; /* of bounded staleness */
     int64_t epoch, first_shard, shards;
@@ -56,13 +57,14 @@ bool placement_container_split(const char *text,
         .read = placement_name_option, .expected = PLACEMENT_NAME_EXPECTED     \
     }
 
-/* Reads one object of an answer. ERR_PROTOCOL: no name, or a level that this
- * program does not know. */
-int placement_group_read(const struct json *j, json_ref object,
-                         struct placement_group *out, struct err_msg *msg);
+/* Reads one object of an answer. What is not there, or not understood, is
+ * empty, 0 or false: a newer release may tell of a group that this program
+ * knows only in part. */
+void placement_group_read(const struct json *j, json_ref object,
+                          struct placement_group *out);
 
 /* Looks in an answer to GET /placement: `*object_out` is the one of that name.
- * ERR_NOT_FOUND: there is none; ERR_PROTOCOL. */
+ * ERR_NOT_FOUND: there is none. */
 int placement_group_find(const struct json *j, const char *name,
                          json_ref *object_out, struct placement_group *out,
                          struct err_msg *msg);

@@ -21,7 +21,7 @@
 #define MOVE_TIMEOUT_S 3600
 #define MOVE_POLL_US (500 * USEC_PER_MS)
 #define PHASE_MAX 15
-#define UNSEEN_MAX 20 /* looks */
+#define UNSEEN_MAX 20 /* looks in a row */
 #define REQUEST_MAX (4u * RESOURCE_NAME_BYTES_MAX)
 
 static const char help[] =
@@ -204,7 +204,7 @@ struct watch {
     struct reach *reach;
     const struct move_flags *flags;
     struct sight last;
-    unsigned looks;
+    unsigned unseen; /* looks in a row; nobody's answer counts for nothing */
 };
 
 /* Until no node speaks of a phase any more, and each says that it has nothing
@@ -218,7 +218,9 @@ static int watch_once(void *user, struct err_msg *seen)
                heard, s);
     if (s->found && s->phase[0] == '\0' && s->clean && s->silent == 0)
         return ERR_OK;
-    if (!s->found && w->looks++ > UNSEEN_MAX)
+    if (s->found)
+        w->unseen = 0;
+    else if (s->answered && ++w->unseen > UNSEEN_MAX)
         return err_set(seen, ERR_NOT_FOUND, "the container is gone");
     return describe(s, seen);
 }

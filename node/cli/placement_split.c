@@ -15,6 +15,8 @@
 #include "node/json/json.h"
 
 #define COMMAND "placement split"
+/* Each look asks every node. */
+#define SPLIT_POLL_US (500 * USEC_PER_MS)
 #define SPLIT_TIMEOUT_S 3600
 #define SPLIT_SHARDS_MAX 65536
 
@@ -99,6 +101,7 @@ static int watch(struct reach *r, const struct split_flags *f,
                                         .name = f->name,
                                         .what = "the split",
                                         .timeout_s = f->timeout_s,
+                                        .poll_us = SPLIT_POLL_US,
                                         .quiet = f->json,
                                         .asks_all = true,
                                         .judge = judge,

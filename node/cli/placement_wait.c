@@ -40,14 +40,14 @@ int placement_wait(const struct placement_wait *w, struct err_msg *msg)
 {
     char then[TEXT_MAX];
     struct placement_wait user = *w;
-    const struct wait_until wait = {.what = w->what,
-                                    .then = then,
-                                    .timeout_us =
-                                        (usec_t)w->timeout_s * USEC_PER_SEC,
-                                    .poll_us = POLL_US,
-                                    .quiet = w->quiet,
-                                    .look = look,
-                                    .user = &user};
+    const struct wait_until wait = {
+        .what = w->what,
+        .then = then,
+        .timeout_us = (usec_t)w->timeout_s * USEC_PER_SEC,
+        .poll_us = w->poll_us > 0 ? w->poll_us : POLL_US,
+        .quiet = w->quiet,
+        .look = look,
+        .user = &user};
     snprintf(then, sizeof(then), "see: bastide placement show %s", w->name);
     return wait_until(&wait, msg);
 }

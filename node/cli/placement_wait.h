@@ -9,6 +9,7 @@ struct placement_wait {
     const char *name; /* of the group */
     const char *what; /* is waited for: "the split" */
     unsigned timeout_s;
+    usec_t poll_us;  /* between looks; 0: a few in a second */
     bool quiet;      /* no progress on stderr */
     bool asks_all;   /* placement_split_ask, not placement_group_ask */
     bool until_gone; /* it holds when there is no such group */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "node/base/check.h"
@@ -14,6 +15,8 @@
 #define TELL_TERMINAL_US (200 * USEC_PER_MS)
 #define TELL_LOG_US (5 * USEC_PER_SEC)
 #define LINE_MAX_LEN 160
+#define PROGRESS_MAX (ERR_MSG_MAX + 256)
+#define COLUMNS 80 /* of a terminal that does not say */
 
 /* ---- looking ---------------------------------------------------------------
  */
@@ -24,17 +27,35 @@ struct progress {
     bool terminal, open; /* a line stands on the terminal, unfinished */
 };
 
+/* How many bytes of it fit into one line: one that wraps cannot be written
+ * anew. No character is cut in two. */
+static size_t fit(const char *line)
+{
+    struct winsize size = {.ws_col = 0};
+    size_t len = strlen(line), max = COLUMNS - 1;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+        max = size.ws_col - 1u;
+    if (len <= max)
+        return len;
+    while (max > 0 && ((unsigned char)line[max] & 0xc0) == 0x80)
+        max--;
+    return max;
+}
+
 static void tell(struct progress *p, const char *seen, usec_t now)
 {
+    char line[PROGRESS_MAX];
     usec_t every = p->terminal ? TELL_TERMINAL_US : TELL_LOG_US;
     if (p->wait->quiet || now - p->told_us < every)
         return;
     p->told_us = now;
-    fprintf(stderr, "%sWaiting for %s, %lld of at most %lld s: %s%s",
-            p->terminal ? "\r\033[K" : "", p->wait->what,
-            (long long)((now - p->began_us) / USEC_PER_SEC),
-            (long long)(p->wait->timeout_us / USEC_PER_SEC), seen,
-            p->terminal ? "" : "\n");
+    snprintf(line, sizeof(line), "Waiting for %s, %lld of at most %lld s: %s",
+             p->wait->what, (long long)((now - p->began_us) / USEC_PER_SEC),
+             (long long)(p->wait->timeout_us / USEC_PER_SEC), seen);
+    if (p->terminal)
+        fprintf(stderr, "\r\033[K%.*s", (int)fit(line), line);
+    else
+        fprintf(stderr, "%s\n", line);
     fflush(stderr);
     p->open = p->terminal;
 }
@@ -72,6 +93,8 @@ int wait_until(const struct wait_until *w, struct err_msg *msg)
                          .began_us = now,
                          .told_us = now,
                          .terminal = isatty(STDERR_FILENO) == 1};
+    if (!p.terminal)
+        p.told_us -= TELL_LOG_US; /* a log says at once what goes on */
     int err = look_on(&p, msg);
     if (p.open)
         fputs("\r\033[K", stderr);

@@ -21,9 +21,10 @@ struct wait_until {
 };
 
 /* Looks until it holds. Progress goes to stderr: one line that is written anew
- * on a terminal, else a line every few seconds. ERR_TIMEOUT, ERR_CANCELLED
- * (interrupt_seen): `msg` says what was seen last; the change goes on without
- * us. Else what ended the wait. */
+ * on a terminal, cut where it is too long for one, else a line at once and
+ * every few seconds. ERR_TIMEOUT, ERR_CANCELLED (interrupt_seen): `msg` says
+ * what was seen last; the change goes on without us. Else what ended the
+ * wait. */
 int wait_until(const struct wait_until *w, struct err_msg *msg);
 
 /* The same for what the topology shows. */

@@ -6,12 +6,11 @@
 
 #include <string.h>
 
+#include "node/cosmos/by_rid.h"
 #include "node/cosmos/handlers.h"
 #include "node/cosmos/level.h"
 #include "node/cosmos/page.h"
 #include "node/cosmos/reply.h"
-
-static const char rid_query[] = "SELECT VALUE c.id FROM c WHERE c._rid = @rid";
 
 /* ---- feed and query -------------------------------------------------------
  */
@@ -73,11 +72,7 @@ static void rid_scan(struct call *c, struct bytes after)
 {
     struct op *op = call_op(c, OP_SCAN, call_shard(c, c->slot));
     op->at.container = c->container->number | CONTAINER_CONFLICTS;
-    op->after = after;
-    op->max_items = 1;
-    op->max_bytes = OP_PAGE_MAX;
-    op->query = bytes_str(rid_query);
-    op->params = bytes_of(buf_bytes(&c->text), buf_len(&c->text));
+    by_rid_op(c, op, after);
     call_submit(c, rid_scanned);
 }
 
@@ -93,18 +88,8 @@ static void rid_resolved(struct call *c, struct bytes quoted)
 static void rid_scanned(struct call *c, struct op_result *result)
 {
     struct bytes row;
-    size_t offset = 0;
-    if (result->err != ERR_OK) {
-        reply_op_failed(c, result);
-    } else if (op_result_next_row(result, &offset, &row)) {
+    if (by_rid_row(c, result, rid_scan, &row))
         rid_resolved(c, row);
-    } else if (result->more) {
-        op_result_move(&c->held, result);
-        rid_scan(c, bytes_of(c->held.next, c->held.next_len));
-    } else {
-        reply_state(c, result);
-        reply_fail(c, FAIL_ITEM_NOT_FOUND);
-    }
 }
 
 /* When the path's last id is a RID of one of the container's conflicts: looks
@@ -122,16 +107,8 @@ static bool conflict_by_rid(struct call *c, call_step *then)
         return false;
     if (!call_enter(c, slot))
         return true;
-    buf_clear(&c->text);
-    int err = buf_printf(&c->text, "[{\"name\":\"@rid\",\"value\":\"%.*s\"}]",
-                         (int)c->path.segments[5].len,
-                         (const char *)c->path.segments[5].data);
-    if (err != ERR_OK) {
-        reply_fail(c, cosmos_failure_local(err));
-        return true;
-    }
-    c->found = then;
-    rid_scan(c, bytes_of(NULL, 0));
+    if (by_rid_begin(c, then))
+        rid_scan(c, bytes_of(NULL, 0));
     return true;
 }
 

@@ -2,10 +2,9 @@
 
 #include <string.h>
 
+#include "node/cosmos/by_rid.h"
 #include "node/cosmos/level.h"
 #include "node/cosmos/reply.h"
-
-static const char rid_query[] = "SELECT VALUE c.id FROM c WHERE c._rid = @rid";
 
 /* Whether the path's database and container were found by their RIDs, not by
  * names that look like one, and the item segment is a RID of that container. */
@@ -38,8 +37,7 @@ static bool rid_key(struct call *c)
     return err == ERR_OK;
 }
 
-/* The next step of the scan, from `after` on. The parameters stand in c->text:
- * a RID needs no escapes. */
+/* The next step of the scan, from `after` on. */
 static void rid_scan(struct call *c, struct bytes after)
 {
     if (!call_enter_key(c))
@@ -55,11 +53,7 @@ static void rid_scan(struct call *c, struct bytes after)
     op->move = call_arrival(c, c->slot);
     op->one_partition = true;
     keyed_hash16(hash, bytes_of(canonical, len), op->at.pk_hash);
-    op->after = after;
-    op->max_items = 1;
-    op->max_bytes = OP_PAGE_MAX;
-    op->query = bytes_str(rid_query);
-    op->params = bytes_of(buf_bytes(&c->text), buf_len(&c->text));
+    by_rid_op(c, op, after);
     /* A write must find what there is, wherever its client last was. */
     if (c->http->method == HTTP_METHOD_GET ||
         c->http->method == HTTP_METHOD_HEAD)
@@ -88,18 +82,8 @@ static void rid_resolved(struct call *c, struct bytes quoted)
 static void rid_scanned(struct call *c, struct op_result *result)
 {
     struct bytes row;
-    size_t offset = 0;
-    if (result->err != ERR_OK) {
-        reply_op_failed(c, result);
-    } else if (op_result_next_row(result, &offset, &row)) {
+    if (by_rid_row(c, result, rid_scan, &row))
         rid_resolved(c, row);
-    } else if (result->more) {
-        op_result_move(&c->held, result);
-        rid_scan(c, bytes_of(c->held.next, c->held.next_len));
-    } else {
-        reply_state(c, result);
-        reply_fail(c, FAIL_ITEM_NOT_FOUND);
-    }
 }
 
 bool document_by_rid(struct call *c, call_step *then)
@@ -110,15 +94,7 @@ bool document_by_rid(struct call *c, call_step *then)
     c->item_level = true;
     if (!rid_key(c))
         return true;
-    buf_clear(&c->text);
-    int err = buf_printf(&c->text, "[{\"name\":\"@rid\",\"value\":\"%.*s\"}]",
-                         (int)c->path.segments[5].len,
-                         (const char *)c->path.segments[5].data);
-    if (err != ERR_OK) {
-        reply_fail(c, cosmos_failure_local(err));
-        return true;
-    }
-    c->found = then;
-    rid_scan(c, bytes_of(NULL, 0));
+    if (by_rid_begin(c, then))
+        rid_scan(c, bytes_of(NULL, 0));
     return true;
 }

@@ -114,12 +114,6 @@ const struct catalog_group *mover_own_group(const struct worker *w,
                : mover_group(w, def->placement);
 }
 
-static bool inside(const struct catalog_group *g, const char *region)
-{
-    return !catalog_group_fenced(g) ||
-           catalog_group_region(g, region) < g->region_count;
-}
-
 bool mover_eligible(const struct worker *w, uint32_t node,
                     const struct catalog_group *a,
                     const struct catalog_group *b)
@@ -127,7 +121,8 @@ bool mover_eligible(const struct worker *w, uint32_t node,
     const struct config_region *region = NULL;
     if (config_find_node(w->node->config, node, &region) == NULL)
         return false;
-    return inside(a, region->name) && inside(b, region->name);
+    return catalog_group_inside(a, region->name) &&
+           catalog_group_inside(b, region->name);
 }
 
 static bool reachable(const struct worker *w, uint32_t node)

@@ -103,12 +103,6 @@ static int find_groups(struct order *o, const struct json *j,
 /* ---- whether it can be -----------------------------------------------------
  */
 
-static bool holds(const struct catalog_group *g, const char *region)
-{
-    return !catalog_group_fenced(g) ||
-           catalog_group_region(g, region) < g->region_count;
-}
-
 /* Regions that are inside of `in` and, as `with` says, of `also`. */
 static uint32_t put_regions(const struct config *c, struct json_writer *w,
                             const char *key, const struct catalog_group *in,
@@ -119,7 +113,8 @@ static uint32_t put_regions(const struct config *c, struct json_writer *w,
     json_write_array_begin(w);
     for (size_t i = 0; i < c->region_count; i++) {
         const char *name = c->regions[i].name;
-        if (!holds(in, name) || holds(also, name) != with)
+        if (!catalog_group_inside(in, name) ||
+            catalog_group_inside(also, name) != with)
             continue;
         json_write_str(w, name);
         n++;

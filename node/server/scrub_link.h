@@ -34,7 +34,8 @@ void scrub_link_ask(struct worker *from, raft_id to, enum scrub_ask what,
 /* Worker 0, from the links' callbacks. */
 void scrub_link_on_request(struct worker *w, struct links_call call,
                            struct bytes body);
-/* False: the request was not of here. */
+/* The answer to a request, or its failure. False: none of here waits for one;
+ * the links answer each once, so the caller takes that for a bug. */
 bool scrub_link_on_response(struct worker *w, uint64_t id, int err,
                             struct bytes body);
 /* The shard of a request; SHARD_META where it cannot be read. */

@@ -131,7 +131,8 @@ uint64_t transfers_request_shard(struct bytes body);
 /* Worker 0: one came; its answer is what became of it. */
 void transfers_on_request(struct worker *w, struct links_call call,
                           struct bytes body);
-/* Worker 0: the answer, or failure, of request `id`. False: it is not ours. */
+/* Worker 0: the answer, or failure, of request `id`. False: none of here waits
+ * for one; the links answer each once, so the caller takes that for a bug. */
 bool transfers_on_response(struct worker *w, uint64_t id, int err);
 
 /* ---- looking (transfers_show.c) ------------------------------------------ */
