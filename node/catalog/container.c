@@ -86,6 +86,19 @@ static void write_numbers(struct json_writer *w, const char *key,
     json_write_array_end(w);
 }
 
+static void write_been(struct json_writer *w, const struct container_move *m)
+{
+    json_write_key(w, "been");
+    json_write_array_begin(w);
+    for (uint8_t i = 0; i < m->been_count; i++) {
+        json_write_object_begin(w);
+        json_write_member_int64(w, "group", m->been[i].group);
+        json_write_member_int64(w, "part", m->been[i].part);
+        json_write_object_end(w);
+    }
+    json_write_array_end(w);
+}
+
 /* What only containers with a placement map have. */
 static void write_part(struct json_writer *w, const struct container_move *m)
 {
@@ -94,7 +107,7 @@ static void write_part(struct json_writer *w, const struct container_move *m)
     if (m->been_count == 0)
         return;
     json_write_member_int64(w, "left", m->left);
-    write_numbers(w, "been", m->been, m->been_count);
+    write_been(w, m);
 }
 
 static void write_move(struct json_writer *w, const struct container_move *m)
@@ -350,21 +363,28 @@ void container_move_end(struct container_move *m, uint64_t number,
     m->splits[m->split_count++] = ranges;
 }
 
-bool container_been_in(const struct container_move *m, uint16_t group)
+static const struct container_been *find_been(const struct container_move *m,
+                                              uint16_t group)
 {
     for (uint8_t i = 0; i < m->been_count; i++)
-        if (m->been[i] == group)
-            return true;
-    return false;
+        if (m->been[i].group == group)
+            return &m->been[i];
+    return NULL;
 }
 
-int container_been_note(struct container_move *m, uint16_t group)
+bool container_been_in(const struct container_move *m, uint16_t group)
 {
-    if (container_been_in(m, group))
-        return ERR_OK;
+    return find_been(m, group) != NULL;
+}
+
+int container_been_note(struct container_move *m, uint16_t group, uint8_t part)
+{
+    const struct container_been *was = find_been(m, group);
+    if (was != NULL)
+        return was->part == part ? ERR_OK : ERR_EXISTS;
     if (m->been_count == CONTAINER_BEEN_MAX)
         return ERR_FULL;
-    m->been[m->been_count++] = group;
+    m->been[m->been_count++] = (struct container_been){group, part};
     return ERR_OK;
 }
 
@@ -482,17 +502,11 @@ static int read_splits(const struct json *j, json_ref object,
     return sum <= m->ranges ? ERR_OK : ERR_CORRUPT;
 }
 
-/* Of a container of so many parts. */
-static int read_part(const struct json *j, json_ref object, uint8_t parts,
+static int read_been(const struct json *j, json_ref object, uint8_t parts,
                      struct container_move *m)
 {
     json_ref list = json_get_str(j, object, "been");
-    int64_t part, left, group;
-    if (read_number(j, object, "part", parts - 1, &part) != ERR_OK ||
-        read_number(j, object, "left", INT32_MAX, &left) != ERR_OK)
-        return ERR_CORRUPT;
-    m->part = (uint8_t)part;
-    m->left = (uint32_t)left;
+    int64_t group, part;
     if (list == JSON_NONE)
         return ERR_OK;
     if (json_type(j, list) != JSON_ARRAY ||
@@ -500,13 +514,27 @@ static int read_part(const struct json *j, json_ref object, uint8_t parts,
         return ERR_CORRUPT;
     for (json_ref v = json_first(j, list); v != JSON_NONE;
          v = json_next(j, list, v)) {
-        if (json_type(j, v) != JSON_NUMBER ||
-            json_int64(j, v, &group) != ERR_OK || group < 0 ||
-            group > UINT16_MAX)
+        if (json_type(j, v) != JSON_OBJECT ||
+            read_number(j, v, "group", UINT16_MAX, &group) != ERR_OK ||
+            read_number(j, v, "part", parts - 1, &part) != ERR_OK)
             return ERR_CORRUPT;
-        m->been[m->been_count++] = (uint16_t)group;
+        m->been[m->been_count++] =
+            (struct container_been){(uint16_t)group, (uint8_t)part};
     }
     return ERR_OK;
+}
+
+/* Of a container of so many parts. */
+static int read_part(const struct json *j, json_ref object, uint8_t parts,
+                     struct container_move *m)
+{
+    int64_t part, left;
+    if (read_number(j, object, "part", parts - 1, &part) != ERR_OK ||
+        read_number(j, object, "left", INT32_MAX, &left) != ERR_OK)
+        return ERR_CORRUPT;
+    m->part = (uint8_t)part;
+    m->left = (uint32_t)left;
+    return read_been(j, object, parts, m);
 }
 
 static int read_move(const struct json *j, struct buf *scratch, uint8_t parts,

@@ -71,6 +71,14 @@ const char *container_phase_name(enum container_phase phase);
 #define CONTAINER_SPLITS_MAX 12
 /* Groups that parts of a container can have moved from or to. */
 #define CONTAINER_BEEN_MAX 16
+/* A group (number) that a part moved from or to. Its shards take the container
+ * again by a move of the same part alone: what was sent to them for the part
+ * while they had it may still be on its way, and they cannot tell it from what
+ * is sent for another one. */
+struct container_been {
+    uint16_t group;
+    uint8_t part;
+};
 /* Member "_move" of a definition: moves from shards to shards, of another group
  * or of another layout of its own. With a placement map it is about one part,
  * and what is said of ranges and of moves before does not apply: its one range
@@ -86,12 +94,11 @@ struct container_move {
     uint16_t splits[CONTAINER_SPLITS_MAX];
     enum container_phase phase;
     bool emptied; /* CONTAINER_STAYS: nothing is left in `other` */
-    /* With a map: which part moves, or moved last; the groups (numbers) that
-     * parts moved from or to, whose shards take the container again by a move
-     * alone; and how many shards these moves left (spread.h). */
+    /* With a map: which part moves, or moved last; where parts have been; and
+     * how many shards these moves left (spread.h). */
     uint8_t part;
     uint8_t been_count;
-    uint16_t been[CONTAINER_BEEN_MAX];
+    struct container_been been[CONTAINER_BEEN_MAX];
     uint32_t left;
     struct bytes other;    /* the group at the other end, or that it left or was
                             * not moved to after all; empty: default */
@@ -181,9 +188,9 @@ int container_moved(const struct container_def *old,
  * many it had; `split`: to another layout of the same group. */
 void container_move_end(struct container_move *m, uint64_t number,
                         uint16_t ranges, bool split);
-/* Notes that a part moves from or to the group of that number. ERR_FULL:
- * CONTAINER_BEEN_MAX. */
-int container_been_note(struct container_move *m, uint16_t group);
+/* Notes that a part moves from or to the group of that number. ERR_EXISTS:
+ * another part did; ERR_FULL: CONTAINER_BEEN_MAX. */
+int container_been_note(struct container_move *m, uint16_t group, uint8_t part);
 bool container_been_in(const struct container_move *m, uint16_t group);
 /* Which of the container's `count` present ranges, from 0, hold what was in the
  * range that clients know as `id`: itself, or those that it was split into.

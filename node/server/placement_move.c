@@ -171,8 +171,17 @@ static int preview(struct order *o, struct err_msg *msg)
                    o->from->name, o->to->name);
 }
 
+/* Notes in `move` where the part will have been. */
+static int note_groups(const struct order *o, struct container_move *move)
+{
+    uint8_t part = (uint8_t)o->part;
+    int err = container_been_note(move, o->from->number, part);
+    return err == ERR_OK ? container_been_note(move, o->to->number, part) : err;
+}
+
 /* Whether the container can be placed by its map with `to` instead of `from`.
- * Two parts cannot become one: each is all that its shards have. */
+ * Two parts cannot become one: each is all that its shards have. Nor does one
+ * come to shards that had another (struct container_been). */
 static int check_map(const struct order *o, struct err_msg *msg)
 {
     struct container_move move = o->def->move;
@@ -184,15 +193,21 @@ static int check_map(const struct order *o, struct err_msg *msg)
                        "those of two groups cannot be joined: move them to a "
                        "group that has none",
                        o->to->name);
-    if (container_been_note(&move, o->from->number) != ERR_OK ||
-        container_been_note(&move, o->to->number) != ERR_OK)
+    int err = note_groups(o, &move);
+    if (err == ERR_EXISTS)
+        return err_set(msg, ERR_EXISTS,
+                       "other documents of the container were moved from or to "
+                       "%s before, and only these can go there again: move "
+                       "them to another group",
+                       o->to->name);
+    if (err != ERR_OK)
         return err_set(msg, ERR_INVALID,
                        "documents of the container were in %d other groups "
                        "before, and more are not kept track of",
                        CONTAINER_BEEN_MAX);
     strcpy(map.groups[o->part], o->to->name);
     buf_init(&text, 2 * PLACEMENT_MAP_TEXT_MAX);
-    int err = placement_map_format(&map, &text);
+    err = placement_map_format(&map, &text);
     if (err != ERR_OK || buf_len(&text) > PLACEMENT_MAP_TEXT_MAX)
         err = err_set(msg, ERR_INVALID,
                       "with that name the container's rule is longer than %d "
@@ -334,10 +349,9 @@ void placement_move(struct worker *w, struct http_request *r,
     struct container_move move = o->def->move;
     move.phase = CONTAINER_COPYING;
     move.emptied = false;
-    if (o->def->map != NULL) { /* check_map has seen that there is room */
+    if (o->def->map != NULL) {
         move.part = (uint8_t)o->part;
-        CHECK(container_been_note(&move, o->from->number) == ERR_OK);
-        CHECK(container_been_note(&move, o->to->number) == ERR_OK);
+        CHECK(note_groups(o, &move) == ERR_OK); /* check_map has seen it */
     }
     move.other = mover_group_name(o->to);
     move.other_layout = catalog_group_layout(o->to);

@@ -267,11 +267,12 @@ static void tokens_have_a_higher_version_after_a_move(void **state)
     (void)state;
     struct catalog *c = with_groups();
     struct container_def *before = define("\"/pk\"", "/pk: a=eu, b=us");
-    struct container_def *after = define_parts(
-        "\"/pk\"", "/pk: a=one, b=us",
-        ",\"_parts\":[{\"layout\":0,\"number\":77}],"
-        "\"_move\":{\"number\":0,\"ranges\":0,\"left\":3,\"been\":[1,3],"
-        "\"other\":\"eu\",\"emptied\":true}");
+    struct container_def *after =
+        define_parts("\"/pk\"", "/pk: a=one, b=us",
+                     ",\"_parts\":[{\"layout\":0,\"number\":77}],"
+                     "\"_move\":{\"number\":0,\"ranges\":0,\"left\":3,\"been\":"
+                     "[{\"group\":1,\"part\":0},{\"group\":3,\"part\":0}],"
+                     "\"other\":\"eu\",\"emptied\":true}");
     struct spread s;
     uint32_t a, b;
     assert_int_equal(spread_of(c, before, &s), ERR_OK);

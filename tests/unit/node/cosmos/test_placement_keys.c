@@ -553,7 +553,8 @@ static void move_us(struct world *w)
     snprintf(text, sizeof(text),
              "%.*sb*=far%.*s,\"_parts\":[{\"layout\":0,\"number\":0},"
              "{\"layout\":0,\"number\":%d}],\"_move\":{\"number\":0,"
-             "\"ranges\":0,\"part\":1,\"left\":1,\"been\":[2,3],"
+             "\"ranges\":0,\"part\":1,\"left\":1,\"been\":"
+             "[{\"group\":2,\"part\":1},{\"group\":3,\"part\":1}],"
              "\"other\":\"us\",\"emptied\":true}}",
              (int)(at - old), old,
              (int)(def->json.len - (size_t)(at - old) - 6), at + 5, ARRIVAL);
