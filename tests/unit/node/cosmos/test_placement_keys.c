@@ -323,6 +323,32 @@ static void cut_off_nothing_is_left_out_unsaid(void **state)
     assert_int_equal(w->ops[OP_BARRIER], looks);
 }
 
+/* The session has been where us has other shards, or a part is elsewhere. */
+static void cut_off_a_session_is_not_read_where_a_part_was(void **state)
+{
+    struct world *w = *state;
+    static const char seen[] = "x-ms-session-token: 0:4#7#1=0#5=1";
+    know_group(w, 1, "eu", "eastus", CONSISTENCY_SESSION);
+    know_group(w, 2, "us", "eastus", CONSISTENCY_EVENTUAL);
+    define(w);
+    with_rows(w);
+    cut_off(w);
+    expect_status(SEND(w, "GET", DOCS "/1", "", PK("a"), seen), 200);
+    expect_status(SEND(w, "GET", DOCS "/2", "", PK("b"), seen), 200);
+    know_group(w, 2, "us", "eastus", CONSISTENCY_SESSION);
+    expect_status(SEND(w, "GET", DOCS "/2", "", PK("b")), 200);
+    expect_status(SEND(w, "GET", DOCS "/2", "", PK("b"),
+                       "x-ms-session-token: 0:4#7#1=0#2=0#5=1"),
+                  200);
+    expect_failure(SEND(w, "GET", DOCS "/2", "", PK("b"), seen), 503, NULL,
+                   "lost contact");
+    expect_failure(SEND(w, "GET", DOCS, "", PK("b"), seen), 503, NULL,
+                   "lost contact");
+    expect_status(SEND(w, "GET", DOCS, "", PK("a"), seen), 200);
+    /* The shards themselves refuse a write that comes too late. */
+    expect_status(SEND(w, "POST", DOCS, ROW("4", "b"), PK("b"), seen), 201);
+}
+
 static void what_cannot_be_is_refused_at_creation(void **state)
 {
     struct world *w = *state;
@@ -626,6 +652,7 @@ int main(void)
         TEST(a_read_waits_for_its_own_shard),
         TEST(each_group_is_read_at_its_own_level),
         TEST(cut_off_nothing_is_left_out_unsaid),
+        TEST(cut_off_a_session_is_not_read_where_a_part_was),
         TEST(what_cannot_be_is_refused_at_creation),
         TEST(conflicts_are_those_of_all_groups),
         TEST(older_nodes_would_not_understand_it),
