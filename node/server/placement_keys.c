@@ -241,6 +241,18 @@ static int check_moves(const struct keying *k, struct err_msg *msg)
     return ERR_OK;
 }
 
+static int allowed(const struct keying *k, struct err_msg *msg)
+{
+    const struct worker *w = k->worker;
+    int err = feature_refuse(&w->node->features, FEATURE_PARTS, msg);
+    if (err == ERR_OK)
+        err = spread_allowed(w->catalog, &k->map, msg);
+    if (err == ERR_OK &&
+        !feature_active(&w->node->features, FEATURE_PART_MOVES))
+        err = spread_settled(w->catalog, &k->map, msg);
+    return err;
+}
+
 /* The catalog is as new as the question. */
 static void current(void *user, struct op_result *result)
 {
@@ -255,9 +267,7 @@ static void current(void *user, struct op_result *result)
     if (err == ERR_OK)
         err = add_lines(k, &adds, &msg);
     if (err == ERR_OK && adds)
-        err = feature_refuse(&k->worker->node->features, FEATURE_PARTS, &msg);
-    if (err == ERR_OK && adds)
-        err = spread_allowed(k->worker->catalog, &k->map, &msg);
+        err = allowed(k, &msg);
     if (err == ERR_OK && adds)
         err = check_moves(k, &msg);
     if (err != ERR_OK)

@@ -329,6 +329,8 @@ void placement_move(struct worker *w, struct http_request *r,
     int err = feature_refuse(&w->node->features, FEATURE_MOVES, &msg);
     if (err == ERR_OK)
         err = placement_get_container(w, j, &o->database, &o->def, &msg);
+    if (err == ERR_OK && o->def->map != NULL)
+        err = feature_refuse(&w->node->features, FEATURE_PART_MOVES, &msg);
     if (err == ERR_OK)
         err = find_groups(o, j, &msg);
     if (err == ERR_OK)
