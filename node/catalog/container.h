@@ -23,7 +23,8 @@
 #include "node/catalog/rid.h"
 #include "node/json/json.h"
 
-/* Bytes of a definition body, and of a stored definition. */
+/* Bytes of a definition body. What is stored of it has all that was left out,
+ * and can be longer: up to what a record may have (OP_BODY_MAX). */
 #define DEFINITION_MAX (256u * 1024)
 
 /* Names of databases, containers, users and scripts: 1..255 characters, none

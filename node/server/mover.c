@@ -857,7 +857,7 @@ static void begin(struct worker *w, struct container_def *def,
     if (def->map != NULL)
         m->map = *def->map;
     m->started_us = clock_mono_us();
-    buf_init(&m->text, DEFINITION_MAX);
+    buf_init(&m->text, OP_BODY_MAX);
     buf_init(&m->map_text, 2 * PLACEMENT_MAP_TEXT_MAX);
     buf_init(&m->scratch, OP_BODY_MAX);
     op_result_init(&m->result);

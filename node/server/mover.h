@@ -107,9 +107,10 @@ const struct catalog_group *mover_own_group(const struct worker *w,
 /* How a container's record names a group. */
 struct bytes mover_group_name(const struct catalog_group *g);
 
-/* Fills `op`, whose `body` it makes in `text`, to write the definition with
- * another place and move, on the condition that its record is `etag`.
- * Errors of container_moved. */
+/* Fills `op`, whose `body` it makes in `text` (room for OP_BODY_MAX: with
+ * less, what a client was allowed to store could not be moved), to write the
+ * definition with another place and move, on the condition that its record is
+ * `etag`. Errors of container_moved. */
 struct op;
 struct etag;
 struct buf;

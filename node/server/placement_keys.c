@@ -291,7 +291,7 @@ void placement_keys(struct worker *w, struct http_request *r,
     (void)j; /* gone before the catalog is current */
     k->worker = w;
     k->request = r;
-    buf_init(&k->text, DEFINITION_MAX);
+    buf_init(&k->text, OP_BODY_MAX);
     json_init(&k->asked);
     if (json_parse(&k->asked, r->body, r->body.len, NULL) != ERR_OK)
         fail(k, ERR_UNAVAILABLE, "no memory for the request");

@@ -316,7 +316,7 @@ static struct order *order_new(struct worker *w, struct http_request *r)
     struct order *o = mem_zalloc(sizeof(*o));
     o->worker = w;
     o->request = r;
-    buf_init(&o->text, DEFINITION_MAX);
+    buf_init(&o->text, OP_BODY_MAX);
     buf_init(&o->answer, CONTROL_ANSWER_MAX);
     return o;
 }

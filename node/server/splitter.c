@@ -445,7 +445,7 @@ static void begin(struct worker *w, const struct catalog_group *g,
     s->retires = def == NULL;
     s->def = def != NULL ? container_def_ref(def) : NULL;
     s->mover = mover;
-    buf_init(&s->text, DEFINITION_MAX);
+    buf_init(&s->text, OP_BODY_MAX);
     w->splitter.running = s;
     if (s->retires) {
         s->lsn = mem_zalloc(s->old.count * sizeof(*s->lsn));
