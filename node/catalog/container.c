@@ -124,6 +124,8 @@ static void write_move(struct json_writer *w, const struct container_move *m)
         write_numbers(w, "splits", m->splits, m->split_count);
     write_part(w, m);
     json_write_member_string(w, "other", m->other);
+    if (m->other_number > 0)
+        json_write_member_int64(w, "otherNumber", m->other_number);
     if (m->other_layout > 0)
         json_write_member_int64(w, "otherLayout", m->other_layout);
     if (m->phase == CONTAINER_STAYS) {
@@ -541,7 +543,7 @@ static int read_move(const struct json *j, struct buf *scratch, uint8_t parts,
                      struct container_move *m)
 {
     json_ref object = json_get_str(j, 0, "_move");
-    int64_t number, joined, ranges, mover, layout;
+    int64_t number, joined, ranges, mover, group, layout;
     if (object == JSON_NONE)
         return ERR_OK;
     if (json_type(j, object) != JSON_OBJECT ||
@@ -549,6 +551,7 @@ static int read_move(const struct json *j, struct buf *scratch, uint8_t parts,
         read_number(j, object, "ranges", INT32_MAX, &ranges) != ERR_OK ||
         read_number(j, object, "mover", UINT32_MAX, &mover) != ERR_OK ||
         read_number(j, object, "joined", INT64_MAX, &joined) != ERR_OK ||
+        read_number(j, object, "otherNumber", UINT16_MAX, &group) != ERR_OK ||
         read_number(j, object, "otherLayout", UINT16_MAX, &layout) != ERR_OK ||
         read_number(j, object, "since", INT64_MAX, &m->since) != ERR_OK ||
         read_phase(j, object, m) != ERR_OK ||
@@ -557,6 +560,7 @@ static int read_move(const struct json *j, struct buf *scratch, uint8_t parts,
     m->number = (uint64_t)number;
     m->ranges = (uint32_t)ranges;
     m->mover = (uint32_t)mover;
+    m->other_number = (uint16_t)group;
     m->other_layout = (uint16_t)layout;
     bool moved_in = json_get_str(j, object, "joined") == JSON_NONE;
     m->joined = moved_in ? m->number : (uint64_t)joined;

@@ -103,6 +103,8 @@ struct container_move {
     uint32_t left;
     struct bytes other;    /* the group at the other end, or that it left or was
                             * not moved to after all; empty: default */
+    uint16_t other_number; /* its number, since it may be removed, and another
+                            * one get its name; 0: default, or not known */
     uint16_t other_layout; /* and which of its layouts */
     uint32_t mover;        /* node that does it; 0: none yet */
     int64_t since;         /* when it was asked for, seconds since 1970 */

@@ -15,7 +15,6 @@
 #include "node/server/placement_parse.h"
 #include "node/server/worker.h"
 
-#define MOVE_TIMEOUT_US (5 * USEC_PER_SEC)
 #define MOVES_PAGE 64
 
 /* One request to move a container, or to leave it where it is. */
@@ -307,8 +306,8 @@ static void submit(struct order *o, const struct container_move *move)
         return;
     }
     rng_fill(o->op.id, OP_ID_LEN);
-    backend_submit(&o->worker->router.backend, &o->op, MOVE_TIMEOUT_US, ordered,
-                   o);
+    backend_submit(&o->worker->router.backend, &o->op,
+                   PLACEMENT_MOVE_TIMEOUT_US, ordered, o);
 }
 
 static struct order *order_new(struct worker *w, struct http_request *r)
@@ -355,8 +354,7 @@ void placement_move(struct worker *w, struct http_request *r,
         move.part = (uint8_t)o->part;
         CHECK(note_groups(o, &move) == ERR_OK); /* check_map has seen it */
     }
-    move.other = mover_group_name(o->to);
-    move.other_layout = catalog_group_layout(o->to);
+    mover_name_other(&move, o->to, catalog_group_layout(o->to));
     move.mover = 0;
     move.since = clock_wall_us() / USEC_PER_SEC;
     audit(o, o->from->name, o->to->name);

@@ -21,7 +21,7 @@ static uint64_t finished_lsn(const struct container_def *def)
  * that it has left. A witness never had. */
 static bool is_left(const struct worker *w, const struct container_def *def)
 {
-    const struct catalog_group *g = mover_group(w, def->move.other);
+    const struct catalog_group *g = mover_other_group(w, def);
     bool left = false;
     if (g != NULL && g->witness == w->node->config->id)
         return false;

@@ -72,7 +72,7 @@ struct survey {
 static bool touches_old(const struct survey *s, const struct container_def *def)
 {
     return def->move.phase != CONTAINER_STAYS &&
-           mover_group(s->worker, def->move.other) == s->group &&
+           mover_other_group(s->worker, def) == s->group &&
            def->move.other_layout < catalog_group_layout(s->group);
 }
 
@@ -240,6 +240,7 @@ static void order(struct split_step *s)
     move.emptied = false;
     move.other =
         s->group == GROUP_DEFAULT ? bytes_of("", 0) : bytes_str(s->name);
+    move.other_number = s->group;
     move.other_layout = (uint16_t)(s->layout + 1);
     move.part = (uint8_t)container_find_part(s->def, move.other);
     move.mover = s->mover;

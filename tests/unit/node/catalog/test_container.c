@@ -469,6 +469,7 @@ static void the_places_of_parts_survive_their_record(void **state)
         bytes_str("/pk: a=eu, b=us, c=one"), 0, 3, {{0, 0}, {2, 77}, {1, 0}}};
     const struct container_move move = {.phase = CONTAINER_COPYING,
                                         .other = bytes_str("us"),
+                                        .other_number = 900,
                                         .other_layout = 3,
                                         .mover = 9,
                                         .part = 1,
@@ -492,6 +493,7 @@ static void the_places_of_parts_survive_their_record(void **state)
     assert_int_equal(container_find_part(now, bytes_of("", 0)), -1);
     assert_int_equal(container_find_part(def, bytes_of("", 0)), 0);
     assert_int_equal(container_find_part(def, bytes_str("default")), 0);
+    assert_int_equal(now->move.other_number, 900);
     assert_int_equal(now->move.other_layout, 3);
     assert_int_equal(now->move.part, 1);
     assert_int_equal(now->move.left, 6);
