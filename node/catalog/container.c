@@ -99,6 +99,21 @@ static void write_been(struct json_writer *w, const struct container_move *m)
     json_write_array_end(w);
 }
 
+static void write_gone(struct json_writer *w, const struct container_move *m)
+{
+    if (m->gone_count == 0)
+        return;
+    json_write_key(w, "gone");
+    json_write_array_begin(w);
+    for (uint8_t i = 0; i < m->gone_count; i++) {
+        json_write_object_begin(w);
+        json_write_member_int64(w, "group", m->gone[i].group);
+        json_write_member_int64(w, "layout", m->gone[i].layout);
+        json_write_object_end(w);
+    }
+    json_write_array_end(w);
+}
+
 /* What only containers with a placement map have. */
 static void write_part(struct json_writer *w, const struct container_move *m)
 {
@@ -123,6 +138,7 @@ static void write_move(struct json_writer *w, const struct container_move *m)
     if (m->split_count > 0)
         write_numbers(w, "splits", m->splits, m->split_count);
     write_part(w, m);
+    write_gone(w, m);
     json_write_member_string(w, "other", m->other);
     if (m->other_number > 0)
         json_write_member_int64(w, "otherNumber", m->other_number);
@@ -526,6 +542,28 @@ static int read_been(const struct json *j, json_ref object, uint8_t parts,
     return ERR_OK;
 }
 
+static int read_gone(const struct json *j, json_ref object,
+                     struct container_move *m)
+{
+    json_ref list = json_get_str(j, object, "gone");
+    int64_t group, layout;
+    if (list == JSON_NONE)
+        return ERR_OK;
+    if (json_type(j, list) != JSON_ARRAY ||
+        json_count(j, list) > CONTAINER_GONE_MAX)
+        return ERR_CORRUPT;
+    for (json_ref v = json_first(j, list); v != JSON_NONE;
+         v = json_next(j, list, v)) {
+        if (json_type(j, v) != JSON_OBJECT ||
+            read_number(j, v, "group", UINT16_MAX, &group) != ERR_OK ||
+            read_number(j, v, "layout", UINT16_MAX, &layout) != ERR_OK)
+            return ERR_CORRUPT;
+        m->gone[m->gone_count++] =
+            (struct container_gone){(uint16_t)group, (uint16_t)layout};
+    }
+    return ERR_OK;
+}
+
 /* Of a container of so many parts. */
 static int read_part(const struct json *j, json_ref object, uint8_t parts,
                      struct container_move *m)
@@ -555,7 +593,8 @@ static int read_move(const struct json *j, struct buf *scratch, uint8_t parts,
         read_number(j, object, "otherLayout", UINT16_MAX, &layout) != ERR_OK ||
         read_number(j, object, "since", INT64_MAX, &m->since) != ERR_OK ||
         read_phase(j, object, m) != ERR_OK ||
-        read_part(j, object, parts, m) != ERR_OK)
+        read_part(j, object, parts, m) != ERR_OK ||
+        read_gone(j, object, m) != ERR_OK)
         return ERR_CORRUPT;
     m->number = (uint64_t)number;
     m->ranges = (uint32_t)ranges;

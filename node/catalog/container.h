@@ -80,6 +80,13 @@ struct container_been {
     uint16_t group;
     uint8_t part;
 };
+/* Shards, of one layout of a group, that have not got anything of a container
+ * any more. Two layouts of each group are there at most. */
+#define CONTAINER_GONE_MAX 64
+struct container_gone {
+    uint16_t group; /* number */
+    uint16_t layout;
+};
 /* Member "_move" of a definition: moves from shards to shards, of another group
  * or of another layout of its own. With a placement map it is about one part,
  * and what is said of ranges and of moves before does not apply: its one range
@@ -95,6 +102,10 @@ struct container_move {
     uint16_t splits[CONTAINER_SPLITS_MAX];
     enum container_phase phase;
     bool emptied; /* CONTAINER_STAYS: nothing is left in `other` */
+    /* What moves before this one left, or did not come to after all; may name
+     * shards that the container has come back to (catalog_note_gone). */
+    uint8_t gone_count;
+    struct container_gone gone[CONTAINER_GONE_MAX];
     /* With a map: which part moves, or moved last; where parts have been; and
      * how many shards these moves left (spread.h). */
     uint8_t part;

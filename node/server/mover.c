@@ -114,16 +114,6 @@ const struct catalog_group *mover_own_group(const struct worker *w,
                : mover_group(w, def->placement);
 }
 
-const struct catalog_group *mover_other_group(const struct worker *w,
-                                              const struct container_def *def)
-{
-    const struct container_move *m = &def->move;
-    const struct catalog_group *g = mover_group(w, m->other);
-    bool renewed =
-        g != NULL && m->other_number != 0 && m->other_number != g->number;
-    return renewed ? NULL : g;
-}
-
 static bool inside(const struct catalog_group *g, const char *region)
 {
     return !catalog_group_fenced(g) ||
@@ -941,7 +931,7 @@ static bool knows_end(const struct catalog_group *other,
 static void consider(struct worker *w, struct container_def *def)
 {
     const struct catalog_group *own = mover_own_group(w, def);
-    const struct catalog_group *other = mover_other_group(w, def);
+    const struct catalog_group *other = catalog_move_other(w->catalog, def);
     if (def->move.phase != CONTAINER_STAYS && own != NULL &&
         w->mover.running == NULL && knows_end(other, &def->move) &&
         chosen(w, def, own, other != NULL ? other : own) == w->node->config->id)

@@ -108,12 +108,6 @@ const struct catalog_group *mover_group(const struct worker *w,
 const struct catalog_group *mover_own_group(const struct worker *w,
                                             const struct container_def *def);
 
-/* The group at the other end of a container's move, or of its last one. NULL:
- * it was removed; the catalog knows of no move before it knows of its groups.
- */
-const struct catalog_group *mover_other_group(const struct worker *w,
-                                              const struct container_def *def);
-
 /* How a container's record names a group. */
 struct bytes mover_group_name(const struct catalog_group *g);
 /* Has the record name it as the other end, with this layout. */

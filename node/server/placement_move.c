@@ -350,6 +350,7 @@ void placement_move(struct worker *w, struct http_request *r,
     struct container_move move = o->def->move;
     move.phase = CONTAINER_COPYING;
     move.emptied = false;
+    catalog_note_gone(w->catalog, o->def, &move);
     if (o->def->map != NULL) {
         move.part = (uint8_t)o->part;
         CHECK(note_groups(o, &move) == ERR_OK); /* check_map has seen it */

@@ -30,7 +30,8 @@ static bool concerns(const struct worker *w, const struct catalog_group *g,
                      const struct container_def *def)
 {
     const struct catalog_group *other =
-        def->move.phase != CONTAINER_STAYS ? mover_other_group(w, def) : NULL;
+        def->move.phase != CONTAINER_STAYS ? catalog_move_other(w->catalog, def)
+                                           : NULL;
     return container_placed_in(def, bytes_str(g->name)) ||
            (other != NULL && other->number == g->number);
 }

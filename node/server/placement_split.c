@@ -125,7 +125,7 @@ static int check_container(const struct split *s,
     int shown = (int)(def->name.len < 100 ? def->name.len : 100);
     if ((own && container_changes_group(def)) ||
         (def->move.phase != CONTAINER_STAYS &&
-         mover_other_group(s->worker, def) == g))
+         catalog_move_other(s->worker->catalog, def) == g))
         return err_set(msg, ERR_BUSY,
                        "container %.*s is being moved: wait until that is done "
                        "(bastide placement move --status)",

@@ -72,7 +72,7 @@ struct survey {
 static bool touches_old(const struct survey *s, const struct container_def *def)
 {
     return def->move.phase != CONTAINER_STAYS &&
-           mover_other_group(s->worker, def) == s->group &&
+           catalog_move_other(s->worker->catalog, def) == s->group &&
            def->move.other_layout < catalog_group_layout(s->group);
 }
 
@@ -238,6 +238,7 @@ static void order(struct split_step *s)
     struct etag etag;
     move.phase = CONTAINER_COPYING;
     move.emptied = false;
+    catalog_note_gone(s->worker->catalog, s->def, &move);
     move.other =
         s->group == GROUP_DEFAULT ? bytes_of("", 0) : bytes_str(s->name);
     move.other_number = s->group;

@@ -470,6 +470,8 @@ static void the_places_of_parts_survive_their_record(void **state)
     const struct container_move move = {.phase = CONTAINER_COPYING,
                                         .other = bytes_str("us"),
                                         .other_number = 900,
+                                        .gone_count = 2,
+                                        .gone = {{0, 1}, {900, 0}},
                                         .other_layout = 3,
                                         .mover = 9,
                                         .part = 1,
@@ -494,6 +496,9 @@ static void the_places_of_parts_survive_their_record(void **state)
     assert_int_equal(container_find_part(def, bytes_of("", 0)), 0);
     assert_int_equal(container_find_part(def, bytes_str("default")), 0);
     assert_int_equal(now->move.other_number, 900);
+    assert_int_equal(now->move.gone_count, 2);
+    assert_int_equal(now->move.gone[0].layout, 1);
+    assert_int_equal(now->move.gone[1].group, 900);
     assert_int_equal(now->move.other_layout, 3);
     assert_int_equal(now->move.part, 1);
     assert_int_equal(now->move.left, 6);
