@@ -217,17 +217,17 @@ static int find(struct keying *k, struct err_msg *msg)
 }
 
 /* The shards of a group that a part has left do not take the container's
- * documents because a line says so. While a part moves to another group nothing
- * is added: the move has made sure that the map with that group's name is not
- * too long. */
+ * documents because a line says so. While a part moves, to another group or to
+ * other shards of its own, nothing is added: the move has made sure that the
+ * map with that group's name is not too long, and that there are not too many
+ * shards, and would have to begin anew. */
 static int check_moves(const struct keying *k, struct err_msg *msg)
 {
     const struct container_move *move = &k->def->move;
-    if (container_changes_group(k->def))
+    if (move->phase != CONTAINER_STAYS)
         return err_set(msg, ERR_BUSY,
-                       "documents of the container are being moved to another "
-                       "placement group: wait until that is done (bastide "
-                       "placement move --status)");
+                       "documents of the container are being moved: wait until "
+                       "that is done (bastide placement move --status)");
     for (uint8_t i = k->def->map->group_count; i < k->map.group_count; i++) {
         const struct catalog_group *g =
             catalog_group(k->worker->catalog, k->map.groups[i]);

@@ -231,8 +231,6 @@ static bool fits(struct split_step *s)
 /* Has the container, or its part, moved to the newest shards. */
 static void order(struct split_step *s)
 {
-    if (!fits(s))
-        return;
     const struct container_place place = container_place(s->def);
     struct container_move move = s->def->move;
     struct etag etag;
@@ -452,7 +450,7 @@ static void begin(struct worker *w, const struct catalog_group *g,
     if (s->retires) {
         s->lsn = mem_zalloc(s->old.count * sizeof(*s->lsn));
         note_next(s);
-    } else {
+    } else if (fits(s)) { /* else it need not be searched, time after time */
         look_next(s);
     }
 }
