@@ -52,7 +52,8 @@
     X(2, KEPT_OUT, "nodes that support less than the cluster are kept out")    \
     X(3, GROUPS, "placement groups other than default")                        \
     X(4, MOVES, "containers move between placement groups")                    \
-    X(5, PARTS, "groups get more shards, other keys; rows by partition key")
+    X(5, PARTS, "groups get more shards, other keys; rows by partition key")   \
+    X(6, PART_MOVES, "rows placed by partition key move, or get more shards")
 
 #define FEATURE_ENUM(level, name, what) FEATURE_##name = level,
 enum feature { FEATURE_LIST(FEATURE_ENUM) FEATURE_END };

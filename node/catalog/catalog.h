@@ -340,6 +340,19 @@ uint16_t catalog_container_layout(const struct catalog_group *g,
                                   const struct container_def *def);
 struct catalog_span catalog_container_span(const struct catalog_group *g,
                                            const struct container_def *def);
+/* Whether that is so of this layout of any group. */
+bool catalog_container_at(const struct catalog_group *g,
+                          const struct container_def *def, uint16_t layout);
+/* The group at the other end of a container's move, or of its last one. NULL:
+ * it was removed; the catalog knows of no move before it knows of its groups.
+ */
+const struct catalog_group *catalog_move_other(const struct catalog *c,
+                                               const struct container_def *def);
+/* Before `move`, which begins as the container's last one, is made another one:
+ * adds to move->gone what that has left, and forgets what is not there any
+ * more, or is where the container is. */
+void catalog_note_gone(const struct catalog *c, const struct container_def *def,
+                       struct container_move *move);
 /* A page of the containers of all databases, as below. */
 size_t catalog_list_all(const struct catalog *c, uint32_t after,
                         struct container_def **list_out, size_t max);

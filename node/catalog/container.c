@@ -86,6 +86,34 @@ static void write_numbers(struct json_writer *w, const char *key,
     json_write_array_end(w);
 }
 
+static void write_been(struct json_writer *w, const struct container_move *m)
+{
+    json_write_key(w, "been");
+    json_write_array_begin(w);
+    for (uint8_t i = 0; i < m->been_count; i++) {
+        json_write_object_begin(w);
+        json_write_member_int64(w, "group", m->been[i].group);
+        json_write_member_int64(w, "part", m->been[i].part);
+        json_write_object_end(w);
+    }
+    json_write_array_end(w);
+}
+
+static void write_gone(struct json_writer *w, const struct container_move *m)
+{
+    if (m->gone_count == 0)
+        return;
+    json_write_key(w, "gone");
+    json_write_array_begin(w);
+    for (uint8_t i = 0; i < m->gone_count; i++) {
+        json_write_object_begin(w);
+        json_write_member_int64(w, "group", m->gone[i].group);
+        json_write_member_int64(w, "layout", m->gone[i].layout);
+        json_write_object_end(w);
+    }
+    json_write_array_end(w);
+}
+
 /* What only containers with a placement map have. */
 static void write_part(struct json_writer *w, const struct container_move *m)
 {
@@ -94,7 +122,7 @@ static void write_part(struct json_writer *w, const struct container_move *m)
     if (m->been_count == 0)
         return;
     json_write_member_int64(w, "left", m->left);
-    write_numbers(w, "been", m->been, m->been_count);
+    write_been(w, m);
 }
 
 static void write_move(struct json_writer *w, const struct container_move *m)
@@ -110,7 +138,10 @@ static void write_move(struct json_writer *w, const struct container_move *m)
     if (m->split_count > 0)
         write_numbers(w, "splits", m->splits, m->split_count);
     write_part(w, m);
+    write_gone(w, m);
     json_write_member_string(w, "other", m->other);
+    if (m->other_number > 0)
+        json_write_member_int64(w, "otherNumber", m->other_number);
     if (m->other_layout > 0)
         json_write_member_int64(w, "otherLayout", m->other_layout);
     if (m->phase == CONTAINER_STAYS) {
@@ -350,21 +381,28 @@ void container_move_end(struct container_move *m, uint64_t number,
     m->splits[m->split_count++] = ranges;
 }
 
-bool container_been_in(const struct container_move *m, uint16_t group)
+static const struct container_been *find_been(const struct container_move *m,
+                                              uint16_t group)
 {
     for (uint8_t i = 0; i < m->been_count; i++)
-        if (m->been[i] == group)
-            return true;
-    return false;
+        if (m->been[i].group == group)
+            return &m->been[i];
+    return NULL;
 }
 
-int container_been_note(struct container_move *m, uint16_t group)
+bool container_been_in(const struct container_move *m, uint16_t group)
 {
-    if (container_been_in(m, group))
-        return ERR_OK;
+    return find_been(m, group) != NULL;
+}
+
+int container_been_note(struct container_move *m, uint16_t group, uint8_t part)
+{
+    const struct container_been *was = find_been(m, group);
+    if (was != NULL)
+        return was->part == part ? ERR_OK : ERR_EXISTS;
     if (m->been_count == CONTAINER_BEEN_MAX)
         return ERR_FULL;
-    m->been[m->been_count++] = group;
+    m->been[m->been_count++] = (struct container_been){group, part};
     return ERR_OK;
 }
 
@@ -482,17 +520,11 @@ static int read_splits(const struct json *j, json_ref object,
     return sum <= m->ranges ? ERR_OK : ERR_CORRUPT;
 }
 
-/* Of a container of so many parts. */
-static int read_part(const struct json *j, json_ref object, uint8_t parts,
+static int read_been(const struct json *j, json_ref object, uint8_t parts,
                      struct container_move *m)
 {
     json_ref list = json_get_str(j, object, "been");
-    int64_t part, left, group;
-    if (read_number(j, object, "part", parts - 1, &part) != ERR_OK ||
-        read_number(j, object, "left", INT32_MAX, &left) != ERR_OK)
-        return ERR_CORRUPT;
-    m->part = (uint8_t)part;
-    m->left = (uint32_t)left;
+    int64_t group, part;
     if (list == JSON_NONE)
         return ERR_OK;
     if (json_type(j, list) != JSON_ARRAY ||
@@ -500,20 +532,56 @@ static int read_part(const struct json *j, json_ref object, uint8_t parts,
         return ERR_CORRUPT;
     for (json_ref v = json_first(j, list); v != JSON_NONE;
          v = json_next(j, list, v)) {
-        if (json_type(j, v) != JSON_NUMBER ||
-            json_int64(j, v, &group) != ERR_OK || group < 0 ||
-            group > UINT16_MAX)
+        if (json_type(j, v) != JSON_OBJECT ||
+            read_number(j, v, "group", UINT16_MAX, &group) != ERR_OK ||
+            read_number(j, v, "part", parts - 1, &part) != ERR_OK)
             return ERR_CORRUPT;
-        m->been[m->been_count++] = (uint16_t)group;
+        m->been[m->been_count++] =
+            (struct container_been){(uint16_t)group, (uint8_t)part};
     }
     return ERR_OK;
+}
+
+static int read_gone(const struct json *j, json_ref object,
+                     struct container_move *m)
+{
+    json_ref list = json_get_str(j, object, "gone");
+    int64_t group, layout;
+    if (list == JSON_NONE)
+        return ERR_OK;
+    if (json_type(j, list) != JSON_ARRAY ||
+        json_count(j, list) > CONTAINER_GONE_MAX)
+        return ERR_CORRUPT;
+    for (json_ref v = json_first(j, list); v != JSON_NONE;
+         v = json_next(j, list, v)) {
+        if (json_type(j, v) != JSON_OBJECT ||
+            read_number(j, v, "group", UINT16_MAX, &group) != ERR_OK ||
+            read_number(j, v, "layout", UINT16_MAX, &layout) != ERR_OK)
+            return ERR_CORRUPT;
+        m->gone[m->gone_count++] =
+            (struct container_gone){(uint16_t)group, (uint16_t)layout};
+    }
+    return ERR_OK;
+}
+
+/* Of a container of so many parts. */
+static int read_part(const struct json *j, json_ref object, uint8_t parts,
+                     struct container_move *m)
+{
+    int64_t part, left;
+    if (read_number(j, object, "part", parts - 1, &part) != ERR_OK ||
+        read_number(j, object, "left", INT32_MAX, &left) != ERR_OK)
+        return ERR_CORRUPT;
+    m->part = (uint8_t)part;
+    m->left = (uint32_t)left;
+    return read_been(j, object, parts, m);
 }
 
 static int read_move(const struct json *j, struct buf *scratch, uint8_t parts,
                      struct container_move *m)
 {
     json_ref object = json_get_str(j, 0, "_move");
-    int64_t number, joined, ranges, mover, layout;
+    int64_t number, joined, ranges, mover, group, layout;
     if (object == JSON_NONE)
         return ERR_OK;
     if (json_type(j, object) != JSON_OBJECT ||
@@ -521,14 +589,17 @@ static int read_move(const struct json *j, struct buf *scratch, uint8_t parts,
         read_number(j, object, "ranges", INT32_MAX, &ranges) != ERR_OK ||
         read_number(j, object, "mover", UINT32_MAX, &mover) != ERR_OK ||
         read_number(j, object, "joined", INT64_MAX, &joined) != ERR_OK ||
+        read_number(j, object, "otherNumber", UINT16_MAX, &group) != ERR_OK ||
         read_number(j, object, "otherLayout", UINT16_MAX, &layout) != ERR_OK ||
         read_number(j, object, "since", INT64_MAX, &m->since) != ERR_OK ||
         read_phase(j, object, m) != ERR_OK ||
-        read_part(j, object, parts, m) != ERR_OK)
+        read_part(j, object, parts, m) != ERR_OK ||
+        read_gone(j, object, m) != ERR_OK)
         return ERR_CORRUPT;
     m->number = (uint64_t)number;
     m->ranges = (uint32_t)ranges;
     m->mover = (uint32_t)mover;
+    m->other_number = (uint16_t)group;
     m->other_layout = (uint16_t)layout;
     bool moved_in = json_get_str(j, object, "joined") == JSON_NONE;
     m->joined = moved_in ? m->number : (uint64_t)joined;

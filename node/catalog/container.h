@@ -23,7 +23,8 @@
 #include "node/catalog/rid.h"
 #include "node/json/json.h"
 
-/* Bytes of a definition body, and of a stored definition. */
+/* Bytes of a definition body. What is stored of it has all that was left out,
+ * and can be longer: up to what a record may have (OP_BODY_MAX). */
 #define DEFINITION_MAX (256u * 1024)
 
 /* Names of databases, containers, users and scripts: 1..255 characters, none
@@ -71,6 +72,21 @@ const char *container_phase_name(enum container_phase phase);
 #define CONTAINER_SPLITS_MAX 12
 /* Groups that parts of a container can have moved from or to. */
 #define CONTAINER_BEEN_MAX 16
+/* A group (number) that a part moved from or to. Its shards take the container
+ * again by a move of the same part alone: what was sent to them for the part
+ * while they had it may still be on its way, and they cannot tell it from what
+ * is sent for another one. */
+struct container_been {
+    uint16_t group;
+    uint8_t part;
+};
+/* Shards, of one layout of a group, that have not got anything of a container
+ * any more. Two layouts of each group are there at most. */
+#define CONTAINER_GONE_MAX 64
+struct container_gone {
+    uint16_t group; /* number */
+    uint16_t layout;
+};
 /* Member "_move" of a definition: moves from shards to shards, of another group
  * or of another layout of its own. With a placement map it is about one part,
  * and what is said of ranges and of moves before does not apply: its one range
@@ -86,15 +102,20 @@ struct container_move {
     uint16_t splits[CONTAINER_SPLITS_MAX];
     enum container_phase phase;
     bool emptied; /* CONTAINER_STAYS: nothing is left in `other` */
-    /* With a map: which part moves, or moved last; the groups (numbers) that
-     * parts moved from or to, whose shards take the container again by a move
-     * alone; and how many shards these moves left (spread.h). */
+    /* What moves before this one left, or did not come to after all; may name
+     * shards that the container has come back to (catalog_note_gone). */
+    uint8_t gone_count;
+    struct container_gone gone[CONTAINER_GONE_MAX];
+    /* With a map: which part moves, or moved last; where parts have been; and
+     * how many shards these moves left (spread.h). */
     uint8_t part;
     uint8_t been_count;
-    uint16_t been[CONTAINER_BEEN_MAX];
+    struct container_been been[CONTAINER_BEEN_MAX];
     uint32_t left;
     struct bytes other;    /* the group at the other end, or that it left or was
                             * not moved to after all; empty: default */
+    uint16_t other_number; /* its number, since it may be removed, and another
+                            * one get its name; 0: default, or not known */
     uint16_t other_layout; /* and which of its layouts */
     uint32_t mover;        /* node that does it; 0: none yet */
     int64_t since;         /* when it was asked for, seconds since 1970 */
@@ -181,9 +202,9 @@ int container_moved(const struct container_def *old,
  * many it had; `split`: to another layout of the same group. */
 void container_move_end(struct container_move *m, uint64_t number,
                         uint16_t ranges, bool split);
-/* Notes that a part moves from or to the group of that number. ERR_FULL:
- * CONTAINER_BEEN_MAX. */
-int container_been_note(struct container_move *m, uint16_t group);
+/* Notes that a part moves from or to the group of that number. ERR_EXISTS:
+ * another part did; ERR_FULL: CONTAINER_BEEN_MAX. */
+int container_been_note(struct container_move *m, uint16_t group, uint8_t part);
 bool container_been_in(const struct container_move *m, uint16_t group);
 /* Which of the container's `count` present ranges, from 0, hold what was in the
  * range that clients know as `id`: itself, or those that it was split into.

@@ -105,6 +105,20 @@ int spread_allowed(const struct catalog *c, const struct placement_map *m,
     return ERR_OK;
 }
 
+int spread_settled(const struct catalog *c, const struct placement_map *m,
+                   struct err_msg *msg)
+{
+    for (uint8_t i = 0; i < m->group_count; i++) {
+        const struct catalog_group *g = catalog_group(c, m->groups[i]);
+        if (g != NULL && g->emptied.count > 0)
+            return err_set(msg, ERR_INVALID,
+                           "placement by partition key: placement group '%s' "
+                           "is being split: wait until that is done",
+                           m->groups[i]);
+    }
+    return ERR_OK;
+}
+
 /* ---- looking --------------------------------------------------------------
  */
 

@@ -63,6 +63,11 @@ int spread_of(const struct catalog *c, const struct container_def *def,
  * message. */
 int spread_allowed(const struct catalog *c, const struct placement_map *m,
                    struct err_msg *msg);
+/* Whether nodes of before FEATURE_PART_MOVES agree on where documents go that
+ * are placed by the map: ERR_INVALID with a message while one of its groups is
+ * being split. */
+int spread_settled(const struct catalog *c, const struct placement_map *m,
+                   struct err_msg *msg);
 /* How many shards the map's groups have in all when `g` has so many. */
 uint32_t spread_shards_with(const struct catalog *c,
                             const struct placement_map *m,

@@ -511,6 +511,26 @@ static void resolve(struct call *c)
     }
 }
 
+/* Whether a session read goes to a shard whose part has moved, as the client's
+ * token says, to one that this node cannot come to know of: what was written
+ * since is not there, and no state is asked of it. */
+static bool left_behind(const struct call *c, uint32_t slot)
+{
+    struct bytes token = c->headers.session_token;
+    uint32_t range = call_range_id(c, 0);
+    return !c->writes && c->level == CONSISTENCY_SESSION && call_stale(c) &&
+           session_version(token, range) > c->spread.version &&
+           !session_names(token, range, call_shard(c, slot));
+}
+
+static bool admit_slot(struct call *c, uint32_t slot)
+{
+    if (!left_behind(c, slot))
+        return level_admit_group(c, group_of(c, slot));
+    reply_fail(c, FAIL_ISOLATED);
+    return false;
+}
+
 /* `whole`: the request is about this slot's group alone. */
 static bool enter(struct call *c, uint32_t slot, bool whole)
 {
@@ -524,7 +544,7 @@ static bool enter(struct call *c, uint32_t slot, bool whole)
     else if (misdirected(c))
         refuse_misdirected(c);
     else if (!c->outside || FENCE_OPEN(API))
-        return level_admit_group(c, group_of(c, slot));
+        return admit_slot(c, slot);
     else if (whole)
         outside(c);
     else

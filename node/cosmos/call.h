@@ -191,8 +191,9 @@ void call_refuse_outside(struct call *c);
 
 /* The request is about this slot of the container from now on: by its group go
  * the fence, the level and where writes are acknowledged. Asked again for each
- * of several. False after answering: this node is outside that fence (403), or
- * the request asks for more than the group's level (400). */
+ * of several. False after answering: this node is outside that fence (403), the
+ * request asks for more than the group's level (400), or the session has seen
+ * the part elsewhere, and this node cannot look where (503, call_stale). */
 bool call_enter(struct call *c, uint32_t slot);
 /* The same for where the documents of c->pk are, which then is c->slot, and all
  * that the request is about: so it may also have been passed on. False as well

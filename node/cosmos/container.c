@@ -103,6 +103,8 @@ static bool map_choose(struct call *c, struct bytes wanted, struct buf *text,
     if (!map_read(c, wanted, &m, text))
         return false;
     int err = spread_allowed(c->cosmos->config.catalog, &m, &msg);
+    if (err == ERR_OK && !feature_active(features, FEATURE_PART_MOVES))
+        err = spread_settled(c->cosmos->config.catalog, &m, &msg);
     if (err != ERR_OK)
         definition_refused(c, err, &msg);
     else

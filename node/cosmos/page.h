@@ -54,6 +54,7 @@ struct page {
     struct epk low;
     struct epk high;
     uint64_t scope[2];
+    bool by_slot; /* its continuation tokens name slots (page_token.c) */
 
     /* The query; NULL for a feed. */
     struct query *query;

@@ -8,7 +8,9 @@
  * first child, and the others begin at the same position (struct page_floor).
  * Tokens name slots by the ids of their ranges, counted from the first that the
  * container had in the group; those of a container with a placement map, which
- * has one range, by the numbers of their shards. */
+ * has one range, by the numbers of their shards, or, as long as its parts can
+ * neither be split nor move (FEATURE_PART_MOVES), by their own (page->by_slot).
+ * Of such tokens both forms are read until a part has moved. */
 #include <stdio.h>
 #include <string.h>
 
@@ -59,7 +61,7 @@ static void scope_of(const struct call *c, struct bytes range, bool epks,
     mix(scope, epks ? h->end_epk : none);
     mix(scope, bytes_of(buf_bytes(&p->sql), buf_len(&p->sql)));
     mix(scope, p->params);
-    if (c->spread.mapped) /* before there were splits tokens named slots */
+    if (c->spread.mapped && !p->by_slot)
         mix(scope, bytes_str("shards"));
     put_u64_be(number, move);
     if (move != 0)
@@ -114,6 +116,17 @@ static int read_token(struct call *c, struct continuation *out)
     return err;
 }
 
+/* The page's tokens are read in their other form then. */
+static int read_either(struct call *c, struct continuation *out)
+{
+    int err = read_token(c, out);
+    if (err == ERR_OK || !c->spread.mapped ||
+        container_arrival(c->container) > 0)
+        return err;
+    c->page->by_slot = !c->page->by_slot;
+    return read_token(c, out);
+}
+
 /* ---- going on ------------------------------------------------------------ */
 
 static uint32_t first_id(const struct call *c)
@@ -131,13 +144,14 @@ static bool find_slots(const struct call *c, uint32_t named, uint32_t *first,
 {
     const struct spread *s = &c->spread;
     bool conflicts = page_shows_conflicts(c->page);
-    if (s->mapped && !conflicts)
+    bool by_shard = s->mapped && !c->page->by_slot;
+    if (by_shard && !conflicts)
         return spread_heirs(c->cosmos->config.catalog, s, named, first, last);
     if (!conflicts)
         return container_ranges_of(&c->container->move, (uint16_t)s->slots,
                                    first_id(c) + named, first, last) == ERR_OK;
     *first = named;
-    if (s->mapped && !spread_find(s, named, first))
+    if (by_shard && !spread_find(s, named, first))
         return false;
     *last = *first;
     return true;
@@ -222,14 +236,20 @@ bool page_continue(struct call *c)
 {
     struct page *p = c->page;
     struct continuation from;
+    bool by_slot =
+        c->spread.mapped &&
+        !feature_active(c->cosmos->config.features, FEATURE_PART_MOVES);
+    p->by_slot = by_slot;
     scope_of(c, c->headers.range_id, true, p->scope);
     p->slot = p->first;
     if (c->headers.continuation.len == 0)
         return !page_gathers(p) || merge_begin(c, bytes_of(NULL, 0));
-    int err = read_token(c, &from);
+    int err = read_either(c, &from);
+    bool goes_on = err == ERR_OK && !page_gathers(p) && resume(c, &from);
+    p->by_slot = by_slot;
     if (err == ERR_OK && page_gathers(p))
         return merge_begin(c, from.token);
-    if (err == ERR_OK && resume(c, &from))
+    if (goes_on)
         return true;
     /* It may be in a group that the placement map has only got meanwhile. */
     if (err == ERR_OK && c->spread.mapped && !c->looked_again)
@@ -246,7 +266,7 @@ bool page_continue(struct call *c)
 /* A slot as tokens name it. */
 static uint32_t slot_named(const struct call *c, uint32_t slot)
 {
-    if (c->spread.mapped)
+    if (c->spread.mapped && !c->page->by_slot)
         return call_shard(c, slot);
     return page_shows_conflicts(c->page) ? slot
                                          : call_range_id(c, slot) - first_id(c);

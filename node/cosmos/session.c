@@ -205,17 +205,28 @@ int session_find_part(struct bytes token, uint32_t range, uint16_t shard,
     return find(token, range, shard, point_out);
 }
 
-uint32_t session_version(struct bytes token, uint32_t range)
+/* The element of the highest version for `range`, as far as `token` is
+ * well-formed, with what `wanted` has in it; all zero: there is none. */
+static struct state newest(struct bytes token, uint32_t range, uint64_t wanted)
 {
-    uint32_t version = 0;
+    struct state found = {.version = 0}, state;
     struct bytes element;
-    struct state state;
     uint64_t named;
     while (take_element(&token, &element))
-        if (element_parse(element, OWN_REGION, &named, &state) == ERR_OK &&
-            named == range && state.version > version)
-            version = state.version;
-    return version;
+        if (element_parse(element, wanted, &named, &state) == ERR_OK &&
+            named == range && state.version > found.version)
+            found = state;
+    return found;
+}
+
+uint32_t session_version(struct bytes token, uint32_t range)
+{
+    return newest(token, range, OWN_REGION).version;
+}
+
+bool session_names(struct bytes token, uint32_t range, uint16_t shard)
+{
+    return newest(token, range, shard).local_known;
 }
 
 int64_t session_highest(struct bytes token)

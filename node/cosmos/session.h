@@ -28,6 +28,7 @@
 #ifndef BASTIDE_COSMOS_SESSION_H
 #define BASTIDE_COSMOS_SESSION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -97,6 +98,8 @@ int session_find_part(struct bytes token, uint32_t range, uint16_t shard,
 /* The version of the element for `range`, as far as `token` is well-formed; 0:
  * there is none. */
 uint32_t session_version(struct bytes token, uint32_t range);
+/* Whether the element of that version names the shard. */
+bool session_names(struct bytes token, uint32_t range, uint16_t shard);
 
 /* -- clients without tokens --------------------------------------------------
  *

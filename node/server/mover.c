@@ -278,6 +278,14 @@ struct bytes mover_group_name(const struct catalog_group *g)
     return catalog_group_fenced(g) ? bytes_str(g->name) : bytes_of("", 0);
 }
 
+void mover_name_other(struct container_move *move,
+                      const struct catalog_group *g, uint16_t layout)
+{
+    move->other = mover_group_name(g);
+    move->other_number = g->number;
+    move->other_layout = layout;
+}
+
 static bool is_split(const struct move *m)
 {
     return m->own.group.number == m->other.group.number;
@@ -721,7 +729,6 @@ static void settle(struct move *m)
         audit_emptied(m);
     m->record.phase = CONTAINER_STAYS;
     m->record.emptied = true;
-    m->record.other = mover_group_name(&m->other.group);
     record(m, &m->own, done);
 }
 
@@ -740,6 +747,7 @@ static void switched(struct move *m)
              LOG_STR("to", m->other.group.name));
     m->own = m->other;
     m->other = old;
+    mover_name_other(&m->record, &m->other.group, m->other.layout);
     (void)fault_hit("move.emptying");
     empty_old(m);
 }
@@ -760,8 +768,7 @@ static void record_switch(struct move *m)
 {
     note_arrival(m);
     m->record.phase = CONTAINER_EMPTYING;
-    m->record.other = mover_group_name(&m->own.group);
-    m->record.other_layout = m->own.layout;
+    mover_name_other(&m->record, &m->own.group, m->own.layout);
     record(m, &m->other, switched);
 }
 
@@ -837,6 +844,16 @@ static struct end end_of(const struct catalog_group *g, uint16_t layout)
     return (struct end){*g, layout, catalog_group_span(g, layout)};
 }
 
+/* Of a group that was removed: without shards. */
+static struct end end_gone(const struct container_move *m)
+{
+    struct end e = {.group.number = m->other_number, .layout = m->other_layout};
+    CHECK(m->other.len < sizeof(e.group.name));
+    memcpy(e.group.name, m->other.data, m->other.len);
+    return e;
+}
+
+/* `other` NULL: it was removed. */
 static void begin(struct worker *w, struct container_def *def,
                   const struct catalog_group *own,
                   const struct catalog_group *other)
@@ -845,14 +862,17 @@ static void begin(struct worker *w, struct container_def *def,
     m->worker = w;
     m->def = container_def_ref(def);
     m->own = end_of(own, catalog_container_layout(own, def));
-    m->other = end_of(other, def->move.other_layout);
+    m->other = other != NULL ? end_of(other, def->move.other_layout)
+                             : end_gone(&def->move);
     m->record = def->move;
+    if (other == NULL && m->record.phase == CONTAINER_COPYING)
+        m->record.phase = CONTAINER_CANCELLING;
     m->record.mover = w->node->config->id;
     m->place = container_place(def);
     if (def->map != NULL)
         m->map = *def->map;
     m->started_us = clock_mono_us();
-    buf_init(&m->text, DEFINITION_MAX);
+    buf_init(&m->text, OP_BODY_MAX);
     buf_init(&m->map_text, 2 * PLACEMENT_MAP_TEXT_MAX);
     buf_init(&m->scratch, OP_BODY_MAX);
     op_result_init(&m->result);
@@ -860,7 +880,8 @@ static void begin(struct worker *w, struct container_def *def,
     w->mover.running = m;
     log_info("moving a container", LOG_UINT("container", def->number),
              LOG_STR("phase", container_phase_name(def->move.phase)),
-             LOG_STR("group", own->name), LOG_STR("other", other->name));
+             LOG_STR("group", own->name),
+             LOG_STR("other", m->other.group.name));
     if (etag_parse(def->etag, &m->etag) != ERR_OK)
         move_fail(m, ERR_CORRUPT, "its record's etag");
     else
@@ -892,21 +913,23 @@ static void go_on(struct move *m)
 }
 
 /* Whether the catalog has the shards at the other end; they may be gone only
- * when they have nothing left. */
+ * when they have nothing left, and the group only before they have anything. */
 static bool knows_end(const struct catalog_group *other,
                       const struct container_move *move)
 {
-    return move->phase == CONTAINER_EMPTYING ||
-           catalog_group_span(other, move->other_layout).count > 0;
+    return other != NULL
+               ? move->phase == CONTAINER_EMPTYING ||
+                     catalog_group_span(other, move->other_layout).count > 0
+               : move->phase != CONTAINER_SWITCHING;
 }
 
 static void consider(struct worker *w, struct container_def *def)
 {
     const struct catalog_group *own = mover_own_group(w, def);
-    const struct catalog_group *other = mover_group(w, def->move.other);
-    if (def->move.phase != CONTAINER_STAYS && own != NULL && other != NULL &&
+    const struct catalog_group *other = catalog_move_other(w->catalog, def);
+    if (def->move.phase != CONTAINER_STAYS && own != NULL &&
         w->mover.running == NULL && knows_end(other, &def->move) &&
-        chosen(w, def, own, other) == w->node->config->id)
+        chosen(w, def, own, other != NULL ? other : own) == w->node->config->id)
         begin(w, def, own, other);
 }
 

@@ -43,6 +43,10 @@
  * It raises the epoch, and an attempt that sees an epoch change in a shard in
  * any phase but emptying begins anew.
  *
+ * A group that a container moves to is not removed, unless the order and the
+ * removal cross. Then there is nothing to copy to: a move that was not beyond
+ * copying is cancelled.
+ *
  * A mover that dies while copying leaves an attempt from which the next one
  * does not go on: it empties the new group's shards and copies anew. From
  * switching on, and when cancelling, the next one goes on where it was. Writes
@@ -106,10 +110,14 @@ const struct catalog_group *mover_own_group(const struct worker *w,
 
 /* How a container's record names a group. */
 struct bytes mover_group_name(const struct catalog_group *g);
+/* Has the record name it as the other end, with this layout. */
+void mover_name_other(struct container_move *move,
+                      const struct catalog_group *g, uint16_t layout);
 
-/* Fills `op`, whose `body` it makes in `text`, to write the definition with
- * another place and move, on the condition that its record is `etag`.
- * Errors of container_moved. */
+/* Fills `op`, whose `body` it makes in `text` (room for OP_BODY_MAX: with
+ * less, what a client was allowed to store could not be moved), to write the
+ * definition with another place and move, on the condition that its record is
+ * `etag`. Errors of container_moved. */
 struct op;
 struct etag;
 struct buf;

@@ -217,17 +217,17 @@ static int find(struct keying *k, struct err_msg *msg)
 }
 
 /* The shards of a group that a part has left do not take the container's
- * documents because a line says so. While a part moves to another group nothing
- * is added: the move has made sure that the map with that group's name is not
- * too long. */
+ * documents because a line says so. While a part moves, to another group or to
+ * other shards of its own, nothing is added: the move has made sure that the
+ * map with that group's name is not too long, and that there are not too many
+ * shards, and would have to begin anew. */
 static int check_moves(const struct keying *k, struct err_msg *msg)
 {
     const struct container_move *move = &k->def->move;
-    if (container_changes_group(k->def))
+    if (move->phase != CONTAINER_STAYS)
         return err_set(msg, ERR_BUSY,
-                       "documents of the container are being moved to another "
-                       "placement group: wait until that is done (bastide "
-                       "placement move --status)");
+                       "documents of the container are being moved: wait until "
+                       "that is done (bastide placement move --status)");
     for (uint8_t i = k->def->map->group_count; i < k->map.group_count; i++) {
         const struct catalog_group *g =
             catalog_group(k->worker->catalog, k->map.groups[i]);
@@ -239,6 +239,18 @@ static int check_moves(const struct keying *k, struct err_msg *msg)
                            g->name);
     }
     return ERR_OK;
+}
+
+static int allowed(const struct keying *k, struct err_msg *msg)
+{
+    const struct worker *w = k->worker;
+    int err = feature_refuse(&w->node->features, FEATURE_PARTS, msg);
+    if (err == ERR_OK)
+        err = spread_allowed(w->catalog, &k->map, msg);
+    if (err == ERR_OK &&
+        !feature_active(&w->node->features, FEATURE_PART_MOVES))
+        err = spread_settled(w->catalog, &k->map, msg);
+    return err;
 }
 
 /* The catalog is as new as the question. */
@@ -255,9 +267,7 @@ static void current(void *user, struct op_result *result)
     if (err == ERR_OK)
         err = add_lines(k, &adds, &msg);
     if (err == ERR_OK && adds)
-        err = feature_refuse(&k->worker->node->features, FEATURE_PARTS, &msg);
-    if (err == ERR_OK && adds)
-        err = spread_allowed(k->worker->catalog, &k->map, &msg);
+        err = allowed(k, &msg);
     if (err == ERR_OK && adds)
         err = check_moves(k, &msg);
     if (err != ERR_OK)
@@ -281,7 +291,7 @@ void placement_keys(struct worker *w, struct http_request *r,
     (void)j; /* gone before the catalog is current */
     k->worker = w;
     k->request = r;
-    buf_init(&k->text, DEFINITION_MAX);
+    buf_init(&k->text, OP_BODY_MAX);
     json_init(&k->asked);
     if (json_parse(&k->asked, r->body, r->body.len, NULL) != ERR_OK)
         fail(k, ERR_UNAVAILABLE, "no memory for the request");

@@ -15,7 +15,6 @@
 #include "node/server/placement_parse.h"
 #include "node/server/worker.h"
 
-#define MOVE_TIMEOUT_US (5 * USEC_PER_SEC)
 #define MOVES_PAGE 64
 
 /* One request to move a container, or to leave it where it is. */
@@ -166,8 +165,17 @@ static int preview(struct order *o, struct err_msg *msg)
                    o->from->name, o->to->name);
 }
 
+/* Notes in `move` where the part will have been. */
+static int note_groups(const struct order *o, struct container_move *move)
+{
+    uint8_t part = (uint8_t)o->part;
+    int err = container_been_note(move, o->from->number, part);
+    return err == ERR_OK ? container_been_note(move, o->to->number, part) : err;
+}
+
 /* Whether the container can be placed by its map with `to` instead of `from`.
- * Two parts cannot become one: each is all that its shards have. */
+ * Two parts cannot become one: each is all that its shards have. Nor does one
+ * come to shards that had another (struct container_been). */
 static int check_map(const struct order *o, struct err_msg *msg)
 {
     struct container_move move = o->def->move;
@@ -179,15 +187,21 @@ static int check_map(const struct order *o, struct err_msg *msg)
                        "those of two groups cannot be joined: move them to a "
                        "group that has none",
                        o->to->name);
-    if (container_been_note(&move, o->from->number) != ERR_OK ||
-        container_been_note(&move, o->to->number) != ERR_OK)
+    int err = note_groups(o, &move);
+    if (err == ERR_EXISTS)
+        return err_set(msg, ERR_EXISTS,
+                       "other documents of the container were moved from or to "
+                       "%s before, and only these can go there again: move "
+                       "them to another group",
+                       o->to->name);
+    if (err != ERR_OK)
         return err_set(msg, ERR_INVALID,
                        "documents of the container were in %d other groups "
                        "before, and more are not kept track of",
                        CONTAINER_BEEN_MAX);
     strcpy(map.groups[o->part], o->to->name);
     buf_init(&text, 2 * PLACEMENT_MAP_TEXT_MAX);
-    int err = placement_map_format(&map, &text);
+    err = placement_map_format(&map, &text);
     if (err != ERR_OK || buf_len(&text) > PLACEMENT_MAP_TEXT_MAX)
         err = err_set(msg, ERR_INVALID,
                       "with that name the container's rule is longer than %d "
@@ -287,8 +301,8 @@ static void submit(struct order *o, const struct container_move *move)
         return;
     }
     rng_fill(o->op.id, OP_ID_LEN);
-    backend_submit(&o->worker->router.backend, &o->op, MOVE_TIMEOUT_US, ordered,
-                   o);
+    backend_submit(&o->worker->router.backend, &o->op,
+                   PLACEMENT_MOVE_TIMEOUT_US, ordered, o);
 }
 
 static struct order *order_new(struct worker *w, struct http_request *r)
@@ -296,7 +310,7 @@ static struct order *order_new(struct worker *w, struct http_request *r)
     struct order *o = mem_zalloc(sizeof(*o));
     o->worker = w;
     o->request = r;
-    buf_init(&o->text, DEFINITION_MAX);
+    buf_init(&o->text, OP_BODY_MAX);
     buf_init(&o->answer, CONTROL_ANSWER_MAX);
     return o;
 }
@@ -309,6 +323,8 @@ void placement_move(struct worker *w, struct http_request *r,
     int err = feature_refuse(&w->node->features, FEATURE_MOVES, &msg);
     if (err == ERR_OK)
         err = placement_get_container(w, j, &o->database, &o->def, &msg);
+    if (err == ERR_OK && o->def->map != NULL)
+        err = feature_refuse(&w->node->features, FEATURE_PART_MOVES, &msg);
     if (err == ERR_OK)
         err = find_groups(o, j, &msg);
     if (err == ERR_OK)
@@ -329,13 +345,12 @@ void placement_move(struct worker *w, struct http_request *r,
     struct container_move move = o->def->move;
     move.phase = CONTAINER_COPYING;
     move.emptied = false;
-    if (o->def->map != NULL) { /* check_map has seen that there is room */
+    catalog_note_gone(w->catalog, o->def, &move);
+    if (o->def->map != NULL) {
         move.part = (uint8_t)o->part;
-        CHECK(container_been_note(&move, o->from->number) == ERR_OK);
-        CHECK(container_been_note(&move, o->to->number) == ERR_OK);
+        CHECK(note_groups(o, &move) == ERR_OK); /* check_map has seen it */
     }
-    move.other = mover_group_name(o->to);
-    move.other_layout = catalog_group_layout(o->to);
+    mover_name_other(&move, o->to, catalog_group_layout(o->to));
     move.mover = 0;
     move.since = clock_wall_us() / USEC_PER_SEC;
     audit(o, o->from->name, o->to->name);

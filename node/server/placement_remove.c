@@ -13,12 +13,14 @@
 #include "node/server/control_reply.h"
 #include "node/server/governor.h"
 #include "node/server/mover.h"
+#include "node/server/placement_move.h"
 #include "node/server/placement_parse.h"
 #include "node/server/worker.h"
 
 #define REMOVE_TIMEOUT_US (5 * USEC_PER_SEC)
-/* What was begun before a node knew of it has this long to be done. */
-#define REMOVE_REST_US (2 * USEC_PER_SEC)
+/* What was begun before a node knew of it, such as the order to move a
+ * container there, has this long to be done. */
+#define REMOVE_REST_US (PLACEMENT_MOVE_TIMEOUT_US + USEC_PER_SEC)
 #define CONTAINER_PAGE 64
 
 /* ---- what is in it ----------------------------------------------------------
@@ -27,9 +29,9 @@
 static bool concerns(const struct worker *w, const struct catalog_group *g,
                      const struct container_def *def)
 {
-    const struct catalog_group *other = def->move.phase != CONTAINER_STAYS
-                                            ? mover_group(w, def->move.other)
-                                            : NULL;
+    const struct catalog_group *other =
+        def->move.phase != CONTAINER_STAYS ? catalog_move_other(w->catalog, def)
+                                           : NULL;
     return container_placed_in(def, bytes_str(g->name)) ||
            (other != NULL && other->number == g->number);
 }

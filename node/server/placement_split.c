@@ -92,17 +92,20 @@ static int check_group(const struct catalog_group *g, uint16_t shards,
     return ERR_OK;
 }
 
-/* Whether a split can move a container, or need not. */
-static int check_container(const struct split *s,
-                           const struct container_def *def,
-                           const struct catalog_group *g, struct err_msg *msg)
+/* Whether a split can move what a container with a placement map has in the
+ * group. */
+static int check_part(const struct split *s, const struct container_def *def,
+                      const struct catalog_group *g, struct err_msg *msg)
 {
-    bool own = container_placed_in(def, bytes_str(g->name));
+    struct err_msg why;
     int shown = (int)(def->name.len < 100 ? def->name.len : 100);
-    uint32_t sum =
-        own && def->map != NULL
-            ? spread_shards_with(s->worker->catalog, def->map, g, s->to)
-            : 0;
+    uint32_t sum = spread_shards_with(s->worker->catalog, def->map, g, s->to);
+    int err =
+        feature_refuse(&s->worker->node->features, FEATURE_PART_MOVES, &why);
+    if (err != ERR_OK)
+        return err_set(msg, err,
+                       "container %.*s is placed by partition key: %s", shown,
+                       (const char *)def->name.data, why.text);
     if (sum > SPREAD_SHARDS_MAX)
         return err_set(msg, ERR_INVALID,
                        "container %.*s is placed by partition key, and the "
@@ -110,14 +113,24 @@ static int check_container(const struct split *s,
                        "use %u",
                        shown, (const char *)def->name.data, sum,
                        SPREAD_SHARDS_MAX);
+    return ERR_OK;
+}
+
+/* Whether a split can move a container, or need not. */
+static int check_container(const struct split *s,
+                           const struct container_def *def,
+                           const struct catalog_group *g, struct err_msg *msg)
+{
+    bool own = container_placed_in(def, bytes_str(g->name));
+    int shown = (int)(def->name.len < 100 ? def->name.len : 100);
     if ((own && container_changes_group(def)) ||
         (def->move.phase != CONTAINER_STAYS &&
-         mover_group(s->worker, def->move.other) == g))
+         catalog_move_other(s->worker->catalog, def) == g))
         return err_set(msg, ERR_BUSY,
                        "container %.*s is being moved: wait until that is done "
                        "(bastide placement move --status)",
                        shown, (const char *)def->name.data);
-    return ERR_OK;
+    return own && def->map != NULL ? check_part(s, def, g, msg) : ERR_OK;
 }
 
 /* Counts the group's containers; refuses those that a split cannot move. */

@@ -17,20 +17,35 @@ static uint64_t finished_lsn(const struct container_def *def)
     return etag.lsn;
 }
 
-/* Whether a replica here may still have something of the container in the group
- * that it has left. A witness never had. */
-static bool is_left(const struct worker *w, const struct container_def *def)
+/* Whether a replica here may still have something of the container in shards of
+ * a group that it has left. A witness never had. */
+static bool is_left_in(const struct worker *w, const struct container_def *def,
+                       const struct catalog_group *g, uint16_t layout)
 {
-    const struct catalog_group *g = mover_group(w, def->move.other);
     bool left = false;
     if (g != NULL && g->witness == w->node->config->id)
         return false;
     struct catalog_span s = {0, 0};
     if (g != NULL)
-        s = catalog_group_span(g, def->move.other_layout);
+        s = catalog_group_span(g, layout);
     for (uint32_t i = 0; i < s.count; i++) {
         const struct replica *r = w->replica_of[s.first + i];
         left |= r != NULL && !shard_emptied(r->shard, def->number);
+    }
+    return left;
+}
+
+/* The same of all that it has left; not of what it has come back to. */
+static bool is_left(const struct worker *w, const struct container_def *def)
+{
+    const struct container_move *m = &def->move;
+    bool left = is_left_in(w, def, catalog_move_other(w->catalog, def),
+                           m->other_layout);
+    for (uint8_t i = 0; i < m->gone_count; i++) {
+        const struct catalog_group *g =
+            catalog_group_number(w->catalog, m->gone[i].group);
+        if (g != NULL && !catalog_container_at(g, def, m->gone[i].layout))
+            left |= is_left_in(w, def, g, m->gone[i].layout);
     }
     return left;
 }

@@ -31,9 +31,9 @@ struct purge {
 /* Now and then. */
 void purge_check(struct worker *w);
 
-/* Whether nothing is left on this node of what the container's last move, which
- * is finished, made superfluous: neither in the flushed state of a replica nor
- * in the log. Any thread. */
+/* Whether nothing is left on this node of what the container's moves, of which
+ * the last one is finished, made superfluous: neither in the flushed state of a
+ * replica nor in the log. Any thread. */
 bool purge_clean(const struct node *n, const struct container_def *def);
 
 #endif

@@ -72,7 +72,7 @@ struct survey {
 static bool touches_old(const struct survey *s, const struct container_def *def)
 {
     return def->move.phase != CONTAINER_STAYS &&
-           mover_group(s->worker, def->move.other) == s->group &&
+           catalog_move_other(s->worker->catalog, def) == s->group &&
            def->move.other_layout < catalog_group_layout(s->group);
 }
 
@@ -231,15 +231,15 @@ static bool fits(struct split_step *s)
 /* Has the container, or its part, moved to the newest shards. */
 static void order(struct split_step *s)
 {
-    if (!fits(s))
-        return;
     const struct container_place place = container_place(s->def);
     struct container_move move = s->def->move;
     struct etag etag;
     move.phase = CONTAINER_COPYING;
     move.emptied = false;
+    catalog_note_gone(s->worker->catalog, s->def, &move);
     move.other =
         s->group == GROUP_DEFAULT ? bytes_of("", 0) : bytes_str(s->name);
+    move.other_number = s->group;
     move.other_layout = (uint16_t)(s->layout + 1);
     move.part = (uint8_t)container_find_part(s->def, move.other);
     move.mover = s->mover;
@@ -446,12 +446,12 @@ static void begin(struct worker *w, const struct catalog_group *g,
     s->retires = def == NULL;
     s->def = def != NULL ? container_def_ref(def) : NULL;
     s->mover = mover;
-    buf_init(&s->text, DEFINITION_MAX);
+    buf_init(&s->text, OP_BODY_MAX);
     w->splitter.running = s;
     if (s->retires) {
         s->lsn = mem_zalloc(s->old.count * sizeof(*s->lsn));
         note_next(s);
-    } else {
+    } else if (fits(s)) { /* else it need not be searched, time after time */
         look_next(s);
     }
 }

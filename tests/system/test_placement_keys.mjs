@@ -227,6 +227,11 @@ test("what it has in one group moves to another, and sessions go on", async () =
   await until("germany has heard of it", () => at("germany").item("de-7", "de").read().then(() => false, (error) => error.code === 403));
   await refused("ie", at("germany").item("de-7", "de").read());
   await orders.items.upsert(row("de", 7));
+  // What was in eu may come back there, and nothing else of the container.
+  const other = await move("eu", "--from", "us", "--yes");
+  assert.equal(other.code, 1);
+  assert.match(other.stderr, /other documents of the container were moved from or to eu before/);
+  assert.equal((await move("eu", "--from", "ie", "--dry-run")).code, 0);
   // Shards of eu know that it is gone.
   const { container: late } = await clientAt("ireland").database("shop").containers.create({ id: "late", partitionKey: "/country" },
     placed("/country: de=eu"));

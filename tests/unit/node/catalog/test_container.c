@@ -469,12 +469,15 @@ static void the_places_of_parts_survive_their_record(void **state)
         bytes_str("/pk: a=eu, b=us, c=one"), 0, 3, {{0, 0}, {2, 77}, {1, 0}}};
     const struct container_move move = {.phase = CONTAINER_COPYING,
                                         .other = bytes_str("us"),
+                                        .other_number = 900,
+                                        .gone_count = 2,
+                                        .gone = {{0, 1}, {900, 0}},
                                         .other_layout = 3,
                                         .mover = 9,
                                         .part = 1,
                                         .left = 6,
                                         .been_count = 2,
-                                        .been = {0, 900}};
+                                        .been = {{0, 2}, {900, 1}}};
     struct container_def *def, *again;
     assert_int_equal(create(with("")), ERR_OK);
     assert_int_equal(
@@ -492,6 +495,10 @@ static void the_places_of_parts_survive_their_record(void **state)
     assert_int_equal(container_find_part(now, bytes_of("", 0)), -1);
     assert_int_equal(container_find_part(def, bytes_of("", 0)), 0);
     assert_int_equal(container_find_part(def, bytes_str("default")), 0);
+    assert_int_equal(now->move.other_number, 900);
+    assert_int_equal(now->move.gone_count, 2);
+    assert_int_equal(now->move.gone[0].layout, 1);
+    assert_int_equal(now->move.gone[1].group, 900);
     assert_int_equal(now->move.other_layout, 3);
     assert_int_equal(now->move.part, 1);
     assert_int_equal(now->move.left, 6);
@@ -499,6 +506,9 @@ static void the_places_of_parts_survive_their_record(void **state)
     assert_true(container_been_in(&now->move, 0));
     assert_true(container_been_in(&now->move, 900));
     assert_false(container_been_in(&now->move, 9));
+    assert_int_equal(container_been_note(&now->move, 0, 2), ERR_OK);
+    assert_int_equal(container_been_note(&now->move, 0, 1), ERR_EXISTS);
+    assert_int_equal(container_been_note(&now->move, 900, 1), ERR_OK);
     /* And the replacing of the definition by a client. */
     buf_clear(&out);
     assert_int_equal(json_parse(&parser, bytes_str(with("")), 4096, NULL),
@@ -528,12 +538,26 @@ static void groups_of_moves_are_kept_once_and_not_without_end(void **state)
     (void)state;
     struct container_move m = {.number = 0};
     for (uint16_t i = 0; i < CONTAINER_BEEN_MAX; i++) {
-        assert_int_equal(container_been_note(&m, i), ERR_OK);
-        assert_int_equal(container_been_note(&m, i), ERR_OK);
+        assert_int_equal(container_been_note(&m, i, 1), ERR_OK);
+        assert_int_equal(container_been_note(&m, i, 1), ERR_OK);
     }
     assert_int_equal(m.been_count, CONTAINER_BEEN_MAX);
-    assert_int_equal(container_been_note(&m, CONTAINER_BEEN_MAX), ERR_FULL);
-    assert_int_equal(container_been_note(&m, 3), ERR_OK);
+    assert_int_equal(container_been_note(&m, CONTAINER_BEEN_MAX, 1), ERR_FULL);
+    assert_int_equal(container_been_note(&m, 3, 1), ERR_OK);
+}
+
+/* Writes for the part that a group had may come late, and would be taken. */
+static void a_group_has_the_same_part_again_and_no_other(void **state)
+{
+    (void)state;
+    struct container_move m = {.number = 0};
+    assert_int_equal(container_been_note(&m, 1, 0), ERR_OK);
+    assert_int_equal(container_been_note(&m, 3, 0), ERR_OK);
+    assert_int_equal(container_been_note(&m, 1, 1), ERR_EXISTS);
+    assert_int_equal(container_been_note(&m, 3, 1), ERR_EXISTS);
+    assert_int_equal(container_been_note(&m, 2, 1), ERR_OK);
+    assert_int_equal(container_been_note(&m, 1, 0), ERR_OK);
+    assert_int_equal(m.been_count, 3);
 }
 
 static void expect_ranges(const struct container_move *m, uint16_t count,
@@ -879,6 +903,7 @@ int main(void)
         cmocka_unit_test(a_place_and_a_move_survive_their_record),
         cmocka_unit_test(the_places_of_parts_survive_their_record),
         cmocka_unit_test(groups_of_moves_are_kept_once_and_not_without_end),
+        cmocka_unit_test(a_group_has_the_same_part_again_and_no_other),
         cmocka_unit_test(ranges_know_what_they_came_from),
         cmocka_unit_test(damaged_splits_are_refused),
         cmocka_unit_test(stored_definitions_are_read_back),

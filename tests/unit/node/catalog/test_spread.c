@@ -267,11 +267,12 @@ static void tokens_have_a_higher_version_after_a_move(void **state)
     (void)state;
     struct catalog *c = with_groups();
     struct container_def *before = define("\"/pk\"", "/pk: a=eu, b=us");
-    struct container_def *after = define_parts(
-        "\"/pk\"", "/pk: a=one, b=us",
-        ",\"_parts\":[{\"layout\":0,\"number\":77}],"
-        "\"_move\":{\"number\":0,\"ranges\":0,\"left\":3,\"been\":[1,3],"
-        "\"other\":\"eu\",\"emptied\":true}");
+    struct container_def *after =
+        define_parts("\"/pk\"", "/pk: a=one, b=us",
+                     ",\"_parts\":[{\"layout\":0,\"number\":77}],"
+                     "\"_move\":{\"number\":0,\"ranges\":0,\"left\":3,\"been\":"
+                     "[{\"group\":1,\"part\":0},{\"group\":3,\"part\":0}],"
+                     "\"other\":\"eu\",\"emptied\":true}");
     struct spread s;
     uint32_t a, b;
     assert_int_equal(spread_of(c, before, &s), ERR_OK);
@@ -400,6 +401,50 @@ static void a_stored_map_must_fit_the_container(void **state)
     }
 }
 
+#define MOVED                                                                  \
+    ",\"_move\":{\"number\":7,\"ranges\":3,\"emptied\":true,\"other\":"
+
+static void expect_gone(const struct catalog *c, const char *placement,
+                        const char *more, uint8_t count, const uint16_t *gone)
+{
+    struct container_def *def = define_parts("\"/pk\"", placement, more);
+    struct container_move move = def->move;
+    catalog_note_gone(c, def, &move);
+    assert_int_equal(move.gone_count, count);
+    for (uint8_t i = 0; i < count; i++) {
+        assert_int_equal(move.gone[i].group, gone[2 * i]);
+        assert_int_equal(move.gone[i].layout, gone[2 * i + 1]);
+    }
+    container_def_unref(def);
+}
+
+/* A move does not make forgotten what the one before it has left; what is not
+ * there any more, or where the container is, is not waited for. */
+static void what_moves_have_left_adds_up(void **state)
+{
+    (void)state;
+    struct catalog *c = with_groups();
+    put_layouts(c, 4, "far", 70, 4,
+                "\"splitMicroseconds\":1,\"retired\":[],"
+                "\"emptied\":{\"firstShard\":60,\"shards\":2},");
+    expect_gone(c, "us", MOVED "\"eu\"}", 1, (uint16_t[]){1, 0});
+    expect_gone(c, "us", MOVED "\"one\",\"gone\":[{\"group\":1,\"layout\":0}]}",
+                2, (uint16_t[]){1, 0, 3, 0});
+    /* Once; not where it came back to; nor what was retired, or never was. */
+    expect_gone(c, "us",
+                MOVED "\"eu\",\"gone\":[{\"group\":1,\"layout\":0},"
+                      "{\"group\":2,\"layout\":0},"
+                      "{\"group\":3,\"layout\":4},"
+                      "{\"group\":9,\"layout\":0}]}",
+                1, (uint16_t[]){1, 0});
+    /* The old shards of its own group. */
+    expect_gone(c, "far", ",\"_layout\":1" MOVED "\"far\"}", 1,
+                (uint16_t[]){4, 0});
+    /* The group that has the name now is another one. */
+    expect_gone(c, "us", MOVED "\"eu\",\"otherNumber\":8}", 0, NULL);
+    catalog_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -414,6 +459,7 @@ int main(void)
         cmocka_unit_test(a_new_part_begins_in_the_newest_shards),
         cmocka_unit_test(a_group_that_is_not_known_here_is_told),
         cmocka_unit_test(a_stored_map_must_fit_the_container),
+        cmocka_unit_test(what_moves_have_left_adds_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

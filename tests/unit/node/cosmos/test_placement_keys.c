@@ -323,6 +323,32 @@ static void cut_off_nothing_is_left_out_unsaid(void **state)
     assert_int_equal(w->ops[OP_BARRIER], looks);
 }
 
+/* The session has been where us has other shards, or a part is elsewhere. */
+static void cut_off_a_session_is_not_read_where_a_part_was(void **state)
+{
+    struct world *w = *state;
+    static const char seen[] = "x-ms-session-token: 0:4#7#1=0#5=1";
+    know_group(w, 1, "eu", "eastus", CONSISTENCY_SESSION);
+    know_group(w, 2, "us", "eastus", CONSISTENCY_EVENTUAL);
+    define(w);
+    with_rows(w);
+    cut_off(w);
+    expect_status(SEND(w, "GET", DOCS "/1", "", PK("a"), seen), 200);
+    expect_status(SEND(w, "GET", DOCS "/2", "", PK("b"), seen), 200);
+    know_group(w, 2, "us", "eastus", CONSISTENCY_SESSION);
+    expect_status(SEND(w, "GET", DOCS "/2", "", PK("b")), 200);
+    expect_status(SEND(w, "GET", DOCS "/2", "", PK("b"),
+                       "x-ms-session-token: 0:4#7#1=0#2=0#5=1"),
+                  200);
+    expect_failure(SEND(w, "GET", DOCS "/2", "", PK("b"), seen), 503, NULL,
+                   "lost contact");
+    expect_failure(SEND(w, "GET", DOCS, "", PK("b"), seen), 503, NULL,
+                   "lost contact");
+    expect_status(SEND(w, "GET", DOCS, "", PK("a"), seen), 200);
+    /* The shards themselves refuse a write that comes too late. */
+    expect_status(SEND(w, "POST", DOCS, ROW("4", "b"), PK("b"), seen), 201);
+}
+
 static void what_cannot_be_is_refused_at_creation(void **state)
 {
     struct world *w = *state;
@@ -553,7 +579,8 @@ static void move_us(struct world *w)
     snprintf(text, sizeof(text),
              "%.*sb*=far%.*s,\"_parts\":[{\"layout\":0,\"number\":0},"
              "{\"layout\":0,\"number\":%d}],\"_move\":{\"number\":0,"
-             "\"ranges\":0,\"part\":1,\"left\":1,\"been\":[2,3],"
+             "\"ranges\":0,\"part\":1,\"left\":1,\"been\":"
+             "[{\"group\":2,\"part\":1},{\"group\":3,\"part\":1}],"
              "\"other\":\"us\",\"emptied\":true}}",
              (int)(at - old), old,
              (int)(def->json.len - (size_t)(at - old) - 6), at + 5, ARRIVAL);
@@ -584,6 +611,68 @@ static void a_part_in_another_group_ends_pages_that_stand_in_it(void **state)
     assert_int_equal(w->move[1], 0);
     expect_status(SEND(w, "GET", DOCS, "", in_us), 400);
     expect_contains(SEND(w, "GET", DOCS, ""), "\"_count\":4}");
+}
+
+/* Nodes of before agree on a container's shards only while its groups are not
+ * being split. */
+static void older_nodes_are_not_given_a_group_that_is_split(void **state)
+{
+    struct world *w = *state;
+    static const char body[] =
+        "{\"id\":\"n\",\"partitionKey\":{\"paths\":[\"/pk\"],\"version\":2}}";
+    with_map(w);
+    split_us(w);
+    atomic_store(&w->features.level, FEATURE_PART_MOVES - 1);
+    expect_failure(
+        SEND(w, "POST", "/dbs/d/colls", body, "x-bastide-placement: /pk: a=us"),
+        400, NULL, "'us' is being split");
+    expect_status(
+        SEND(w, "POST", "/dbs/d/colls", body, "x-bastide-placement: /pk: a=eu"),
+        201);
+    atomic_store(&w->features.level, FEATURE_PART_MOVES);
+    expect_status(SEND(w, "POST", "/dbs/d/colls",
+                       "{\"id\":\"m\",\"partitionKey\":{\"paths\":[\"/pk\"],"
+                       "\"version\":2}}",
+                       "x-bastide-placement: /pk: a=us"),
+                  201);
+}
+
+/* The token behind the first row, as nodes at that level write it. */
+static void first_page(struct world *w, uint32_t level, char token[2048])
+{
+    atomic_store(&w->features.level, level);
+    struct response *r = SEND(w, "GET", DOCS, "", "x-ms-max-item-count: 1");
+    snprintf(token, 2048, "x-ms-continuation: %s",
+             resp_header(r, "x-ms-continuation"));
+}
+
+static void tokens_of_older_nodes_go_on_until_a_part_moves(void **state)
+{
+    struct world *w = *state;
+    char before[2048], after[2048];
+    with_map(w);
+    with_rows(w);
+    expect_status(SEND(w, "POST", DOCS, ROW("4", "a"), PK("a")), 201);
+    first_page(w, FEATURE_PART_MOVES - 1, before);
+    first_page(w, FEATURE_PART_MOVES, after);
+    assert_string_not_equal(before, after);
+    for (uint32_t level = FEATURE_PART_MOVES - 1; level <= FEATURE_PART_MOVES;
+         level++) {
+        atomic_store(&w->features.level, level);
+        expect_contains(SEND(w, "GET", DOCS, "", before), "\"_count\":3}");
+        expect_contains(SEND(w, "GET", DOCS, "", after), "\"_count\":3}");
+        /* They go on in the form that the level has. */
+        struct response *r = SEND(w, "GET", DOCS, "",
+                                  level < FEATURE_PART_MOVES ? after : before,
+                                  "x-ms-max-item-count: 1");
+        char token[2048];
+        snprintf(token, sizeof(token), "x-ms-continuation: %s",
+                 resp_header(r, "x-ms-continuation"));
+        expect_contains(SEND(w, "GET", DOCS, "", token), "\"_count\":2}");
+    }
+    move_us(w);
+    expect_status(SEND(w, "GET", DOCS, "", before), 400);
+    expect_contains(SEND(w, "GET", DOCS, "", after), "\"_count\":3}");
 }
 
 static void conflicts_in_the_old_shard_are_listed(void **state)
@@ -625,9 +714,12 @@ int main(void)
         TEST(a_read_waits_for_its_own_shard),
         TEST(each_group_is_read_at_its_own_level),
         TEST(cut_off_nothing_is_left_out_unsaid),
+        TEST(cut_off_a_session_is_not_read_where_a_part_was),
         TEST(what_cannot_be_is_refused_at_creation),
         TEST(conflicts_are_those_of_all_groups),
         TEST(older_nodes_would_not_understand_it),
+        TEST(older_nodes_are_not_given_a_group_that_is_split),
+        TEST(tokens_of_older_nodes_go_on_until_a_part_moves),
         TEST(a_page_goes_on_in_the_shards_that_a_part_was_split_into),
         TEST(a_session_of_before_and_after_goes_on),
         TEST(a_part_in_another_group_ends_pages_that_stand_in_it),

@@ -90,6 +90,11 @@ static void a_range_of_several_shards_names_each(void **state)
     assert_int_equal(session_version(bytes_str(text), 1), 0);
     assert_int_equal(session_version(bytes_str("1:2#3,0:4#5#6=7"), 0), 4);
     assert_int_equal(session_version(bytes_str(""), 0), 0);
+    assert_true(session_names(bytes_str(text), 0, 2)); /* though it is 0 */
+    assert_false(session_names(bytes_str(text), 0, 7));
+    assert_false(session_names(bytes_str(text), 1, 2));
+    assert_false(session_names(bytes_str("0:3#5#1=1,0:4#5#6=7"), 0, 1));
+    assert_false(session_names(bytes_str(""), 0, 1));
     struct session_point p;
     assert_int_equal(session_find_part(bytes_str("0:3#5#1"), 0, 1, &p),
                      ERR_MALFORMED);
