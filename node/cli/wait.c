@@ -12,6 +12,8 @@
 #include "node/cli/options.h"
 
 #define POLL_US (100 * USEC_PER_MS)
+#define POLL_MAX_US (2 * USEC_PER_SEC)
+#define POLL_PARTS 10 /* of the time waited until then */
 #define TELL_TERMINAL_US (200 * USEC_PER_MS)
 #define TELL_LOG_US (5 * USEC_PER_SEC)
 #define LINE_MAX_LEN 160
@@ -60,6 +62,15 @@ static void tell(struct progress *p, const char *seen, usec_t now)
     p->open = p->terminal;
 }
 
+/* Each look may be a connection to every node, and a handshake costs each as
+ * much as several writes: what takes long is looked at less often. */
+static usec_t pause_us(const struct wait_until *w, usec_t waited)
+{
+    usec_t pause =
+        waited / POLL_PARTS < POLL_MAX_US ? waited / POLL_PARTS : POLL_MAX_US;
+    return pause > w->poll_us ? pause : w->poll_us;
+}
+
 static int look_on(struct progress *p, struct err_msg *msg)
 {
     const struct wait_until *w = p->wait;
@@ -82,7 +93,7 @@ static int look_on(struct progress *p, struct err_msg *msg)
                            w->what, (long long)(w->timeout_us / USEC_PER_SEC),
                            seen.text, w->then);
         tell(p, seen.text, now);
-        usleep((useconds_t)w->poll_us);
+        usleep((useconds_t)pause_us(w, now - p->began_us));
     }
 }
 

@@ -11,7 +11,7 @@ struct wait_until {
     const char *what; /* "the switch to westeurope" */
     const char *then; /* what to do about more of it: "see: bastide status" */
     usec_t timeout_us;
-    usec_t poll_us; /* between looks */
+    usec_t poll_us; /* between looks, at first; up to 2 s when it takes long */
     bool quiet;     /* no progress on stderr */
     /* One look: ERR_OK, it holds; ERR_AGAIN, not yet, and `seen` says how far
      * it is, or why nobody knows. Any other ends the wait, and `seen` says
