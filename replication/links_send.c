@@ -175,6 +175,7 @@ static int queue_response(struct link *l, const struct response *r)
     if (err != ERR_OK)
         return err;
     size_t len = buf_len(frame), room = small ? len : answer_room(l);
+    /* Where nothing may be unsent, nothing is queued. */
     err = link_queue(l, room >= len ? LINKS_OUTPUT_MAX : 0);
     if (err == ERR_OK && !small)
         note_answer(l, len);
