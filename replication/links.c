@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "node/base/feature.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "replication/links_impl.h"
@@ -424,15 +425,15 @@ static void on_timer(struct ev_loop *ev, ev_timer *w, int revents)
 /* -- frames -----------------------------------------------------------------
  */
 
-/* Before anybody hears that the peer is up. That its certificate and its HELLO
- * name the node that is expected, peer.c sees to. */
+/* That its certificate and its HELLO name the node that is expected, peer.c
+ * sees to. */
 static bool proves_region(const struct link *l, const struct peer_hello *hello)
 {
     const struct links_handler *h = l->links->handler;
-    return h->region_proved == NULL ||
-           h->region_proved(l->links->user, &l->peer.expected,
-                            chan_binding(l->chan),
-                            hello->proves_region ? hello->region_proof : NULL);
+    return h->believes_region == NULL ||
+           h->believes_region(
+               l->links->user, &l->peer.expected, chan_binding(l->chan),
+               hello->proves_region ? hello->region_proof : NULL);
 }
 
 static int frame_hello(struct link *l, struct bytes payload)
@@ -442,8 +443,14 @@ static int frame_hello(struct link *l, struct bytes payload)
     if (err != ERR_OK)
         return err;
     l->proved = proves_region(l, &hello);
-    struct peer_event e = {
-        .type = PEER_EVENT_HELLO, .now_us = clock_mono_us(), .hello = &hello};
+    /* Programs that prove nothing know of no such level. */
+    if (!l->proved && hello.feature_active >= FEATURE_REGION_PROOF)
+        hello.feature_active = FEATURE_REGION_PROOF - 1;
+    struct peer_event e = {.type = PEER_EVENT_HELLO,
+                           .now_us = clock_mono_us(),
+                           .hello = &hello,
+                           .unproved = link_owes_proof(l) &&
+                                       fence_stands(l->links->fence)};
     struct peer_update u;
     step(l, &e, NULL, &u);
     return ERR_OK;

@@ -28,12 +28,14 @@
  *
  * Fences (failover/fence.h): what is of a shard leaves for, and is taken from,
  * nodes alone whose region may hold it, and only if this node's may; both ends
- * judge by the certificates. From FEATURE_REGION_PROOF on a certificate is not
- * enough: the peer's HELLO must prove that it holds its region's key, or it
- * counts as one of no region, which is outside every fence. Its link is up all
- * the same, for what is everybody's. Refused are whole messages, whatever is in
- * them.
+ * judge by the certificates. Refused are whole messages, whatever is in them.
  * Gossip, acknowledgements and failures of requests are of no shard.
+ *
+ * From FEATURE_REGION_PROOF on a certificate is not enough: the peer's HELLO
+ * must prove that it holds its region's key. Where a fence stands, a peer that
+ * does not is refused as a whole, since who may write to the meta shard can
+ * move fences. A link from before the first fence stays, and its peer counts as
+ * one of no region, which is outside every fence.
  *
  * A direction of a link can be impaired on purpose (impair.h, links_impair).
  * Frames that wait for their time count as unsent, so every class keeps its
@@ -162,9 +164,10 @@ struct links_handler {
                          const uint8_t *binding,
                          uint8_t proof_out[PEER_PROOF_LEN]);
     /* Whether that is such a proof, by that node. `proof` is NULL where it sent
-     * none. Absent: whoever has a certificate is believed. */
-    bool (*region_proved)(void *user, const struct peer_identity *from,
-                          const uint8_t *binding, const uint8_t *proof);
+     * none. Absent, or where regions have no keys: whoever has a certificate is
+     * believed. */
+    bool (*believes_region)(void *user, const struct peer_identity *from,
+                            const uint8_t *binding, const uint8_t *proof);
     /* What a chunk's data carries of its shard. NULL: payload. */
     enum fence_carries (*snapshot_carries)(struct bytes data);
     /* A chunk arrived. Acknowledge it with links_snapshot_ack once it is
@@ -299,7 +302,7 @@ struct links_stats {
     uint32_t version;
     uint32_t feature_level;
     uint32_t feature_wanted;
-    bool region_proved; /* likewise: in this connection */
+    bool region_proved; /* likewise: it was, or need not be */
     uint64_t connects;  /* times the link came up */
     uint64_t frames_in, frames_out;
     uint64_t bytes_in, bytes_out; /* payloads and frame headers */

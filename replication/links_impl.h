@@ -50,8 +50,8 @@ struct link {
     struct chan *chan;      /* of the states dialing, proving, streaming */
     uint32_t session;       /* counts channels */
     failover_region region; /* by the certificate shown on `chan`; 0 before */
-    bool proved;            /* it, by the HELLO that came on `chan` */
-    uint64_t written;       /* bytes queued on `chan` or waiting in `line` */
+    bool proved;      /* by the HELLO that came on `chan`; or need not be */
+    uint64_t written; /* bytes queued on `chan` or waiting in `line` */
     struct impairment out, in;
     struct delay_line line; /* frames that wait for their time */
     usec_t free_us;         /* of impair_send */
@@ -220,6 +220,8 @@ failover_region link_certified_region(const struct links *links,
                                       const char *uri);
 /* That, once the peer has proved it or need not; 0: as good as none. */
 failover_region link_region(const struct link *l);
+/* The peer has said HELLO and owes a proof. */
+bool link_owes_proof(const struct link *l);
 /* Whether some regions may not hold the shard. */
 bool links_fenced(const struct links *links, uint64_t shard);
 

@@ -27,6 +27,9 @@ struct links *peers_links(struct peers *p);
 struct impairment peers_latency(const struct config *c, const char *region);
 /* Whether the link to a node is up. */
 bool peers_up(const struct peers *p, uint32_t node_id);
+/* A node whose link is up and that has not proved its region; NULL: none. It
+ * would lose its link with the first fence (replication/links.h). */
+const char *peers_unproved(const struct peers *p);
 /* The encoded form of an operation on `shard` to a node; see
  * links_request_again. The task is found again by the id. */
 struct task;
