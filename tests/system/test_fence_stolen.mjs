@@ -10,7 +10,7 @@ import { copyFileSync, existsSync, readFileSync, readdirSync, renameSync, rmSync
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { Cluster, program, until } from "../sdk/lib.mjs";
-import { admin, killAlone, startAlone, statusOf } from "./lib.mjs";
+import { admin, killAlone, startAlone, statusOf, untilListens } from "./lib.mjs";
 import { Search, marker } from "./leaks.mjs";
 
 const openable = process.env.TEST_FENCE_BASTIDE || path.join(path.dirname(program), "tests/fence/bastide");
@@ -100,15 +100,7 @@ test("with another region's key the program does not even start on them", async 
  *  says that it is ready: it has no links. */
 async function startThief(by, env) {
   const thief = await startAlone(cluster, nodeOf("germany"), env, { waitReady: false, by });
-  await until("it answers", async () => {
-    assert.ok(!thief.ended(), thief.output());
-    try {
-      return (await admin(cluster, nodeOf("germany"), "GET", "/status")).status === 200;
-    } catch (error) {
-      if (error.code !== "ECONNREFUSED") throw error;
-      return false;
-    }
-  });
+  await untilListens(cluster, nodeOf("germany"), thief);
   return thief;
 }
 const queryAll = () => cluster.request({ method: "POST", path: DOCS, endpoint: nodeOf("germany").endpoint,
