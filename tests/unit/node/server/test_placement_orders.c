@@ -1,6 +1,7 @@
-/* Orders about placement groups that cross the removal of a group. The meta
- * shard's log is the test's: it says when a record is logged, and when the
- * catalogs of its leader and of the node that gave the order show it. */
+/* Orders about placement groups: those that cross the removal of a group, and
+ * those that wait for a feature level. The meta shard's log is the test's: it
+ * says when a record is logged, and when the catalogs of its leader and of the
+ * node that gave the order show it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,8 +22,10 @@
 #include "node/server/group_edit.h"
 #include "node/server/placement.h"
 #include "node/server/placement_gate.h"
+#include "node/server/placement_keys.h"
 #include "node/server/placement_move.h"
 #include "node/server/placement_remove.h"
+#include "node/server/placement_split.h"
 #include "node/server/worker.h"
 
 /* LSNs that the records were written at. */
@@ -622,6 +625,74 @@ static void what_is_there_already_may_be_changed(void **state)
     assert_int_equal(admits_container("c", "us", MOVES_TO_EU), ERR_INVALID);
 }
 
+/* ---- below a feature level --------------------------------------------------
+ */
+
+#define KEYS "/pk: a=us, *=eu"
+
+/* Whether something is done, as there is a cluster of that level. */
+static bool goes(uint32_t level, order_fn *fn, const char *body)
+{
+    world.node.features = (struct feature_gate){0};
+    feature_raise(&world.node.features, level);
+    order(fn, body);
+    if (world.op != NULL && world.op->kind == OP_BARRIER)
+        answer(ERR_OK, ""); /* the catalog is current */
+    bool done = world.op != NULL || world.edits_account;
+    if (world.op != NULL)
+        answer(ERR_UNAVAILABLE, "");
+    if (world.edits_account)
+        edit_ends(ERR_UNAVAILABLE);
+    return done;
+}
+
+static void needs_part_moves(order_fn *fn, const char *body)
+{
+    assert_false(goes(FEATURE_PART_MOVES - 1, fn, body));
+    expect_refusal(503, "feature level 6");
+    assert_true(goes(FEATURE_PART_MOVES, fn, body));
+}
+
+static void parts_are_not_split_below_their_level(void **state)
+{
+    (void)state;
+    const char *body = "{\"group\":\"us\",\"shards\":4}";
+    /* A whole container moves with what older releases know. */
+    assert_true(goes(FEATURE_PART_MOVES - 1, placement_split, body));
+    put_container(KEYS, "");
+    needs_part_moves(placement_split, body);
+    assert_false(goes(FEATURE_PART_MOVES - 1, placement_split, body));
+    expect_refusal(503, "container c is placed by partition key");
+}
+
+static void parts_do_not_move_below_their_level(void **state)
+{
+    (void)state;
+    const char *whole = "{\"database\":\"d\",\"container\":\"c\",\"group\":"
+                        "\"eu\"}",
+               *part = "{\"database\":\"d\",\"container\":\"c\",\"group\":"
+                       "\"eu\",\"from\":\"us\"}";
+    assert_true(goes(FEATURE_PART_MOVES - 1, placement_move, whole));
+    put_container("/pk: a=us, *=reject", "");
+    needs_part_moves(placement_move, part);
+    assert_false(goes(FEATURE_PART_MOVES, placement_move, whole));
+    expect_refusal(400, "--from");
+}
+
+/* Nodes of before that level do not agree on where its documents go. */
+static void keys_are_not_placed_in_a_split_group_below_their_level(void **state)
+{
+    (void)state;
+    const char *add = "{\"database\":\"d\",\"container\":\"c\",\"add\":["
+                      "\"b=us\"]}";
+    put_container("/pk: a=eu, *=reject", "");
+    assert_true(goes(FEATURE_PART_MOVES - 1, placement_keys, add));
+    put_us(true);
+    assert_false(goes(FEATURE_PART_MOVES - 1, placement_keys, add));
+    expect_refusal(400, "is being split");
+    assert_true(goes(FEATURE_PART_MOVES, placement_keys, add));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -641,6 +712,13 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_there_already_may_be_changed,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(parts_are_not_split_below_their_level,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(parts_do_not_move_below_their_level,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            keys_are_not_placed_in_a_split_group_below_their_level, setup,
+            teardown),
     };
     log_setup(open("/dev/null", O_WRONLY), LOG_ERROR, LOG_TEXT);
     return cmocka_run_group_tests(tests, NULL, NULL);
