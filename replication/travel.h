@@ -32,11 +32,13 @@
  *  - Ours stood still, or runs slower than it may: a frame comes that seems to
  *    have left later than now. All that was known is dropped then, so that
  *    what is believed is never wrong by more than the fastest frame took. But
- *    what waited in this machine while it stood still looks as if it had not,
- *    and nothing here can tell. That is why travel_since takes one silence of a
- *    link off as well; a machine that stood still for longer has been given up
- *    by everybody: what it sends by its old links arrives nowhere, so that it
- *    does harm alone by what it passes on over new ones.
+ *    what waited in this machine meanwhile looks as if it had not, and nothing
+ *    here can tell. That is why travel_since takes one silence of a link off as
+ *    well. A machine that stood still for longer was given up by everybody: it
+ *    leads nothing any more, and passes no operation of another node on. What
+ *    is left open is a request of a node outside a group's fence that waited in
+ *    it (node/server/transit.h), and a sender that stood still between two
+ *    attempts of its own and takes the first one for younger than it is.
  */
 #ifndef BASTIDE_REPLICATION_TRAVEL_H
 #define BASTIDE_REPLICATION_TRAVEL_H
