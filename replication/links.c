@@ -165,7 +165,7 @@ static struct bytes own_gossip(const struct link *l)
 
 static void send_ping(struct link *l)
 {
-    struct ping ping = {(uint64_t)clock_mono_us(), own_gossip(l)};
+    struct ping ping = {(uint64_t)clock_mono_us(), own_gossip(l), 0};
     CHECK(ping.gossip.len <= GOSSIP_MAX);
     if (codec_put_ping(&l->links->frame, FRAME_PING, &ping) != ERR_OK)
         return;
@@ -294,6 +294,7 @@ static void adopt(struct link *l, struct chan *chan)
     l->proved = false;
     l->session++;
     l->written = 0;
+    travel_begin(&l->travel, clock_mono_us());
     chan_set_handler(chan, &link_handler, l);
 }
 
@@ -479,8 +480,11 @@ static int frame_ping(struct link *l, enum frame_type type,
     uint64_t now = (uint64_t)clock_mono_us();
     if (type == FRAME_PONG && ping.sent_us <= now)
         l->stats.rtt_us = (usec_t)(now - ping.sent_us);
+    if (type == FRAME_PONG)
+        travel_answered(&l->travel, (usec_t)now, ping.sent_us, ping.clock_us);
     if (type == FRAME_PING) {
-        struct ping pong = {ping.sent_us, own_gossip(l)};
+        travel_heard(&l->travel, (usec_t)now, ping.sent_us);
+        struct ping pong = {ping.sent_us, own_gossip(l), now};
         CHECK(pong.gossip.len <= GOSSIP_MAX);
         if (codec_put_ping(&l->links->frame, FRAME_PONG, &pong) == ERR_OK)
             queue_control(l);
@@ -518,6 +522,8 @@ static int frame_request(struct link *l, struct bytes payload)
     const struct links_handler *h = l->links->handler;
     struct links_call call = {
         .peer = l->id, .session = l->session, .id = r.id, .age_ms = r.age_ms};
+    if (r.sent_us > 0)
+        call.way_ms = travel_most_ms(&l->travel, clock_mono_us(), r.sent_us);
     struct bytes none = {NULL, 0};
     if (h->request_shard != NULL)
         call.shard = h->request_shard(l->links->user, r.kind, r.body);

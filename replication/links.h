@@ -103,6 +103,7 @@ struct links_call {
     uint64_t shard; /* that it concerns */
     enum fence_carries carries;
     uint32_t age_ms; /* see links_request_again */
+    uint32_t way_ms; /* it was no longer on its way (travel.h); 0: not known */
 };
 
 /* A message that a fence keeps from crossing a link. */
@@ -242,8 +243,9 @@ int links_request(struct links *links, links_peer to, uint32_t kind,
                   uint64_t shard, uint32_t deadline_ms, struct bytes body,
                   uint64_t *id_out);
 /* The same for a request that somebody may have carried out already: it was
- * first sent `age_ms` ago. Who gets it hears that in links_call; a release from
- * before there was such a member takes it for a new one. 0: it is. */
+ * first sent `age_ms` ago. Who gets it hears that in links_call, and how long
+ * the request itself was on its way; a release from before there was such a
+ * member takes it for a new one. 0: it is. */
 int links_request_again(struct links *links, links_peer to, uint32_t kind,
                         uint64_t shard, uint32_t deadline_ms, uint32_t age_ms,
                         struct bytes body, uint64_t *id_out);

@@ -16,6 +16,7 @@
 #include "node/server/scrub_link.h"
 #include "node/server/stand_in.h"
 #include "node/server/transit.h"
+#include "replication/travel.h"
 
 /* A forwarded operation whose answer is awaited. */
 struct awaited {
@@ -402,14 +403,11 @@ int peers_request(struct peers *p, uint32_t node_id, uint16_t shard,
     return ERR_OK;
 }
 
-usec_t peers_since(const struct config *c, uint32_t age_ms)
+usec_t peers_since(const struct config *c, const struct links_call *call)
 {
-    usec_t age = (usec_t)age_ms * USEC_PER_MS +
-                 (usec_t)c->timeouts.link_silence_ms * USEC_PER_MS;
-    usec_t since = clock_mono_us() - age;
-    if (age_ms == 0)
-        return 0;
-    return since > 1 ? since : 1;
+    return travel_since(clock_mono_us(),
+                        (usec_t)c->timeouts.link_silence_ms * USEC_PER_MS,
+                        call->age_ms, call->way_ms);
 }
 
 struct task *peers_take_task(struct peers *p, uint64_t id)
