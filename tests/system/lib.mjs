@@ -46,7 +46,8 @@ export const untilListens = (cluster, node, alone) => until(`${node.name} listen
   try {
     return (await admin(cluster, node, "GET", "/status")).status === 200;
   } catch (error) {
-    if (error.code !== "ECONNREFUSED") throw error;
+    // Before it listens, or while it takes over from what listened as it started.
+    if (error.code !== "ECONNREFUSED" && error.code !== "ECONNRESET") throw error;
     return false;
   }
 });
