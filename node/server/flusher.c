@@ -220,7 +220,9 @@ bool flusher_turn(struct flusher *f, usec_t now)
 {
     if (!f->running && f->flush == NULL) {
         f->flush = shard_flush_take(f->replica->shard);
-        if (f->flush != NULL)
+        if (f->flush != NULL && renewal_takes(f->replica, f->flush))
+            flush_success(f, now);
+        else if (f->flush != NULL)
             flush_submit(f);
         else if (f->drop_count > 0 && now >= f->retry_us)
             drop_step(f);

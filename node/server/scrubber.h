@@ -6,6 +6,8 @@
  * store at that LSN and opens each sealed record (digester.h), at `scrub.rate`
  *     their answers --shard/scrub.h--> who is wrong
  *       a follower, and the others are enough: told to go (quarantine.h)
+ *       it is damaged, and they are not: it gets a new store beside the old one
+ *         (renewal.h)
  *       itself: hands the leadership over; the next leader's round sees to it
  *       nobody can tell: said in log, audit, metrics and `bastide scrub`
  *
@@ -39,6 +41,7 @@ struct scrub_report {
     struct scrub_answer answers[RAFT_MEMBERS_MAX];
     struct scrub_judgement judged;
     raft_id replaced; /* who was told to go; 0: nobody */
+    raft_id renewed;  /* who was told to take a new store; 0: nobody */
     raft_id kept;     /* who is wrong, and could not be spared; 0: nobody */
 };
 
@@ -59,6 +62,7 @@ struct scrub_state {
     uint64_t bytes;       /* digested here */
     uint64_t mismatches;  /* wrong or doubtful replicas, in rounds led here */
     uint64_t quarantines; /* of this replica */
+    uint64_t renewals;    /* likewise, of its store */
 };
 
 /* Now and then, on each worker. */
@@ -72,6 +76,9 @@ int scrubber_want(struct replica *r);
 int scrubber_asked(struct replica *r);
 /* Its store cannot be written because it is damaged. */
 void scrubber_broken(struct replica *r);
+/* It has another store, which is not damaged as far as is known; the next round
+ * reads it. */
+void scrubber_renewed(struct replica *r);
 /* The replica is about to be freed. */
 void scrubber_forget(struct replica *r);
 
@@ -83,6 +90,8 @@ void scrubber_forget(struct replica *r);
 typedef void scrubber_told(void *user, const struct scrub_answer *answer);
 void scrubber_digest(struct replica *r, uint64_t lsn, scrubber_told *told,
                      void *user);
+/* A member waits for the new store that it was told of. */
+void scrubber_may_renew(struct worker *w, uint16_t shard, raft_id node);
 /* A member's answer, or that there is none (err). */
 void scrubber_answered(struct worker *w, uint64_t round, raft_id node,
                        const struct scrub_answer *answer);

@@ -7,15 +7,14 @@ import { after, before, test } from "node:test";
 import { Cluster, makeContainer, until } from "../sdk/lib.mjs";
 import { Documents, command, complaints, inject, isReady, killAlone, logOf, startAlone, statusOf } from "./lib.mjs";
 
-let cluster, documents;
+let cluster, documents, pair; // the documents of group default, and of one of two regions
 before(async () => {
   process.env.BASTIDE_SCRUB_RATE_BYTES = "1GiB";
   cluster = await Cluster.start();
-  documents = new Documents(cluster, await makeContainer(cluster.client()));
-  await documents.write(({ ids }) => ids.length > 150, { bytes: 3000 });
 });
 after(async () => {
   documents?.close();
+  pair?.close();
   await killAlone();
   await cluster?.stop();
 });
@@ -58,7 +57,37 @@ const leaderOf = async (shard) => {
     if (shards.find((one) => one.shard === shard)?.role === "leader") return name;
 };
 
+// First, so that no other store has a record of which a bit could be flipped.
+test("two regions: neither replica can be spared, so a damaged store is replaced beside the log, while requests go on", async () => {
+  const nodes = cluster.nodes.slice(0, 2), endpoints = () => nodes.map(({ endpoint }) => endpoint);
+  await until("a group of two regions is made", async () => (await command(cluster, "placement", "create", "pair",
+    "--regions", nodes.map(({ region }) => region).join(), "--shards", "1", "--consistency", "session")).code === 0, 40_000, 300);
+  const { database } = await cluster.client().databases.create({ id: "pairs" });
+  const { container } = await until("the group takes containers", () =>
+    database.containers.create({ id: "items", partitionKey: "/pk" }, { initialHeaders: { "x-bastide-placement": "pair" } })
+      .catch(({ code }) => { if (code !== 503) throw new Error(`${code}`); }), 40_000, 300);
+  pair = new Documents(cluster, container);
+  await pair.write(({ ids }) => ids.length > 100, { bytes: 3000, endpoints });
+  await until("it is in the stores", async () => outcomes(await scrub()).every((outcome) => outcome === "agree"), 40_000, 300);
+  for (const node of [nodes[1], nodes[0]]) {
+    const told = logOf(node).length;
+    let going = true;
+    const done = pair.write(() => !going, { bytes: 500, writers: 2, endpoints });
+    const shard = await flip(node);
+    await scrub("--shard", String(shard));
+    await until(`the store of ${node.name} is replaced`, () => /a damaged store was replaced/.test(logOf(node).slice(told)), 40_000, 50);
+    await until("all replicas agree", async () => outcomes(await scrub()).every((outcome) => outcome === "agree"), 40_000, 300);
+    going = false;
+    const { refused } = await done;
+    assert.equal(refused.length, 0, JSON.stringify(refused[0]));
+    assert.doesNotMatch(logOf(node).slice(told), /put into quarantine/);
+    for (const endpoint of endpoints()) await pair.compare(endpoint, undefined, `${node.name} mended, ${endpoint}`);
+  }
+});
+
 test("replicas that are well agree", async () => {
+  documents = new Documents(cluster, await makeContainer(cluster.client()));
+  await documents.write(({ ids }) => ids.length > 150, { bytes: 3000 });
   const found = await until("the cluster is at the level that it takes", async () => {
     const { stdout } = await command(cluster, "scrub", "-o", "json");
     return stdout.startsWith("{") ? JSON.parse(stdout) : undefined;
