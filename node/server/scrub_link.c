@@ -72,8 +72,8 @@ static void answer_home(struct worker *w, void *arg)
     struct scrub_awaited *a = arg;
     if (a->question.what == SCRUB_ASK_DIGEST)
         scrubber_answered(w, a->round, a->to, &a->answer);
-    else if (a->question.what == SCRUB_ASK_RENEW && a->answer.err == ERR_OK)
-        scrubber_may_renew(w, a->question.shard, a->to);
+    else if (a->question.what == SCRUB_ASK_RENEW)
+        scrubber_may_renew(w, a->question.shard, a->to, a->answer.err);
     mem_free(a);
 }
 

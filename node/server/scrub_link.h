@@ -35,7 +35,7 @@ enum scrub_ask {
 
 /* From any worker, about one of its shards. Of a DIGEST, scrubber_answered
  * tells the end, with this number, on the same worker; of a RENEW
- * scrubber_may_renew, if it is awaited; of the others nobody hears. */
+ * scrubber_may_renew; of the others nobody hears. */
 void scrub_link_ask(struct worker *from, raft_id to, enum scrub_ask what,
                     uint16_t shard, uint64_t lsn, uint64_t round);
 

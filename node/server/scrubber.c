@@ -349,10 +349,15 @@ static bool is_late(const struct scrub_report *p)
     return false;
 }
 
-void scrubber_may_renew(struct worker *w, uint16_t shard, raft_id node)
+void scrubber_may_renew(struct worker *w, uint16_t shard, raft_id node, int err)
 {
     struct replica *r = worker_replica(w, shard);
-    if (r != NULL && leads(r) && !r->closing && r->scrub.doubt_us == 0)
+    if (err != ERR_OK)
+        log_warn(
+            "a damaged store is not renewed now; the next round sees to it",
+            LOG_UINT("shard", shard), LOG_STR("node", name_of(w, node)),
+            LOG_STR("reason", err_text(err)));
+    else if (r != NULL && leads(r) && !r->closing && r->scrub.doubt_us == 0)
         transfers_renew(&w->transfers, r, node);
 }
 

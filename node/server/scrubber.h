@@ -90,8 +90,11 @@ void scrubber_forget(struct replica *r);
 typedef void scrubber_told(void *user, const struct scrub_answer *answer);
 void scrubber_digest(struct replica *r, uint64_t lsn, scrubber_told *told,
                      void *user);
-/* A member waits for the new store that it was told of. */
-void scrubber_may_renew(struct worker *w, uint16_t shard, raft_id node);
+/* What a member answered that was told to take a new store. ERR_OK: it waits
+ * for it; renewal_begin's errors, and that the message did not arrive, or is
+ * not known there: it stays as it is until the next round. */
+void scrubber_may_renew(struct worker *w, uint16_t shard, raft_id node,
+                        int err);
 /* A member's answer, or that there is none (err). */
 void scrubber_answered(struct worker *w, uint64_t round, raft_id node,
                        const struct scrub_answer *answer);
