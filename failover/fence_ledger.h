@@ -16,6 +16,7 @@
 struct fence_refusals {
     enum fence_wall wall;
     bool known;       /* the shard's group; else that was why */
+    bool unproved;    /* the peer's region, of the first of them */
     uint32_t peer;    /* a node's id; 0: a client, or several */
     uint64_t shard;   /* FENCE_LEDGER_SEVERAL where places ran out */
     const char *what; /* kind of message, of the first of them; static */

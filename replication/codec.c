@@ -253,6 +253,10 @@ int codec_put_hello(struct buf *out, const struct peer_hello *hello)
     m.feature_level = hello->feature_level;
     m.feature_active = hello->feature_active;
     m.feature_wanted = hello->feature_wanted;
+    if (hello->proves_region) {
+        m.region_proof.data = (uint8_t *)(uintptr_t)hello->region_proof;
+        m.region_proof.len = PEER_PROOF_LEN;
+    }
     return codec_put(out, FRAME_HELLO, &m.base, no_attachment);
 }
 
@@ -274,6 +278,11 @@ int codec_get_hello(struct codec *c, struct bytes payload,
     };
     if (peer_identity_set(&hello.id, m->cluster, m->region, m->node) != ERR_OK)
         return ERR_MALFORMED;
+    if (m->region_proof.len != 0 && m->region_proof.len != PEER_PROOF_LEN)
+        return ERR_MALFORMED;
+    hello.proves_region = m->region_proof.len == PEER_PROOF_LEN;
+    if (hello.proves_region)
+        memcpy(hello.region_proof, m->region_proof.data, PEER_PROOF_LEN);
     *hello_out = hello;
     return ERR_OK;
 }

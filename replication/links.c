@@ -145,7 +145,13 @@ static void queue_control(struct link *l)
 
 static void send_hello(struct link *l)
 {
-    if (codec_put_hello(&l->links->frame, &l->links->own) == ERR_OK)
+    const struct links_handler *h = l->links->handler;
+    struct peer_hello hello = l->links->own;
+    hello.proves_region =
+        h->prove_region != NULL &&
+        h->prove_region(l->links->user, &l->peer.expected,
+                        chan_binding(l->chan), hello.region_proof);
+    if (codec_put_hello(&l->links->frame, &hello) == ERR_OK)
         queue_control(l);
 }
 
@@ -284,6 +290,7 @@ static void adopt(struct link *l, struct chan *chan)
     link_impair_reset(l);
     l->chan = chan;
     l->region = link_certified_region(l->links, chan_peer_uri(chan));
+    l->proved = false;
     l->session++;
     l->written = 0;
     chan_set_handler(chan, &link_handler, l);
@@ -417,12 +424,24 @@ static void on_timer(struct ev_loop *ev, ev_timer *w, int revents)
 /* -- frames -----------------------------------------------------------------
  */
 
+/* Before anybody hears that the peer is up. That its certificate and its HELLO
+ * name the node that is expected, peer.c sees to. */
+static bool proves_region(const struct link *l, const struct peer_hello *hello)
+{
+    const struct links_handler *h = l->links->handler;
+    return h->region_proved == NULL ||
+           h->region_proved(l->links->user, &l->peer.expected,
+                            chan_binding(l->chan),
+                            hello->proves_region ? hello->region_proof : NULL);
+}
+
 static int frame_hello(struct link *l, struct bytes payload)
 {
     struct peer_hello hello;
     int err = codec_get_hello(l->links->codec, payload, &hello);
     if (err != ERR_OK)
         return err;
+    l->proved = proves_region(l, &hello);
     struct peer_event e = {
         .type = PEER_EVENT_HELLO, .now_us = clock_mono_us(), .hello = &hello};
     struct peer_update u;
@@ -1118,6 +1137,7 @@ int links_get_stats(const struct links *links, links_peer peer,
         s.version = l->peer.version;
         s.feature_level = l->peer.feature_level;
         s.feature_wanted = l->peer.feature_wanted;
+        s.region_proved = l->proved;
     }
     s.last_reason = l->last_reason;
     *stats_out = s;
@@ -1128,10 +1148,4 @@ bool links_is_up(const struct links *links, links_peer peer)
 {
     const struct link *l = link_find(links, peer);
     return l != NULL && link_streaming(l);
-}
-
-const char *links_proved_region(const struct links *links, links_peer peer)
-{
-    const struct link *l = link_find(links, peer);
-    return l != NULL && link_streaming(l) ? l->peer.expected.region : NULL;
 }

@@ -28,7 +28,11 @@
  *
  * Fences (failover/fence.h): what is of a shard leaves for, and is taken from,
  * nodes alone whose region may hold it, and only if this node's may; both ends
- * judge by the certificates. Refused are whole messages, whatever is in them.
+ * judge by the certificates. From FEATURE_REGION_PROOF on a certificate is not
+ * enough: the peer's HELLO must prove that it holds its region's key, or it
+ * counts as one of no region, which is outside every fence. Its link is up all
+ * the same, for what is everybody's. Refused are whole messages, whatever is in
+ * them.
  * Gossip, acknowledgements and failures of requests are of no shard.
  *
  * A direction of a link can be impaired on purpose (impair.h, links_impair).
@@ -106,6 +110,7 @@ struct links_refusal {
                            * is known here */
     links_peer peer;
     uint64_t shard;
+    bool unproved; /* the peer's region is not proved, whatever it may have */
     const char *what; /* "raft message"; static */
     size_t bytes;     /* of its payload, roughly */
 };
@@ -149,6 +154,17 @@ struct links_handler {
     /* A fence held something back, in or out. Alone among these it is called
      * from inside links_send_*, too, so it calls nothing of the links. */
     void (*on_refused)(void *user, const struct links_refusal *refusal);
+    /* Makes what proves to that node, on the connection that `binding` names
+     * (CHAN_BINDING_LEN bytes), that this one holds its region's key. False, or
+     * no such member: there is none. Calls nothing of the links, likewise the
+     * next. */
+    bool (*prove_region)(void *user, const struct peer_identity *to,
+                         const uint8_t *binding,
+                         uint8_t proof_out[PEER_PROOF_LEN]);
+    /* Whether that is such a proof, by that node. `proof` is NULL where it sent
+     * none. Absent: whoever has a certificate is believed. */
+    bool (*region_proved)(void *user, const struct peer_identity *from,
+                          const uint8_t *binding, const uint8_t *proof);
     /* What a chunk's data carries of its shard. NULL: payload. */
     enum fence_carries (*snapshot_carries)(struct bytes data);
     /* A chunk arrived. Acknowledge it with links_snapshot_ack once it is
@@ -283,7 +299,8 @@ struct links_stats {
     uint32_t version;
     uint32_t feature_level;
     uint32_t feature_wanted;
-    uint64_t connects; /* times the link came up */
+    bool region_proved; /* likewise: in this connection */
+    uint64_t connects;  /* times the link came up */
     uint64_t frames_in, frames_out;
     uint64_t bytes_in, bytes_out; /* payloads and frame headers */
     uint64_t raft_bytes_out;      /* of that: frames of Raft messages */
@@ -306,9 +323,5 @@ struct links_stats {
 int links_get_stats(const struct links *links, links_peer peer,
                     struct links_stats *stats_out);
 bool links_is_up(const struct links *links, links_peer peer);
-/* The region the peer has proved by certificate and HELLO, NULL while the link
- * is not streaming. Fences are checked against this, not against what the
- * configuration hopes (design section 5). */
-const char *links_proved_region(const struct links *links, links_peer peer);
 
 #endif

@@ -1,10 +1,12 @@
 /* Walls 2 and 3 of a fence (failover/fence.h), between this node and another.
  *
- * Both ask the same table for the regions that the two certificates name, and
- * nothing else is common to them: the sender is told the shard by its caller
- * and judges before there is a frame; the receiver reads it from the frame's
- * bytes and judges before anything is decoded, kept or passed on.
+ * Both ask the same table for the regions that the two certificates name and
+ * the peer has proved, and nothing else is common to them: the sender is told
+ * the shard by its caller and judges before there is a frame; the receiver
+ * reads it from the frame's bytes and judges before anything is decoded, kept
+ * or passed on.
  */
+#include "node/base/feature.h"
 #include "replication/links_impl.h"
 
 failover_region link_certified_region(const struct links *links,
@@ -16,6 +18,16 @@ failover_region link_certified_region(const struct links *links,
                : 0;
 }
 
+static bool must_prove(const struct link *l)
+{
+    return l->links->own.feature_active >= FEATURE_REGION_PROOF && !l->proved;
+}
+
+failover_region link_region(const struct link *l)
+{
+    return must_prove(l) ? 0 : l->region;
+}
+
 static int refuse(struct link *l, enum fence_wall wall,
                   enum fence_verdict verdict, const struct links_cargo *cargo)
 {
@@ -23,6 +35,7 @@ static int refuse(struct link *l, enum fence_wall wall,
                                     .known = verdict != FENCE_UNKNOWN,
                                     .peer = l->id,
                                     .shard = cargo->shard,
+                                    .unproved = must_prove(l),
                                     .what = cargo->what,
                                     .bytes = cargo->bytes};
     if (wall == FENCE_WALL_SEND)
@@ -41,10 +54,10 @@ static enum fence_verdict may_leave(const struct link *l,
 {
     const struct fence *f = l->links->fence;
     if (cargo->carries == FENCE_TRANSIT)
-        return fence_check_transit(f, cargo->shard, l->region,
+        return fence_check_transit(f, cargo->shard, link_region(l),
                                    l->links->region);
     enum fence_verdict verdict =
-        fence_check(f, cargo->shard, l->region, cargo->carries);
+        fence_check(f, cargo->shard, link_region(l), cargo->carries);
     if (verdict == FENCE_INSIDE)
         verdict =
             fence_check(f, cargo->shard, l->links->region, cargo->carries);
@@ -63,7 +76,7 @@ static enum fence_verdict may_arrive(const struct link *l,
                                      const struct links_cargo *cargo)
 {
     const struct fence *f = l->links->fence;
-    const failover_region ends[] = {l->links->region, l->region};
+    const failover_region ends[] = {l->links->region, link_region(l)};
     enum fence_verdict verdict =
         fence_of(f, cargo->shard) != NULL ? FENCE_INSIDE : FENCE_UNKNOWN;
     if (cargo->carries == FENCE_TRANSIT)

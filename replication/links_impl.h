@@ -50,6 +50,7 @@ struct link {
     struct chan *chan;      /* of the states dialing, proving, streaming */
     uint32_t session;       /* counts channels */
     failover_region region; /* by the certificate shown on `chan`; 0 before */
+    bool proved;            /* it, by the HELLO that came on `chan` */
     uint64_t written;       /* bytes queued on `chan` or waiting in `line` */
     struct impairment out, in;
     struct delay_line line; /* frames that wait for their time */
@@ -217,6 +218,8 @@ enum fence_carries links_snapshot_carries(const struct links *links,
 /* The number of the region in a certificate's URI (may be NULL); 0: none. */
 failover_region link_certified_region(const struct links *links,
                                       const char *uri);
+/* That, once the peer has proved it or need not; 0: as good as none. */
+failover_region link_region(const struct link *l);
 /* Whether some regions may not hold the shard. */
 bool links_fenced(const struct links *links, uint64_t shard);
 

@@ -49,6 +49,9 @@
 /* Longest cluster, region or node name. */
 #define PEER_NAME_MAX 63
 #define PEER_REASON_MAX 160
+/* What shows, on one connection, that its sender holds its region's key: how it
+ * is made is the links' user's business (node/crypt/region_key.h). */
+#define PEER_PROOF_LEN 32
 
 struct peer_identity {
     char cluster[PEER_NAME_MAX + 1];
@@ -81,6 +84,8 @@ struct peer_hello {
     uint32_t feature_level;
     uint32_t feature_active;
     uint32_t feature_wanted;
+    bool proves_region; /* `region_proof` is there; of no concern to peer.c */
+    uint8_t region_proof[PEER_PROOF_LEN];
 };
 
 struct peer_timing {

@@ -53,7 +53,8 @@
     X(3, GROUPS, "placement groups other than default")                        \
     X(4, MOVES, "containers move between placement groups")                    \
     X(5, PARTS, "groups get more shards, other keys; rows by partition key")   \
-    X(6, PART_MOVES, "rows placed by partition key move, or get more shards")
+    X(6, PART_MOVES, "rows placed by partition key move, or get more shards")  \
+    X(7, REGION_PROOF, "peers show that they hold their region's key")
 
 #define FEATURE_ENUM(level, name, what) FEATURE_##name = level,
 enum feature { FEATURE_LIST(FEATURE_ENUM) FEATURE_END };

@@ -552,9 +552,12 @@ static bool enter(struct call *c, uint32_t slot, bool whole)
     return false;
 }
 
+/* Without the group's keys this node's replica cannot be read; and what another
+ * node would read for it, is not for who cannot open it. */
 bool call_enter(struct call *c, uint32_t slot)
 {
-    return enter(c, slot, false);
+    return enter(c, slot, false) &&
+           (FENCE_OPEN(API) || call_hash(c, call_shard(c, slot)) != NULL);
 }
 
 /* A line for the key may just have been added. */

@@ -192,14 +192,16 @@ void call_refuse_outside(struct call *c);
 /* The request is about this slot of the container from now on: by its group go
  * the fence, the level and where writes are acknowledged. Asked again for each
  * of several. False after answering: this node is outside that fence (403), the
- * request asks for more than the group's level (400), or the session has seen
- * the part elsewhere, and this node cannot look where (503, call_stale). */
+ * request asks for more than the group's level (400), the session has seen
+ * the part elsewhere, and this node cannot look where (503, call_stale), or it
+ * does not hold the group's keys (503). */
 bool call_enter(struct call *c, uint32_t slot);
 /* The same for where the documents of c->pk are, which then is c->slot, and all
  * that the request is about: so it may also have been passed on. False as well
  * when the container's placement map rejects the key: answered 400, or 503
  * where lines may be missing (call_stale), unless the map was looked up anew
- * first and the call began again. */
+ * first and the call began again. That the keys are here, who makes an address
+ * finds out: call_hash. */
 bool call_enter_key(struct call *c);
 /* Lets go of what the call has so far and goes on from where
  * call_with_container found the container, with what the catalog says once it

@@ -17,8 +17,9 @@
 #define NONCE_LEN 12
 #define TAG_LEN 16
 #define REGION_KEY_FORMAT 1
-/* Label, purpose, id, three names with their lengths, two public keys. */
-#define INFO_MAX (32 + 5 + 3 * (1 + KEY_NAME_MAX) + 2 * REGION_KEY_LEN)
+/* Label, purpose, id, names with their lengths, two public keys, a session. */
+#define INFO_MAX                                                               \
+    (32 + 5 + 5 * (1 + KEY_NAME_MAX) + 2 * REGION_KEY_LEN + REGION_SESSION_LEN)
 
 /* ---- X25519 ----------------------------------------------------------------
  */
@@ -179,8 +180,9 @@ struct wrap_key {
 };
 _Static_assert(sizeof(struct wrap_key) == KEY_LEN + NONCE_LEN, "no padding");
 
-static void derive(const uint8_t shared[KEY_LEN], struct info *info,
-                   struct wrap_key *key_out)
+/* HKDF-SHA256 without salt (RFC 5869). */
+static void derive(const uint8_t shared[KEY_LEN], struct info *info, void *out,
+                   size_t len)
 {
     char digest[] = "SHA256";
     EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
@@ -193,8 +195,7 @@ static void derive(const uint8_t shared[KEY_LEN], struct info *info,
         OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, info->bytes,
                                           info->len),
         OSSL_PARAM_construct_end()};
-    CHECK(EVP_KDF_derive(ctx, (uint8_t *)key_out, sizeof(*key_out), params) ==
-          1);
+    CHECK(EVP_KDF_derive(ctx, out, len, params) == 1);
     EVP_KDF_CTX_free(ctx);
     EVP_KDF_free(kdf);
 }
@@ -210,7 +211,7 @@ static int open_cipher(const uint8_t private_key[REGION_KEY_LEN],
     int len, code = agree(private_key, public_key, shared);
     if (code != ERR_OK)
         return code;
-    derive(shared, info, &key);
+    derive(shared, info, &key, sizeof(key));
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     CHECK(ctx != NULL);
     CHECK(EVP_CipherInit_ex(ctx, EVP_aes_256_gcm(), NULL, key.key, key.nonce,
@@ -270,6 +271,69 @@ int region_unwrap(const struct region_key *own, const struct key_name *name,
         memcpy(key_out, key, KEY_LEN);
     mem_wipe(key, sizeof(key));
     return authentic ? ERR_OK : ERR_AUTH;
+}
+
+/* ---- proving ---------------------------------------------------------------
+ */
+
+static bool proof_names_fit(const struct region_proof_names *n)
+{
+    const char *const all[] = {n->cluster, n->from_region, n->from_node,
+                               n->to_region, n->to_node};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        if (strlen(all[i]) > KEY_NAME_MAX)
+            return false;
+    return true;
+}
+
+/* What both ends compute: `own` is one of the two regions. */
+static int make_proof(const struct region_key *own,
+                      const uint8_t other[REGION_KEY_LEN], bool from_own,
+                      const struct region_proof_names *n,
+                      uint8_t proof_out[REGION_PROOF_LEN])
+{
+    static const char label[] = "bastide region proof 1";
+    struct info info = {.len = 0};
+    uint8_t shared[KEY_LEN];
+    if (!proof_names_fit(n))
+        return ERR_LIMIT;
+    int code = agree(own->private_key, other, shared);
+    if (code != ERR_OK)
+        return code;
+    put(&info, label, sizeof(label) - 1);
+    put_name(&info, n->cluster);
+    put_name(&info, n->from_region);
+    put_name(&info, n->from_node);
+    put_name(&info, n->to_region);
+    put_name(&info, n->to_node);
+    put(&info, from_own ? own->public_key : other, REGION_KEY_LEN);
+    put(&info, from_own ? other : own->public_key, REGION_KEY_LEN);
+    put(&info, n->session, REGION_SESSION_LEN);
+    derive(shared, &info, proof_out, REGION_PROOF_LEN);
+    mem_wipe(shared, sizeof(shared));
+    return ERR_OK;
+}
+
+int region_prove(const struct region_key *own,
+                 const uint8_t public_key[REGION_KEY_LEN],
+                 const struct region_proof_names *names,
+                 uint8_t proof_out[REGION_PROOF_LEN])
+{
+    CHECK(strcmp(own->region, names->from_region) == 0);
+    return make_proof(own, public_key, true, names, proof_out);
+}
+
+bool region_proved(const struct region_key *own,
+                   const uint8_t public_key[REGION_KEY_LEN],
+                   const struct region_proof_names *names,
+                   const uint8_t proof[REGION_PROOF_LEN])
+{
+    uint8_t right[REGION_PROOF_LEN];
+    CHECK(strcmp(own->region, names->to_region) == 0);
+    bool same = make_proof(own, public_key, false, names, right) == ERR_OK &&
+                mem_equal_ct(right, proof, REGION_PROOF_LEN);
+    mem_wipe(right, sizeof(right));
+    return same;
 }
 
 /* ---- region.key ------------------------------------------------------------

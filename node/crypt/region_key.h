@@ -24,12 +24,27 @@
  * public part can; that only a member of the group did is the consensus log's
  * business.
  *
+ * The pair also proves, to a node of another region or of the same, that a node
+ * is of the region that its certificate names: a certificate can be stolen
+ * without region.key, which is why both are asked for.
+ *
+ *     proof = HKDF-SHA256(X25519(private of A, public of B), info)
+ *     info  = "bastide region proof 1", cluster id, A, B, both nodes (names
+ *             behind their lengths), public of A, public of B, session
+ *
+ * by a node of A for one of B, which makes the same from its own private key.
+ * `session` is the channel binding of the TLS connection between them, so a
+ * proof is worth nothing on another one; the roles keep it from being sent
+ * back. Only a holder of one of the two private keys can make it, and B's
+ * nodes make none in A's name.
+ *
  * Private keys are wiped when they are no longer used, never logged, never in a
  * message. Any thread.
  */
 #ifndef BASTIDE_CRYPT_REGION_KEY_H
 #define BASTIDE_CRYPT_REGION_KEY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -72,6 +87,33 @@ int region_wrap(const char *region, const uint8_t public_key[REGION_KEY_LEN],
 int region_unwrap(const struct region_key *own, const struct key_name *name,
                   const uint8_t wrapped[REGION_WRAPPED_LEN],
                   uint8_t key_out[KEY_LEN]);
+
+/* -- proving -- */
+
+#define REGION_PROOF_LEN 32
+#define REGION_SESSION_LEN 32
+
+/* Who shows it to whom, on which connection. Borrowed. */
+struct region_proof_names {
+    const char *cluster; /* its id */
+    const char *from_region, *from_node;
+    const char *to_region, *to_node;
+    const uint8_t *session; /* REGION_SESSION_LEN bytes */
+};
+
+/* By a node of `own`, which is names->from_region, for one of the region with
+ * that public key. ERR_INVALID: a public key of low order. ERR_LIMIT: a name
+ * longer than KEY_NAME_MAX. */
+int region_prove(const struct region_key *own,
+                 const uint8_t public_key[REGION_KEY_LEN],
+                 const struct region_proof_names *names,
+                 uint8_t proof_out[REGION_PROOF_LEN]);
+/* By a node of `own`, which is names->to_region: whether the proof is of the
+ * region with that public key. */
+bool region_proved(const struct region_key *own,
+                   const uint8_t public_key[REGION_KEY_LEN],
+                   const struct region_proof_names *names,
+                   const uint8_t proof[REGION_PROOF_LEN]);
 
 /* -- region.key --
  *

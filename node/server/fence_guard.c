@@ -235,8 +235,11 @@ static void write_down(struct worker *w, const struct fence_refusals *r)
     fence_rule(w->fence_guard->table, r->shard, rule);
     snprintf(what, sizeof(what),
              "refused by a fence, wall '%s': %s, %" PRIu64 " times, %" PRIu64
-             " bytes",
-             fence_wall_name(r->wall), r->what, r->count, r->bytes);
+             " bytes%s",
+             fence_wall_name(r->wall), r->what, r->count, r->bytes,
+             r->unproved ? "; the node has a certificate of its region and has "
+                           "not shown the region's key"
+                         : "");
     if (r->known)
         group_edit_audit(w, who, what, where, "", rule);
     else

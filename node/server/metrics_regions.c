@@ -143,6 +143,10 @@ static double up(const struct links_stats *s)
 {
     return s->state == PEER_STREAMING;
 }
+static double proved(const struct links_stats *s)
+{
+    return s->state == PEER_STREAMING && s->region_proved;
+}
 static double rtt(const struct links_stats *s)
 {
     return (double)s->rtt_us / USEC_PER_SEC;
@@ -183,6 +187,9 @@ static double answers_refused(const struct links_stats *s)
 
 static const struct link_metric link_metrics[] = {
     {"bastide_link_up", "gauge", "1 while the link to the node is up", up},
+    {"bastide_link_region_proved", "gauge",
+     "1 while the link is up and the node has shown its region's key on it",
+     proved},
     {"bastide_link_rtt_seconds", "gauge",
      "Round trip of the last ping; 0 before the first", rtt},
     {"bastide_link_received_bytes_total", "counter",

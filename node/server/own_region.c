@@ -2,6 +2,14 @@
 
 #include <string.h>
 
+#include "node/base/log.h"
+#include "node/server/worker.h"
+#include "replication/link/chan.h"
+
+_Static_assert(PEER_PROOF_LEN == REGION_PROOF_LEN &&
+                   CHAN_BINDING_LEN == REGION_SESSION_LEN,
+               "proofs fit into a HELLO");
+
 int own_region_key(const struct config *config, const struct kek *kek,
                    const char *cluster_id, struct err_msg *msg,
                    struct region_key *key_out)
@@ -23,4 +31,56 @@ int own_region_key(const struct config *config, const struct kek *kek,
         *key_out = key;
     region_key_wipe(&key);
     return err;
+}
+
+static const uint8_t *public_of(const struct config *c, const char *region)
+{
+    const struct config_region *r = config_find_region(c, region);
+    return r != NULL && r->key.given ? r->key.public_key : NULL;
+}
+
+bool own_region_prove(const struct node *node, const struct peer_identity *to,
+                      const uint8_t *binding, uint8_t proof_out[PEER_PROOF_LEN])
+{
+    const struct config *c = node->config;
+    const uint8_t *public_key = public_of(c, to->region);
+    const struct region_proof_names names = {.cluster =
+                                                 node->cluster_keys.cluster_id,
+                                             .from_region = c->region,
+                                             .from_node = c->node,
+                                             .to_region = to->region,
+                                             .to_node = to->node,
+                                             .session = binding};
+    return node->region_key.region[0] != '\0' && public_key != NULL &&
+           region_prove(&node->region_key, public_key, &names, proof_out) ==
+               ERR_OK;
+}
+
+bool own_region_believes(const struct node *node,
+                         const struct peer_identity *from,
+                         const uint8_t *binding, const uint8_t *proof)
+{
+    const struct config *c = node->config;
+    const uint8_t *public_key = public_of(c, from->region);
+    const struct region_proof_names names = {.cluster =
+                                                 node->cluster_keys.cluster_id,
+                                             .from_region = from->region,
+                                             .from_node = from->node,
+                                             .to_region = c->region,
+                                             .to_node = c->node,
+                                             .session = binding};
+    if (node->region_key.region[0] == '\0')
+        return true;
+    bool proved = proof != NULL && public_key != NULL &&
+                  region_proved(&node->region_key, public_key, &names, proof);
+    if (!proved)
+        log_warn("a peer does not show that it holds its region's key: what is "
+                 "fenced is kept from it",
+                 LOG_STR("peer", from->node), LOG_STR("region", from->region),
+                 LOG_STR("because", public_key == NULL
+                                        ? "the configuration here has no key "
+                                          "of that region"
+                                    : proof == NULL ? "it shows none"
+                                                    : "it is another key"));
+    return proved;
 }

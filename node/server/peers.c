@@ -12,6 +12,7 @@
 #include "node/server/features.h"
 #include "node/server/fence_guard.h"
 #include "node/server/governor.h"
+#include "node/server/own_region.h"
 #include "node/server/scrub_link.h"
 #include "node/server/stand_in.h"
 #include "node/server/transit.h"
@@ -232,6 +233,21 @@ static struct peer_entry *peer_find(const struct peers *p, uint32_t id)
     return NULL;
 }
 
+static bool prove_region(void *user, const struct peer_identity *to,
+                         const uint8_t *binding,
+                         uint8_t proof_out[PEER_PROOF_LEN])
+{
+    struct peers *p = user;
+    return own_region_prove(p->worker->node, to, binding, proof_out);
+}
+
+static bool believes_region(void *user, const struct peer_identity *from,
+                            const uint8_t *binding, const uint8_t *proof)
+{
+    struct peers *p = user;
+    return own_region_believes(p->worker->node, from, binding, proof);
+}
+
 static void on_peer_up(void *user, links_peer peer,
                        const struct peer_hello *hello)
 {
@@ -354,6 +370,7 @@ static void on_refused(void *user, const struct links_refusal *refusal)
 {
     const struct fence_refusals r = {.wall = refusal->wall,
                                      .known = refusal->known,
+                                     .unproved = refusal->unproved,
                                      .peer = refusal->peer,
                                      .shard = refusal->shard,
                                      .what = refusal->what,
@@ -444,6 +461,8 @@ static const struct links_handler peers_handler = {
     .request_shard = request_shard,
     .request_carries = request_carries,
     .on_refused = on_refused,
+    .prove_region = prove_region,
+    .region_proved = believes_region,
     .on_response = on_response,
     .on_request_failed = on_request_failed,
     .snapshot_carries = transfers_carries,

@@ -153,6 +153,7 @@ static void put_agreed(struct json_writer *out, const struct links_stats *s)
     if (s->state == PEER_STREAMING) {
         put_number(out, "protocol", s->version);
         put_number(out, "feature_level", s->feature_level);
+        json_write_member_bool(out, "region_proved", s->region_proved);
     } else {
         json_write_member_bool(out, "refused", peer_is_refusal(s->last_err));
     }

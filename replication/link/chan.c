@@ -160,6 +160,12 @@ void chan_reset(struct chan *c)
     c->ops->reset(c);
 }
 
+const uint8_t *chan_binding(const struct chan *c)
+{
+    CHECK_OBJ(c, CHAN_MAGIC);
+    return c->binding;
+}
+
 const char *chan_peer_uri(const struct chan *c)
 {
     CHECK_OBJ(c, CHAN_MAGIC);

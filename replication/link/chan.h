@@ -75,6 +75,11 @@ void chan_reset(struct chan *c);
 /* The peer's certificate URI SAN ("spiffe://..."), NULL without a client
  * certificate. Valid after on_open, as long as the channel. */
 const char *chan_peer_uri(const struct chan *c);
+/* What names this TLS connection and no other, and both ends know alike: the
+ * channel binding "tls-exporter" of RFC 9266. No secret. Zeros in memory
+ * (chan_mem.h). Valid after on_open, as long as the channel. */
+#define CHAN_BINDING_LEN 32
+const uint8_t *chan_binding(const struct chan *c);
 /* "127.0.0.1:54321", for logs. */
 const char *chan_peer_addr(const struct chan *c);
 /* Why it closed, in words: "certificate has expired". */

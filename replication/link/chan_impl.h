@@ -44,7 +44,8 @@ struct chan {
     bool told_full; /* owes on_writable */
     bool reset;     /* chan_reset was called */
     char *uri;      /* owned */
-    char *reason;   /* owned */
+    uint8_t binding[CHAN_BINDING_LEN];
+    char *reason; /* owned */
     char addr[CHAN_ADDR_MAX + 1];
 };
 

@@ -389,18 +389,28 @@ struct ending {
     char reason[REASON_MAX];
 };
 
+/* Whom the connection is with, and what names it. */
+static void note_peer(struct chan_tls *t)
+{
+    static const char label[] = "EXPORTER-Channel-Binding";
+    static const uint8_t no_context[1];
+    X509 *cert = SSL_get0_peer_certificate(t->ssl);
+    if (cert != NULL && SSL_get_verify_result(t->ssl) == X509_V_OK)
+        tls_cert_uri(cert, &t->base.uri);
+    CHECK(SSL_export_keying_material(t->ssl, t->base.binding, CHAN_BINDING_LEN,
+                                     label, sizeof(label) - 1, no_context, 0,
+                                     1) == 1);
+}
+
 static void shake_hands(struct chan_tls *t, struct ending *end)
 {
     before_ssl();
     int rc = SSL_do_handshake(t->ssl);
     int why = rc == 1 ? SSL_ERROR_NONE : SSL_get_error(t->ssl, rc);
-    if (why == SSL_ERROR_NONE) {
-        X509 *cert = SSL_get0_peer_certificate(t->ssl);
-        if (cert != NULL && SSL_get_verify_result(t->ssl) == X509_V_OK)
-            tls_cert_uri(cert, &t->base.uri);
-    } else if (why != SSL_ERROR_WANT_READ) {
+    if (why == SSL_ERROR_NONE)
+        note_peer(t);
+    else if (why != SSL_ERROR_WANT_READ)
         end->err = tls_failure(t, end->reason);
-    }
     /* Also after a failure: the alert tells the peer why. */
     if (!push(t) || end->err != ERR_OK || why != SSL_ERROR_NONE)
         return;

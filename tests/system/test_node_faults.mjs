@@ -12,6 +12,7 @@ const CLOSE = 300; // ms that a busy machine may add to anything
 let cluster, documents;
 before(async () => {
   process.env.BASTIDE_LIMITS_LOG_SEGMENT_BYTES = "1MiB";
+  process.env.BASTIDE_TIMEOUTS_REQUEST_MS = "2500"; // what a refusal waits for
   cluster = await Cluster.start();
   documents = new Documents(cluster, await makeContainer(cluster.client()));
   await documents.write(({ ids }) => ids.length > 100);

@@ -639,6 +639,24 @@ static void both_peers_prove_themselves(void **state)
     fixture_close(&f);
 }
 
+/* Both ends name the connection alike, and no two connections are alike. */
+static void a_connection_has_a_name_of_its_own(void **state)
+{
+    (void)state;
+    uint8_t names[3][CHAN_BINDING_LEN] = {{0}};
+    for (size_t i = 1; i < ARRAY_LEN(names); i++) {
+        struct fixture f = {0};
+        fixture_open(&f, peer_ctx(&good, ca.path), peer_ctx(&good, ca.path));
+        dial(&f);
+        WAIT_FOR(&f, f.s.open && f.c.open);
+        memcpy(names[i], chan_binding(f.c.chan), CHAN_BINDING_LEN);
+        assert_memory_equal(names[i], chan_binding(f.s.chan), CHAN_BINDING_LEN);
+        for (size_t j = 0; j < i; j++)
+            assert_memory_not_equal(names[i], names[j], CHAN_BINDING_LEN);
+        fixture_close(&f);
+    }
+}
+
 static void a_certificate_of_another_ca_is_refused(void **state)
 {
     (void)state;
@@ -807,6 +825,7 @@ int main(void)
         cmocka_unit_test(accept_survives_descriptor_shortage),
         cmocka_unit_test(addresses_are_checked),
         cmocka_unit_test(both_peers_prove_themselves),
+        cmocka_unit_test(a_connection_has_a_name_of_its_own),
         cmocka_unit_test(a_certificate_of_another_ca_is_refused),
         cmocka_unit_test(a_missing_certificate_is_refused),
         cmocka_unit_test(a_certificate_for_another_name_is_refused),

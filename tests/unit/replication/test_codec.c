@@ -33,7 +33,10 @@ static void control_messages_survive(void **state)
                                .incarnation = UINT64_MAX,
                                .feature_level = 9,
                                .feature_active = 7,
-                               .feature_wanted = 8},
+                               .feature_wanted = 8,
+                               .proves_region = true,
+                               .region_proof =
+                                   "0123456789abcdef0123456789abcde"},
                       hello2;
     assert_int_equal(peer_identity_set(&hello.id, "c", "r", "n"), ERR_OK);
     buf_clear(&out);

@@ -5,6 +5,7 @@
  * if it had no wall. Where the walls can be opened (tests/fence.mk) the same is
  * shown with the other wall gone from both nodes, and that with none of them
  * everything arrives. */
+#include "node/base/feature.h"
 #include "tests/unit/replication/two_nodes.h"
 
 #define FENCED 7
@@ -339,6 +340,88 @@ static void an_answer_by_transit_is_judged_too(void **state)
     fence_free(f);
 }
 
+/* ---- a region is proved ----------------------------------------------------
+ */
+
+static const struct fence_group of_both = {.number = 1,
+                                           .name = "eu",
+                                           .first_shard = FENCED,
+                                           .shard_count = 1,
+                                           .payload = 1 << 1 | 1 << 2};
+
+/* Both regions are inside; b-1 holds key `holds`, a-1 expects 'k'. */
+static struct fence *up_with_key(struct world *w, uint32_t level, char holds)
+{
+    struct fence *f = fence_new(UNKNOWN + 1, FENCED - 1);
+    name_regions(f);
+    assert_int_equal(fence_put(f, &of_both), ERR_OK);
+    w->a.level = w->b.level = level;
+    w->a.expects = 'k';
+    w->b.holds = holds;
+    fences_up(w, f, f);
+    return f;
+}
+
+static void all_cross(struct world *w)
+{
+    w->b.requests_shard = FENCED;
+    send_everything(&w->a, PEER_A, PEER_B, ERR_OK);
+    WAIT_FOR(w, w->a.responses == 1 && w->a.acked == 1 && w->b.raft_got == 2);
+    assert_int_equal(w->b.refused + w->a.refused, 0);
+}
+
+/* A certificate of a region of the fence, without that region's key. The node
+ * that has it believes the other one, so each of a-1's walls stands alone. */
+static void a_certificate_without_its_regions_key_is_outside(void **state)
+{
+    (void)state;
+    static const char wrong[] = {0, 'x'};
+    for (size_t i = 0; i < sizeof(wrong); i++) {
+        struct world w = {.ev = NULL};
+        struct fence *f = up_with_key(&w, FEATURE_REGION_PROOF, wrong[i]);
+        assert_false(stats_of(&w.a, PEER_B).region_proved);
+        the_sender_alone_holds(&w);
+        assert_true(w.a.refusal.unproved);
+        w.a.requests_shard = FENCED;
+        send_everything(&w.b, PEER_B, PEER_A, ERR_OK);
+        WAIT_FOR(&w, w.b.responses == 1 && w.b.acked == 1);
+        assert_int_equal(w.b.response_err, ERR_FORBIDDEN);
+        assert_int_equal(w.b.ack_err, ERR_FORBIDDEN);
+        assert_int_equal(w.a.refusal.wall, FENCE_WALL_RECEIVE);
+        assert_true(w.a.refusal.unproved);
+        nothing_arrived(&w.a);
+        world_close(&w);
+        fence_free(f);
+    }
+}
+
+static void who_proves_its_region_is_inside(void **state)
+{
+    (void)state;
+    struct world w = {.ev = NULL};
+    struct fence *f = up_with_key(&w, FEATURE_REGION_PROOF, 'k');
+    assert_true(stats_of(&w.a, PEER_B).region_proved);
+    all_cross(&w);
+    world_close(&w);
+    fence_free(f);
+}
+
+/* Older releases prove nothing; once none can be there, links that are open
+ * are judged anew. */
+static void proof_is_asked_for_from_its_level_on(void **state)
+{
+    (void)state;
+    struct world w = {.ev = NULL};
+    w.a.active = FEATURE_REGION_PROOF - 1;
+    struct fence *f = up_with_key(&w, FEATURE_REGION_PROOF, 0);
+    all_cross(&w);
+    links_require(w.a.links, FEATURE_REGION_PROOF);
+    send_everything(&w.a, PEER_A, PEER_B, ERR_FORBIDDEN);
+    assert_true(w.a.refusal.unproved);
+    world_close(&w);
+    fence_free(f);
+}
+
 #ifdef FENCE_OPENABLE
 static void one_wall_is_enough(void **state)
 {
@@ -386,6 +469,9 @@ int main(void)
         cmocka_unit_test(requests_cross_by_transit),
         cmocka_unit_test(transit_is_refused_where_it_is_denied),
         cmocka_unit_test(an_answer_by_transit_is_judged_too),
+        cmocka_unit_test(a_certificate_without_its_regions_key_is_outside),
+        cmocka_unit_test(who_proves_its_region_is_inside),
+        cmocka_unit_test(proof_is_asked_for_from_its_level_on),
 #ifdef FENCE_OPENABLE
         cmocka_unit_test(one_wall_is_enough),
         cmocka_unit_test(without_walls_everything_arrives),

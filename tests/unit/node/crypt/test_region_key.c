@@ -210,6 +210,105 @@ static void a_public_part_is_64_hex_digits(void **state)
     assert_int_equal(region_public_parse(bytes_str(text), back), ERR_MALFORMED);
 }
 
+/* ---- proving ---------------------------------------------------------------
+ */
+
+static const uint8_t session[REGION_SESSION_LEN] = "one connection";
+static const struct region_proof_names a_to_b = {.cluster = CLUSTER,
+                                                 .from_region = "germany",
+                                                 .from_node = "germany-1",
+                                                 .to_region = "france",
+                                                 .to_node = "france-1",
+                                                 .session = session};
+
+static void a_region_proves_itself(void **state)
+{
+    (void)state;
+    struct region_key a = make("germany"), b = make("france");
+    uint8_t proof[REGION_PROOF_LEN], again[REGION_PROOF_LEN];
+    assert_int_equal(region_prove(&a, b.public_key, &a_to_b, proof), ERR_OK);
+    assert_true(region_proved(&b, a.public_key, &a_to_b, proof));
+    assert_int_equal(region_prove(&a, b.public_key, &a_to_b, again), ERR_OK);
+    assert_memory_equal(proof, again, sizeof(proof));
+    for (size_t i = 0; i < sizeof(proof); i++) {
+        proof[i] ^= 1;
+        assert_false(region_proved(&b, a.public_key, &a_to_b, proof));
+        proof[i] ^= 1;
+    }
+    /* Two nodes of one region. */
+    struct region_proof_names within = a_to_b;
+    within.to_region = "germany";
+    within.to_node = "germany-2";
+    assert_int_equal(region_prove(&a, a.public_key, &within, proof), ERR_OK);
+    assert_true(region_proved(&a, a.public_key, &within, proof));
+}
+
+static void another_key_proves_nothing(void **state)
+{
+    (void)state;
+    struct region_key a = make("germany"), b = make("france");
+    struct region_key thief = make("germany"), other = make("france");
+    uint8_t proof[REGION_PROOF_LEN];
+    assert_int_equal(region_prove(&thief, b.public_key, &a_to_b, proof),
+                     ERR_OK);
+    assert_false(region_proved(&b, a.public_key, &a_to_b, proof));
+    /* Made for somebody else. */
+    assert_int_equal(region_prove(&a, other.public_key, &a_to_b, proof),
+                     ERR_OK);
+    assert_false(region_proved(&b, a.public_key, &a_to_b, proof));
+}
+
+/* What one node was shown shows nothing to another, nor back, nor later. */
+static void a_proof_is_for_one_connection(void **state)
+{
+    (void)state;
+    static const uint8_t later[REGION_SESSION_LEN] = "another connection";
+    struct region_key a = make("germany"), b = make("france");
+    uint8_t proof[REGION_PROOF_LEN];
+    assert_int_equal(region_prove(&a, b.public_key, &a_to_b, proof), ERR_OK);
+    struct region_proof_names n = a_to_b;
+    n.session = later;
+    assert_false(region_proved(&b, a.public_key, &n, proof));
+    n = a_to_b;
+    n.cluster = OTHER_CLUSTER;
+    assert_false(region_proved(&b, a.public_key, &n, proof));
+    n = a_to_b;
+    n.from_node = "germany-2";
+    assert_false(region_proved(&b, a.public_key, &n, proof));
+    n = a_to_b;
+    n.to_node = "france-2";
+    assert_false(region_proved(&b, a.public_key, &n, proof));
+    const struct region_proof_names back = {.cluster = CLUSTER,
+                                            .from_region = "france",
+                                            .from_node = "france-1",
+                                            .to_region = "germany",
+                                            .to_node = "germany-1",
+                                            .session = session};
+    assert_false(region_proved(&a, b.public_key, &back, proof));
+    /* Roles count where the key is the same. */
+    struct region_proof_names there = a_to_b, mirrored = a_to_b;
+    there.to_region = mirrored.to_region = "germany";
+    mirrored.from_region = "germany";
+    mirrored.from_node = there.to_node;
+    mirrored.to_node = there.from_node;
+    assert_int_equal(region_prove(&a, a.public_key, &there, proof), ERR_OK);
+    assert_false(region_proved(&a, a.public_key, &mirrored, proof));
+}
+
+static void what_cannot_be_proved_is_refused(void **state)
+{
+    (void)state;
+    struct region_key a = make("germany");
+    uint8_t proof[REGION_PROOF_LEN], low[REGION_KEY_LEN] = {0};
+    char longest[KEY_NAME_MAX + 2];
+    assert_int_equal(region_prove(&a, low, &a_to_b, proof), ERR_INVALID);
+    memset(longest, 'n', sizeof(longest) - 1);
+    longest[sizeof(longest) - 1] = '\0';
+    struct region_proof_names n = a_to_b;
+    n.to_node = longest;
+    assert_int_equal(region_prove(&a, a.public_key, &n, proof), ERR_LIMIT);
+}
+
 /* ---- the file --------------------------------------------------------------
  */
 
@@ -330,6 +429,10 @@ int main(void)
         cmocka_unit_test(names_that_are_too_long_are_refused),
         cmocka_unit_test(points_of_low_order_are_refused),
         cmocka_unit_test(a_public_part_is_64_hex_digits),
+        cmocka_unit_test(a_region_proves_itself),
+        cmocka_unit_test(another_key_proves_nothing),
+        cmocka_unit_test(a_proof_is_for_one_connection),
+        cmocka_unit_test(what_cannot_be_proved_is_refused),
         cmocka_unit_test(a_file_gives_the_key_back),
         cmocka_unit_test(a_file_opens_only_where_it_belongs),
         cmocka_unit_test(a_changed_file_is_refused),

@@ -3,7 +3,10 @@
  * The links are fake, the shards are the test. */
 #include "tests/unit/node/server/fake_links.h"
 
+#include <stdio.h>
+
 #include "node/base/mem.h"
+#include "node/catalog/rid.h"
 #include "node/server/fence_guard.h"
 #include "node/server/router.h"
 
@@ -323,6 +326,34 @@ static void throttling_does_not_end_a_doubt(void **state)
     expect_told(&t, ERR_OK);
 }
 
+/* Group eu, whose shard has no replica here. */
+static void have_group(void)
+{
+    static const char json[] =
+        "{\"id\":\"eu\",\"number\":1,\"firstShard\":2,\"shards\":1,"
+        "\"keys\":[],\"members\":[1,2],\"firstMembers\":[1,2],"
+        "\"regions\":[\"g\",\"f\"]}";
+    struct err_msg msg = {""};
+    if (catalog_put(world.w->catalog, CONTAINER_GROUPS, rid_counter(2, 0, 0),
+                    bytes_str(json), 1, &msg) != ERR_OK)
+        fail_msg("%s", msg.text);
+    snprintf(world.config.region, sizeof(world.config.region), "g");
+    world.w->reachable[2] = true;
+}
+
+static void without_a_replica_a_member_is_asked(void **state)
+{
+    (void)state;
+    struct told t;
+    struct op op = a_write;
+    have_group();
+    op.shard = 2;
+    submit(&t, &op, USEC_PER_SEC);
+    assert_int_equal(sent(1)->to, 2);
+    leader_says(1, ERR_OK);
+    expect_told(&t, ERR_OK);
+}
+
 /* ---- for other nodes --------------------------------------------------------
  */
 
@@ -393,6 +424,7 @@ int main(void)
         TEST(what_is_forgotten_is_an_open_outcome),
         TEST(time_over_says_what_is_known),
         TEST(throttling_does_not_end_a_doubt),
+        TEST(without_a_replica_a_member_is_asked),
         TEST(an_operation_of_another_node_keeps_its_age),
         TEST(scans_wait_while_the_link_back_is_full),
     };
