@@ -15,7 +15,7 @@ RAFT_VOTE_ANY_LOG        raft  1x3       200  leader completeness|acknowledged w
 RAFT_FORGET_VOTE         raft  1x3-storm 1000 two leaders
 RAFT_LONG_LEASE          raft  1x3       200  not so fresh|stale read
 RAFT_COUNT_OLD_TERM      raft  1x3-storm 1000 leader completeness
-RAFT_ACK_BEFORE_SYNC     raft  1x3       500  lost|no convergence|leader completeness
+RAFT_ACK_BEFORE_SYNC     raft  1x3-storm 500  leader completeness|lost
 RAFT_MAJORITY_ONLY       raft  3x1+3     100  acknowledged write lost
 RAFT_READ_AT_ONCE        raft  1x3       200  stale read
 RAFT_SKIP_JOINT          raft  1x5+1     1000 .
