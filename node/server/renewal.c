@@ -22,21 +22,21 @@ static void tell(struct replica *r, const char *what, const char *reason)
 /* ---- the beginning ---------------------------------------------------------
  */
 
-static bool is_free(const struct replica *r)
+static bool may_begin(const struct replica *r, raft_id leader)
 {
     struct shard_status s;
     shard_status(r->shard, clock_mono_us(), &s);
-    return s.role == RAFT_FOLLOWER && s.amnesia == RAFT_AMNESIA_NONE &&
-           !s.installing && !s.overruled && !s.witness && !r->closing &&
-           !r->deaf && !r->marked && !r->worker->node->rebuilding &&
-           r->digester == NULL;
+    return s.role == RAFT_FOLLOWER && s.leader == leader &&
+           s.amnesia == RAFT_AMNESIA_NONE && !s.installing && !s.overruled &&
+           !s.witness && !r->closing && !r->deaf && !r->marked &&
+           !r->worker->node->rebuilding && r->digester == NULL;
 }
 
 int renewal_begin(struct replica *r, raft_id leader)
 {
     if (r->renewal.on)
         return ERR_BUSY;
-    if (!is_free(r))
+    if (!may_begin(r, leader))
         return ERR_AGAIN;
     log_error("a damaged store gets a new one beside it, from the leader",
               LOG_UINT("shard", r->id), LOG_UINT("from", leader));

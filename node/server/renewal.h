@@ -55,8 +55,8 @@ struct renewal {
 /* All on the replica's worker. */
 
 /* Its leader says that the store is to be renewed. ERR_OK: a snapshot of it may
- * come. ERR_BUSY: it is at it; ERR_AGAIN: it does not follow, or is closed, put
- * away, rebuilt or read through. */
+ * come. ERR_BUSY: it is at it; ERR_AGAIN: it does not follow that one, or is
+ * closed, put away, rebuilt or read through. */
 int renewal_begin(struct replica *r, raft_id leader);
 /* Whether a snapshot from there is the new store, though the log here has all
  * that is in it. */

@@ -148,7 +148,7 @@ void scrubber_digest(struct replica *r, uint64_t lsn, scrubber_told *told,
                      void *user)
 {
     struct scrub_answer none = {.err = ERR_NOT_FOUND};
-    if (r != NULL && (r->deaf || r->mending || r->closing))
+    if (r != NULL && (r->deaf || r->mending || r->renewal.on || r->closing))
         none.err = ERR_UNAVAILABLE;
     if (r == NULL || none.err == ERR_UNAVAILABLE) {
         told(user, &none);
@@ -301,8 +301,12 @@ static void act(struct worker *w, struct replica *r, struct scrub_report *p)
         log_error("records of a shard are not authentic although all replicas "
                   "have the same: a rebuild would not help",
                   LOG_UINT("shard", r->id));
+    /* Who gets a new store asks when it has it, unless it is killed meanwhile,
+     * and does not know of the damage any more. */
     if (wrong)
-        next_round_in(r, p->kept != 0 ? interval(w) : LOOK_AGAIN_US);
+        next_round_in(r, p->kept != 0      ? interval(w)
+                         : p->renewed != 0 ? PAUSE_MAX_US
+                                           : LOOK_AGAIN_US);
 }
 
 static bool is_all_well(const struct scrub_report *p)

@@ -18,8 +18,9 @@
  * leader until a round has found it well or replaced it; rounds that do neither
  * become rarer. Shards that are due at the same time take turns.
  *
- * Nothing is compared while a replica of the shard is being rebuilt (it does
- * not answer), before all nodes understand it (FEATURE_PARTS), or on witnesses.
+ * Nothing is compared while a replica of the shard is being rebuilt or renewed
+ * (it does not answer), before all nodes understand it (FEATURE_PARTS), or on
+ * witnesses.
  */
 #ifndef BASTIDE_SERVER_SCRUBBER_H
 #define BASTIDE_SERVER_SCRUBBER_H

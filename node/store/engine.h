@@ -13,8 +13,8 @@
  * "loop" functions run on the thread that owns the shard, "helper" functions
  * on its helper. One helper job at a time per engine. Reads on the loop go on
  * while a helper job runs and see the state before or after it. LMDB runs with
- * MDB_NOTLS. engine_grow, engine_close and ingest_adopt need that no
- * job runs and no kv_begin or snapshot is open.
+ * MDB_NOTLS. engine_grow, engine_close, ingest_adopt and ingest_renew need that
+ * no job runs and no kv_begin or snapshot is open.
  */
 #ifndef BASTIDE_STORE_ENGINE_H
 #define BASTIDE_STORE_ENGINE_H
