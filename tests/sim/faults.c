@@ -186,7 +186,8 @@ static void lose_disk(struct world *w)
         lose_disk_of(w, id);
 }
 
-/* One at a time, and only while another leads that has what it has. */
+/* One at a time, and only while another leads that has what it has; of two
+ * voters never (scrub_spares). */
 static void quarantine(struct world *w)
 {
     struct node *n = &w->nodes[any(w)];
@@ -194,7 +195,8 @@ static void quarantine(struct world *w)
     struct sim_kept mark;
     bool compacted = false;
     if (somebody_forgot(w) || !node_up(n) || leader == 0 || leader == n->id ||
-        n->n_synced != n->n_records || n->syncing != 0)
+        n->n_synced != n->n_records || n->syncing != 0 ||
+        voters(w->ops->config(w->nodes[leader].replica)) <= 2)
         return;
     w->ops->keep(n->replica, &mark);
     uint64_t term =
@@ -259,7 +261,7 @@ static void damage(struct world *w)
         !raft_config_equal(c, w->ops->config(n->replica)))
         return;
     mend(w, c, n, leader);
-    if (pair && w->swarm.amnesia && toss(w))
+    if (pair && w->swarm.amnesia && prng_one_in(&w->prng, LOSE_DISK_ONE_IN))
         lose_disk_of(w, leader->id);
 }
 
@@ -742,7 +744,7 @@ void faults_strike(struct world *w)
         lose_disk(w);
     if (w->swarm.quarantine && prng_one_in(&w->prng, LOSE_DISK_ONE_IN))
         quarantine(w);
-    if (w->swarm.damage && prng_one_in(&w->prng, LOSE_DISK_ONE_IN))
+    if (w->swarm.damage && toss(w))
         damage(w);
     later(w, w->swarm.turbulent ? 2 : 10, w->swarm.fault_every_ms,
           (struct sim_event){.type = EV_FAULT});
