@@ -160,6 +160,15 @@ int fence_put(struct fence *f, const struct fence_group *group)
 /* ---- asking ----------------------------------------------------------------
  */
 
+bool fence_stands(const struct fence *f)
+{
+    CHECK_OBJ(f, FENCE_MAGIC);
+    for (uint32_t i = 0; i < f->count; i++)
+        if (f->groups[i].payload != FENCE_EVERYWHERE)
+            return true;
+    return false;
+}
+
 const struct fence_group *fence_of(const struct fence *f, uint64_t shard)
 {
     return at(f, shard);

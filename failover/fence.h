@@ -115,6 +115,9 @@ void fence_forget(struct fence *f);
 
 /* -- asking ---------------------------------------------------------------- */
 
+/* Whether any group is kept from any region. */
+bool fence_stands(const struct fence *f);
+
 /* The shard's group; NULL when it is not known. The meta shard counts as one of
  * group default's. Valid until the table changes. */
 const struct fence_group *fence_of(const struct fence *f, uint64_t shard);

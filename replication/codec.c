@@ -330,6 +330,7 @@ int codec_put_ping(struct buf *out, enum frame_type ping_or_pong,
     Wire__Ping m = WIRE__PING__INIT;
     m.sent_us = ping->sent_us;
     m.gossip = wire_of_bytes(ping->gossip);
+    m.clock_us = ping->clock_us;
     return codec_put(out, ping_or_pong, &m.base, no_attachment);
 }
 
@@ -342,7 +343,8 @@ int codec_get_ping(struct codec *c, struct bytes payload, struct ping *ping_out)
     const Wire__Ping *m = (const void *)head;
     if (m->gossip.len > GOSSIP_MAX)
         return ERR_LIMIT;
-    *ping_out = (struct ping){m->sent_us, bytes_of_wire(m->gossip)};
+    *ping_out =
+        (struct ping){m->sent_us, bytes_of_wire(m->gossip), m->clock_us};
     return ERR_OK;
 }
 
@@ -357,6 +359,7 @@ int codec_put_request(struct buf *out, const struct request *request)
     m.deadline_ms = request->deadline_ms;
     m.kind = request->kind;
     m.age_ms = request->age_ms;
+    m.sent_us = request->sent_us;
     return codec_put(out, FRAME_REQUEST, &m.base, request->body);
 }
 
@@ -371,8 +374,8 @@ int codec_get_request(struct codec *c, struct bytes payload,
     if (body.len > CODEC_BODY_MAX)
         return ERR_LIMIT;
     const Wire__Request *m = (const void *)head;
-    *request_out =
-        (struct request){m->id, m->deadline_ms, m->kind, body, m->age_ms};
+    *request_out = (struct request){m->id, m->deadline_ms, m->kind,
+                                    body,  m->age_ms,      m->sent_us};
     return ERR_OK;
 }
 

@@ -71,6 +71,7 @@ int codec_get_bye(struct codec *c, struct bytes payload, struct bye *bye_out);
 struct ping {
     uint64_t sent_us;
     struct bytes gossip; /* at most GOSSIP_MAX */
+    uint64_t clock_us;   /* of a pong: the answering node's clock; 0: unknown */
 };
 int codec_put_ping(struct buf *out, enum frame_type ping_or_pong,
                    const struct ping *ping);
@@ -110,8 +111,9 @@ struct request {
     uint32_t deadline_ms; /* how long the asker waits, from sending */
     uint32_t kind;        /* the users' own numbering */
     struct bytes body;
-    uint32_t age_ms; /* since it was first sent to somebody who may have done
-                      * it; 0: never before */
+    uint32_t age_ms;  /* since it was first sent to somebody who may have done
+                       * it; 0: never before */
+    uint64_t sent_us; /* the sender's clock when it was made; 0: unknown */
 };
 int codec_put_request(struct buf *out, const struct request *request);
 int codec_get_request(struct codec *c, struct bytes payload,

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "node/base/feature.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "replication/links_impl.h"
@@ -164,7 +165,7 @@ static struct bytes own_gossip(const struct link *l)
 
 static void send_ping(struct link *l)
 {
-    struct ping ping = {(uint64_t)clock_mono_us(), own_gossip(l)};
+    struct ping ping = {(uint64_t)clock_mono_us(), own_gossip(l), 0};
     CHECK(ping.gossip.len <= GOSSIP_MAX);
     if (codec_put_ping(&l->links->frame, FRAME_PING, &ping) != ERR_OK)
         return;
@@ -293,6 +294,7 @@ static void adopt(struct link *l, struct chan *chan)
     l->proved = false;
     l->session++;
     l->written = 0;
+    travel_begin(&l->travel, clock_mono_us());
     chan_set_handler(chan, &link_handler, l);
 }
 
@@ -424,15 +426,15 @@ static void on_timer(struct ev_loop *ev, ev_timer *w, int revents)
 /* -- frames -----------------------------------------------------------------
  */
 
-/* Before anybody hears that the peer is up. That its certificate and its HELLO
- * name the node that is expected, peer.c sees to. */
+/* That its certificate and its HELLO name the node that is expected, peer.c
+ * sees to. */
 static bool proves_region(const struct link *l, const struct peer_hello *hello)
 {
     const struct links_handler *h = l->links->handler;
-    return h->region_proved == NULL ||
-           h->region_proved(l->links->user, &l->peer.expected,
-                            chan_binding(l->chan),
-                            hello->proves_region ? hello->region_proof : NULL);
+    return h->believes_region == NULL ||
+           h->believes_region(
+               l->links->user, &l->peer.expected, chan_binding(l->chan),
+               hello->proves_region ? hello->region_proof : NULL);
 }
 
 static int frame_hello(struct link *l, struct bytes payload)
@@ -442,8 +444,14 @@ static int frame_hello(struct link *l, struct bytes payload)
     if (err != ERR_OK)
         return err;
     l->proved = proves_region(l, &hello);
-    struct peer_event e = {
-        .type = PEER_EVENT_HELLO, .now_us = clock_mono_us(), .hello = &hello};
+    /* Programs that prove nothing know of no such level. */
+    if (!l->proved && hello.feature_active >= FEATURE_REGION_PROOF)
+        hello.feature_active = FEATURE_REGION_PROOF - 1;
+    struct peer_event e = {.type = PEER_EVENT_HELLO,
+                           .now_us = clock_mono_us(),
+                           .hello = &hello,
+                           .unproved = link_owes_proof(l) &&
+                                       fence_stands(l->links->fence)};
     struct peer_update u;
     step(l, &e, NULL, &u);
     return ERR_OK;
@@ -472,8 +480,11 @@ static int frame_ping(struct link *l, enum frame_type type,
     uint64_t now = (uint64_t)clock_mono_us();
     if (type == FRAME_PONG && ping.sent_us <= now)
         l->stats.rtt_us = (usec_t)(now - ping.sent_us);
+    if (type == FRAME_PONG)
+        travel_answered(&l->travel, (usec_t)now, ping.sent_us, ping.clock_us);
     if (type == FRAME_PING) {
-        struct ping pong = {ping.sent_us, own_gossip(l)};
+        travel_heard(&l->travel, (usec_t)now, ping.sent_us);
+        struct ping pong = {ping.sent_us, own_gossip(l), now};
         CHECK(pong.gossip.len <= GOSSIP_MAX);
         if (codec_put_ping(&l->links->frame, FRAME_PONG, &pong) == ERR_OK)
             queue_control(l);
@@ -511,6 +522,8 @@ static int frame_request(struct link *l, struct bytes payload)
     const struct links_handler *h = l->links->handler;
     struct links_call call = {
         .peer = l->id, .session = l->session, .id = r.id, .age_ms = r.age_ms};
+    if (r.sent_us > 0)
+        call.way_ms = travel_most_ms(&l->travel, clock_mono_us(), r.sent_us);
     struct bytes none = {NULL, 0};
     if (h->request_shard != NULL)
         call.shard = h->request_shard(l->links->user, r.kind, r.body);

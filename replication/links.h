@@ -28,12 +28,14 @@
  *
  * Fences (failover/fence.h): what is of a shard leaves for, and is taken from,
  * nodes alone whose region may hold it, and only if this node's may; both ends
- * judge by the certificates. From FEATURE_REGION_PROOF on a certificate is not
- * enough: the peer's HELLO must prove that it holds its region's key, or it
- * counts as one of no region, which is outside every fence. Its link is up all
- * the same, for what is everybody's. Refused are whole messages, whatever is in
- * them.
+ * judge by the certificates. Refused are whole messages, whatever is in them.
  * Gossip, acknowledgements and failures of requests are of no shard.
+ *
+ * From FEATURE_REGION_PROOF on a certificate is not enough: the peer's HELLO
+ * must prove that it holds its region's key. Where a fence stands, a peer that
+ * does not is refused as a whole, since who may write to the meta shard can
+ * move fences. A link from before the first fence stays, and its peer counts as
+ * one of no region, which is outside every fence.
  *
  * A direction of a link can be impaired on purpose (impair.h, links_impair).
  * Frames that wait for their time count as unsent, so every class keeps its
@@ -101,6 +103,7 @@ struct links_call {
     uint64_t shard; /* that it concerns */
     enum fence_carries carries;
     uint32_t age_ms; /* see links_request_again */
+    uint32_t way_ms; /* it was no longer on its way (travel.h); 0: not known */
 };
 
 /* A message that a fence keeps from crossing a link. */
@@ -162,9 +165,10 @@ struct links_handler {
                          const uint8_t *binding,
                          uint8_t proof_out[PEER_PROOF_LEN]);
     /* Whether that is such a proof, by that node. `proof` is NULL where it sent
-     * none. Absent: whoever has a certificate is believed. */
-    bool (*region_proved)(void *user, const struct peer_identity *from,
-                          const uint8_t *binding, const uint8_t *proof);
+     * none. Absent, or where regions have no keys: whoever has a certificate is
+     * believed. */
+    bool (*believes_region)(void *user, const struct peer_identity *from,
+                            const uint8_t *binding, const uint8_t *proof);
     /* What a chunk's data carries of its shard. NULL: payload. */
     enum fence_carries (*snapshot_carries)(struct bytes data);
     /* A chunk arrived. Acknowledge it with links_snapshot_ack once it is
@@ -239,8 +243,9 @@ int links_request(struct links *links, links_peer to, uint32_t kind,
                   uint64_t shard, uint32_t deadline_ms, struct bytes body,
                   uint64_t *id_out);
 /* The same for a request that somebody may have carried out already: it was
- * first sent `age_ms` ago. Who gets it hears that in links_call; a release from
- * before there was such a member takes it for a new one. 0: it is. */
+ * first sent `age_ms` ago. Who gets it hears that in links_call, and how long
+ * the request itself was on its way; a release from before there was such a
+ * member takes it for a new one. 0: it is. */
 int links_request_again(struct links *links, links_peer to, uint32_t kind,
                         uint64_t shard, uint32_t deadline_ms, uint32_t age_ms,
                         struct bytes body, uint64_t *id_out);
@@ -299,7 +304,7 @@ struct links_stats {
     uint32_t version;
     uint32_t feature_level;
     uint32_t feature_wanted;
-    bool region_proved; /* likewise: in this connection */
+    bool region_proved; /* likewise: it was, or need not be */
     uint64_t connects;  /* times the link came up */
     uint64_t frames_in, frames_out;
     uint64_t bytes_in, bytes_out; /* payloads and frame headers */

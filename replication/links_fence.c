@@ -18,14 +18,14 @@ failover_region link_certified_region(const struct links *links,
                : 0;
 }
 
-static bool must_prove(const struct link *l)
+bool link_owes_proof(const struct link *l)
 {
     return l->links->own.feature_active >= FEATURE_REGION_PROOF && !l->proved;
 }
 
 failover_region link_region(const struct link *l)
 {
-    return must_prove(l) ? 0 : l->region;
+    return link_owes_proof(l) ? 0 : l->region;
 }
 
 static int refuse(struct link *l, enum fence_wall wall,
@@ -35,7 +35,7 @@ static int refuse(struct link *l, enum fence_wall wall,
                                     .known = verdict != FENCE_UNKNOWN,
                                     .peer = l->id,
                                     .shard = cargo->shard,
-                                    .unproved = must_prove(l),
+                                    .unproved = link_owes_proof(l),
                                     .what = cargo->what,
                                     .bytes = cargo->bytes};
     if (wall == FENCE_WALL_SEND)

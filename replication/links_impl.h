@@ -10,6 +10,7 @@
 #include "node/base/list.h"
 #include "replication/links.h"
 #include "replication/relay.h"
+#include "replication/travel.h"
 
 #define LINKS_MAGIC MAGIC('l', 'n', 'k', 's')
 #define LINK_MAGIC MAGIC('l', 'i', 'n', 'k')
@@ -50,8 +51,9 @@ struct link {
     struct chan *chan;      /* of the states dialing, proving, streaming */
     uint32_t session;       /* counts channels */
     failover_region region; /* by the certificate shown on `chan`; 0 before */
-    bool proved;            /* it, by the HELLO that came on `chan` */
+    bool proved;            /* by the HELLO on `chan`; or need not be */
     uint64_t written;       /* bytes queued on `chan` or waiting in `line` */
+    struct travel travel;   /* of the frames that come by `chan` */
     struct impairment out, in;
     struct delay_line line; /* frames that wait for their time */
     usec_t free_us;         /* of impair_send */
@@ -220,6 +222,8 @@ failover_region link_certified_region(const struct links *links,
                                       const char *uri);
 /* That, once the peer has proved it or need not; 0: as good as none. */
 failover_region link_region(const struct link *l);
+/* The peer has said HELLO and owes a proof. */
+bool link_owes_proof(const struct link *l);
 /* Whether some regions may not hold the shard. */
 bool links_fenced(const struct links *links, uint64_t shard);
 

@@ -96,7 +96,9 @@ int links_request_again(struct links *links, links_peer to, uint32_t kind,
         l->stats.requests_refused++;
         return ERR_FULL;
     }
-    struct request r = {links->next_request, deadline_ms, kind, body, age_ms};
+    struct request r = {
+        links->next_request,      deadline_ms, kind, body, age_ms,
+        (uint64_t)clock_mono_us()};
     err = codec_put_request(&links->frame, &r);
     if (err != ERR_OK)
         return err;

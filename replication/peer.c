@@ -337,6 +337,16 @@ static int terms_check(const struct peer *p, const struct peer_hello *h,
     return feature_compare(p, h->feature_level, h->feature_active, reason);
 }
 
+/* Nothing that it says is believed. */
+static int refuse_unproved(const struct peer *p, char reason[PEER_REASON_MAX])
+{
+    snprintf(reason, PEER_REASON_MAX,
+             "has a certificate of region %s, but does not show that it holds "
+             "the region's key (region.key)",
+             p->expected.region);
+    return ERR_IDENTITY;
+}
+
 static void on_hello(struct peer *p, const struct peer_event *e,
                      struct peer_update *u)
 {
@@ -347,6 +357,8 @@ static void on_hello(struct peer *p, const struct peer_event *e,
     }
     CHECK(p->state == PEER_PROVING);
     int err = identity_check(&p->expected, &e->hello->id, reason);
+    if (err == ERR_OK && e->unproved)
+        err = refuse_unproved(p, reason);
     if (err == ERR_OK && e->hello->feature_active > p->feature_heard)
         p->feature_heard = e->hello->feature_active;
     if (err == ERR_OK)

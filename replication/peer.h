@@ -21,9 +21,10 @@
  *  3. Nothing but HELLO and BYE is exchanged before both have said HELLO. HELLO
  *     must name the peer we expect, its region, our cluster and a version range
  *     that overlaps ours; the highest version that both speak is the link's.
- * The certificate must say the same (peer_uri_check). A peer that supports less
- *     than the cluster's feature level is refused, also later (peer_require);
- *     so is one that knows of a higher level than we support.
+ *     The certificate must say the same (peer_uri_check). A peer that supports
+ *     less than the cluster's feature level is refused, also later
+ *     (peer_require); so is one that knows of a higher level than we support,
+ *     and one that should have proved its region and has not.
  *  4. A peer that is silent for `silence_us` is gone, unless our own TICK came
  *     so late that it says more about us than about the peer.
  *  5. Each failed attempt doubles the pause, up to `backoff_max_us`; the pause
@@ -153,7 +154,8 @@ struct peer_event {
     usec_t now_us;
     const char *uri;                /* CONNECTED; may be NULL */
     const struct peer_hello *hello; /* HELLO */
-    int err;                        /* LOST, REFUSED, VIOLATION */
+    bool unproved; /* HELLO: it had to prove its region, and does not */
+    int err;       /* LOST, REFUSED, VIOLATION */
     const char *reason;
 };
 

@@ -24,7 +24,7 @@ static usec_t now_us(clockid_t id)
 
 usec_t clock_real_mono_us(void)
 {
-    return now_us(CLOCK_MONOTONIC);
+    return now_us(CLOCK_BOOTTIME);
 }
 
 usec_t clock_real_wall_us(void)

@@ -15,7 +15,9 @@ typedef int64_t usec_t;
 /* "No deadline". */
 #define USEC_NEVER INT64_MAX
 
-/* CLOCK_MONOTONIC, microseconds since an arbitrary start; never goes back. */
+/* CLOCK_BOOTTIME, microseconds since an arbitrary start; never goes back, and
+ * goes on while the machine sleeps: a lease, a promise or an age is over by
+ * then for everybody else. */
 usec_t clock_mono_us(void);
 /* CLOCK_REALTIME, microseconds since 1970-01-01 UTC. */
 usec_t clock_wall_us(void);

@@ -553,11 +553,19 @@ static bool enter(struct call *c, uint32_t slot, bool whole)
 }
 
 /* Without the group's keys this node's replica cannot be read; and what another
- * node would read for it, is not for who cannot open it. */
+ * node would read for it, is not for who cannot open it. Of a shard that is no
+ * group's any more its worker says so. */
+static bool can_open(struct call *c, uint32_t slot)
+{
+    uint16_t shard = call_shard(c, slot);
+    return FENCE_OPEN(API) ||
+           catalog_group_of_shard(c->cosmos->config.catalog, shard) == NULL ||
+           call_hash(c, shard) != NULL;
+}
+
 bool call_enter(struct call *c, uint32_t slot)
 {
-    return enter(c, slot, false) &&
-           (FENCE_OPEN(API) || call_hash(c, call_shard(c, slot)) != NULL);
+    return enter(c, slot, false) && can_open(c, slot);
 }
 
 /* A line for the key may just have been added. */

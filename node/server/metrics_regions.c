@@ -188,7 +188,8 @@ static double answers_refused(const struct links_stats *s)
 static const struct link_metric link_metrics[] = {
     {"bastide_link_up", "gauge", "1 while the link to the node is up", up},
     {"bastide_link_region_proved", "gauge",
-     "1 while the link is up and the node has shown its region's key on it",
+     "1 while the link is up and the node has shown its region's key on it, or "
+     "regions have no keys",
      proved},
     {"bastide_link_rtt_seconds", "gauge",
      "Round trip of the last ping; 0 before the first", rtt},

@@ -9,93 +9,18 @@
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/base/rng.h"
-#include "node/catalog/partition_key.h"
 #include "node/catalog/placement_map.h"
-#include "node/json/json.h"
-#include "node/server/catalog_feed.h"
 #include "node/server/group_edit.h"
+#include "node/server/mover_impl.h"
 #include "node/server/worker.h"
 
 #define MOVER_CHECK_US (500 * USEC_PER_MS)
 #define MOVER_RETRY_US (2 * USEC_PER_SEC)
-#define MOVER_OP_TIMEOUT_US (10 * USEC_PER_SEC)
 #define MOVER_PAGE 64
-/* Documents that are copied at a time. */
-#define MOVER_BATCH 64
-#define MOVER_BATCH_BYTES (1u << 20)
 /* Writes are held for the last pass once a pass had no more than this; or,
  * where they come faster than they are copied, after so many passes. */
 #define MOVER_SEAL_BELOW 200
 #define MOVER_PASSES_MAX 20
-/* A last pass that takes longer lets the writes go on first. */
-#define MOVER_HOLD_MAX_US (3 * USEC_PER_SEC)
-
-typedef void move_step(struct move *m);
-
-/* What is done at each shard of an end, one after the other. */
-enum act {
-    ACT_MARK,
-    ACT_COMMIT, /* waits until what the attempt wrote is committed */
-    ACT_DROP,
-    ACT_DROP_GRAVES,
-    ACT_COUNT
-};
-
-/* One document on its way. */
-struct copy {
-    struct move *move;
-    struct op op;
-    bool again; /* it was throttled */
-};
-
-/* One end of a move. */
-struct end {
-    struct catalog_group group;
-    uint16_t layout;
-    struct catalog_span shards;
-};
-
-struct move {
-    struct worker *worker;
-    struct container_def *def;
-    struct end own, other;        /* as the record has them */
-    struct container_move record; /* as it is now */
-    struct container_place place; /* likewise */
-    struct placement_map map;     /* likewise, of a container that has one */
-    struct buf map_text;          /* its text, which the place borrows */
-    struct etag etag;             /* of it */
-    uint64_t number;              /* of this attempt */
-    bool overtaken;               /* the record was changed by somebody else */
-    bool paused;                  /* throttled; goes on at the next check */
-
-    struct op op;
-    struct buf text; /* the definition that is being written */
-    struct op_result result;
-    move_step *next; /* when `result` is there */
-
-    enum act act;
-    enum op_mark mark;
-    const struct catalog_span *at;
-    uint32_t index; /* of the shard in it */
-    move_step *then;
-    uint64_t wrote_lsn[NODE_SHARDS_MAX]; /* newest of the attempt */
-    uint32_t epoch[NODE_SHARDS_MAX];     /* 0: not known */
-
-    /* A pass over the old group's shards. */
-    bool graves, sealed, first_page;
-    uint8_t after[OP_KEY_MAX];
-    uint8_t after_len;
-    uint64_t since[NODE_SHARDS_MAX], next_since[NODE_SHARDS_MAX]; /* by index */
-    uint64_t changed;
-    usec_t sealed_us, started_us;
-    struct move_progress progress;
-    struct json json;
-    struct buf scratch;
-    struct copy copies[MOVER_BATCH];
-    uint32_t copy_count, under_way;
-    bool burying; /* the rows are graves */
-    int copy_err;
-};
 
 /* ---- groups and nodes ------------------------------------------------------
  */
@@ -161,21 +86,19 @@ static void move_free(struct move *m)
     op_result_free(&m->result);
     buf_free(&m->text);
     buf_free(&m->map_text);
-    buf_wipe(&m->scratch);
-    json_free(&m->json);
+    mover_copy_close(m);
     mem_free(m);
 }
 
 static void move_end(struct move *m)
 {
     struct mover *mover = &m->worker->mover;
-    CHECK(mover->running == m && m->under_way == 0);
+    CHECK(mover->running == m);
     mover->running = NULL;
     move_free(m);
 }
 
-/* The next check begins anew, from what the record says then. */
-static void move_fail(struct move *m, int err, const char *what)
+void mover_fail(struct move *m, int err, const char *what)
 {
     log_warn("an attempt to move a container ended and will be repeated",
              LOG_UINT("container", m->def->number), LOG_STR("at", what),
@@ -193,11 +116,17 @@ static void resumed(struct worker *w, void *arg)
     struct move *m = arg;
     CHECK(w->mover.running == m);
     if (m->overtaken || w->stopping)
-        move_fail(m, ERR_CANCELLED, "the record was changed");
+        mover_fail(m, ERR_CANCELLED, "the record was changed");
     else if (m->result.err == ERR_THROTTLED)
         m->paused = true;
     else
         TAKE(m->next)(m);
+}
+
+void mover_resume(struct move *m, move_step *next)
+{
+    m->next = next;
+    worker_run(m->worker, resumed, m);
 }
 
 static void answered(void *user, struct op_result *result)
@@ -208,7 +137,7 @@ static void answered(void *user, struct op_result *result)
     worker_run(m->worker, resumed, m);
 }
 
-static void ask(struct move *m, move_step *next)
+void mover_ask(struct move *m, move_step *next)
 {
     m->next = next;
     rng_fill(m->op.id, OP_ID_LEN);
@@ -216,9 +145,7 @@ static void ask(struct move *m, move_step *next)
                    answered, m);
 }
 
-/* Whether a shard is still in the epoch in which the attempt met it. What is
- * only deleted may be deleted in any. */
-static bool same_epoch(struct move *m, uint16_t shard, uint64_t term)
+bool mover_same_epoch(struct move *m, uint16_t shard, uint64_t term)
 {
     uint32_t epoch = (uint32_t)RAFT_TERM_EPOCH(term);
     if (m->record.phase == CONTAINER_EMPTYING)
@@ -265,7 +192,7 @@ static uint64_t number_of(const struct etag *etag)
 static void recorded(struct move *m)
 {
     if (m->result.err != ERR_OK) {
-        move_fail(m, m->result.err, "writing the record");
+        mover_fail(m, m->result.err, "writing the record");
         return;
     }
     m->etag = m->result.etag;
@@ -318,17 +245,15 @@ static void record(struct move *m, const struct end *at, move_step *then)
         err = mover_record_op(m->worker, m->def, &m->etag, &m->place,
                               &m->record, &m->text, &m->op);
     if (err != ERR_OK)
-        move_fail(m, err, "making the record");
+        mover_fail(m, err, "making the record");
     else
-        ask(m, recorded);
+        mover_ask(m, recorded);
 }
 
 /* ---- at each shard ---------------------------------------------------------
  */
 
-/* A write of this attempt was acknowledged, perhaps by the write region alone.
- */
-static void written(struct move *m, uint16_t shard, uint64_t lsn)
+void mover_wrote(struct move *m, uint16_t shard, uint64_t lsn)
 {
     if (lsn > m->wrote_lsn[shard])
         m->wrote_lsn[shard] = lsn;
@@ -336,28 +261,23 @@ static void written(struct move *m, uint16_t shard, uint64_t lsn)
 
 static void act_next(struct move *m);
 
-static uint16_t shard_now(const struct move *m)
-{
-    return (uint16_t)(m->at->first + m->index);
-}
-
 static void acted(struct move *m)
 {
     struct op_result *r = &m->result;
-    uint16_t shard = shard_now(m);
+    uint16_t shard = mover_shard(m);
     bool drops = m->act == ACT_DROP || m->act == ACT_DROP_GRAVES;
     bool again =
         (drops && r->err == ERR_OK) || (m->act == ACT_COUNT && r->more);
     if (r->err != ERR_OK && !(drops && r->err == ERR_NOT_FOUND)) {
-        move_fail(m, r->err, "a shard");
+        mover_fail(m, r->err, "a shard");
         return;
     }
-    if (!same_epoch(m, shard, r->term)) {
-        move_fail(m, ERR_STALE, "a shard, which changed its write region");
+    if (!mover_same_epoch(m, shard, r->term)) {
+        mover_fail(m, ERR_STALE, "a shard, which changed its write region");
         return;
     }
     if (r->err == ERR_OK && (m->act == ACT_MARK || drops))
-        written(m, shard, r->lsn);
+        mover_wrote(m, shard, r->lsn);
     m->progress.about += m->act == ACT_COUNT ? r->examined : 0;
     m->after_len = r->next_len;
     memcpy(m->after, r->next, r->next_len);
@@ -384,7 +304,7 @@ static void act_next(struct move *m)
         return;
     }
     m->op = (struct op){.kind = OP_WRITE,
-                        .shard = shard_now(m),
+                        .shard = mover_shard(m),
                         .resource = OP_RESOURCE_DOCUMENT,
                         .at.container = m->def->number,
                         .move = m->number};
@@ -401,14 +321,14 @@ static void act_next(struct move *m)
         break;
     case ACT_COMMIT:
         m->op = (struct op){.kind = OP_BARRIER,
-                            .shard = shard_now(m),
-                            .min_lsn = m->wrote_lsn[shard_now(m)]};
+                            .shard = mover_shard(m),
+                            .min_lsn = m->wrote_lsn[mover_shard(m)]};
         break;
     case ACT_COUNT:
         count_op(m);
         break;
     }
-    ask(m, acted);
+    mover_ask(m, acted);
 }
 
 static void at_each(struct move *m, enum act act, const struct end *end,
@@ -429,248 +349,23 @@ static void mark_each(struct move *m, enum op_mark mark, const struct end *end,
     at_each(m, ACT_MARK, end, then);
 }
 
-/* ---- copying ---------------------------------------------------------------
- */
-
-static void page_next(struct move *m);
-static void send_copies(struct move *m);
-static void seal(struct move *m);
-static void leave(struct move *m);
-static void gone(struct move *m);
-
-static void page_done(struct move *m)
-{
-    if (m->copy_err != ERR_OK) {
-        move_fail(m, m->copy_err, "copying a document");
-        return;
-    }
-    /* Also with throttled copies: all of the pass is read again. */
-    if (m->sealed && clock_mono_us() - m->sealed_us > MOVER_HOLD_MAX_US) {
-        leave(m);
-        return;
-    }
-    for (uint32_t i = 0; i < m->copy_count; i++)
-        m->paused |= m->copies[i].again;
-    if (m->paused)
-        return;
-    page_next(m);
-}
-
-/* One less is under way; after the last the move goes on. */
-static void copies_wait(struct move *m)
-{
-    CHECK(m->under_way > 0);
-    if (--m->under_way > 0)
-        return;
-    m->next = page_done;
-    worker_run(m->worker, resumed, m);
-}
-
-static void copied(void *user, struct op_result *result)
-{
-    struct copy *c = user;
-    struct move *m = c->move;
-    bool fine = result->err == ERR_OK ||
-                (c->op.mode == OP_UNCOPY && result->err == ERR_NOT_FOUND);
-    c->again = result->err == ERR_THROTTLED;
-    if (!fine && !c->again)
-        m->copy_err = result->err;
-    else if (fine && !same_epoch(m, c->op.shard, result->term))
-        m->copy_err = ERR_STALE;
-    else if (result->err == ERR_OK)
-        written(m, c->op.shard, result->lsn);
-    copies_wait(m);
-}
-
-/* The text without what the shard appends (record_text). */
-static int user_part(struct bytes row, struct bytes *out)
-{
-    static const char mark[] = ",\"_rid\":\"";
-    size_t len = sizeof(mark) - 1;
-    for (size_t at = row.len; at-- > 0;) {
-        if (at + len <= row.len && memcmp(row.data + at, mark, len) == 0) {
-            *out = bytes_of(row.data, at);
-            return ERR_OK;
-        }
-    }
-    return ERR_CORRUPT;
-}
-
-/* Where the document is to go, and as what. */
-static int address_copy(struct move *m, struct op *op)
-{
-    const struct json *j = &m->json;
-    struct partition_key pk;
-    struct bytes id, rid_text;
-    struct rid rid;
-    uint8_t canonical[PK_CANONICAL_MAX];
-    buf_clear(&m->scratch);
-    if (document_id_get(j, 0, &m->scratch, &id, NULL) != ERR_OK ||
-        pk_extract(&m->def->pk, j, 0, &pk, NULL) != ERR_OK ||
-        json_get_string(j, 0, "_rid", &m->scratch, &rid_text) != ERR_OK ||
-        rid_parse(rid_text, &rid) != ERR_OK || rid_kind(&rid) != RID_DOCUMENT ||
-        json_get_int64(j, 0, "_ts", &op->copy_ts) != ERR_OK)
-        return ERR_CORRUPT;
-    op->copy_record = rid_child_counter(&rid);
-    op->shard = (uint16_t)(m->other.shards.first +
-                           epk_shard(&m->def->pk, &pk, m->other.shards.count));
-    const struct keyed_hash *hash = catalog_feed_hash(m->worker, op->shard);
-    if (hash == NULL)
-        return ERR_UNAVAILABLE;
-    size_t len = pk_canonical(&pk, canonical);
-    cosmos_address(hash, m->def->number, bytes_of(canonical, len), id, &op->at);
-    return ERR_OK;
-}
-
-static int make_copy(struct move *m, struct bytes row, struct op *op)
-{
-    *op = (struct op){.kind = OP_WRITE,
-                      .mode = m->burying ? OP_UNCOPY : OP_COPY,
-                      .resource = OP_RESOURCE_DOCUMENT,
-                      .move = m->number};
-    memcpy(op->parent_rid, m->def->rid.bytes, sizeof(op->parent_rid));
-    int err = json_parse(&m->json, row, OP_BODY_MAX, NULL);
-    if (err == ERR_OK)
-        err = json_type(&m->json, 0) == JSON_OBJECT ? address_copy(m, op)
-                                                    : ERR_CORRUPT;
-    if (err == ERR_OK && !m->burying)
-        err = user_part(row, &op->body);
-    return err;
-}
-
-/* Sends those that are marked `again`. */
-static void send_copies(struct move *m)
-{
-    m->under_way = 1; /* this function */
-    for (uint32_t i = 0; i < m->copy_count; i++) {
-        struct copy *c = &m->copies[i];
-        if (!c->again)
-            continue;
-        m->under_way++;
-        rng_fill(c->op.id, OP_ID_LEN);
-        backend_submit(&m->worker->router.backend, &c->op, MOVER_OP_TIMEOUT_US,
-                       copied, c);
-    }
-    copies_wait(m);
-}
-
-/* Copies the page's documents; they borrow from m->result. */
-static void copy_rows(struct move *m)
-{
-    struct bytes row;
-    size_t offset = 0;
-    m->copy_count = 0;
-    m->copy_err = fault_err(fault_hit("move.copy"));
-    while (m->copy_err == ERR_OK && m->copy_count < MOVER_BATCH &&
-           op_result_next_row(&m->result, &offset, &row)) {
-        struct copy *c = &m->copies[m->copy_count];
-        *c = (struct copy){.move = m, .again = true};
-        m->copy_err = make_copy(m, row, &c->op);
-        m->copy_count += m->copy_err == ERR_OK;
-    }
-    m->changed += m->copy_count;
-    m->progress.copied += m->copy_count;
-    send_copies(m);
-}
-
-static void pass_begin(struct move *m)
-{
-    m->at = &m->own.shards;
-    m->index = 0;
-    m->after_len = 0;
-    m->graves = false;
-    m->first_page = true;
-    m->changed = 0;
-    m->progress.pass++;
-    m->progress.copied = 0;
-    page_next(m);
-}
-
-/* The copies are committed before anything relies on them; and mostly before
- * writes are held, so that these do not wait for a region that lags. */
-static void pass_end(struct move *m)
-{
-    memcpy(m->since, m->next_since, sizeof(m->since));
-    if (m->sealed)
-        at_each(m, ACT_COMMIT, &m->other, gone);
-    else if (m->changed <= MOVER_SEAL_BELOW ||
-             m->progress.pass >= MOVER_PASSES_MAX)
-        at_each(m, ACT_COMMIT, &m->other, seal);
-    else
-        pass_begin(m);
-}
-
-/* Behind the last page of a shard's documents come its graves. */
-static void shard_done(struct move *m)
-{
-    m->after_len = 0;
-    m->first_page = false;
-    if (!m->graves) {
-        m->graves = true;
-        return;
-    }
-    m->graves = false;
-    m->first_page = true;
-    m->index++;
-}
-
-static void page_read(struct move *m)
-{
-    struct op_result *r = &m->result;
-    if (r->err != ERR_OK) {
-        move_fail(m, r->err, "reading a page");
-        return;
-    }
-    if (!same_epoch(m, shard_now(m), r->term)) {
-        move_fail(m, ERR_STALE, "a page, whose shard changed its write region");
-        return;
-    }
-    if (m->first_page)
-        m->next_since[m->index] = r->lsn;
-    m->first_page = false;
-    m->after_len = r->next_len;
-    memcpy(m->after, r->next, r->next_len);
-    m->burying = m->graves;
-    if (!r->more)
-        shard_done(m);
-    copy_rows(m);
-}
-
-static void page_next(struct move *m)
-{
-    if (m->index == m->own.shards.count) {
-        pass_end(m);
-        return;
-    }
-    m->op = (struct op){.kind = OP_SCAN,
-                        .shard = shard_now(m),
-                        .at.container = m->def->number,
-                        .move = m->number,
-                        .graves = m->graves,
-                        .after = bytes_of(m->after, m->after_len),
-                        .max_items = MOVER_BATCH,
-                        .max_bytes = MOVER_BATCH_BYTES,
-                        .min_lsn = m->since[m->index]};
-    ask(m, page_read);
-}
-
 /* ---- the steps -------------------------------------------------------------
  */
 
 static void left(struct move *m)
 {
     m->sealed = false;
-    pass_begin(m);
+    mover_pass(m);
 }
 
-static void leave(struct move *m)
+void mover_release(struct move *m)
 {
     mark_each(m, OP_MARK_LEAVING, &m->own, left);
 }
 
 static void count(struct move *m)
 {
-    at_each(m, ACT_COUNT, &m->own, pass_begin);
+    at_each(m, ACT_COUNT, &m->own, mover_pass);
 }
 
 static void empty_new(struct move *m)
@@ -687,7 +382,7 @@ static void sealed(struct move *m)
 {
     m->sealed = true;
     (void)fault_hit("move.sealed");
-    pass_begin(m);
+    mover_pass(m);
 }
 
 static void commit_seal(struct move *m)
@@ -836,6 +531,19 @@ static void claimed(struct move *m)
     }
 }
 
+/* The copies are committed before anything relies on them; and mostly before
+ * writes are held, so that these do not wait for a region that lags. */
+void mover_passed(struct move *m)
+{
+    if (m->sealed)
+        at_each(m, ACT_COMMIT, &m->other, gone);
+    else if (m->pass.changed <= MOVER_SEAL_BELOW ||
+             m->progress.pass >= MOVER_PASSES_MAX)
+        at_each(m, ACT_COMMIT, &m->other, seal);
+    else
+        mover_pass(m);
+}
+
 /* ---- when ------------------------------------------------------------------
  */
 
@@ -874,16 +582,15 @@ static void begin(struct worker *w, struct container_def *def,
     m->started_us = clock_mono_us();
     buf_init(&m->text, OP_BODY_MAX);
     buf_init(&m->map_text, 2 * PLACEMENT_MAP_TEXT_MAX);
-    buf_init(&m->scratch, OP_BODY_MAX);
+    mover_copy_open(m);
     op_result_init(&m->result);
-    json_init(&m->json);
     w->mover.running = m;
     log_info("moving a container", LOG_UINT("container", def->number),
              LOG_STR("phase", container_phase_name(def->move.phase)),
              LOG_STR("group", own->name),
              LOG_STR("other", m->other.group.name));
     if (etag_parse(def->etag, &m->etag) != ERR_OK)
-        move_fail(m, ERR_CORRUPT, "its record's etag");
+        mover_fail(m, ERR_CORRUPT, "its record's etag");
     else
         record(m, &m->own, claimed);
 }
@@ -907,9 +614,9 @@ static void go_on(struct move *m)
 {
     m->paused = false;
     if (m->next != NULL)
-        ask(m, m->next);
+        mover_ask(m, m->next);
     else
-        send_copies(m);
+        mover_copies_again(m);
 }
 
 /* Whether the catalog has the shards at the other end; they may be gone only

@@ -43,8 +43,9 @@
  * It raises the epoch, and an attempt that sees an epoch change in a shard in
  * any phase but emptying begins anew.
  *
- * A group that a container moves to is not removed, unless the order and the
- * removal cross. Then there is nothing to copy to: a move that was not beyond
+ * A group that a container moves to is not removed (placement_gate.h). Where a
+ * leader of a release from before there was that gate let an order and a
+ * removal cross, there is nothing to copy to: a move that was not beyond
  * copying is cancelled.
  *
  * A mover that dies while copying leaves an attempt from which the next one

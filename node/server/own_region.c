@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "node/base/log.h"
 #include "node/server/worker.h"
 #include "replication/link/chan.h"
 
@@ -71,16 +70,6 @@ bool own_region_believes(const struct node *node,
                                              .session = binding};
     if (node->region_key.region[0] == '\0')
         return true;
-    bool proved = proof != NULL && public_key != NULL &&
-                  region_proved(&node->region_key, public_key, &names, proof);
-    if (!proved)
-        log_warn("a peer does not show that it holds its region's key: what is "
-                 "fenced is kept from it",
-                 LOG_STR("peer", from->node), LOG_STR("region", from->region),
-                 LOG_STR("because", public_key == NULL
-                                        ? "the configuration here has no key "
-                                          "of that region"
-                                    : proof == NULL ? "it shows none"
-                                                    : "it is another key"));
-    return proved;
+    return proof != NULL && public_key != NULL &&
+           region_proved(&node->region_key, public_key, &names, proof);
 }

@@ -18,7 +18,7 @@ int own_region_key(const struct config *config, const struct kek *kek,
                    const char *cluster_id, struct err_msg *msg,
                    struct region_key *key_out);
 
-/* For the links (prove_region and region_proved of struct links_handler), on
+/* For the links (prove_region and believes_region of struct links_handler), on
  * worker 0's thread. `binding` names the connection. */
 
 /* False where regions have no keys, or this node does not know the other's. */

@@ -16,6 +16,7 @@
 #include "node/server/scrub_link.h"
 #include "node/server/stand_in.h"
 #include "node/server/transit.h"
+#include "replication/travel.h"
 
 /* A forwarded operation whose answer is awaited. */
 struct awaited {
@@ -253,8 +254,14 @@ static void on_peer_up(void *user, links_peer peer,
 {
     struct peers *p = user;
     struct peer_entry *entry = peer_find(p, peer);
+    struct links_stats s;
     log_info("peer connected", LOG_STR("peer", entry->name),
              LOG_UINT("incarnation", hello->incarnation));
+    if (links_get_stats(p->links, peer, &s) == ERR_OK && !s.region_proved &&
+        feature_active(&p->worker->node->features, FEATURE_REGION_PROOF))
+        log_warn("a peer does not show that it holds its region's key: it gets "
+                 "nothing of a fenced group, and no link once there is one",
+                 LOG_STR("peer", entry->name));
     tell_workers(p, peer, true);
     stand_in_check(p->worker);
 }
@@ -396,14 +403,11 @@ int peers_request(struct peers *p, uint32_t node_id, uint16_t shard,
     return ERR_OK;
 }
 
-usec_t peers_since(const struct config *c, uint32_t age_ms)
+usec_t peers_since(const struct config *c, const struct links_call *call)
 {
-    usec_t age = (usec_t)age_ms * USEC_PER_MS +
-                 (usec_t)c->timeouts.link_silence_ms * USEC_PER_MS;
-    usec_t since = clock_mono_us() - age;
-    if (age_ms == 0)
-        return 0;
-    return since > 1 ? since : 1;
+    return travel_since(clock_mono_us(),
+                        (usec_t)c->timeouts.link_silence_ms * USEC_PER_MS,
+                        call->age_ms, call->way_ms);
 }
 
 struct task *peers_take_task(struct peers *p, uint64_t id)
@@ -462,7 +466,7 @@ static const struct links_handler peers_handler = {
     .request_carries = request_carries,
     .on_refused = on_refused,
     .prove_region = prove_region,
-    .region_proved = believes_region,
+    .believes_region = believes_region,
     .on_response = on_response,
     .on_request_failed = on_request_failed,
     .snapshot_carries = transfers_carries,
@@ -576,6 +580,16 @@ void peers_free(struct peers *p)
 struct links *peers_links(struct peers *p)
 {
     return p->links;
+}
+
+const char *peers_unproved(const struct peers *p)
+{
+    struct links_stats s;
+    for (size_t i = 0; i < p->count; i++)
+        if (links_get_stats(p->links, p->list[i].id, &s) == ERR_OK &&
+            s.state == PEER_STREAMING && !s.region_proved)
+            return p->list[i].name;
+    return NULL;
 }
 
 bool peers_up(const struct peers *p, uint32_t node_id)

@@ -27,16 +27,17 @@ struct links *peers_links(struct peers *p);
 struct impairment peers_latency(const struct config *c, const char *region);
 /* Whether the link to a node is up. */
 bool peers_up(const struct peers *p, uint32_t node_id);
+/* A node whose link is up and that has not proved its region; NULL: none. It
+ * would lose its link with the first fence (replication/links.h). */
+const char *peers_unproved(const struct peers *p);
 /* The encoded form of an operation on `shard` to a node; see
  * links_request_again. The task is found again by the id. */
 struct task;
 int peers_request(struct peers *p, uint32_t node_id, uint16_t shard,
                   uint32_t deadline_ms, uint32_t age_ms, struct bytes body,
                   struct task *task, uint64_t *id_out);
-/* When the first attempt of a request that came now was made, monotonic, not
- * too late: the request itself may have been under way for as long as a link
- * may be silent. 0: it is the first one. */
-usec_t peers_since(const struct config *c, uint32_t age_ms);
+/* The op.since_us of a request that comes now: see travel_since. */
+usec_t peers_since(const struct config *c, const struct links_call *call);
 /* The task of a request that is answered or failed; forgets it. */
 struct task *peers_take_task(struct peers *p, uint64_t id);
 

@@ -12,6 +12,7 @@
 #include "node/server/account_edit.h"
 #include "node/server/control_reply.h"
 #include "node/server/group_edit.h"
+#include "node/server/peers.h"
 #include "node/server/placement_parse.h"
 #include "node/server/worker.h"
 
@@ -356,6 +357,14 @@ static int parse(const struct worker *w, const struct json *j,
                        "the regions have no keys, which a fenced group's keys "
                        "are wrapped for: make them with 'bastide init "
                        "--region-keys', and restart the nodes");
+    const char *unproved = peers_unproved(w->peers);
+    if (unproved != NULL)
+        return err_set(msg, ERR_INVALID,
+                       "node %s has not shown that it holds its region's key, "
+                       "and would lose its links with the first fence: give it "
+                       "its region.key, and the 'key' of each region, and "
+                       "restart it",
+                       unproved);
     int err = get_fence(w, j, g, msg);
     if (err == ERR_OK)
         err = get_level(w, j, &g->decision.consistency, msg);

@@ -171,6 +171,8 @@ static void written(void *user, struct op_result *result)
         answer(k);
     else if (result->err == ERR_PRECONDITION && ++k->tries < KEYS_TRIES)
         look(k);
+    else if (result->err == ERR_INVALID)
+        fail(k, ERR_INVALID, result->message.text);
     else
         failed(k, result->err);
 }

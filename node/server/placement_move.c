@@ -15,6 +15,7 @@
 #include "node/server/placement_parse.h"
 #include "node/server/worker.h"
 
+#define MOVE_TIMEOUT_US (5 * USEC_PER_SEC)
 #define MOVES_PAGE 64
 
 /* One request to move a container, or to leave it where it is. */
@@ -261,6 +262,8 @@ static void ordered(void *user, struct op_result *result)
     if (result->err == ERR_PRECONDITION) {
         order_fail(o, ERR_BUSY,
                    "somebody else changed the container: look again");
+    } else if (result->err == ERR_INVALID) {
+        order_fail(o, ERR_INVALID, result->message.text);
     } else if (result->err != ERR_OK) {
         err_set(&msg, result->err, "the container's record: %s",
                 err_text(result->err));
@@ -301,8 +304,8 @@ static void submit(struct order *o, const struct container_move *move)
         return;
     }
     rng_fill(o->op.id, OP_ID_LEN);
-    backend_submit(&o->worker->router.backend, &o->op,
-                   PLACEMENT_MOVE_TIMEOUT_US, ordered, o);
+    backend_submit(&o->worker->router.backend, &o->op, MOVE_TIMEOUT_US, ordered,
+                   o);
 }
 
 static struct order *order_new(struct worker *w, struct http_request *r)

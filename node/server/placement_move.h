@@ -30,10 +30,6 @@
 #define BASTIDE_SERVER_PLACEMENT_MOVE_H
 
 #include "node/base/bytes.h"
-#include "node/base/clock.h"
-
-/* How long after its request an order may still be written. */
-#define PLACEMENT_MOVE_TIMEOUT_US (5 * USEC_PER_SEC)
 
 struct http_request;
 struct json;

@@ -7,92 +7,16 @@
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/base/rng.h"
-#include "node/catalog/placement_map.h"
 #include "node/json/json.h"
 #include "node/server/account_edit.h"
 #include "node/server/control_reply.h"
 #include "node/server/governor.h"
 #include "node/server/mover.h"
-#include "node/server/placement_move.h"
+#include "node/server/placement_gate.h"
 #include "node/server/placement_parse.h"
 #include "node/server/worker.h"
 
 #define REMOVE_TIMEOUT_US (5 * USEC_PER_SEC)
-/* What was begun before a node knew of it, such as the order to move a
- * container there, has this long to be done. */
-#define REMOVE_REST_US (PLACEMENT_MOVE_TIMEOUT_US + USEC_PER_SEC)
-#define CONTAINER_PAGE 64
-
-/* ---- what is in it ----------------------------------------------------------
- */
-
-static bool concerns(const struct worker *w, const struct catalog_group *g,
-                     const struct container_def *def)
-{
-    const struct catalog_group *other =
-        def->move.phase != CONTAINER_STAYS ? catalog_move_other(w->catalog, def)
-                                           : NULL;
-    return container_placed_in(def, bytes_str(g->name)) ||
-           (other != NULL && other->number == g->number);
-}
-
-/* Whether a rule leads to the group, alone or in a placement map. */
-static bool rule_names(const char *target, const char *group)
-{
-    struct placement_map m;
-    struct err_msg msg;
-    if (!placement_is_map(bytes_str(target)))
-        return strcmp(target, group) == 0;
-    return placement_map_parse(bytes_str(target), &m, &msg) == ERR_OK &&
-           placement_map_names(&m, bytes_str(group));
-}
-
-/* A container of the database that is in the group, or is moving to or from it;
- * NULL: none. */
-static struct container_def *find_container(const struct worker *w,
-                                            const struct catalog_group *g,
-                                            const struct catalog_database *db)
-{
-    struct container_def *page[CONTAINER_PAGE];
-    uint32_t after = 0;
-    size_t n;
-    do {
-        n = catalog_list_containers(w->catalog, db, after, page,
-                                    CONTAINER_PAGE);
-        for (size_t i = 0; i < n; i++)
-            if (concerns(w, g, page[i]))
-                return page[i];
-        after = n > 0 ? page[n - 1]->number : after;
-    } while (n == CONTAINER_PAGE);
-    return NULL;
-}
-
-/* ERR_OK: it is empty, and no rule names it. */
-static int check_empty(const struct worker *w, const struct catalog_group *g,
-                       struct err_msg *msg)
-{
-    struct catalog_database *db;
-    uint32_t after = 0;
-    const struct catalog_account *a = catalog_account(w->catalog);
-    for (size_t i = 0; a != NULL && i < a->placement.count; i++)
-        if (rule_names(a->placement.list[i].group, g->name))
-            return err_set(msg, ERR_INVALID,
-                           "rule %zu names it: remove that first with "
-                           "'bastide placement rules'",
-                           i + 1);
-    while (catalog_list_databases(w->catalog, after, &db, 1) == 1) {
-        const struct container_def *def = find_container(w, g, db);
-        if (def != NULL)
-            return err_set(msg, ERR_EXISTS,
-                           "container %.*s/%.*s is in it, or is moving to or "
-                           "from it: delete it, or move it to another group "
-                           "first",
-                           (int)db->name.len, (const char *)db->name.data,
-                           (int)def->name.len, (const char *)def->name.data);
-        after = db->number;
-    }
-    return ERR_OK;
-}
 
 /* ---- 2. the steps -----------------------------------------------------------
  */
@@ -203,7 +127,8 @@ static bool still_goes(const struct removing *m)
     const struct catalog_group *g =
         catalog_group_number(m->worker->catalog, m->number);
     return worker_leads(m->worker, SHARD_META, clock_mono_us()) && g != NULL &&
-           g->removing && check_empty(m->worker, g, &why) == ERR_OK;
+           g->removing &&
+           placement_gate_empty(m->worker->catalog, g, &why) == ERR_OK;
 }
 
 static int list_shards(void *user, struct catalog_account *a,
@@ -275,7 +200,7 @@ static void kept(void *user, int err, const struct govern_record *record,
     step_ended(user, err, "keeping it");
 }
 
-/* A container was made in it, or a rule, before all nodes knew. */
+/* A container was made in it, or a rule, before the mark was in the log. */
 static void give_up(struct worker *w, const struct catalog_group *g,
                     const struct err_msg *why)
 {
@@ -305,6 +230,23 @@ static const struct catalog_group *next_removed(const struct worker *w)
     return NULL;
 }
 
+/* Whether the catalog here shows all that can come into the group any more:
+ * what was in the log when this leader saw the mark (placement_gate.h). */
+static bool is_closed(struct worker *w, const struct catalog_group *g)
+{
+    struct placement_removal *p = &w->removal;
+    uint64_t term, end;
+    worker_log_end(w, SHARD_META, &term, &end);
+    if (g->number != p->group || g->decision.epoch != p->epoch ||
+        term != p->term) {
+        p->group = g->number;
+        p->epoch = g->decision.epoch;
+        p->term = term;
+        p->end_lsn = end;
+    }
+    return catalog_lsn(w->catalog) >= p->end_lsn;
+}
+
 void placement_remove_check(struct worker *w)
 {
     struct placement_removal *p = &w->removal;
@@ -313,18 +255,14 @@ void placement_remove_check(struct worker *w)
         worker_leads(w, SHARD_META, clock_mono_us()) ? next_removed(w) : NULL;
     if (p->busy)
         return;
-    bool known = g != NULL && governor_all_know(w->governor, g->number,
-                                                g->decision.epoch, false);
-    if (!known || g->number != p->group)
-        p->known_us = 0;
-    p->group = g != NULL ? g->number : GROUP_DEFAULT;
-    if (!known)
+    if (g == NULL) {
+        p->group = GROUP_DEFAULT;
         return;
-    if (p->known_us == 0)
-        p->known_us = clock_mono_us();
-    if (clock_mono_us() - p->known_us < REMOVE_REST_US)
+    }
+    if (!is_closed(w, g) ||
+        !governor_all_know(w->governor, g->number, g->decision.epoch, false))
         return;
-    if (check_empty(w, g, &msg) != ERR_OK)
+    if (placement_gate_empty(w->catalog, g, &msg) != ERR_OK)
         give_up(w, g, &msg);
     else
         remove_now(w, g);
@@ -438,7 +376,7 @@ static void catalog_current(void *user, struct op_result *result)
         err = err_set(&msg, ERR_INVALID,
                       "group default is always there: it cannot be removed");
     else
-        err = check_empty(o->worker, g, &msg);
+        err = placement_gate_empty(o->worker->catalog, g, &msg);
     if (err == ERR_OK)
         answer(o, g);
     if (err == ERR_OK && !o->dry_run)

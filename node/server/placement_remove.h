@@ -11,7 +11,9 @@
  *   its record says removing --but a container is in it--> it says so no more,
  *       and the audit why
  *
- * A group that is being removed takes no new containers. The leader of the meta
+ * A group that is being removed takes no new containers: whatever leads the
+ * meta shard refuses them, also those that were ordered before
+ * (placement_gate.h). The leader of the meta
  * shard does the steps, and another goes on where it stopped. Nodes close
  * replicas of removed shards and delete them (replicas.h), drop what the log
  * has of them with its segments, and wipe the keys, also those that come back
@@ -23,18 +25,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "node/base/clock.h"
-
 struct http_request;
 struct json;
 struct worker;
 
 /* The one that worker 0 works at, while this node leads the meta shard. */
 struct placement_removal {
-    bool busy;       /* an edit is under way */
-    uint16_t group;  /* its number */
-    usec_t known_us; /* since when every node in reach knows of it; 0: not all
-                      * do */
+    bool busy;        /* an edit is under way */
+    uint16_t group;   /* its number; GROUP_DEFAULT: none */
+    uint32_t epoch;   /* of the order: of its mark */
+    uint64_t term;    /* in which this leader saw that, */
+    uint64_t end_lsn; /* and where the log ended then */
 };
 
 /* Now and then, on worker 0. */

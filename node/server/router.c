@@ -563,7 +563,7 @@ void router_on_request(struct worker *w, struct links_call call,
     }
     struct task *t = task_new(w, &op, (usec_t)deadline_ms * USEC_PER_MS);
     t->op_storage = op;
-    t->op_storage.since_us = peers_since(w->node->config, call.age_ms);
+    t->op_storage.since_us = peers_since(w->node->config, &call);
     t->op = &t->op_storage;
     t->body = copy;
     t->call = call;

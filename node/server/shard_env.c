@@ -8,6 +8,7 @@
 #include "node/catalog/rid.h"
 #include "node/server/catalog_feed.h"
 #include "node/server/peers.h"
+#include "node/server/placement_gate.h"
 #include "node/server/quarantine.h"
 #include "node/server/steward.h"
 #include "node/server/worker.h"
@@ -153,6 +154,26 @@ static int env_container_rid(void *user, const struct shard *s,
     return ERR_OK;
 }
 
+/* Whether the catalog shows all that the log had before this leader's term. */
+static bool is_catalog_complete(const struct worker *w, const struct shard *s)
+{
+    const struct raft *raft = shard_raft(s);
+    uint64_t term;
+    return raft_term_at(raft, catalog_lsn(w->catalog), &term) == ERR_OK &&
+           term == raft_term(raft);
+}
+
+static int env_admit(void *user, const struct shard *s, const struct op *op,
+                     struct err_msg *msg)
+{
+    (void)user;
+    const struct worker *w = replica_of(s)->worker;
+    if (shard_id(s) != SHARD_META || !placement_gate_judges(op))
+        return ERR_OK;
+    return is_catalog_complete(w, s) ? placement_gate_admit(w->catalog, op, msg)
+                                     : ERR_NO_LEADER;
+}
+
 static int64_t env_wall_sec(void *user)
 {
     (void)user;
@@ -172,6 +193,7 @@ const struct shard_env server_shard_env = {
     .start_snapshot = env_start_snapshot,
     .on_role = env_role,
     .container_deleted = env_container_deleted,
+    .admit = env_admit,
     .wall_sec = env_wall_sec,
 };
 

@@ -518,7 +518,7 @@ static int guest_new(struct worker *w, struct links_call call,
     struct guest *g = mem_zalloc(sizeof(*g));
     g->magic = GUEST_MAGIC;
     g->call = call;
-    g->since_us = peers_since(w->node->config, call.age_ms);
+    g->since_us = peers_since(w->node->config, &call);
     buf_init(&g->body, PASSAGE_ENCODED_MAX);
     buf_init(&g->answer, PASSAGE_ANSWER_ENCODED_MAX);
     int err = buf_append(&g->body, body.data, body.len);

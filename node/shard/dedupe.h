@@ -8,11 +8,11 @@
  * each operation is remembered with when this replica got its entry, which is
  * after the operation began. One that began before the newest of those that are
  * forgotten may be among them, and must not be done as if it were new
- * (dedupe_may_have_forgotten). A flush stores the list with the state it
- * belongs to, so that neither a restart nor a snapshot forgets operations whose
- * entries are gone from the log; but not when they came, nor whether there were
- * more, so whoever reads it knows of nothing older that it was not done
- * (dedupe_forget).
+ * (dedupe_may_have_forgotten; replication/travel.h has when it began). A flush
+ * stores the list with the state it belongs to, so that neither a restart nor a
+ * snapshot forgets operations whose entries are gone from the log; but not when
+ * they came, nor whether there were more, so whoever reads it knows of nothing
+ * older that it was not done (dedupe_forget).
  *
  * A mover (mark.h) does more of them in a second than clients do, a few at a
  * time, each of which it waits for: its operations have a bound of their own,

@@ -162,9 +162,9 @@ struct op {
     /* A read: ask the leader first, if it answers. A wish of the node in front,
      * which stays there: not part of the encoding. */
     bool at_leader;
-    /* A write that may have been logged by an earlier attempt: when the first
-     * one began, monotonic, not too late; 0: there was none. It is of this node
-     * and not part of the encoding (links_request_again has its age). */
+    /* A write that may have been logged by another attempt: when the first one
+     * began, monotonic, not too late; 0: there was none. It is of this node and
+     * not part of the encoding (links_request_again has its age). */
     usec_t since_us;
 
     /* OP_READ, OP_WRITE */

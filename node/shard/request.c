@@ -484,6 +484,12 @@ void shard_cancel_queue(struct shard *s, struct list *cancelled)
     s->queue_bytes = 0;
 }
 
+uint64_t shard_last_lsn(const struct shard *s)
+{
+    CHECK_OBJ(s, SHARD_MAGIC);
+    return next_lsn(s) - 1;
+}
+
 /* Why no write can be accepted now, whatever it is. */
 static int refuse_write(const struct shard *s, const struct op *op)
 {
@@ -596,6 +602,12 @@ static void submit_write(struct shard *s, usec_t now, struct shard_request *req)
         err = shard_govern_write(s, now, next_lsn(s), &retry_ms);
     if (err != ERR_OK) {
         req->result.retry_after_ms = err == ERR_THROTTLED ? retry_ms : 0;
+        shard_fail(s, req, err);
+        return;
+    }
+    if (s->env->admit != NULL)
+        err = s->env->admit(s->env->user, s, req->op, &req->result.message);
+    if (err != ERR_OK) {
         shard_fail(s, req, err);
         return;
     }

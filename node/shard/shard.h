@@ -173,6 +173,10 @@ struct shard_env {
      * Unknown numbers are not deleted. May be NULL. */
     bool (*container_deleted)(void *user, const struct shard *s,
                               uint32_t container);
+    /* Before a write is evaluated, at the leader: ERR_OK, or why it is not to
+     * be logged, with a message for whoever asked. May be NULL. */
+    int (*admit)(void *user, const struct shard *s, const struct op *op,
+                 struct err_msg *msg);
     int64_t (*wall_sec)(void *user);
 };
 
@@ -462,6 +466,8 @@ void shard_status(const struct shard *s, usec_t now,
                   struct shard_status *status_out);
 raft_id shard_leader(const struct shard *s);
 uint64_t shard_commit_lsn(const struct shard *s);
+/* Of the last entry that there is, or that a leader's last write will be. */
+uint64_t shard_last_lsn(const struct shard *s);
 /* Whether a state at (epoch, lsn) satisfies a session token. */
 static inline bool shard_satisfies(uint32_t epoch, uint64_t lsn,
                                    uint32_t token_epoch, uint64_t token_lsn)

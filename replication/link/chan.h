@@ -77,7 +77,8 @@ void chan_reset(struct chan *c);
 const char *chan_peer_uri(const struct chan *c);
 /* What names this TLS connection and no other, and both ends know alike: the
  * channel binding "tls-exporter" of RFC 9266. No secret. Zeros in memory
- * (chan_mem.h). Valid after on_open, as long as the channel. */
+ * (chan_mem.h) and below TLS 1.3. Valid after on_open, as long as the channel.
+ */
 #define CHAN_BINDING_LEN 32
 const uint8_t *chan_binding(const struct chan *c);
 /* "127.0.0.1:54321", for logs. */

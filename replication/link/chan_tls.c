@@ -397,6 +397,8 @@ static void note_peer(struct chan_tls *t)
     X509 *cert = SSL_get0_peer_certificate(t->ssl);
     if (cert != NULL && SSL_get_verify_result(t->ssl) == X509_V_OK)
         tls_cert_uri(cert, &t->base.uri);
+    if (SSL_version(t->ssl) != TLS1_3_VERSION)
+        return; /* it would not always be unique */
     CHECK(SSL_export_keying_material(t->ssl, t->base.binding, CHAN_BINDING_LEN,
                                      label, sizeof(label) - 1, no_context, 0,
                                      1) == 1);

@@ -89,6 +89,7 @@ struct cluster {
     /* Hash of each committed entry, by LSN: the same for everybody. */
     uint64_t *commits;
     uint32_t deleted;
+    const char *refused;
     uint64_t op_number;
 };
 
@@ -269,6 +270,17 @@ static bool env_container_deleted(void *user, const struct shard *s,
     return n->cluster->deleted == container;
 }
 
+static int env_admit(void *user, const struct shard *s, const struct op *op,
+                     struct err_msg *msg)
+{
+    (void)user;
+    const struct cluster_node *n = shard_user(s);
+    CHECK(op->kind == OP_WRITE);
+    return n->cluster->refused == NULL
+               ? ERR_OK
+               : err_set(msg, ERR_INVALID, "%s", n->cluster->refused);
+}
+
 static int64_t env_wall_sec(void *user)
 {
     (void)user;
@@ -286,6 +298,7 @@ static const struct shard_env cluster_env = {
     .log_salvaged = env_log_salvaged,
     .start_snapshot = env_start_snapshot,
     .container_deleted = env_container_deleted,
+    .admit = env_admit,
     .wall_sec = env_wall_sec,
 };
 
@@ -905,6 +918,11 @@ void cluster_hold_adoption(struct cluster *c, raft_id id, bool hold)
 void cluster_delete_container(struct cluster *c, uint32_t container)
 {
     c->deleted = container;
+}
+
+void cluster_refuse(struct cluster *c, const char *reason)
+{
+    c->refused = reason;
 }
 
 /* -- flushing ---------------------------------------------------------------

@@ -127,6 +127,8 @@ void cluster_hold_sync(struct cluster *c, raft_id id, bool hold);
 void cluster_hold_adoption(struct cluster *c, raft_id id, bool hold);
 /* What container_deleted says of this container from now on. */
 void cluster_delete_container(struct cluster *c, uint32_t container);
+/* The owners admit no write from now on, for that reason; NULL: all. */
+void cluster_refuse(struct cluster *c, const char *reason);
 
 /* -- flushing ----------------------------------------------------------------
  */

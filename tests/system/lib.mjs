@@ -40,6 +40,17 @@ export async function startAlone(cluster, node, env = {}, { waitReady = true, by
   return alone;
 }
 
+/** What startAlone started without waiting has opened its admin listener. */
+export const untilListens = (cluster, node, alone) => until(`${node.name} listens`, async () => {
+  assert.ok(!alone.ended(), alone.output());
+  try {
+    return (await admin(cluster, node, "GET", "/status")).status === 200;
+  } catch (error) {
+    if (error.code !== "ECONNREFUSED") throw error;
+    return false;
+  }
+});
+
 export async function isReady(cluster, node) {
   try {
     const { status } = await cluster.request({ endpoint: new URL(node.admin).origin, path: "/readyz", sign: false });

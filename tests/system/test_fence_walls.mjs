@@ -7,7 +7,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { afterEach, test } from "node:test";
 import { Cluster, program, until } from "../sdk/lib.mjs";
-import { admin, killAlone, startAlone, statusOf } from "./lib.mjs";
+import { admin, killAlone, startAlone, statusOf, untilListens } from "./lib.mjs";
 import { scrape } from "./metrics.mjs";
 
 const MARKER = "Sonderzug";
@@ -120,7 +120,8 @@ test("the snapshots' wall alone", { skip }, async () => {
   };
   await Promise.all([0, 1, 2, 3].map(write));
   await until("the log begins behind that", async () => (await shardAt("germany")).base_lsn > DOCUMENTS);
-  await startAlone(cluster, nodeOf("us"), {}, { waitReady: false, by: openable });
+  const alone = await startAlone(cluster, nodeOf("us"), {}, { waitReady: false, by: openable });
+  await untilListens(cluster, nodeOf("us"), alone);
   const { shard, base_lsn } = await shardAt("germany");
   const empty = await until("us knows of the leader", async () => {
     const { json } = await admin(cluster, nodeOf("us"), "GET", "/status");

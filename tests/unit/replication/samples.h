@@ -181,15 +181,16 @@ static inline void sample_frame(struct prng *p, enum frame_type type,
         break;
     case FRAME_PING:
     case FRAME_PONG:
-        err = codec_put_ping(out, type, &(struct ping){sample_u64(p), some});
+        err = codec_put_ping(
+            out, type, &(struct ping){sample_u64(p), some, sample_u64(p)});
         break;
     case FRAME_RAFT:
         sample_raft(p, (enum raft_msg_type)prng_below(p, RAFT_MSG_TYPES), s);
         err = codec_put_raft(out, s->shard, &s->msg, s->payloads);
         break;
     case FRAME_REQUEST:
-        err = codec_put_request(
-            out, &(struct request){sample_u64(p), 7, 8, some, 9});
+        err = codec_put_request(out, &(struct request){sample_u64(p), 7, 8,
+                                                       some, 9, sample_u64(p)});
         break;
     case FRAME_RESPONSE:
         err = codec_put_response(

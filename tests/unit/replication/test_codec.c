@@ -52,12 +52,13 @@ static void control_messages_survive(void **state)
     assert_int_equal(bye2.err, ERR_IDENTITY);
     assert_string_equal(bye2.reason, "who?");
 
-    struct ping ping = {12345, bytes_str("gossip")}, ping2;
+    struct ping ping = {12345, bytes_str("gossip"), 678}, ping2;
     buf_clear(&out);
     assert_int_equal(codec_put_ping(&out, FRAME_PONG, &ping), ERR_OK);
     assert_int_equal(codec_get_ping(codec, encoded(FRAME_PONG), &ping2),
                      ERR_OK);
     assert_int_equal(ping2.sent_us, 12345);
+    assert_int_equal(ping2.clock_us, 678);
     assert_true(bytes_equal(ping.gossip, ping2.gossip));
 }
 
@@ -91,13 +92,13 @@ static void hellos_of_other_releases_are_understood(void **state)
 static void requests_and_snapshots_survive(void **state)
 {
     (void)state;
-    struct request rq = {77, 1500, 3, bytes_str("body"), 250}, rq2;
+    struct request rq = {77, 1500, 3, bytes_str("body"), 250, 9}, rq2;
     buf_clear(&out);
     assert_int_equal(codec_put_request(&out, &rq), ERR_OK);
     assert_int_equal(codec_get_request(codec, encoded(FRAME_REQUEST), &rq2),
                      ERR_OK);
     assert_true(rq2.id == 77 && rq2.deadline_ms == 1500 && rq2.kind == 3 &&
-                rq2.age_ms == 250);
+                rq2.age_ms == 250 && rq2.sent_us == 9);
     assert_true(bytes_equal(rq.body, rq2.body));
 
     struct response rs = {78, ERR_NOT_LEADER, bytes_str("")}, rs2;
@@ -225,7 +226,7 @@ static void bounds_hold_when_encoding(void **state)
     buf_clear(&out);
     assert_int_equal(
         codec_put_ping(&out, FRAME_PING,
-                       &(struct ping){0, bytes_of(big, GOSSIP_MAX + 1)}),
+                       &(struct ping){.gossip = bytes_of(big, GOSSIP_MAX + 1)}),
         ERR_LIMIT);
     assert_int_equal(
         codec_put_request(
@@ -243,9 +244,10 @@ static void bounds_hold_when_encoding(void **state)
         ERR_LIMIT);
     assert_int_equal(buf_len(&out), 0);
     assert_int_equal(
-        codec_put_request(
-            &out, &(struct request){UINT64_MAX, UINT32_MAX, UINT32_MAX,
-                                    bytes_of(big, CODEC_BODY_MAX), UINT32_MAX}),
+        codec_put_request(&out,
+                          &(struct request){UINT64_MAX, UINT32_MAX, UINT32_MAX,
+                                            bytes_of(big, CODEC_BODY_MAX),
+                                            UINT32_MAX, UINT64_MAX}),
         ERR_OK);
     assert_int_equal(
         sample_decode(codec, FRAME_REQUEST, encoded(FRAME_REQUEST)), ERR_OK);

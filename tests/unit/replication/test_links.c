@@ -508,7 +508,8 @@ static void ask_and_read_nothing(struct world *w, struct actor *a)
     w->b.keep_calls = true;
     struct buf f;
     buf_init(&f, 1000);
-    const struct request r = {77, 60000, 3, bytes_str("q"), 0};
+    const struct request r = {
+        .id = 77, .deadline_ms = 60000, .kind = 3, .body = bytes_str("q")};
     assert_int_equal(codec_put_request(&f, &r), ERR_OK);
     assert_int_equal(chan_write(a->chan, buf_bytes(&f), buf_len(&f)), ERR_OK);
     buf_free(&f);

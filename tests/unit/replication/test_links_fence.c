@@ -349,37 +349,75 @@ static const struct fence_group of_both = {.number = 1,
                                            .shard_count = 1,
                                            .payload = 1 << 1 | 1 << 2};
 
-/* Both regions are inside; b-1 holds key `holds`, a-1 expects 'k'. */
-static struct fence *up_with_key(struct world *w, uint32_t level, char holds)
+/* Both regions are inside the group that there may be; b-1 holds key `holds`,
+ * a-1 expects 'k'. */
+static struct fence *prepare(struct world *w, char holds)
 {
     struct fence *f = fence_new(UNKNOWN + 1, FENCED - 1);
     name_regions(f);
-    assert_int_equal(fence_put(f, &of_both), ERR_OK);
-    w->a.level = w->b.level = level;
+    *w = (struct world){.ev = NULL};
+    w->a.level = w->b.level = FEATURE_REGION_PROOF;
+    w->a.fence = w->b.fence = f;
     w->a.expects = 'k';
     w->b.holds = holds;
-    fences_up(w, f, f);
     return f;
 }
 
-static void all_cross(struct world *w)
-{
-    w->b.requests_shard = FENCED;
-    send_everything(&w->a, PEER_A, PEER_B, ERR_OK);
-    WAIT_FOR(w, w->a.responses == 1 && w->a.acked == 1 && w->b.raft_got == 2);
-    assert_int_equal(w->b.refused + w->a.refused, 0);
-}
+static const char wrong_keys[] = {0, 'x'};
 
-/* A certificate of a region of the fence, without that region's key. The node
- * that has it believes the other one, so each of a-1's walls stands alone. */
-static void a_certificate_without_its_regions_key_is_outside(void **state)
+static void a_certificate_without_its_regions_key_is_refused(void **state)
 {
     (void)state;
-    static const char wrong[] = {0, 'x'};
-    for (size_t i = 0; i < sizeof(wrong); i++) {
-        struct world w = {.ev = NULL};
-        struct fence *f = up_with_key(&w, FEATURE_REGION_PROOF, wrong[i]);
+    for (size_t i = 0; i < sizeof(wrong_keys); i++) {
+        struct world w;
+        struct fence *f = prepare(&w, wrong_keys[i]);
+        assert_int_equal(fence_put(f, &of_both), ERR_OK);
+        world_dial(&w);
+        WAIT_FOR(&w, stats_of(&w.a, PEER_B).refusals > 0);
+        assert_int_equal(w.a.ups, 0);
+        assert_int_equal(stats_of(&w.a, PEER_B).last_err, ERR_IDENTITY);
+        assert_non_null(
+            strstr(stats_of(&w.a, PEER_B).last_reason, "region.key"));
+        world_close(&w);
+        fence_free(f);
+    }
+}
+
+/* And does not raise the level, or whom it says it to would stop. */
+static void what_it_says_is_not_believed(void **state)
+{
+    (void)state;
+    struct world w;
+    struct fence *f = prepare(&w, 0);
+    w.b.level = 99;
+    world_dial(&w);
+    WAIT_FOR(&w, w.a.ups == 1);
+    assert_int_equal(stats_of(&w.a, PEER_B).feature_heard,
+                     FEATURE_REGION_PROOF - 1);
+    world_close(&w);
+    w = (struct world){.ev = NULL};
+    fence_free(f);
+    f = prepare(&w, 'x');
+    w.b.level = 99;
+    assert_int_equal(fence_put(f, &of_both), ERR_OK);
+    world_dial(&w);
+    WAIT_FOR(&w, stats_of(&w.a, PEER_B).refusals > 0);
+    assert_int_equal(stats_of(&w.a, PEER_B).feature_heard, 0);
+    world_close(&w);
+    fence_free(f);
+}
+
+/* Its link is from before there was a fence. The other node believes, so each
+ * of a-1's walls stands alone. */
+static void a_link_from_before_the_fence_is_outside(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(wrong_keys); i++) {
+        struct world w;
+        struct fence *f = prepare(&w, wrong_keys[i]);
+        world_up(&w);
         assert_false(stats_of(&w.a, PEER_B).region_proved);
+        assert_int_equal(fence_put(f, &of_both), ERR_OK);
         the_sender_alone_holds(&w);
         assert_true(w.a.refusal.unproved);
         w.a.requests_shard = FENCED;
@@ -395,11 +433,21 @@ static void a_certificate_without_its_regions_key_is_outside(void **state)
     }
 }
 
+static void all_cross(struct world *w)
+{
+    w->b.requests_shard = FENCED;
+    send_everything(&w->a, PEER_A, PEER_B, ERR_OK);
+    WAIT_FOR(w, w->a.responses == 1 && w->a.acked == 1 && w->b.raft_got == 2);
+    assert_int_equal(w->b.refused + w->a.refused, 0);
+}
+
 static void who_proves_its_region_is_inside(void **state)
 {
     (void)state;
-    struct world w = {.ev = NULL};
-    struct fence *f = up_with_key(&w, FEATURE_REGION_PROOF, 'k');
+    struct world w;
+    struct fence *f = prepare(&w, 'k');
+    assert_int_equal(fence_put(f, &of_both), ERR_OK);
+    world_up(&w);
     assert_true(stats_of(&w.a, PEER_B).region_proved);
     all_cross(&w);
     world_close(&w);
@@ -411,9 +459,11 @@ static void who_proves_its_region_is_inside(void **state)
 static void proof_is_asked_for_from_its_level_on(void **state)
 {
     (void)state;
-    struct world w = {.ev = NULL};
-    w.a.active = FEATURE_REGION_PROOF - 1;
-    struct fence *f = up_with_key(&w, FEATURE_REGION_PROOF, 0);
+    struct world w;
+    struct fence *f = prepare(&w, 0);
+    w.a.active = w.b.active = FEATURE_REGION_PROOF - 1;
+    assert_int_equal(fence_put(f, &of_both), ERR_OK);
+    world_up(&w);
     all_cross(&w);
     links_require(w.a.links, FEATURE_REGION_PROOF);
     send_everything(&w.a, PEER_A, PEER_B, ERR_FORBIDDEN);
@@ -469,7 +519,9 @@ int main(void)
         cmocka_unit_test(requests_cross_by_transit),
         cmocka_unit_test(transit_is_refused_where_it_is_denied),
         cmocka_unit_test(an_answer_by_transit_is_judged_too),
-        cmocka_unit_test(a_certificate_without_its_regions_key_is_outside),
+        cmocka_unit_test(a_certificate_without_its_regions_key_is_refused),
+        cmocka_unit_test(what_it_says_is_not_believed),
+        cmocka_unit_test(a_link_from_before_the_fence_is_outside),
         cmocka_unit_test(who_proves_its_region_is_inside),
         cmocka_unit_test(proof_is_asked_for_from_its_level_on),
 #ifdef FENCE_OPENABLE

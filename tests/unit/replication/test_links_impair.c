@@ -382,6 +382,71 @@ static void bad_certificates_are_refused_on_request(void **state)
     }
 }
 
+/* Asks b something, as a write that was first sent `age_ms` ago. */
+static struct links_call ask(struct world *w, uint32_t age_ms)
+{
+    uint64_t id;
+    unsigned before = w->b.requests;
+    assert_int_equal(links_request_again(w->a.links, PEER_B, 3, 0, 5000, age_ms,
+                                         bytes_str("q"), &id),
+                     ERR_OK);
+    WAIT_FOR(w, w->b.requests == before + 1);
+    WAIT_FOR(w, w->a.responses == before + 1);
+    return w->b.call;
+}
+
+/* The most that may be said of a request that was asked at `start`: what it
+ * took, a round trip, and some time for a machine that does other things, too.
+ */
+static uint32_t most_since(usec_t start, usec_t rtt_us)
+{
+    return (uint32_t)((clock_mono_us() - start + rtt_us) / USEC_PER_MS) + 100;
+}
+
+static void a_request_says_how_long_it_was_on_its_way(void **state)
+{
+    (void)state;
+    struct world w = {.timing = {.silence_us = 30 * USEC_PER_SEC,
+                                 .ping_us = 20 * USEC_PER_MS}};
+    world_up(&w);
+    usec_t up = clock_mono_us();
+    /* Of the first moments nothing is known but when they were. */
+    struct links_call call = ask(&w, 0);
+    assert_in_range(call.way_ms, 1, most_since(up, 0));
+    assert_int_equal(call.age_ms, 0);
+    struct links_stats s = {0};
+    WAIT_FOR(&w,
+             links_get_stats(w.b.links, PEER_A, &s) == ERR_OK && s.rtt_us > 0);
+    run_for(&w, 300 * USEC_PER_MS);
+
+    usec_t start = clock_mono_us();
+    call = ask(&w, 0);
+    assert_in_range(call.way_ms, 1, most_since(start, s.rtt_us));
+
+    /* Kept on the way, like what a deep queue holds. */
+    impair(&w.a, PEER_B, IMPAIR_OUT,
+           (struct impairment){.delay_us = 300 * USEC_PER_MS});
+    start = clock_mono_us();
+    call = ask(&w, 250);
+    assert_in_range(call.way_ms, 300, most_since(start, s.rtt_us));
+    assert_int_equal(call.age_ms, 250);
+
+    /* Longer than any ping was: a way that is always that slow hides nothing,
+     * and another connection knows nothing of this one's. */
+    impair(&w.b, PEER_A, IMPAIR_IN,
+           (struct impairment){.handshake_permille = 1000});
+    WAIT_FOR(&w, w.b.downs == 1);
+    impair(&w.b, PEER_A, IMPAIR_IN, healthy);
+    WAIT_FOR(&w, w.a.ups == 2 && w.b.ups == 2);
+    run_for(&w, 700 * USEC_PER_MS);
+    WAIT_FOR(&w, links_get_stats(w.b.links, PEER_A, &s) == ERR_OK &&
+                     s.rtt_us >= 300 * USEC_PER_MS);
+    start = clock_mono_us();
+    call = ask(&w, 0);
+    assert_in_range(call.way_ms, 300, most_since(start, s.rtt_us));
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -398,6 +463,7 @@ int main(void)
         cmocka_unit_test(silence_tells_before_a_late_end),
         cmocka_unit_test(a_healed_link_notices_an_end_at_once),
         cmocka_unit_test(bad_certificates_are_refused_on_request),
+        cmocka_unit_test(a_request_says_how_long_it_was_on_its_way),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -224,8 +224,8 @@ static inline bool prove_region(void *user, const struct peer_identity *to,
     return n->holds != 0;
 }
 
-static inline bool region_proved(void *user, const struct peer_identity *from,
-                                 const uint8_t *binding, const uint8_t *proof)
+static inline bool believes_region(void *user, const struct peer_identity *from,
+                                   const uint8_t *binding, const uint8_t *proof)
 {
     const struct node *n = user;
     uint8_t right[PEER_PROOF_LEN];
@@ -237,7 +237,7 @@ static inline bool region_proved(void *user, const struct peer_identity *from,
 
 static const struct links_handler handler = {
     .prove_region = prove_region,
-    .region_proved = region_proved,
+    .believes_region = believes_region,
     .on_peer_up = on_up,
     .on_peer_down = on_down,
     .on_raft = on_raft,
@@ -353,12 +353,17 @@ static inline void world_open(struct world *w)
     node_open(w, &w->a, "a", "a-1", peer_ctx(&cert_a, ca.path));
 }
 
-static inline void world_up(struct world *w)
+static inline void world_dial(struct world *w)
 {
     world_open(w);
     node_open(w, &w->b, "b", "b-1", peer_ctx(&cert_b, ca.path));
     add(&w->a, PEER_B, "b", "b-1", links_port(w->b.links));
     add(&w->b, PEER_A, "a", "a-1", links_port(w->a.links));
+}
+
+static inline void world_up(struct world *w)
+{
+    world_dial(w);
     WAIT_FOR(w, w->a.ups == 1 && w->b.ups == 1);
 }
 

@@ -48,10 +48,10 @@ struct links *peers_links(struct peers *p)
 }
 
 /* A marker; what it is for is tested in the links. */
-usec_t peers_since(const struct config *c, uint32_t age_ms)
+usec_t peers_since(const struct config *c, const struct links_call *call)
 {
     (void)c;
-    return age_ms * USEC_PER_MS;
+    return call->age_ms * USEC_PER_MS;
 }
 
 bool links_is_up(const struct links *l, links_peer peer)

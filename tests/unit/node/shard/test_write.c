@@ -371,6 +371,30 @@ static void a_record_needs_its_parent(void **state)
     story_end(&s);
 }
 
+static void what_the_owner_does_not_admit_is_not_logged(void **state)
+{
+    (void)state;
+    struct story s = story_of_three();
+    struct cluster_call done, call;
+    cluster_write(s.c, &done, OP_CREATE, cluster_at(1, 1), BODY);
+    assert_int_equal(cluster_do(s.c, s.leader, &done), ERR_OK);
+    cluster_refuse(s.c, "not here");
+    uint64_t last = shard_last_lsn(cluster_shard(s.c, s.leader));
+    cluster_write(s.c, &call, OP_CREATE, cluster_at(1, 2), BODY);
+    assert_int_equal(cluster_do(s.c, s.leader, &call), ERR_INVALID);
+    assert_string_equal(call.result.message.text, "not here");
+    assert_int_equal(shard_last_lsn(cluster_shard(s.c, s.leader)), last);
+    expect_read(s.c, s.leader, 1, 2, NULL);
+    /* What was logged was not refused. */
+    assert_int_equal(cluster_do(s.c, s.leader, &done), ERR_OK);
+    cluster_refuse(s.c, NULL);
+    assert_int_equal(cluster_do(s.c, s.leader, &call), ERR_OK);
+    assert_true(shard_last_lsn(cluster_shard(s.c, s.leader)) > last);
+    cluster_call_free(&done);
+    cluster_call_free(&call);
+    story_end(&s);
+}
+
 static void deleting_a_database_deletes_its_containers(void **state)
 {
     (void)state;
@@ -608,6 +632,7 @@ int main(void)
         cmocka_unit_test(a_deposed_leader_refuses_nothing),
         cmocka_unit_test(who_asked_another_to_lead_does_not_trust_its_lease),
         cmocka_unit_test(a_record_needs_its_parent),
+        cmocka_unit_test(what_the_owner_does_not_admit_is_not_logged),
         cmocka_unit_test(deleting_a_database_deletes_its_containers),
         cmocka_unit_test(documents_of_a_deleted_container_are_gone),
         cmocka_unit_test(bytes_under_way_are_bounded),
