@@ -431,6 +431,24 @@ void raft_amnesia_progress(struct raft *r)
         ask(r);
 }
 
+/* Its own vote is as good as the one it may give another whose log reaches G
+ * (may_vote_for). Were it not to stand, two voters would be stuck of which the
+ * one that forgot has the longer log again, and no leader to cure it. */
+void raft_amnesia_outgrow(struct raft *r)
+{
+    const struct amnesia *a = &r->amnesia;
+    uint64_t term, lsn = r->persisted_lsn;
+    if (a->state != RAFT_AMNESIA_LEARNING || missing(r) != 0 || a->sole ||
+        trail_term(&r->trail, lsn, &term) != ERR_OK ||
+        !raft_hard_state_durable(r))
+        return;
+    if (!trail_end_reaches(lsn, term, a->last_lsn, a->last_term) &&
+        !CANARY(AMNESIA_ENDS_EARLY))
+        return;
+    raft_note(r, RAFT_TRACE_AMNESIA_OVER, 0, lsn, 0);
+    r->amnesia.state = RAFT_AMNESIA_NONE;
+}
+
 usec_t raft_amnesia_deadline(const struct raft *r)
 {
     return r->amnesia.state == RAFT_AMNESIA_NONE ? USEC_NEVER

@@ -195,6 +195,7 @@ static void ask_for_votes(struct raft *r, bool pre, bool transfer)
 static bool prepare_campaign(struct raft *r)
 {
     r->campaign_rule = current_rule(r);
+    raft_amnesia_outgrow(r);
     enum raft_no_campaign why = obstacle(r, &r->campaign_rule);
     raft_reset_election_timer(r);
     if (why == 0)

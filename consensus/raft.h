@@ -678,7 +678,8 @@ const struct raft_config *raft_config_at(const struct raft *r, uint64_t lsn);
 enum raft_amnesia {
     RAFT_AMNESIA_NONE,   /* an ordinary member */
     RAFT_AMNESIA_ASKING, /* deaf until all other voters have told their terms */
-    /* Follows a leader; votes only for who surely has what it lost. */
+    /* Follows a leader; votes only for who surely has what it lost. Once that
+     * is itself, it is an ordinary member when it comes to campaign. */
     RAFT_AMNESIA_LEARNING,
 };
 enum raft_amnesia raft_amnesiac(const struct raft *r);

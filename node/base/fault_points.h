@@ -24,6 +24,7 @@
     X("store.record.lost", "a record of a flush: armed, it is left out")       \
     X("quarantine.marked",                                                     \
       "a damaged store is put away, before the log is told")                   \
+    X("renewal.swapped", "a new store has taken the place of a damaged one")   \
     X("move.copy", "before documents of a moving container are copied")        \
     X("move.sealed", "its writes are held, before the last pass")              \
     X("move.gone", "everything is copied, before the record says so")          \

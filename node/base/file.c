@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "node/base/check.h"
@@ -113,6 +114,15 @@ int file_pread_all(int fd, void *out, size_t len, off_t offset)
         len -= (size_t)n;
         offset += n;
     }
+    return ERR_OK;
+}
+
+int file_free_bytes(const char *path, uint64_t *bytes_out)
+{
+    struct statvfs st;
+    if (statvfs(path, &st) != 0)
+        return err_from_errno(errno);
+    *bytes_out = (uint64_t)st.f_bavail * st.f_frsize;
     return ERR_OK;
 }
 

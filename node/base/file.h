@@ -8,6 +8,7 @@
 #define BASTIDE_BASE_FILE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "node/base/buf.h"
@@ -47,6 +48,9 @@ int file_write_all(int fd, struct bytes data);
 int file_pwrite_all(int fd, struct bytes data, off_t offset);
 /* ERR_EOF when the file ends before `len` bytes. */
 int file_pread_all(int fd, void *out, size_t len, off_t offset);
+
+/* How many bytes there is room for where `path` is. */
+int file_free_bytes(const char *path, uint64_t *bytes_out);
 
 /* fsync of a folder, so that names made, renamed or removed in it last. */
 int file_sync_folder(const char *path);

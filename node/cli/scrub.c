@@ -24,9 +24,11 @@ static const char help[] =
     "only\n"
     "every scrub.interval_s, waits, and shows what was found. A replica that "
     "is\n"
-    "damaged, or is not what a majority has, is made anew from the others; "
-    "then\n"
-    "this exits with 1, as it does when nobody can tell who is right.\n"
+    "damaged, or is not what a majority has, is made anew from the others, or "
+    "gets a\n"
+    "new store from the leader if it cannot be spared; then this exits with 1, "
+    "as it\n"
+    "does when nobody can tell who is right.\n"
     "\n"
     "  --shard N       this shard alone\n"
     "  --show          ask for nothing; show what the last rounds found\n"
@@ -206,6 +208,7 @@ static void print_shard(uint32_t id, const struct json *j, json_ref last)
     printf(", LSN %" PRId64, lsn);
     print_member(j, last, "ended", ", %.*s");
     print_member(j, last, "replaced", ", node %.*s is made anew");
+    print_member(j, last, "renewed", ", node %.*s gets a new store");
     print_member(j, last, "kept", ", node %.*s cannot be spared and stays");
     putchar('\n');
     json_ref list = json_get_str(j, last, "replicas");

@@ -134,13 +134,9 @@ static void slice_begin(struct digester *d)
 static int open_record(void *user, struct bytes key, struct bytes sealed)
 {
     struct digester *d = user;
-    if (key.len != RECORD_TEXT_KEY_LEN || key.data[0] != RECORD_TABLE_TEXT)
-        return ERR_OK;
-    struct buf text;
-    buf_init(&text, ENGINE_VALUE_MAX);
-    int err = shard_open_value(d->replica->shard, key, sealed, &text);
-    buf_free(&text);
-    d->result.opened += err == ERR_OK;
+    bool is_sealed;
+    int err = shard_check_record(d->replica->shard, key, sealed, &is_sealed);
+    d->result.opened += is_sealed && err == ERR_OK;
     d->result.unknown += err == ERR_UNAVAILABLE;
     if (err == ERR_CORRUPT || err == ERR_MALFORMED) {
         d->result.damaged++;
@@ -222,7 +218,7 @@ static void wait_for_state(struct digester *d, usec_t now)
 
 int digester_begin(struct replica *r, const struct digester_order *order)
 {
-    if (r->digester != NULL)
+    if (r->digester != NULL || r->renewal.on)
         return ERR_BUSY;
     struct digester *d = mem_zalloc(sizeof(*d));
     d->replica = r;

@@ -62,7 +62,7 @@ struct digester_order {
 };
 
 /* On the shard's worker. `done` is called there, later, once. ERR_BUSY: one is
- * at work for this replica. */
+ * at work for this replica, or its store is being renewed. */
 int digester_begin(struct replica *r, const struct digester_order *order);
 /* Once a turn. */
 void digester_turn(struct worker *w, usec_t now);

@@ -146,7 +146,6 @@ static void flush_success(struct flusher *f, usec_t now)
     struct replica *r = f->replica;
     engine_flush_done(r->engine, f->flush);
     shard_flushed(r->shard, now, f->flush);
-    meter_record(&f->commits, f->took_us);
     f->flushed_bytes += f->flush->bytes;
     flush_free(TAKE(f->flush));
     f->flushed_us = now;
@@ -161,6 +160,7 @@ static void flush_done(struct inbox_message *m, void *owner)
     usec_t now = clock_mono_us();
     f->running = false;
     if (f->err == ERR_OK) {
+        meter_record(&f->commits, f->took_us);
         flush_success(f, now);
         return;
     }
@@ -220,7 +220,9 @@ bool flusher_turn(struct flusher *f, usec_t now)
 {
     if (!f->running && f->flush == NULL) {
         f->flush = shard_flush_take(f->replica->shard);
-        if (f->flush != NULL)
+        if (f->flush != NULL && renewal_takes(f->replica, f->flush))
+            flush_success(f, now);
+        else if (f->flush != NULL)
             flush_submit(f);
         else if (f->drop_count > 0 && now >= f->retry_us)
             drop_step(f);

@@ -126,6 +126,10 @@ static double scrub_quarantines(const struct metrics_shard *s)
 {
     return (double)s->scrub.quarantines;
 }
+static double scrub_renewals(const struct metrics_shard *s)
+{
+    return (double)s->scrub.renewals;
+}
 static double scrubbed(const struct metrics_shard *s)
 {
     return (double)s->scrubbed_us / USEC_PER_SEC;
@@ -212,6 +216,9 @@ static const struct shard_metric shard_metrics[] = {
      scrub_mismatches},
     {"bastide_scrub_quarantines_total", "counter",
      "Times this replica was put away and made anew", scrub_quarantines},
+    {"bastide_scrub_renewals_total", "counter",
+     "Times this replica's store was replaced while the replica stayed",
+     scrub_renewals},
     {"bastide_scrub_distrusted", "gauge",
      "1 while this replica's store is known to be damaged and not yet replaced",
      distrusted},

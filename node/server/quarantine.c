@@ -122,6 +122,7 @@ int quarantine_begin(struct replica *r, const char *why)
              r->id);
     quarantine_audit(r->worker, what, why);
     shard_distrust(r->shard, true);
+    renewal_end(r);
     r->deaf = true;
     r->close_mark = log_pipe_mark(&r->worker->log);
     r->scrub.quarantines++;

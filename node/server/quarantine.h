@@ -21,8 +21,9 @@
  * What was put away is deleted at once: it cannot be trusted, and the others
  * have it. So a repair needs no more disk than the replica did.
  *
- * Whether a replica may go is the leader's decision (shard/scrub.h); here is
- * refused what is wrong whoever wants it: see quarantine_begin.
+ * Whether a replica may go is the leader's decision (shard/scrub.h); one that
+ * cannot be spared is mended otherwise (renewal.h). Here is refused what is
+ * wrong whoever wants it: see quarantine_begin.
  */
 #ifndef BASTIDE_SERVER_QUARANTINE_H
 #define BASTIDE_SERVER_QUARANTINE_H

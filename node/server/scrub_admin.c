@@ -71,6 +71,7 @@ static const char *outcome(const struct scrub_report *p)
         if (v == SCRUB_DAMAGED || v == SCRUB_DIVERGENT)
             return p->kept != 0       ? "kept"
                    : p->replaced != 0 ? "replaced"
+                   : p->renewed != 0  ? "renewed"
                                       : "handed over";
         if (v == SCRUB_DOUBT)
             text = "doubt";
@@ -92,6 +93,7 @@ static void put_report(struct json_writer *w, const struct config *c,
     json_write_member_str(w, "outcome", outcome(p));
     put_buckets(w, "differing_buckets", p->judged.buckets);
     put_node(w, c, p->replaced, "replaced");
+    put_node(w, c, p->renewed, "renewed");
     put_node(w, c, p->kept, "kept");
     json_write_key(w, "replicas");
     json_write_array_begin(w);
@@ -114,6 +116,8 @@ static void put_replica(struct json_writer *w, const struct replica *r)
     put_number(w, "rounds", s->rounds);
     put_number(w, "mismatches", s->mismatches);
     put_number(w, "quarantines", s->quarantines);
+    put_number(w, "renewals", s->renewals);
+    json_write_member_bool(w, "renewing", r->renewal.on);
     if (s->last != NULL)
         put_report(w, r->worker->node->config, s->last);
     json_write_object_end(w);

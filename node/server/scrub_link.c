@@ -72,6 +72,8 @@ static void answer_home(struct worker *w, void *arg)
     struct scrub_awaited *a = arg;
     if (a->question.what == SCRUB_ASK_DIGEST)
         scrubber_answered(w, a->round, a->to, &a->answer);
+    else if (a->question.what == SCRUB_ASK_RENEW)
+        scrubber_may_renew(w, a->question.shard, a->to, a->answer.err);
     mem_free(a);
 }
 
@@ -175,6 +177,8 @@ static void serve(struct worker *w, void *arg)
     else if (s->question.what == SCRUB_ASK_REPLACE)
         served(s, quarantine_begin(r, "its store is not what a majority has, "
                                       "or cannot be read"));
+    else if (s->question.what == SCRUB_ASK_RENEW)
+        served(s, renewal_begin(r, s->call.peer));
     else
         served(s, scrubber_asked(r));
 }
@@ -185,7 +189,7 @@ void scrub_link_on_request(struct worker *w, struct links_call call,
     struct question q;
     int err = decode(body, &q);
     if (err == ERR_OK &&
-        (q.what < SCRUB_ASK_DIGEST || q.what > SCRUB_ASK_ROUND))
+        (q.what < SCRUB_ASK_DIGEST || q.what > SCRUB_ASK_RENEW))
         err = ERR_UNSUPPORTED;
     if (err != ERR_OK) {
         (void)links_reply(peers_links(w->peers), call, err, bytes_of(NULL, 0));

@@ -80,6 +80,13 @@ void scrubber_broken(struct replica *r)
     doubt(r, "a flush found it");
 }
 
+void scrubber_renewed(struct replica *r)
+{
+    r->scrub.broken = false;
+    r->scrub.asked_us = 0;
+    r->scrub.renewals++;
+}
+
 void scrubber_forget(struct replica *r)
 {
     mem_free(r->scrub.last);
@@ -141,7 +148,7 @@ void scrubber_digest(struct replica *r, uint64_t lsn, scrubber_told *told,
                      void *user)
 {
     struct scrub_answer none = {.err = ERR_NOT_FOUND};
-    if (r != NULL && (r->deaf || r->mending || r->closing))
+    if (r != NULL && (r->deaf || r->mending || r->renewal.on || r->closing))
         none.err = ERR_UNAVAILABLE;
     if (r == NULL || none.err == ERR_UNAVAILABLE) {
         told(user, &none);
@@ -216,27 +223,61 @@ static bool is_spared(struct replica *r, const struct scrub_report *p,
                         well, p->n, i);
 }
 
+/* Whether somebody's state may take the place of its store: the leader's, who
+ * could send it at once, or, of the leader itself, that of who leads next. */
+static bool is_renewable(struct replica *r, const struct scrub_report *p,
+                         uint32_t i)
+{
+    raft_id self = self_of(r->worker);
+    bool well[RAFT_MEMBERS_MAX];
+    look_who_is_well(r, p, well);
+    for (uint32_t from = 0; from < p->n; from++) {
+        bool leads_then =
+            p->answers[i].node == self || p->answers[from].node == self;
+        if (from != i && leads_then && p->answers[from].voter &&
+            scrub_renews(p->answers, &p->judged, well, from, i))
+            return true;
+    }
+    return false;
+}
+
+/* Answers what becomes of it, for the audit. */
+static const char *mend(struct worker *w, struct replica *r,
+                        struct scrub_report *p, uint32_t i)
+{
+    raft_id id = p->answers[i].node;
+    bool spared = is_spared(r, p, i);
+    if (!spared && !is_renewable(r, p, i)) {
+        p->kept = id;
+        log_error("a wrong replica stays: without it no majority of voters "
+                  "would be known to be well, and no store could take the "
+                  "place of its own",
+                  LOG_UINT("shard", r->id), LOG_STR("node", name_of(w, id)));
+        return "it stays: no majority would be left";
+    }
+    if (id == self_of(w)) {
+        doubt(r, "the others have something else"); /* steering hands over */
+        return "it hands over the leadership";
+    }
+    if (spared) {
+        p->replaced = id;
+        scrub_link_ask(w, id, SCRUB_ASK_REPLACE, r->id, p->lsn, 0);
+        return "it is made anew from the others";
+    }
+    p->renewed = id;
+    scrub_link_ask(w, id, SCRUB_ASK_RENEW, r->id, p->lsn, 0);
+    return "it gets a new store, and keeps the old one until then";
+}
+
 static void replace(struct worker *w, struct replica *r, struct scrub_report *p,
                     uint32_t i)
 {
-    raft_id id = p->answers[i].node;
     char what[GROUP_EDIT_WHAT_MAX];
-    if (!is_spared(r, p, i)) {
-        p->kept = id;
-        log_error("a wrong replica stays: without it no majority of voters "
-                  "would be known to be well",
-                  LOG_UINT("shard", r->id), LOG_STR("node", name_of(w, id)));
-    } else if (id != self_of(w)) {
-        p->replaced = id;
-        scrub_link_ask(w, id, SCRUB_ASK_REPLACE, r->id, p->lsn, 0);
-    } else {
-        doubt(r, "the others have something else"); /* steering hands over */
-    }
-    snprintf(what, sizeof(what), "the replica of node %s is %s", name_of(w, id),
+    const char *outcome = mend(w, r, p, i);
+    snprintf(what, sizeof(what), "the replica of node %s is %s",
+             name_of(w, p->answers[i].node),
              scrub_verdict_name(p->judged.of[i]));
-    audit_round(w, r->id, what,
-                p->kept == id ? "it stays: no majority would be left"
-                              : "it is made anew from the others");
+    audit_round(w, r->id, what, outcome);
 }
 
 /* One is replaced at a time; the next round, soon, sees to the next. */
@@ -260,8 +301,12 @@ static void act(struct worker *w, struct replica *r, struct scrub_report *p)
         log_error("records of a shard are not authentic although all replicas "
                   "have the same: a rebuild would not help",
                   LOG_UINT("shard", r->id));
+    /* Who gets a new store asks when it has it, unless it is killed meanwhile,
+     * and does not know of the damage any more. */
     if (wrong)
-        next_round_in(r, p->kept != 0 ? interval(w) : LOOK_AGAIN_US);
+        next_round_in(r, p->kept != 0      ? interval(w)
+                         : p->renewed != 0 ? PAUSE_MAX_US
+                                           : LOOK_AGAIN_US);
 }
 
 static bool is_all_well(const struct scrub_report *p)
@@ -306,6 +351,18 @@ static bool is_late(const struct scrub_report *p)
         if (p->answers[i].err == ERR_STALE)
             return true;
     return false;
+}
+
+void scrubber_may_renew(struct worker *w, uint16_t shard, raft_id node, int err)
+{
+    struct replica *r = worker_replica(w, shard);
+    if (err != ERR_OK)
+        log_warn(
+            "a damaged store is not renewed now; the next round sees to it",
+            LOG_UINT("shard", shard), LOG_STR("node", name_of(w, node)),
+            LOG_STR("reason", err_text(err)));
+    else if (r != NULL && leads(r) && !r->closing && r->scrub.doubt_us == 0)
+        transfers_renew(&w->transfers, r, node);
 }
 
 void scrubber_answered(struct worker *w, uint64_t number, raft_id node,
@@ -426,7 +483,7 @@ static void look_for_damage(struct worker *w, struct replica *r)
 static void ask_leader(struct worker *w, struct replica *r, usec_t now)
 {
     raft_id leader = shard_leader(r->shard);
-    if (r->scrub.doubt_us == 0 || r->deaf || leader == 0 ||
+    if (r->scrub.doubt_us == 0 || r->deaf || r->renewal.on || leader == 0 ||
         leader == self_of(w) ||
         (r->scrub.asked_us != 0 && now - r->scrub.asked_us < ASK_AGAIN_US))
         return;

@@ -6,6 +6,8 @@
  * store at that LSN and opens each sealed record (digester.h), at `scrub.rate`
  *     their answers --shard/scrub.h--> who is wrong
  *       a follower, and the others are enough: told to go (quarantine.h)
+ *       it is damaged, and they are not: it gets a new store beside the old one
+ *         (renewal.h)
  *       itself: hands the leadership over; the next leader's round sees to it
  *       nobody can tell: said in log, audit, metrics and `bastide scrub`
  *
@@ -16,8 +18,9 @@
  * leader until a round has found it well or replaced it; rounds that do neither
  * become rarer. Shards that are due at the same time take turns.
  *
- * Nothing is compared while a replica of the shard is being rebuilt (it does
- * not answer), before all nodes understand it (FEATURE_PARTS), or on witnesses.
+ * Nothing is compared while a replica of the shard is being rebuilt or renewed
+ * (it does not answer), before all nodes understand it (FEATURE_PARTS), or on
+ * witnesses.
  */
 #ifndef BASTIDE_SERVER_SCRUBBER_H
 #define BASTIDE_SERVER_SCRUBBER_H
@@ -39,6 +42,7 @@ struct scrub_report {
     struct scrub_answer answers[RAFT_MEMBERS_MAX];
     struct scrub_judgement judged;
     raft_id replaced; /* who was told to go; 0: nobody */
+    raft_id renewed;  /* who was told to take a new store; 0: nobody */
     raft_id kept;     /* who is wrong, and could not be spared; 0: nobody */
 };
 
@@ -59,6 +63,7 @@ struct scrub_state {
     uint64_t bytes;       /* digested here */
     uint64_t mismatches;  /* wrong or doubtful replicas, in rounds led here */
     uint64_t quarantines; /* of this replica */
+    uint64_t renewals;    /* likewise, of its store */
 };
 
 /* Now and then, on each worker. */
@@ -72,6 +77,9 @@ int scrubber_want(struct replica *r);
 int scrubber_asked(struct replica *r);
 /* Its store cannot be written because it is damaged. */
 void scrubber_broken(struct replica *r);
+/* It has another store, which is not damaged as far as is known; the next round
+ * reads it. */
+void scrubber_renewed(struct replica *r);
 /* The replica is about to be freed. */
 void scrubber_forget(struct replica *r);
 
@@ -83,6 +91,11 @@ void scrubber_forget(struct replica *r);
 typedef void scrubber_told(void *user, const struct scrub_answer *answer);
 void scrubber_digest(struct replica *r, uint64_t lsn, scrubber_told *told,
                      void *user);
+/* What a member answered that was told to take a new store. ERR_OK: it waits
+ * for it; renewal_begin's errors, and that the message did not arrive, or is
+ * not known there: it stays as it is until the next round. */
+void scrubber_may_renew(struct worker *w, uint16_t shard, raft_id node,
+                        int err);
 /* A member's answer, or that there is none (err). */
 void scrubber_answered(struct worker *w, uint64_t round, raft_id node,
                        const struct scrub_answer *answer);

@@ -37,14 +37,16 @@ struct outgoing {
     bool lost;         /* to be sent anew once the receiver can be reached */
     bool over;         /* to be freed once the helper is done */
     bool admitted;     /* one of TRANSFERS_AT_ONCE */
+    bool renews;       /* for a damaged store (renewal.h): raft knows nothing */
     /* At a leader: */
     bool tried; /* whether another node would send it was asked */
     bool asked; /* and it may be doing so */
-    /* At who sends it at a leader's word: whom to answer (peer 0: none), and
-     * between which LSNs the state has to be. */
+    /* At who sends it at a leader's word: whom to answer (peer 0: none). There,
+     * and where it renews: between which LSNs the state has to be, and at which
+     * one is made if it is too old. */
     struct links_call call;
-    uint64_t least, most;
-    bool aims; /* has the flusher aimed at `most` */
+    uint64_t least, most, aim;
+    bool aims; /* has the flusher aimed there */
     int err;   /* of the read */
     usec_t began_us, progress_us;
     uint64_t bytes; /* sent */
@@ -59,6 +61,7 @@ enum incoming_state {
     INCOMING_STORING,   /* the helper stores what has come */
     INCOMING_COMPLETE,  /* on disk; the shard is busy, ask again */
     INCOMING_RESETTING, /* the log's reset is on its way to the disk */
+    INCOMING_RENEWING,  /* on disk, to take a damaged store's place */
 };
 
 struct incoming {
@@ -71,6 +74,7 @@ struct incoming {
     struct raft_config config;
     bool witness;   /* takes no records */
     bool resumable; /* the sender asks what is there */
+    bool renews;    /* see renewal.h */
     enum incoming_state state;
     struct ingest *ingest; /* helper's while storing, as the next four */
     struct buf stream;     /* received, not yet a whole chunk */

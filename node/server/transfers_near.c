@@ -168,7 +168,7 @@ bool near_ask(struct outgoing *o)
 {
     struct replica *r = o->replica;
     struct node *node = r->worker->node;
-    if (o->call.peer != 0 || o->tried ||
+    if (o->call.peer != 0 || o->tried || o->renews ||
         !feature_active(&node->features, FEATURE_PARTS))
         return false;
     struct errand *e = mem_zalloc(sizeof(*e));
@@ -248,7 +248,7 @@ static void order_run(struct inbox_message *m, void *owner)
         o->admitted = true;
         o->call = r->call;
         o->least = r->least;
-        o->most = r->most;
+        o->most = o->aim = r->most;
     }
     mem_free(r);
 }

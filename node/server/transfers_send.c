@@ -122,7 +122,7 @@ void outgoing_end(struct outgoing *o, bool ok)
         retain(r);
         if (o->call.peer != 0)
             near_answer(r->worker, o->call, ok ? ERR_OK : ERR_CANCELLED);
-        else if (!is_superseded(o)) /* raft waits for the later one */
+        else if (!o->renews && !is_superseded(o)) /* raft waits for the later */
             shard_snapshot_sent(r->shard, clock_mono_us(), o->to, ok);
         worker_wake(r->worker);
     }
@@ -352,11 +352,22 @@ void transfers_start(struct transfers *t, struct replica *r, raft_id to)
     (void)outgoing_new(r, to);
 }
 
-/* Whether the state is one that the leader asked for; has one made if it is
- * too old. */
+void transfers_renew(struct transfers *t, struct replica *r, raft_id to)
+{
+    CHECK(t == &r->worker->transfers);
+    if (outgoing_any(t, r->id, to))
+        return; /* it gets a state anyway */
+    struct outgoing *o = outgoing_new(r, to);
+    o->renews = true;
+    o->least = o->aim = shard_commit_lsn(r->shard);
+    o->most = UINT64_MAX;
+}
+
+/* Whether the state is one that was asked for; has one made if it is too old.
+ */
 static int outgoing_fits(struct outgoing *o)
 {
-    if (o->call.peer == 0 || (o->lsn >= o->least && o->lsn <= o->most)) {
+    if (o->most == 0 || (o->lsn >= o->least && o->lsn <= o->most)) {
         stop_aiming(o);
         return ERR_OK;
     }
@@ -365,16 +376,17 @@ static int outgoing_fits(struct outgoing *o)
     snapshot_close(TAKE(o->snapshot));
     buf_clear(&o->config);
     o->aims = true;
-    flusher_aim(&o->replica->flusher, o->most);
+    flusher_aim(&o->replica->flusher, o->aim);
     return ERR_AGAIN;
 }
 
-/* Who follows does not offer: the leader has told enough by its entries. */
+/* Who follows does not offer: the leader has told enough by its entries. Nor is
+ * one offered to who has them all. */
 static int outgoing_offer(struct outgoing *o)
 {
     struct replica *r = o->replica;
     struct raft_msg offer;
-    if (o->call.peer != 0)
+    if (o->call.peer != 0 || o->renews)
         return ERR_OK;
     int err = shard_snapshot_offer(r->shard, o->to, o->lsn, &offer);
     if (err == ERR_OK)

@@ -72,6 +72,8 @@ void incoming_free(struct incoming *in)
 static void incoming_end(struct incoming *in, int err)
 {
     struct replica *r = in->replica;
+    if (in->renews)
+        renewal_end(r);
     struct transfer_counts *counts = &r->worker->transfers.counts;
     log_info(err == ERR_OK ? "snapshot received" : "snapshot refused",
              LOG_UINT("shard", r->id), LOG_UINT("from", in->from),
@@ -176,6 +178,19 @@ static bool still_sending(struct transfers *t, const struct replica *r)
     return open;
 }
 
+/* Complete on disk, and of a state that the log here has: it takes the place of
+ * the damaged store as soon as that is at the same LSN. */
+static void incoming_renew(struct incoming *in)
+{
+    struct replica *r = in->replica;
+    in->state = INCOMING_RENEWING;
+    if (still_sending(&r->worker->transfers, r))
+        return;
+    int err = renewal_adopt(r, in->lsn, in->term);
+    if (err != ERR_AGAIN)
+        incoming_end(in, err);
+}
+
 /* Complete on disk: lets the shard decide. Who leads is told, whoever sent. */
 static void incoming_install(struct incoming *in, usec_t now)
 {
@@ -232,12 +247,40 @@ static void incoming_adopt(struct incoming *in, usec_t now)
 /* ---- frames -----------------------------------------------------------------
  */
 
+static int check_record(void *user, struct bytes key, struct bytes value)
+{
+    struct incoming *in = user;
+    bool sealed;
+    return shard_check_record(in->replica->shard, key, value, &sealed);
+}
+
+/* What comes in place of a store that has it, too, damaged as it is, must be
+ * authentic: in each of the whole chunks that are about to be stored. */
+static int check_stream(struct incoming *in)
+{
+    struct cursor c = cursor_of(buf_bytes(&in->stream), buf_len(&in->stream));
+    int err = ERR_OK;
+    while (err == ERR_OK && cursor_left(&c) >= 4) {
+        uint32_t len = cursor_u32_le(&c);
+        const uint8_t *chunk = cursor_take(&c, len);
+        if (!cursor_ok(&c))
+            break; /* the rest of it is still to come */
+        err = digest_each(bytes_of(chunk, len), check_record, in);
+    }
+    return err;
+}
+
 /* Gives the helper what has arrived. */
 static void incoming_store(struct incoming *in)
 {
     CHECK(buf_append(&in->stream, buf_bytes(&in->arrived),
                      buf_len(&in->arrived)) == ERR_OK);
     buf_clear(&in->arrived);
+    int err = in->renews ? check_stream(in) : ERR_OK;
+    if (err != ERR_OK) {
+        incoming_end(in, err);
+        return;
+    }
     in->storing = in->seq;
     in->storing_done = in->done;
     in->state = INCOMING_STORING;
@@ -258,6 +301,8 @@ static void incoming_stored(struct inbox_message *m, void *owner)
     in->there_shown = in->there;
     if (in->err != ERR_OK) {
         incoming_end(in, in->err);
+    } else if (in->storing_done && in->renews) {
+        incoming_renew(in);
     } else if (in->storing_done) {
         incoming_install(in, in->progress_us);
     } else {
@@ -288,7 +333,9 @@ static struct incoming *incoming_new(struct replica *r, links_peer from,
     in->id = chunk->transfer;
     in->lsn = chunk->lsn;
     in->term = chunk->term;
-    in->resumable = chunk->resumable;
+    in->renews = renewal_awaits(r, from);
+    /* Of what an earlier attempt left nobody knows whether it is authentic. */
+    in->resumable = chunk->resumable && !in->renews;
     in->about = chunk->about;
     in->config = *config;
     in->witness = raft_is_witness(shard_raft(r->shard));
@@ -305,7 +352,7 @@ static struct incoming *incoming_new(struct replica *r, links_peer from,
 }
 
 /* First frame of a transfer. ERR_BUSY: it cannot be taken now; ERR_STALE: the
- * log has come that far by itself. */
+ * log has come that far by itself; errors of renewal_came. */
 static int incoming_begin(struct transfers *t, links_peer from,
                           const struct snapshot_chunk *chunk,
                           struct incoming **in_out)
@@ -320,8 +367,13 @@ static int incoming_begin(struct transfers *t, links_peer from,
         return ERR_BUSY;
     if (old != NULL)
         incoming_free(old); /* a new attempt replaces it */
-    if (chunk->lsn <= shard_commit_lsn(r->shard))
-        return ERR_STALE;
+    int err = ERR_OK;
+    if (renewal_awaits(r, from))
+        err = renewal_came(r, chunk->lsn, chunk->about);
+    else if (chunk->lsn <= shard_commit_lsn(r->shard))
+        err = ERR_STALE;
+    if (err != ERR_OK)
+        return err;
     *in_out = incoming_new(r, from, chunk, &config);
     return ERR_OK;
 }
@@ -347,6 +399,8 @@ void incoming_take(struct transfers *t, links_peer from,
         err = incoming_begin(t, from, chunk, &in);
     else if (!is_next(in, from, chunk))
         err = ERR_BUSY;
+    else if (in->renews && !renewal_awaits(in->replica, from))
+        err = ERR_STALE; /* given up meanwhile */
     if (err == ERR_OK &&
         buf_append(&in->arrived, chunk->data.data, chunk->data.len) != ERR_OK)
         err = ERR_BUSY; /* more than the window */
@@ -354,6 +408,8 @@ void incoming_take(struct transfers *t, links_peer from,
         refuse_frame(t->worker, from, chunk, err);
         return;
     }
+    if (in->renews)
+        renewal_goes_on(in->replica);
     in->seq = chunk->seq;
     in->done = chunk->done;
     in->bytes += chunk->data.len;
@@ -372,6 +428,8 @@ void incoming_tick(struct incoming *in, usec_t now)
 {
     if (in->state == INCOMING_COMPLETE)
         incoming_install(in, now);
+    else if (in->state == INCOMING_RENEWING)
+        incoming_renew(in);
     else if (in->state == INCOMING_RECEIVING &&
              now - in->progress_us > TRANSFER_RESUME_US && in->progress_us > 0)
         incoming_free(in);
@@ -382,4 +440,6 @@ void incoming_turn(struct incoming *in, usec_t now)
     if (in->state == INCOMING_RESETTING &&
         shard_durable(in->replica->shard) >= in->reset_update)
         incoming_adopt(in, now);
+    else if (in->state == INCOMING_RENEWING)
+        incoming_renew(in);
 }

@@ -212,6 +212,7 @@ static void on_chores(struct ev_loop *loop, struct ev_timer *t, int events)
     doors_check(w);
     rebuild_check(w);
     quarantine_check(w);
+    renewal_check(w);
     scrubber_check(w);
     salvager_check(w);
     fence_guard_tick(w);

@@ -51,6 +51,7 @@
 #include "node/server/mover.h"
 #include "node/server/placement_remove.h"
 #include "node/server/purge.h"
+#include "node/server/renewal.h"
 #include "node/server/router.h"
 #include "node/server/scrubber.h"
 #include "node/server/splitter.h"
@@ -111,6 +112,7 @@ struct replica {
     bool unmarking;            /* the helper drops it */
     bool mending;              /* not cured yet */
     struct scrub_state scrub;  /* see scrubber.h */
+    struct renewal renewal;    /* see renewal.h */
     struct digester *digester; /* at work; NULL: none */
     char path[DATADIR_PATH_MAX];
 };

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "node/base/check.h"
+#include "node/shard/canary.h"
 #include "node/shard/mark.h"
 #include "node/shard/record.h"
 #include "node/shard/shard_impl.h"
@@ -355,6 +356,21 @@ int shard_installed(struct shard *s, usec_t now, raft_id from, uint64_t lsn,
         return ERR_STALE; /* the log already agrees up to there */
     shard_fail_all(s, &s->scans, ERR_NO_LEADER);
     return ERR_OK;
+}
+
+int shard_renewable(const struct shard *s, uint64_t lsn, uint64_t term)
+{
+    uint64_t here;
+    if (raft_role(s->raft) == RAFT_LEADER || s->installing ||
+        raft_amnesiac(s->raft) != RAFT_AMNESIA_NONE || shard_overruled(s))
+        return ERR_UNAVAILABLE;
+    if (lsn < kv_flushed_lsn(s->kv) && !SHARD_PLANTED(RENEW_BEHIND))
+        return ERR_STALE;
+    if (lsn > raft_durable_lsn(s->raft))
+        return ERR_AGAIN;
+    if (raft_term_at(s->raft, lsn, &here) != ERR_OK)
+        return ERR_STALE;
+    return here == term ? ERR_OK : ERR_PRECONDITION;
 }
 
 /* What the adopted state remembers of its log, then what was logged since the

@@ -5,6 +5,7 @@
 #include "consensus/quorum.h"
 #include "node/base/check.h"
 #include "node/base/err.h"
+#include "node/shard/canary.h"
 
 #define ANSWER_VERSION 1
 
@@ -74,6 +75,16 @@ static enum scrub_verdict verdict(const struct scrub_answer *a,
     return a->damaged > 0 ? SCRUB_DAMAGED : SCRUB_DIVERGENT;
 }
 
+static uint16_t differing_pair(const struct scrub_answer *a,
+                               const struct scrub_answer *b)
+{
+    uint16_t buckets = 0;
+    for (uint32_t i = 0; i < DIGEST_BUCKETS; i++)
+        if (memcmp(a->buckets[i], b->buckets[i], DIGEST_LEN) != 0)
+            buckets |= (uint16_t)(1u << i);
+    return buckets;
+}
+
 static uint16_t differing(const struct scrub_answer *answers, uint32_t n)
 {
     const struct scrub_answer *first = NULL;
@@ -83,10 +94,7 @@ static uint16_t differing(const struct scrub_answer *answers, uint32_t n)
             continue;
         if (first == NULL)
             first = &answers[i];
-        for (uint32_t b = 0; b < DIGEST_BUCKETS; b++)
-            if (memcmp(first->buckets[b], answers[i].buckets[b], DIGEST_LEN) !=
-                0)
-                buckets |= (uint16_t)(1u << b);
+        buckets |= differing_pair(first, &answers[i]);
     }
     return buckets;
 }
@@ -135,8 +143,28 @@ bool scrub_spares(const struct raft_config *c,
         good.ids[good.n++] = a->node;
         payload |= a->voter && !a->witness;
     }
+    if (SHARD_PLANTED(SPARE_ANYONE))
+        return payload;
     return payload && quorum_votes(c, (enum raft_ack)c->ack, c->write_region,
                                    is_good, &good) == QUORUM_WON;
+}
+
+/* Whether all that a store which can be read has beyond `right` is damage. */
+static bool only_damaged(const struct scrub_answer *a,
+                         const struct scrub_answer *right)
+{
+    return a->records == right->records &&
+           (differing_pair(a, right) & ~a->spoilt) == 0;
+}
+
+bool scrub_renews(const struct scrub_answer *answers,
+                  const struct scrub_judgement *j, const bool *well,
+                  uint32_t from, uint32_t target)
+{
+    const struct scrub_answer *right = &answers[from], *a = &answers[target];
+    return j->of[target] == SCRUB_DAMAGED && j->of[from] == SCRUB_FINE &&
+           right->damaged == 0 && right->unknown == 0 && well[from] &&
+           well[target] && (unreadable_store(a) || only_damaged(a, right));
 }
 
 /* ---- the wire form ---------------------------------------------------------

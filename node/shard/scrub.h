@@ -21,6 +21,13 @@
  * that region's voters, too. So at no time more than a minority is away, and
  * whatever the wrong one had acknowledged is elsewhere.
  *
+ * Where they are not enough, a damaged one may still have its store renewed: it
+ * gets the state of the one that asks beside its own, which goes when that is
+ * complete. It keeps its log and everything it promised, so nobody else is
+ * needed. What is asked is that nothing is lost with the old store that the new
+ * one lacks (scrub_renews). One that only differs is not renewed: without a
+ * majority its records may be the right ones.
+ *
  * Pure.
  */
 #ifndef BASTIDE_SHARD_SCRUB_H
@@ -74,6 +81,15 @@ bool scrub_spares(const struct raft_config *c,
                   const struct scrub_answer *answers,
                   const struct scrub_judgement *j, const bool *well, uint32_t n,
                   uint32_t target);
+
+/* Whether answers[target], which is SCRUB_DAMAGED, may take the state of
+ * answers[from] in place of its own: that one was read whole, and opened, and
+ * is right; both are well; and where the target could be read, too, it has as
+ * many records, and differs nowhere but where records of it are damaged. `well`
+ * as above. */
+bool scrub_renews(const struct scrub_answer *answers,
+                  const struct scrub_judgement *j, const bool *well,
+                  uint32_t from, uint32_t target);
 
 /* The wire form, little-endian: u8 version (1), i32 err, u64 records, bytes,
  * opened, unknown, damaged, u16 spoilt, whole, buckets. `node`, `voter` and

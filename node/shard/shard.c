@@ -347,6 +347,20 @@ int shard_open_value(struct shard *s, struct bytes key, struct bytes sealed,
     return err == ERR_NOT_FOUND ? ERR_UNAVAILABLE : err;
 }
 
+int shard_check_record(struct shard *s, struct bytes key, struct bytes value,
+                       bool *sealed_out)
+{
+    *sealed_out =
+        key.len == RECORD_TEXT_KEY_LEN && key.data[0] == RECORD_TABLE_TEXT;
+    if (!*sealed_out)
+        return ERR_OK;
+    struct buf text;
+    buf_init(&text, value.len + 1);
+    int err = shard_open_value(s, key, value, &text);
+    buf_wipe(&text);
+    return err;
+}
+
 int shard_each_record(struct shard *s, uint32_t container,
                       void (*each)(void *user, uint64_t record,
                                    struct bytes text),

@@ -398,6 +398,16 @@ bool shard_contradicted(struct shard *s, struct bytes dedupe);
 bool shard_overruled(const struct shard *s);
 bool shard_installing(const struct shard *s);
 
+/* The store is damaged, and another one is there with the whole state of (lsn,
+ * term). Whether it may take the place of the flushed state, the log staying as
+ * it is: all between the two is in the log, committed and durable. ERR_AGAIN:
+ * not yet; ERR_STALE: the flushed state is beyond it, so that the log may lack
+ * what follows it; ERR_PRECONDITION: it is of another history; ERR_UNAVAILABLE:
+ * this replica leads, is being rebuilt, or adopts a snapshot. At the same LSN
+ * the owner just swaps them; else it begins a flush up to `lsn`, and does so in
+ * place of writing what that collects. */
+int shard_renewable(const struct shard *s, uint64_t lsn, uint64_t term);
+
 /* Whether the flushed state says that the container is gone from this shard
  * (mark.h), and has no record of it. False also where it cannot be read. */
 bool shard_emptied(const struct shard *s, uint32_t container);
@@ -477,6 +487,12 @@ int shard_each_record(struct shard *s, uint32_t container,
                       void (*each)(void *user, uint64_t record,
                                    struct bytes text),
                       void *user);
+/* Whether a record, as a store has it, is authentic; one that is not sealed is.
+ * ERR_CORRUPT, ERR_MALFORMED: it is not; ERR_UNAVAILABLE: sealed with a key
+ * that is not known here (yet). `*sealed_out` says whether there was anything
+ * to open. */
+int shard_check_record(struct shard *s, struct bytes key, struct bytes value,
+                       bool *sealed_out);
 /* Opens the sealed value of one effect of a committed entry. Errors of
  * seal_open, but ERR_UNAVAILABLE when the key is not known here (yet). */
 int shard_open_value(struct shard *s, struct bytes key, struct bytes sealed,

@@ -242,6 +242,12 @@ void engine_close(struct engine *e)
     mem_free(e);
 }
 
+bool engine_busy(const struct engine *e)
+{
+    CHECK_OBJ(e, ENGINE_MAGIC);
+    return e->pins > 0 || e->snapshots > 0;
+}
+
 uint64_t engine_flushed_lsn(const struct engine *e)
 {
     return e->state.lsn;

@@ -13,8 +13,8 @@
  * "loop" functions run on the thread that owns the shard, "helper" functions
  * on its helper. One helper job at a time per engine. Reads on the loop go on
  * while a helper job runs and see the state before or after it. LMDB runs with
- * MDB_NOTLS. engine_grow, engine_close and ingest_adopt need that no
- * job runs and no kv_begin or snapshot is open.
+ * MDB_NOTLS. engine_grow, engine_close, ingest_adopt and ingest_renew need that
+ * no job runs and no kv_begin or snapshot is open.
  */
 #ifndef BASTIDE_STORE_ENGINE_H
 #define BASTIDE_STORE_ENGINE_H
@@ -140,7 +140,8 @@ bool snapshot_chunk_only_info(struct bytes chunk, const char *name);
  * A crash after 2 finishes it: engine_recover. What was synced before 1 is kept
  * by a crash, and by ingest_leave, for an attempt that goes on with the same
  * state; the next one of another state removes it, and so does a start that
- * finds it older than the state.
+ * finds it older than the state. A store that is renewed (ingest_renew) skips
+ * 2: the log goes on from the old state as well as from the new one.
  */
 struct ingest;
 
@@ -178,6 +179,14 @@ void ingest_abort(struct ingest *g);
  * finishes the job). */
 int ingest_adopt(struct engine *e, uint64_t lsn, uint64_t term,
                  struct err_msg *msg);
+/* Loop. The same for a state in place of a damaged one of the same LSN or an
+ * older one from where the log goes on: without step 2. A crash before the
+ * rename leaves the old state, and the next start removes the new one; one
+ * after it leaves the new one. ingest_adopt's errors. */
+int ingest_renew(struct engine *e, uint64_t lsn, uint64_t term,
+                 struct err_msg *msg);
+/* Whether somebody reads: a kv_begin or a snapshot is open. Loop. */
+bool engine_busy(const struct engine *e);
 
 /* Whether the store has the state of (lsn, term): it is at that LSN or beyond,
  * or a complete snapshot of just that waits to be adopted. Before

@@ -659,11 +659,11 @@ static int take_over(const char *path)
     return code;
 }
 
-int ingest_adopt(struct engine *e, uint64_t lsn, uint64_t term,
+int ingest_renew(struct engine *e, uint64_t lsn, uint64_t term,
                  struct err_msg *msg)
 {
     CHECK_OBJ(e, ENGINE_MAGIC);
-    CHECK(lsn > e->state.lsn);
+    CHECK(lsn >= e->state.lsn);
     int code = fault_err(fault_hit("store.snapshot.adopt.after"));
     if (code != ERR_OK)
         return err_set(msg, code, "cannot adopt a snapshot in %s: %s", e->path,
@@ -680,6 +680,14 @@ int ingest_adopt(struct engine *e, uint64_t lsn, uint64_t term,
                        e->path, (unsigned long long)e->state.lsn,
                        (unsigned long long)lsn);
     return code;
+}
+
+int ingest_adopt(struct engine *e, uint64_t lsn, uint64_t term,
+                 struct err_msg *msg)
+{
+    CHECK_OBJ(e, ENGINE_MAGIC);
+    CHECK(lsn > e->state.lsn);
+    return ingest_renew(e, lsn, term, msg);
 }
 
 /* The log names a snapshot that the state is older than: it must be waiting. */

@@ -15,13 +15,13 @@ RAFT_VOTE_ANY_LOG        raft  1x3       200  leader completeness|acknowledged w
 RAFT_FORGET_VOTE         raft  1x3-storm 1000 two leaders
 RAFT_LONG_LEASE          raft  1x3       200  not so fresh|stale read
 RAFT_COUNT_OLD_TERM      raft  1x3-storm 1000 leader completeness
-RAFT_ACK_BEFORE_SYNC     raft  1x3       500  lost|no convergence|leader completeness
+RAFT_ACK_BEFORE_SYNC     raft  1x3-storm 500  leader completeness|lost
 RAFT_MAJORITY_ONLY       raft  3x1+3     100  acknowledged write lost
 RAFT_READ_AT_ONCE        raft  1x3       200  stale read
 RAFT_SKIP_JOINT          raft  1x5+1     1000 .
 RAFT_AMNESIAC_VOTES      raft  1x3-loss  100  leader completeness
 RAFT_AMNESIAC_VOTES_BEHIND raft 1x3-loss 1000 leader completeness
-RAFT_AMNESIAC_ACKS       raft  1x3-loss  1000 leader completeness
+RAFT_AMNESIAC_ACKS       raft  3x1+3     1000 leader completeness
 RAFT_AMNESIA_ENDS_EARLY  raft  1x3-loss  1000 leader completeness
 RAFT_KEPT_END_FORGOTTEN  raft  1x3-loss  1000 leader completeness
 RAFT_AMNESIAC_ASKS_FOUNDERS raft 1x3+2-loss 1500 leader completeness|two leaders|acknowledged write lost
@@ -31,6 +31,8 @@ RAFT_REGION_PAST_CONFIG  raft  3x1+3     1000 acknowledged write lost
 RAFT_WITNESS_CAMPAIGNS   raft  2x1+w     100  a witness leads|that no log has
 RAFT_WITNESS_COUNTS_AS_PAYLOAD raft 2x1+w 200 region loss: nothing is acknowledged
 SHARD_TELL_WITNESS       shard 2x1+w     10   payload is sent to a witness
+SHARD_RENEW_BEHIND       shard 2x1-loss  500  no convergence|not linearizable|lost
+SHARD_SPARE_ANYONE       shard 2x1-loss  100  no progress|lost
 SHARD_FORGET_OPS         shard 1x3       100  took effect twice
 SHARD_READ_ANYWHERE      shard 1x3       100  stale read|not linearizable
 SHARD_ANSWER_EARLY       shard 1x3       100  stale read|lost

@@ -3,6 +3,7 @@
 
 #include "node/base/check.h"
 #include "node/base/err.h"
+#include "node/shard/scrub.h"
 #include "tests/sim/world_impl.h"
 
 /* Each fault is in about half of the seeds, so that seeds differ in kind. */
@@ -36,6 +37,7 @@ static void choose_amnesia(struct world *w)
         !s->region_loss && w->seed % (w->shape.forgetful ? 3 : 2) == 0;
     if (w->shape.forgetful && s->quarantine)
         s->amnesia = false;
+    s->damage = w->shape.forgetful && w->ops->renew != NULL;
     if (w->shape.forgetful) {
         s->isolate_leader = true; /* who does not know it is deposed */
         s->cut_link = s->crash = true;
@@ -87,14 +89,15 @@ void faults_print(const struct world *w)
            "one-way=%d "
            "split=%d link=%d slow=%d pause=%d transfer=%d members=%d "
            "compact=%d drift=%d prefer=%d region-ack=%d rule=%d "
-           "region-loss=%d amnesia=%d quarantine=%d\n",
+           "region-loss=%d amnesia=%d quarantine=%d damage=%d\n",
            (unsigned long long)w->seed, w->shape.name, s->turbulent,
            s->loss_permille, s->dup_permille, s->reorder,
            (long long)s->jitter_us, (long long)s->wan_us, s->fault_every_ms,
            s->crash, s->crash_many, s->crash_at_sync, s->isolate,
            s->isolate_leader, s->one_way, s->split, s->cut_link, s->slow_disk,
            s->pause, s->transfer, s->members, s->compact, s->drift, s->prefer,
-           s->region_ack, s->rule, s->region_loss, s->amnesia, s->quarantine);
+           s->region_ack, s->rule, s->region_loss, s->amnesia, s->quarantine,
+           s->damage);
 }
 
 /* ---- single faults
@@ -149,36 +152,51 @@ static void crash_many(struct world *w)
     }
 }
 
-/* One at a time: a second loss is one too many for a quorum of three. */
-static void lose_disk(struct world *w)
+static uint32_t voters(const struct raft_config *c)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < c->n; i++)
+        n += c->members[i].voter;
+    return n;
+}
+
+static bool somebody_forgot(const struct world *w)
 {
     for (raft_id i = 1; i <= w->n_nodes; i++) {
         if (w->nodes[i].amnesiac)
-            return;
+            return true;
     }
-    raft_id id = any(w);
-    raft_id leader = world_leader(w);
-    if (leader == 0 ||
-        !raft_config_is_voter(w->ops->config(w->nodes[leader].replica), id))
-        return;
+    return false;
+}
+
+static void lose_disk_of(struct world *w, raft_id id)
+{
     crash(w, id);
     world_say(w, "n%u loses its disk", id);
     disk_lose(&w->nodes[id]);
 }
 
-/* One at a time, and only while another leads that has what it has. */
+/* One at a time: a second loss is one too many for a quorum of three. */
+static void lose_disk(struct world *w)
+{
+    raft_id id = any(w);
+    raft_id leader = world_leader(w);
+    if (!somebody_forgot(w) && leader != 0 &&
+        raft_config_is_voter(w->ops->config(w->nodes[leader].replica), id))
+        lose_disk_of(w, id);
+}
+
+/* One at a time, and only while another leads that has what it has; of two
+ * voters never (scrub_spares). */
 static void quarantine(struct world *w)
 {
     struct node *n = &w->nodes[any(w)];
     raft_id leader = world_leader(w);
     struct sim_kept mark;
     bool compacted = false;
-    for (raft_id i = 1; i <= w->n_nodes; i++) {
-        if (w->nodes[i].amnesiac)
-            return;
-    }
-    if (!node_up(n) || leader == 0 || leader == n->id ||
-        n->n_synced != n->n_records || n->syncing != 0)
+    if (somebody_forgot(w) || !node_up(n) || leader == 0 || leader == n->id ||
+        n->n_synced != n->n_records || n->syncing != 0 ||
+        voters(w->ops->config(w->nodes[leader].replica)) <= 2)
         return;
     w->ops->keep(n->replica, &mark);
     uint64_t term =
@@ -186,6 +204,65 @@ static void quarantine(struct world *w)
     if (raft_amnesia_possible(&mark.config, n->id) &&
         (compacted || term == mark.term))
         node_quarantine(n);
+}
+
+/* Whether a member that runs has what this one promised to have. */
+static bool has_kept(struct world *w, const struct node *n,
+                     const struct sim_kept *mark)
+{
+    bool compacted = false;
+    return node_up(n) &&
+           (w->ops->term_at(n->replica, mark->lsn, &compacted) == mark->term ||
+            compacted);
+}
+
+/* A round of the scrubber finds the store of one member damaged, and that of
+ * every other well. */
+static void mend(struct world *w, const struct raft_config *c, struct node *n,
+                 struct node *leader)
+{
+    struct scrub_answer answers[RAFT_MEMBERS_MAX] = {0};
+    struct scrub_judgement j = {0};
+    bool well[RAFT_MEMBERS_MAX];
+    struct sim_kept mark;
+    uint32_t target = 0, from = 0;
+    w->ops->keep(n->replica, &mark);
+    for (uint32_t i = 0; i < c->n; i++) {
+        const struct node *m = &w->nodes[c->members[i].id];
+        answers[i].node = m->id;
+        answers[i].voter = raft_config_is_voter(c, m->id);
+        answers[i].err = m == n ? ERR_CORRUPT : ERR_OK;
+        target = m == n ? i : target;
+        from = m == leader ? i : from;
+        well[i] = has_kept(w, m, &mark);
+    }
+    scrub_judge(answers, c->n, &j);
+    if (scrub_spares(c, answers, &j, well, c->n, target)) {
+        if (n->n_synced == n->n_records && n->syncing == 0 && well[from])
+            node_quarantine(n);
+    } else if (scrub_renews(answers, &j, well, from, target)) {
+        world_say(w, "n%u renews the store of n%u", leader->id, n->id);
+        w->ops->renew(leader->replica, node_local_us(leader), n->id);
+        node_after_step(leader);
+    }
+}
+
+/* Two voters get over the loss of one disk at any time, also while the store of
+ * the other one is mended. */
+static void damage(struct world *w)
+{
+    struct node *n = &w->nodes[any(w)];
+    struct node *leader = &w->nodes[world_leader(w)];
+    if (somebody_forgot(w) || leader->id == 0 || leader == n || !node_up(n))
+        return;
+    const struct raft_config *c = w->ops->config(leader->replica);
+    bool pair = !c->joint && voters(c) == 2 && raft_config_is_voter(c, n->id);
+    if (raft_config_find(c, n->id) == NULL ||
+        !raft_config_equal(c, w->ops->config(n->replica)))
+        return;
+    mend(w, c, n, leader);
+    if (pair && w->swarm.amnesia && prng_one_in(&w->prng, LOSE_DISK_ONE_IN))
+        lose_disk_of(w, leader->id);
 }
 
 static void isolate(struct world *w, raft_id id)
@@ -310,14 +387,6 @@ static void change(struct world *w, const struct raft_config *target)
     int rc = w->ops->change(n->replica, node_local_us(n), target);
     world_say(w, "change by n%u: %s", n->id, err_name(rc));
     node_after_step(n);
-}
-
-static uint32_t voters(const struct raft_config *c)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < c->n; i++)
-        n += c->members[i].voter;
-    return n;
 }
 
 static struct raft_member member_of(struct world *w, raft_id id)
@@ -675,6 +744,8 @@ void faults_strike(struct world *w)
         lose_disk(w);
     if (w->swarm.quarantine && prng_one_in(&w->prng, LOSE_DISK_ONE_IN))
         quarantine(w);
+    if (w->swarm.damage && toss(w))
+        damage(w);
     later(w, w->swarm.turbulent ? 2 : 10, w->swarm.fault_every_ms,
           (struct sim_event){.type = EV_FAULT});
 }

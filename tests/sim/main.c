@@ -43,6 +43,7 @@ static const struct shape group_shapes[] = {
     GROUP("1x3", 20, .regions = 1, .per_region = 3),
     GROUP("1x3-storm", 18, .regions = 1, .per_region = 3, .turbulent = true),
     GROUP("1x3-loss", 12, .regions = 1, .per_region = 3, .forgetful = true),
+    GROUP("2x1-loss", 8, .regions = 2, .per_region = 1, .forgetful = true),
     GROUP("1x3+2", 8, .regions = 1, .per_region = 3, .spare = 2),
     GROUP("1x3+2-loss", 4, .regions = 1, .per_region = 3, .spare = 2,
           .forgetful = true),

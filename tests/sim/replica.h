@@ -133,6 +133,9 @@ struct sim_replica_ops {
     /* The regions that are declared down. */
     void (*down)(struct sim_replica *p, usec_t now_us,
                  const raft_region *regions, uint32_t n);
+    /* At the leader: sends its state to one whose store is damaged, which keeps
+     * its log and takes it in place of its own. NULL: has no such. */
+    void (*renew)(struct sim_replica *p, usec_t now_us, raft_id to);
     /* Makes a snapshot and forgets the log, but for `keep` entries. */
     void (*compact)(struct sim_replica *p, usec_t now_us, uint64_t keep);
 

@@ -51,8 +51,11 @@ enum blob_kind {
     BLOB_MESSAGE,
     BLOB_SNAPSHOT, /* on its way, and on the disk of who received it */
     BLOB_ORDER,    /* a leader asks for one to be sent in its place */
+    BLOB_RENEWAL,  /* a state in place of a damaged store's: on its way, and on
+                    * the disk beside that */
     BLOB_TURN,
     BLOB_FLUSHED,
+    BLOB_RENEWED, /* it is the store now */
 };
 
 struct blob {
@@ -65,7 +68,7 @@ struct blob {
     /* BLOB_TURN */
     struct line *lines;
     size_t n_lines, cap_lines;
-    /* BLOB_SNAPSHOT, BLOB_FLUSHED */
+    /* BLOB_SNAPSHOT, BLOB_RENEWAL, BLOB_FLUSHED, BLOB_RENEWED */
     struct kv_mem *state;
     struct raft_config config;
     /* BLOB_ORDER */
@@ -100,6 +103,11 @@ struct sim_replica {
     struct blob *staged;
     bool staged_durable;
     uint64_t reset_update; /* 0: not installed */
+    /* A state that takes the place of the store: written, durable, and, where
+     * the store is behind it, by way of the flush that is being written. */
+    struct blob *renewal;
+    bool renewal_durable;
+    bool flush_renews;
     uint64_t led_term;
     bool closing;
 };
@@ -460,22 +468,71 @@ static void go_on_staged(struct sim_replica *p, usec_t now)
     shard_adopted(p->shard, now, dedupe);
 }
 
+static void drop_renewal(struct sim_replica *p)
+{
+    sim_blob_release(&TAKE(p->renewal)->base);
+    p->renewal_durable = p->flush_renews = false;
+}
+
+/* As node/server/renewal.c: at the same LSN the states are swapped, else a
+ * flush goes there. */
+static void go_on_renewal(struct sim_replica *p)
+{
+    if (p->renewal == NULL || !p->renewal_durable || p->flush != NULL)
+        return;
+    struct kv_mem *state = p->renewal->state;
+    uint64_t lsn = kv_flushed_lsn(kv_mem_kv(state));
+    int err = shard_renewable(p->shard, lsn, kv_mem_flushed_term(state));
+    if (err == ERR_AGAIN || (err == ERR_OK && shard_flush_pending(p->shard)))
+        return;
+    if (err != ERR_OK) {
+        drop_renewal(p);
+    } else if (kv_flushed_lsn(kv_mem_kv(p->store)) < lsn) {
+        (void)shard_flush_begin(p->shard, lsn);
+    } else {
+        struct blob *b = blob_of_state(BLOB_RENEWED, state);
+        write_blob(p, b, 0);
+        sim_blob_release(&b->base);
+        kv_mem_copy(p->store, state);
+        p->env.trace(p->env.ctx, "has a renewed store");
+        drop_renewal(p);
+    }
+}
+
+/* Whether the new store stands for what the flush would write. */
+static bool renewal_takes(const struct sim_replica *p, const struct flush *f)
+{
+    return p->renewal != NULL && p->renewal_durable &&
+           f->lsn == kv_flushed_lsn(kv_mem_kv(p->renewal->state)) &&
+           shard_renewable(p->shard, f->lsn,
+                           kv_mem_flushed_term(p->renewal->state)) == ERR_OK;
+}
+
 /* The state after the flush is the record; the store changes when that is
  * durable. */
 static void write_flush(struct sim_replica *p)
 {
     if (p->flush != NULL || (p->flush = shard_flush_take(p->shard)) == NULL)
         return;
-    struct blob *b = blob_of_state(BLOB_FLUSHED, p->store);
-    kv_mem_flush(b->state, p->flush);
+    p->flush_renews = renewal_takes(p, p->flush);
+    struct blob *b = blob_of_state(
+        BLOB_FLUSHED, p->flush_renews ? p->renewal->state : p->store);
+    if (!p->flush_renews)
+        kv_mem_flush(b->state, p->flush);
     write_blob(p, b, 0);
     sim_blob_release(&b->base);
 }
 
 static void flush_is_durable(struct sim_replica *p, usec_t now)
 {
-    kv_mem_flush(p->store, p->flush);
-    p->env.trace(p->env.ctx, "has flushed");
+    if (p->flush_renews)
+        kv_mem_copy(p->store, p->renewal->state);
+    else
+        kv_mem_flush(p->store, p->flush);
+    p->env.trace(p->env.ctx,
+                 p->flush_renews ? "has a renewed store" : "has flushed");
+    if (p->flush_renews)
+        drop_renewal(p);
     shard_flushed(p->shard, now, p->flush);
     flush_free(TAKE(p->flush));
     (void)shard_trim(p->shard, TRIM_BUDGET);
@@ -484,7 +541,7 @@ static void flush_is_durable(struct sim_replica *p, usec_t now)
 static void maybe_flush(struct sim_replica *p)
 {
     uint64_t lsn = shard_commit_lsn(p->shard);
-    if (lsn < p->flush_at)
+    if (lsn < p->flush_at || p->renewal != NULL)
         return;
     p->flush_at = lsn + FLUSH_EVERY + (p->env.seed + lsn) % FLUSH_EVERY;
     (void)shard_flush_begin(p->shard, SHARD_FLUSH_ALL);
@@ -498,6 +555,7 @@ static void turn(struct sim_replica *p, usec_t now)
     do {
         CHECK(n++ < TURNS_MAX);
         go_on_staged(p, now);
+        go_on_renewal(p);
         send_snapshots(p, now);
     } while (shard_flush(p->shard, now) || p->n_snapshots > 0);
     write_flush(p);
@@ -666,9 +724,9 @@ static void replay_disk(struct sim_replica *p, struct replay *r,
         const struct blob *b = (const struct blob *)records[i];
         if (b->kind == BLOB_TURN)
             replay_turn(p, r, b);
-        else if (b->kind == BLOB_FLUSHED)
+        else if (b->kind == BLOB_FLUSHED || b->kind == BLOB_RENEWED)
             kv_mem_copy(p->store, b->state);
-        else
+        else if (b->kind == BLOB_SNAPSHOT)
             r->incoming = b;
     }
     replay_trim(r, kv_flushed_lsn(kv_mem_kv(p->store)));
@@ -759,6 +817,8 @@ static void shard_replica_close(struct sim_replica *p)
         sim_blob_release(&p->turn->base);
     if (p->staged != NULL)
         sim_blob_release(&p->staged->base);
+    if (p->renewal != NULL)
+        sim_blob_release(&p->renewal->base);
     flush_free(p->flush);
     kv_mem_free(p->store);
     sealer_free(p->sealer);
@@ -785,12 +845,23 @@ static void stage(struct sim_replica *p, struct blob *b)
     write_blob(p, b, 0);
 }
 
+static void stage_renewal(struct sim_replica *p, struct blob *b)
+{
+    if (p->renewal != NULL || p->staged != NULL)
+        return;
+    b->base.refs++;
+    p->renewal = b;
+    write_blob(p, b, 0);
+}
+
 static void shard_replica_receive(struct sim_replica *p, usec_t now_us,
                                   const struct sim_blob *msg)
 {
     struct blob *b = (struct blob *)msg;
     if (b->kind == BLOB_SNAPSHOT) {
         stage(p, b);
+    } else if (b->kind == BLOB_RENEWAL) {
+        stage_renewal(p, b);
     } else if (b->kind == BLOB_ORDER) {
         take_order(p, b);
     } else {
@@ -812,6 +883,7 @@ static void shard_replica_written(struct sim_replica *p, usec_t now_us,
         update = w->update > update ? w->update : update;
         flushed |= w->blob->kind == BLOB_FLUSHED;
         p->staged_durable |= w->blob == p->staged;
+        p->renewal_durable |= w->blob == p->renewal;
         sim_blob_release(&w->blob->base);
     }
     memmove(p->writing, p->writing + done,
@@ -860,6 +932,17 @@ static void shard_replica_down(struct sim_replica *p, usec_t now_us,
     for (uint32_t i = 0; i < n; i++)
         policy.down[i] = regions[i];
     shard_set_policy(p->shard, now_us, &policy);
+    turn(p, now_us);
+}
+
+static void shard_replica_renew(struct sim_replica *p, usec_t now_us,
+                                raft_id to)
+{
+    if (kv_flushed_lsn(kv_mem_kv(p->store)) == 0)
+        return;
+    struct blob *b = blob_of_state(BLOB_RENEWAL, p->store);
+    b->base.size = 1 << 20;
+    p->env.send(p->env.ctx, to, 0, &b->base);
     turn(p, now_us);
 }
 
@@ -1005,6 +1088,7 @@ const struct sim_replica_ops sim_replica_shard = {
     .transfer = shard_replica_transfer,
     .campaign = shard_replica_campaign,
     .down = shard_replica_down,
+    .renew = shard_replica_renew,
     .compact = shard_replica_compact,
     .deadline = shard_replica_deadline,
     .leads = shard_replica_leads,

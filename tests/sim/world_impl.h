@@ -135,6 +135,7 @@ struct swarm {
     bool prefer;     /* priorities by region */
     bool amnesia;    /* disks are lost, one at a time */
     bool quarantine; /* replicas are put away and made anew, one at a time */
+    bool damage;     /* stores are damaged, and mended as the scrubber says */
 };
 
 struct read_wait {

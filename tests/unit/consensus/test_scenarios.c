@@ -793,6 +793,7 @@ int main(void)
         SCENARIO("amnesia_same_term.txt"),
         SCENARIO("amnesia_votes.txt"),
         SCENARIO("amnesia_votes_behind.txt"),
+        SCENARIO("amnesia_longer_log.txt"),
         SCENARIO("amnesia_sole.txt"),
         SCENARIO("visible_prefix.txt"),
         SCENARIO("freshness.txt"),

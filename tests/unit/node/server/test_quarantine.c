@@ -176,6 +176,10 @@ bool transfers_cancel(struct transfers *t, const struct replica *r)
     (void)t, (void)r;
     return !world.transfers;
 }
+void renewal_end(struct replica *r)
+{
+    r->renewal.on = false;
+}
 bool digester_yield(struct replica *r)
 {
     (void)r;

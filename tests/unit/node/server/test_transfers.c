@@ -14,10 +14,12 @@
 
 #include "node/base/file.h"
 #include "node/base/mem.h"
+#include "node/server/catalog_feed.h"
 #include "node/server/digester.h"
 #include "node/server/fence_guard.h"
 #include "node/server/governor.h"
 #include "node/server/peers.h"
+#include "node/server/quarantine.h"
 #include "node/server/transfers_impl.h"
 #include "node/shard/record.h"
 #include "node/store/effects.h"
@@ -44,6 +46,13 @@ struct shard {
     int may_send;
     uint32_t learners; /* that are behind, and how fast they get entries */
     uint64_t pace;
+    /* A damaged store: */
+    enum raft_role role;
+    int renewable;
+    bool unauthentic; /* what comes */
+    size_t dirty;
+    uint64_t aim; /* of its flusher */
+    unsigned renewed, audits, swept;
 };
 
 /* One end of the wire. */
@@ -198,6 +207,33 @@ uint32_t shard_pace_learners(struct shard *s, uint64_t bytes_per_s)
     return s->learners;
 }
 
+enum raft_role raft_role(const struct raft *r)
+{
+    return ((const struct shard *)r)->role;
+}
+void shard_status(const struct shard *s, usec_t now, struct shard_status *out)
+{
+    (void)now;
+    *out = (struct shard_status){.role = s->role, .leader = 1};
+}
+int shard_renewable(const struct shard *s, uint64_t lsn, uint64_t term)
+{
+    assert_int_equal(lsn, LSN);
+    assert_int_equal(term, TERM);
+    return s->renewable;
+}
+int shard_check_record(struct shard *s, struct bytes key, struct bytes value,
+                       bool *sealed_out)
+{
+    (void)key, (void)value;
+    *sealed_out = true;
+    return s->unauthentic ? ERR_CORRUPT : ERR_OK;
+}
+size_t shard_dirty_bytes(const struct shard *s)
+{
+    return s->dirty;
+}
+
 /* ---- the rest of the node ---------------------------------------------------
  */
 
@@ -209,7 +245,27 @@ void peers_send_raft(struct worker *from, uint16_t shard,
 }
 void flusher_aim(struct flusher *f, uint64_t lsn)
 {
-    (void)f, (void)lsn;
+    if (f->replica != NULL)
+        f->replica->shard->aim = lsn;
+}
+int flusher_sweep(struct flusher *f)
+{
+    f->replica->shard->swept++;
+    return ERR_OK;
+}
+void scrubber_renewed(struct replica *r)
+{
+    r->shard->renewed++;
+}
+void quarantine_audit(struct worker *w, const char *what, const char *reason)
+{
+    (void)what, (void)reason;
+    w->replicas[0]->shard->audits++;
+}
+void catalog_feed_committed(struct worker *w, struct shard *s,
+                            const struct entry *e)
+{
+    (void)w, (void)s, (void)e;
 }
 bool digester_yield(struct replica *r)
 {
@@ -436,6 +492,7 @@ static void open_replica(struct end *e, uint32_t shard, bool filled)
         fail_msg("%s", msg.text);
     if (filled && engine_flushed_lsn(r->engine) == 0)
         fill(r->engine);
+    r->flusher.replica = r;
     e->shards[shard] = (struct shard){.commit = filled ? LSN : 0, .durable = 1};
     e->w->replica_of[shard] = r;
     e->w->replicas[e->w->replica_count++] = r;
@@ -952,6 +1009,237 @@ static void a_late_answer_of_the_other_changes_nothing(void **state)
     assert_int_equal(outgoings(), 0);
 }
 
+/* ---- a damaged store --------------------------------------------------------
+ */
+
+/* Of all records of a store. */
+static void digest_store(struct engine *e, uint8_t out[DIGEST_LEN])
+{
+    struct digest *d = digest_new(NULL, NULL);
+    struct digest_result all;
+    struct snapshot *s;
+    struct buf chunk;
+    buf_init(&chunk, ENGINE_CHUNK_BYTES_MAX);
+    assert_int_equal(snapshot_open(e, 0, &s), ERR_OK);
+    while (snapshot_chunk(s, 1, TRANSFER_CHUNK_BYTES, &chunk) == ERR_OK) {
+        assert_int_equal(
+            digest_chunk(d, bytes_of(buf_bytes(&chunk), buf_len(&chunk))),
+            ERR_OK);
+        buf_clear(&chunk);
+    }
+    digest_finish(d, &all);
+    memcpy(out, all.whole, DIGEST_LEN);
+    snapshot_close(s);
+    digest_free(d);
+    buf_free(&chunk);
+}
+
+static bool is_right(void)
+{
+    uint8_t a[DIGEST_LEN], b[DIGEST_LEN];
+    digest_store(SENDER->replicas[1].engine, a);
+    digest_store(RECEIVER->replicas[1].engine, b);
+    return memcmp(a, b, DIGEST_LEN) == 0;
+}
+
+static bool has_incoming(void)
+{
+    char path[DATADIR_PATH_MAX + 16];
+    snprintf(path, sizeof(path), "%s/incoming", RECEIVER->replicas[1].path);
+    return access(path, F_OK) == 0;
+}
+
+/* The receiver has everything, in a store of which one bit is not as it was. */
+static void damage_store(void)
+{
+    struct engine_flip flip;
+    struct replica *r = &RECEIVER->replicas[1];
+    fill(r->engine);
+    assert_int_equal(engine_flip_bit(r->engine, &flip), ERR_OK);
+    r->shard->commit = LSN;
+    assert_false(is_right());
+}
+
+/* As the leader has it renewed. */
+static void renew(void)
+{
+    assert_int_equal(renewal_begin(&RECEIVER->replicas[1], 1), ERR_OK);
+    transfers_renew(&SENDER->w->transfers, &SENDER->replicas[1], 2);
+    tick(SENDER, 0);
+}
+
+static void expect_damaged_still(void)
+{
+    const struct shard *s = &RECEIVER->shards[1];
+    assert_false(RECEIVER->replicas[1].renewal.on);
+    assert_int_equal(s->aim, SHARD_FLUSH_ALL);
+    assert_int_equal(s->renewed, 0);
+    assert_false(is_right());
+}
+
+static void expect_renewed(void)
+{
+    const struct shard *s = &RECEIVER->shards[1];
+    assert_int_equal(s->renewed, 1);
+    assert_int_equal(s->swept, 1);
+    assert_int_equal(s->audits, 2);
+    assert_int_equal(s->aim, SHARD_FLUSH_ALL);
+    assert_int_equal(s->adopted, 0);
+    assert_false(RECEIVER->replicas[1].renewal.on);
+    assert_int_equal(engine_flushed_lsn(RECEIVER->replicas[1].engine), LSN);
+    assert_true(is_right());
+    assert_false(has_incoming());
+    /* Raft hears of nothing. */
+    assert_int_equal(SENDER->shards[1].sent_ok + SENDER->shards[1].sent_failed,
+                     0);
+    assert_int_equal(outgoings(), 0);
+    assert_int_equal(transfers_running(&RECEIVER->w->transfers), 0);
+}
+
+static void a_damaged_store_is_replaced_when_the_new_one_is_whole(void **state)
+{
+    (void)state;
+    damage_store();
+    renew();
+    assert_int_equal(RECEIVER->shards[1].aim, LSN); /* it stays where it is */
+    assert_int_equal(renewal_begin(&RECEIVER->replicas[1], 1), ERR_BUSY);
+    pump(5);
+    assert_true(has_incoming());
+    assert_false(is_right());
+    pump(ALL);
+    expect_renewed();
+}
+
+/* Who has everything takes nothing that it does not wait for. */
+static void nothing_replaces_a_store_unasked(void **state)
+{
+    (void)state;
+    damage_store();
+    transfers_renew(&SENDER->w->transfers, &SENDER->replicas[1], 2);
+    tick(SENDER, 0);
+    pump(ALL);
+    assert_int_equal(world.frames, 1);
+    RECEIVER->shards[1].aim = SHARD_FLUSH_ALL;
+    expect_damaged_still();
+    assert_int_equal(renewal_begin(&RECEIVER->replicas[1], 3), ERR_AGAIN);
+    assert_int_equal(renewal_begin(&RECEIVER->replicas[1], 1), ERR_OK);
+    RECEIVER->replicas[1].renewal.from = 3;
+    transfers_renew(&SENDER->w->transfers, &SENDER->replicas[1], 2);
+    tick(SENDER, 0);
+    pump(ALL);
+    assert_int_equal(world.frames, 2); /* from somebody else */
+    renewal_end(&RECEIVER->replicas[1]);
+    expect_damaged_still();
+}
+
+static void what_is_not_authentic_replaces_nothing(void **state)
+{
+    (void)state;
+    damage_store();
+    RECEIVER->shards[1].unauthentic = true;
+    renew();
+    pump(ALL);
+    expect_damaged_still();
+    RECEIVER->shards[1].unauthentic = false;
+    renew();
+    world.damage_frame = 5; /* nor what is not what was sent */
+    pump(ALL);
+    expect_damaged_still();
+    assert_false(has_incoming());
+}
+
+/* A store that takes no flush: the new one stands for it. */
+static void a_store_that_is_behind_is_replaced_by_way_of_a_flush(void **state)
+{
+    (void)state;
+    struct replica *r = &RECEIVER->replicas[1];
+    struct flush *early = flush_new(0, LSN - 1, TERM);
+    struct flush *f = flush_new(0, LSN, TERM);
+    r->shard->commit = LSN; /* nothing is flushed */
+    renew();
+    assert_false(renewal_takes(r, f));
+    pump(ALL);
+    assert_true(has_incoming());
+    assert_int_equal(r->shard->aim, LSN);
+    assert_int_equal(r->shard->renewed, 0);
+    assert_false(renewal_takes(r, early));
+    r->shard->renewable = ERR_UNAVAILABLE;
+    assert_false(renewal_takes(r, f));
+    r->shard->renewable = ERR_OK;
+    assert_true(renewal_takes(r, f));
+    assert_int_equal(engine_flushed_lsn(r->engine), LSN);
+    pump(ALL);
+    expect_renewed();
+    flush_free(early);
+    flush_free(f);
+}
+
+/* Another history, or none that the log goes on from. */
+static void a_state_that_does_not_fit_the_log_replaces_nothing(void **state)
+{
+    (void)state;
+    damage_store();
+    RECEIVER->shards[1].renewable = ERR_AGAIN;
+    renew();
+    pump(ALL);
+    assert_true(RECEIVER->replicas[1].renewal.on);
+    assert_false(is_right());
+    RECEIVER->shards[1].renewable = ERR_PRECONDITION;
+    pump(ALL);
+    expect_damaged_still();
+}
+
+static void a_renewal_is_given_up_before_it_costs_too_much(void **state)
+{
+    (void)state;
+    struct replica *r = &RECEIVER->replicas[1];
+    damage_store();
+    renew();
+    pump(5);
+    renewal_check(RECEIVER->w);
+    assert_true(r->renewal.on);
+    r->shard->dirty = RENEWAL_HELD_BYTES_MAX + 1;
+    renewal_check(RECEIVER->w);
+    expect_damaged_still();
+    pump(ALL); /* what comes still is refused */
+    expect_damaged_still();
+    r->shard->dirty = 0;
+    assert_int_equal(renewal_begin(r, 1), ERR_OK);
+    r->renewal.progress_us -= RENEWAL_PATIENCE_US + USEC_PER_SEC;
+    renewal_check(RECEIVER->w);
+    expect_damaged_still();
+    assert_int_equal(renewal_begin(r, 1), ERR_OK);
+    r->shard->role = RAFT_LEADER;
+    renewal_check(RECEIVER->w);
+    expect_damaged_still();
+    assert_int_equal(renewal_begin(r, 1), ERR_AGAIN);
+    r->shard->role = RAFT_FOLLOWER;
+    /* No room for both. */
+    assert_int_equal(renewal_begin(r, 1), ERR_OK);
+    assert_int_equal(renewal_came(r, LSN, UINT64_MAX / 4), ERR_NO_SPACE);
+    expect_damaged_still();
+    /* The log may lack what follows an older state. */
+    assert_int_equal(renewal_begin(r, 1), ERR_OK);
+    assert_int_equal(renewal_came(r, LSN - 1, 1), ERR_STALE);
+    expect_damaged_still();
+}
+
+static void nothing_else_is_in_the_way_of_a_renewal(void **state)
+{
+    (void)state;
+    struct replica *r = &RECEIVER->replicas[1];
+    bool *const why[] = {&r->closing, &r->deaf, &r->marked,
+                         &RECEIVER->node.rebuilding};
+    for (unsigned i = 0; i < ARRAY_LEN(why); i++) {
+        *why[i] = true;
+        assert_int_equal(renewal_begin(r, 1), ERR_AGAIN);
+        *why[i] = false;
+    }
+    r->digester = (struct digester *)r;
+    assert_int_equal(renewal_begin(r, 1), ERR_AGAIN);
+    r->digester = NULL;
+}
+
 /* ---- what a lost link costs -------------------------------------------------
  */
 
@@ -979,6 +1267,44 @@ static void expect_most_was_kept(void)
     assert_int_equal(SENDER->w->transfers.counts.resumed, 1);
     assert_true(SENDER->w->transfers.counts.sent_bytes <
                 LSN * RECORD_BYTES * 3 / 2);
+}
+
+/* It begins with nothing: of what is there nobody knows whether it is
+ * authentic. */
+static void a_renewal_outlives_a_lost_link(void **state)
+{
+    (void)state;
+    damage_store();
+    renew();
+    pump(40);
+    lose_the_link();
+    assert_false(is_right());
+    find_the_link();
+    pump(ALL);
+    expect_renewed();
+    assert_int_equal(SENDER->w->transfers.counts.resumed, 0);
+}
+
+/* What was received is not named by the log: a start throws it away. */
+static void a_kill_leaves_the_damaged_store(void **state)
+{
+    (void)state;
+    enum engine_recovered outcome;
+    struct err_msg msg;
+    struct replica *r = &RECEIVER->replicas[1];
+    damage_store();
+    r->shard->renewable = ERR_AGAIN; /* all is received */
+    renew();
+    pump(ALL);
+    assert_true(has_incoming());
+    assert_true(transfers_cancel(&RECEIVER->w->transfers, r));
+    engine_close(r->engine);
+    assert_int_equal(engine_recover(r->path, 0, 0, &msg, &outcome), ERR_OK);
+    assert_int_equal(outcome, ENGINE_RECOVERED_DISCARDED);
+    const struct engine_options o = {.path = r->path};
+    assert_int_equal(engine_open(&o, &msg, &r->engine), ERR_OK);
+    assert_int_equal(engine_flushed_lsn(r->engine), LSN);
+    assert_false(is_right());
 }
 
 static void a_lost_link_costs_little(void **state)
@@ -1068,6 +1394,15 @@ int main(void)
         TEST(a_leader_is_told_that_another_has_sent_it),
         TEST(the_leader_sends_what_the_other_does_not),
         TEST(a_late_answer_of_the_other_changes_nothing),
+        TEST(a_damaged_store_is_replaced_when_the_new_one_is_whole),
+        TEST(nothing_replaces_a_store_unasked),
+        TEST(what_is_not_authentic_replaces_nothing),
+        TEST(a_store_that_is_behind_is_replaced_by_way_of_a_flush),
+        TEST(a_state_that_does_not_fit_the_log_replaces_nothing),
+        TEST(a_renewal_is_given_up_before_it_costs_too_much),
+        TEST(nothing_else_is_in_the_way_of_a_renewal),
+        TEST_MANY(a_renewal_outlives_a_lost_link),
+        TEST(a_kill_leaves_the_damaged_store),
         TEST_MANY(a_lost_link_costs_little),
         TEST_MANY(a_receiver_that_is_started_again_goes_on),
         TEST(nobody_is_waited_for_forever),

@@ -290,6 +290,93 @@ static void a_snapshot_replaces_everything_and_reads_go_on(void **state)
     story_end(&s);
 }
 
+/* As the node does it; `from` has it flushed, and is right. */
+static void renew(struct cluster *c, raft_id id, raft_id from)
+{
+    struct shard *s = cluster_shard(c, id);
+    struct kv_mem *store = cluster_store(c, id),
+                  *right = cluster_store(c, from);
+    uint64_t lsn = kv_flushed_lsn(kv_mem_kv(right));
+    assert_int_equal(shard_renewable(s, lsn, kv_mem_flushed_term(right)),
+                     ERR_OK);
+    if (kv_flushed_lsn(kv_mem_kv(store)) == lsn) {
+        kv_mem_copy(store, right);
+        return;
+    }
+    assert_true(shard_flush_begin(s, lsn));
+    cluster_turns(c, 5);
+    struct flush *f = shard_flush_take(s);
+    assert_int_equal(f->lsn, lsn);
+    kv_mem_copy(store, right);
+    shard_flushed(s, cluster_now(c), f);
+    flush_free(f);
+    while (!shard_trim(s, 10)) {
+    }
+}
+
+static void a_renewed_store_takes_the_place_of_a_damaged_one(void **state)
+{
+    (void)state;
+    struct story s = story_of_three();
+    put(s.c, s.leader, 1, 1, BODY);
+    put(s.c, s.leader, 1, 2, BODY);
+    cluster_turns(s.c, 100);
+    assert_true(cluster_flush(s.c, s.leader, true));
+    assert_true(cluster_flush(s.c, s.third, true));
+    cluster_damage(s.c, s.third);
+    put(s.c, s.leader, 1, 2, BODY2); /* in its log, and not in the stores */
+    cluster_turns(s.c, 100);
+    renew(s.c, s.third, s.leader); /* both are at the same LSN */
+    expect_read(s.c, s.third, 1, 1, BODY);
+    expect_read(s.c, s.third, 1, 2, BODY2);
+    /* Its own is behind, and what it would flush is in the new one. */
+    cluster_damage(s.c, s.third);
+    assert_true(cluster_flush(s.c, s.leader, true));
+    put(s.c, s.leader, 1, 3, BODY);
+    cluster_turns(s.c, 100);
+    renew(s.c, s.third, s.leader);
+    expect_same_everywhere(s.c, 3);
+    /* It restarts from that and its log, and may lead. */
+    cluster_crash(s.c, s.third);
+    cluster_start(s.c, s.third);
+    cluster_elect(s.c);
+    cluster_transfer(s.c, s.third);
+    expect_read(s.c, s.third, 1, 1, BODY);
+    expect_read(s.c, s.third, 1, 3, BODY);
+    put(s.c, s.third, 1, 4, BODY);
+    expect_same_everywhere(s.c, 3);
+    story_end(&s);
+}
+
+static void
+a_state_that_the_log_does_not_go_on_from_renews_nothing(void **state)
+{
+    (void)state;
+    struct story s = story_of_three();
+    put(s.c, s.leader, 1, 1, BODY);
+    cluster_turns(s.c, 100);
+    struct shard *third = cluster_shard(s.c, s.third);
+    uint64_t lsn = shard_commit_lsn(third), term;
+    assert_int_equal(raft_term_at(shard_raft(third), lsn, &term), ERR_OK);
+    assert_int_equal(shard_renewable(third, lsn, term), ERR_OK);
+    assert_int_equal(shard_renewable(third, lsn, term - 1), ERR_PRECONDITION);
+    assert_int_equal(shard_renewable(third, lsn + 1, term), ERR_AGAIN);
+    assert_int_equal(shard_renewable(cluster_shard(s.c, s.leader), lsn, term),
+                     ERR_UNAVAILABLE);
+    /* Committed, but not on its own disk. */
+    cluster_hold_sync(s.c, s.third, true);
+    put(s.c, s.leader, 1, 1, BODY2);
+    cluster_turns(s.c, 100);
+    assert_true(shard_commit_lsn(third) > lsn);
+    assert_int_equal(shard_renewable(third, shard_commit_lsn(third), term),
+                     ERR_AGAIN);
+    cluster_hold_sync(s.c, s.third, false);
+    cluster_turns(s.c, 100);
+    assert_true(cluster_flush(s.c, s.third, true));
+    assert_int_equal(shard_renewable(third, lsn, term), ERR_STALE);
+    story_end(&s);
+}
+
 static void a_crash_during_an_installation_loses_nothing(void **state)
 {
     (void)state;
@@ -387,6 +474,9 @@ int main(void)
         cmocka_unit_test(a_snapshot_replaces_everything_and_reads_go_on),
         cmocka_unit_test(a_crash_during_an_installation_loses_nothing),
         cmocka_unit_test(a_snapshot_waits_for_a_flush_under_way),
+        cmocka_unit_test(a_renewed_store_takes_the_place_of_a_damaged_one),
+        cmocka_unit_test(
+            a_state_that_the_log_does_not_go_on_from_renews_nothing),
         cmocka_unit_test(another_may_send_in_the_leaders_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

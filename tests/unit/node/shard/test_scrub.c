@@ -211,6 +211,66 @@ static void a_witness_counts_as_a_voter_and_not_as_a_copy(void **state)
     assert_false(spared(0));
 }
 
+static bool renewed_if(const bool *well, uint32_t from, uint32_t target)
+{
+    scrub_judge(answers, n, &judged);
+    return scrub_renews(answers, &judged, well, from, target);
+}
+
+/* Two voters: neither can be spared, and the right one renews the other. */
+static void of_two_the_damaged_one_is_renewed(void **state)
+{
+    (void)state;
+    bool well[RAFT_MEMBERS_MAX] = {true, true};
+    voter(1), voter(2)->damaged = 1;
+    answers[1].spoilt = 1 << 5;
+    assert_true(renewed_if(well, 0, 1));
+    assert_false(renewed_if(well, 1, 0));
+    assert_false(spared(1));
+    for (int i = 0; i < 2; i++) {
+        well[i] = false;
+        assert_false(renewed_if(well, 0, 1));
+        well[i] = true;
+    }
+    answers[0].unknown = 1; /* not all of it was opened */
+    assert_false(renewed_if(well, 0, 1));
+    answers[0].unknown = 0;
+    answers[0].damaged = 1;
+    assert_false(renewed_if(well, 0, 1));
+    answers[0].damaged = 0;
+    answers[1] = (struct scrub_answer){.node = 2, .err = ERR_CORRUPT};
+    assert_true(renewed_if(well, 0, 1));
+    answers[1].err = ERR_TIMEOUT; /* nobody knows */
+    assert_false(renewed_if(well, 0, 1));
+}
+
+/* Its records beyond the damage may be the right ones. */
+static void what_differs_beyond_the_damage_is_not_renewed(void **state)
+{
+    (void)state;
+    bool well[RAFT_MEMBERS_MAX] = {true, true};
+    voter(1), voter(2)->damaged = 1;
+    answers[1].spoilt = 1 << 4; /* the difference is elsewhere */
+    assert_false(renewed_if(well, 0, 1));
+    answers[1].spoilt = 1 << 5;
+    answers[1].records++;
+    assert_false(renewed_if(well, 0, 1));
+    answers[1].records--;
+    assert_true(renewed_if(well, 0, 1));
+    answers[1].damaged = 0; /* both read well: nobody can tell */
+    assert_false(renewed_if(well, 0, 1));
+}
+
+/* A majority says that it differs, but cannot be left alone. */
+static void a_divergent_one_is_never_renewed(void **state)
+{
+    (void)state;
+    bool well[RAFT_MEMBERS_MAX] = {true, true, true};
+    voter(1), voter(2), voter(1);
+    assert_false(renewed_if(well, 0, 1));
+    assert_int_equal(judged.of[1], SCRUB_DIVERGENT);
+}
+
 static void an_answer_travels(void **state)
 {
     (void)state;
@@ -251,6 +311,9 @@ int main(void)
         TEST(a_majority_of_the_write_region_must_be_left),
         TEST(a_majority_of_each_half_must_be_left),
         TEST(a_witness_counts_as_a_voter_and_not_as_a_copy),
+        TEST(of_two_the_damaged_one_is_renewed),
+        TEST(what_differs_beyond_the_damage_is_not_renewed),
+        TEST(a_divergent_one_is_never_renewed),
         TEST(an_answer_travels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
