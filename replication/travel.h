@@ -53,7 +53,7 @@
 #include "node/base/clock.h"
 
 /* How much faster or slower than ours the peer's clock may run: chrony turns
- * either by up to 83,333, a cluster bears 10 % of each (RAFT_DRIFT_PERCENT).
+ * either by up to 83,333, raft bears 10 % between the two (RAFT_DRIFT_PERCENT).
  * With a ping every 200 ms that makes a frame 40 ms slower than it was. */
 #define TRAVEL_DRIFT_PPM 200000
 /* A peer whose clock shows more does not show a clock: 146,000 years. */
