@@ -117,8 +117,9 @@ struct shard_request {
      * ERR_NO_LEADER (a read found nobody to ask, or this replica is being
      * replaced by a snapshot: ask again).
      *
-     * EXISTS, NOT_FOUND and PRECONDITION of a write come when what they rest
-     * on is acknowledged, never of a state that could still be lost.
+     * EXISTS, NOT_FOUND and PRECONDITION of a write, and INVALID of `admit`,
+     * come when what they rest on is acknowledged, never of a state that could
+     * still be lost.
      *
      * It may submit new operations, also to the same shard, and end its own
      * request's memory; nothing else of this file may be called from it. */
