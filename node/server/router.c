@@ -119,7 +119,8 @@ static void task_doubt(struct task *t)
 static uint32_t task_age_ms(const struct task *t, usec_t now)
 {
     usec_t since = t->op->since_us;
-    return since > 0 ? (uint32_t)((now - since) / USEC_PER_MS) + 1 : 0;
+    usec_t ms = since > 0 ? (now - since) / USEC_PER_MS + 1 : 0;
+    return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
 }
 
 static void router_arm(struct router *r)
