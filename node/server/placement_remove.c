@@ -236,9 +236,11 @@ static bool is_closed(struct worker *w, const struct catalog_group *g)
 {
     struct placement_removal *p = &w->removal;
     uint64_t term, end;
-    worker_log_end(w, SHARD_META, &term, &end);
+    bool known = worker_log_end(w, SHARD_META, &term, &end);
     if (g->number != p->group || g->decision.epoch != p->epoch ||
         term != p->term) {
+        if (!known)
+            return false;
         p->group = g->number;
         p->epoch = g->decision.epoch;
         p->term = term;

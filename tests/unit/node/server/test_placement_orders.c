@@ -48,6 +48,7 @@ static struct world {
     uint64_t lsn; /* of the last record that was logged */
     bool leads;
     uint64_t term;
+    bool queues; /* writes that are not in the log yet */
     bool all_know;
     /* What waits for its answer; NULL: nothing. */
     const struct op *op;
@@ -137,13 +138,16 @@ bool worker_leads(const struct worker *w, uint32_t shard, usec_t now)
     return world.leads;
 }
 
-void worker_log_end(const struct worker *w, uint32_t shard, uint64_t *term_out,
+bool worker_log_end(const struct worker *w, uint32_t shard, uint64_t *term_out,
                     uint64_t *lsn_out)
 {
     (void)w;
     assert_int_equal(shard, SHARD_META);
     *term_out = world.term;
+    if (world.queues)
+        return false;
     *lsn_out = world.lsn;
+    return true;
 }
 
 void control_respond(struct http_request *r, int status, struct buf *body)
@@ -534,6 +538,25 @@ static void a_removal_waits_until_all_know(void **state)
     edit_ends(ERR_UNAVAILABLE);
 }
 
+/* They may come into the log, or be cancelled, as when a leader is about to
+ * hand over: then nothing would ever reach where the log was to end. */
+static void a_removal_waits_until_nothing_is_queued(void **state)
+{
+    (void)state;
+    mark(2);
+    world.queues = true;
+    world.lsn++;
+    assert_int_equal(look(), WAITS);
+    world.queues = false;
+    world.lsn--;
+    assert_int_equal(look(), GOES);
+    edit_ends(ERR_UNAVAILABLE);
+    /* What comes later does not matter. */
+    world.queues = true;
+    assert_int_equal(look(), GOES);
+    edit_ends(ERR_UNAVAILABLE);
+}
+
 /* ---- the gate ---------------------------------------------------------------
  */
 
@@ -708,6 +731,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_removal_waits_until_all_know, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_removal_waits_until_nothing_is_queued,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(a_group_that_goes_gets_nothing_new,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_there_already_may_be_changed,
