@@ -75,9 +75,9 @@ uint32_t travel_most_ms(struct travel *t, usec_t now, uint64_t clock_us)
 }
 
 usec_t travel_since(usec_t now, usec_t silence_us, uint32_t age_ms,
-                    uint32_t way_ms)
+                    uint32_t way_most_ms)
 {
-    usec_t way = (usec_t)way_ms * USEC_PER_MS;
+    usec_t way = (usec_t)way_most_ms * USEC_PER_MS;
     usec_t since = now - way;
     if (age_ms > 0)
         since -= (usec_t)age_ms * USEC_PER_MS + silence_us;

@@ -89,8 +89,9 @@ uint32_t travel_most_ms(struct travel *t, usec_t now, uint64_t clock_us);
 /* When the first attempt of a request was made that comes `now`, not too late,
  * never 0. Or 0: it is the first one, and nobody can have made another that a
  * shard may have forgotten already. `age_ms` is what the request says (0: it is
- * the first one), `way_ms` what travel_most_ms says of it (0: its sender does
- * not tell its clock), `silence_us` the silence after which a link is ended.
+ * the first one), `way_most_ms` what travel_most_ms says of it (0: its sender
+ * does not tell its clock), `silence_us` the silence after which a link is
+ * ended.
  *
  * A first attempt is dangerous, too: its sender gives it up when the connection
  * breaks and asks somebody else, while the frame waits for a frozen peer to
@@ -102,6 +103,6 @@ uint32_t travel_most_ms(struct travel *t, usec_t now, uint64_t clock_us);
  * second attempt and then DEDUPE_CLIENT_MAX other writes of the same shard
  * would have had to be done, more than 28,000 in a second. */
 usec_t travel_since(usec_t now, usec_t silence_us, uint32_t age_ms,
-                    uint32_t way_ms);
+                    uint32_t way_most_ms);
 
 #endif

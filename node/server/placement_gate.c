@@ -59,8 +59,9 @@ static struct container_def *find_container(const struct catalog *c,
     return NULL;
 }
 
-int placement_gate_empty(const struct catalog *c, const struct catalog_group *g,
-                         struct err_msg *msg)
+int placement_gate_check_empty(const struct catalog *c,
+                               const struct catalog_group *g,
+                               struct err_msg *msg)
 {
     struct catalog_database *db;
     uint32_t after = 0;

@@ -22,8 +22,9 @@
 
 /* ERR_OK: the group is empty, and no rule names it. ERR_EXISTS, ERR_INVALID
  * with a message: what is in it, which rule. */
-int placement_gate_empty(const struct catalog *c, const struct catalog_group *g,
-                         struct err_msg *msg);
+int placement_gate_check_empty(const struct catalog *c,
+                               const struct catalog_group *g,
+                               struct err_msg *msg);
 
 /* Whether a write in the meta shard is of a kind that can bring something into
  * a group: a container's record, or the account's with its rules. */

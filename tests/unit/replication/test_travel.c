@@ -248,7 +248,7 @@ static void attempts_are_dated(void **state)
 {
     (void)state;
     static const struct {
-        uint32_t age_ms, way_ms;
+        uint32_t age_ms, way_most_ms;
         usec_t since_us;
     } rows[] = {
         /* New, as far as anybody can tell. */
@@ -267,7 +267,7 @@ static void attempts_are_dated(void **state)
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         assert_int_equal(
-            travel_since(T0, 2 * SEC, rows[i].age_ms, rows[i].way_ms),
+            travel_since(T0, 2 * SEC, rows[i].age_ms, rows[i].way_most_ms),
             rows[i].since_us);
 }
 

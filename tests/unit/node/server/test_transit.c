@@ -418,7 +418,7 @@ static void a_guest_is_answered_by_the_api(void **state)
     expect_answer(0, 8, ERR_OK);
     expect_answer(1, 7, ERR_OK);
     /* A first attempt that was long on its way is none that came again. */
-    receive_call((struct links_call){.peer = 4, .id = 9, .way_ms = 300});
+    receive_call((struct links_call){.peer = 4, .id = 9, .way_most_ms = 300});
     assert_int_equal(world.api[2].since_us, 300 * USEC_PER_MS);
     assert_false(world.api[2].again);
     api_answers(2, 201, 100);
