@@ -89,7 +89,9 @@ int placement_gate_check_empty(const struct catalog *c,
 /* ---- what may come into it --------------------------------------------------
  */
 
-bool placement_gate_judges(const struct op *op)
+/* Whether a write in the meta shard is of a kind that can bring something into
+ * a group: a container's record, or the account's with its rules. */
+static bool judges(const struct op *op)
 {
     return op->kind == OP_WRITE && op->body.len > 0 &&
            (op->at.container == CONTAINER_CONTAINERS ||
@@ -207,11 +209,14 @@ static int admit_account(const struct catalog *c, const struct op *op,
     return err;
 }
 
-int placement_gate_admit(const struct catalog *c, const struct op *op,
+int placement_gate_admit(const struct catalog *c, uint64_t shown_term,
+                         uint64_t term, const struct op *op,
                          struct err_msg *msg)
 {
-    if (!placement_gate_judges(op))
+    if (!judges(op))
         return ERR_OK;
+    if (shown_term != term)
+        return ERR_NO_LEADER;
     return op->at.container == CONTAINER_ACCOUNT ? admit_account(c, op, msg)
                                                  : admit_container(c, op, msg);
 }

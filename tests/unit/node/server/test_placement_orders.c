@@ -47,8 +47,8 @@ static struct world {
     struct worker *w;
     uint64_t lsn; /* of the last record that was logged */
     bool leads;
-    uint64_t term;
-    bool queues; /* writes that are not in the log yet */
+    uint64_t term, shown_term; /* the leader's, and its catalog's entry's */
+    bool queues;               /* writes that are not in the log yet */
     bool all_know;
     /* What waits for its answer; NULL: nothing. */
     const struct op *op;
@@ -281,7 +281,7 @@ static int setup(void **state)
     world.orderer = catalog_new();
     world.hash = keyed_hash_new(key);
     world.lsn = 20;
-    world.term = 3;
+    world.term = world.shown_term = 3;
     world.leads = world.all_know = true;
     world.config.regions = regions;
     world.config.region_count = 1;
@@ -361,7 +361,8 @@ static void order_move(void)
 static int arrives(struct buf *text_out)
 {
     struct err_msg msg = {.text = ""};
-    int err = placement_gate_admit(world.leader, world.op, &msg);
+    int err = placement_gate_admit(world.leader, world.shown_term, world.term,
+                                   world.op, &msg);
     if (err == ERR_OK) {
         stored(world.op->body, text_out);
         world.lsn++;
@@ -568,7 +569,8 @@ static int admits(uint32_t container, const char *body)
                     .at = {.container = container},
                     .body = bytes_str(body)};
     put_u32_be(op.parent_rid, DB + RID_NUMBER_FIRST);
-    return placement_gate_admit(world.leader, &op, &msg);
+    return placement_gate_admit(world.leader, world.shown_term, world.term, &op,
+                                &msg);
 }
 
 static int admits_container(const char *id, const char *placement,
@@ -614,6 +616,22 @@ static void a_group_that_goes_gets_nothing_new(void **state)
         assert_int_equal(admits(CONTAINER_CONTAINERS, "{\"id\":"), ERR_OK);
     }
     assert_int_equal(admits_container("new", "nowhere", ""), ERR_INVALID);
+}
+
+/* A new leader's catalog does not show marks of the terms before at once. */
+static void who_does_not_know_yet_admits_nothing_there(void **state)
+{
+    (void)state;
+    static const uint64_t shown[] = {0, 2};
+    for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++) {
+        world.shown_term = shown[i];
+        assert_int_equal(admits_container("new", "us", ""), ERR_NO_LEADER);
+        assert_int_equal(admits(CONTAINER_ACCOUNT, "{\"id\":\"account\"}"),
+                         ERR_NO_LEADER);
+        assert_int_equal(admits(CONTAINER_DATABASES, "{\"id\":\"d2\""), ERR_OK);
+    }
+    world.shown_term = world.term;
+    assert_int_equal(admits_container("new", "us", ""), ERR_OK);
 }
 
 /* Until the removal is given up, or what is there has gone. */
@@ -735,6 +753,8 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_group_that_goes_gets_nothing_new,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            who_does_not_know_yet_admits_nothing_there, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_there_already_may_be_changed,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(parts_are_not_split_below_their_level,
