@@ -657,11 +657,22 @@ static void what_is_there_already_may_be_changed(void **state)
     /* It leaves. */
     assert_int_equal(admits_container("c", "us", MOVES_TO_EU), ERR_OK);
     assert_int_equal(admits_container("c", "us", LEFT_EU), ERR_OK);
+    /* A rule for what is gone is not made anew, but may stay. */
+    static const char for_eu[] =
+        "{\"id\":\"account\",\"placementRules\":[{\"database\":\"*\","
+        "\"container\":\"z\",\"group\":\"eu\"}]}";
+    static const char for_map[] =
+        "{\"id\":\"account\",\"placementRules\":[{\"database\":\"*\","
+        "\"container\":\"z\",\"group\":\"/pk: a=us, *=nowhere\"}]}";
+    assert_int_equal(admits(CONTAINER_ACCOUNT, for_map), ERR_INVALID);
     /* A move that an older release let cross the end goes on to its own. */
     put_container("us", MOVES_TO_EU);
     catalog_delete(world.leader, CONTAINER_GROUPS, rid_counter(EU, 0, 0),
                    ++world.lsn);
     assert_int_equal(admits_container("c", "us", MOVES_TO_EU), ERR_OK);
+    assert_int_equal(admits(CONTAINER_ACCOUNT, for_eu), ERR_OK);
+    put_both(CONTAINER_ACCOUNT, 2, "{\"id\":\"account\"}");
+    assert_int_equal(admits(CONTAINER_ACCOUNT, for_eu), ERR_INVALID);
     put_container("us", "");
     assert_int_equal(admits_container("c", "us", MOVES_TO_EU), ERR_INVALID);
 }
