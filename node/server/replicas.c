@@ -409,8 +409,12 @@ static bool is_other_kind(const struct worker *w, const struct replica *r,
            shard_is_witness(r->shard) != is_witness(w, g);
 }
 
+/* Not before the catalog is as of this start: what it goes through until then
+ * is the past, in which another replica was wanted, or none. */
 static void close_unwanted(struct worker *w)
 {
+    if (!w->steering.news.proven)
+        return;
     for (uint32_t i = w->replica_count; i-- > 0;) {
         struct replica *r = w->replicas[i];
         const struct catalog_group *g =
