@@ -423,6 +423,8 @@ static void close_unwanted(struct worker *w)
                       : catalog_shard_retired(w->catalog, r->id) ||
                             catalog_shard_removed(w->catalog, r->id))
             close_step(w, r);
+        else
+            r->closing = false; /* wanted again before it was gone */
     }
 }
 
