@@ -238,6 +238,8 @@ static bool is_sole(const struct raft_config *c, uint8_t ack,
                     raft_region write_region, raft_id id)
 {
     const struct raft_member *m = raft_config_find(c, id);
+    if (raft_config_is_voter(c, id) && !raft_amnesia_possible(c, id))
+        return true; /* nobody else votes */
     if (ack != RAFT_ACK_REGION || m == NULL || m->region != write_region ||
         m->witness)
         return false;
@@ -303,8 +305,7 @@ int raft_recv_ask(struct raft *r, const struct raft_msg *m)
 /* ---- being told ------------------------------------------------------------
  */
 
-/* Whether its log may hold what this node's acknowledgement was counted for. A
- * learner's may be further, and would keep everybody from being elected. */
+/* Whether it votes by the log that counts. */
 static bool is_needed(const struct raft *r, raft_id id)
 {
     const struct amnesia *a = &r->amnesia;
@@ -312,15 +313,25 @@ static bool is_needed(const struct raft *r, raft_id id)
                          : raft_config_is_voter(trail_config(&r->trail), id);
 }
 
+/* Whose log ends there knows best who was enough on its own. */
+static bool is_furthest(const struct amnesia *a, const struct told_end *t)
+{
+    return t->last_lsn == a->need_lsn && t->last_term == a->need_term;
+}
+
+/* A learner's log may be further than every voter's, and would keep everybody
+ * from being elected. So may that of one who is to become a voter and has not
+ * heard of it: it cannot stand, and by no configuration that it has was it
+ * counted (docs/rebuild.md). */
 static void find_end(struct raft *r)
 {
     struct amnesia *a = &r->amnesia;
     for (size_t i = 0; i < a->n_told; i++) {
         const struct told_end *t = &a->told[i];
-        if (!is_needed(r, t->id))
-            continue;
-        a->sole |= t->sole;
-        if (trail_end_reaches(t->last_lsn, t->last_term, a->last_lsn,
+        bool needed = is_needed(r, t->id);
+        a->sole |= t->sole && (needed || is_furthest(a, t));
+        if (needed && t->votes &&
+            trail_end_reaches(t->last_lsn, t->last_term, a->last_lsn,
                               a->last_term)) {
             a->last_lsn = t->last_lsn;
             a->last_term = t->last_term;
@@ -368,6 +379,7 @@ static void note_end(struct amnesia *a, raft_id id, const struct raft_tell *t)
         *e = (struct told_end){.id = id};
     }
     e->sole |= t->sole;
+    e->votes |= t->n_voters == 0 || is_in(id, t->voters, t->n_voters);
     if (trail_end_reaches(t->last_lsn, t->last_term, e->last_lsn,
                           e->last_term)) {
         e->last_lsn = t->last_lsn;

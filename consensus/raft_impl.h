@@ -81,6 +81,7 @@ struct amnesia {
         raft_id id;
         uint64_t last_lsn, last_term; /* the furthest it told of */
         bool sole;
+        bool votes; /* by its own log, or it does not tell */
     } told[RAFT_ALSO_MAX + 1];
     size_t n_told;
     raft_id also[RAFT_ALSO_MAX];
