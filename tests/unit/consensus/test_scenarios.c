@@ -796,6 +796,7 @@ int main(void)
         SCENARIO("amnesia_votes_behind.txt"),
         SCENARIO("amnesia_longer_log.txt"),
         SCENARIO("amnesia_ahead.txt"),
+        SCENARIO("amnesia_asks_twice.txt"),
         SCENARIO("amnesia_sole.txt"),
         SCENARIO("visible_prefix.txt"),
         SCENARIO("freshness.txt"),
