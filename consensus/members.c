@@ -110,6 +110,8 @@ static bool check_half(const struct raft_config *c, bool old_half)
     if (count_voters(c, old_half, c->write_region) == 0)
         return false;
     uint32_t witnesses = count_witnesses(c, old_half);
+    if (witnesses > 1)
+        return false;
     uint32_t with_payload = count_voters(c, old_half, 0);
     uint32_t majority = (with_payload + witnesses) / 2 + 1;
     for (uint32_t i = 0; witnesses > 0 && i < c->n; i++) {

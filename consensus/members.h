@@ -83,10 +83,11 @@ bool raft_config_equal(const struct raft_config *a,
  * RAFT_ACK_REGION such a voter of the write region in every half. The region of
  * a witness has witnesses only: it would be lost together with the payload, and
  * what goes to a region may be passed on there (replication/relay.h). In a half
- * where a witness votes, the others are of two regions at least, and those of
- * no region are a majority of all by themselves: what is committed shall have
- * its payload in two regions. ERR_INVALID otherwise. An empty
- * configuration (n == 0: a node that waits to be added) is not valid here. */
+ * where a witness votes, no other one does, the rest are of two regions at
+ * least, and those of no region are a majority of all by themselves: what is
+ * committed shall have its payload in two regions. ERR_INVALID otherwise. An
+ * empty configuration (n == 0: a node that waits to be added) is not valid
+ * here. */
 int raft_config_check(const struct raft_config *c);
 
 /* The first entry of a change from `now` to `target` (neither joint): a joint

@@ -90,9 +90,7 @@ int raft_open(const struct raft_options *options,
         (restored->amnesia && restored->n_also == 0 &&
          !raft_amnesia_possible(restored->base_config, options->self)))
         return ERR_INVALID;
-    if (raft_config_find(restored->base_config, options->self) != NULL &&
-        raft_config_is_witness(restored->base_config, options->self) !=
-            options->witness)
+    if (!raft_options_fit(options, restored->base_config))
         return ERR_INVALID;
     struct raft *r = mem_zalloc(sizeof(*r));
     r->magic = RAFT_MAGIC;

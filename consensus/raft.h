@@ -527,9 +527,13 @@ struct raft_update {
 struct raft_options {
     raft_id self;
     uint64_t seed; /* unpredictable, another one at every start */
-    /* This replica keeps no payloads (docs/witness.md), and every configuration
-     * that has it says so. It never campaigns, and refuses payloads. */
+    /* This replica keeps no payloads (docs/witness.md). It never campaigns, and
+     * refuses payloads. */
     bool witness;
+    /* Configurations of older epochs are of before this replica was made: they
+     * may name the node as the other kind, which it was then. What comes with
+     * one of this epoch or a later one that does is refused. */
+    uint32_t role_epoch;
     usec_t heartbeat_us;
     usec_t election_min_us; /* timeouts are drawn from [min, max] */
     usec_t election_max_us;
@@ -660,6 +664,9 @@ uint64_t raft_base_lsn(const struct raft *r);
 uint64_t raft_durable_lsn(const struct raft *r);
 /* Whether it keeps no payloads, by its options or its newest configuration. */
 bool raft_is_witness(const struct raft *r);
+/* Whether the configuration does not have this node as the other kind of
+ * replica than it is, or is history (raft_options.role_epoch). */
+bool raft_role_fits(const struct raft *r, const struct raft_config *c);
 /* Leader: whether a witness is told of an entry only once a majority of the
  * region's voters has its payload (RAFT_EV_DOWN). If it is so of every region,
  * what is acknowledged at commit_lsn survives the loss of any one of them. */

@@ -357,6 +357,9 @@ bool raft_amnesia_of_peer(const struct raft *r, const struct progress *p);
 /* ---- witness.c -------------------------------------------------------------
  */
 
+/* raft_role_fits, before there is a core. */
+bool raft_options_fit(const struct raft_options *o,
+                      const struct raft_config *c);
 int raft_regions_down(struct raft *r, const struct raft_event *ev);
 /* A leadership begins; a heartbeat round does. */
 void raft_excuses_forget(struct raft *r);

@@ -17,7 +17,8 @@ static bool entries_make_sense(const struct raft *r, const struct raft_msg *m)
         if (e->term < last || e->term > m->term || e->type < RAFT_ENTRY_DATA ||
             e->type > RAFT_ENTRY_CONFIG || is_config != (e->config != NULL))
             return false;
-        if (is_config && raft_config_check(e->config) != ERR_OK)
+        if (is_config && (raft_config_check(e->config) != ERR_OK ||
+                          !raft_role_fits(r, e->config)))
             return false;
         if (r->opt.witness && e->type == RAFT_ENTRY_DATA && e->size > 0)
             return false; /* not for its eyes */

@@ -22,6 +22,17 @@ bool raft_is_witness(const struct raft *r)
            raft_config_is_witness(trail_config(&r->trail), r->opt.self);
 }
 
+bool raft_options_fit(const struct raft_options *o, const struct raft_config *c)
+{
+    const struct raft_member *m = raft_config_find(c, o->self);
+    return m == NULL || m->witness == o->witness || c->epoch < o->role_epoch;
+}
+
+bool raft_role_fits(const struct raft *r, const struct raft_config *c)
+{
+    return raft_options_fit(&r->opt, c);
+}
+
 /* ---- regions that are not awaited ------------------------------------------
  */
 

@@ -75,7 +75,7 @@ struct fence_group {
                                             * that is not over; 0: none */
     fence_regions payload;                 /* may hold all */
     /* May hold entries' headers, and nothing of what is in them: where a
-     * group has a witness. */
+     * group has a witness, or has had until some moment ago. */
     fence_regions headers;
     /* Requests and answers may pass through the other regions. */
     bool transit;

@@ -81,6 +81,9 @@ struct failover_group {
     /* Its voters count for the group's majority, and it never takes over:
      * docs/witness.md. 0: none. */
     failover_region witness;
+    /* Likewise, of the one whose place it takes, until all shards have made
+     * that step; 0: none. */
+    failover_region witness_leaving;
     failover_region write_region;
     failover_region from_region; /* before the last switch; 0: unknown */
     uint32_t epoch;

@@ -35,6 +35,11 @@ bool plan_in_group(const struct failover_group *g, failover_region r)
     return false;
 }
 
+static bool has_voters(const struct failover_group *g, failover_region r)
+{
+    return plan_in_group(g, r) || r == g->witness || r == g->witness_leaving;
+}
+
 struct plan_voters plan_count_voters(const struct failover_health *h,
                                      const struct failover_group *g)
 {
@@ -42,8 +47,7 @@ struct plan_voters plan_count_voters(const struct failover_health *h,
     struct plan_voters v = {0, 0};
     for (uint32_t i = 0; i < t->n_nodes; i++) {
         failover_region region = t->nodes[i].region;
-        if (!t->nodes[i].voter ||
-            !(plan_in_group(g, region) || region == g->witness))
+        if (!t->nodes[i].voter || !has_voters(g, region))
             continue;
         v.all++;
         v.alive += failover_health_alive(h, t->nodes[i].id);

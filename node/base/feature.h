@@ -54,7 +54,8 @@
     X(4, MOVES, "containers move between placement groups")                    \
     X(5, PARTS, "groups get more shards, other keys; rows by partition key")   \
     X(6, PART_MOVES, "rows placed by partition key move, or get more shards")  \
-    X(7, REGION_PROOF, "peers show that they hold their region's key")
+    X(7, REGION_PROOF, "peers show that they hold their region's key")         \
+    X(8, WITNESS_CHANGE, "a group's witness comes, goes and moves")
 
 #define FEATURE_ENUM(level, name, what) FEATURE_##name = level,
 enum feature { FEATURE_LIST(FEATURE_ENUM) FEATURE_END };

@@ -220,7 +220,10 @@ struct catalog_group {
     /* The node of another region that votes without holding payload
      * (docs/witness.md), also a member; 0: none. */
     uint8_t witness;
-    uint8_t region_count; /* by priority, the preferred write region first */
+    bool witness_coming;     /* not all shards have it yet */
+    uint8_t witness_leaving; /* one that was; some may still have it */
+    uint8_t first_witness;   /* of `first_members` */
+    uint8_t region_count;    /* by priority, the preferred write region first */
     char regions[GROUP_REGIONS_MAX][CATALOG_NAME_MAX + 1];
     bool down[GROUP_REGIONS_MAX]; /* declared down, by index into `regions` */
     bool leaving[GROUP_REGIONS_MAX]; /* inside the fence until emptied */
@@ -244,6 +247,12 @@ struct catalog_group {
 static inline bool catalog_group_fenced(const struct catalog_group *g)
 {
     return g->number != GROUP_DEFAULT;
+}
+/* Whether the node keeps heads of entries alone, now or until it has gone. */
+static inline bool catalog_group_has_witness(const struct catalog_group *g,
+                                             uint32_t node)
+{
+    return node != 0 && (node == g->witness || node == g->witness_leaving);
 }
 /* Its layouts, the one being emptied included: number of the newest. */
 static inline uint16_t catalog_group_layout(const struct catalog_group *g)

@@ -500,6 +500,20 @@ static void write_members(struct json_writer *w, const char *key,
     json_write_array_end(w);
 }
 
+/* Nodes below FEATURE_WITNESS_CHANGE know one that is there from the first, for
+ * good. */
+static void write_witness(struct json_writer *w, const struct catalog_group *g)
+{
+    if (g->witness > 0)
+        json_write_member_int64(w, "witness", g->witness);
+    if (g->witness_coming)
+        json_write_member_bool(w, "witnessComing", true);
+    if (g->witness_leaving > 0)
+        json_write_member_int64(w, "witnessLeaving", g->witness_leaving);
+    if (g->first_witness != g->witness)
+        json_write_member_int64(w, "firstWitness", g->first_witness);
+}
+
 static void write_span(struct json_writer *w, struct catalog_span s)
 {
     json_write_object_begin(w);
@@ -539,8 +553,7 @@ int catalog_group_format(const struct catalog_group *g, struct buf *out)
         write_members(&w, "firstMembers", g->first_members, g->first_count);
     if (catalog_group_fenced(g)) {
         write_region_keys(&w, g);
-        if (g->witness > 0)
-            json_write_member_int64(&w, "witness", g->witness);
+        write_witness(&w, g);
     } else {
         CHECK(g->key_count == 1);
         write_keys(&w, &g->keys[0]);
@@ -811,6 +824,22 @@ static void read_layouts(struct reader *r, struct catalog_group *g)
     }
 }
 
+static uint8_t read_witness(struct reader *r, const char *key, uint8_t absent)
+{
+    return json_get_str(&r->json, 0, key) != JSON_NONE
+               ? (uint8_t)read_integer(r, 0, key, 0, UINT8_MAX)
+               : absent;
+}
+
+static void read_witnesses(struct reader *r, struct catalog_group *g)
+{
+    g->witness = read_witness(r, "witness", 0);
+    g->witness_leaving = read_witness(r, "witnessLeaving", 0);
+    g->first_witness = read_witness(r, "firstWitness", g->witness);
+    if (json_get_str(&r->json, 0, "witnessComing") != JSON_NONE)
+        g->witness_coming = read_bool(r, 0, "witnessComing");
+}
+
 static void read_group(struct reader *r, struct catalog_group *g)
 {
     read_string(r, json_get_str(&r->json, 0, "id"), "id", g->name);
@@ -829,8 +858,7 @@ static void read_group(struct reader *r, struct catalog_group *g)
         g->first_count = read_members(r, "firstMembers", g->first_members);
     if (catalog_group_fenced(g)) {
         read_region_keys(r, g);
-        if (json_get_str(&r->json, 0, "witness") != JSON_NONE)
-            g->witness = (uint8_t)read_integer(r, 0, "witness", 1, UINT8_MAX);
+        read_witnesses(r, g);
     } else {
         read_keys(r, 0, &g->keys[g->key_count++]);
     }

@@ -132,14 +132,16 @@ static bool group_has(const char list[][CONFIG_NAME_MAX + 1], unsigned count,
     return false;
 }
 
-/* A group's witness is in another region than the group's. */
+/* A group's witness is in another region than the group's; one that goes is no
+ * member any more. */
 static bool group_has_node_of(const struct reach *r,
                               const struct placement_group *g,
                               const char *region)
 {
     for (unsigned i = 0; i < r->node_count && region != NULL; i++)
         if (strcmp(r->nodes[i].region, region) == 0 &&
-            group_has(g->nodes, g->node_count, r->nodes[i].name))
+            (group_has(g->nodes, g->node_count, r->nodes[i].name) ||
+             strcmp(g->witness_leaving, r->nodes[i].name) == 0))
             return true;
     return false;
 }
@@ -151,6 +153,7 @@ static bool is_fenced_with(const struct reach *r,
     return strcmp(g->name, GROUP_DEFAULT_NAME) != 0 &&
            (group_has(g->regions, g->region_count, region) ||
             group_has(g->nodes, g->node_count, node) ||
+            (node != NULL && strcmp(g->witness_leaving, node) == 0) ||
             group_has_node_of(r, g, region));
 }
 

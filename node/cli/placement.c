@@ -128,6 +128,11 @@ static void print_group(const struct placement_group *g)
            (long long)g->epoch, g->settled ? "" : ", not settled yet");
     print_names("Regions", g->regions, g->region_count);
     print_names("Nodes", g->nodes, g->node_count);
+    if (g->witness[0] != '\0')
+        printf("Witness: %s%s\n", g->witness,
+               g->witness_coming ? ", not in every shard yet" : "");
+    if (g->witness_leaving[0] != '\0')
+        printf("Witness that goes: %s\n", g->witness_leaving);
     if (g->fenced)
         print_names("Keys for", g->keys_for, g->key_count);
     if (g->fenced)

@@ -86,4 +86,14 @@ struct placement_fence {
 int placement_set_fence(const char *command, struct reach *r,
                         const struct placement_fence *f);
 
+/* Another witness, or none; the same. */
+struct placement_witness {
+    const char *name;
+    const char *region; /* NULL: none any more */
+    bool yes, dry_run, json;
+    unsigned timeout_s;
+};
+int placement_set_witness(const char *command, struct reach *r,
+                          const struct placement_witness *p);
+
 #endif

@@ -77,6 +77,15 @@ static void read_lists(const struct json *j, json_ref object,
         get_names(j, object, "nodes", out->nodes, LAYOUT_NODES_MAX);
 }
 
+static void read_witness(const struct json *j, json_ref object,
+                         struct placement_group *out)
+{
+    topology_get_text(j, object, "witness", out->witness, sizeof(out->witness));
+    topology_get_text(j, object, "witness_leaving", out->witness_leaving,
+                      sizeof(out->witness_leaving));
+    out->witness_coming = topology_get_bool(j, object, "witness_coming");
+}
+
 static void read_split(const struct json *j, json_ref object,
                        struct placement_progress *out)
 {
@@ -148,6 +157,7 @@ void placement_group_read(const struct json *j, json_ref object,
     if (out->shards > SHARDS_MAX)
         out->shards = SHARDS_MAX;
     read_lists(j, object, out);
+    read_witness(j, object, out);
     read_split(j, json_get_str(j, object, "split"), &out->split);
 }
 

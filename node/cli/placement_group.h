@@ -36,6 +36,9 @@ struct placement_group {
     bool new_key_due, out_of_keys;  /* one is wanted, and there is no more */
     bool removing;                  /* it is being done away with */
     char write_region[CONFIG_NAME_MAX + 1];
+    char witness[CONFIG_NAME_MAX + 1]; /* a node; "": none */
+    char witness_leaving[CONFIG_NAME_MAX + 1];
+    bool witness_coming;                     /* not all shards have it yet */
     char unavailable[TOPOLOGY_TEXT_MAX + 1]; /* "": writes go on */
 };
 

@@ -23,6 +23,9 @@ static const char help[] =
     "       bastide placement set NAME [--transit deny|allow]\n"
     "                             [--leaders spread|gather] [--yes] "
     "[--dry-run]\n"
+    "       bastide placement set NAME --witness REGION | --no-witness "
+    "[--yes]\n"
+    "                             [--dry-run]\n"
     "\n"
     "Changes the priority list of a placement group, its consistency level, or "
     "both,\n"
@@ -42,24 +45,35 @@ static const char help[] =
     "pass\n"
     "requests and answers on, and keep nothing. It says so, and asks.\n"
     "\n"
+    "--witness gives a group of two regions the odd vote, so that it goes on "
+    "without\n"
+    "either, or another one in place of the one it has; --no-witness takes it "
+    "away.\n"
+    "\n"
     "  --priority A,B     every region of the group, first choice for writes\n"
     "                     first\n" PLACEMENT_LEVEL_HELP PLACEMENT_SETTINGS_HELP
     "  --regions A,B      where its data may exist, by priority\n"
+    "  --witness REGION   a third region whose first node votes and holds no\n"
+    "                     byte of a document\n"
+    "  --no-witness       that node votes no more, and deletes what it has\n"
     "  --yes              do not ask\n"
     "  --dry-run          only say what would move\n"
     "  --timeout SECONDS  how long to wait until it holds (default 30; with\n"
-    "                     --regions 600)\n" REACH_HELP
-    "  -o text|json    how to say what was done\n"
+    "                     --regions and the two of the witness "
+    "600)\n" REACH_HELP "  -o text|json    how to say what was done\n"
     "\n"
     "Examples:\n"
     "  bastide placement set eu --priority france,germany --dir demo\n"
     "  bastide placement set eu --consistency strong\n"
     "  bastide placement set eu --regions germany,spain --dry-run\n"
-    "  bastide placement set eu --transit allow\n";
+    "  bastide placement set eu --transit allow\n"
+    "  bastide placement set eu --witness us\n";
 
 struct set_flags {
     const char *name;
     struct names priority, regions;
+    const char *witness; /* a region; NULL: not given */
+    bool no_witness;
     bool yes, dry_run;
     struct placement_level level;
     struct placement_settings settings;
@@ -156,14 +170,26 @@ static bool sets(const struct set_flags *f)
     return f->settings.transit != NULL || f->settings.leaders != NULL;
 }
 
+static bool witnesses(const struct set_flags *f)
+{
+    return f->witness != NULL || f->no_witness;
+}
+
 /* Which of the changes go together. */
 static int check_changes(const struct set_flags *f)
 {
     bool decision = decides(f), settings = sets(f);
+    if (witnesses(f) && (decision || settings || f->regions.count > 0 ||
+                         (f->witness != NULL && f->no_witness)))
+        return options_refuse(COMMAND, "--witness and --no-witness are each a "
+                                       "change of its own");
+    if (witnesses(f))
+        return CMD_OK;
     if (!decision && !settings && f->regions.count == 0)
         return options_refuse(COMMAND,
                               "expected --priority, --consistency or both; or "
-                              "--transit, --leaders or both; or --regions");
+                              "--transit, --leaders or both; or --regions; or "
+                              "--witness or --no-witness");
     if ((decision || settings) && f->regions.count > 0)
         return options_refuse(COMMAND, "--regions is a change of its own: its "
                                        "order is the priority");
@@ -181,8 +207,8 @@ static int check(void *flags, char **words, unsigned count)
     if (code == CMD_OK)
         code = check_changes(f);
     if (f->timeout_s == 0)
-        f->timeout_s =
-            f->regions.count > 0 ? FENCE_TIMEOUT_S : SETTLE_TIMEOUT_S;
+        f->timeout_s = f->regions.count > 0 || witnesses(f) ? FENCE_TIMEOUT_S
+                                                            : SETTLE_TIMEOUT_S;
     if (code == CMD_OK)
         code = placement_level_check(COMMAND, &f->level);
     if (code == CMD_OK)
@@ -211,8 +237,16 @@ static int run(struct reach *r, void *flags)
                                           .dry_run = f->dry_run,
                                           .json = f->json,
                                           .timeout_s = f->timeout_s};
+    const struct placement_witness witness = {.name = f->name,
+                                              .region = f->witness,
+                                              .yes = f->yes,
+                                              .dry_run = f->dry_run,
+                                              .json = f->json,
+                                              .timeout_s = f->timeout_s};
     if (f->regions.count > 0)
         return placement_set_fence(COMMAND, r, &fence);
+    if (witnesses(f))
+        return placement_set_witness(COMMAND, r, &witness);
     return sets(f) ? set_settings(r, f) : decide(r, f);
 }
 
@@ -232,6 +266,8 @@ int placement_run_set(int argc, char **argv)
          .value = &f.regions,
          .read = names_option,
          .expected = NAMES_EXPECTED},
+        {.name = "witness", .kind = OPTION_TEXT, .value = &f.witness},
+        {.name = "no-witness", .kind = OPTION_FLAG, .value = &f.no_witness},
         {.name = "yes", .kind = OPTION_FLAG, .value = &f.yes},
         {.name = "dry-run", .kind = OPTION_FLAG, .value = &f.dry_run},
         {.name = "timeout",

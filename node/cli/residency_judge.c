@@ -214,14 +214,20 @@ static void group_fence_text(const struct residency *r, json_ref group,
     out[buf_len(&b)] = '\0';
 }
 
-/* Whether the node is the group's witness: outside the fence it keeps the heads
- * of the entries, but nothing that is in them. */
+/* Whether the node is the group's witness, or one that goes: outside the fence
+ * it keeps the heads of the entries, but nothing that is in them. */
+static bool is_witness_id(const struct residency *r, json_ref group, int64_t id)
+{
+    const struct json *j = &r->authority->json;
+    return group != JSON_NONE && id > 0 &&
+           (residency_number(j, group, "witness", 0) == id ||
+            residency_number(j, group, "witness_leaving", 0) == id);
+}
+
 static bool is_witness(const struct residency *r,
                        const struct residency_report *p, json_ref group)
 {
-    int64_t id = residency_number(&p->json, 0, "id", -1);
-    return group != JSON_NONE && id > 0 &&
-           residency_number(&r->authority->json, group, "witness", 0) == id;
+    return is_witness_id(r, group, residency_number(&p->json, 0, "id", -1));
 }
 
 /* Something of `group` is on the reporting node. */
@@ -484,8 +490,7 @@ static bool judge_member(struct residency *r, struct residency_shard *s,
                               s->id);
         return false;
     }
-    bool witness = s->group != JSON_NONE &&
-                   residency_number(j, s->group, "witness", 0) == id;
+    bool witness = is_witness_id(r, s->group, id);
     if (!witness && !residency_allows(r, s->group, region))
         residency_add_problem(
             r, "shard %u has the member %s (%s), outside its group's fence",

@@ -3,6 +3,19 @@
 #include "node/base/check.h"
 #include "node/base/err.h"
 
+/* A witness that comes may vote in no shard yet, and one that goes in none any
+ * more. Where one takes the other's place both are needed until all shards have
+ * made the step. */
+static void count_witnesses(const struct govern_record *r,
+                            struct failover_group *group)
+{
+    bool replaces = r->witness_coming && r->witness_leaving.id != 0;
+    if (!r->witness_coming || replaces)
+        group->witness = r->witness.region;
+    if (replaces)
+        group->witness_leaving = r->witness_leaving.region;
+}
+
 void govern_group(const struct govern_record *r, const char *name,
                   usec_t changed_us, struct failover_group *group_out)
 {
@@ -18,8 +31,8 @@ void govern_group(const struct govern_record *r, const char *name,
         .settled = r->settled,
         .changed_us = changed_us,
         .failback = r->failback,
-        .witness = r->witness.region,
         .pinned = r->manual};
+    count_witnesses(r, group_out);
     for (uint32_t i = 0; i < r->n_regions; i++) {
         raft_region region = r->priority[i];
         /* One that leaves or comes takes nothing over; but it may still write.
@@ -77,7 +90,7 @@ bool govern_decide(const struct govern_record *now,
         apply_plan(now, plan, at_us, &next);
     } else if (!now->settled && all_settled) {
         govern_set_settled(now, &next);
-    } else if (now->settled && now->leaving != 0) {
+    } else if (now->settled && govern_has_leaving(now)) {
         govern_drop_leaving(now, &next);
     } else {
         return false;

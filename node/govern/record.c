@@ -340,7 +340,7 @@ int govern_set_members(const struct govern_record *now,
 {
     if (!members_legal(now, members, n, priority, n_priority))
         return ERR_INVALID;
-    if (!now->settled || now->leaving != 0)
+    if (!now->settled || govern_has_leaving(now))
         return ERR_BUSY;
     if (now->witness.id != 0 &&
         !witness_can_stay(now, members, n, priority, n_priority))
@@ -363,6 +363,63 @@ int govern_set_members(const struct govern_record *now,
         if (next.write_region == 0)
             return ERR_UNAVAILABLE;
     }
+    next.from_region = now->write_region;
+    new_epoch(&next, false, at_us, reason);
+    *next_out = next;
+    return ERR_OK;
+}
+
+/* Two regions with as many members each, and the witness in none of them:
+ * neither is a majority by itself, before and after. */
+static bool witness_can_come(const struct govern_record *now,
+                             struct govern_member witness)
+{
+    uint32_t with_payload = now->n_members - (now->witness.id != 0);
+    return now->n_regions == 2 && with_payload > 0 &&
+           govern_rank(now, witness.region) == 2 &&
+           2 * count_in(now->members, now->n_members, now->priority[0]) ==
+               with_payload;
+}
+
+static void remove_member(struct govern_record *r, raft_id id)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < r->n_members; i++)
+        if (r->members[i].id != id)
+            r->members[kept++] = r->members[i];
+    memset(&r->members[kept], 0, (r->n_members - kept) * sizeof(r->members[0]));
+    r->n_members = (uint8_t)kept;
+}
+
+static void insert_member(struct govern_record *r, struct govern_member m)
+{
+    uint32_t at = r->n_members++;
+    for (; at > 0 && r->members[at - 1].id > m.id; at--)
+        r->members[at] = r->members[at - 1];
+    r->members[at] = m;
+}
+
+int govern_set_witness(const struct govern_record *now,
+                       struct govern_member witness, int64_t at_us,
+                       const char *reason, struct govern_record *next_out)
+{
+    struct govern_record next = *now;
+    if (witness.id == now->witness.id)
+        return ERR_EXISTS;
+    if (!now->settled || govern_has_leaving(now))
+        return ERR_BUSY;
+    if (witness.id != 0 &&
+        (!witness_can_come(now, witness) || govern_wants(now, witness.id)))
+        return ERR_UNSUPPORTED;
+    if (now->witness.id != 0)
+        remove_member(&next, now->witness.id);
+    if (witness.id != 0 && next.n_members == RAFT_MEMBERS_MAX)
+        return ERR_LIMIT;
+    if (witness.id != 0)
+        insert_member(&next, witness);
+    next.witness = witness;
+    next.witness_coming = witness.id != 0;
+    next.witness_leaving = now->witness;
     next.from_region = now->write_region;
     new_epoch(&next, false, at_us, reason);
     *next_out = next;
@@ -392,6 +449,11 @@ bool govern_members_are(const struct govern_record *r,
     return true;
 }
 
+bool govern_has_leaving(const struct govern_record *r)
+{
+    return r->leaving != 0 || r->witness_leaving.id != 0;
+}
+
 void govern_drop_leaving(const struct govern_record *now,
                          struct govern_record *next_out)
 {
@@ -403,6 +465,7 @@ void govern_drop_leaving(const struct govern_record *now,
             next.priority[next.n_regions++] = now->priority[i];
     next.down &= ~now->leaving;
     next.leaving = 0;
+    next.witness_leaving = (struct govern_member){.id = 0};
     CHECK(govern_rank(&next, next.write_region) < next.n_regions);
     if (govern_rank(&next, next.from_region) == next.n_regions)
         next.from_region = next.write_region;
@@ -415,6 +478,7 @@ void govern_set_settled(const struct govern_record *now,
     *next_out = *now;
     next_out->settled = true;
     next_out->coming = 0;
+    next_out->witness_coming = false;
 }
 
 void govern_set_down(const struct govern_record *now, govern_regions down,

@@ -66,6 +66,10 @@ struct govern_record {
     /* The one of them that is a witness (docs/witness.md), in a region that is
      * not on the list; id 0: none. */
     struct govern_member witness;
+    bool witness_coming; /* new, until the record is settled */
+    /* One that was until now, where a replica may be left: dropped once the
+     * record is settled. id 0: none. */
+    struct govern_member witness_leaving;
     /* Regions without members that are still inside the fence, because replicas
      * may be left there: dropped from the list once the record is settled. */
     govern_regions leaving;
@@ -151,19 +155,30 @@ int govern_set_priority(const struct govern_record *now,
  * 7): two regions with as many members as now, those of a region that stays the
  * same ones, none in the witness's region. ERR_INVALID: no members, one twice,
  * or of a region that `priority` lacks. ERR_EXISTS: it is so already. ERR_BUSY:
- * the change before is not settled. */
+ * the change before is not settled, or who left not dropped. */
 int govern_set_members(const struct govern_record *now,
                        const struct govern_member *members, uint32_t n,
                        const raft_region *priority, uint32_t n_priority,
                        int64_t at_us, const char *reason,
                        struct govern_record *next_out);
+/* Another witness, or (id 0) none; the other members stay. Where there is one
+ * already, the new one takes its place in one step (steer.h). ERR_EXISTS: it is
+ * so already. ERR_BUSY: the change before is not settled. ERR_UNSUPPORTED: the
+ * group has not two regions with as many members each, or the witness's is one
+ * of them. ERR_LIMIT: too many members. */
+int govern_set_witness(const struct govern_record *now,
+                       struct govern_member witness, int64_t at_us,
+                       const char *reason, struct govern_record *next_out);
 /* Whether the record wants this node as a member; anybody, if it names none. */
 bool govern_wants(const struct govern_record *r, raft_id node);
 /* Whether a shard has the members that the record wants: all of them vote, and
  * nobody else is there. */
 bool govern_members_are(const struct govern_record *r,
                         const struct raft_config *config);
-/* The regions that were leaving are gone. Not a new epoch. CHECK: settled. */
+/* Whether somebody who was to go has gone, and is to be dropped. */
+bool govern_has_leaving(const struct govern_record *r);
+/* The regions that were leaving are gone, and a witness that was. Not a new
+ * epoch. CHECK: settled. */
 void govern_drop_leaving(const struct govern_record *now,
                          struct govern_record *next_out);
 /* The same decision; not a new epoch. */

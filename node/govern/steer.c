@@ -172,7 +172,42 @@ static bool add_missing(const struct govern_record *rec,
     return added;
 }
 
-/* A learner that has caught up votes. True while one has not. */
+static void take_out(struct raft_config *target, uint32_t i)
+{
+    target->n--;
+    memmove(&target->members[i], &target->members[i + 1],
+            (target->n - i) * sizeof(target->members[0]));
+    target->members[target->n] = (struct raft_member){.id = 0};
+}
+
+/* Whether those who are left can commit without the witness that goes: else the
+ * change would hang, and all writes behind it. */
+static bool majority_is_near(const struct shard *s, usec_t now, raft_id self,
+                             const struct raft_config *target)
+{
+    uint32_t voters = 0, near = 0;
+    for (uint32_t i = 0; i < target->n; i++) {
+        const struct raft_member *m = &target->members[i];
+        voters += m->voter;
+        near += m->voter && (m->id == self || is_near(s, now, m->id));
+    }
+    return near > voters / 2;
+}
+
+/* The witness that is not wanted any more; target->n: there is none. */
+static uint32_t find_old_witness(const struct govern_record *rec,
+                                 const struct raft_config *target)
+{
+    uint32_t i = 0;
+    while (i < target->n && (!target->members[i].witness ||
+                             govern_wants(rec, target->members[i].id)))
+        i++;
+    return i;
+}
+
+/* A learner that has caught up votes; if it is a witness, in place of the one
+ * before: two at once would not do (docs/witness.md). True while one has not.
+ */
 static bool promote(const struct shard *s, usec_t now,
                     const struct govern_record *rec, struct raft_config *target)
 {
@@ -182,26 +217,30 @@ static bool promote(const struct shard *s, usec_t now,
         if (m->voter || !govern_wants(rec, m->id))
             continue;
         waits = true;
-        if (is_near(s, now, m->id) || GOVERN_PLANTED(PROMOTE_FAR)) {
-            m->voter = true;
-            break;
-        }
+        if (!is_near(s, now, m->id) && !GOVERN_PLANTED(PROMOTE_FAR))
+            continue;
+        m->voter = true;
+        uint32_t old = m->witness ? find_old_witness(rec, target) : target->n;
+        if (old < target->n)
+            take_out(target, old);
+        break;
     }
     return waits;
 }
 
 /* One who is not wanted goes; never the leader itself, who hands over first. */
-static void remove_one(const struct govern_record *rec, raft_id self,
+static void remove_one(const struct shard *s, usec_t now,
+                       const struct govern_record *rec, raft_id self,
                        struct raft_config *target)
 {
     for (uint32_t i = 0; i < target->n; i++) {
-        if (govern_wants(rec, target->members[i].id) ||
-            target->members[i].id == self)
+        const struct raft_member *m = &target->members[i];
+        struct raft_config without = *target;
+        if (govern_wants(rec, m->id) || m->id == self)
             continue;
-        target->n--;
-        memmove(&target->members[i], &target->members[i + 1],
-                (target->n - i) * sizeof(target->members[0]));
-        target->members[target->n] = (struct raft_member){.id = 0};
+        take_out(&without, i);
+        if (!m->witness || majority_is_near(s, now, self, &without))
+            *target = without;
         return;
     }
 }
@@ -221,7 +260,7 @@ static void move_members(const struct shard *s, usec_t now,
     /* Who goes from the meta shard hears before that the others are done. */
     if (is_meta(s) && !rec->settled && !GOVERN_PLANTED(META_AT_ONCE))
         return;
-    remove_one(rec, self, target);
+    remove_one(s, now, rec, self, target);
 }
 
 /* When survivors became a cluster of their own the others were made learners.
@@ -353,7 +392,7 @@ static bool at_rest(const struct govern_record *rec,
                     const struct steer_health *health, raft_id self,
                     const struct shard *s)
 {
-    return rec->settled && rec->leaving == 0 && rec->coming == 0 &&
+    return rec->settled && !govern_has_leaving(rec) && rec->coming == 0 &&
            !health->self_ill && !is_meta(s) && !somebody_forgot(rec, s) &&
            region_of(raft_config(shard_raft(s)), self) == rec->write_region;
 }

@@ -49,6 +49,7 @@ static const struct route routes[] = {
     {"/placement/moves", placement_moves, NULL, NULL},
     {"/placement/regions", NULL, placement_regions,
      "group regions nodes dry_run"},
+    {"/placement/witness", NULL, placement_witness, "group witness dry_run"},
     {"/placement/split", NULL, placement_split, "group shards dry_run"},
     {"/placement/holdings", holdings_get, NULL, NULL},
     {"/placement/remove", NULL, placement_remove, "group dry_run"},

@@ -18,6 +18,18 @@ const char *decision_region_name(const struct config *c, raft_region region)
     return c->regions[region - 1].name;
 }
 
+/* ERR_NOT_FOUND: the configuration has no such node. */
+static int get_member(const struct config *c, uint32_t id,
+                      struct govern_member *out)
+{
+    const struct config_region *region = NULL;
+    if (config_find_node(c, id, &region) == NULL)
+        return ERR_NOT_FOUND;
+    *out = (struct govern_member){
+        .id = id, .region = (raft_region)(region - c->regions + 1)};
+    return ERR_OK;
+}
+
 int decision_of_group(const struct config *c, const struct catalog_group *g,
                       struct govern_record *record_out)
 {
@@ -47,16 +59,16 @@ int decision_of_group(const struct config *c, const struct catalog_group *g,
             r.coming |= govern_region_bit(region);
     }
     for (size_t i = 0; i < g->member_count; i++) {
-        const struct config_region *region = NULL;
-        if (config_find_node(c, g->members[i], &region) == NULL)
+        if (get_member(c, g->members[i], &r.members[r.n_members]) != ERR_OK)
             return ERR_NOT_FOUND;
-        r.members[r.n_members] = (struct govern_member){
-            .id = g->members[i],
-            .region = (raft_region)(region - c->regions + 1)};
         if (g->members[i] == g->witness)
             r.witness = r.members[r.n_members];
         r.n_members++;
     }
+    r.witness_coming = g->witness_coming;
+    if (g->witness_leaving != 0 &&
+        get_member(c, g->witness_leaving, &r.witness_leaving) != ERR_OK)
+        return ERR_NOT_FOUND;
     if (r.write_region == 0 || r.from_region == 0)
         return ERR_NOT_FOUND;
     snprintf(r.reason, sizeof(r.reason), "%s", d->reason);
@@ -110,5 +122,8 @@ void decision_to_group(const struct config *c, const struct govern_record *r,
     g->member_count = r->n_members;
     for (size_t i = 0; i < r->n_members; i++)
         g->members[i] = (uint8_t)r->members[i].id;
+    g->witness = (uint8_t)r->witness.id;
+    g->witness_coming = r->witness_coming;
+    g->witness_leaving = (uint8_t)r->witness_leaving.id;
     drop_keys(g);
 }

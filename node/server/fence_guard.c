@@ -79,16 +79,22 @@ static fence_regions regions_of(const struct fence *f,
     return set;
 }
 
-/* Where the group's witness is. */
-static fence_regions witness_of(const struct config *c, const struct fence *f,
-                                const struct catalog_group *group)
+static fence_regions region_of(const struct config *c, const struct fence *f,
+                               uint32_t node)
 {
     const struct config_region *region = NULL;
-    if (group->witness == 0 ||
-        config_find_node(c, group->witness, &region) == NULL)
+    if (node == 0 || config_find_node(c, node, &region) == NULL)
         return 0;
     failover_region r = fence_region_number(f, region->name);
     return r != 0 ? fence_bit(r) : 0;
+}
+
+/* Where the group's witness is; and was, until no shard has it any more. */
+static fence_regions witnesses_of(const struct config *c, const struct fence *f,
+                                  const struct catalog_group *group)
+{
+    return region_of(c, f, group->witness) |
+           region_of(c, f, group->witness_leaving);
 }
 
 void fence_guard_put(struct worker *w, const struct catalog_group *group)
@@ -105,7 +111,7 @@ void fence_guard_put(struct worker *w, const struct catalog_group *group)
     snprintf(f.name, sizeof(f.name), "%s", group->name);
     if (catalog_group_fenced(group)) {
         f.payload = regions_of(g->table, group);
-        f.headers = witness_of(w->node->config, g->table, group);
+        f.headers = witnesses_of(w->node->config, g->table, group);
         f.transit = group->transit;
         (void)counted(g, f.name); /* at 0, to be seen */
     }

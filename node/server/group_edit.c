@@ -70,6 +70,9 @@ static void describe(const struct config *c, const struct govern_record *r,
                          (r->down & govern_region_bit(r->priority[i])) != 0
                              ? " (down)"
                              : "");
+    if (r->witness.id != 0)
+        (void)buf_printf(&text, ", witness %s",
+                         config_find_node(c, r->witness.id, NULL)->name);
     (void)buf_printf(&text, ", fail-back %s%s",
                      r->failback ? "automatic" : "manual",
                      r->forced ? ", forced" : "");
@@ -172,7 +175,8 @@ static void audit_edit(struct editing *e, const char *outcome)
     if (e->edit.quiet)
         return;
     const struct config *c = e->worker->node->config;
-    if (e->edit.change_group != NULL) {
+    bool decides = e->edit.change != NULL;
+    if (!decides) {
         describe_settings(e->transit, e->gather, before);
         describe_settings(e->group.transit, e->group.gather, after);
     } else {
@@ -181,7 +185,7 @@ static void audit_edit(struct editing *e, const char *outcome)
     }
     snprintf(what, sizeof(what), "%s%s", e->edit.what, outcome);
     group_edit_audit(e->worker, e->edit.who, what, before, after,
-                     e->edit.change_group != NULL ? "" : e->next.reason);
+                     decides ? e->next.reason : "");
 }
 
 /* ---- the record

@@ -28,8 +28,8 @@ struct group_edit {
     int (*change)(void *user, const struct govern_record *now,
                   struct govern_record *next_out, struct err_msg *msg);
     /* Changes the rest of the record in place, after `change` or, if that is
-     * NULL, with the same decision. Likewise. The audit record tells the
-     * group's settings. */
+     * NULL, with the same decision. Likewise. Without `change` the audit record
+     * tells the group's settings. */
     int (*change_group)(void *user, struct catalog_group *g,
                         struct err_msg *msg);
     /* Exactly once, from the loop, unless the process ends before. ERR_OK: the

@@ -112,6 +112,7 @@ static void put_group(struct json_writer *w, const struct catalog_group *g)
     put_number(w, "emptied_first_shard", g->emptied.first);
     put_number(w, "emptied_shards", g->emptied.count);
     put_number(w, "witness", g->witness);
+    put_number(w, "witness_leaving", g->witness_leaving);
     put_number(w, "epoch", g->decision.epoch);
     /* Nodes of releases that have no transit say nothing, too. */
     if (g->transit)

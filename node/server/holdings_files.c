@@ -168,7 +168,8 @@ static void take_log(struct search *s, const char *parent, const char *name)
 static bool is_known_file(const char *name)
 {
     if (strncmp(name, "rebuilding-", strlen("rebuilding-")) == 0 ||
-        strncmp(name, "quarantine-", strlen("quarantine-")) == 0)
+        strncmp(name, "quarantine-", strlen("quarantine-")) == 0 ||
+        strncmp(name, DATADIR_ROLE, strlen(DATADIR_ROLE)) == 0)
         return true;
     for (size_t i = 0; i < sizeof(known_files) / sizeof(known_files[0]); i++)
         if (strcmp(name, known_files[i]) == 0)

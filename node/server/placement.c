@@ -65,8 +65,9 @@ static void put_warnings(struct json_writer *w, const struct making *m)
         snprintf(text, sizeof(text),
                  "%s has two regions: losing either stops writes until it is "
                  "back, since neither alone is a majority; a third region, or "
-                 "a witness, would keep them going",
-                 g->name);
+                 "a witness (bastide placement set %s --witness REGION), would "
+                 "keep them going",
+                 g->name, g->name);
         json_write_str(w, text);
     }
     json_write_array_end(w);

@@ -33,6 +33,16 @@
  *   stay inside the fence until no shard has a member there; then they lose the
  *   keys, and delete their replicas (replicas.h).
  *
+ *   POST /placement/witness  another witness for a group of two regions, or
+ * none
+ *     {"group": "eu", "witness": "us",   a region; null: none
+ *      "dry_run": true}              only says what would happen
+ *     202 {"epoch", "comes", "goes": node or null, "warnings": [...]}
+ *     400 what is wrong with it; 409 it is so already, or not now
+ *     503 the cluster's feature level is too low (FEATURE_WITNESS_CHANGE)
+ *   One that comes is a learner first, like everybody, and of heads alone from
+ *   the first; it votes in place of the one before from one step to the next.
+ *
  *   POST /placement/settings  what can be set beside the decision
  *     {"group": "eu", "transit": "allow", "leaders": "gather",  one or both
  *      "dry_run": true}              only says what it would be
@@ -53,6 +63,7 @@
 
 struct catalog_account;
 struct catalog_group;
+struct config;
 struct http_request;
 struct json;
 struct json_writer;
@@ -65,6 +76,10 @@ struct worker;
 void placement_put(struct json_writer *w, const struct worker *worker,
                    const struct catalog_group *g);
 
+/* A node's name as a member; null for 0. */
+void placement_put_node(struct json_writer *w, const char *key,
+                        const struct config *c, uint32_t id);
+
 /* On worker 0. */
 void placement_containers(struct worker *w, struct http_request *r,
                           struct bytes query);
@@ -73,6 +88,8 @@ void placement_list(struct worker *w, struct http_request *r,
 void placement_create(struct worker *w, struct http_request *r,
                       const struct json *j);
 void placement_regions(struct worker *w, struct http_request *r,
+                       const struct json *j);
+void placement_witness(struct worker *w, struct http_request *r,
                        const struct json *j);
 void placement_settings(struct worker *w, struct http_request *r,
                         const struct json *j);

@@ -57,6 +57,17 @@ static void put_unavailable(struct json_writer *w, const struct worker *worker,
         json_write_null(w);
 }
 
+void placement_put_node(struct json_writer *w, const char *key,
+                        const struct config *c, uint32_t id)
+{
+    const struct config_node *n = config_find_node(c, id, NULL);
+    json_write_key(w, key);
+    if (n != NULL)
+        json_write_str(w, n->name);
+    else
+        json_write_null(w);
+}
+
 /* How far a split is; null. */
 static void put_split(struct json_writer *w, const struct worker *worker,
                       const struct catalog_group *g)
@@ -100,12 +111,10 @@ void placement_put(struct json_writer *w, const struct worker *worker,
     put_names(w, "leaving", g, g->leaving);
     put_names(w, "coming", g, g->coming);
     put_members(w, worker->node->config, g);
-    json_write_key(w, "witness");
-    if (g->witness > 0)
-        json_write_str(
-            w, config_find_node(worker->node->config, g->witness, NULL)->name);
-    else
-        json_write_null(w);
+    placement_put_node(w, "witness", worker->node->config, g->witness);
+    json_write_member_bool(w, "witness_coming", g->witness_coming);
+    placement_put_node(w, "witness_leaving", worker->node->config,
+                       g->witness_leaving);
     json_write_member_int64(w, "first_shard", g->first_shard);
     json_write_member_int64(w, "shards", g->shard_count);
     put_split(w, worker, g);

@@ -92,6 +92,7 @@ void placement_finish_members(struct catalog_group *g)
     qsort(g->members, g->member_count, 1, by_id);
     memcpy(g->first_members, g->members, sizeof(g->members));
     g->first_count = g->member_count;
+    g->first_witness = g->witness;
 }
 
 int placement_choose_members(const struct config *c, uint32_t copies,

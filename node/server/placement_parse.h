@@ -40,7 +40,8 @@ int placement_get_settings(const struct worker *w, const struct json *j,
  * they are too many. */
 int placement_choose_members(const struct config *c, uint32_t copies,
                              struct catalog_group *g, struct err_msg *msg);
-/* Puts members in order, and makes them those with which the logs begin. */
+/* Puts members in order, and makes them those with which the logs begin, the
+ * witness, too. */
 void placement_finish_members(struct catalog_group *g);
 /* How many members there are in each of the group's regions; 0: all nodes. */
 uint32_t placement_copies_of(const struct config *c,

@@ -168,6 +168,7 @@ static void first_members(const struct worker *w, struct catalog_group *g)
     placement_finish_members(&all);
     memcpy(g->first_members, all.first_members, sizeof(g->first_members));
     g->first_count = all.first_count;
+    g->first_witness = all.first_witness;
 }
 
 static int change_split(void *user, struct catalog_group *g,

@@ -23,7 +23,7 @@ static bool is_left_in(const struct worker *w, const struct container_def *def,
                        const struct catalog_group *g, uint16_t layout)
 {
     bool left = false;
-    if (g != NULL && g->witness == w->node->config->id)
+    if (g != NULL && catalog_group_has_witness(g, w->node->config->id))
         return false;
     struct catalog_span s = {0, 0};
     if (g != NULL)

@@ -370,6 +370,28 @@ static struct shard_restored restored_from(const struct replica *r,
     return s;
 }
 
+/* What kind of replica it is. Where nothing says so it was there from the
+ * first, or is of an older release: as its configuration says, which is written
+ * down for a witness, since it may not be in later ones. */
+static int find_role(const struct replica *r, const struct raft_config *config,
+                     struct datadir_role *out, struct err_msg *msg)
+{
+    struct datadir *d = r->worker->node->datadir;
+    int err = datadir_role(d, r->id, out);
+    if (err != ERR_NOT_FOUND)
+        return err == ERR_OK
+                   ? ERR_OK
+                   : err_set(msg, err, "role-%u in the data directory: %s",
+                             r->id, err_text(err));
+    out->epoch = 0;
+    out->witness = raft_config_is_witness(config, r->worker->node->config->id);
+    if (out->witness && datadir_set_role(d, r->id, out) != ERR_OK)
+        log_warn("that a replica is a witness's cannot be written down; the "
+                 "next start tries it again",
+                 LOG_UINT("shard", r->id));
+    return ERR_OK;
+}
+
 static int start_shard(struct replica *r, struct recovered *log,
                        const struct shard_restored *restored,
                        struct err_msg *msg)
@@ -382,13 +404,17 @@ static int start_shard(struct replica *r, struct recovered *log,
                                     .env = &server_shard_env,
                                     .user = r};
     server_raft_options(w->node->config, &options.raft);
-    options.raft.witness =
-        raft_config_is_witness(&restored->config, options.raft.self);
+    struct datadir_role role;
+    int err = find_role(r, &restored->config, &role, msg);
+    if (err != ERR_OK)
+        return err;
+    options.raft.witness = role.witness;
+    options.raft.role_epoch = role.epoch;
     log_info("replica opened", LOG_UINT("shard", r->id),
              LOG_UINT("flushed", restored->base_lsn),
              LOG_UINT("replayed", log->count), LOG_UINT("term", log->term),
              LOG_UINT("salvaged", log->n_salvage));
-    int err = shard_open(&options, restored, clock_mono_us(), msg, &r->shard);
+    err = shard_open(&options, restored, clock_mono_us(), msg, &r->shard);
     log->count = log->n_salvage = 0; /* the shard has them */
     if (err == ERR_OK && r->id == SHARD_META)
         shard_set_key(r->shard, KEY_ID_CLUSTER_DATA);

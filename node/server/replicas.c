@@ -180,6 +180,8 @@ struct opening {
     struct helper_job job;
     struct replica *replica;
     struct raft_config first;
+    struct datadir_role role;
+    bool has_role; /* there may be others, so it is written down */
     struct err_msg msg;
     int err;
 };
@@ -188,7 +190,11 @@ static void opening_run(struct helper_job *job)
 {
     struct opening *o = LIST_ENTRY(job, struct opening, job);
     struct replica *r = o->replica;
-    o->err = datadir_shard_path(r->worker->node->datadir, r->id, r->path);
+    struct datadir *d = r->worker->node->datadir;
+    o->err = o->has_role ? datadir_set_role(d, r->id, &o->role)
+                         : datadir_drop_role(d, r->id);
+    if (o->err == ERR_OK)
+        o->err = datadir_shard_path(d, r->id, r->path);
     if (o->err != ERR_OK)
         err_set(&o->msg, o->err, "its folder cannot be made: %s",
                 err_text(o->err));
@@ -243,10 +249,15 @@ static void first_config(const struct config *c, const struct catalog_group *g,
             .region = (raft_region)(region - c->regions + 1),
             .priority = (uint8_t)catalog_group_region(g, region->name),
             .voter = true,
-            .witness = n->id == g->witness};
+            .witness = n->id == g->first_witness};
         CHECK(raft_config_add(out, m) == ERR_OK);
     }
     CHECK(raft_config_check(out) == ERR_OK);
+}
+
+static bool is_witness(const struct worker *w, const struct catalog_group *g)
+{
+    return g->witness == w->node->config->id;
 }
 
 static void opening_begin(struct worker *w, const struct catalog_group *g,
@@ -255,6 +266,9 @@ static void opening_begin(struct worker *w, const struct catalog_group *g,
     struct opening *o = mem_zalloc(sizeof(*o));
     o->replica = replica_new(w, id);
     first_config(w->node->config, g, &o->first);
+    o->role = (struct datadir_role){.witness = is_witness(w, g),
+                                    .epoch = g->decision.epoch};
+    o->has_role = feature_active(&w->node->features, FEATURE_WITNESS_CHANGE);
     o->job.run = opening_run;
     o->job.message.deliver = opening_done;
     w->opening[id] = true;
@@ -301,6 +315,8 @@ static void removal_run(struct helper_job *job)
                  : ERR_OK;
     if (d->err == ERR_OK)
         d->err = file_remove_tree(d->path);
+    if (d->err == ERR_OK)
+        d->err = datadir_drop_role(d->worker->node->datadir, d->shard);
 }
 
 static void removal_done(struct inbox_message *m, void *owner)
@@ -382,16 +398,33 @@ static bool unwanted_here(const struct worker *w, const struct catalog_group *g)
            memchr(g->members, (int)c->id, g->member_count) == NULL;
 }
 
+/* Whether it is of the other kind than the group wants here now: one that it
+ * had here, and did without in between, so that no shard counts on it. */
+static bool is_other_kind(const struct worker *w, const struct replica *r,
+                          const struct catalog_group *g)
+{
+    return catalog_group_fenced(g) &&
+           memchr(g->members, (int)w->node->config->id, g->member_count) !=
+               NULL &&
+           shard_is_witness(r->shard) != is_witness(w, g);
+}
+
+/* Not before the catalog is as of this start: what it goes through until then
+ * is the past, in which another replica was wanted, or none. */
 static void close_unwanted(struct worker *w)
 {
+    if (!w->steering.news.proven)
+        return;
     for (uint32_t i = w->replica_count; i-- > 0;) {
         struct replica *r = w->replicas[i];
         const struct catalog_group *g =
             catalog_group_of_shard(w->catalog, r->id);
-        if (g != NULL ? unwanted_here(w, g)
+        if (g != NULL ? unwanted_here(w, g) || is_other_kind(w, r, g)
                       : catalog_shard_retired(w->catalog, r->id) ||
                             catalog_shard_removed(w->catalog, r->id))
             close_step(w, r);
+        else
+            r->closing = false; /* wanted again before it was gone */
     }
 }
 

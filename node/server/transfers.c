@@ -72,7 +72,7 @@ static bool may_hold(const struct worker *w, uint32_t shard, uint32_t node,
         return true;
     if (g == NULL) /* group default's, before it has a record */
         return shard <= w->node->config->shards;
-    if (carries == FENCE_HEADERS && node == g->witness)
+    if (carries == FENCE_HEADERS && catalog_group_has_witness(g, node))
         return true;
     return !catalog_group_fenced(g) ||
            (config_find_node(w->node->config, node, &region) != NULL &&

@@ -46,7 +46,7 @@ struct outgoing {
      * one is made if it is too old. */
     struct links_call call;
     uint64_t least, most, aim;
-    bool aims; /* has the flusher aimed there */
+    bool aims; /* has the flusher aimed there, or at what is committed */
     int err;   /* of the read */
     usec_t began_us, progress_us;
     uint64_t bytes; /* sent */

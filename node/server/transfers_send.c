@@ -363,20 +363,35 @@ void transfers_renew(struct transfers *t, struct replica *r, raft_id to)
     o->most = UINT64_MAX;
 }
 
-/* Whether the state is one that was asked for; has one made if it is too old.
- */
+/* Whether the state says that the receiver is a witness, if it is one: a state
+ * without records must never be taken by another, which the receiver may still
+ * be (raft_role_fits). */
+static bool names_receiver(const struct outgoing *o)
+{
+    struct raft_config c;
+    return shard_sends_payload(o->replica->shard, o->to) ||
+           (raft_config_decode(
+                bytes_of(buf_bytes(&o->config), buf_len(&o->config)), &c) ==
+                ERR_OK &&
+            raft_config_is_witness(&c, o->to));
+}
+
+/* Whether the state is one that was asked for, or may be sent; has one made if
+ * it is too old. */
 static int outgoing_fits(struct outgoing *o)
 {
-    if (o->most == 0 || (o->lsn >= o->least && o->lsn <= o->most)) {
+    bool bounded = o->most > 0;
+    if (bounded ? o->lsn >= o->least && o->lsn <= o->most : names_receiver(o)) {
         stop_aiming(o);
         return ERR_OK;
     }
-    if (o->lsn > o->most)
+    if (bounded && o->lsn > o->most)
         return ERR_STALE;
     snapshot_close(TAKE(o->snapshot));
     buf_clear(&o->config);
     o->aims = true;
-    flusher_aim(&o->replica->flusher, o->aim);
+    flusher_aim(&o->replica->flusher,
+                bounded ? o->aim : shard_commit_lsn(o->replica->shard));
     return ERR_AGAIN;
 }
 

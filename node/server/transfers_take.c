@@ -338,7 +338,7 @@ static struct incoming *incoming_new(struct replica *r, links_peer from,
     in->resumable = chunk->resumable && !in->renews;
     in->about = chunk->about;
     in->config = *config;
-    in->witness = raft_is_witness(shard_raft(r->shard));
+    in->witness = shard_is_witness(r->shard);
     in->digest = digest_new(NULL, NULL);
     in->job.run = incoming_run;
     in->job.message.deliver = incoming_stored;
@@ -362,6 +362,9 @@ static int incoming_begin(struct transfers *t, links_peer from,
     struct replica *r = worker_replica(t->worker, (uint32_t)chunk->shard);
     if (r == NULL || r->closing || r->deaf || shard_overruled(r->shard) ||
         raft_config_decode(chunk->config, &config) != ERR_OK)
+        return ERR_UNAVAILABLE;
+    /* For the replica that is to be here, and is being made. */
+    if (!raft_role_fits(shard_raft(r->shard), &config))
         return ERR_UNAVAILABLE;
     if (old != NULL && old->state != INCOMING_RECEIVING)
         return ERR_BUSY;

@@ -22,6 +22,7 @@ enum shard_canary {
     SHARD_CANARY_READ_UNACKED,        /* weak reads see what may not stay */
     SHARD_CANARY_CLAIM_NEWER,         /* says it read more than it did */
     SHARD_CANARY_TELL_WITNESS,        /* sends payload to a witness */
+    SHARD_CANARY_TELL_COMING,         /* ... to one that does not vote yet */
     SHARD_CANARY_RENEW_BEHIND, /* takes a state in place of a newer one */
     SHARD_CANARY_SPARE_ANYONE, /* a store is put away whoever is left */
 };

@@ -387,7 +387,7 @@ static void adopt_history(struct shard *s, usec_t now, struct bytes blob)
     for (uint64_t lsn = s->entries.first; lsn < s->entries.next; lsn++) {
         struct entry *e = entries_at(&s->entries, lsn);
         terms_add(&s->terms, e->lsn, e->term);
-        if (e->type == RAFT_ENTRY_DATA)
+        if (e->type == RAFT_ENTRY_DATA && !s->witness)
             dedupe_add(&s->dedupe, e, now);
     }
 }

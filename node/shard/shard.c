@@ -215,6 +215,11 @@ bool shard_overruled(const struct shard *s)
     return s->contradicted || raft_overruled(s->raft);
 }
 
+bool shard_is_witness(const struct shard *s)
+{
+    return s->witness;
+}
+
 bool shard_installing(const struct shard *s)
 {
     return s->installing;

@@ -351,6 +351,8 @@ bool shard_drop_container(struct shard *s, uint32_t container, size_t budget);
 /* -- snapshots ----------------------------------------------------------------
  */
 
+/* Whether it is a shard of heads. */
+bool shard_is_witness(const struct shard *s);
 /* Whether payload may leave for `to`: a member that is no witness. */
 bool shard_sends_payload(const struct shard *s, raft_id to);
 /* At the leader, for the first frame; see raft_snapshot_offer. */

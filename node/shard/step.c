@@ -29,7 +29,8 @@ bool shard_sends_payload(const struct shard *s, raft_id to)
 {
     const struct raft_config *c = raft_config(s->raft);
     return raft_config_find(c, to) != NULL &&
-           (!raft_config_is_witness(c, to) || SHARD_PLANTED(TELL_WITNESS));
+           (!raft_config_is_witness(c, to) || SHARD_PLANTED(TELL_WITNESS) ||
+            (SHARD_PLANTED(TELL_COMING) && !raft_config_is_voter(c, to)));
 }
 
 /* Hands the entries out without payload. Those of configurations have none:

@@ -25,6 +25,9 @@
 #define DAMAGE_NOTE "damaged"
 #define QUARANTINE_PREFIX "quarantine-"
 #define DISCARDED_SHARD "discarded-shard-"
+#define ROLE_WITNESS "witness "
+#define ROLE_PAYLOAD "payload "
+#define ROLE_TEXT_MAX 64
 #define SHARD_MARK_MAX 65536
 
 struct datadir {
@@ -412,7 +415,9 @@ static int each_shard_name(struct datadir *d, const char *prefix,
 /* What the shards of the log that goes had promised, goes with it. */
 static int drop_shard_marks(struct datadir *d)
 {
-    return each_shard_name(d, REBUILD_MARKER "-", datadir_shard_rebuilt);
+    int code = each_shard_name(d, REBUILD_MARKER "-", datadir_shard_rebuilt);
+    return code == ERR_OK ? each_shard_name(d, DATADIR_ROLE, datadir_drop_role)
+                          : code;
 }
 
 /* Log and shards must go together: shards without their log have no votes, a
@@ -576,6 +581,56 @@ int datadir_shard_rebuilt(struct datadir *d, uint32_t shard)
     char name[64];
     CHECK_OBJ(d, DATADIR_MAGIC);
     snprintf(name, sizeof(name), REBUILD_MARKER "-%u", shard);
+    return drop_mark(d, name);
+}
+
+int datadir_set_role(struct datadir *d, uint32_t shard,
+                     const struct datadir_role *role)
+{
+    char path[DATADIR_PATH_MAX], text[ROLE_TEXT_MAX];
+    CHECK_OBJ(d, DATADIR_MAGIC);
+    snprintf(text, sizeof(text), "%s%u\n",
+             role->witness ? ROLE_WITNESS : ROLE_PAYLOAD, role->epoch);
+    int code = shard_name(d, DATADIR_ROLE, shard, path);
+    return code == ERR_OK ? file_replace(path, 0600, bytes_str(text), NULL)
+                          : code;
+}
+
+static int parse_role(const char *text, struct datadir_role *out)
+{
+    size_t len = strlen(ROLE_WITNESS), end = strcspn(text, "\n");
+    uint64_t epoch;
+    _Static_assert(sizeof(ROLE_WITNESS) == sizeof(ROLE_PAYLOAD), "as long");
+    out->witness = strncmp(text, ROLE_WITNESS, len) == 0;
+    if ((!out->witness && strncmp(text, ROLE_PAYLOAD, len) != 0) ||
+        text_parse_u64(bytes_of(text + len, end - len), UINT32_MAX, &epoch) !=
+            ERR_OK)
+        return ERR_CORRUPT;
+    out->epoch = (uint32_t)epoch;
+    return ERR_OK;
+}
+
+int datadir_role(const struct datadir *d, uint32_t shard,
+                 struct datadir_role *out)
+{
+    char path[DATADIR_PATH_MAX];
+    struct buf text;
+    int code = shard_name(d, DATADIR_ROLE, shard, path);
+    if (code != ERR_OK || !exists(path))
+        return code == ERR_OK ? ERR_NOT_FOUND : code;
+    buf_init(&text, ROLE_TEXT_MAX);
+    code = file_read(path, true, &text, NULL);
+    if (code == ERR_OK)
+        code = parse_role(buf_cstr(&text), out);
+    buf_free(&text);
+    return code;
+}
+
+int datadir_drop_role(struct datadir *d, uint32_t shard)
+{
+    char name[64];
+    CHECK_OBJ(d, DATADIR_MAGIC);
+    snprintf(name, sizeof(name), DATADIR_ROLE "%u", shard);
     return drop_mark(d, name);
 }
 

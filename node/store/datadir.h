@@ -7,6 +7,7 @@
  *     wal/<worker>/   the worker's log (wal.h)
  *     shards/<id>/    a shard's engine (engine.h)
  *     gone-<id>       empty: the shard is of no group any more
+ *     role-<id>       text: what kind of replica the shard's is
  *     damaged         text: why the last start was refused
  *     rebuilding      there while the replicas here must not vote
  *     discarded-<n>/  what datadir_discard put away
@@ -33,6 +34,7 @@
 #define DATADIR_WORKERS_MAX 256
 #define DATADIR_FORMAT 1
 #define DATADIR_GONE "gone-"
+#define DATADIR_ROLE "role-"
 
 struct datadir_identity {
     char cluster[DATADIR_NAME_MAX + 1];    /* the cluster's name */
@@ -71,6 +73,20 @@ int datadir_shard_path(struct datadir *d, uint32_t shard,
  * be a replica of it here again, and what there is of one may be deleted. */
 int datadir_retire_shard(struct datadir *d, uint32_t shard);
 bool datadir_shard_retired(const struct datadir *d, uint32_t shard);
+/* What kind of replica a shard's is, from before its store is made until after
+ * that is deleted: a log without payloads must never pass for another. */
+struct datadir_role {
+    bool witness;   /* keeps no payloads (docs/witness.md) */
+    uint32_t epoch; /* in which it became so (consensus/raft.h) */
+};
+/* Durably. ERR_NO_SPACE, ERR_IO. */
+int datadir_set_role(struct datadir *d, uint32_t shard,
+                     const struct datadir_role *role);
+/* ERR_NOT_FOUND: nothing was written down: what its configurations say, ever
+ * since. ERR_CORRUPT, ERR_IO. */
+int datadir_role(const struct datadir *d, uint32_t shard,
+                 struct datadir_role *out);
+int datadir_drop_role(struct datadir *d, uint32_t shard);
 /* Calls `each` with the number of every `shards/<shard>` there is, in no order.
  * ERR_IO. */
 int datadir_each_shard(struct datadir *d,

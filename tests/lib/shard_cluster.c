@@ -75,7 +75,7 @@ struct cluster {
     bool no_key;
     size_t memtable_bytes, retain_lagging;
     usec_t now, wan_us;
-    raft_id witness;
+    raft_id witness, other_witness;
     struct prng prng;
     struct raft_config config;
     struct shard_policy policy;
@@ -230,6 +230,11 @@ static void env_send(void *user, struct shard *s, const struct raft_msg *m,
     list_push_back(&c->links[m->from][m->to], &p->node);
 }
 
+static bool is_witness(const struct cluster *c, raft_id id)
+{
+    return id == c->witness || id == c->other_witness;
+}
+
 static void env_committed(void *user, struct shard *s, const struct entry *e)
 {
     (void)user;
@@ -241,7 +246,7 @@ static void env_committed(void *user, struct shard *s, const struct entry *e)
     if (!shard_installing(s)) {
         /* A witness is not shown what it has no payload of. */
         CHECK(e->lsn == n->committed + 1 ||
-              (n->id == n->cluster->witness && e->lsn > n->committed));
+              (is_witness(n->cluster, n->id) && e->lsn > n->committed));
         n->committed = e->lsn;
     }
     CHECK(e->lsn < COMMITS_MAX);
@@ -446,7 +451,7 @@ static void start_options(struct cluster_node *n, struct shard_options *o)
                                 .user = n};
     raft_options_default(&o->raft);
     o->raft.self = n->id;
-    o->raft.witness = n->id == c->witness;
+    o->raft.witness = is_witness(c, n->id);
     o->raft.seed = prng_u64(&c->prng);
 }
 
@@ -534,6 +539,7 @@ struct cluster *cluster_new(const struct cluster_options *options)
     list_init(&c->snapshots);
     c->wan_us = options->wan_us;
     c->witness = options->witness;
+    c->other_witness = options->other_witness;
     if (options->regions != NULL && !options->by_majority) {
         c->config.ack = RAFT_ACK_REGION;
         c->config.write_region = 1;
@@ -544,10 +550,8 @@ struct cluster *cluster_new(const struct cluster_options *options)
     CHECK(keyring_add(c->keys, CLUSTER_KEY_ID, KEY_PURPOSE_DATA, key) ==
           ERR_OK);
     for (raft_id id = 1; id <= c->n; id++) {
-        struct raft_member m = {.id = id,
-                                .region = 1,
-                                .voter = true,
-                                .witness = id == options->witness};
+        struct raft_member m = {
+            .id = id, .region = 1, .voter = true, .witness = is_witness(c, id)};
         if (options->regions != NULL)
             m.region = options->regions[id - 1];
         c->nodes[id].region = m.region;

@@ -53,6 +53,7 @@ struct cluster_options {
     bool by_majority; /* with regions: the majority acknowledges all the same */
     usec_t wan_us;    /* from a node to one of another region */
     raft_id witness;  /* 0: none */
+    raft_id other_witness; /* a spare that may take its place; 0: none */
 };
 
 struct cluster;

@@ -31,6 +31,7 @@ RAFT_REGION_PAST_CONFIG  raft  3x1+3     1000 acknowledged write lost
 RAFT_WITNESS_CAMPAIGNS   raft  2x1+w     100  a witness leads|that no log has
 RAFT_WITNESS_COUNTS_AS_PAYLOAD raft 2x1+w 200 region loss: nothing is acknowledged
 SHARD_TELL_WITNESS       shard 2x1+w     10   payload is sent to a witness
+SHARD_TELL_COMING        shard 2x1+lw    20   payload is sent to a witness
 SHARD_RENEW_BEHIND       shard 2x1-loss  500  no convergence|not linearizable|lost
 SHARD_SPARE_ANYONE       shard 2x1-loss  100  no progress|lost
 SHARD_FORGET_OPS         shard 1x3       100  took effect twice

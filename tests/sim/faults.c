@@ -66,7 +66,7 @@ void faults_choose(struct world *w)
     s->slow_disk = toss(w);
     s->pause = toss(w);
     s->transfer = toss(w);
-    s->members = toss(w);
+    s->members = toss(w) && !w->shape.late; /* one change is enough */
     s->compact = toss(w);
     s->drift = toss(w);
     s->prefer = toss(w);
@@ -435,6 +435,112 @@ static void change_members(struct world *w)
     change(w, &c);
 }
 
+/* ---- a witness that is late
+ * ----------------------------------------------------- */
+
+/* Which node shall be the witness in the end; 0: none any more. They come last.
+ */
+static raft_id wanted_witness(const struct world *w)
+{
+    return w->dismissed ? 0 : w->n_nodes - (raft_id)(w->seed % LATE_WITNESSES);
+}
+
+/* The first member that is a witness, but for `id`; c->n: there is none. */
+static uint32_t other_witness(const struct raft_config *c, raft_id id)
+{
+    uint32_t i = 0;
+    while (i < c->n && (!c->members[i].witness || c->members[i].id == id))
+        i++;
+    return i;
+}
+
+bool faults_witness_settled(struct world *w)
+{
+    const struct node *l = &w->nodes[world_leader(w)];
+    raft_id id = wanted_witness(w);
+    if (l->id == 0 || !w->ops->config_is_committed(l->replica))
+        return false;
+    const struct raft_config *c = w->ops->config(l->replica);
+    return !c->joint && other_witness(c, id) == c->n &&
+           (id == 0 || raft_config_is_voter(c, id));
+}
+
+/* Whether it has about what the leader has; while things go wrong anybody may
+ * become a voter. */
+static bool witness_may_vote(const struct world *w, raft_id id,
+                             const struct node *leader)
+{
+    const struct node *n = &w->nodes[id];
+    return !w->healed || (n->replica != NULL &&
+                          w->ops->applied_lsn(n->replica) + WITNESS_NEAR >=
+                              w->ops->applied_lsn(leader->replica));
+}
+
+/* Learner, voter in place of the one before, gone: one step towards that. */
+static void step_witness(struct world *w, raft_id id)
+{
+    const struct node *leader = &w->nodes[world_leader(w)];
+    if (leader->id == 0)
+        return;
+    struct raft_config c = *w->ops->config(leader->replica);
+    uint32_t other = other_witness(&c, id);
+    struct raft_member *m = (struct raft_member *)raft_config_find(&c, id);
+    bool votes = id == 0 || (m != NULL && m->voter);
+    if (c.joint || (votes && other == c.n))
+        return;
+    if (id != 0 && m == NULL) {
+        (void)raft_config_add(&c, member_of(w, id));
+    } else if (votes || witness_may_vote(w, id, leader)) {
+        if (m != NULL)
+            m->voter = true;
+        if (other < c.n)
+            remove_at(&c, other);
+    } else {
+        return;
+    }
+    change(w, &c);
+}
+
+/* Whether every leader that there may be does without the node, for good as far
+ * as it knows: what a settled record says. */
+static bool is_out(const struct world *w, raft_id id)
+{
+    for (raft_id i = 1; i <= w->n_nodes; i++) {
+        const struct node *n = &w->nodes[i];
+        const struct raft_config *c =
+            n->replica == NULL ? &n->last_config : w->ops->config(n->replica);
+        if (!n->witness &&
+            (raft_config_find(c, id) != NULL || n->replica == NULL ||
+             !w->ops->config_is_committed(n->replica)))
+            return false;
+    }
+    return true;
+}
+
+/* A node that is a witness no more deletes what it had. */
+static void wipe_witness(struct world *w)
+{
+    raft_id id = w->n_nodes - (raft_id)prng_below(&w->prng, LATE_WITNESSES);
+    struct node *n = &w->nodes[id];
+    if (node_up(n) && n->n_records > 0 && n->n_synced == n->n_records &&
+        n->syncing == 0 && is_out(w, id))
+        node_wipe(n);
+}
+
+void faults_step_witness(struct world *w)
+{
+    wipe_witness(w);
+    if (!faults_witness_settled(w))
+        step_witness(w, wanted_witness(w));
+}
+
+/* Any of them, or none. */
+static raft_id any_witness(struct world *w)
+{
+    uint32_t which = (uint32_t)prng_below(&w->prng, 2 * LATE_WITNESSES);
+    return which == 0 ? 0 : w->n_nodes - (raft_id)(which % LATE_WITNESSES);
+}
+
 /* A planned switch of the rule or of the write region. */
 static void change_rule(struct world *w)
 {
@@ -675,6 +781,7 @@ void faults_drilled(struct world *w)
     if (check_acked_count(w->check) == w->acked_at_decision)
         world_fail(w, "region loss: nothing is acknowledged without it");
     w->drilling = false;
+    w->dismissed = true;
     w->result->drills++;
     region_restarts(w);
     w->elections_at_heal = check_elections(w->check);
@@ -698,6 +805,8 @@ enum fault {
     FAULT_COMPACT,
     FAULT_RULE,
     FAULT_REGION_LOSS,
+    FAULTS_OF_ALL, /* the others are of some shapes */
+    FAULT_WITNESS = FAULTS_OF_ALL,
     FAULTS,
 };
 
@@ -732,14 +841,19 @@ static void strike(struct world *w, enum fault f)
         change_rule(w);
     else if (f == FAULT_REGION_LOSS && s->region_loss)
         lose_region(w, region_to_lose(w));
+    else if (f == FAULT_WITNESS && w->shape.late && toss(w))
+        wipe_witness(w);
+    else if (f == FAULT_WITNESS && w->shape.late)
+        step_witness(w, any_witness(w));
 }
 
 void faults_strike(struct world *w)
 {
     if (w->healed)
         return;
-    strike(w, (enum fault)prng_below(&w->prng, FAULTS));
-    strike(w, (enum fault)prng_below(&w->prng, FAULTS));
+    uint32_t faults = w->shape.late ? FAULTS : FAULTS_OF_ALL;
+    strike(w, (enum fault)prng_below(&w->prng, faults));
+    strike(w, (enum fault)prng_below(&w->prng, faults));
     if (w->swarm.amnesia && prng_one_in(&w->prng, LOSE_DISK_ONE_IN))
         lose_disk(w);
     if (w->swarm.quarantine && prng_one_in(&w->prng, LOSE_DISK_ONE_IN))

@@ -51,9 +51,13 @@ static const struct shape group_shapes[] = {
     GROUP("3x1+3", 10, .regions = 3, .per_region = 1, .spare = 3),
     GROUP("3x3", 8, .regions = 3, .per_region = 3),
     GROUP("3x3+3", 8, .regions = 3, .per_region = 3, .spare = 3),
-    GROUP("2x1+w", 12, .regions = 2, .per_region = 1, .witness = true),
-    GROUP("2x3+w", 8, .regions = 2, .per_region = 3, .witness = true),
-    GROUP("3x1+w", 8, .regions = 3, .per_region = 1, .witness = true),
+    GROUP("2x1+w", 8, .regions = 2, .per_region = 1, .witness = true),
+    GROUP("2x3+w", 6, .regions = 2, .per_region = 3, .witness = true),
+    GROUP("3x1+w", 6, .regions = 3, .per_region = 1, .witness = true),
+    GROUP("2x1+lw", 5, .regions = 2, .per_region = 1, .witness = true,
+          .late = true),
+    GROUP("2x3+lw", 3, .regions = 2, .per_region = 3, .witness = true,
+          .late = true),
 };
 
 #define SITE(text, percent, ...)                                               \

@@ -286,6 +286,19 @@ void node_quarantine(struct node *n)
     node_start(n);
 }
 
+void node_wipe(struct node *n)
+{
+    CHECK(n->n_synced == n->n_records && n->syncing == 0);
+    n->world->ops->keep(n->replica, &n->mark);
+    n->mark.config = n->world->first_config;
+    node_crash(n);
+    world_say(n->world, "n%u is deleted and made anew", n->id);
+    disk_lose(n);
+    n->amnesiac = false;
+    n->kept = true;
+    node_start(n);
+}
+
 /* ---- events
  * ----------------------------------------------------------------------------
  */
@@ -388,6 +401,8 @@ static bool unsettled(struct world *w, char *why, size_t cap)
                         "no progress: nothing acknowledged after healing");
     if (c->joint || !w->ops->config_is_committed(l))
         return snprintf(why, cap, "no progress: a change of members hangs");
+    if (w->shape.late && !faults_witness_settled(w))
+        return snprintf(why, cap, "no progress: the witness does not go");
     for (uint32_t i = 0; i < c->n; i++) {
         const struct node *n = &w->nodes[c->members[i].id];
         if (w->ops->applied_lsn(n->replica) != lsn)
@@ -448,6 +463,8 @@ static void heal(struct world *w)
     if (w->shape.witness)
         world_schedule(w, w->now_us + DRILL_AFTER_US - DRILL_NOTICE_US,
                        (struct sim_event){.type = EV_DRILL});
+    if (w->shape.late)
+        world_schedule(w, w->now_us, (struct sim_event){.type = EV_WITNESS});
 }
 
 static void world_event(struct world *w, const struct sim_event *ev)
@@ -504,11 +521,16 @@ static void world_event(struct world *w, const struct sim_event *ev)
     case EV_DRILLED:
         faults_drilled(w);
         break;
+    case EV_WITNESS:
+        faults_step_witness(w);
+        world_schedule(w, w->now_us + WITNESS_EVERY_US,
+                       (struct sim_event){.type = EV_WITNESS});
+        break;
     case EV_HEAL:
         heal(w);
         break;
     case EV_SETTLE:
-        w->settling = true;
+        w->settling = w->dismissed = true;
         judge(w);
         break;
     case EV_JUDGE:
@@ -521,31 +543,32 @@ static void world_event(struct world *w, const struct sim_event *ev)
  * --------------------------------------------------------------------------------
  */
 
-/* The witness comes last. */
-static bool is_witness(const struct world *w, raft_id id)
+static uint32_t witnesses(const struct world *w)
 {
-    return w->shape.witness && id == w->n_nodes;
+    return w->shape.late ? LATE_WITNESSES : w->shape.witness;
 }
 
 static void make_nodes(struct world *w)
 {
     uint32_t founders = w->shape.regions * w->shape.per_region;
-    w->n_nodes = founders + w->shape.spare + w->shape.witness;
+    uint32_t with_payload = founders + w->shape.spare;
+    w->n_nodes = with_payload + witnesses(w);
     for (uint32_t i = 0; i < w->n_nodes; i++)
         w->everybody[i] = i + 1;
     CHECK(w->n_nodes <= NODES_MAX);
     for (raft_id i = 1; i <= w->n_nodes; i++) {
         struct node *n = &w->nodes[i];
         *n = (struct node){.world = w, .id = i};
-        n->witness = is_witness(w, i);
-        n->region = n->witness ? (raft_region)(1 + w->shape.regions)
-                               : (raft_region)(1 + (i - 1) % w->shape.regions);
+        n->witness = i > with_payload;
+        n->region = n->witness
+                        ? (raft_region)(w->shape.regions + i - with_payload)
+                        : (raft_region)(1 + (i - 1) % w->shape.regions);
         /* Two clocks drift apart by 8% at most: within RAFT_DRIFT_PERCENT. */
         if (w->swarm.drift)
             n->drift_permille = (int64_t)prng_range(&w->prng, 0, 80) - 40;
         n->offset_us = (usec_t)prng_below(&w->prng, 1000 * USEC_PER_SEC);
         n->sync_us = (usec_t)prng_range(&w->prng, 100, 3000);
-        if (i > founders && !n->witness)
+        if (i > founders && (!n->witness || w->shape.late))
             continue;
         struct raft_member m = {
             .id = i, .region = n->region, .voter = true, .witness = n->witness};

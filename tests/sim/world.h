@@ -23,6 +23,7 @@ struct sim_shape {
     bool turbulent;      /* all seeds: elections all the time */
     bool forgetful;      /* all seeds: disks are lost */
     bool witness;        /* and one more, in a region of its own */
+    bool late; /* it comes, moves and goes; in the end it is no member */
 };
 
 struct sim_result {

@@ -35,6 +35,11 @@
 #define DRILL_NOTICE_US (1 * USEC_PER_SEC)
 #define DRILL_WORKS_US (6 * USEC_PER_SEC)
 #define DRILL_US (DRILL_AFTER_US + DRILL_WORKS_US)
+/* Nodes that may be a witness where it is late, each in a region of its own. */
+#define LATE_WITNESSES 2
+/* A late witness votes when it lacks at most so much. */
+#define WITNESS_NEAR 16
+#define WITNESS_EVERY_US (200 * USEC_PER_MS)
 #define WRITE_EVERY_US (20 * USEC_PER_MS)
 #define READ_EVERY_US (30 * USEC_PER_MS)
 
@@ -54,6 +59,7 @@ enum world_event_type {
     EV_DRILL,   /* a region is lost for a while: announced, then done... */
     EV_LOSE,    /* region `number` is */
     EV_DRILLED, /* ...and the verdict on that */
+    EV_WITNESS, /* one that is late takes a step, until it is where it shall */
     EV_HEAL,
     EV_SETTLE,
     EV_JUDGE,
@@ -178,6 +184,7 @@ struct world {
     uint64_t elections_at_heal;
     uint64_t acked_at_decision; /* of the drill */
     uint64_t drill_lsn;         /* committed when it was announced */
+    bool dismissed;             /* the late witness has done what it was for */
 };
 
 /* world.c */
@@ -192,6 +199,9 @@ void node_crash(struct node *n);
 /* Its records are found to be damaged while it runs, nothing being on its way
  * to the disk: it begins anew with what it promised. */
 void node_quarantine(struct node *n);
+/* What a node that is no member deletes, and what it remembers: what it voted.
+ * Nothing is on its way to the disk. */
+void node_wipe(struct node *n);
 bool node_up(const struct node *n);
 raft_id world_leader(struct world *w);
 bool world_chance(struct world *w, uint32_t permille);
@@ -231,6 +241,9 @@ void faults_announce_drill(struct world *w);
 void faults_drill(struct world *w, raft_id announced);
 void faults_lose(struct world *w, raft_region region);
 void faults_drilled(struct world *w);
+/* Whether the late witness is where it shall be, and nothing is under way. */
+bool faults_witness_settled(struct world *w);
+void faults_step_witness(struct world *w);
 
 /* load.c */
 void load_write(struct world *w);

@@ -6,7 +6,7 @@ import { closeSync, cpSync, ftruncateSync, openSync, readFileSync, readdirSync, 
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { Cluster, isAlive, makeContainer, until } from "../sdk/lib.mjs";
-import { Documents, complaints, killAlone, logOf, startAlone, statusOf } from "./lib.mjs";
+import { Documents, admin, complaints, killAlone, logOf, startAlone, statusOf } from "./lib.mjs";
 
 const HEADER = 4096; // of a segment; then batches, each beginning "BBAT"
 
@@ -101,8 +101,11 @@ for (const [what, damage] of Object.entries(torn))
     assert.equal(report.offset, offsets.at(-1));
   });
 
-const allFlushed = () => until("the store has everything", async () =>
-  (await statusOf(cluster)).get(node().name).shards.every(({ flushed_lsn, lsn }) => flushed_lsn === lsn), 25_000, 100);
+async function allFlushed() {
+  for (const one of cluster.nodes) await admin(cluster, one, "POST", "/scrub", {}); // a round begins with a flush
+  await until("the store has everything", async () =>
+    (await statusOf(cluster)).get(node().name).shards.every(({ flushed_lsn, lsn }) => flushed_lsn === lsn), 25_000, 100);
+}
 
 /** Damages the log, expects a refusal that changes nothing and says what
  *  `damage` answers, and mends it. */

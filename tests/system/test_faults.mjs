@@ -109,6 +109,7 @@ test("on a full disk writes are refused with the reason, reads go on, and writes
   if (!folder) return t.skip("mounting a small file system is not allowed here");
   let full;
   try {
+    process.env.BASTIDE_TIMEOUTS_REQUEST_MS = "2500"; // what a refusal waits for
     full = await Cluster.start({ parent: folder });
     const target = await makeContainer(full.client());
     const before = { id: "before", pk: "a", text: "y".repeat(1000) };

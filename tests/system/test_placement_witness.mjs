@@ -1,5 +1,6 @@
-// A group of two regions with a witness in a third: it survives the loss of
+// A group of two regions gets a witness in a third: it survives the loss of
 // either region, and of the witness, and the witness never holds a byte of it.
+// The witness is taken away, comes back elsewhere, and moves.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
@@ -43,9 +44,20 @@ const reads = (region) => until(`${region} reads ${written} documents`, async ()
 const writesIn = (region) =>
   until(`the group writes in ${region}`, async () => (await groupAt("us")).write_region === region, 40_000);
 
+/** Of a node outside: no file has a byte of a document. */
+function expectNoPayload(node) {
+  const files = readdirSync(node.dir, { recursive: true }).map((name) => path.join(node.dir, name));
+  for (const file of files.filter((name) => statSync(name, { throwIfNoEntry: false })?.isFile()))
+    assert.ok(!readFileSync(file).includes("Geheimnis"), file);
+}
+
+const setWitness = (...args) => command(cluster, "placement", "set", "eu", ...args, "--yes");
+
 before(async () => {
   cluster = await Cluster.start({ flags: ["--regions", "germany,france,us,spain", "--consistency", "session"] });
-  await until("groups can be made", async () => (await create({})).status === 400);
+  // Not so before the cluster's feature level is 8: 503.
+  await until("witnesses can be changed", async () =>
+    (await admin(cluster, nodeOf("us"), "POST", "/placement/witness", { group: "default", witness: "us", dry_run: true })).status === 400);
 });
 after(() => cluster?.stop());
 
@@ -59,14 +71,20 @@ test("a witness has to be in a third region, and of use", async () => {
     assert.equal(status, 400);
     assert.match(json.message, says);
   }
-  const { status, json } = await create({ name: "eu", regions: ["germany", "france"], witness: "us", level: "Strong" });
+});
+
+test("a group that was made without one is told what that means, and gets one while it is used", async () => {
+  const { status, json } = await create({ name: "eu", regions: ["germany", "france"], level: "Strong" });
   assert.equal(status, 201, JSON.stringify(json));
-  assert.deepEqual(json.warnings, []);
+  assert.match(json.warnings[0], /placement set eu --witness REGION/);
   await until("its keys are made", async () => (await groupAt("us")).unavailable === null);
   const client = cluster.client();
   const { database } = await client.databases.create({ id: "shop" });
   await database.containers.create({ id: "orders", partitionKey: "/pk" }, { initialHeaders: { "x-bastide-placement": "eu" } });
-  await write("germany", 20);
+  await write("germany", 10);
+  const [{ code, stdout, stderr }] = await Promise.all([setWitness("--witness", "us"), write("germany", 10)]);
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /no byte of a document, and votes: us-1\n[^]*Witness: us-1\n/);
   await reads("france");
 });
 
@@ -96,9 +114,7 @@ test("the witness has a log without payload, and no record", async () => {
       .filter((shard) => shard.group === "eu").map(({ commit_lsn }) => commit_lsn).join();
     return lsn("us") === lsn("france") && lsn("us") === lsn("germany");
   });
-  const files = readdirSync(nodeOf("us").dir, { recursive: true }).map((name) => path.join(nodeOf("us").dir, name));
-  for (const file of files.filter((name) => statSync(name).isFile()))
-    assert.ok(!readFileSync(file).includes("Geheimnis"), file);
+  expectNoPayload(nodeOf("us"));
   await assert.rejects(container("us").items.query("SELECT * FROM c").fetchAll(), (error) => error.code === 403);
 });
 
@@ -118,11 +134,63 @@ test("a region is exchanged, and the witness stays", async () => {
   assert.deepEqual([group.witness, [...group.keys_for].sort()], [nodeOf("us").name, ["france", "spain"]]);
   await write("france", 5);
   await reads("spain");
-  // Either may be lost, as before.
+});
+
+const shardsAt = async (region) => (await statusOf(cluster)).get(nodeOf(region).name).shards.filter((shard) => shard.group === "eu");
+
+test("the witness is taken away, while the group is used, and nothing of it is left", async () => {
+  assert.match((await command(cluster, "region", "remove", "us", "--yes")).stderr, /eu/);
+  const dry = await command(cluster, "placement", "set", "eu", "--no-witness", "--dry-run");
+  assert.match(dry.stdout, /votes no more.*us-1[^]*losing either region/);
+  const [{ code, stderr }] = await Promise.all([setWitness("--no-witness"), write("france", 5)]);
+  assert.equal(code, 0, stderr);
+  assert.equal((await groupAt("us")).witness, null);
+  await until("its replicas are gone", async () => (await shardsAt("us")).length === 0);
+  const removal = await command(cluster, "region", "remove", "us", "--dry-run");
+  assert.equal(removal.code, 0, removal.stderr);
+  assert.match((await setWitness("--no-witness")).stderr, /so already/);
+  // Without it one region is no majority.
+  await cluster.kill(nodeOf("spain").name);
+  assert.match((await setWitness("--witness", "us")).stderr, /in reach/);
+  await cluster.restart(nodeOf("spain").name);
+  await reads("spain");
+});
+
+test("one comes where the group had its documents once, as a witness alone, and either region may be lost", async () => {
+  assert.match((await setWitness("--witness", "spain")).stderr, /outside of it/);
+  let loading = true;
+  const load = (async () => {
+    while (loading) await write("france", 1);
+  })();
+  const { code, stderr } = await setWitness("--witness", "germany");
+  assert.equal(code, 0, stderr);
+  assert.equal((await groupAt("us")).witness, nodeOf("germany").name);
+  await cluster.kill(nodeOf("spain").name);
+  const before = written;
+  await until("writes go on", () => written >= before + 5, 40_000);
+  loading = false;
+  await load;
+  await cluster.restart(nodeOf("spain").name);
+  await reads("spain");
+  await until("nothing is outside", async () => (await command(cluster, "placement", "verify", "--group", "eu")).code === 0, 40_000, 500);
+});
+
+test("it moves, and the nodes may be killed meanwhile", async () => {
+  const order = await admin(cluster, nodeOf("france"), "POST", "/placement/witness", { group: "eu", witness: "us" });
+  assert.equal(order.status, 202, JSON.stringify(order.json));
+  for (const region of ["us", "germany"]) {
+    await cluster.kill(nodeOf(region).name);
+    await write("france", 2);
+    await cluster.restart(nodeOf(region).name);
+  }
+  await until("the change is done", async () => {
+    const { settled, witness, witness_leaving } = await groupAt("france");
+    return settled && witness === nodeOf("us").name && witness_leaving === null;
+  }, 40_000);
+  await until("the one before is gone", async () => (await shardsAt("germany")).length === 0);
+  await write("france", 5);
+  for (const region of ["us", "germany"]) expectNoPayload(nodeOf(region));
   await cluster.kill(nodeOf("france").name);
   await writesIn("spain");
   await write("spain", 5);
-  await cluster.restart(nodeOf("france").name);
-  await reads("france");
-  await until("nothing is outside", async () => (await command(cluster, "placement", "verify", "--group", "eu")).code === 0, 40_000, 500);
 });

@@ -56,6 +56,7 @@ test("what a recovery gave up becomes conflicts once the others are rebuilt", as
     writer.items.upsert({ id: "lost", pk: "p", text: "lost" }).then(() => true, () => false));
   await writer.item("kept", "p").replace({ id: "kept", pk: "p", text: "lost" });
   await writer.item("gone", "p").delete();
+  for (const region of [A, B]) await admin(cluster, nodeOf(region), "POST", "/scrub", {}); // a round begins with a flush
   for (const region of [A, B])
     await until(`${region} has stored it`, async () =>
       (await shards(region)).filter(({ flushed_lsn, lsn }) => flushed_lsn === lsn).length === 3, 60_000);

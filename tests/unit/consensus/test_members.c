@@ -180,6 +180,13 @@ static void a_witness_needs_two_regions_with_payload(void **state)
     c.members[2].region = 2; /* lost together with what it stands for */
     assert_int_equal(raft_config_check(&c), ERR_INVALID);
     c = with_witness();
+    struct raft_member other = {
+        .id = 4, .region = 4, .voter = true, .witness = true};
+    assert_int_equal(raft_config_add(&c, other), ERR_OK);
+    assert_int_equal(raft_config_check(&c), ERR_INVALID); /* two at once */
+    c.members[2].voter = false;
+    assert_int_equal(raft_config_check(&c), ERR_OK);
+    c = with_witness();
     for (raft_id id = 4; id <= 5; id++) {
         struct raft_member more = {.id = id, .region = 1, .voter = true};
         assert_int_equal(raft_config_check(&c), ERR_OK);
@@ -202,6 +209,23 @@ static void nobody_becomes_a_witness_or_ceases_to_be_one(void **state)
     assert_int_equal(raft_config_enter(&now, &target, &out), ERR_OK);
     assert_true(out.joint);
     assert_true(raft_config_is_witness(&out, 3));
+}
+
+/* One in each half, and never two in one. */
+static void a_witness_takes_the_place_of_another_in_one_step(void **state)
+{
+    (void)state;
+    struct raft_config now = with_witness(), target = now, out;
+    struct raft_member other = {
+        .id = 4, .region = 4, .voter = true, .witness = true};
+    assert_int_equal(raft_config_add(&target, other), ERR_OK);
+    assert_int_equal(raft_config_enter(&now, &target, &out), ERR_INVALID);
+    target.members[2] = target.members[3];
+    target.n = 3;
+    assert_int_equal(raft_config_enter(&now, &target, &out), ERR_OK);
+    assert_true(out.joint && out.n == 4);
+    assert_true(!out.members[2].voter && out.members[2].voter_old);
+    assert_true(out.members[3].voter && !out.members[3].voter_old);
 }
 
 static void too_many_members_together_are_refused(void **state)
@@ -285,6 +309,7 @@ int main(void)
         cmocka_unit_test(a_witness_votes_and_does_not_lead),
         cmocka_unit_test(a_witness_needs_two_regions_with_payload),
         cmocka_unit_test(nobody_becomes_a_witness_or_ceases_to_be_one),
+        cmocka_unit_test(a_witness_takes_the_place_of_another_in_one_step),
         cmocka_unit_test(too_many_members_together_are_refused),
         cmocka_unit_test(bytes_come_back_as_they_went),
         cmocka_unit_test(foreign_bytes_are_refused),

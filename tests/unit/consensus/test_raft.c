@@ -162,6 +162,48 @@ static void a_witness_takes_heads_and_no_payload(void **state)
     raft_free(r);
 }
 
+/* Node 3, a witness or not since epoch 5, is sent a configuration that says
+ * what it is. */
+static int tell_role(bool is, bool says, uint32_t epoch)
+{
+    struct raft_config c = with_witness(), first = members(2);
+    struct raft_restored s = {.base_config = &first};
+    struct raft_options o;
+    struct raft *r = NULL;
+    raft_options_default(&o);
+    o.self = 3;
+    o.witness = is;
+    o.role_epoch = 5;
+    c.members[2].witness = says;
+    c.epoch = epoch;
+    assert_int_equal(raft_open(&o, &s, 0, &r), ERR_OK);
+    struct raft_entry e = {.term = 1, .type = RAFT_ENTRY_CONFIG, .config = &c};
+    struct raft_msg m = {
+        .type = RAFT_MSG_APPEND, .from = 1, .to = 3, .term = 1};
+    m.append.n = 1;
+    m.append.entries = &e;
+    struct raft_event ev = {.type = RAFT_EV_MESSAGE, .message = &m};
+    struct raft_update u;
+    int err = raft_step(r, &ev, &u);
+    assert_int_equal(raft_last_lsn(r), err == ERR_OK);
+    assert_int_equal(raft_role_fits(r, &c), err == ERR_OK);
+    raft_free(r);
+    return err;
+}
+
+/* What is left of one kind must not be taken for the other: a leader counts on
+ * what it has, or has not. What the node was before is history. */
+static void a_replica_refuses_to_be_of_the_other_kind(void **state)
+{
+    (void)state;
+    for (int is = 0; is <= 1; is++) {
+        assert_int_equal(tell_role(is, is, 7), ERR_OK);
+        assert_int_equal(tell_role(is, !is, 7), ERR_PROTOCOL);
+        assert_int_equal(tell_role(is, !is, 5), ERR_PROTOCOL);
+        assert_int_equal(tell_role(is, !is, 4), ERR_OK);
+    }
+}
+
 static void an_answer_to_an_amnesiac_names_no_node_0(void **state)
 {
     (void)state;
@@ -580,6 +622,7 @@ int main(void)
         cmocka_unit_test(contradictory_options_are_refused),
         cmocka_unit_test(a_witness_is_one_by_its_options_and_by_its_members),
         cmocka_unit_test(a_witness_takes_heads_and_no_payload),
+        cmocka_unit_test(a_replica_refuses_to_be_of_the_other_kind),
         cmocka_unit_test(an_answer_to_an_amnesiac_names_no_node_0),
         cmocka_unit_test(damaged_state_is_refused),
         cmocka_unit_test(only_a_leader_takes_orders),

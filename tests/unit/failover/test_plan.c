@@ -478,6 +478,28 @@ static void a_witness_counts_and_does_not_take_over(void **state)
     }
 }
 
+/* While one takes another's place, the loss of the write region is survived
+ * with both of them alone. */
+static void both_witnesses_count_while_one_replaces_the_other(void **state)
+{
+    (void)state;
+    const failover_region list[] = {1, 2};
+    for (failover_region dead = 0; dead <= 4; dead++) {
+        struct world w = world_of(4, 2);
+        struct failover_group g = group_of(2, list);
+        struct failover_plan p;
+        g.witness = 4;
+        g.witness_leaving = 3;
+        w.alive[1] = false;
+        if (dead > 2)
+            w.alive[dead] = false;
+        run(&w, 5 * SEC);
+        failover_decide(w.h, &g, &p);
+        assert_int_equal(p.to, dead > 2 ? 0 : 2);
+        failover_health_free(w.h);
+    }
+}
+
 static void an_unknown_write_region_is_left_alone(void **state)
 {
     static const failover_region list[] = {9, 2, 3};
@@ -502,6 +524,7 @@ int main(void)
         cmocka_unit_test(fail_back_needs_a_proven_region),
         cmocka_unit_test(an_operator_is_told_why_not),
         cmocka_unit_test(a_witness_counts_and_does_not_take_over),
+        cmocka_unit_test(both_witnesses_count_while_one_replaces_the_other),
         cmocka_unit_test(an_unknown_write_region_is_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

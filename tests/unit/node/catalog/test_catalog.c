@@ -548,6 +548,40 @@ static void impossible_groups_are_refused(void **state)
     assert_int_equal(g.decision.consistency.level, CONSISTENCY_STRONG);
 }
 
+static void witnesses_survive_their_records(void **state)
+{
+    (void)state;
+    struct catalog_group g = sample_group("g", 1), back;
+    g.witness = g.first_witness = 4;
+    buf_clear(&text);
+    struct bytes json = formatted(catalog_group_format(&g, &text));
+    /* As nodes know it that know of no change. */
+    assert_null(memmem(json.data, json.len, "firstWitness", 12));
+    assert_null(memmem(json.data, json.len, "witnessLeaving", 14));
+    assert_int_equal(catalog_group_parse(json, &back, NULL), ERR_OK);
+    assert_true(back.witness == 4 && back.first_witness == 4);
+    for (uint8_t now = 0; now <= 5; now += 5) {
+        g.witness = now;
+        g.witness_coming = now != 0;
+        g.witness_leaving = 4;
+        buf_clear(&text);
+        json = formatted(catalog_group_format(&g, &text));
+        assert_int_equal(catalog_group_parse(json, &back, NULL), ERR_OK);
+        assert_true(back.witness == now && back.first_witness == 4);
+        assert_true(back.witness_leaving == 4);
+        assert_int_equal(back.witness_coming, now != 0);
+        assert_true(catalog_group_has_witness(&back, 4));
+        assert_int_equal(catalog_group_has_witness(&back, 5), now == 5);
+        assert_false(catalog_group_has_witness(&back, 0));
+    }
+    g.witness = 4; /* one that came later */
+    g.first_witness = 0;
+    buf_clear(&text);
+    json = formatted(catalog_group_format(&g, &text));
+    assert_int_equal(catalog_group_parse(json, &back, NULL), ERR_OK);
+    assert_true(back.witness == 4 && back.first_witness == 0);
+}
+
 static void settings_survive_their_records(void **state)
 {
     (void)state;
@@ -774,6 +808,7 @@ int main(void)
         cmocka_unit_test(removed_shards_are_ranges),
         cmocka_unit_test(impossible_groups_are_refused),
         cmocka_unit_test(settings_survive_their_records),
+        cmocka_unit_test(witnesses_survive_their_records),
         cmocka_unit_test(impossible_decisions_are_refused),
         cmocka_unit_test(consistency_levels_have_the_protocol_s_names),
         cmocka_unit_test(random_histories_agree_with_a_naive_model),

@@ -99,7 +99,7 @@ struct say {
     const char *region, *nonce, *fence, *sha256, *extra_folders, *log, *keys,
         *trouble, *region_key;
     const char *witness_replica; /* in place of one of shard 1 */
-    unsigned witness;            /* of group eu, by id */
+    unsigned witness, leaving;   /* of group eu, by id */
     int64_t at_shift_us, lsn, records;
     uint64_t catalog_lsn;
     unsigned signer;
@@ -163,13 +163,15 @@ static void put_report(struct buf *out, unsigned i, usec_t now)
     (void)buf_printf(out,
                      "],\"groups\":[{\"name\":\"eu\",\"number\":1,\"fenced\":"
                      "true,\"regions\":[%s],\"first_shard\":1,\"shards\":1,"
-                     "\"witness\":%u}],\"replicas\":[",
-                     s->fence, s->witness);
+                     "\"witness\":%u,\"witness_leaving\":%u}],"
+                     "\"replicas\":[",
+                     s->fence, s->witness, s->leaving);
     put_replica(out, s, 0, MEMBER(1) "," MEMBER(2) "," MEMBER(3));
     if (i < 2)
         put_replica(out, s, 1,
-                    s->witness == 3 ? MEMBER(1) "," MEMBER(2) "," MEMBER(3)
-                                    : MEMBER(1) "," MEMBER(2));
+                    s->witness == 3 || s->leaving == 3
+                        ? MEMBER(1) "," MEMBER(2) "," MEMBER(3)
+                        : MEMBER(1) "," MEMBER(2));
     (void)buf_append_str(out, s->witness_replica);
     (void)buf_printf(out,
                      "],\"folders\":[{\"path\":\"shards/0\",\"shard\":0}%s],"
@@ -414,12 +416,19 @@ static void members_outside_are_told(void **state)
 #define LOG_WITH(payloads)                                                     \
     "{\"path\":\"wal/0\",\"shard\":1,\"entries\":3,\"payloads\":" payloads "}"
 
-/* A group's witness may be outside, but with heads of entries alone. */
+/* A group's witness may be outside, but with heads of entries alone, and so may
+ * one that goes. */
 static void a_witness_holds_no_payload(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < NODES; i++)
+        says[i].leaving = 3;
+    says[2].witness_replica = WITNESS_REPLICA("0");
+    expect(NULL);
+    for (unsigned i = 0; i < NODES; i++) {
+        says[i].leaving = 0;
         says[i].witness = 3;
+    }
     says[2].witness_replica = WITNESS_REPLICA("0");
     says[2].extra_folders = ",{\"path\":\"shards/1\",\"shard\":1}";
     says[2].log = LOG_WITH("0");

@@ -315,6 +315,178 @@ static void a_witness_comes_as_one(void **state)
     stage_end(&s);
 }
 
+/* Regions 1 and 2, and nodes 3 and 4 that may be witnesses. */
+static struct stage stage_of_two(enum consistency_level level)
+{
+    struct stage s =
+        stage_new(level, &(struct cluster_options){.nodes = 4,
+                                                   .spares = 2,
+                                                   .regions = regions_of_five,
+                                                   .witness = 3,
+                                                   .other_witness = 4});
+    s.rec.n_members = 2;
+    memcpy(s.rec.members, five, 2 * sizeof(five[0]));
+    s.rec.n_regions = 2;
+    stage_settle(&s);
+    for (unsigned i = 0; i < 20; i++)
+        put(s.c, 1, 1, i, "{\"id\":\"x\"");
+    return s;
+}
+
+static void order_witness(struct stage *s, raft_id witness)
+{
+    struct govern_member m = {witness, (raft_region)witness};
+    assert_int_equal(govern_set_witness(&s->rec, m, 0, "", &s->rec), ERR_OK);
+}
+
+static uint32_t witnesses_that_vote(const struct raft_config *c)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; c != NULL && i < c->n; i++)
+        n += c->members[i].voter && c->members[i].witness;
+    return n;
+}
+
+/* Plays until the record is settled; at every turn so many witnesses vote. */
+static void settle_with(struct stage *s, uint32_t least, uint32_t most)
+{
+    bool done = false;
+    for (int turn = 0; turn < 10000 && !done; turn++) {
+        done = settled_everywhere(s);
+        play(s, 1, NULL);
+        const struct raft_config *c = config_of_leader(s);
+        assert_true(c == NULL || (witnesses_that_vote(c) >= least &&
+                                  witnesses_that_vote(c) <= most));
+    }
+    assert_true(done);
+    govern_set_settled(&s->rec, &s->rec);
+    if (govern_has_leaving(&s->rec))
+        govern_drop_leaving(&s->rec, &s->rec);
+}
+
+static void expect_no_payload(struct stage *s)
+{
+    put(s->c, stage_leader(s), 1, 30, "{\"id\":\"y\"");
+    cluster_turns(s->c, 100);
+    assert_int_equal(cluster_payloads(s->c, 3), 0);
+    assert_int_equal(cluster_payloads(s->c, 4), 0);
+}
+
+/* One region of two is lost, and the other goes on. */
+static void lose(struct stage *s, raft_id lost)
+{
+    raft_id left = (raft_id)(3 - lost);
+    s->dead[lost] = true;
+    cluster_crash(s->c, lost);
+    govern_set_down(&s->rec, govern_region_bit((raft_region)lost), &s->rec);
+    if (s->rec.write_region == lost)
+        assert_int_equal(govern_switch(&s->rec, (raft_region)left, true, false,
+                                       0, "", &s->rec),
+                         ERR_OK);
+    play(s, 100, NULL); /* all are told */
+    assert_true(play(s, 5000, settled_everywhere));
+    assert_int_equal(stage_leader(s), left);
+    for (unsigned tries = 0; !is_written(s, left); tries++)
+        assert_true(tries < 100);
+}
+
+static void a_witness_comes_and_either_region_may_be_lost(void **state)
+{
+    (void)state;
+    for (int level = 0; level < CONSISTENCY_COUNT; level++) {
+        for (raft_id lost = 1; lost <= 2; lost++) {
+            struct stage s = stage_of_two((enum consistency_level)level);
+            order_witness(&s, 3);
+            settle_with(&s, 0, 1);
+            assert_int_equal(voters(&s), WHO(1, 2, 3));
+            expect_no_payload(&s);
+            lose(&s, lost);
+            assert_int_equal(cluster_payloads(s.c, 3), 0);
+            stage_end(&s);
+        }
+    }
+}
+
+static void a_witness_is_replaced_in_one_step(void **state)
+{
+    (void)state;
+    for (int level = 0; level < CONSISTENCY_COUNT; level++) {
+        struct stage s = stage_of_two((enum consistency_level)level);
+        order_witness(&s, 3);
+        settle_with(&s, 0, 1);
+        order_witness(&s, 4);
+        settle_with(&s, 1, 1);
+        assert_int_equal(voters(&s), WHO(1, 2, 4));
+        expect_no_payload(&s);
+        lose(&s, 1);
+        assert_int_equal(cluster_payloads(s.c, 4), 0);
+        stage_end(&s);
+    }
+}
+
+static bool is_joint(const struct stage *s)
+{
+    const struct raft_config *c = config_of_leader(s);
+    return c != NULL && c->joint;
+}
+
+/* The step is half made: both witnesses are needed, and there. */
+static void a_region_is_lost_while_a_witness_is_replaced(void **state)
+{
+    (void)state;
+    for (int level = 0; level < CONSISTENCY_COUNT; level++) {
+        for (raft_id lost = 1; lost <= 2; lost++) {
+            struct stage s = stage_of_two((enum consistency_level)level);
+            order_witness(&s, 3);
+            settle_with(&s, 0, 1);
+            order_witness(&s, 4);
+            assert_true(play(&s, 5000, is_joint));
+            lose(&s, lost);
+            assert_int_equal(voters(&s), WHO(1, 2, 4));
+            stage_end(&s);
+        }
+    }
+}
+
+/* Also if it is dead, which is why it goes. */
+static void a_witness_goes(void **state)
+{
+    (void)state;
+    for (int dead = 0; dead <= 1; dead++) {
+        struct stage s = stage_of_two(CONSISTENCY_SESSION);
+        order_witness(&s, 3);
+        settle_with(&s, 0, 1);
+        if (dead)
+            cluster_crash(s.c, 3);
+        s.dead[3] = dead;
+        order_witness(&s, 0);
+        settle_with(&s, 0, 1);
+        assert_int_equal(members(&s), WHO(1, 2, 2));
+        put(s.c, 1, 1, 30, "{\"id\":\"y\"");
+        stage_end(&s);
+    }
+}
+
+/* Nothing could be committed without it. */
+static void a_witness_stays_while_a_region_is_away(void **state)
+{
+    (void)state;
+    struct stage s = stage_of_two(CONSISTENCY_SESSION);
+    order_witness(&s, 3);
+    settle_with(&s, 0, 1);
+    for (raft_id id = 1; id <= 4; id++)
+        cluster_cut(s.c, id, 2);
+    play(&s, 1000, NULL);
+    order_witness(&s, 0);
+    play(&s, 3000, NULL);
+    assert_int_equal(voters(&s), WHO(1, 2, 3));
+    assert_false(config_of_leader(&s)->joint);
+    cluster_heal(s.c);
+    settle_with(&s, 0, 1);
+    assert_int_equal(members(&s), WHO(1, 2, 2));
+    stage_end(&s);
+}
+
 /* Who goes has to hear from the meta shard that the others are done. */
 static void the_meta_shard_waits_until_the_others_have_settled(void **state)
 {
@@ -359,6 +531,11 @@ int main(void)
         cmocka_unit_test(nothing_changes_while_a_voter_is_rebuilt),
         cmocka_unit_test(one_that_is_rebuilt_may_go),
         cmocka_unit_test(a_witness_comes_as_one),
+        cmocka_unit_test(a_witness_comes_and_either_region_may_be_lost),
+        cmocka_unit_test(a_witness_is_replaced_in_one_step),
+        cmocka_unit_test(a_region_is_lost_while_a_witness_is_replaced),
+        cmocka_unit_test(a_witness_goes),
+        cmocka_unit_test(a_witness_stays_while_a_region_is_away),
         cmocka_unit_test(a_region_is_exchanged_beside_a_witness),
         cmocka_unit_test(the_meta_shard_waits_until_the_others_have_settled),
         cmocka_unit_test(a_record_without_names_changes_nobody),

@@ -581,6 +581,85 @@ static void a_witness_stays_when_a_region_is_exchanged(void **state)
                      ERR_UNSUPPORTED);
 }
 
+/* Nodes 1 and 2 in regions 1 and 2. */
+static struct govern_record named_two(void)
+{
+    struct govern_record r = named_three(CONSISTENCY_SESSION);
+    r.n_members = 2;
+    r.members[2] = (struct govern_member){.id = 0};
+    r.n_regions = 2;
+    return r;
+}
+
+static int set_witness(const struct govern_record *now, raft_id id,
+                       raft_region region, struct govern_record *next_out)
+{
+    return govern_set_witness(now, (struct govern_member){id, region}, AT,
+                              "why", next_out);
+}
+
+static void a_witness_comes_moves_and_goes(void **state)
+{
+    (void)state;
+    struct failover_group group;
+    struct failover_plan plan = {.action = FAILOVER_NONE};
+    struct govern_record r = named_two();
+    /* In between by id, as the members are kept. */
+    r.members[1].id = 4;
+    assert_int_equal(set_witness(&r, 3, 3, &r), ERR_OK);
+    assert_true(r.epoch == 5 && !r.settled && r.n_members == 3);
+    assert_true(r.members[1].id == 3 && r.members[2].id == 4);
+    assert_true(r.witness.id == 3 && r.witness_coming);
+    assert_false(govern_has_leaving(&r));
+    govern_group(&r, "eu", 0, &group);
+    assert_int_equal(group.witness, 0); /* not before it votes */
+    assert_true(govern_decide(&r, &plan, true, AT, &r));
+    assert_false(r.witness_coming);
+    govern_group(&r, "eu", 0, &group);
+    assert_int_equal(group.witness, 3);
+    plan.expected_epoch = r.epoch;
+    assert_false(govern_decide(&r, &plan, true, AT, &r));
+    assert_int_equal(set_witness(&r, 3, 3, &r), ERR_EXISTS);
+    assert_int_equal(set_witness(&r, 5, 5, &r), ERR_OK);
+    assert_true(r.n_members == 3 && r.members[1].id == 4);
+    assert_true(r.members[2].id == 5 && r.witness_leaving.id == 3);
+    govern_group(&r, "eu", 0, &group); /* both, until that is done */
+    assert_true(group.witness == 5 && group.witness_leaving == 3);
+    assert_int_equal(set_witness(&r, 0, 0, &r), ERR_BUSY);
+    assert_true(govern_decide(&r, &plan, true, AT, &r));
+    assert_int_equal(set_witness(&r, 0, 0, &r), ERR_BUSY);
+    assert_true(govern_decide(&r, &plan, true, AT, &r));
+    assert_int_equal(r.witness_leaving.id, 0);
+    assert_int_equal(set_witness(&r, 0, 0, &r), ERR_OK);
+    assert_true(r.n_members == 2 && r.witness.id == 0);
+    assert_int_equal(r.witness_leaving.id, 5);
+    govern_group(&r, "eu", 0, &group);
+    assert_true(group.witness == 0 && group.witness_leaving == 0);
+}
+
+static void a_witness_needs_two_even_regions(void **state)
+{
+    (void)state;
+    const struct govern_member other[] = {{1, 1}, {4, 4}};
+    const raft_region list[] = {1, 4};
+    struct govern_record r = named_two(), next;
+    assert_int_equal(set_witness(&r, 0, 0, &next), ERR_EXISTS);
+    assert_int_equal(set_witness(&r, 2, 2, &next), ERR_UNSUPPORTED);
+    assert_int_equal(set_witness(&r, 6, 2, &next), ERR_UNSUPPORTED);
+    struct govern_record uneven = r;
+    uneven.members[uneven.n_members++] = (struct govern_member){6, 1};
+    assert_int_equal(set_witness(&uneven, 3, 3, &next), ERR_UNSUPPORTED);
+    struct govern_record more = named_three(CONSISTENCY_SESSION);
+    assert_int_equal(set_witness(&more, 4, 4, &next), ERR_UNSUPPORTED);
+    struct govern_record everywhere = three(CONSISTENCY_SESSION);
+    assert_int_equal(set_witness(&everywhere, 4, 4, &next), ERR_UNSUPPORTED);
+    /* One change at a time. */
+    assert_int_equal(set_witness(&r, 3, 3, &next), ERR_OK);
+    assert_int_equal(set_members(&next, other, 2, list, 2, &next), ERR_BUSY);
+    assert_int_equal(set_members(&r, other, 2, list, 2, &r), ERR_OK);
+    assert_int_equal(set_witness(&r, 3, 3, &next), ERR_BUSY);
+}
+
 /* A shard without voters in the new region could not follow. */
 static void writes_go_to_no_region_that_comes_or_leaves(void **state)
 {
@@ -765,6 +844,8 @@ int main(void)
         cmocka_unit_test(the_list_of_regions_is_bounded),
         cmocka_unit_test(what_members_cannot_change),
         cmocka_unit_test(a_witness_stays_when_a_region_is_exchanged),
+        cmocka_unit_test(a_witness_comes_moves_and_goes),
+        cmocka_unit_test(a_witness_needs_two_even_regions),
         cmocka_unit_test(writes_go_to_no_region_that_comes_or_leaves),
         cmocka_unit_test(the_controller_sees_a_write_region_that_leaves),
         cmocka_unit_test(members_are_all_or_not),

@@ -37,6 +37,7 @@ struct shard {
     uint64_t commit, durable;
     bool overruled, contradicted, installing, busy, flush_pending;
     bool no_payload; /* the receiver is a witness */
+    bool other_kind; /* it is not what the snapshot says */
     uint64_t installed_lsn, installed_term;
     unsigned adopted;
     uint64_t retained;
@@ -105,10 +106,15 @@ const struct raft *shard_raft(const struct shard *s)
 {
     return (const struct raft *)s;
 }
-bool raft_is_witness(const struct raft *r)
+bool shard_is_witness(const struct shard *s)
 {
-    (void)r;
+    (void)s;
     return false;
+}
+bool raft_role_fits(const struct raft *r, const struct raft_config *c)
+{
+    (void)c;
+    return !((const struct shard *)r)->other_kind;
 }
 uint64_t raft_term(const struct raft *r)
 {
@@ -442,15 +448,19 @@ static void put_record(struct memtable *m, uint64_t lsn)
     entry_unref(e);
 }
 
-static void put_config(struct flush *f)
+static void put_config(struct flush *f, bool to_witness)
 {
     struct raft_config c = {.n = 0};
     struct buf b;
     buf_init(&b, 1000);
-    for (raft_id id = 1; id <= 2; id++)
-        assert_int_equal(
-            raft_config_add(&c, (struct raft_member){.id = id, .voter = true}),
-            ERR_OK);
+    for (raft_id id = 1; id <= 2; id++) {
+        bool witness = to_witness && id == 2;
+        struct raft_member m = {.id = id,
+                                .region = (raft_region)id,
+                                .voter = !witness,
+                                .witness = witness};
+        assert_int_equal(raft_config_add(&c, m), ERR_OK);
+    }
     assert_int_equal(raft_config_encode(&c, &b), ERR_OK);
     assert_int_equal(flush_set_info(f, SHARD_INFO_CONFIG,
                                     bytes_of(buf_bytes(&b), buf_len(&b))),
@@ -467,7 +477,7 @@ static void fill(struct engine *e)
     struct flush *f = flush_new(0, LSN, TERM);
     while (!flush_collect(f, m, 1000)) {
     }
-    put_config(f);
+    put_config(f, false);
     assert_int_equal(engine_flush(e, f), ERR_OK);
     engine_flush_done(e, f);
     flush_free(f);
@@ -715,6 +725,47 @@ static void learners_share_a_rate(void **state)
     assert_int_equal(SENDER->node.learners_behind, 0);
 }
 
+/* The receiver is a witness from now on, and the store has that. */
+static void make_witness(struct end *sender, uint32_t shard)
+{
+    struct flush *f = flush_new(LSN, LSN, TERM);
+    f->complete = true;
+    put_config(f, true);
+    assert_int_equal(engine_flush(sender->replicas[shard].engine, f), ERR_OK);
+    engine_flush_done(sender->replicas[shard].engine, f);
+    flush_free(f);
+}
+
+/* Whoever has a store of another kind there must be able to tell. */
+static void a_witness_gets_no_state_that_does_not_name_it(void **state)
+{
+    (void)state;
+    SENDER->shards[1].no_payload = true;
+    SENDER->shards[1].commit = LSN + 7;
+    start(1);
+    tick(SENDER, 0);
+    pump(ALL);
+    expect_nothing_taken();
+    assert_int_equal(outgoings(), 1);
+    assert_int_equal(SENDER->shards[1].aim, LSN + 7);
+    make_witness(SENDER, 1);
+    tick(SENDER, 0);
+    assert_int_equal(SENDER->shards[1].aim, SHARD_FLUSH_ALL);
+    pump(ALL);
+    assert_int_equal(RECEIVER->shards[1].adopted, 1);
+}
+
+static void a_replica_of_the_other_kind_takes_nothing(void **state)
+{
+    (void)state;
+    RECEIVER->shards[1].other_kind = true;
+    start(1);
+    tick(SENDER, 0);
+    pump(ALL);
+    expect_nothing_taken();
+    assert_int_equal(SENDER->shards[1].sent_failed, 1);
+}
+
 static void a_witness_does_not_wait(void **state)
 {
     (void)state;
@@ -725,6 +776,7 @@ static void a_witness_does_not_wait(void **state)
     tick(SENDER, 0);
     assert_int_equal(SENDER->shards[1].retained, 0); /* it waits */
     SENDER->shards[1].no_payload = true;
+    make_witness(SENDER, 1);
     tick(SENDER, 0);
     assert_int_equal(SENDER->shards[1].retained, LSN);
     assert_int_equal(SENDER->node.snapshots_sending, TRANSFERS_AT_ONCE);
@@ -1381,6 +1433,8 @@ int main(void)
         TEST(only_so_many_are_sent_at_a_time),
         TEST(learners_share_a_rate),
         TEST(a_witness_does_not_wait),
+        TEST(a_witness_gets_no_state_that_does_not_name_it),
+        TEST(a_replica_of_the_other_kind_takes_nothing),
         TEST(a_later_one_takes_the_place_of_an_earlier),
         TEST(a_replica_that_closes_ends_its_own),
         TEST(who_cannot_take_it_says_so),

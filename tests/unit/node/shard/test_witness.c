@@ -99,6 +99,30 @@ static void a_witness_that_lags_gets_the_position_alone(void **state)
     cluster_free(c);
 }
 
+/* What comes between the snapshot and its store has no payload either. */
+static void a_witness_gets_entries_while_it_takes_a_snapshot(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_with_witness(true);
+    lead(c);
+    cluster_isolate(c, WITNESS);
+    put_many(c, 1, 20);
+    cluster_compact(c, 1);
+    cluster_hold_adoption(c, WITNESS, true);
+    cluster_heal(c);
+    cluster_turns(c, 1000);
+    assert_true(shard_installing(cluster_shard(c, WITNESS)));
+    put_many(c, 1, 5);
+    cluster_turns(c, 1000);
+    const struct raft *witness = shard_raft(cluster_shard(c, WITNESS));
+    assert_true(raft_last_lsn(witness) > raft_base_lsn(witness));
+    cluster_hold_adoption(c, WITNESS, false);
+    cluster_turns(c, 1000);
+    assert_false(shard_installing(cluster_shard(c, WITNESS)));
+    assert_int_equal(cluster_payloads(c, WITNESS), 0);
+    cluster_free(c);
+}
+
 static void payload_for_a_witness_is_refused_by_it(void **state)
 {
     (void)state;
@@ -203,6 +227,7 @@ int main(void)
         cmocka_unit_test(a_witness_has_every_head_and_no_payload),
         cmocka_unit_test(a_witness_restarts_from_its_heads_and_from_a_flush),
         cmocka_unit_test(a_witness_that_lags_gets_the_position_alone),
+        cmocka_unit_test(a_witness_gets_entries_while_it_takes_a_snapshot),
         cmocka_unit_test(payload_for_a_witness_is_refused_by_it),
         cmocka_unit_test(a_witness_serves_nobody),
         cmocka_unit_test(strong_writes_survive_the_loss_of_either_region),

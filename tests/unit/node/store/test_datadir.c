@@ -307,6 +307,35 @@ static void putting_a_shard_away_is_tried_again(void **state)
     datadir_close(d);
 }
 
+static void what_kind_a_replica_is_is_remembered(void **state)
+{
+    (void)state;
+    struct datadir *d = must_open();
+    struct datadir_role role = {.witness = true, .epoch = 12}, back;
+    assert_int_equal(datadir_role(d, 3, &back), ERR_NOT_FOUND);
+    assert_int_equal(datadir_set_role(d, 3, &role), ERR_OK);
+    assert_int_equal(mode_of("role-3"), 0600);
+    datadir_close(d);
+    d = must_open();
+    assert_int_equal(datadir_role(d, 3, &back), ERR_OK);
+    assert_true(back.witness && back.epoch == 12);
+    role = (struct datadir_role){.witness = false, .epoch = UINT32_MAX};
+    assert_int_equal(datadir_set_role(d, 3, &role), ERR_OK);
+    assert_int_equal(datadir_role(d, 3, &back), ERR_OK);
+    assert_true(!back.witness && back.epoch == UINT32_MAX);
+    assert_int_equal(datadir_role(d, 33, &back), ERR_NOT_FOUND);
+    assert_int_equal(datadir_drop_role(d, 3), ERR_OK);
+    assert_int_equal(datadir_drop_role(d, 3), ERR_OK);
+    assert_int_equal(datadir_role(d, 3, &back), ERR_NOT_FOUND);
+    /* A node that begins anew has none. */
+    assert_int_equal(datadir_set_role(d, 4, &role), ERR_OK);
+    char path[DATADIR_PATH_MAX];
+    assert_int_equal(datadir_shard_path(d, 4, path), ERR_OK);
+    assert_int_equal(datadir_discard(d, &msg), ERR_OK);
+    assert_int_equal(datadir_role(d, 4, &back), ERR_NOT_FOUND);
+    datadir_close(d);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -323,6 +352,7 @@ int main(void)
         TEST(one_shard_is_put_away_and_marked),
         TEST(putting_a_shard_away_is_finished_by_the_next_start),
         TEST(putting_a_shard_away_is_tried_again),
+        TEST(what_kind_a_replica_is_is_remembered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
