@@ -5,7 +5,8 @@
  *
  * ASKING: it asks every other voter for its term and the end of its log, and is
  * deaf to everything else. Who votes now it may have forgotten, too: each tells
- * who votes by its log, and the furthest log told of counts. It may have
+ * who votes by its log, and the furthest log told of counts. All are asked
+ * twice, since they tell one after the other (end_round). It may have
  * promised not to follow a leader that is still about, so it must not even
  * acknowledge before it knows the terms. Then it adopts the highest one, M,
  * with its vote spent: it may have voted in M.
@@ -50,9 +51,11 @@ static struct told_end *find_told(struct amnesia *a, raft_id id)
     return NULL;
 }
 
+/* In this round. */
 static bool has_told(const struct amnesia *a, raft_id id)
 {
-    return find_told((struct amnesia *)a, id) != NULL;
+    const struct told_end *t = find_told((struct amnesia *)a, id);
+    return t != NULL && t->round == a->round;
 }
 
 /* The first of a list whose answer is missing, 0 if none is. */
@@ -153,10 +156,17 @@ bool raft_amnesia_bars(struct raft *r, const struct raft_msg *m)
 /* ---- asking ----------------------------------------------------------------
  */
 
+/* Names the round, too: an answer to an older one is older than it looks. */
+static uint64_t question(const struct raft *r)
+{
+    return r->life + r->amnesia.round;
+}
+
 static void ask_one(struct raft *r, raft_id id)
 {
     struct raft_msg *m = raft_emit(r, RAFT_MSG_ASK, id);
-    m->ask = (struct raft_ask){.life = r->life, .last_lsn = r->persisted_lsn};
+    m->ask =
+        (struct raft_ask){.life = question(r), .last_lsn = r->persisted_lsn};
 }
 
 /* Whoever has told is asked again while others are missing: it may know by then
@@ -238,6 +248,8 @@ static bool is_sole(const struct raft_config *c, uint8_t ack,
                     raft_region write_region, raft_id id)
 {
     const struct raft_member *m = raft_config_find(c, id);
+    if (raft_config_is_voter(c, id) && !raft_amnesia_possible(c, id))
+        return true; /* nobody else votes */
     if (ack != RAFT_ACK_REGION || m == NULL || m->region != write_region ||
         m->witness)
         return false;
@@ -303,8 +315,7 @@ int raft_recv_ask(struct raft *r, const struct raft_msg *m)
 /* ---- being told ------------------------------------------------------------
  */
 
-/* Whether its log may hold what this node's acknowledgement was counted for. A
- * learner's may be further, and would keep everybody from being elected. */
+/* Whether it votes by the log that counts. */
 static bool is_needed(const struct raft *r, raft_id id)
 {
     const struct amnesia *a = &r->amnesia;
@@ -312,15 +323,25 @@ static bool is_needed(const struct raft *r, raft_id id)
                          : raft_config_is_voter(trail_config(&r->trail), id);
 }
 
+/* Whose log ends there knows best who was enough on its own. */
+static bool is_furthest(const struct amnesia *a, const struct told_end *t)
+{
+    return t->last_lsn == a->need_lsn && t->last_term == a->need_term;
+}
+
+/* A learner's log may be further than every voter's, and would keep everybody
+ * from being elected. So may that of one who is to become a voter and has not
+ * heard of it: it cannot stand, and by no configuration that it has was it
+ * counted (docs/rebuild.md). */
 static void find_end(struct raft *r)
 {
     struct amnesia *a = &r->amnesia;
     for (size_t i = 0; i < a->n_told; i++) {
         const struct told_end *t = &a->told[i];
-        if (!is_needed(r, t->id))
-            continue;
-        a->sole |= t->sole;
-        if (trail_end_reaches(t->last_lsn, t->last_term, a->last_lsn,
+        bool needed = is_needed(r, t->id);
+        a->sole |= t->sole && (needed || is_furthest(a, t));
+        if (needed && t->votes &&
+            trail_end_reaches(t->last_lsn, t->last_term, a->last_lsn,
                               a->last_term)) {
             a->last_lsn = t->last_lsn;
             a->last_term = t->last_term;
@@ -366,12 +387,32 @@ static void note_end(struct amnesia *a, raft_id id, const struct raft_tell *t)
     if (e == NULL) {
         e = &a->told[a->n_told++];
         *e = (struct told_end){.id = id};
+        a->fresh = true;
     }
+    e->round = a->round;
     e->sole |= t->sole;
+    e->votes |= t->n_voters == 0 || is_in(id, t->voters, t->n_voters);
     if (trail_end_reaches(t->last_lsn, t->last_term, e->last_lsn,
                           e->last_term)) {
         e->last_lsn = t->last_lsn;
         e->last_term = t->last_term;
+    }
+}
+
+/* Who told before another leader counted what this node had acknowledged may
+ * have got that since; and that leader, if it told after a crash, may have lost
+ * it. So all must tell once more after everybody has told once: whoever leads
+ * no more when it tells first has nobody's acknowledgement but from before the
+ * last round, and who still leads has what it counts. */
+static void end_round(struct raft *r)
+{
+    struct amnesia *a = &r->amnesia;
+    if (a->fresh) {
+        a->fresh = false;
+        a->round++;
+        raft_amnesia_ask_soon(r);
+    } else {
+        adopt_term(r);
     }
 }
 
@@ -380,13 +421,15 @@ int raft_recv_tell(struct raft *r, const struct raft_msg *m)
     struct amnesia *a = &r->amnesia;
     const struct raft_tell *t = &m->tell;
     bool again = has_told(a, m->from);
-    if (a->state == RAFT_AMNESIA_NONE || a->kept || t->life != r->life ||
+    if (a->state == RAFT_AMNESIA_NONE || a->kept || t->life != question(r) ||
         (a->state == RAFT_AMNESIA_LEARNING && (again || missing(r) == 0)))
         return ERR_OK;
     if (t->last_term > m->term || t->n_voters > RAFT_TELL_VOTERS_MAX ||
         is_in(0, t->voters, t->n_voters))
         return ERR_PROTOCOL;
-    if (a->n_told == ARRAY_LEN(a->told) || !was_asked(r, m->from))
+    bool has_room =
+        a->n_told < ARRAY_LEN(a->told) || find_told(a, m->from) != NULL;
+    if (!has_room || !was_asked(r, m->from))
         return ERR_OK;
     note_end(a, m->from, t);
     if (m->term > a->term)
@@ -394,7 +437,7 @@ int raft_recv_tell(struct raft *r, const struct raft_msg *m)
     if (trail_end_reaches(t->last_lsn, t->last_term, a->need_lsn, a->need_term))
         learn_need(a, t);
     if (missing(r) == 0)
-        adopt_term(r);
+        end_round(r);
     return ERR_OK;
 }
 

@@ -124,6 +124,19 @@ static int64_t one(const void *ctx, raft_id id)
     return 1;
 }
 
+/* Whether it votes by any configuration that may still be in force, as far as
+ * it knows: after a restart it knows little of what is committed, and may have
+ * both come and be leaving since then. */
+static bool votes_yet(const struct raft *r)
+{
+    uint64_t lsn = r->commit_lsn;
+    bool votes = raft_config_is_voter(raft_config_committed(r), r->opt.self);
+    while (!votes && (lsn = trail_next_config(&r->trail, lsn)) != 0)
+        votes =
+            raft_config_is_voter(trail_config_at(&r->trail, lsn), r->opt.self);
+    return votes;
+}
+
 /* Why this node must not campaign now, 0 if it may. */
 static enum raft_no_campaign obstacle(const struct raft *r,
                                       const struct rule *rule)
@@ -134,11 +147,9 @@ static enum raft_no_campaign obstacle(const struct raft *r,
         return RAFT_NO_CAMPAIGN_WITNESS;
     /* A voter that leaves may still be needed until the configuration without
      * it is committed: the others may lack that entry, and not be electable
-     * without its vote (thesis 4.2.2). Once committed, newest and committed
-     * are the same. */
+     * without its vote (thesis 4.2.2). */
     if (!raft_config_is_voter(c, r->opt.self) &&
-        (c == &r->recovery ||
-         !raft_config_is_voter(raft_config_committed(r), r->opt.self)))
+        (c == &r->recovery || !votes_yet(r)))
         return RAFT_NO_CAMPAIGN_NOT_VOTER;
     if (c->epoch < r->recovered)
         return RAFT_NO_CAMPAIGN_RECOVERED;

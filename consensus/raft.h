@@ -211,7 +211,8 @@ struct raft_snap_status {
 
 /* An amnesiac asks every other voter, and its leader now and then. */
 struct raft_ask {
-    uint64_t life;     /* names one life of the sender, see raft_read_index */
+    uint64_t life;     /* names one life of the sender, see raft_read_index,
+                          and one round of its questions */
     uint64_t last_lsn; /* durable in the sender's log: no more than that may
                           be counted as acknowledged by it */
 };

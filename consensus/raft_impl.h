@@ -81,8 +81,12 @@ struct amnesia {
         raft_id id;
         uint64_t last_lsn, last_term; /* the furthest it told of */
         bool sole;
+        bool votes;     /* by its own log, or it does not tell */
+        uint32_t round; /* the newest in which it told */
     } told[RAFT_ALSO_MAX + 1];
     size_t n_told;
+    uint32_t round; /* of questions: all are asked twice at least */
+    bool fresh;     /* somebody told for the first time in this one */
     raft_id also[RAFT_ALSO_MAX];
     size_t n_also;
     /* Who must tell, by the furthest log told of that says so; 0: by the own

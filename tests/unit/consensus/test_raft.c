@@ -228,6 +228,14 @@ static void an_answer_to_an_amnesiac_names_no_node_0(void **state)
     step(r, ev, ERR_OK);
     assert_int_equal(raft_amnesiac(r), RAFT_AMNESIA_ASKING);
     m.from = 3;
+    u = step(r, ev, ERR_OK);
+    assert_int_equal(raft_amnesiac(r), RAFT_AMNESIA_ASKING);
+    assert_true(u.n_messages > 0); /* the second round */
+    step(r, ev, ERR_OK);           /* an answer of the first, once more */
+    m.tell.life = u.messages[0].ask.life;
+    step(r, ev, ERR_OK);
+    assert_int_equal(raft_amnesiac(r), RAFT_AMNESIA_ASKING);
+    m.from = 2;
     step(r, ev, ERR_OK);
     assert_int_equal(raft_amnesiac(r), RAFT_AMNESIA_LEARNING);
     raft_free(r);
