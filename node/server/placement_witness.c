@@ -196,11 +196,8 @@ static int preview(struct witnessing *s, const struct catalog_group *g,
     struct catalog_group *copy = mem_dup(g, sizeof(*g));
     int err = check_group(s, copy, msg);
     mem_free(copy);
-    if (err == ERR_OK &&
-        (err = decision_of_group(s->worker->node->config, g, &now)) != ERR_OK)
-        err_set(msg, err,
-                "the configuration of %s lacks a region or node of %s",
-                s->worker->node->config->node, g->name);
+    if (err == ERR_OK)
+        err = decision_of_group(s->worker->node->config, g, &now, msg);
     if (err == ERR_OK)
         err = change_witness(s, &now, &next, msg);
     if (err == ERR_OK)
