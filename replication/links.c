@@ -523,7 +523,8 @@ static int frame_request(struct link *l, struct bytes payload)
     struct links_call call = {
         .peer = l->id, .session = l->session, .id = r.id, .age_ms = r.age_ms};
     if (r.sent_us > 0)
-        call.way_ms = travel_most_ms(&l->travel, clock_mono_us(), r.sent_us);
+        call.way_most_ms =
+            travel_most_ms(&l->travel, clock_mono_us(), r.sent_us);
     struct bytes none = {NULL, 0};
     if (h->request_shard != NULL)
         call.shard = h->request_shard(l->links->user, r.kind, r.body);

@@ -103,7 +103,8 @@ struct links_call {
     uint64_t shard; /* that it concerns */
     enum fence_carries carries;
     uint32_t age_ms; /* see links_request_again */
-    uint32_t way_ms; /* it was no longer on its way (travel.h); 0: not known */
+    /* It was on its way for no longer (travel.h); 0: not known. */
+    uint32_t way_most_ms;
 };
 
 /* A message that a fence keeps from crossing a link. */

@@ -163,6 +163,7 @@ struct op *call_op(struct call *c, enum op_kind kind, uint16_t shard)
     if (c->passed && kind == OP_WRITE) {
         memcpy(op->id, c->passed_id, sizeof(op->id));
         op->since_us = c->passed_since_us;
+        op->again = c->passed_again;
     }
     return op;
 }

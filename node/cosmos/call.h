@@ -102,8 +102,8 @@ struct call {
 
     /* It came by transit (transit.h): for the group with this first shard, and
      * the id of the operation that writes, and when an earlier attempt at it
-     * began (op.since_us). */
-    bool passed;
+     * began (op.since_us, op.again). */
+    bool passed, passed_again;
     uint16_t passed_shard;
     usec_t passed_since_us;
     uint8_t passed_id[OP_ID_LEN];

@@ -209,7 +209,7 @@ static void serve(struct call *c, int path)
 }
 
 static void handle_passage(struct cosmos *cosmos, struct http_request *http,
-                           const struct passage *p, usec_t since_us)
+                           const struct passage *p, usec_t since_us, bool again)
 {
     struct call *c = call_begin(cosmos, http);
     if (c == NULL) {
@@ -219,6 +219,7 @@ static void handle_passage(struct cosmos *cosmos, struct http_request *http,
     c->passed = true;
     c->passed_shard = p->shard;
     c->passed_since_us = since_us;
+    c->passed_again = again;
     c->read_only = p->read_only;
     memcpy(c->passed_id, p->id, sizeof(c->passed_id));
     int err = begin(c);
@@ -231,10 +232,11 @@ static void handle_passage(struct cosmos *cosmos, struct http_request *http,
 }
 
 void cosmos_on_passage(struct cosmos *c, struct http_request *r,
-                       const struct passage *passage, usec_t since_us)
+                       const struct passage *passage, usec_t since_us,
+                       bool again)
 {
     bool before = mem_may_fail(true);
-    handle_passage(c, r, passage, since_us);
+    handle_passage(c, r, passage, since_us, again);
     mem_may_fail(before);
 }
 

@@ -237,11 +237,12 @@ extern const struct http_handler cosmos_http_handler;
 
 /* A request that a node outside the fence of its container's placement group
  * has passed on. It is verified already; the request's life is as that of
- * others. Faults that face clients are not asked about. `since_us`: as
- * op.since_us. */
+ * others. Faults that face clients are not asked about. `since_us` and
+ * `again`: as in struct op. */
 struct passage;
 void cosmos_on_passage(struct cosmos *c, struct http_request *r,
-                       const struct passage *passage, usec_t since_us);
+                       const struct passage *passage, usec_t since_us,
+                       bool again);
 
 /* How records of the catalog and documents are addressed, for those who write
  * them elsewhere (bootstrap, tests): keyed hashes of the partition key's

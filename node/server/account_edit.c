@@ -69,6 +69,9 @@ static void account_written(void *user, struct op_result *result)
     } else if (result->err == ERR_PRECONDITION && ++e->tries < EDIT_TRIES) {
         audit(e, ": not done, another change came first");
         read_account(e);
+    } else if (result->err == ERR_INVALID) {
+        audit(e, ": refused"); /* by placement_gate.h, which says why */
+        finish(e, ERR_INVALID, NULL, &result->message);
     } else {
         audit(e, ": may not have been done");
         fail(e, result->err == ERR_PRECONDITION ? ERR_AGAIN : result->err);

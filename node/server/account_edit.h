@@ -4,8 +4,8 @@
  * any worker: operations go to the meta shard's leader by themselves.
  *
  * As with groups (group_edit.h) the audit record is sent first; an edit that
- * finds itself overtaken, or does not know how it ended, leaves a second one
- * that says so. */
+ * finds itself overtaken, is refused, or does not know how it ended, leaves a
+ * second one that says so. */
 #ifndef BASTIDE_SERVER_ACCOUNT_EDIT_H
 #define BASTIDE_SERVER_ACCOUNT_EDIT_H
 
@@ -32,7 +32,9 @@ struct account_edit {
     /* Exactly once, from the worker's loop, unless the process ends before.
      * ERR_OK: `a` is the record as it is now, with `etag`; the errors of
      * `change`; ERR_AGAIN: others were faster too often; ERR_TIMEOUT: unknown;
-     * others: nothing was written. `a` and `etag` are NULL with an error. */
+     * ERR_INVALID with its message: it brings something into a group that is
+     * being removed (placement_gate.h); others: nothing was written. `a` and
+     * `etag` are NULL with an error. */
     void (*done)(void *user, int err, const struct catalog_account *a,
                  const struct etag *etag, const struct err_msg *msg);
     void *user;

@@ -407,7 +407,7 @@ usec_t peers_since(const struct config *c, const struct links_call *call)
 {
     return travel_since(clock_mono_us(),
                         (usec_t)c->timeouts.link_silence_ms * USEC_PER_MS,
-                        call->age_ms, call->way_ms);
+                        call->age_ms, call->way_most_ms);
 }
 
 struct task *peers_take_task(struct peers *p, uint64_t id)

@@ -59,8 +59,9 @@ static struct container_def *find_container(const struct catalog *c,
     return NULL;
 }
 
-int placement_gate_empty(const struct catalog *c, const struct catalog_group *g,
-                         struct err_msg *msg)
+int placement_gate_check_empty(const struct catalog *c,
+                               const struct catalog_group *g,
+                               struct err_msg *msg)
 {
     struct catalog_database *db;
     uint32_t after = 0;
@@ -88,7 +89,9 @@ int placement_gate_empty(const struct catalog *c, const struct catalog_group *g,
 /* ---- what may come into it --------------------------------------------------
  */
 
-bool placement_gate_judges(const struct op *op)
+/* Whether a write in the meta shard is of a kind that can bring something into
+ * a group: a container's record, or the account's with its rules. */
+static bool judges(const struct op *op)
 {
     return op->kind == OP_WRITE && op->body.len > 0 &&
            (op->at.container == CONTAINER_CONTAINERS ||
@@ -178,14 +181,29 @@ static int admit_container(const struct catalog *c, const struct op *op,
     return err;
 }
 
-static int admit_rules(const struct placement_rules *rules,
-                       const struct placement_rules *old, const char *group,
-                       struct err_msg *msg)
+static int admit_target(const struct catalog *c, const char *group,
+                        const struct placement_rules *old, struct err_msg *msg)
 {
-    if (find_rule(rules, group) < rules->count &&
-        find_rule(old, group) == old->count)
-        return refuse(msg, bytes_str(group));
-    return ERR_OK;
+    struct bytes name = bytes_str(group);
+    return is_open(catalog_group(c, group), name) ||
+                   find_rule(old, group) < old->count
+               ? ERR_OK
+               : refuse(msg, name);
+}
+
+static int admit_rule(const struct catalog *c, const char *target,
+                      const struct placement_rules *old, struct err_msg *msg)
+{
+    struct placement_map m;
+    struct err_msg why;
+    int err = ERR_OK;
+    if (!placement_is_map(bytes_str(target)))
+        return admit_target(c, target, old, msg);
+    if (placement_map_parse(bytes_str(target), &m, &why) != ERR_OK)
+        return ERR_OK;
+    for (uint8_t i = 0; err == ERR_OK && i < m.group_count; i++)
+        err = admit_target(c, m.groups[i], old, msg);
+    return err;
 }
 
 static int admit_account(const struct catalog *c, const struct op *op,
@@ -195,22 +213,22 @@ static int admit_account(const struct catalog *c, const struct op *op,
     struct catalog_account *a = mem_alloc(sizeof(*a));
     struct err_msg why;
     int err = ERR_OK;
-    if (old != NULL && catalog_account_parse(op->body, a, &why) == ERR_OK) {
-        const struct catalog_group *g;
-        for (size_t i = 0;
-             err == ERR_OK && (g = catalog_group_at(c, i)) != NULL; i++)
-            if (g->removing)
-                err = admit_rules(&a->placement, &old->placement, g->name, msg);
-    }
+    if (old != NULL && catalog_account_parse(op->body, a, &why) == ERR_OK)
+        for (size_t i = 0; err == ERR_OK && i < a->placement.count; i++)
+            err =
+                admit_rule(c, a->placement.list[i].group, &old->placement, msg);
     mem_free(a);
     return err;
 }
 
-int placement_gate_admit(const struct catalog *c, const struct op *op,
+int placement_gate_admit(const struct catalog *c, uint64_t shown_term,
+                         uint64_t term, const struct op *op,
                          struct err_msg *msg)
 {
-    if (!placement_gate_judges(op))
+    if (!judges(op))
         return ERR_OK;
+    if (shown_term != term)
+        return ERR_NO_LEADER;
     return op->at.container == CONTAINER_ACCOUNT ? admit_account(c, op, msg)
                                                  : admit_container(c, op, msg);
 }

@@ -22,16 +22,19 @@
 
 /* ERR_OK: the group is empty, and no rule names it. ERR_EXISTS, ERR_INVALID
  * with a message: what is in it, which rule. */
-int placement_gate_empty(const struct catalog *c, const struct catalog_group *g,
-                         struct err_msg *msg);
+int placement_gate_check_empty(const struct catalog *c,
+                               const struct catalog_group *g,
+                               struct err_msg *msg);
 
-/* Whether a write in the meta shard is of a kind that can bring something into
- * a group: a container's record, or the account's with its rules. */
-bool placement_gate_judges(const struct op *op);
-/* Whether such a write may be logged. ERR_INVALID with a message: it names a
- * group that is being removed or is gone, which the record as the catalog has
- * it does not. A text that is no such record is not judged. */
-int placement_gate_admit(const struct catalog *c, const struct op *op,
+/* Whether a write in the meta shard may be logged by its leader of `term`,
+ * whose log has an entry of `shown_term` (0: not known) where the catalog is.
+ * ERR_NO_LEADER: the catalog has not all of the terms before yet, ask again.
+ * ERR_INVALID with a message: the write names a group that is being removed or
+ * is gone, which the record as the catalog has it does not. Only records of
+ * containers and the account's can do that; a text that is none is not judged.
+ */
+int placement_gate_admit(const struct catalog *c, uint64_t shown_term,
+                         uint64_t term, const struct op *op,
                          struct err_msg *msg);
 
 #endif

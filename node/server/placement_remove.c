@@ -128,7 +128,7 @@ static bool still_goes(const struct removing *m)
         catalog_group_number(m->worker->catalog, m->number);
     return worker_leads(m->worker, SHARD_META, clock_mono_us()) && g != NULL &&
            g->removing &&
-           placement_gate_empty(m->worker->catalog, g, &why) == ERR_OK;
+           placement_gate_check_empty(m->worker->catalog, g, &why) == ERR_OK;
 }
 
 static int list_shards(void *user, struct catalog_account *a,
@@ -236,9 +236,11 @@ static bool is_closed(struct worker *w, const struct catalog_group *g)
 {
     struct placement_removal *p = &w->removal;
     uint64_t term, end;
-    worker_log_end(w, SHARD_META, &term, &end);
+    bool known = worker_log_end(w, SHARD_META, &term, &end);
     if (g->number != p->group || g->decision.epoch != p->epoch ||
         term != p->term) {
+        if (!known)
+            return false;
         p->group = g->number;
         p->epoch = g->decision.epoch;
         p->term = term;
@@ -262,7 +264,7 @@ void placement_remove_check(struct worker *w)
     if (!is_closed(w, g) ||
         !governor_all_know(w->governor, g->number, g->decision.epoch, false))
         return;
-    if (placement_gate_empty(w->catalog, g, &msg) != ERR_OK)
+    if (placement_gate_check_empty(w->catalog, g, &msg) != ERR_OK)
         give_up(w, g, &msg);
     else
         remove_now(w, g);
@@ -376,7 +378,7 @@ static void catalog_current(void *user, struct op_result *result)
         err = err_set(&msg, ERR_INVALID,
                       "group default is always there: it cannot be removed");
     else
-        err = placement_gate_empty(o->worker->catalog, g, &msg);
+        err = placement_gate_check_empty(o->worker->catalog, g, &msg);
     if (err == ERR_OK)
         answer(o, g);
     if (err == ERR_OK && !o->dry_run)

@@ -54,7 +54,8 @@ static void task_answer(struct task *t)
 {
     CHECK_OBJ(t, TASK_MAGIC);
     if (t->result.err == ERR_FORGOTTEN && !t->foreign)
-        t->result.err = ERR_TIMEOUT;
+        t->result.err =
+            t->in_doubt || t->op->again ? ERR_TIMEOUT : ERR_UNAVAILABLE;
     t->done(t->user, &t->result);
     task_free(t);
 }
@@ -113,11 +114,13 @@ static void task_doubt(struct task *t)
         t->op_storage.since_us = t->began_us;
 }
 
-/* For the next node; 0: no attempt can have been logged. */
+/* For the next node; 0: this attempt is new. A first one that was long on its
+ * way here has an age, too, and is taken for one that was sent again there. */
 static uint32_t task_age_ms(const struct task *t, usec_t now)
 {
     usec_t since = t->op->since_us;
-    return since > 0 ? (uint32_t)((now - since) / USEC_PER_MS) + 1 : 0;
+    usec_t ms = since > 0 ? (now - since) / USEC_PER_MS + 1 : 0;
+    return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
 }
 
 static void router_arm(struct router *r)
@@ -274,11 +277,14 @@ static bool worth_retrying(int err)
 }
 
 /* Whether an attempt's result is the operation's. A refusal says that this
- * attempt wrote nothing, which does not answer for one before it. */
+ * attempt wrote nothing, which does not answer for one before it. And one that
+ * is refused only because it was long on its way to the leader, and something
+ * was forgotten there meanwhile, is made anew. */
 static bool settles(const struct task *t, int err)
 {
     bool refused = err == ERR_THROTTLED || err == ERR_NO_SPACE;
-    return !worth_retrying(err) && !(refused && t->in_doubt);
+    bool slow = err == ERR_FORGOTTEN && t->op->since_us == 0;
+    return !worth_retrying(err) && !(refused && t->in_doubt) && !slow;
 }
 
 /* Whether an attempt that ended so may have been logged. */
@@ -564,6 +570,7 @@ void router_on_request(struct worker *w, struct links_call call,
     struct task *t = task_new(w, &op, (usec_t)deadline_ms * USEC_PER_MS);
     t->op_storage = op;
     t->op_storage.since_us = peers_since(w->node->config, &call);
+    t->op_storage.again = call.age_ms > 0;
     t->op = &t->op_storage;
     t->body = copy;
     t->call = call;

@@ -154,24 +154,18 @@ static int env_container_rid(void *user, const struct shard *s,
     return ERR_OK;
 }
 
-/* Whether the catalog shows all that the log had before this leader's term. */
-static bool is_catalog_complete(const struct worker *w, const struct shard *s)
-{
-    const struct raft *raft = shard_raft(s);
-    uint64_t term;
-    return raft_term_at(raft, catalog_lsn(w->catalog), &term) == ERR_OK &&
-           term == raft_term(raft);
-}
-
 static int env_admit(void *user, const struct shard *s, const struct op *op,
                      struct err_msg *msg)
 {
     (void)user;
-    const struct worker *w = replica_of(s)->worker;
-    if (shard_id(s) != SHARD_META || !placement_gate_judges(op))
+    const struct catalog *c = replica_of(s)->worker->catalog;
+    const struct raft *raft = shard_raft(s);
+    uint64_t shown;
+    if (shard_id(s) != SHARD_META)
         return ERR_OK;
-    return is_catalog_complete(w, s) ? placement_gate_admit(w->catalog, op, msg)
-                                     : ERR_NO_LEADER;
+    if (raft_term_at(raft, catalog_lsn(c), &shown) != ERR_OK)
+        shown = 0;
+    return placement_gate_admit(c, shown, raft_term(raft), op, msg);
 }
 
 static int64_t env_wall_sec(void *user)

@@ -484,7 +484,8 @@ static void guest_run(struct guest *g)
     struct passage p = g->passage;
     p.head = p.body = bytes_of(NULL, 0);
     buf_wipe(&g->body);
-    cosmos_on_passage(g->owner->cosmos, request, &p, g->since_us);
+    cosmos_on_passage(g->owner->cosmos, request, &p, g->since_us,
+                      g->call.age_ms > 0);
 }
 
 static void deliver_run(struct inbox_message *m, void *owner)

@@ -48,12 +48,16 @@ bool worker_leads(const struct worker *w, uint32_t shard, usec_t now)
            raft_may_read(raft, now);
 }
 
-void worker_log_end(const struct worker *w, uint32_t shard, uint64_t *term_out,
+bool worker_log_end(const struct worker *w, uint32_t shard, uint64_t *term_out,
                     uint64_t *lsn_out)
 {
     const struct shard *s = worker_replica(w, shard)->shard;
-    *term_out = raft_term(shard_raft(s));
-    *lsn_out = shard_last_lsn(s);
+    const struct raft *raft = shard_raft(s);
+    *term_out = raft_term(raft);
+    if (shard_last_lsn(s) != raft_last_lsn(raft))
+        return false;
+    *lsn_out = raft_last_lsn(raft);
+    return true;
 }
 
 uint64_t worker_memtable_share(const struct worker *w)

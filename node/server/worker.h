@@ -264,8 +264,10 @@ static inline struct replica *worker_replica(const struct worker *w,
 /* Whether the worker that owns `shard` has its leader, and nobody else can have
  * one by now (raft_may_read). On its own thread. */
 bool worker_leads(const struct worker *w, uint32_t shard, usec_t now);
-/* The term of a replica here, and where its log ends: shard_last_lsn. */
-void worker_log_end(const struct worker *w, uint32_t shard, uint64_t *term_out,
+/* The term of a replica here, and where its log ends. False: that is not known
+ * now, since writes of this turn wait for their places (some may be cancelled);
+ * lsn_out is not set. */
+bool worker_log_end(const struct worker *w, uint32_t shard, uint64_t *term_out,
                     uint64_t *lsn_out);
 
 /* Whether this node has a replica of `shard`, as far as its worker has told.

@@ -163,9 +163,13 @@ struct op {
      * which stays there: not part of the encoding. */
     bool at_leader;
     /* A write that may have been logged by another attempt: when the first one
-     * began, monotonic, not too late; 0: there was none. It is of this node and
-     * not part of the encoding (links_request_again has its age). */
+     * began, monotonic, not too late; 0: nobody can have made another that may
+     * be forgotten by now. Also of a first one that was long on its way
+     * (travel_since): then `again` is false, and whoever waits for this attempt
+     * has made no other. Both are of this node and not part of the encoding
+     * (links_request_again has the age). */
     usec_t since_us;
+    bool again;
 
     /* OP_READ, OP_WRITE */
     enum op_condition condition;

@@ -546,11 +546,12 @@ static bool submit_repeated(struct shard *s, usec_t now,
     return true;
 }
 
-/* Whether an error says something about the records there are. */
+/* Whether an error says something about the records there are; INVALID is
+ * admit's. */
 static bool is_refusal(int err)
 {
     return err == ERR_EXISTS || err == ERR_NOT_FOUND ||
-           err == ERR_PRECONDITION || err == ERR_MOVED;
+           err == ERR_PRECONDITION || err == ERR_MOVED || err == ERR_INVALID;
 }
 
 static void submit_refused(struct shard *s, usec_t now,
@@ -608,7 +609,7 @@ static void submit_write(struct shard *s, usec_t now, struct shard_request *req)
     if (s->env->admit != NULL)
         err = s->env->admit(s->env->user, s, req->op, &req->result.message);
     if (err != ERR_OK) {
-        shard_fail(s, req, err);
+        submit_refused(s, now, req, err);
         return;
     }
     if (op_survived(s, req->op)) {

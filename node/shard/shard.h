@@ -111,12 +111,15 @@ struct shard_request {
      * was lost after the write was logged, or an earlier attempt was logged and
      * cannot be read here yet: ask again with the same operation id),
      * ERR_FORGOTTEN (op.since_us: an earlier attempt may have been logged so
-     * long ago that nobody knows; asking again does not help) and
+     * long ago that nobody knows; asking again does not help. It can meet a
+     * first attempt that was long on its way, too: whoever waits for it knows
+     * that nothing was done, and may ask anew) and
      * ERR_NO_LEADER (a read found nobody to ask, or this replica is being
      * replaced by a snapshot: ask again).
      *
-     * EXISTS, NOT_FOUND and PRECONDITION of a write come when what they rest
-     * on is acknowledged, never of a state that could still be lost.
+     * EXISTS, NOT_FOUND and PRECONDITION of a write, and INVALID of `admit`,
+     * come when what they rest on is acknowledged, never of a state that could
+     * still be lost.
      *
      * It may submit new operations, also to the same shard, and end its own
      * request's memory; nothing else of this file may be called from it. */

@@ -51,16 +51,27 @@ static void a_frame_is_measured_by_the_pings(void **state)
     usec_t at = T0 + 50 * SEC;
     ping(&t, at, 10 * MS, 30 * MS);
     at += 40 * MS;
-    /* At once, late, and as late as everything was. */
-    assert_int_equal(travel_most_ms(&t, at, peer(at)), 11);
-    assert_int_equal(travel_most_ms(&t, at + 5 * SEC, peer(at)), 5021);
+    /* What the ping took, and a fifth of the 30 ms since it was answered. */
+    assert_int_equal(travel_most_ms(&t, at, peer(at)), 17);
+    assert_int_equal(travel_most_ms(&t, at + 5 * SEC, peer(at)), 5017);
+    /* One that waited at the peer since before that. */
+    assert_int_equal(travel_most_ms(&t, at, peer(at - SEC)),
+                     10 + 1000 + 194 + 1);
     /* A slower ping takes nothing away, a faster one is better. */
-    ping(&t, at, 3 * SEC, 3 * SEC);
-    at += 7 * SEC;
-    assert_int_equal(travel_most_ms(&t, at + SEC, peer(at)), 1020);
-    ping(&t, at, 1 * MS, 3 * SEC);
-    at += 4 * SEC;
-    assert_int_equal(travel_most_ms(&t, at + SEC, peer(at)), 1008);
+    ping(&t, at, 300 * MS, 300 * MS);
+    at += 600 * MS;
+    assert_int_equal(travel_most_ms(&t, at + SEC, peer(at)), 1010 + 126 + 1);
+    ping(&t, at, 1 * MS, 100 * MS);
+    at += 101 * MS;
+    assert_int_equal(travel_most_ms(&t, at + SEC, peer(at)), 1001 + 20 + 1);
+    /* A pong is worth less as the clocks drift, so a slower one takes over. */
+    ping(&t, at, 900 * MS, 0);
+    at += 900 * MS;
+    assert_int_equal(travel_most_ms(&t, at, peer(at)), 201 + 1);
+    assert_int_equal(travel_most_ms(&t, at + SEC, peer(at)), 1202);
+    ping(&t, at, 50 * MS, 0);
+    at += 50 * MS;
+    assert_int_equal(travel_most_ms(&t, at, peer(at)), 50 + 1);
     /* It is never more than the connection is old. */
     travel_begin(&t, at);
     ping(&t, at, 2 * SEC, 0);
@@ -75,7 +86,7 @@ static void a_peers_clock_that_stood_still_is_the_safe_side(void **state)
     usec_t at = T0 + 50 * SEC, still = 5 * SEC;
     ping(&t, at, 1 * MS, 1 * MS);
     at += 10 * SEC;
-    assert_in_range(travel_most_ms(&t, at, peer(at - still)), 5000, 5020);
+    assert_in_range(travel_most_ms(&t, at, peer(at - still)), 6000, 6010);
     travel_answered(&t, at + 2 * MS, (uint64_t)at, peer(at + MS - still));
     assert_in_range(travel_most_ms(&t, at + 2 * MS, peer(at + 2 * MS - still)),
                     1, 3);
@@ -90,8 +101,11 @@ static void our_clock_that_stood_still_is_noticed(void **state)
     usec_t at = T0 + 50 * SEC, still = 5 * SEC;
     ping(&t, at, 1 * MS, 1 * MS);
     at += SEC;
-    /* By a request, a ping or a pong; then nothing is known for a while. */
-    assert_int_equal(travel_most_ms(&t, at, peer(at + still)), 51001);
+    /* By a request, a ping or a pong; then only the last pong counts, for what
+     * left after it. */
+    assert_int_equal(travel_most_ms(&t, at, peer(at + still)), 1001);
+    assert_false(t.known);
+    assert_int_equal(travel_most_ms(&t, at, peer(at - 2 * SEC)), 51001);
     ping(&t, at, 1 * MS, 1 * MS);
     travel_heard(&t, at + 2 * MS, peer(at + 2 * MS));
     assert_true(t.known);
@@ -133,6 +147,12 @@ static usec_t way(struct prng *p)
     return (usec_t)prng_below(p, prng_one_in(p, 9) ? 30 * SEC : 50);
 }
 
+/* The peer's clock, if it goes on at another rate since T0. */
+static uint64_t drifted(usec_t now, int64_t ppm)
+{
+    return peer(now + (now - T0) * ppm / 1000000);
+}
+
 /* Never too little, and too much by no more than a ping takes there and what
  * the clocks may have drifted since. */
 static void the_most_is_never_too_little(void **state)
@@ -143,7 +163,7 @@ static void the_most_is_never_too_little(void **state)
     for (int round = 0; round < 200; round++) {
         struct travel t;
         usec_t now = T0;
-        int64_t ppm = (int64_t)prng_below(&p, 1801) - 900;
+        int64_t ppm = (int64_t)prng_below(&p, 332001) - 166000;
         travel_begin(&t, now);
         usec_t best = USEC_NEVER, best_at = 0; /* of the pings that left */
         for (int i = 0; i < 300; i++) {
@@ -152,22 +172,75 @@ static void the_most_is_never_too_little(void **state)
             usec_t out = way(&p), back = way(&p);
             now += out;
             if (prng_one_in(&p, 2)) {
-                uint64_t clock = peer(now + (now - T0) * ppm / 1000000);
+                uint64_t clock = drifted(now, ppm);
                 now += back;
                 travel_answered(&t, now, (uint64_t)left, clock);
-                if (best == USEC_NEVER || out < best + (left - best_at) / 500) {
+                if (best == USEC_NEVER || out < best + (left - best_at) / 3) {
                     best = out;
                     best_at = left;
                 }
                 continue;
             }
-            uint64_t sent = peer(left + (left - T0) * ppm / 1000000);
-            usec_t most = travel_most_ms(&t, now, sent) * MS;
+            usec_t most = travel_most_ms(&t, now, drifted(left, ppm)) * MS;
             assert_true(most >= out);
             if (best != USEC_NEVER)
-                assert_true(most <= out + best + (now - best_at) / 500 +
-                                        out / 500 + 2 * MS);
+                assert_true(most <=
+                            out + best + (now - best_at) * 2 / 5 + 2 * MS);
         }
+    }
+}
+
+/* A link as it is: a ping each 200 ms, a round trip of 100. However NTP turns
+ * the clocks, what is sent for the first time is new. */
+static void clocks_that_drift_make_nothing_old(void **state)
+{
+    (void)state;
+    static const int64_t rates[] = {0,       -900,   900,     -20000, 20000,
+                                    -100000, 100000, -166000, 166000};
+    static const usec_t half = 50 * MS;
+    for (size_t i = 0; i < sizeof(rates) / sizeof(rates[0]); i++) {
+        struct travel t;
+        travel_begin(&t, T0);
+        usec_t at = T0 + 3600 * SEC;
+        for (int k = 0; k < 1000; k++, at += 200 * MS) {
+            usec_t pong = at + 2 * half;
+            travel_answered(&t, pong, (uint64_t)at,
+                            drifted(at + half, rates[i]));
+            for (usec_t come = pong; come < pong + 200 * MS; come += 11 * MS) {
+                uint32_t most =
+                    travel_most_ms(&t, come, drifted(come - half, rates[i]));
+                assert_true(most * MS >= half);
+                assert_int_equal(travel_since(come, 2 * SEC, 0, most), 0);
+            }
+        }
+        assert_true(t.known);
+    }
+}
+
+/* Faster than is believed: all that is lost is the way of the fastest frame,
+ * and a first attempt does not become as old as its connection. */
+static void the_last_pong_bears_any_rate(void **state)
+{
+    (void)state;
+    static const int64_t rates[] = {-500000, 500000, 3000000};
+    static const usec_t half = 10 * MS;
+    for (size_t i = 0; i < sizeof(rates) / sizeof(rates[0]); i++) {
+        struct travel t;
+        travel_begin(&t, T0);
+        usec_t at = T0 + 3600 * SEC;
+        bool noticed = false;
+        for (int k = 0; k < 1000; k++, at += 200 * MS) {
+            usec_t pong = at + 2 * half;
+            travel_answered(&t, pong, (uint64_t)at,
+                            drifted(at + half, rates[i]));
+            for (usec_t come = pong; come < pong + 200 * MS; come += 7 * MS) {
+                uint32_t most =
+                    travel_most_ms(&t, come, drifted(come - half, rates[i]));
+                assert_in_range(most, 1, 221);
+                noticed |= !t.known;
+            }
+        }
+        assert_int_equal(noticed, rates[i] > 0);
     }
 }
 
@@ -175,7 +248,7 @@ static void attempts_are_dated(void **state)
 {
     (void)state;
     static const struct {
-        uint32_t age_ms, way_ms;
+        uint32_t age_ms, way_most_ms;
         usec_t since_us;
     } rows[] = {
         /* New, as far as anybody can tell. */
@@ -194,7 +267,7 @@ static void attempts_are_dated(void **state)
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         assert_int_equal(
-            travel_since(T0, 2 * SEC, rows[i].age_ms, rows[i].way_ms),
+            travel_since(T0, 2 * SEC, rows[i].age_ms, rows[i].way_most_ms),
             rows[i].since_us);
 }
 
@@ -207,6 +280,8 @@ int main(void)
         cmocka_unit_test(our_clock_that_stood_still_is_noticed),
         cmocka_unit_test(what_is_no_clock_is_not_believed),
         cmocka_unit_test(the_most_is_never_too_little),
+        cmocka_unit_test(clocks_that_drift_make_nothing_old),
+        cmocka_unit_test(the_last_pong_bears_any_rate),
         cmocka_unit_test(attempts_are_dated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

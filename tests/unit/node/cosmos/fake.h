@@ -208,6 +208,7 @@ struct world {
     unsigned ops[OP_KIND_COUNT];
     uint16_t last_shard;
     usec_t last_timeout, last_since;
+    bool last_again;
     /* The level and token of the last read or scan, of each shard. */
     uint8_t level[FAKE_SHARDS_ALL];
     uint32_t session_epoch[FAKE_SHARDS_ALL];
@@ -573,6 +574,7 @@ static void fake_submit(struct backend *self, const struct op *op,
     if (op->kind == OP_WRITE)
         memcpy(w->last_id, op->id, OP_ID_LEN);
     w->last_since = op->since_us;
+    w->last_again = op->again;
     if (op->kind == OP_READ || op->kind == OP_SCAN) {
         w->level[op->shard] = op->level;
         w->session_epoch[op->shard] = op->session_epoch;

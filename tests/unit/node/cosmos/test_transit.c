@@ -193,7 +193,7 @@ static struct response *receive(struct world *w, struct passage p,
     last_request = f;
     request_header(f, "x-ms-documentdb-partitionkey: [\"a\"]");
     memcpy(p.id, ID, OP_ID_LEN);
-    cosmos_on_passage(w->cosmos, &f->http, &p, SINCE_US);
+    cosmos_on_passage(w->cosmos, &f->http, &p, SINCE_US, true);
     return &f->response;
 }
 
@@ -207,6 +207,7 @@ static void a_passage_is_run_without_a_signature(void **state)
     /* By the id that it came with, and as old. */
     assert_memory_equal(w->last_id, ID, OP_ID_LEN);
     assert_int_equal(w->last_since, SINCE_US);
+    assert_true(w->last_again);
     expect_status(receive(w, p, "GET", DOCS "/1", ""), 200);
     expect_contains(&last_request->response, "\"pk\":\"a\"");
     expect_failure(receive(w, p, "GET", DOCS "/2", ""), 404, NULL,

@@ -51,7 +51,7 @@ struct links *peers_links(struct peers *p)
 usec_t peers_since(const struct config *c, const struct links_call *call)
 {
     (void)c;
-    return call->age_ms * USEC_PER_MS;
+    return (call->age_ms + call->way_most_ms) * USEC_PER_MS;
 }
 
 bool links_is_up(const struct links *l, links_peer peer)

@@ -47,7 +47,8 @@ static struct world {
     struct worker *w;
     uint64_t lsn; /* of the last record that was logged */
     bool leads;
-    uint64_t term;
+    uint64_t term, shown_term; /* the leader's, and its catalog's entry's */
+    bool queues;               /* writes that are not in the log yet */
     bool all_know;
     /* What waits for its answer; NULL: nothing. */
     const struct op *op;
@@ -137,13 +138,16 @@ bool worker_leads(const struct worker *w, uint32_t shard, usec_t now)
     return world.leads;
 }
 
-void worker_log_end(const struct worker *w, uint32_t shard, uint64_t *term_out,
+bool worker_log_end(const struct worker *w, uint32_t shard, uint64_t *term_out,
                     uint64_t *lsn_out)
 {
     (void)w;
     assert_int_equal(shard, SHARD_META);
     *term_out = world.term;
+    if (world.queues)
+        return false;
     *lsn_out = world.lsn;
+    return true;
 }
 
 void control_respond(struct http_request *r, int status, struct buf *body)
@@ -277,7 +281,7 @@ static int setup(void **state)
     world.orderer = catalog_new();
     world.hash = keyed_hash_new(key);
     world.lsn = 20;
-    world.term = 3;
+    world.term = world.shown_term = 3;
     world.leads = world.all_know = true;
     world.config.regions = regions;
     world.config.region_count = 1;
@@ -357,7 +361,8 @@ static void order_move(void)
 static int arrives(struct buf *text_out)
 {
     struct err_msg msg = {.text = ""};
-    int err = placement_gate_admit(world.leader, world.op, &msg);
+    int err = placement_gate_admit(world.leader, world.shown_term, world.term,
+                                   world.op, &msg);
     if (err == ERR_OK) {
         stored(world.op->body, text_out);
         world.lsn++;
@@ -534,6 +539,25 @@ static void a_removal_waits_until_all_know(void **state)
     edit_ends(ERR_UNAVAILABLE);
 }
 
+/* They may come into the log, or be cancelled, as when a leader is about to
+ * hand over: then nothing would ever reach where the log was to end. */
+static void a_removal_waits_until_nothing_is_queued(void **state)
+{
+    (void)state;
+    mark(2);
+    world.queues = true;
+    world.lsn++;
+    assert_int_equal(look(), WAITS);
+    world.queues = false;
+    world.lsn--;
+    assert_int_equal(look(), GOES);
+    edit_ends(ERR_UNAVAILABLE);
+    /* What comes later does not matter. */
+    world.queues = true;
+    assert_int_equal(look(), GOES);
+    edit_ends(ERR_UNAVAILABLE);
+}
+
 /* ---- the gate ---------------------------------------------------------------
  */
 
@@ -545,7 +569,8 @@ static int admits(uint32_t container, const char *body)
                     .at = {.container = container},
                     .body = bytes_str(body)};
     put_u32_be(op.parent_rid, DB + RID_NUMBER_FIRST);
-    return placement_gate_admit(world.leader, &op, &msg);
+    return placement_gate_admit(world.leader, world.shown_term, world.term, &op,
+                                &msg);
 }
 
 static int admits_container(const char *id, const char *placement,
@@ -593,6 +618,22 @@ static void a_group_that_goes_gets_nothing_new(void **state)
     assert_int_equal(admits_container("new", "nowhere", ""), ERR_INVALID);
 }
 
+/* A new leader's catalog does not show marks of the terms before at once. */
+static void who_does_not_know_yet_admits_nothing_there(void **state)
+{
+    (void)state;
+    static const uint64_t shown[] = {0, 2};
+    for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++) {
+        world.shown_term = shown[i];
+        assert_int_equal(admits_container("new", "us", ""), ERR_NO_LEADER);
+        assert_int_equal(admits(CONTAINER_ACCOUNT, "{\"id\":\"account\"}"),
+                         ERR_NO_LEADER);
+        assert_int_equal(admits(CONTAINER_DATABASES, "{\"id\":\"d2\""), ERR_OK);
+    }
+    world.shown_term = world.term;
+    assert_int_equal(admits_container("new", "us", ""), ERR_OK);
+}
+
 /* Until the removal is given up, or what is there has gone. */
 static void what_is_there_already_may_be_changed(void **state)
 {
@@ -616,11 +657,22 @@ static void what_is_there_already_may_be_changed(void **state)
     /* It leaves. */
     assert_int_equal(admits_container("c", "us", MOVES_TO_EU), ERR_OK);
     assert_int_equal(admits_container("c", "us", LEFT_EU), ERR_OK);
+    /* A rule for what is gone is not made anew, but may stay. */
+    static const char for_eu[] =
+        "{\"id\":\"account\",\"placementRules\":[{\"database\":\"*\","
+        "\"container\":\"z\",\"group\":\"eu\"}]}";
+    static const char for_map[] =
+        "{\"id\":\"account\",\"placementRules\":[{\"database\":\"*\","
+        "\"container\":\"z\",\"group\":\"/pk: a=us, *=nowhere\"}]}";
+    assert_int_equal(admits(CONTAINER_ACCOUNT, for_map), ERR_INVALID);
     /* A move that an older release let cross the end goes on to its own. */
     put_container("us", MOVES_TO_EU);
     catalog_delete(world.leader, CONTAINER_GROUPS, rid_counter(EU, 0, 0),
                    ++world.lsn);
     assert_int_equal(admits_container("c", "us", MOVES_TO_EU), ERR_OK);
+    assert_int_equal(admits(CONTAINER_ACCOUNT, for_eu), ERR_OK);
+    put_both(CONTAINER_ACCOUNT, 2, "{\"id\":\"account\"}");
+    assert_int_equal(admits(CONTAINER_ACCOUNT, for_eu), ERR_INVALID);
     put_container("us", "");
     assert_int_equal(admits_container("c", "us", MOVES_TO_EU), ERR_INVALID);
 }
@@ -708,8 +760,12 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_removal_waits_until_all_know, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_removal_waits_until_nothing_is_queued,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(a_group_that_goes_gets_nothing_new,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            who_does_not_know_yet_admits_nothing_there, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_there_already_may_be_changed,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(parts_are_not_split_below_their_level,

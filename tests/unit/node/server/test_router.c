@@ -285,10 +285,38 @@ static void what_is_forgotten_is_an_open_outcome(void **state)
     WAIT_FOR(fake_links.n_sent == 2);
     leader_says(2, ERR_FORGOTTEN);
     expect_told(&t, ERR_TIMEOUT);
+    /* One that another node passed on (transit.h), by itself or again. */
     world.shard.leader = SELF;
-    submit(&t, &a_write, 10 * USEC_PER_SEC);
+    struct op passed = a_write;
+    passed.since_us = 1;
+    passed.again = true;
+    submit(&t, &passed, 10 * USEC_PER_SEC);
     shard_says(ERR_FORGOTTEN);
     expect_told(&t, ERR_TIMEOUT);
+    passed.again = false;
+    submit(&t, &passed, 10 * USEC_PER_SEC);
+    shard_says(ERR_FORGOTTEN);
+    expect_told(&t, ERR_UNAVAILABLE);
+}
+
+/* A far leader that has forgotten something while the first attempt came. */
+static void a_first_attempt_that_was_slow_is_made_anew(void **state)
+{
+    (void)state;
+    struct told t;
+    submit(&t, &a_write, 10 * USEC_PER_SEC);
+    leader_says(1, ERR_FORGOTTEN);
+    assert_int_equal(t.times, 0);
+    WAIT_FOR(fake_links.n_sent == 2);
+    assert_int_equal(sent(2)->age_ms, 0);
+    leader_says(2, ERR_OK);
+    expect_told(&t, ERR_OK);
+    /* In the end it is known that nothing was done. */
+    submit(&t, &a_write, 30 * USEC_PER_MS);
+    leader_says(3, ERR_FORGOTTEN);
+    fake_links.up[2] = false;
+    WAIT_FOR(t.times > 0);
+    expect_told(&t, ERR_UNAVAILABLE);
 }
 
 static void time_over_says_what_is_known(void **state)
@@ -422,6 +450,7 @@ int main(void)
         TEST(what_certainly_was_not_done_is_new),
         TEST(a_shard_here_hears_since_when),
         TEST(what_is_forgotten_is_an_open_outcome),
+        TEST(a_first_attempt_that_was_slow_is_made_anew),
         TEST(time_over_says_what_is_known),
         TEST(throttling_does_not_end_a_doubt),
         TEST(without_a_replica_a_member_is_asked),

@@ -39,6 +39,7 @@ struct at_api {
     http_answer_cb *answer;
     void *user;
     usec_t since_us;
+    bool again;
     uint16_t shard;
 };
 
@@ -70,11 +71,13 @@ int http_request_make(struct http_front *f, struct bytes head,
 }
 
 void cosmos_on_passage(struct cosmos *c, struct http_request *r,
-                       const struct passage *passage, usec_t since_us)
+                       const struct passage *passage, usec_t since_us,
+                       bool again)
 {
     struct at_api *a = (struct at_api *)r;
     (void)c;
     a->since_us = since_us;
+    a->again = again;
     a->shard = passage->shard;
 }
 
@@ -377,14 +380,18 @@ static void only_so_many_are_passed_on(void **state)
 /* ---- inside -----------------------------------------------------------------
  */
 
-static void receive(uint64_t id, uint32_t age_ms)
+static void receive_call(struct links_call call)
 {
     struct buf passage;
-    const struct links_call call = {.peer = 4, .id = id, .age_ms = age_ms};
     put_passage(&passage);
     transit_on_request(world.w, call,
                        bytes_of(buf_bytes(&passage), buf_len(&passage)));
     buf_free(&passage);
+}
+
+static void receive(uint64_t id, uint32_t age_ms)
+{
+    receive_call((struct links_call){.peer = 4, .id = id, .age_ms = age_ms});
 }
 
 static void expect_answer(uint32_t i, uint64_t id, int err)
@@ -404,11 +411,17 @@ static void a_guest_is_answered_by_the_api(void **state)
     assert_int_equal(world.api[0].shard, SHARD);
     assert_int_equal(world.api[0].since_us, 0);
     assert_int_equal(world.api[1].since_us, 250 * USEC_PER_MS);
+    assert_true(world.api[1].again);
     assert_int_equal(fake_links.n_answers, 0);
     api_answers(1, 201, 100);
     api_answers(0, 200, 100);
     expect_answer(0, 8, ERR_OK);
     expect_answer(1, 7, ERR_OK);
+    /* A first attempt that was long on its way is none that came again. */
+    receive_call((struct links_call){.peer = 4, .id = 9, .way_most_ms = 300});
+    assert_int_equal(world.api[2].since_us, 300 * USEC_PER_MS);
+    assert_false(world.api[2].again);
+    api_answers(2, 201, 100);
 }
 
 static void guests_are_refused_where_they_may_not_be(void **state)

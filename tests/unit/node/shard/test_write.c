@@ -290,10 +290,16 @@ static void a_deposed_leader_refuses_nothing(void **state)
     struct story s = story_of_three();
     cluster_isolate(s.c, s.leader);
     cluster_sleep(s.c, 950 * USEC_PER_MS); /* its lease is over */
-    struct cluster_call call;
+    struct cluster_call call, barred;
     cluster_write(s.c, &call, OP_REPLACE, cluster_at(1, 1), BODY);
     cluster_submit(s.c, s.leader, &call);
     assert_int_equal(call.done, 0);
+    /* Nor for its owner: the next leader may have admitted it. */
+    cluster_refuse(s.c, "not here");
+    cluster_write(s.c, &barred, OP_CREATE, cluster_at(1, 2), BODY);
+    cluster_submit(s.c, s.leader, &barred);
+    assert_int_equal(barred.done, 0);
+    cluster_refuse(s.c, NULL);
     /* Elsewhere the record exists by now. */
     raft_id next;
     do {
@@ -301,7 +307,9 @@ static void a_deposed_leader_refuses_nothing(void **state)
         next = cluster_leader(s.c);
     } while (next == 0 || next == s.leader);
     assert_int_equal(cluster_wait(s.c, &call), ERR_NOT_LEADER);
+    assert_int_equal(cluster_wait(s.c, &barred), ERR_NOT_LEADER);
     cluster_call_free(&call);
+    cluster_call_free(&barred);
     cluster_heal(s.c);
     story_end(&s);
 }
