@@ -78,12 +78,12 @@ struct failover_group {
     const char *name; /* for texts; borrowed for the call */
     uint32_t n_regions;
     failover_region regions[FAILOVER_REGIONS_MAX]; /* by priority */
-    /* Its voters count for the group's majority, and it never takes over:
-     * docs/witness.md. 0: none. */
-    failover_region witness;
-    /* Likewise, of the one whose place it takes, until all shards have made
-     * that step; 0: none. */
-    failover_region witness_leaving;
+    /* A node outside of these regions, whose vote counts for the group's
+     * majority, as those of its neighbours do not: docs/witness.md. 0: none. */
+    uint32_t witness;
+    /* Likewise, the one whose place it takes, until all shards have made that
+     * step; 0: none. */
+    uint32_t witness_leaving;
     failover_region write_region;
     failover_region from_region; /* before the last switch; 0: unknown */
     uint32_t epoch;

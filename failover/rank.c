@@ -35,9 +35,11 @@ bool plan_in_group(const struct failover_group *g, failover_region r)
     return false;
 }
 
-static bool has_voters(const struct failover_group *g, failover_region r)
+static bool votes_in(const struct failover_group *g,
+                     const struct failover_node *n)
 {
-    return plan_in_group(g, r) || r == g->witness || r == g->witness_leaving;
+    return n->voter && (plan_in_group(g, n->region) || n->id == g->witness ||
+                        n->id == g->witness_leaving);
 }
 
 struct plan_voters plan_count_voters(const struct failover_health *h,
@@ -46,8 +48,7 @@ struct plan_voters plan_count_voters(const struct failover_health *h,
     const struct failover_topology *t = failover_health_topology_of(h);
     struct plan_voters v = {0, 0};
     for (uint32_t i = 0; i < t->n_nodes; i++) {
-        failover_region region = t->nodes[i].region;
-        if (!t->nodes[i].voter || !has_voters(g, region))
+        if (!votes_in(g, &t->nodes[i]))
             continue;
         v.all++;
         v.alive += failover_health_alive(h, t->nodes[i].id);

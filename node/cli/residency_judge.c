@@ -224,8 +224,9 @@ static bool is_witness_id(const struct residency *r, json_ref group, int64_t id)
             residency_number(j, group, "witness_leaving", 0) == id);
 }
 
-static bool is_witness(const struct residency *r,
-                       const struct residency_report *p, json_ref group)
+static bool reporter_is_witness(const struct residency *r,
+                                const struct residency_report *p,
+                                json_ref group)
 {
     return is_witness_id(r, group, residency_number(&p->json, 0, "id", -1));
 }
@@ -254,7 +255,7 @@ static void judge_shard_place(struct residency *r,
         shard >= 0 ? residency_group_of(r, (uint32_t)shard) : JSON_NONE;
     if (shard == SHARD_META)
         return; /* it is everywhere */
-    if (bare && is_witness(r, p, group))
+    if (bare && reporter_is_witness(r, p, group))
         return;
     if (group == JSON_NONE)
         residency_add_problem(r, "%s (%s) holds %s, which is of no group",

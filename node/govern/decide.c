@@ -11,9 +11,9 @@ static void count_witnesses(const struct govern_record *r,
 {
     bool replaces = r->witness_coming && r->witness_leaving.id != 0;
     if (!r->witness_coming || replaces)
-        group->witness = r->witness.region;
+        group->witness = r->witness.id;
     if (replaces)
-        group->witness_leaving = r->witness_leaving.region;
+        group->witness_leaving = r->witness_leaving.id;
 }
 
 void govern_group(const struct govern_record *r, const char *name,

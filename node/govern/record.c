@@ -406,7 +406,9 @@ int govern_set_witness(const struct govern_record *now,
     struct govern_record next = *now;
     if (witness.id == now->witness.id)
         return ERR_EXISTS;
-    if (!now->settled || govern_has_leaving(now))
+    bool takes_back =
+        now->witness_coming && witness.id == now->witness_leaving.id;
+    if (!takes_back && (!now->settled || govern_has_leaving(now)))
         return ERR_BUSY;
     if (witness.id != 0 &&
         (!witness_can_come(now, witness) || govern_wants(now, witness.id)))
@@ -420,8 +422,7 @@ int govern_set_witness(const struct govern_record *now,
     next.witness = witness;
     next.witness_coming = witness.id != 0;
     next.witness_leaving = now->witness;
-    next.from_region = now->write_region;
-    new_epoch(&next, false, at_us, reason);
+    follow_up(now, &next, at_us, reason);
     *next_out = next;
     return ERR_OK;
 }

@@ -162,10 +162,13 @@ int govern_set_members(const struct govern_record *now,
                        int64_t at_us, const char *reason,
                        struct govern_record *next_out);
 /* Another witness, or (id 0) none; the other members stay. Where there is one
- * already, the new one takes its place in one step (steer.h). ERR_EXISTS: it is
- * so already. ERR_BUSY: the change before is not settled. ERR_UNSUPPORTED: the
- * group has not two regions with as many members each, or the witness's is one
- * of them. ERR_LIMIT: too many members. */
+ * already, the new one takes its place in one step (steer.h). One that is still
+ * coming can be taken back, since it may be dead and then never votes: for the
+ * one before, whose replicas are kept until the record is settled, or for none
+ * if there was none. ERR_EXISTS: it is so already. ERR_BUSY: the change before
+ * is not settled. ERR_UNSUPPORTED: the group has not two regions with as many
+ * members each, or the witness's is one of them. ERR_LIMIT: too many members.
+ */
 int govern_set_witness(const struct govern_record *now,
                        struct govern_member witness, int64_t at_us,
                        const char *reason, struct govern_record *next_out);

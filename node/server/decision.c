@@ -30,7 +30,7 @@ static int get_member(const struct config *c, uint32_t id,
     return ERR_OK;
 }
 
-int decision_of_group(const struct config *c, const struct catalog_group *g,
+static int read_group(const struct config *c, const struct catalog_group *g,
                       struct govern_record *record_out)
 {
     const struct group_decision *d = &g->decision;
@@ -74,6 +74,17 @@ int decision_of_group(const struct config *c, const struct catalog_group *g,
     snprintf(r.reason, sizeof(r.reason), "%s", d->reason);
     *record_out = r;
     return ERR_OK;
+}
+
+int decision_of_group(const struct config *c, const struct catalog_group *g,
+                      struct govern_record *record_out, struct err_msg *msg)
+{
+    int err = read_group(c, g, record_out);
+    return err == ERR_OK ? ERR_OK
+                         : err_set(msg, err,
+                                   "the configuration of %s lacks a region or "
+                                   "a node of group %s",
+                                   c->node, g->name);
 }
 
 static void copy_name(char to[CATALOG_NAME_MAX + 1], const char *from)

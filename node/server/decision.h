@@ -12,9 +12,10 @@
 raft_region decision_region(const struct config *c, const char *name);
 const char *decision_region_name(const struct config *c, raft_region region);
 
-/* ERR_NOT_FOUND: the group names a region that this node does not know. */
+/* ERR_NOT_FOUND: the group names a region or a node that this node does not
+ * know, as `msg` (may be NULL) says. */
 int decision_of_group(const struct config *c, const struct catalog_group *g,
-                      struct govern_record *record_out);
+                      struct govern_record *record_out, struct err_msg *msg);
 /* Puts a decision into a group; the rest of the group stays. */
 void decision_to_group(const struct config *c, const struct govern_record *r,
                        struct catalog_group *g);

@@ -243,7 +243,8 @@ static void record_read(void *user, struct op_result *result)
         bytes_of(buf_bytes(&result->body), buf_len(&result->body));
     int err = catalog_group_parse(text, &e->group, &msg);
     if (err == ERR_OK)
-        err = decision_of_group(e->worker->node->config, &e->group, &e->now);
+        err = decision_of_group(e->worker->node->config, &e->group, &e->now,
+                                &msg);
     e->next = e->now;
     e->transit = e->group.transit;
     e->gather = e->group.gather;

@@ -33,13 +33,13 @@
  *   stay inside the fence until no shard has a member there; then they lose the
  *   keys, and delete their replicas (replicas.h).
  *
- *   POST /placement/witness  another witness for a group of two regions, or
- * none
+ *   POST /placement/witness  another witness for a two-region group, or none
  *     {"group": "eu", "witness": "us",   a region; null: none
  *      "dry_run": true}              only says what would happen
  *     202 {"epoch", "comes", "goes": node or null, "warnings": [...]}
  *     400 what is wrong with it; 409 it is so already, or not now
  *     503 the cluster's feature level is too low (FEATURE_WITNESS_CHANGE)
+ *   While one is coming, the one before (or null) takes that back.
  *   One that comes is a learner first, like everybody, and of heads alone from
  *   the first; it votes in place of the one before from one step to the next.
  *

@@ -157,7 +157,7 @@ static void preview(struct fencing *f, const struct catalog_group *g)
 {
     struct govern_record now, next;
     struct err_msg msg = {.text = ""};
-    int err = decision_of_group(f->worker->node->config, g, &now);
+    int err = decision_of_group(f->worker->node->config, g, &now, &msg);
     if (err == ERR_OK)
         err = change_regions(f, &now, &next, &msg);
     if (err != ERR_OK)

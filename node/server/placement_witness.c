@@ -31,6 +31,11 @@ static bool is_up(const struct worker *w, raft_id node)
     return node == w->node->config->id || peers_up(w->peers, node);
 }
 
+static const char *name_of(const struct worker *w, raft_id node)
+{
+    return config_find_node(w->node->config, node, NULL)->name;
+}
+
 static bool majority_is_up(const struct worker *w,
                            const struct govern_record *r)
 {
@@ -50,8 +55,7 @@ static int check_alive(const struct worker *w, const struct govern_record *now,
         return err_set(msg, ERR_BUSY,
                        "%s, which would be the witness, is not in reach of %s: "
                        "start it first",
-                       config_find_node(c, next->witness.id, NULL)->name,
-                       c->node);
+                       name_of(w, next->witness.id), c->node);
     if (!majority_is_up(w, now) || !majority_is_up(w, next))
         return err_set(msg, ERR_BUSY,
                        "too few of the group's nodes are in reach of %s: a "
@@ -61,15 +65,38 @@ static int check_alive(const struct worker *w, const struct govern_record *now,
     return ERR_OK;
 }
 
-static int explain(int err, struct err_msg *msg)
+static int explain_busy(const struct worker *w, const struct govern_record *now,
+                        struct err_msg *msg)
+{
+    const struct govern_member *before = &now->witness_leaving;
+    if (!now->witness_coming)
+        return err_set(msg, ERR_BUSY,
+                       "the change before is not finished: see 'bastide "
+                       "placement show'");
+    return err_set(msg, ERR_BUSY,
+                   "not all shards have the witness %s yet: see 'bastide "
+                   "placement show'; if it cannot be started, take it back "
+                   "with %s%s",
+                   name_of(w, now->witness.id),
+                   before->id == 0 ? "--no-witness" : "--witness ",
+                   before->id == 0
+                       ? ""
+                       : decision_region_name(w->node->config, before->region));
+}
+
+static int explain(const struct worker *w, const struct govern_record *now,
+                   int err, struct err_msg *msg)
 {
     switch (err) {
     case ERR_EXISTS:
-        return err_set(msg, err, "it is so already");
+        return now->witness.id == 0
+                   ? err_set(msg, err, "it is so already")
+                   : err_set(msg, err,
+                             "it is so already: the witness is %s; if that is "
+                             "lost, repair it, or name another region",
+                             name_of(w, now->witness.id));
     case ERR_BUSY:
-        return err_set(msg, err,
-                       "the change before is not finished: see 'bastide "
-                       "placement show'");
+        return explain_busy(w, now, msg);
     case ERR_UNSUPPORTED:
         return err_set(msg, ERR_INVALID,
                        "a witness is for a group of two regions with the same "
@@ -90,7 +117,7 @@ static int change_witness(void *user, const struct govern_record *now,
         govern_set_witness(now, s->wanted, clock_wall_us(),
                            "an administrator changed the witness", next_out);
     return err == ERR_OK ? check_alive(s->worker, now, next_out, msg)
-                         : explain(err, msg);
+                         : explain(s->worker, now, err, msg);
 }
 
 static int check_group(void *user, struct catalog_group *g, struct err_msg *msg)
@@ -170,7 +197,7 @@ static int preview(struct witnessing *s, const struct catalog_group *g,
     int err = check_group(s, copy, msg);
     mem_free(copy);
     if (err == ERR_OK)
-        err = decision_of_group(s->worker->node->config, g, &now);
+        err = decision_of_group(s->worker->node->config, g, &now, msg);
     if (err == ERR_OK)
         err = change_witness(s, &now, &next, msg);
     if (err == ERR_OK)

@@ -372,7 +372,8 @@ static struct shard_restored restored_from(const struct replica *r,
 
 /* What kind of replica it is. Where nothing says so it was there from the
  * first, or is of an older release: as its configuration says, which is written
- * down for a witness, since it may not be in later ones. */
+ * down for a witness, since later ones may not say so: then its log without
+ * payloads would be taken for a damaged one. */
 static int find_role(const struct replica *r, const struct raft_config *config,
                      struct datadir_role *out, struct err_msg *msg)
 {
@@ -385,10 +386,12 @@ static int find_role(const struct replica *r, const struct raft_config *config,
                              r->id, err_text(err));
     out->epoch = 0;
     out->witness = raft_config_is_witness(config, r->worker->node->config->id);
-    if (out->witness && datadir_set_role(d, r->id, out) != ERR_OK)
-        log_warn("that a replica is a witness's cannot be written down; the "
-                 "next start tries it again",
-                 LOG_UINT("shard", r->id));
+    if (out->witness && (err = datadir_set_role(d, r->id, out)) != ERR_OK)
+        return err_set(msg, err,
+                       "role-%u in the data directory cannot be written, so "
+                       "that the replica could later be taken for one with "
+                       "payload: %s",
+                       r->id, err_text(err));
     return ERR_OK;
 }
 

@@ -254,7 +254,7 @@ void steering_forget_groups(struct steering *s)
 void steering_put_group(struct steering *s, const struct catalog_group *g)
 {
     struct govern_record r;
-    if (decision_of_group(s->worker->node->config, g, &r) != ERR_OK) {
+    if (decision_of_group(s->worker->node->config, g, &r, NULL) != ERR_OK) {
         log_error("the group names a region that this node's configuration "
                   "does not have: is it of another cluster?",
                   LOG_STR("group", g->name));

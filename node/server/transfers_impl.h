@@ -73,6 +73,8 @@ struct incoming {
     uint64_t lsn, term;
     struct raft_config config;
     bool witness;   /* takes no records */
+    bool misnamed;  /* by `config` it is a witness's, which is not what is here:
+                     * by history, so that only a whole state will do */
     bool resumable; /* the sender asks what is there */
     bool renews;    /* see renewal.h */
     enum incoming_state state;

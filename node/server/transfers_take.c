@@ -135,7 +135,9 @@ static int store_stream(struct incoming *in)
     return err;
 }
 
-/* All of it is there: is it what was read at the other end? */
+/* All of it is there: is it what was read at the other end? A state of heads
+ * lacks the history that every other one has. Late, it may reach a node that
+ * was a witness and has payload by now: there it would be a lie. */
 static int complete(struct incoming *in)
 {
     struct digest_result all;
@@ -144,7 +146,9 @@ static int complete(struct incoming *in)
     digest_finish(in->digest, &all);
     if (in->has_sum && memcmp(all.whole, in->sum, sizeof(in->sum)) != 0)
         return ERR_CORRUPT;
-    (void)ingest_info(in->ingest, SHARD_INFO_DEDUPE, &in->history);
+    int err = ingest_info(in->ingest, SHARD_INFO_DEDUPE, &in->history);
+    if (err == ERR_NOT_FOUND && in->misnamed)
+        return ERR_INVALID;
     return ingest_finish(TAKE(in->ingest));
 }
 
@@ -339,6 +343,8 @@ static struct incoming *incoming_new(struct replica *r, links_peer from,
     in->about = chunk->about;
     in->config = *config;
     in->witness = shard_is_witness(r->shard);
+    in->misnamed = !in->witness &&
+                   raft_config_is_witness(config, r->worker->node->config->id);
     in->digest = digest_new(NULL, NULL);
     in->job.run = incoming_run;
     in->job.message.deliver = incoming_stored;

@@ -77,7 +77,8 @@ bool datadir_shard_retired(const struct datadir *d, uint32_t shard);
  * that is deleted: a log without payloads must never pass for another. */
 struct datadir_role {
     bool witness;   /* keeps no payloads (docs/witness.md) */
-    uint32_t epoch; /* in which it became so (consensus/raft.h) */
+    uint32_t epoch; /* of the record by which it was made (consensus/raft.h,
+                     * role_epoch) */
 };
 /* Durably. ERR_NO_SPACE, ERR_IO. */
 int datadir_set_role(struct datadir *d, uint32_t shard,

@@ -364,7 +364,7 @@ static void decide(struct site_node *n)
     }
     govern_group(&n->record, "default", n->changed_us, &group);
     if (n->site->shape.witness)
-        group.witness = (failover_region)site_regions(n->site);
+        group.witness = n->site->n_nodes; /* the last one */
     failover_plan(n->failover, &group, &plan);
     if (n->site->loud > 1)
         site_say(n->site, "n%u sees %s: %s", n->id,

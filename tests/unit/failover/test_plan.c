@@ -16,14 +16,15 @@
 #define TICK_US (50 * USEC_PER_MS)
 #define SEC USEC_PER_SEC
 #define REGIONS_MAX 5
+#define NODES_MAX 8
 
-/* A world of regions with one node each (node i is region i), where who lives
- * reaches who lives, seen by one of them. */
+/* A world of regions, with one node each (node i is region i) unless a test has
+ * it otherwise, where who lives reaches who lives, seen by one of them. */
 struct world {
     struct failover_health *h;
     uint32_t n;
-    bool alive[REGIONS_MAX + 1];
-    struct failover_self self[REGIONS_MAX + 1];
+    bool alive[NODES_MAX + 1];
+    struct failover_self self[NODES_MAX + 1];
     uint32_t observer;
     uint64_t seq;
     usec_t now;
@@ -52,23 +53,32 @@ static void run(struct world *w, usec_t for_us)
     }
 }
 
-/* All regions live and were watched for long enough. */
-static struct world world_of(uint32_t n, uint32_t observer)
+/* Node i is in region of[i - 1], the last one in the last. All live and were
+ * watched for long enough. */
+static struct world world_with(uint32_t n, const failover_region *of,
+                               uint32_t observer)
 {
     static const char names[] = "?abcde";
     struct world w = {.n = n, .observer = observer};
-    struct failover_topology t = {.n_regions = n, .n_nodes = n};
-    for (uint32_t i = 1; i <= n; i++) {
+    struct failover_topology t = {.n_regions = of[n - 1], .n_nodes = n};
+    for (uint32_t i = 1; i <= t.n_regions; i++) {
         t.regions[i - 1].number = (failover_region)i;
         t.regions[i - 1].name[0] = names[i];
-        t.nodes[i - 1] =
-            (struct failover_node){i, (failover_region)i, true, ""};
+    }
+    for (uint32_t i = 1; i <= n; i++) {
+        t.nodes[i - 1] = (struct failover_node){i, of[i - 1], true, ""};
         w.alive[i] = true;
     }
     w.h = failover_health_new(observer, &failover_timing_default, 0);
     failover_health_topology(w.h, &t, 0);
     run(&w, 20 * SEC);
     return w;
+}
+
+static struct world world_of(uint32_t n, uint32_t observer)
+{
+    static const failover_region one_each[REGIONS_MAX] = {1, 2, 3, 4, 5};
+    return world_with(n, one_each, observer);
 }
 
 static struct failover_group group_of(uint32_t n, const failover_region *list)
@@ -464,7 +474,7 @@ static void a_witness_counts_and_does_not_take_over(void **state)
 {
     (void)state;
     const failover_region list[] = {1, 2};
-    for (failover_region witness = 0; witness <= 3; witness += 3) {
+    for (uint32_t witness = 0; witness <= 3; witness += 3) {
         struct world w = world_of(3, 2);
         struct failover_group g = group_of(2, list);
         struct failover_plan p;
@@ -500,6 +510,27 @@ static void both_witnesses_count_while_one_replaces_the_other(void **state)
     }
 }
 
+/* Of three nodes in its region one is the witness: the others do not vote. */
+static void only_the_witness_counts_in_its_region(void **state)
+{
+    static const failover_region of[] = {1, 2, 3, 3, 3, 4, 4, 4};
+    static const failover_region list[] = {1, 2};
+    (void)state;
+    for (int lives = 0; lives <= 1; lives++) {
+        struct world w = world_with(8, of, 2);
+        struct failover_group g = group_of(2, list);
+        struct failover_plan p;
+        g.witness = 4;
+        w.alive[1] = false;
+        w.alive[4] = lives;
+        w.alive[3] = w.alive[5] = !lives;
+        run(&w, 5 * SEC);
+        failover_decide(w.h, &g, &p);
+        assert_int_equal(p.to, lives ? 2 : 0);
+        failover_health_free(w.h);
+    }
+}
+
 static void an_unknown_write_region_is_left_alone(void **state)
 {
     static const failover_region list[] = {9, 2, 3};
@@ -525,6 +556,7 @@ int main(void)
         cmocka_unit_test(an_operator_is_told_why_not),
         cmocka_unit_test(a_witness_counts_and_does_not_take_over),
         cmocka_unit_test(both_witnesses_count_while_one_replaces_the_other),
+        cmocka_unit_test(only_the_witness_counts_in_its_region),
         cmocka_unit_test(an_unknown_write_region_is_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -430,6 +430,46 @@ static bool is_joint(const struct stage *s)
     return c != NULL && c->joint;
 }
 
+static bool has_newcomer(const struct stage *s)
+{
+    const struct raft_config *c = config_of_leader(s);
+    return c != NULL && raft_config_find(c, 4) != NULL;
+}
+
+/* It died before it voted, or just as the shard made the step: with or without
+ * one before it, the others go back. */
+static void a_dead_witness_is_taken_back(void **state)
+{
+    (void)state;
+    for (int has_one = 0; has_one <= 1; has_one++) {
+        for (int made = 0; made <= 1; made++) {
+            struct stage s = stage_of_two(CONSISTENCY_SESSION);
+            if (has_one) {
+                order_witness(&s, 3);
+                settle_with(&s, 0, 1);
+            }
+            s.dead[4] = !made;
+            if (!made)
+                cluster_crash(s.c, 4);
+            order_witness(&s, 4);
+            assert_true(play(&s, 5000, made ? is_joint : has_newcomer));
+            if (made) {
+                s.dead[4] = true;
+                cluster_crash(s.c, 4);
+            }
+            play(&s, 3000, NULL);
+            assert_int_equal(settled_everywhere(&s), made);
+            order_witness(&s, has_one ? 3 : 0);
+            settle_with(&s, 0, 1);
+            assert_int_equal(members(&s), WHO(1, 2, has_one ? 3 : 2));
+            put(s.c, stage_leader(&s), 1, 30, "{\"id\":\"y\"");
+            if (has_one)
+                lose(&s, 1);
+            stage_end(&s);
+        }
+    }
+}
+
 /* The step is half made: both witnesses are needed, and there. */
 static void a_region_is_lost_while_a_witness_is_replaced(void **state)
 {
@@ -533,6 +573,7 @@ int main(void)
         cmocka_unit_test(a_witness_comes_as_one),
         cmocka_unit_test(a_witness_comes_and_either_region_may_be_lost),
         cmocka_unit_test(a_witness_is_replaced_in_one_step),
+        cmocka_unit_test(a_dead_witness_is_taken_back),
         cmocka_unit_test(a_region_is_lost_while_a_witness_is_replaced),
         cmocka_unit_test(a_witness_goes),
         cmocka_unit_test(a_witness_stays_while_a_region_is_away),

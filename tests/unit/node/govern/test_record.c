@@ -637,6 +637,49 @@ static void a_witness_comes_moves_and_goes(void **state)
     assert_true(group.witness == 0 && group.witness_leaving == 0);
 }
 
+static void a_witness_that_comes_can_be_taken_back(void **state)
+{
+    (void)state;
+    struct failover_group group;
+    struct failover_plan plan = {.action = FAILOVER_NONE};
+    struct govern_record r = named_two(), back;
+    /* The first one: there is none again. */
+    assert_int_equal(set_witness(&r, 3, 3, &r), ERR_OK);
+    assert_int_equal(set_witness(&r, 5, 5, &back), ERR_BUSY);
+    assert_int_equal(set_witness(&r, 0, 0, &back), ERR_OK);
+    assert_true(back.epoch == r.epoch + 1 && !back.settled);
+    assert_true(back.n_members == 2 && back.witness.id == 0);
+    assert_true(!back.witness_coming && back.witness_leaving.id == 3);
+    /* Not twice: what is left of it may be in every shard's way. */
+    assert_int_equal(set_witness(&back, 3, 3, &back), ERR_BUSY);
+    /* In the place of another: that one, and no third. */
+    assert_true(govern_decide(&r, &plan, true, AT, &r));
+    assert_int_equal(set_witness(&r, 5, 5, &r), ERR_OK);
+    assert_int_equal(set_witness(&r, 0, 0, &back), ERR_BUSY);
+    assert_int_equal(set_witness(&r, 6, 6, &back), ERR_BUSY);
+    assert_int_equal(set_witness(&r, 3, 3, &back), ERR_OK);
+    assert_true(back.n_members == 3 && back.witness.id == 3);
+    assert_true(back.witness_coming && back.witness_leaving.id == 5);
+    govern_group(&back, "eu", 0,
+                 &group); /* some shards may have made the step */
+    assert_true(group.witness == 3 && group.witness_leaving == 5);
+    assert_int_equal(set_witness(&back, 5, 5, &back), ERR_OK);
+    /* Once all shards have it the one before may be deleted. */
+    assert_true(govern_decide(&r, &plan, true, AT, &r));
+    assert_int_equal(set_witness(&r, 3, 3, &back), ERR_BUSY);
+}
+
+/* Shards without a leader may need the rule of the switch that is under way. */
+static void taking_a_witness_back_goes_on_with_a_switch(void **state)
+{
+    (void)state;
+    struct govern_record r = named_two();
+    assert_int_equal(set_witness(&r, 3, 3, &r), ERR_OK);
+    assert_int_equal(govern_switch(&r, 2, true, false, AT, "lost", &r), ERR_OK);
+    assert_int_equal(set_witness(&r, 0, 0, &r), ERR_OK);
+    assert_true(r.forced && r.write_region == 2 && r.from_region == 1);
+}
+
 static void a_witness_needs_two_even_regions(void **state)
 {
     (void)state;
@@ -845,6 +888,8 @@ int main(void)
         cmocka_unit_test(what_members_cannot_change),
         cmocka_unit_test(a_witness_stays_when_a_region_is_exchanged),
         cmocka_unit_test(a_witness_comes_moves_and_goes),
+        cmocka_unit_test(a_witness_that_comes_can_be_taken_back),
+        cmocka_unit_test(taking_a_witness_back_goes_on_with_a_switch),
         cmocka_unit_test(a_witness_needs_two_even_regions),
         cmocka_unit_test(writes_go_to_no_region_that_comes_or_leaves),
         cmocka_unit_test(the_controller_sees_a_write_region_that_leaves),

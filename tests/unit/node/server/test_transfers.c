@@ -38,6 +38,7 @@ struct shard {
     bool overruled, contradicted, installing, busy, flush_pending;
     bool no_payload; /* the receiver is a witness */
     bool other_kind; /* it is not what the snapshot says */
+    bool witness;
     uint64_t installed_lsn, installed_term;
     unsigned adopted;
     uint64_t retained;
@@ -108,8 +109,7 @@ const struct raft *shard_raft(const struct shard *s)
 }
 bool shard_is_witness(const struct shard *s)
 {
-    (void)s;
-    return false;
+    return s->witness;
 }
 bool raft_role_fits(const struct raft *r, const struct raft_config *c)
 {
@@ -448,6 +448,13 @@ static void put_record(struct memtable *m, uint64_t lsn)
     entry_unref(e);
 }
 
+/* What every state has, and no state of heads. */
+static void put_history(struct flush *f)
+{
+    assert_int_equal(flush_set_info(f, SHARD_INFO_DEDUPE, bytes_str("history")),
+                     ERR_OK);
+}
+
 static void put_config(struct flush *f, bool to_witness)
 {
     struct raft_config c = {.n = 0};
@@ -731,6 +738,7 @@ static void make_witness(struct end *sender, uint32_t shard)
     struct flush *f = flush_new(LSN, LSN, TERM);
     f->complete = true;
     put_config(f, true);
+    put_history(f);
     assert_int_equal(engine_flush(sender->replicas[shard].engine, f), ERR_OK);
     engine_flush_done(sender->replicas[shard].engine, f);
     flush_free(f);
@@ -749,6 +757,7 @@ static void a_witness_gets_no_state_that_does_not_name_it(void **state)
     assert_int_equal(outgoings(), 1);
     assert_int_equal(SENDER->shards[1].aim, LSN + 7);
     make_witness(SENDER, 1);
+    RECEIVER->shards[1].witness = true;
     tick(SENDER, 0);
     assert_int_equal(SENDER->shards[1].aim, SHARD_FLUSH_ALL);
     pump(ALL);
@@ -764,6 +773,26 @@ static void a_replica_of_the_other_kind_takes_nothing(void **state)
     pump(ALL);
     expect_nothing_taken();
     assert_int_equal(SENDER->shards[1].sent_failed, 1);
+}
+
+/* One that was sent while the receiver was a witness. The same, whole, is a
+ * state like any other: history may call it what it will. */
+static void what_was_a_witness_takes_no_state_of_heads(void **state)
+{
+    (void)state;
+    world.config.id = 2; /* the receiver */
+    SENDER->shards[1].no_payload = true;
+    make_witness(SENDER, 1);
+    start(1);
+    tick(SENDER, 0);
+    pump(ALL);
+    expect_nothing_taken();
+    assert_int_equal(SENDER->shards[1].sent_failed, 1);
+    SENDER->shards[1].no_payload = false;
+    start(1);
+    tick(SENDER, 0);
+    pump(ALL);
+    assert_int_equal(RECEIVER->shards[1].adopted, 1);
 }
 
 static void a_witness_does_not_wait(void **state)
@@ -1435,6 +1464,7 @@ int main(void)
         TEST(a_witness_does_not_wait),
         TEST(a_witness_gets_no_state_that_does_not_name_it),
         TEST(a_replica_of_the_other_kind_takes_nothing),
+        TEST(what_was_a_witness_takes_no_state_of_heads),
         TEST(a_later_one_takes_the_place_of_an_earlier),
         TEST(a_replica_that_closes_ends_its_own),
         TEST(who_cannot_take_it_says_so),
