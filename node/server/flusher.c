@@ -218,6 +218,7 @@ void flusher_check(struct flusher *f, usec_t now)
 
 bool flusher_turn(struct flusher *f, usec_t now)
 {
+    renewal_check(f->replica, now);
     if (!f->running && f->flush == NULL) {
         f->flush = shard_flush_take(f->replica->shard);
         if (f->flush != NULL && renewal_takes(f->replica, f->flush))

@@ -20,7 +20,8 @@
  *
  * What it costs: the disk holds two stores for a while (checked before the
  * first byte is written), and what is written meanwhile stays in memory and in
- * the log, RENEWAL_HELD_BYTES_MAX at most; beyond that it is given up. */
+ * the log, RENEWAL_HELD_BYTES_MAX at most; beyond that it is given up. What was
+ * received is removed then. */
 #ifndef BASTIDE_SERVER_RENEWAL_H
 #define BASTIDE_SERVER_RENEWAL_H
 
@@ -32,9 +33,9 @@
 #include "node/store/flush.h"
 
 struct replica;
-struct worker;
 
-/* Of the shard's memory that cannot be flushed meanwhile. */
+/* Of the shard's memory that cannot be flushed meanwhile; or three quarters of
+ * its share of limits.memtable_bytes, if that is less. */
 #define RENEWAL_HELD_BYTES_MAX ((size_t)64 << 20)
 /* What is left free on the disk, beside the new store. */
 #define RENEWAL_SPARE_BYTES ((uint64_t)64 << 20)
@@ -76,7 +77,8 @@ int renewal_adopt(struct replica *r, uint64_t lsn, uint64_t term);
 bool renewal_takes(struct replica *r, const struct flush *f);
 /* It is over, or given up. Harmless when there is none. */
 void renewal_end(struct replica *r);
-/* Now and then: gives up what takes too long or too much memory. */
-void renewal_check(struct worker *w);
+/* Once a turn, and now and then: gives up what takes too long or too much
+ * memory, or comes from who does not lead any more. */
+void renewal_check(struct replica *r, usec_t now);
 
 #endif
