@@ -64,13 +64,13 @@ static int check_space(const struct replica *r, uint64_t about)
                                                           : ERR_OK;
 }
 
-int renewal_came(struct replica *r, uint64_t lsn, uint64_t about)
+int renewal_offered(struct replica *r, uint64_t lsn, uint64_t about)
 {
     int err =
         lsn < engine_flushed_lsn(r->engine) ? ERR_STALE : check_space(r, about);
     if (err == ERR_OK) {
         flusher_aim(&r->flusher, lsn);
-        renewal_goes_on(r);
+        renewal_progress(r);
         return ERR_OK;
     }
     log_error("a damaged store cannot be renewed", LOG_UINT("shard", r->id),
@@ -79,7 +79,7 @@ int renewal_came(struct replica *r, uint64_t lsn, uint64_t about)
     return err;
 }
 
-void renewal_goes_on(struct replica *r)
+void renewal_progress(struct replica *r)
 {
     r->renewal.progress_us = clock_mono_us();
 }
@@ -119,7 +119,7 @@ static void catch_up(struct replica *r)
         catalog_feed_committed(r->worker, r->shard, NULL);
 }
 
-int renewal_adopt(struct replica *r, uint64_t lsn, uint64_t term)
+int renewal_complete(struct replica *r, uint64_t lsn, uint64_t term)
 {
     struct renewal *n = &r->renewal;
     if (!n->on)
@@ -140,7 +140,7 @@ int renewal_adopt(struct replica *r, uint64_t lsn, uint64_t term)
     return ERR_OK;
 }
 
-bool renewal_takes(struct replica *r, const struct flush *f)
+bool renewal_swap_at_flush(struct replica *r, const struct flush *f)
 {
     const struct renewal *n = &r->renewal;
     if (!n->ready || n->swapped || f->lsn != n->lsn || engine_busy(r->engine) ||

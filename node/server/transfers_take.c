@@ -253,7 +253,7 @@ static void incoming_renew(struct incoming *in, usec_t now)
     in->state = INCOMING_RENEWING;
     if (still_sending(&r->worker->transfers, r))
         return;
-    int err = renewal_adopt(r, in->lsn, in->term);
+    int err = renewal_complete(r, in->lsn, in->term);
     if (err == ERR_AGAIN && in->lsn > raft_last_lsn(shard_raft(r->shard))) {
         renewal_end(r);
         in->renews = false;
@@ -399,7 +399,7 @@ static struct incoming *incoming_new(struct replica *r, links_peer from,
 }
 
 /* First frame of a transfer. ERR_BUSY: it cannot be taken now; ERR_STALE: the
- * log has come that far by itself; errors of renewal_came. */
+ * log has come that far by itself; errors of renewal_offered. */
 static int incoming_begin(struct transfers *t, links_peer from,
                           const struct snapshot_chunk *chunk,
                           struct incoming **in_out)
@@ -417,7 +417,7 @@ static int incoming_begin(struct transfers *t, links_peer from,
         return ERR_BUSY;
     int err = ERR_OK;
     if (renewal_awaits(r, from))
-        err = renewal_came(r, chunk->lsn, chunk->about);
+        err = renewal_offered(r, chunk->lsn, chunk->about);
     else if (chunk->lsn <= shard_commit_lsn(r->shard))
         err = ERR_STALE;
     if (old != NULL && err != ERR_OK)
@@ -461,7 +461,7 @@ void incoming_take(struct transfers *t, links_peer from,
         return;
     }
     if (in->renews)
-        renewal_goes_on(in->replica);
+        renewal_progress(in->replica);
     in->seq = chunk->seq;
     in->done = chunk->done;
     in->bytes += chunk->data.len;

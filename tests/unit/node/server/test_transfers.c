@@ -1227,16 +1227,16 @@ static void a_store_that_is_behind_is_replaced_by_way_of_a_flush(void **state)
     struct flush *f = flush_new(0, LSN, TERM);
     r->shard->commit = LSN; /* nothing is flushed */
     renew();
-    assert_false(renewal_takes(r, f));
+    assert_false(renewal_swap_at_flush(r, f));
     pump(ALL);
     assert_true(has_incoming());
     assert_int_equal(r->shard->aim, LSN);
     assert_int_equal(r->shard->renewed, 0);
-    assert_false(renewal_takes(r, early));
+    assert_false(renewal_swap_at_flush(r, early));
     r->shard->renewable = ERR_UNAVAILABLE;
-    assert_false(renewal_takes(r, f));
+    assert_false(renewal_swap_at_flush(r, f));
     r->shard->renewable = ERR_OK;
-    assert_true(renewal_takes(r, f));
+    assert_true(renewal_swap_at_flush(r, f));
     assert_int_equal(engine_flushed_lsn(r->engine), LSN);
     pump(ALL);
     expect_renewed();
@@ -1292,11 +1292,11 @@ static void a_renewal_is_given_up_before_it_costs_too_much(void **state)
     r->shard->role = RAFT_FOLLOWER;
     /* No room for both. */
     assert_int_equal(renewal_begin(r, 1), ERR_OK);
-    assert_int_equal(renewal_came(r, LSN, UINT64_MAX / 4), ERR_NO_SPACE);
+    assert_int_equal(renewal_offered(r, LSN, UINT64_MAX / 4), ERR_NO_SPACE);
     expect_damaged_still();
     /* The log may lack what follows an older state. */
     assert_int_equal(renewal_begin(r, 1), ERR_OK);
-    assert_int_equal(renewal_came(r, LSN - 1, 1), ERR_STALE);
+    assert_int_equal(renewal_offered(r, LSN - 1, 1), ERR_STALE);
     expect_damaged_still();
 }
 
