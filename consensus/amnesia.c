@@ -14,9 +14,10 @@
  * LEARNING: it follows and acknowledges. It votes only for a candidate whose
  * log reaches the furthest end of a log that it was told of, and only if it was
  * never enough on its own to acknowledge. (Without that vote, two voters of
- * which one lost its disk might never have a leader again.) It is over when an
- * entry of the term it is in, at or past that end, is durable here and known to
- * be committed.
+ * which one lost its disk might never have a leader again.) Once its own
+ * durable log reaches that end it may stand itself, and lead. It is over when
+ * an entry of the term it is in, at or past that end, is durable here and known
+ * to be committed: only then may the shell go by what it knows to be committed.
  *
  * A replica that lost its entries alone, and knows its term, its vote and where
  * its log ended (raft_restored.kept), begins with LEARNING: what the others
@@ -204,7 +205,7 @@ static void ask(struct raft *r)
             if (!is_in(a->need[i], a->also, a->n_also))
                 ask_list(r, &a->need[i], 1);
     }
-    if (r->leader != 0)
+    if (r->leader != 0 && r->leader != r->opt.self)
         ask_one(r, r->leader);
     r->amnesia.ask_us = r->now_us + ASK_HEARTBEATS * r->opt.heartbeat_us;
 }
@@ -463,9 +464,12 @@ void raft_amnesia_progress(struct raft *r)
 {
     if (r->amnesia.state == RAFT_AMNESIA_NONE)
         return;
-    CHECK(r->role == RAFT_FOLLOWER || CANARY(AMNESIAC_VOTES));
+    CHECK(r->role == RAFT_FOLLOWER ||
+          r->amnesia.state == RAFT_AMNESIA_LEARNING || CANARY(AMNESIAC_VOTES));
     if (r->amnesia.state == RAFT_AMNESIA_LEARNING &&
-        (missing(r) == 0 || CANARY(AMNESIAC_ACKS)) && has_it_all(r)) {
+        (missing(r) == 0 || CANARY(AMNESIAC_ACKS)) &&
+        (has_it_all(r) ||
+         (CANARY(AMNESIA_ENDS_BY_STANDING) && r->role != RAFT_FOLLOWER))) {
         raft_note(r, RAFT_TRACE_AMNESIA_OVER, 0, raft_durable_lsn(r), 0);
         r->amnesia.state = RAFT_AMNESIA_NONE;
         return;
@@ -476,20 +480,18 @@ void raft_amnesia_progress(struct raft *r)
 
 /* Its own vote is as good as the one it may give another whose log reaches G
  * (may_vote_for). Were it not to stand, two voters would be stuck of which the
- * one that forgot has the longer log again, and no leader to cure it. */
-void raft_amnesia_outgrow(struct raft *r)
+ * one that forgot has the longer log again, and no leader to cure it. It is not
+ * over by that: nothing of what it has need be known here to be committed. */
+bool raft_amnesia_may_stand(const struct raft *r)
 {
     const struct amnesia *a = &r->amnesia;
     uint64_t term, lsn = r->persisted_lsn;
     if (a->state != RAFT_AMNESIA_LEARNING || missing(r) != 0 || a->sole ||
         trail_term(&r->trail, lsn, &term) != ERR_OK ||
         !raft_hard_state_durable(r))
-        return;
-    if (!trail_end_reaches(lsn, term, a->last_lsn, a->last_term) &&
-        !CANARY(AMNESIA_ENDS_EARLY))
-        return;
-    raft_note(r, RAFT_TRACE_AMNESIA_OVER, 0, lsn, 0);
-    r->amnesia.state = RAFT_AMNESIA_NONE;
+        return false;
+    return trail_end_reaches(lsn, term, a->last_lsn, a->last_term) ||
+           CANARY(AMNESIA_ENDS_EARLY);
 }
 
 usec_t raft_amnesia_deadline(const struct raft *r)

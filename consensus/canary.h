@@ -22,6 +22,8 @@ enum raft_canary {
     RAFT_CANARY_AMNESIAC_VOTES_BEHIND, /* ... for one with less than it had */
     RAFT_CANARY_AMNESIAC_ACKS,      /* acknowledges before it knows the terms */
     RAFT_CANARY_AMNESIA_ENDS_EARLY, /* votes with less than it once had */
+    RAFT_CANARY_AMNESIA_ENDS_BY_STANDING, /* whatever it knows to be committed
+                                           */
     RAFT_CANARY_AMNESIAC_ASKS_FOUNDERS, /* of those who vote, only the first */
     RAFT_CANARY_KEPT_END_FORGOTTEN, /* does not count what its log once had */
     RAFT_CANARY_VISIBLE_UNVERIFIED, /* shows a log it has not compared */

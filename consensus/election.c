@@ -153,7 +153,8 @@ static enum raft_no_campaign obstacle(const struct raft *r,
         return RAFT_NO_CAMPAIGN_NOT_VOTER;
     if (c->epoch < r->recovered)
         return RAFT_NO_CAMPAIGN_RECOVERED;
-    if (r->amnesia.state != RAFT_AMNESIA_NONE && !CANARY(AMNESIAC_VOTES))
+    if (r->amnesia.state != RAFT_AMNESIA_NONE && !raft_amnesia_may_stand(r) &&
+        !CANARY(AMNESIAC_VOTES))
         return RAFT_NO_CAMPAIGN_AMNESIAC;
     if (RAFT_TERM_EPOCH(r->term) > rule->epoch)
         return RAFT_NO_CAMPAIGN_EPOCH_UNKNOWN;
@@ -206,7 +207,6 @@ static void ask_for_votes(struct raft *r, bool pre, bool transfer)
 static bool prepare_campaign(struct raft *r)
 {
     r->campaign_rule = current_rule(r);
-    raft_amnesia_outgrow(r);
     enum raft_no_campaign why = obstacle(r, &r->campaign_rule);
     raft_reset_election_timer(r);
     if (why == 0)

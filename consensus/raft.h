@@ -687,7 +687,8 @@ enum raft_amnesia {
     RAFT_AMNESIA_NONE,   /* an ordinary member */
     RAFT_AMNESIA_ASKING, /* deaf until all other voters have told their terms */
     /* Follows a leader; votes only for who surely has what it lost. Once that
-     * is itself, it is an ordinary member when it comes to campaign. */
+     * is itself it may stand, and lead, but is no ordinary member before that
+     * is known here to be committed. */
     RAFT_AMNESIA_LEARNING,
 };
 enum raft_amnesia raft_amnesiac(const struct raft *r);

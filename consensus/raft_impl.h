@@ -346,8 +346,8 @@ bool raft_amnesia_bars(struct raft *r, const struct raft_msg *m);
 void raft_amnesia_ask_soon(struct raft *r);
 int raft_recv_ask(struct raft *r, const struct raft_msg *m);
 int raft_recv_tell(struct raft *r, const struct raft_msg *m);
-/* Before it campaigns: ends it, if its log has come far enough for that. */
-void raft_amnesia_outgrow(struct raft *r);
+/* Whether it may campaign, though it is one: its log has come far enough. */
+bool raft_amnesia_may_stand(const struct raft *r);
 /* Asks, and ends it; at the end of every step. */
 void raft_amnesia_progress(struct raft *r);
 usec_t raft_amnesia_deadline(const struct raft *r);

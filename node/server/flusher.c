@@ -218,9 +218,10 @@ void flusher_check(struct flusher *f, usec_t now)
 
 bool flusher_turn(struct flusher *f, usec_t now)
 {
+    renewal_check(f->replica, now);
     if (!f->running && f->flush == NULL) {
         f->flush = shard_flush_take(f->replica->shard);
-        if (f->flush != NULL && renewal_takes(f->replica, f->flush))
+        if (f->flush != NULL && renewal_swap_at_flush(f->replica, f->flush))
             flush_success(f, now);
         else if (f->flush != NULL)
             flush_submit(f);

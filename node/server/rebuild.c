@@ -105,13 +105,19 @@ static void meta_cured(struct worker *w, void *arg)
     w->meta_cured = true;
 }
 
+/* Not while a snapshot that the log has taken is not yet the state. */
+static bool is_cured(const struct replica *r)
+{
+    return raft_amnesiac(shard_raft(r->shard)) == RAFT_AMNESIA_NONE &&
+           !shard_installing(r->shard);
+}
+
 /* What groups there are, and so which replicas, is known once the meta shard is
  * cured: told to every worker behind the catalog that goes with it. */
 static void tell_meta_cured(struct worker *w)
 {
     const struct replica *meta = worker_replica(w, SHARD_META);
-    if (meta == NULL || w->meta_cure_told ||
-        raft_amnesiac(shard_raft(meta->shard)) != RAFT_AMNESIA_NONE)
+    if (meta == NULL || w->meta_cure_told || !is_cured(meta))
         return;
     w->meta_cure_told = true;
     for (uint32_t i = 0; i < w->node->worker_count; i++)
@@ -126,8 +132,7 @@ void rebuild_check(struct worker *w)
     if (!w->meta_cured || !replicas_complete(w))
         return;
     for (uint32_t i = 0; i < w->replica_count; i++) {
-        if (raft_amnesiac(shard_raft(w->replicas[i]->shard)) !=
-            RAFT_AMNESIA_NONE)
+        if (!is_cured(w->replicas[i]))
             return;
     }
     if (!reconcile_check(w))

@@ -41,6 +41,7 @@ int renewal_begin(struct replica *r, raft_id leader)
     log_error("a damaged store gets a new one beside it, from the leader",
               LOG_UINT("shard", r->id), LOG_UINT("from", leader));
     tell(r, "renewal", "it is damaged, and the replica cannot be spared");
+    scrubber_doubt(r, "the leader has compared it");
     r->renewal = (struct renewal){
         .on = true, .from = leader, .progress_us = clock_mono_us()};
     flusher_aim(&r->flusher, engine_flushed_lsn(r->engine));
@@ -56,18 +57,20 @@ static int check_space(const struct replica *r, uint64_t about)
 {
     uint64_t room;
     int err = file_free_bytes(r->path, &room);
-    return err == ERR_OK && room < about + about / 4 + RENEWAL_SPARE_BYTES
-               ? ERR_NO_SPACE
-               : err;
+    if (err != ERR_OK)
+        return err;
+    room += ingest_left_bytes(r->path); /* it is removed first */
+    return room < about + about / 4 + RENEWAL_SPARE_BYTES ? ERR_NO_SPACE
+                                                          : ERR_OK;
 }
 
-int renewal_came(struct replica *r, uint64_t lsn, uint64_t about)
+int renewal_offered(struct replica *r, uint64_t lsn, uint64_t about)
 {
     int err =
         lsn < engine_flushed_lsn(r->engine) ? ERR_STALE : check_space(r, about);
     if (err == ERR_OK) {
         flusher_aim(&r->flusher, lsn);
-        renewal_goes_on(r);
+        renewal_progress(r);
         return ERR_OK;
     }
     log_error("a damaged store cannot be renewed", LOG_UINT("shard", r->id),
@@ -76,7 +79,7 @@ int renewal_came(struct replica *r, uint64_t lsn, uint64_t about)
     return err;
 }
 
-void renewal_goes_on(struct replica *r)
+void renewal_progress(struct replica *r)
 {
     r->renewal.progress_us = clock_mono_us();
 }
@@ -116,7 +119,7 @@ static void catch_up(struct replica *r)
         catalog_feed_committed(r->worker, r->shard, NULL);
 }
 
-int renewal_adopt(struct replica *r, uint64_t lsn, uint64_t term)
+int renewal_complete(struct replica *r, uint64_t lsn, uint64_t term)
 {
     struct renewal *n = &r->renewal;
     if (!n->on)
@@ -137,7 +140,7 @@ int renewal_adopt(struct replica *r, uint64_t lsn, uint64_t term)
     return ERR_OK;
 }
 
-bool renewal_takes(struct replica *r, const struct flush *f)
+bool renewal_swap_at_flush(struct replica *r, const struct flush *f)
 {
     const struct renewal *n = &r->renewal;
     if (!n->ready || n->swapped || f->lsn != n->lsn || engine_busy(r->engine) ||
@@ -158,6 +161,14 @@ void renewal_end(struct replica *r)
     flusher_aim(&r->flusher, SHARD_FLUSH_ALL);
 }
 
+/* What the shard may hold in memory is shared with those of the worker; what
+ * does not fit is refused, and nothing acknowledged any more. */
+static size_t held_max(const struct replica *r)
+{
+    uint64_t most = worker_memtable_share(r->worker) / 4 * 3;
+    return most < RENEWAL_HELD_BYTES_MAX ? most : RENEWAL_HELD_BYTES_MAX;
+}
+
 /* NULL: it goes on, or there is none. */
 static const char *why_not(const struct replica *r, usec_t now)
 {
@@ -166,23 +177,22 @@ static const char *why_not(const struct replica *r, usec_t now)
         return NULL;
     if (raft_role(shard_raft(r->shard)) == RAFT_LEADER)
         return "this replica leads now";
-    if (shard_dirty_bytes(r->shard) > RENEWAL_HELD_BYTES_MAX)
+    raft_id leader = shard_leader(r->shard);
+    if (!n->ready && leader != 0 && leader != n->from)
+        return "another node leads now";
+    if (shard_dirty_bytes(r->shard) > held_max(r))
         return "too much was written meanwhile";
     return now - n->progress_us > RENEWAL_PATIENCE_US ? "nothing came any more"
                                                       : NULL;
 }
 
-void renewal_check(struct worker *w)
+void renewal_check(struct replica *r, usec_t now)
 {
-    usec_t now = clock_mono_us();
-    for (uint32_t i = 0; i < w->replica_count; i++) {
-        struct replica *r = w->replicas[i];
-        const char *why = why_not(r, now);
-        if (why == NULL)
-            continue;
-        log_warn("the renewal of a store was given up; it stays as it is until "
-                 "the next round",
-                 LOG_UINT("shard", r->id), LOG_STR("reason", why));
-        renewal_end(r);
-    }
+    const char *why = why_not(r, now);
+    if (why == NULL)
+        return;
+    log_warn("the renewal of a store was given up; it stays as it is until "
+             "the next round",
+             LOG_UINT("shard", r->id), LOG_STR("reason", why));
+    renewal_end(r);
 }

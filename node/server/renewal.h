@@ -3,13 +3,13 @@
  * it begins anew (quarantine.h), as one of two voters.
  *
  *   scrubber, at the leader: its own store was read whole, and is right
- *     --SCRUB_ASK_RENEW-->  renewal_begin   the flusher stops where it is
+ *     --SCRUB_ASK_RENEW-->  renewal_begin     the flusher stops where it is
  *     a snapshot at or after that LSN, as for who is far behind (transfers.h)
- *                           renewal_came    the flusher aims at its LSN
+ *                           renewal_offered   the flusher aims at its LSN
  *                           each record is opened as it comes; the whole is
  *                           compared with the sender's digest, and synced
- *                           renewal_adopt   one rename: the new store is the
- *                                           state, the old one is gone
+ *                           renewal_complete  one rename: the new store is
+ *                                             the state, the old one is gone
  *
  * Nothing that was promised goes: term, vote and log stay, the replica votes,
  * follows and acknowledges as before, and the log is not cut above what the old
@@ -20,7 +20,8 @@
  *
  * What it costs: the disk holds two stores for a while (checked before the
  * first byte is written), and what is written meanwhile stays in memory and in
- * the log, RENEWAL_HELD_BYTES_MAX at most; beyond that it is given up. */
+ * the log, RENEWAL_HELD_BYTES_MAX at most; beyond that it is given up. What was
+ * received is removed then. */
 #ifndef BASTIDE_SERVER_RENEWAL_H
 #define BASTIDE_SERVER_RENEWAL_H
 
@@ -32,9 +33,9 @@
 #include "node/store/flush.h"
 
 struct replica;
-struct worker;
 
-/* Of the shard's memory that cannot be flushed meanwhile. */
+/* Of the shard's memory that cannot be flushed meanwhile; or three quarters of
+ * its share of limits.memtable_bytes, if that is less. */
 #define RENEWAL_HELD_BYTES_MAX ((size_t)64 << 20)
 /* What is left free on the disk, beside the new store. */
 #define RENEWAL_SPARE_BYTES ((uint64_t)64 << 20)
@@ -63,20 +64,21 @@ int renewal_begin(struct replica *r, raft_id leader);
 bool renewal_awaits(const struct replica *r, raft_id from);
 /* The first frame: of the state at `lsn`, about so many bytes. ERR_STALE: what
  * is flushed here is beyond it; ERR_NO_SPACE: the disk has no room for both. */
-int renewal_came(struct replica *r, uint64_t lsn, uint64_t about);
+int renewal_offered(struct replica *r, uint64_t lsn, uint64_t about);
 /* Another one. */
-void renewal_goes_on(struct replica *r);
+void renewal_progress(struct replica *r);
 /* All of it is in `incoming` (engine.h). ERR_OK: it is the state now;
  * ERR_AGAIN: ask again next turn; those of shard_renewable, and ERR_STALE when
  * it was given up: it must go. */
-int renewal_adopt(struct replica *r, uint64_t lsn, uint64_t term);
+int renewal_complete(struct replica *r, uint64_t lsn, uint64_t term);
 /* From the flusher, instead of writing `f` to the old store, which may not take
  * it: whether the new one, which has all that is in it, has become the state.
  */
-bool renewal_takes(struct replica *r, const struct flush *f);
+bool renewal_swap_at_flush(struct replica *r, const struct flush *f);
 /* It is over, or given up. Harmless when there is none. */
 void renewal_end(struct replica *r);
-/* Now and then: gives up what takes too long or too much memory. */
-void renewal_check(struct worker *w);
+/* Once a turn, and now and then: gives up what takes too long or too much
+ * memory, or comes from who does not lead any more. */
+void renewal_check(struct replica *r, usec_t now);
 
 #endif

@@ -51,7 +51,7 @@ static const char *name_of(const struct worker *w, raft_id node)
 /* ---- trust -----------------------------------------------------------------
  */
 
-static void doubt(struct replica *r, const char *why)
+void scrubber_doubt(struct replica *r, const char *why)
 {
     if (r->scrub.doubt_us != 0)
         return;
@@ -77,7 +77,7 @@ static void trust(struct replica *r)
 void scrubber_broken(struct replica *r)
 {
     r->scrub.broken = true;
-    doubt(r, "a flush found it");
+    scrubber_doubt(r, "a flush found it");
 }
 
 void scrubber_renewed(struct replica *r)
@@ -137,7 +137,7 @@ static void digested(void *user, struct replica *r, int err,
     }
     next_round_in(r, interval(r->worker));
     if (a.err == ERR_CORRUPT || a.err == ERR_IO || a.damaged > 0)
-        doubt(r, "it was read through");
+        scrubber_doubt(r, "it was read through");
     else if (a.err == ERR_OK)
         trust(r);
     d->told(d->user, &a);
@@ -256,7 +256,8 @@ static const char *mend(struct worker *w, struct replica *r,
         return "it stays: no majority would be left";
     }
     if (id == self_of(w)) {
-        doubt(r, "the others have something else"); /* steering hands over */
+        scrubber_doubt(
+            r, "the others have something else"); /* steering hands over */
         return "it hands over the leadership";
     }
     if (spared) {
@@ -280,18 +281,20 @@ static void replace(struct worker *w, struct replica *r, struct scrub_report *p,
     audit_round(w, r->id, what, outcome);
 }
 
-/* One is replaced at a time; the next round, soon, sees to the next. */
+/* One is replaced at a time, the first that can be; the next round, soon, sees
+ * to the next. */
 static void act(struct worker *w, struct replica *r, struct scrub_report *p)
 {
-    bool doubtful = false, wrong = false;
+    bool doubtful = false, wrong = false, mended = false;
     for (uint32_t i = 0; i < p->n; i++) {
         enum scrub_verdict v = p->judged.of[i];
         if (v == SCRUB_DOUBT || v == SCRUB_DAMAGED || v == SCRUB_DIVERGENT)
             note_wrong(w, r, p, i);
         doubtful |= v == SCRUB_DOUBT;
-        if ((v == SCRUB_DAMAGED || v == SCRUB_DIVERGENT) && !wrong) {
+        if ((v == SCRUB_DAMAGED || v == SCRUB_DIVERGENT) && !mended) {
             replace(w, r, p, i);
             wrong = true;
+            mended = p->kept != p->answers[i].node;
         }
     }
     if (doubtful)
@@ -304,7 +307,7 @@ static void act(struct worker *w, struct replica *r, struct scrub_report *p)
     /* Who gets a new store asks when it has it, unless it is killed meanwhile,
      * and does not know of the damage any more. */
     if (wrong)
-        next_round_in(r, p->kept != 0      ? interval(w)
+        next_round_in(r, !mended           ? interval(w)
                          : p->renewed != 0 ? PAUSE_MAX_US
                                            : LOOK_AGAIN_US);
 }
@@ -476,7 +479,7 @@ static void look_for_damage(struct worker *w, struct replica *r)
     struct shard_status s;
     shard_status(r->shard, clock_mono_us(), &s);
     if (s.damaged > r->scrub.met && w->node->config->scrub.interval_s > 0)
-        doubt(r, "a request met it");
+        scrubber_doubt(r, "a request met it");
     r->scrub.met = s.damaged;
 }
 

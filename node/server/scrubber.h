@@ -75,6 +75,9 @@ int scrubber_want(struct replica *r);
  * round that did not make everything well in 2 s, 4 s, ... a quarter of an hour
  * or the interval. */
 int scrubber_asked(struct replica *r);
+/* Its store is damaged, for that reason: it answers no reads from now on, and
+ * asks for a round. */
+void scrubber_doubt(struct replica *r, const char *why);
 /* Its store cannot be written because it is damaged. */
 void scrubber_broken(struct replica *r);
 /* It has another store, which is not damaged as far as is known; the next round

@@ -175,8 +175,9 @@ bool transfers_cancel(struct transfers *t, const struct replica *r)
     LIST_EACH_SAFE(node, &t->incoming)
     {
         struct incoming *in = LIST_ENTRY(node, struct incoming, node);
-        if (in->replica == r && in->state != INCOMING_STORING)
-            incoming_free(in);
+        if (in->replica == r && in->state != INCOMING_STORING &&
+            in->state != INCOMING_CLEARING)
+            incoming_leave(in);
     }
     LIST_EACH(out, &t->outgoing)
     none &= LIST_ENTRY(out, struct outgoing, node)->replica != r;

@@ -104,9 +104,10 @@ void transfers_init(struct transfers *t, struct worker *w);
 /* At the leader, on the shard's worker: raft asked for it. */
 void transfers_start(struct transfers *t, struct replica *r, raft_id to);
 /* At the leader, whose store was found to be right: sends it to a member that
- * waits for it in place of its own, which is damaged (renewal.h). Its flushed
- * LSN is at most what is committed here now, and so is not above that of the
- * state that is sent. */
+ * waits for it in place of its own, which is damaged (renewal.h). The state
+ * that is sent is at or after what is committed here now. Its flushed LSN is at
+ * most that, but where this node leads since a moment ago and has committed
+ * nothing of its own: then it may refuse (renewal.h, ERR_STALE). */
 void transfers_renew(struct transfers *t, struct replica *r, raft_id to);
 /* What the data of a frame carries: headers, if all of it is whole chunks
  * without a record, as they go to a witness; an empty frame too. */

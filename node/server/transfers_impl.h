@@ -62,6 +62,7 @@ enum incoming_state {
     INCOMING_COMPLETE,  /* on disk; the shard is busy, ask again */
     INCOMING_RESETTING, /* the log's reset is on its way to the disk */
     INCOMING_RENEWING,  /* on disk, to take a damaged store's place */
+    INCOMING_CLEARING,  /* the helper removes it; then it is freed */
 };
 
 struct incoming {
@@ -163,5 +164,8 @@ void incoming_tick(struct incoming *in, usec_t now);
 void incoming_turn(struct incoming *in, usec_t now);
 /* Leaves what was synced, for another attempt. */
 void incoming_free(struct incoming *in);
+/* Likewise; but what came to renew a store, which nobody goes on with, the
+ * helper removes first. */
+void incoming_leave(struct incoming *in);
 
 #endif

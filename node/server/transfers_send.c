@@ -293,8 +293,8 @@ void outgoing_acked(struct outgoing *o, const struct snapshot_ack *ack)
         return;
     }
     if (ack->err != ERR_OK || ack->seq >= o->seq) {
-        /* STALE: it has everything up to there by now. */
-        outgoing_end(o, ack->err == ERR_STALE);
+        /* STALE: it has everything up to there by now; or has given up. */
+        outgoing_end(o, ack->err == ERR_STALE && !o->renews);
         return;
     }
     int err = o->acked == 0 ? outgoing_resume(o, ack) : ERR_OK;

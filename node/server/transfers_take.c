@@ -69,6 +69,37 @@ void incoming_free(struct incoming *in)
     mem_free(in);
 }
 
+static void clear_run(struct helper_job *job)
+{
+    struct incoming *in = LIST_ENTRY(job, struct incoming, job);
+    ingest_leave(TAKE(in->ingest));
+    in->err = ingest_clear(in->replica->path);
+}
+
+static void clear_done(struct inbox_message *m, void *owner)
+{
+    (void)owner;
+    struct incoming *in = LIST_ENTRY(m, struct incoming, job.message);
+    if (in->err != ERR_OK)
+        log_warn("what was received in vain cannot be removed; the next "
+                 "attempt does it, or the next start",
+                 LOG_UINT("shard", in->replica->id),
+                 LOG_STR("error", err_text(in->err)));
+    incoming_free(in);
+}
+
+void incoming_leave(struct incoming *in)
+{
+    if (!in->renews) {
+        incoming_free(in);
+        return;
+    }
+    in->state = INCOMING_CLEARING;
+    in->job.run = clear_run;
+    in->job.message.deliver = clear_done;
+    helper_submit(&in->replica->worker->helper, HELPER_STORE, &in->job);
+}
+
 static void incoming_end(struct incoming *in, int err)
 {
     struct replica *r = in->replica;
@@ -81,6 +112,10 @@ static void incoming_end(struct incoming *in, int err)
     counts->received += err == ERR_OK;
     counts->failed += err != ERR_OK;
     send_ack(in, err);
+    if (in->renews && err != ERR_OK) {
+        incoming_leave(in);
+        return;
+    }
     ingest_abort(TAKE(in->ingest));
     incoming_free(in);
 }
@@ -182,19 +217,6 @@ static bool still_sending(struct transfers *t, const struct replica *r)
     return open;
 }
 
-/* Complete on disk, and of a state that the log here has: it takes the place of
- * the damaged store as soon as that is at the same LSN. */
-static void incoming_renew(struct incoming *in)
-{
-    struct replica *r = in->replica;
-    in->state = INCOMING_RENEWING;
-    if (still_sending(&r->worker->transfers, r))
-        return;
-    int err = renewal_adopt(r, in->lsn, in->term);
-    if (err != ERR_AGAIN)
-        incoming_end(in, err);
-}
-
 /* Complete on disk: lets the shard decide. Who leads is told, whoever sent. */
 static void incoming_install(struct incoming *in, usec_t now)
 {
@@ -225,6 +247,26 @@ static void incoming_install(struct incoming *in, usec_t now)
     worker_wake(r->worker);
 }
 
+/* Complete on disk, and of a state that the log here has: it takes the place of
+ * the damaged store as soon as that is at the same LSN. One that the log does
+ * not reach is taken like any other: the leader may have dropped what comes
+ * before it, and only this brings it. */
+static void incoming_renew(struct incoming *in, usec_t now)
+{
+    struct replica *r = in->replica;
+    in->state = INCOMING_RENEWING;
+    if (still_sending(&r->worker->transfers, r))
+        return;
+    int err = renewal_complete(r, in->lsn, in->term);
+    if (err == ERR_AGAIN && in->lsn > raft_last_lsn(shard_raft(r->shard))) {
+        renewal_end(r);
+        in->renews = false;
+        incoming_install(in, now);
+    } else if (err != ERR_AGAIN) {
+        incoming_end(in, err);
+    }
+}
+
 /* The log names the new state durably: swap. */
 static void incoming_adopt(struct incoming *in, usec_t now)
 {
@@ -244,6 +286,8 @@ static void incoming_adopt(struct incoming *in, usec_t now)
     shard_adopted(r->shard, now,
                   bytes_of(buf_bytes(&dedupe), buf_len(&dedupe)));
     buf_free(&dedupe);
+    renewal_end(r); /* the store that it was about is gone */
+    r->scrub.broken = false;
     incoming_end(in, ERR_OK);
     worker_wake(r->worker);
 }
@@ -282,6 +326,9 @@ static void incoming_store(struct incoming *in)
     buf_clear(&in->arrived);
     int err = in->renews ? check_stream(in) : ERR_OK;
     if (err != ERR_OK) {
+        log_error("a record that came for a damaged store cannot be opened",
+                  LOG_UINT("shard", in->replica->id),
+                  LOG_STR("error", err_text(err)));
         incoming_end(in, err);
         return;
     }
@@ -306,7 +353,7 @@ static void incoming_stored(struct inbox_message *m, void *owner)
     if (in->err != ERR_OK) {
         incoming_end(in, in->err);
     } else if (in->storing_done && in->renews) {
-        incoming_renew(in);
+        incoming_renew(in, in->progress_us);
     } else if (in->storing_done) {
         incoming_install(in, in->progress_us);
     } else {
@@ -358,7 +405,7 @@ static struct incoming *incoming_new(struct replica *r, links_peer from,
 }
 
 /* First frame of a transfer. ERR_BUSY: it cannot be taken now; ERR_STALE: the
- * log has come that far by itself; errors of renewal_came. */
+ * log has come that far by itself; errors of renewal_offered. */
 static int incoming_begin(struct transfers *t, links_peer from,
                           const struct snapshot_chunk *chunk,
                           struct incoming **in_out)
@@ -374,13 +421,15 @@ static int incoming_begin(struct transfers *t, links_peer from,
         return ERR_UNAVAILABLE;
     if (old != NULL && old->state != INCOMING_RECEIVING)
         return ERR_BUSY;
-    if (old != NULL)
-        incoming_free(old); /* a new attempt replaces it */
     int err = ERR_OK;
     if (renewal_awaits(r, from))
-        err = renewal_came(r, chunk->lsn, chunk->about);
+        err = renewal_offered(r, chunk->lsn, chunk->about);
     else if (chunk->lsn <= shard_commit_lsn(r->shard))
         err = ERR_STALE;
+    if (old != NULL && err != ERR_OK)
+        incoming_leave(old);
+    else if (old != NULL)
+        incoming_free(old); /* the new attempt removes what it left */
     if (err != ERR_OK)
         return err;
     *in_out = incoming_new(r, from, chunk, &config);
@@ -418,7 +467,7 @@ void incoming_take(struct transfers *t, links_peer from,
         return;
     }
     if (in->renews)
-        renewal_goes_on(in->replica);
+        renewal_progress(in->replica);
     in->seq = chunk->seq;
     in->done = chunk->done;
     in->bytes += chunk->data.len;
@@ -433,15 +482,21 @@ void incoming_take(struct transfers *t, links_peer from,
 /* ---- time -------------------------------------------------------------------
  */
 
+static bool is_given_up(const struct incoming *in)
+{
+    return in->renews && !in->replica->renewal.on;
+}
+
 void incoming_tick(struct incoming *in, usec_t now)
 {
     if (in->state == INCOMING_COMPLETE)
         incoming_install(in, now);
     else if (in->state == INCOMING_RENEWING)
-        incoming_renew(in);
+        incoming_renew(in, now);
     else if (in->state == INCOMING_RECEIVING &&
-             now - in->progress_us > TRANSFER_RESUME_US && in->progress_us > 0)
-        incoming_free(in);
+             (is_given_up(in) || (now - in->progress_us > TRANSFER_RESUME_US &&
+                                  in->progress_us > 0)))
+        incoming_leave(in);
 }
 
 void incoming_turn(struct incoming *in, usec_t now)
@@ -450,5 +505,5 @@ void incoming_turn(struct incoming *in, usec_t now)
         shard_durable(in->replica->shard) >= in->reset_update)
         incoming_adopt(in, now);
     else if (in->state == INCOMING_RENEWING)
-        incoming_renew(in);
+        incoming_renew(in, now);
 }

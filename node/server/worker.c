@@ -200,8 +200,10 @@ static void on_chores(struct ev_loop *loop, struct ev_timer *t, int events)
     if (w->stopping)
         return;
     usec_t now = clock_mono_us();
-    for (uint32_t i = 0; i < w->replica_count; i++)
+    for (uint32_t i = 0; i < w->replica_count; i++) {
+        renewal_check(w->replicas[i], now);
         flusher_check(&w->replicas[i]->flusher, now);
+    }
     transfers_tick(&w->transfers, now);
     replicas_check(w);
     group_keys_check(w);
@@ -216,7 +218,6 @@ static void on_chores(struct ev_loop *loop, struct ev_timer *t, int events)
     doors_check(w);
     rebuild_check(w);
     quarantine_check(w);
-    renewal_check(w);
     scrubber_check(w);
     salvager_check(w);
     fence_guard_tick(w);

@@ -149,11 +149,12 @@ bool scrub_spares(const struct raft_config *c,
                                    is_good, &good) == QUORUM_WON;
 }
 
-/* Whether all that a store which can be read has beyond `right` is damage. */
+/* Whether all that a store which can be read has beyond `right` is damage. Who
+ * cannot open a record for want of its key could not check what comes. */
 static bool only_damaged(const struct scrub_answer *a,
                          const struct scrub_answer *right)
 {
-    return a->records == right->records &&
+    return a->unknown == 0 && a->records == right->records &&
            (differing_pair(a, right) & ~a->spoilt) == 0;
 }
 

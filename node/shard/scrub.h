@@ -85,7 +85,9 @@ bool scrub_spares(const struct raft_config *c,
 /* Whether answers[target], which is SCRUB_DAMAGED, may take the state of
  * answers[from] in place of its own: that one was read whole, and opened, and
  * is right; both are well; and where the target could be read, too, it has as
- * many records, and differs nowhere but where records of it are damaged. `well`
+ * many records, differs nowhere but where records of it are damaged, and
+ * has the keys to open what comes. Of a store that cannot be read nothing can
+ * be compared: a record that the other has lost unnoticed goes with it. `well`
  * as above. */
 bool scrub_renews(const struct scrub_answer *answers,
                   const struct scrub_judgement *j, const bool *well,

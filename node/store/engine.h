@@ -147,7 +147,8 @@ struct ingest;
 
 /* Helper. The state to be received is that of (lsn, term). `resume`: goes on
  * where an earlier attempt with that state ended, if there is one; else, or
- * without it, what is there is removed. ERR_NO_SPACE, ERR_IO. */
+ * without it, what is there is removed. Without it nobody goes on with this one
+ * either: a start removes it. ERR_NO_SPACE, ERR_IO. */
 int ingest_begin(const char *path, uint64_t lsn, uint64_t term, bool resume,
                  struct ingest **ingest_out);
 /* The key of the last record that is there from before: the next chunk begins
@@ -174,6 +175,11 @@ int ingest_finish(struct ingest *g);
 void ingest_leave(struct ingest *g);
 /* Throws it away. NULL is allowed. Any thread. */
 void ingest_abort(struct ingest *g);
+/* Removes what an attempt left in the store's folder, complete or not; none is
+ * under way. Helper. Errors of unlink(2). */
+int ingest_clear(const char *path);
+/* What that would free. */
+uint64_t ingest_left_bytes(const char *path);
 /* Loop. Swaps the engine to the complete incoming state. After an error the
  * process must stop (the log already names the new state; a restart
  * finishes the job). */

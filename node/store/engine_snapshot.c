@@ -235,6 +235,7 @@ struct ingest {
     size_t map_bytes;
     struct lmdb db;
     struct engine_state of; /* whose state is received */
+    bool resume;            /* by whoever goes on with it, if it ends early */
     MDB_txn *batch;         /* what is not yet on the disk; NULL: nothing */
     size_t batch_bytes;
     struct buf last;  /* key of the last record that an earlier attempt left */
@@ -242,7 +243,8 @@ struct ingest {
 };
 #define INGEST_MAGIC 0x696e6773u
 
-/* The info blob that says what is being received: u64 lsn, u64 term. */
+/* The info blob that says what is being received: u64 lsn, u64 term. Of lsn 0:
+ * nobody may go on with it. */
 #define INGEST_MARK "_incoming"
 #define INGEST_MARK_LEN 16
 /* The map has at least this much room when a batch begins: the largest, some
@@ -412,8 +414,9 @@ static int begin_anew(struct ingest *g)
         code = lmdb_open(g->path, g->map_bytes, MDB_NOLOCK, &g->db);
     if (code == ERR_OK)
         code = batch_begin(g);
+    struct engine_state of = {0, 0};
     if (code == ERR_OK)
-        code = put_mark(g->batch, g->db.info, g->of);
+        code = put_mark(g->batch, g->db.info, g->resume ? g->of : of);
     return code;
 }
 
@@ -425,6 +428,7 @@ int ingest_begin(const char *path, uint64_t lsn, uint64_t term, bool resume,
     g->path = engine_join(path, ENGINE_INCOMING);
     g->map_bytes = ENGINE_MAP_BYTES_DEFAULT;
     g->of = (struct engine_state){lsn, term};
+    g->resume = resume;
     g->table = TABLE_RECORDS;
     buf_init(&g->last, EFFECTS_KEY_MAX);
     int code = resume ? take_up(g) : ERR_NOT_FOUND;
@@ -606,6 +610,25 @@ void ingest_abort(struct ingest *g)
     /* What cannot be removed now is removed by the next attempt or start. */
     remove_incoming(g->path);
     ingest_free(g);
+}
+
+int ingest_clear(const char *path)
+{
+    char *incoming = engine_join(path, ENGINE_INCOMING);
+    int code = remove_incoming(incoming);
+    mem_free(incoming);
+    return code;
+}
+
+uint64_t ingest_left_bytes(const char *path)
+{
+    struct stat st;
+    char *incoming = engine_join(path, ENGINE_INCOMING);
+    char *file = engine_join(incoming, "data.mdb");
+    bool exists = stat(file, &st) == 0;
+    mem_free(file);
+    mem_free(incoming);
+    return exists ? (uint64_t)st.st_blocks * 512 : 0;
 }
 
 /* -- adopting -- */

@@ -21,8 +21,9 @@ RAFT_READ_AT_ONCE        raft  1x3       200  stale read
 RAFT_SKIP_JOINT          raft  1x5+1     1000 .
 RAFT_AMNESIAC_VOTES      raft  1x3-loss  100  leader completeness
 RAFT_AMNESIAC_VOTES_BEHIND raft 1x3-loss 1000 leader completeness
-RAFT_AMNESIAC_ACKS       raft  3x1+3     1000 leader completeness
+RAFT_AMNESIAC_ACKS       raft  3x1+3     1000 leader completeness|counts as rebuilt
 RAFT_AMNESIA_ENDS_EARLY  raft  1x3-loss  1000 leader completeness
+RAFT_AMNESIA_ENDS_BY_STANDING raft 1x3+2-loss 1000 counts as rebuilt
 RAFT_KEPT_END_FORGOTTEN  raft  1x3-loss  1000 leader completeness
 RAFT_AMNESIAC_ASKS_FOUNDERS raft 1x3+2-loss 1500 leader completeness|two leaders|acknowledged write lost
 RAFT_VISIBLE_UNVERIFIED  raft  1x5+1     100  uncertain read

@@ -1025,7 +1025,8 @@ static void shard_replica_keep(const struct sim_replica *p,
 
 static bool shard_replica_amnesiac(const struct sim_replica *p)
 {
-    return raft_amnesiac(shard_raft(p->shard)) != RAFT_AMNESIA_NONE;
+    return raft_amnesiac(shard_raft(p->shard)) != RAFT_AMNESIA_NONE ||
+           shard_installing(p->shard); /* as the shell asks */
 }
 
 static uint64_t shard_replica_term_at(const struct sim_replica *p, uint64_t lsn,

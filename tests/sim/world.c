@@ -176,13 +176,28 @@ raft_id world_leader(struct world *w)
     return 0;
 }
 
+/* A real node goes by what it knows to be committed from then on: by the meta
+ * shard it learns which other replicas of it lost something. */
+static void node_rebuilt(struct node *n)
+{
+    struct world *w = n->world;
+    uint64_t lsn = w->ops->applied_lsn(n->replica);
+    world_say(w, "n%u is rebuilt", n->id);
+    n->amnesiac = false;
+    if (lsn >= n->knew_lsn)
+        return;
+    char text[96];
+    snprintf(text, sizeof(text),
+             "n%u counts as rebuilt, but knows %" PRIu64 " of %" PRIu64, n->id,
+             lsn, n->knew_lsn);
+    world_fail(w, text);
+}
+
 void node_after_step(struct node *n)
 {
     struct world *w = n->world;
-    if (n->amnesiac && !w->ops->amnesiac(n->replica)) {
-        world_say(w, "n%u is rebuilt", n->id);
-        n->amnesiac = false;
-    }
+    if (n->amnesiac && !w->ops->amnesiac(n->replica))
+        node_rebuilt(n);
     usec_t local = w->ops->deadline(n->replica);
     if (local == USEC_NEVER)
         return;
@@ -262,6 +277,8 @@ void node_crash(struct node *n)
         return;
     world_say(w, "n%u crashes", n->id);
     n->last_config = *w->ops->config(n->replica);
+    uint64_t lsn = w->ops->applied_lsn(n->replica);
+    n->knew_lsn = lsn > n->knew_lsn ? lsn : n->knew_lsn;
     w->ops->close(n->replica);
     n->replica = NULL;
     n->life++;

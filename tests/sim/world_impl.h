@@ -86,6 +86,7 @@ struct node {
     uint64_t life;
     uint64_t led_term;              /* in which it led last */
     struct raft_config last_config; /* when it crashed */
+    uint64_t knew_lsn; /* committed, the most at any time that it crashed */
     bool paused;
     uint32_t flush_depth;
     /* local = offset + real * (1000 + drift) / 1000 */

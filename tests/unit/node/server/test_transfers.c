@@ -54,7 +54,9 @@ struct shard {
     bool unauthentic; /* what comes */
     size_t dirty;
     uint64_t aim; /* of its flusher */
-    unsigned renewed, audits, swept;
+    unsigned renewed, audits, swept, doubted;
+    raft_id leader; /* 0: 1 */
+    bool log_ends;  /* before the state that comes */
 };
 
 /* One end of the wire. */
@@ -140,8 +142,7 @@ bool shard_contradicted(struct shard *s, struct bytes dedupe)
 }
 raft_id shard_leader(const struct shard *s)
 {
-    (void)s;
-    return 1;
+    return s->leader != 0 ? s->leader : 1;
 }
 int shard_installed(struct shard *s, usec_t now, raft_id from, uint64_t lsn,
                     uint64_t term, const struct raft_config *config)
@@ -213,6 +214,10 @@ uint32_t shard_pace_learners(struct shard *s, uint64_t bytes_per_s)
     return s->learners;
 }
 
+uint64_t raft_last_lsn(const struct raft *r)
+{
+    return ((const struct shard *)r)->log_ends ? LSN - 1 : LSN;
+}
 enum raft_role raft_role(const struct raft *r)
 {
     return ((const struct shard *)r)->role;
@@ -262,6 +267,15 @@ int flusher_sweep(struct flusher *f)
 void scrubber_renewed(struct replica *r)
 {
     r->shard->renewed++;
+}
+void scrubber_doubt(struct replica *r, const char *why)
+{
+    (void)why;
+    r->shard->doubted++;
+}
+uint64_t worker_memtable_share(const struct worker *w)
+{
+    return w->node->config->limits.memtable_bytes / w->replica_count;
 }
 void quarantine_audit(struct worker *w, const char *what, const char *reason)
 {
@@ -537,8 +551,11 @@ static void end_life(struct end *e)
     pump(ALL);
     for (uint32_t i = 0; i < SHARDS; i++)
         if (e->w->replica_of[i] != NULL)
-            assert_true(transfers_cancel(&e->w->transfers, &e->replicas[i]));
+            (void)transfers_cancel(&e->w->transfers, &e->replicas[i]);
     pump(ALL);
+    for (uint32_t i = 0; i < SHARDS; i++)
+        if (e->w->replica_of[i] != NULL)
+            assert_true(transfers_cancel(&e->w->transfers, &e->replicas[i]));
     for (uint32_t i = 0; i < SHARDS; i++)
         if (e->w->replica_of[i] != NULL)
             engine_close(e->replicas[i].engine);
@@ -555,6 +572,7 @@ static int begin(unsigned records)
     world.loop = ev_loop_new(EVFLAG_AUTO);
     world.catalog = catalog_new();
     world.config.shards = SHARDS - 1;
+    world.config.limits.memtable_bytes = 4 * RENEWAL_HELD_BYTES_MAX;
     list_init(&world.jobs);
     list_init(&world.wire);
     for (raft_id id = 1; id <= 2; id++) {
@@ -1238,16 +1256,16 @@ static void a_store_that_is_behind_is_replaced_by_way_of_a_flush(void **state)
     struct flush *f = flush_new(0, LSN, TERM);
     r->shard->commit = LSN; /* nothing is flushed */
     renew();
-    assert_false(renewal_takes(r, f));
+    assert_false(renewal_swap_at_flush(r, f));
     pump(ALL);
     assert_true(has_incoming());
     assert_int_equal(r->shard->aim, LSN);
     assert_int_equal(r->shard->renewed, 0);
-    assert_false(renewal_takes(r, early));
+    assert_false(renewal_swap_at_flush(r, early));
     r->shard->renewable = ERR_UNAVAILABLE;
-    assert_false(renewal_takes(r, f));
+    assert_false(renewal_swap_at_flush(r, f));
     r->shard->renewable = ERR_OK;
-    assert_true(renewal_takes(r, f));
+    assert_true(renewal_swap_at_flush(r, f));
     assert_int_equal(engine_flushed_lsn(r->engine), LSN);
     pump(ALL);
     expect_renewed();
@@ -1277,32 +1295,120 @@ static void a_renewal_is_given_up_before_it_costs_too_much(void **state)
     damage_store();
     renew();
     pump(5);
-    renewal_check(RECEIVER->w);
+    renewal_check(r, clock_mono_us());
     assert_true(r->renewal.on);
     r->shard->dirty = RENEWAL_HELD_BYTES_MAX + 1;
-    renewal_check(RECEIVER->w);
+    renewal_check(r, clock_mono_us());
     expect_damaged_still();
     pump(ALL); /* what comes still is refused */
     expect_damaged_still();
+    assert_int_equal(SENDER->w->transfers.counts.sent, 0);
+    assert_true(has_incoming());
+    tick(RECEIVER, 0); /* and what came is removed */
+    pump(ALL);
+    assert_false(has_incoming());
+    assert_int_equal(transfers_running(&RECEIVER->w->transfers), 0);
     r->shard->dirty = 0;
     assert_int_equal(renewal_begin(r, 1), ERR_OK);
     r->renewal.progress_us -= RENEWAL_PATIENCE_US + USEC_PER_SEC;
-    renewal_check(RECEIVER->w);
+    renewal_check(r, clock_mono_us());
     expect_damaged_still();
     assert_int_equal(renewal_begin(r, 1), ERR_OK);
     r->shard->role = RAFT_LEADER;
-    renewal_check(RECEIVER->w);
+    renewal_check(r, clock_mono_us());
     expect_damaged_still();
     assert_int_equal(renewal_begin(r, 1), ERR_AGAIN);
     r->shard->role = RAFT_FOLLOWER;
     /* No room for both. */
     assert_int_equal(renewal_begin(r, 1), ERR_OK);
-    assert_int_equal(renewal_came(r, LSN, UINT64_MAX / 4), ERR_NO_SPACE);
+    assert_int_equal(renewal_offered(r, LSN, UINT64_MAX / 4), ERR_NO_SPACE);
     expect_damaged_still();
     /* The log may lack what follows an older state. */
     assert_int_equal(renewal_begin(r, 1), ERR_OK);
-    assert_int_equal(renewal_came(r, LSN - 1, 1), ERR_STALE);
+    assert_int_equal(renewal_offered(r, LSN - 1, 1), ERR_STALE);
     expect_damaged_still();
+}
+
+/* Beyond its share of the memory the shard would acknowledge nothing. */
+static void a_renewal_leaves_the_shard_memory_to_go_on(void **state)
+{
+    (void)state;
+    struct replica *r = &RECEIVER->replicas[1];
+    const size_t share = (size_t)16 << 20;
+    world.config.limits.memtable_bytes = share;
+    damage_store();
+    assert_int_equal(renewal_begin(r, 1), ERR_OK);
+    assert_int_equal(r->shard->doubted, 1); /* whoever found it */
+    r->shard->dirty = share / 4 * 3;
+    renewal_check(r, clock_mono_us());
+    assert_true(r->renewal.on);
+    r->shard->dirty++;
+    renewal_check(r, clock_mono_us());
+    expect_damaged_still();
+}
+
+/* The new leader's log may lack what that one sends; it sends its own. */
+static void a_renewal_ends_with_its_leader(void **state)
+{
+    (void)state;
+    struct replica *r = &RECEIVER->replicas[1];
+    damage_store();
+    renew();
+    pump(5);
+    r->shard->leader = 2;
+    renewal_check(r, clock_mono_us());
+    expect_damaged_still();
+    tick(RECEIVER, 0);
+    pump(ALL);
+    assert_false(has_incoming());
+    /* Nor does it need one once all is there. */
+    r->shard->leader = 1;
+    r->flusher.running = true;
+    renew();
+    pump(ALL);
+    assert_true(r->renewal.ready);
+    r->shard->leader = 2;
+    renewal_check(r, clock_mono_us());
+    assert_true(r->renewal.on);
+    r->flusher.running = false;
+    pump(ALL);
+    assert_true(is_right());
+}
+
+/* The leader has dropped what the log here lacks, and sends its state as to
+ * anybody who is behind: nothing else brings that. */
+static void a_state_beyond_the_log_is_taken_like_any_other(void **state)
+{
+    (void)state;
+    struct replica *r = &RECEIVER->replicas[1];
+    r->shard->log_ends = true;
+    r->shard->renewable = ERR_AGAIN;
+    r->scrub.broken = true;
+    assert_int_equal(renewal_begin(r, 1), ERR_OK);
+    start(1);
+    tick(SENDER, 0);
+    pump(ALL);
+    expect_received(1);
+    assert_false(r->renewal.on);
+    assert_false(r->scrub.broken);
+    assert_int_equal(r->shard->aim, SHARD_FLUSH_ALL);
+    assert_int_equal(r->shard->renewed, 0);
+    assert_false(has_incoming());
+}
+
+/* Whoever takes a state has no store to be renewed any more. */
+static void another_leaders_snapshot_ends_a_renewal(void **state)
+{
+    (void)state;
+    struct replica *r = &RECEIVER->replicas[1];
+    assert_int_equal(renewal_begin(r, 1), ERR_OK);
+    r->renewal.from = 3;
+    start(1);
+    tick(SENDER, 0);
+    pump(ALL);
+    expect_received(1);
+    assert_false(r->renewal.on);
+    assert_int_equal(r->shard->aim, SHARD_FLUSH_ALL);
 }
 
 static void nothing_else_is_in_the_way_of_a_renewal(void **state)
@@ -1366,6 +1472,25 @@ static void a_renewal_outlives_a_lost_link(void **state)
     assert_int_equal(SENDER->w->transfers.counts.resumed, 0);
 }
 
+/* Nobody waits for the rest: it must not hold the disk. */
+static void what_came_of_a_renewal_is_not_left(void **state)
+{
+    (void)state;
+    struct replica *r = &RECEIVER->replicas[1];
+    damage_store();
+    renew();
+    pump(40);
+    lose_the_link();
+    assert_true(has_incoming());
+    tick(RECEIVER, 0);
+    assert_true(has_incoming());
+    tick(RECEIVER, TRANSFER_RESUME_US + USEC_PER_SEC);
+    assert_false(transfers_cancel(&RECEIVER->w->transfers, r));
+    pump(ALL);
+    assert_false(has_incoming());
+    assert_true(transfers_cancel(&RECEIVER->w->transfers, r));
+}
+
 /* What was received is not named by the log: a start throws it away. */
 static void a_kill_leaves_the_damaged_store(void **state)
 {
@@ -1378,7 +1503,8 @@ static void a_kill_leaves_the_damaged_store(void **state)
     renew();
     pump(ALL);
     assert_true(has_incoming());
-    assert_true(transfers_cancel(&RECEIVER->w->transfers, r));
+    world.hold_jobs = true;
+    assert_false(transfers_cancel(&RECEIVER->w->transfers, r));
     engine_close(r->engine);
     assert_int_equal(engine_recover(r->path, 0, 0, &msg, &outcome), ERR_OK);
     assert_int_equal(outcome, ENGINE_RECOVERED_DISCARDED);
@@ -1485,7 +1611,12 @@ int main(void)
         TEST(a_state_that_does_not_fit_the_log_replaces_nothing),
         TEST(a_renewal_is_given_up_before_it_costs_too_much),
         TEST(nothing_else_is_in_the_way_of_a_renewal),
+        TEST(a_renewal_leaves_the_shard_memory_to_go_on),
+        TEST(a_renewal_ends_with_its_leader),
+        TEST(a_state_beyond_the_log_is_taken_like_any_other),
+        TEST(another_leaders_snapshot_ends_a_renewal),
         TEST_MANY(a_renewal_outlives_a_lost_link),
+        TEST_MANY(what_came_of_a_renewal_is_not_left),
         TEST(a_kill_leaves_the_damaged_store),
         TEST_MANY(a_lost_link_costs_little),
         TEST_MANY(a_receiver_that_is_started_again_goes_on),

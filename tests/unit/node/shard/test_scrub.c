@@ -238,6 +238,8 @@ static void of_two_the_damaged_one_is_renewed(void **state)
     answers[0].damaged = 1;
     assert_false(renewed_if(well, 0, 1));
     answers[0].damaged = 0;
+    answers[1].unknown = 1; /* nor could what comes be */
+    assert_false(renewed_if(well, 0, 1));
     answers[1] = (struct scrub_answer){.node = 2, .err = ERR_CORRUPT};
     assert_true(renewed_if(well, 0, 1));
     answers[1].err = ERR_TIMEOUT; /* nobody knows */

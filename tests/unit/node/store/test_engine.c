@@ -574,14 +574,14 @@ static int count_record(void *user, struct bytes key, struct bytes value)
 }
 
 /* Puts the first `bytes` of chunks, then leaves as a crash would. */
-static void begin_and_leave(struct engine *from, size_t bytes)
+static void begin_and_leave(struct engine *from, size_t bytes, bool resume)
 {
     struct ingest *g;
     struct snapshot *s;
     struct buf chunk;
     buf_init(&chunk, ENGINE_CHUNK_BYTES_MAX);
     assert_int_equal(
-        ingest_begin(shard_path("2"), engine_flushed_lsn(from), 1, true, &g),
+        ingest_begin(shard_path("2"), engine_flushed_lsn(from), 1, resume, &g),
         ERR_OK);
     assert_int_equal(ingest_place(g).len, 0);
     assert_int_equal(snapshot_open(from, 0, &s), ERR_OK);
@@ -605,7 +605,7 @@ static void a_snapshot_goes_on_where_it_was_left(void **state)
     struct ingest *g;
     unsigned there = 0;
     engine_close(filled("2", 7));
-    begin_and_leave(from, INGEST_BATCH_BYTES + 300000);
+    begin_and_leave(from, INGEST_BATCH_BYTES + 300000, true);
     assert_false(has("2", 90000, 1));
     /* A start keeps it, for it is newer than the state. */
     assert_int_equal(engine_recover(shard_path("2"), 0, 0, &msg, &outcome),
@@ -632,25 +632,52 @@ static void only_the_same_state_is_gone_on_with(void **state)
     enum engine_recovered outcome;
     struct ingest *g;
     engine_close(filled("2", 7));
-    begin_and_leave(from, INGEST_BATCH_BYTES + 300000);
+    begin_and_leave(from, INGEST_BATCH_BYTES + 300000, true);
     assert_int_equal(ingest_begin(shard_path("2"), 90000, 2, true, &g), ERR_OK);
     assert_int_equal(ingest_place(g).len, 0);
     ingest_abort(g);
-    begin_and_leave(from, INGEST_BATCH_BYTES + 300000);
+    begin_and_leave(from, INGEST_BATCH_BYTES + 300000, true);
     assert_int_equal(ingest_begin(shard_path("2"), 90001, 1, true, &g), ERR_OK);
     assert_int_equal(ingest_place(g).len, 0);
     ingest_abort(g);
-    begin_and_leave(from, INGEST_BATCH_BYTES + 300000);
+    begin_and_leave(from, INGEST_BATCH_BYTES + 300000, true);
     assert_int_equal(ingest_begin(shard_path("2"), 90000, 1, false, &g),
                      ERR_OK);
     assert_int_equal(ingest_place(g).len, 0);
     ingest_abort(g);
     /* A start finds that the state is newer. */
-    begin_and_leave(from, INGEST_BATCH_BYTES + 300000);
+    begin_and_leave(from, INGEST_BATCH_BYTES + 300000, true);
     engine_close(from);
     assert_int_equal(rename(shard_path("2/incoming"), shard_path("1/incoming")),
                      0);
     assert_int_equal(engine_recover(shard_path("1"), 0, 0, &msg, &outcome),
+                     ERR_OK);
+    assert_int_equal(outcome, ENGINE_RECOVERED_DISCARDED);
+}
+
+/* What renews a store is opened as it comes; of what an earlier attempt left
+ * nobody knows that. */
+static void what_nobody_may_go_on_with_is_thrown_away(void **state)
+{
+    (void)state;
+    struct engine *from = filled("1", 90000);
+    enum engine_recovered outcome;
+    struct ingest *g;
+    engine_close(filled("2", 7));
+    assert_int_equal(ingest_left_bytes(shard_path("2")), 0);
+    begin_and_leave(from, INGEST_BATCH_BYTES + 300000, false);
+    assert_true(ingest_left_bytes(shard_path("2")) > INGEST_BATCH_BYTES / 2);
+    assert_int_equal(ingest_begin(shard_path("2"), 90000, 1, true, &g), ERR_OK);
+    assert_int_equal(ingest_place(g).len, 0);
+    ingest_abort(g);
+    begin_and_leave(from, INGEST_BATCH_BYTES + 300000, false);
+    assert_int_equal(ingest_clear(shard_path("2")), ERR_OK);
+    assert_int_equal(ingest_left_bytes(shard_path("2")), 0);
+    assert_int_equal(ingest_clear(shard_path("2")), ERR_OK);
+    begin_and_leave(from, INGEST_BATCH_BYTES + 300000, false);
+    engine_close(from);
+    /* Newer than the state as it is. */
+    assert_int_equal(engine_recover(shard_path("2"), 0, 0, &msg, &outcome),
                      ERR_OK);
     assert_int_equal(outcome, ENGINE_RECOVERED_DISCARDED);
 }
@@ -726,6 +753,7 @@ int main(void)
         TEST(a_snapshot_becomes_the_state_of_another_engine),
         TEST(a_snapshot_goes_on_where_it_was_left),
         TEST(only_the_same_state_is_gone_on_with),
+        TEST(what_nobody_may_go_on_with_is_thrown_away),
         TEST(a_snapshot_may_be_one_blob_and_records_be_refused),
         TEST(a_start_finishes_or_discards_a_snapshot),
         TEST(foreign_chunks_are_checked),
