@@ -326,6 +326,17 @@ static void cut_link(struct world *w)
     later(w, 100, 2000, (struct sim_event){.type = EV_UNDO, .node = a});
 }
 
+/* The regions do not hear each other, and both hear the witnesses. */
+static void cut_regions(struct world *w)
+{
+    for (raft_id a = 1; a <= w->n_nodes; a++)
+        for (raft_id b = 1; b <= w->n_nodes; b++)
+            if (!w->nodes[a].witness && !w->nodes[b].witness &&
+                w->nodes[a].region != w->nodes[b].region)
+                net_cut(w, a, b, true);
+    later(w, 400, 3000, (struct sim_event){.type = EV_UNDO});
+}
+
 static void slow_disk(struct world *w)
 {
     raft_id id = any(w);
@@ -501,35 +512,30 @@ static void step_witness(struct world *w, raft_id id)
     change(w, &c);
 }
 
-/* Whether every leader that there may be does without the node, for good as far
- * as it knows: what a settled record says. */
-static bool is_out(const struct world *w, raft_id id)
+/* Whether the shard does without the node, as its leader knows: one member's
+ * word settles a record. Others may not have heard. */
+static bool is_out(struct world *w, raft_id id)
 {
-    for (raft_id i = 1; i <= w->n_nodes; i++) {
-        const struct node *n = &w->nodes[i];
-        const struct raft_config *c =
-            n->replica == NULL ? &n->last_config : w->ops->config(n->replica);
-        if (!n->witness &&
-            (raft_config_find(c, id) != NULL || n->replica == NULL ||
-             !w->ops->config_is_committed(n->replica)))
-            return false;
-    }
-    return true;
+    const struct node *l = &w->nodes[world_leader(w)];
+    return l->id != 0 && w->ops->config_is_committed(l->replica) &&
+           raft_config_find(w->ops->config(l->replica), id) == NULL;
 }
 
-/* A node that is a witness no more deletes what it had. */
-static void wipe_witness(struct world *w)
+/* A node that is a witness no more deletes what it had. Whether one did. */
+static bool wipe_witness(struct world *w)
 {
     raft_id id = w->n_nodes - (raft_id)prng_below(&w->prng, LATE_WITNESSES);
     struct node *n = &w->nodes[id];
-    if (node_up(n) && n->n_records > 0 && n->n_synced == n->n_records &&
-        n->syncing == 0 && is_out(w, id))
+    bool may = node_up(n) && n->n_records > 0 && n->n_synced == n->n_records &&
+               n->syncing == 0 && is_out(w, id);
+    if (may)
         node_wipe(n);
+    return may;
 }
 
 void faults_step_witness(struct world *w)
 {
-    wipe_witness(w);
+    (void)wipe_witness(w);
     if (!faults_witness_settled(w))
         step_witness(w, wanted_witness(w));
 }
@@ -539,6 +545,17 @@ static raft_id any_witness(struct world *w)
 {
     uint32_t which = (uint32_t)prng_below(&w->prng, 2 * LATE_WITNESSES);
     return which == 0 ? 0 : w->n_nodes - (raft_id)(which % LATE_WITNESSES);
+}
+
+/* It comes, moves or goes, at times while a region hears nothing of that but
+ * from witnesses. */
+static void stir_witness(struct world *w)
+{
+    if (wipe_witness(w))
+        return;
+    step_witness(w, any_witness(w));
+    if (toss(w))
+        cut_regions(w);
 }
 
 /* A planned switch of the rule or of the write region. */
@@ -841,10 +858,8 @@ static void strike(struct world *w, enum fault f)
         change_rule(w);
     else if (f == FAULT_REGION_LOSS && s->region_loss)
         lose_region(w, region_to_lose(w));
-    else if (f == FAULT_WITNESS && w->shape.late && toss(w))
-        wipe_witness(w);
     else if (f == FAULT_WITNESS && w->shape.late)
-        step_witness(w, any_witness(w));
+        stir_witness(w);
 }
 
 void faults_strike(struct world *w)
