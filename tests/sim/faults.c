@@ -326,17 +326,6 @@ static void cut_link(struct world *w)
     later(w, 100, 2000, (struct sim_event){.type = EV_UNDO, .node = a});
 }
 
-/* The regions do not hear each other, and both hear the witnesses. */
-static void cut_regions(struct world *w)
-{
-    for (raft_id a = 1; a <= w->n_nodes; a++)
-        for (raft_id b = 1; b <= w->n_nodes; b++)
-            if (!w->nodes[a].witness && !w->nodes[b].witness &&
-                w->nodes[a].region != w->nodes[b].region)
-                net_cut(w, a, b, true);
-    later(w, 400, 3000, (struct sim_event){.type = EV_UNDO});
-}
-
 static void slow_disk(struct world *w)
 {
     raft_id id = any(w);
@@ -547,17 +536,6 @@ static raft_id any_witness(struct world *w)
     return which == 0 ? 0 : w->n_nodes - (raft_id)(which % LATE_WITNESSES);
 }
 
-/* It comes, moves or goes, at times while a region hears nothing of that but
- * from witnesses. */
-static void stir_witness(struct world *w)
-{
-    if (wipe_witness(w))
-        return;
-    step_witness(w, any_witness(w));
-    if (toss(w))
-        cut_regions(w);
-}
-
 /* A planned switch of the rule or of the write region. */
 static void change_rule(struct world *w)
 {
@@ -603,6 +581,44 @@ static void tell_all(struct world *w)
         faults_tell(n);
         node_after_step(n);
     }
+}
+
+/* The regions do not hear each other, and both hear the witnesses: one of them
+ * is held to be down, and learns of nothing. */
+static void part_regions(struct world *w)
+{
+    if (w->down_region != 0 || w->lost_region != 0)
+        return;
+    for (raft_id a = 1; a <= w->n_nodes; a++)
+        for (raft_id b = 1; b <= w->n_nodes; b++)
+            if (!w->nodes[a].witness && !w->nodes[b].witness &&
+                w->nodes[a].region != w->nodes[b].region)
+                net_cut(w, a, b, true);
+    w->down_region = (raft_region)(1 + prng_below(&w->prng, w->shape.regions));
+    world_say(w, "region %u is held to be down", w->down_region);
+    tell_all(w);
+    later(w, 2000, 6000, (struct sim_event){.type = EV_UNDO});
+    later(w, 6000, 7000, (struct sim_event){.type = EV_RETURN});
+}
+
+/* The one that is none now. */
+static raft_id next_witness(struct world *w)
+{
+    const struct node *l = &w->nodes[world_leader(w)];
+    return w->n_nodes -
+           (l->id != 0 &&
+            raft_config_is_voter(w->ops->config(l->replica), w->n_nodes));
+}
+
+/* A witness comes, moves or goes; it moves while a region hears nothing of that
+ * but from witnesses. */
+static void stir_witness(struct world *w)
+{
+    if (wipe_witness(w))
+        return;
+    step_witness(w, w->down_region != 0 ? next_witness(w) : any_witness(w));
+    if (prng_one_in(&w->prng, PART_ONE_IN))
+        part_regions(w);
 }
 
 /* Which region a fault takes away: where one acknowledges, that one; with a
@@ -822,8 +838,6 @@ enum fault {
     FAULT_COMPACT,
     FAULT_RULE,
     FAULT_REGION_LOSS,
-    FAULTS_OF_ALL, /* the others are of some shapes */
-    FAULT_WITNESS = FAULTS_OF_ALL,
     FAULTS,
 };
 
@@ -858,17 +872,16 @@ static void strike(struct world *w, enum fault f)
         change_rule(w);
     else if (f == FAULT_REGION_LOSS && s->region_loss)
         lose_region(w, region_to_lose(w));
-    else if (f == FAULT_WITNESS && w->shape.late)
-        stir_witness(w);
 }
 
 void faults_strike(struct world *w)
 {
     if (w->healed)
         return;
-    uint32_t faults = w->shape.late ? FAULTS : FAULTS_OF_ALL;
-    strike(w, (enum fault)prng_below(&w->prng, faults));
-    strike(w, (enum fault)prng_below(&w->prng, faults));
+    strike(w, (enum fault)prng_below(&w->prng, FAULTS));
+    strike(w, (enum fault)prng_below(&w->prng, FAULTS));
+    if (w->shape.late && (w->down_region != 0 || toss(w)))
+        stir_witness(w);
     if (w->swarm.amnesia && prng_one_in(&w->prng, LOSE_DISK_ONE_IN))
         lose_disk(w);
     if (w->swarm.quarantine && prng_one_in(&w->prng, LOSE_DISK_ONE_IN))
