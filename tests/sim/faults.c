@@ -54,7 +54,8 @@ void faults_choose(struct world *w)
     s->jitter_us = (usec_t)prng_range(&w->prng, 100,
                                       prng_one_in(&w->prng, 4) ? 200000 : 5000);
     s->wan_us = (usec_t)prng_range(&w->prng, 2000, 40000);
-    s->fault_every_ms = (uint32_t)prng_range(&w->prng, 100, 1200);
+    s->fault_every_ms =
+        (uint32_t)prng_range(&w->prng, 100, w->shape.late ? 400 : 1200);
     s->crash = toss(w);
     s->crash_many = prng_one_in(&w->prng, 4);
     s->crash_at_sync = prng_one_in(&w->prng, 4);
@@ -176,12 +177,13 @@ static void lose_disk_of(struct world *w, raft_id id)
     disk_lose(&w->nodes[id]);
 }
 
-/* One at a time: a second loss is one too many for a quorum of three. */
+/* One at a time: a second loss is one too many for a quorum of three, or for
+ * two regions of which one has been left behind. */
 static void lose_disk(struct world *w)
 {
     raft_id id = any(w);
     raft_id leader = world_leader(w);
-    if (!somebody_forgot(w) && leader != 0 &&
+    if (!somebody_forgot(w) && leader != 0 && w->down_region == 0 &&
         raft_config_is_voter(w->ops->config(w->nodes[leader].replica), id))
         lose_disk_of(w, id);
 }
@@ -587,7 +589,10 @@ static void tell_all(struct world *w)
  * is held to be down, and learns of nothing. */
 static void part_regions(struct world *w)
 {
-    if (w->down_region != 0 || w->lost_region != 0)
+    bool forgot = false;
+    for (raft_id i = 1; i <= w->n_nodes; i++)
+        forgot |= w->nodes[i].amnesiac && !w->nodes[i].witness;
+    if (w->down_region != 0 || w->lost_region != 0 || forgot)
         return;
     for (raft_id a = 1; a <= w->n_nodes; a++)
         for (raft_id b = 1; b <= w->n_nodes; b++)
