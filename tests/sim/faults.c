@@ -177,13 +177,38 @@ static void lose_disk_of(struct world *w, raft_id id)
     disk_lose(&w->nodes[id]);
 }
 
-/* One at a time: a second loss is one too many for a quorum of three, or for
- * two regions of which one has been left behind. */
+/* Whether a member that runs has what this one promised to have. */
+static bool has_kept(struct world *w, const struct node *n,
+                     const struct sim_kept *mark)
+{
+    bool compacted = false;
+    return node_up(n) &&
+           (w->ops->term_at(n->replica, mark->lsn, &compacted) == mark->term ||
+            compacted);
+}
+
+/* Whether nobody else has its payload: of two regions one may have been held to
+ * be down, and not have caught up yet. */
+static bool is_only_copy(struct world *w, raft_id id)
+{
+    const struct node *n = &w->nodes[id];
+    struct sim_kept mark;
+    bool only = w->shape.late && !n->witness;
+    if (!only || n->replica == NULL)
+        return only;
+    w->ops->keep(n->replica, &mark);
+    for (raft_id i = 1; i <= w->n_nodes; i++)
+        only &=
+            i == id || w->nodes[i].witness || !has_kept(w, &w->nodes[i], &mark);
+    return only;
+}
+
+/* One at a time: a second loss is one too many for a quorum of three. */
 static void lose_disk(struct world *w)
 {
     raft_id id = any(w);
     raft_id leader = world_leader(w);
-    if (!somebody_forgot(w) && leader != 0 && w->down_region == 0 &&
+    if (!somebody_forgot(w) && leader != 0 && !is_only_copy(w, id) &&
         raft_config_is_voter(w->ops->config(w->nodes[leader].replica), id))
         lose_disk_of(w, id);
 }
@@ -206,16 +231,6 @@ static void quarantine(struct world *w)
     if (raft_amnesia_possible(&mark.config, n->id) &&
         (compacted || term == mark.term))
         node_quarantine(n);
-}
-
-/* Whether a member that runs has what this one promised to have. */
-static bool has_kept(struct world *w, const struct node *n,
-                     const struct sim_kept *mark)
-{
-    bool compacted = false;
-    return node_up(n) &&
-           (w->ops->term_at(n->replica, mark->lsn, &compacted) == mark->term ||
-            compacted);
 }
 
 /* A round of the scrubber finds the store of one member damaged, and that of
