@@ -26,6 +26,7 @@ enum raft_canary {
                                            */
     RAFT_CANARY_AMNESIAC_ASKS_FOUNDERS, /* of those who vote, only the first */
     RAFT_CANARY_KEPT_END_FORGOTTEN, /* does not count what its log once had */
+    RAFT_CANARY_LEFT_END_FORGOTTEN, /* ... deleted, see tests/sim/world.c */
     RAFT_CANARY_VISIBLE_UNVERIFIED, /* shows a log it has not compared */
     RAFT_CANARY_ANNOUNCE_NO_LEASE,  /* announces as if it still led */
     RAFT_CANARY_REGION_PAST_CONFIG, /* acknowledges by a rule in doubt */

@@ -37,8 +37,9 @@ CANARY_MODULES = consensus node/shard failover node/govern
 CANARY_SRC    = $(wildcard $(CANARY_MODULES:%=%/*.c))
 CANARY_FLAGS  = -DSIM_PLANTS -include tests/sim/plant.h -I$(BUILD)/canary
 CANARY_LIBS   = $(foreach m,$(filter-out $(CANARY_MODULES),$(SIM_USES)),$(call lib_of,$(m)))
-CANARY_OBJ    = $(patsubst %.c,$(BUILD)/canary/%.o,$(CANARY_SRC) tests/sim/plant.c tests/sim/main.c) \
-	$(filter-out %/sim/main.o,$(SIM_OBJ))
+CANARY_OBJ    = $(patsubst %.c,$(BUILD)/canary/%.o,$(CANARY_SRC) tests/sim/plant.c tests/sim/main.c \
+	tests/sim/world.c) \
+	$(filter-out %/sim/main.o %/sim/world.o,$(SIM_OBJ))
 CANARY_HEADERS = $(CANARY_MODULES:%=%/canary.h)
 
 $(BUILD)/canary/tests/sim/plants.inc: $(CANARY_HEADERS)

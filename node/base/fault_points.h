@@ -24,6 +24,8 @@
     X("store.record.lost", "a record of a flush: armed, it is left out")       \
     X("quarantine.marked",                                                     \
       "a damaged store is put away, before the log is told")                   \
+    X("quarantine.left",                                                       \
+      "a replica that left is put away, before it is closed and deleted")      \
     X("renewal.swapped", "a new store has taken the place of a damaged one")   \
     X("move.copy", "before documents of a moving container are copied")        \
     X("move.sealed", "its writes are held, before the last pass")              \

@@ -13,9 +13,14 @@
 #include "node/server/recovery.h"
 #include "node/server/worker.h"
 
-/* The mark: u32 format, u64 lsn, u64 term, the configuration
- * (raft_config_encode). */
+/* The mark: u32 format, u64 lsn, u64 term; of a replica that left besides, u64
+ * term and u32 vote that it gave, u32 whether it asks; the configuration
+ * (raft_config_encode). An older release does not know of the latter, and does
+ * not open the replica. */
 #define MARK_FORMAT 1
+#define MARK_FORMAT_LEFT 2
+#define MARK_HEAD 20
+#define MARK_HEAD_LEFT 36
 #define MARK_MAX 65536
 /* Between two attempts to put a store away. */
 #define AGAIN_US USEC_PER_SEC
@@ -29,18 +34,22 @@
 static void mark_take(const struct shard *s, struct quarantine_mark *out)
 {
     const struct raft *raft = shard_raft(s);
-    out->lsn = raft_last_lsn(raft);
+    *out = (struct quarantine_mark){.lsn = raft_last_lsn(raft)};
     CHECK(raft_term_at(raft, out->lsn, &out->term) == ERR_OK);
     out->config = *raft_config_committed(raft);
 }
 
 static void mark_encode(const struct quarantine_mark *m, struct buf *out)
 {
-    uint8_t head[20];
-    put_u32_le(head, MARK_FORMAT);
+    uint8_t head[MARK_HEAD_LEFT];
+    bool left = m->hard_term > 0 || m->asks;
+    put_u32_le(head, left ? MARK_FORMAT_LEFT : MARK_FORMAT);
     put_u64_le(head + 4, m->lsn);
     put_u64_le(head + 12, m->term);
-    CHECK(buf_append(out, head, sizeof(head)) == ERR_OK);
+    put_u64_le(head + 20, m->hard_term);
+    put_u32_le(head + 28, m->vote);
+    put_u32_le(head + 32, m->asks);
+    CHECK(buf_append(out, head, left ? sizeof(head) : MARK_HEAD) == ERR_OK);
     CHECK(raft_config_encode(&m->config, out) == ERR_OK);
 }
 
@@ -48,11 +57,18 @@ static int mark_decode(struct bytes in, struct quarantine_mark *out)
 {
     struct cursor c = cursor_of(in.data, in.len);
     uint32_t format = cursor_u32_le(&c);
-    out->lsn = cursor_u64_le(&c);
+    *out = (struct quarantine_mark){.lsn = cursor_u64_le(&c)};
     out->term = cursor_u64_le(&c);
-    if (!cursor_ok(&c) || format != MARK_FORMAT)
+    size_t head = MARK_HEAD;
+    if (format == MARK_FORMAT_LEFT) {
+        out->hard_term = cursor_u64_le(&c);
+        out->vote = (raft_id)cursor_u32_le(&c);
+        out->asks = cursor_u32_le(&c) != 0;
+        head = MARK_HEAD_LEFT;
+    }
+    if (!cursor_ok(&c) || (format != MARK_FORMAT && format != MARK_FORMAT_LEFT))
         return ERR_CORRUPT;
-    struct bytes config = bytes_of(in.data + 20, in.len - 20);
+    struct bytes config = bytes_of(in.data + head, in.len - head);
     return raft_config_decode(config, &out->config) == ERR_OK ? ERR_OK
                                                               : ERR_CORRUPT;
 }
@@ -72,6 +88,53 @@ int quarantine_find(const struct replica *r, struct quarantine_mark *out,
                          "the mark rebuilding-%u in the data directory cannot "
                          "be read: %s",
                          r->id, err_text(err));
+}
+
+/* One that is marked already has less than it promised until it is cured. */
+static void mark_join(const struct quarantine_mark *before, bool cured,
+                      struct quarantine_mark *m)
+{
+    if (before->term > m->term ||
+        (before->term == m->term && before->lsn > m->lsn)) {
+        m->lsn = before->lsn;
+        m->term = before->term;
+    }
+    m->asks |= before->asks && !cured;
+}
+
+static int put_away(const struct replica *r, struct quarantine_mark *mark,
+                    struct err_msg *msg)
+{
+    bool cured = raft_amnesiac(shard_raft(r->shard)) == RAFT_AMNESIA_NONE;
+    struct quarantine_mark before;
+    struct buf text;
+    int err = r->marked ? quarantine_find(r, &before, msg) : ERR_NOT_FOUND;
+    if (err == ERR_OK)
+        mark_join(&before, cured, mark);
+    if (err != ERR_OK && err != ERR_NOT_FOUND)
+        return err;
+    buf_init(&text, MARK_MAX);
+    mark_encode(mark, &text);
+    err = datadir_quarantine(r->worker->node->datadir, r->id,
+                             bytes_of(buf_bytes(&text), buf_len(&text)), msg);
+    buf_free(&text);
+    return err;
+}
+
+/* Where the whole node is being rebuilt it may not know what it had. */
+int quarantine_leave(const struct replica *r, struct err_msg *msg)
+{
+    const struct raft *raft = shard_raft(r->shard);
+    struct quarantine_mark mark;
+    mark_take(r->shard, &mark);
+    mark.hard_term = raft_term(raft);
+    mark.vote = raft_voted_for(raft);
+    mark.asks =
+        r->worker->node->rebuilding && raft_amnesiac(raft) != RAFT_AMNESIA_NONE;
+    int err = put_away(r, &mark, msg);
+    if (err == ERR_OK)
+        (void)fault_hit("quarantine.left");
+    return err;
 }
 
 /* ---- audit -----------------------------------------------------------------
@@ -202,14 +265,8 @@ static void go(struct worker *w, struct replica *r)
 {
     struct quarantine_mark mark;
     struct err_msg msg;
-    struct buf text;
-    buf_init(&text, MARK_MAX);
     mark_take(r->shard, &mark);
-    mark_encode(&mark, &text);
-    int err =
-        datadir_quarantine(w->node->datadir, r->id,
-                           bytes_of(buf_bytes(&text), buf_len(&text)), &msg);
-    buf_free(&text);
+    int err = put_away(r, &mark, &msg);
     if (err != ERR_OK) {
         log_error("a replica cannot be put into quarantine; it will be tried "
                   "again",
@@ -244,7 +301,8 @@ void quarantine_turn(struct worker *w)
 {
     for (uint32_t i = 0; i < w->replica_count; i++) {
         struct replica *r = w->replicas[i];
-        if (!r->deaf || w->stopping || clock_mono_us() < r->put_away_us)
+        if (!r->deaf || r->closing || w->stopping ||
+            clock_mono_us() < r->put_away_us)
             continue;
         if (is_idle(w, r))
             go(w, r);

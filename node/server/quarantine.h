@@ -18,6 +18,10 @@
  * A store that cannot be put away, because the disk fails, is tried again; the
  * replica stays deaf until then, since the mark may be there and must hold.
  *
+ * A replica that its group does without is put away likewise before it is
+ * deleted (quarantine_leave, replicas.h), but nothing is opened in its place
+ * until the node is a member again.
+ *
  * What was put away is deleted at once: it cannot be trusted, and the others
  * have it. So a repair needs no more disk than the replica did.
  *
@@ -42,6 +46,9 @@ struct shard;
 struct quarantine_mark {
     uint64_t lsn, term;        /* of the last entry of its log */
     struct raft_config config; /* the newest one known to be committed */
+    uint64_t hard_term; /* of one that left (quarantine_leave); else 0: */
+    raft_id vote;       /* the log has it */
+    bool asks; /* it had not learned itself what it had promised (raft.h) */
 };
 
 /* Of the data directory. ERR_NOT_FOUND: the replica is not being rebuilt;
@@ -54,6 +61,13 @@ int quarantine_find(const struct replica *r, struct quarantine_mark *out,
  * has conflicts of its own that are not delivered yet. ERR_INVALID: the
  * configuration has no other voter. */
 int quarantine_begin(struct replica *r, const char *why);
+/* A replica of a shard that goes on elsewhere is to be deleted. Writes down
+ * what it promised, with term and vote, since its log goes, too, and puts its
+ * store away (datadir_drop_discarded deletes it). The next replica of the shard
+ * here begins with that: somebody who was not told yet that this node left may
+ * ask for its vote. Then the replica may be closed. ERR_IO, ERR_NO_SPACE with a
+ * message: it must promise nothing from now on, and be tried again. */
+int quarantine_leave(const struct replica *r, struct err_msg *msg);
 /* Once a turn. */
 void quarantine_turn(struct worker *w);
 /* Now and then. */

@@ -101,22 +101,13 @@ static void drop_salvage(struct recovered *r, uint32_t number)
                 r->n_salvage * sizeof(*r->salvage));
 }
 
-/* Of a shard that is not here any more. */
-static void note_gone(struct worker *w, const struct wal_record *record)
-{
-    if (record->type == WAL_HARD_STATE)
-        replicas_gone(w, record->shard, record->term, (raft_id)record->vote);
-    else
-        replicas_gone(w, record->shard, 0, 0);
-}
-
 static int replay_record(void *ctx, const struct wal_record *record)
 {
     struct replay *replay = ctx;
     note_progress(replay->worker, ++replay->records);
     struct recovered *r = find(replay, record->shard);
     if (r == NULL) {
-        note_gone(replay->worker, record);
+        replicas_gone(replay->worker, record->shard);
         return ERR_OK;
     }
     switch (record->type) {
@@ -359,7 +350,7 @@ static struct shard_restored restored_from(const struct replica *r,
                                .base_term = engine_flushed_term(r->engine),
                                .amnesia = rebuilding || r->marked,
                                .also = also,
-                               .kept = r->marked && !rebuilding,
+                               .kept = r->marked && !rebuilding && !mark->asks,
                                .kept_lsn = r->marked ? mark->lsn : 0,
                                .kept_term = r->marked ? mark->term : 0};
     s.n_also = s.amnesia ? others(r, also) : 0;
@@ -424,6 +415,19 @@ static int start_shard(struct replica *r, struct recovered *log,
     return err;
 }
 
+/* What one that left had voted went with its log: the log has it again before
+ * the mark goes. */
+static void keep_vote(const struct replica *r,
+                      const struct quarantine_mark *mark, struct recovered *log)
+{
+    if (mark->hard_term < log->term || mark->hard_term == 0 ||
+        (mark->hard_term == log->term && log->vote != 0))
+        return;
+    log->term = mark->hard_term;
+    log->vote = mark->vote;
+    log_pipe_hard_state(&r->worker->log, r->id, log->term, log->vote);
+}
+
 /* On an open engine. */
 static int open_shard(struct replica *r, struct recovered *log,
                       struct err_msg *msg)
@@ -434,8 +438,10 @@ static int open_shard(struct replica *r, struct recovered *log,
     raft_id also[RAFT_ALSO_MAX];
     int err = quarantine_find(r, &mark, msg);
     r->marked = r->mending = err == ERR_OK;
-    if (r->marked)
+    if (r->marked) {
+        keep_vote(r, &mark, log);
         void_entries(r, log);
+    }
     if (err == ERR_OK || err == ERR_NOT_FOUND)
         err = trim_entries(r, log, msg);
     if (err != ERR_OK)
@@ -509,10 +515,9 @@ int recovery_make_engine(struct replica *r, const struct raft_config *first,
                          : err_set(msg, err, "%s: %s", r->path, err_text(err));
 }
 
-int recovery_open_new(struct replica *r, uint64_t term, raft_id vote,
-                      struct err_msg *msg)
+int recovery_open_new(struct replica *r, struct err_msg *msg)
 {
-    struct recovered none = {.shard = r->id, .term = term, .vote = vote};
+    struct recovered none = {.shard = r->id};
     return open_shard(r, &none, msg);
 }
 

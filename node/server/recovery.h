@@ -36,9 +36,9 @@ int recovery_run(struct worker *w, struct err_msg *msg);
 int recovery_make_engine(struct replica *r, const struct raft_config *first,
                          struct err_msg *msg);
 /* Opens the shard on it, on the worker's loop, with what a replica that was
- * here before has voted. Errors of shard_open. */
-int recovery_open_new(struct replica *r, uint64_t term, raft_id vote,
-                      struct err_msg *msg);
+ * here before has promised (quarantine_leave). Errors of quarantine_find and
+ * shard_open. */
+int recovery_open_new(struct replica *r, struct err_msg *msg);
 /* A replica whose store was just put away (quarantine.h), with what it has
  * voted: opens an empty engine and the shard on it, on the worker's loop.
  * Errors of engine_recover, engine_open and shard_open. */

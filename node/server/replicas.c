@@ -8,6 +8,7 @@
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/server/digester.h"
+#include "node/server/quarantine.h"
 #include "node/server/recovery.h"
 #include "node/server/steering.h"
 #include "node/server/worker.h"
@@ -66,6 +67,55 @@ void replicas_forget(struct worker *w, struct replica *r)
     mem_free(r);
 }
 
+/* ---- gone -------------------------------------------------------------------
+ */
+
+static struct gone_shard *find_gone(const struct worker *w, uint32_t shard)
+{
+    for (uint32_t i = 0; i < w->gone_count; i++)
+        if (w->gone[i].shard == shard)
+            return &w->gone[i];
+    return NULL;
+}
+
+/* A new one is taken for purged. */
+static struct gone_shard *make_gone(struct worker *w, uint32_t shard)
+{
+    struct gone_shard *g = find_gone(w, shard);
+    if (g != NULL)
+        return g;
+    w->gone = mem_realloc(w->gone, (w->gone_count + 1) * sizeof(*w->gone));
+    g = &w->gone[w->gone_count++];
+    *g = (struct gone_shard){.shard = (uint16_t)shard, .purged = true};
+    return g;
+}
+
+void replicas_gone(struct worker *w, uint32_t shard)
+{
+    make_gone(w, shard)->purged = false;
+}
+
+/* The old records must be gone before there are new ones. */
+static bool is_unpurged(const struct worker *w, uint32_t shard)
+{
+    const struct gone_shard *g = find_gone(w, shard);
+    return g != NULL && !g->purged;
+}
+
+/* The log's segments go when no other shard needs them (worker_maintain_log).
+ */
+static void check_purged(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->gone_count; i++) {
+        struct gone_shard *g = &w->gone[i];
+        if (g->purged || wal_holds(w->log.wal, g->shard))
+            continue;
+        g->purged = true;
+        log_info("nothing of a shard is left in the log",
+                 LOG_UINT("shard", g->shard));
+    }
+}
+
 /* ---- at start --------------------------------------------------------------
  */
 
@@ -82,6 +132,14 @@ static void found(void *user, uint32_t shard)
         f->beyond = true;
     else
         f->wanted[shard] = true;
+}
+
+static void found_mark(void *user, uint32_t shard)
+{
+    struct finding *f = user;
+    if (shard < NODE_SHARDS_MAX &&
+        node_shard_worker(f->worker->node, shard) == f->worker)
+        make_gone(f->worker, shard)->marked = true;
 }
 
 /* One that is of no group any more is not opened; the last end of the process
@@ -107,6 +165,8 @@ int replicas_find(struct worker *w, struct err_msg *msg)
     struct node *node = w->node;
     struct finding f = {.worker = w};
     int err = datadir_each_shard(node->datadir, found, &f);
+    if (err == ERR_OK)
+        err = datadir_each_mark(node->datadir, found_mark, &f);
     if (err == ERR_OK && f.beyond)
         err = ERR_LIMIT;
     if (err != ERR_OK)
@@ -121,54 +181,6 @@ int replicas_find(struct worker *w, struct err_msg *msg)
             return err_set(msg, err, "shard %u: %s", id, err_text(err));
     }
     return ERR_OK;
-}
-
-/* ---- gone -------------------------------------------------------------------
- */
-
-static struct gone_shard *find_gone(const struct worker *w, uint32_t shard)
-{
-    for (uint32_t i = 0; i < w->gone_count; i++)
-        if (w->gone[i].shard == shard)
-            return &w->gone[i];
-    return NULL;
-}
-
-void replicas_gone(struct worker *w, uint32_t shard, uint64_t term,
-                   raft_id vote)
-{
-    struct gone_shard *g = find_gone(w, shard);
-    if (g == NULL) {
-        w->gone = mem_realloc(w->gone, (w->gone_count + 1) * sizeof(*w->gone));
-        g = &w->gone[w->gone_count++];
-        *g = (struct gone_shard){.shard = (uint16_t)shard};
-    }
-    g->purged = false;
-    if (term >= g->term && term > 0) {
-        g->term = term;
-        g->vote = vote;
-    }
-}
-
-/* The old records must be gone before there are new ones. */
-static bool is_unpurged(const struct worker *w, uint32_t shard)
-{
-    const struct gone_shard *g = find_gone(w, shard);
-    return g != NULL && !g->purged;
-}
-
-/* The log's segments go when no other shard needs them (worker_maintain_log).
- */
-static void check_purged(struct worker *w)
-{
-    for (uint32_t i = 0; i < w->gone_count; i++) {
-        struct gone_shard *g = &w->gone[i];
-        if (g->purged || wal_holds(w->log.wal, g->shard))
-            continue;
-        g->purged = true;
-        log_info("nothing of a shard is left in the log",
-                 LOG_UINT("shard", g->shard));
-    }
 }
 
 /* ---- at run time -----------------------------------------------------------
@@ -215,10 +227,8 @@ static void opening_done(struct inbox_message *m, void *owner)
     struct opening *o = LIST_ENTRY(m, struct opening, job.message);
     struct replica *r = o->replica;
     w->opening[r->id] = false;
-    const struct gone_shard *before = find_gone(w, r->id);
     if (o->err == ERR_OK)
-        o->err = recovery_open_new(r, before != NULL ? before->term : 0,
-                                   before != NULL ? before->vote : 0, &o->msg);
+        o->err = recovery_open_new(r, &o->msg);
     if (o->err != ERR_OK) {
         log_error("a replica cannot be opened; it will be tried again",
                   LOG_UINT("shard", r->id), LOG_STR("reason", o->msg.text));
@@ -302,21 +312,30 @@ struct removal {
     struct helper_job job;
     struct worker *worker;
     uint16_t shard;
-    bool retired; /* see datadir_retire_shard */
+    bool for_good; /* there will be no other one: else it was put away */
+    bool retired;  /* see datadir_retire_shard */
+    bool closed;   /* just now, else it is about an old mark */
     int err;
-    char path[DATADIR_PATH_MAX];
+    char path[DATADIR_PATH_MAX]; /* of a closed one */
 };
+
+/* No promise is needed any more. */
+static int remove_for_good(struct datadir *d, const struct removal *m)
+{
+    int err = m->retired ? datadir_retire_shard(d, m->shard) : ERR_OK;
+    if (err == ERR_OK && m->closed)
+        err = file_remove_tree(m->path);
+    return err == ERR_OK ? datadir_shard_rebuilt(d, m->shard) : err;
+}
 
 static void removal_run(struct helper_job *job)
 {
-    struct removal *d = LIST_ENTRY(job, struct removal, job);
-    d->err = d->retired
-                 ? datadir_retire_shard(d->worker->node->datadir, d->shard)
-                 : ERR_OK;
-    if (d->err == ERR_OK)
-        d->err = file_remove_tree(d->path);
-    if (d->err == ERR_OK)
-        d->err = datadir_drop_role(d->worker->node->datadir, d->shard);
+    struct removal *m = LIST_ENTRY(job, struct removal, job);
+    struct datadir *d = m->worker->node->datadir;
+    m->err = m->for_good ? remove_for_good(d, m)
+                         : datadir_drop_discarded(d, m->shard);
+    if (m->err == ERR_OK)
+        m->err = datadir_drop_role(d, m->shard);
 }
 
 static void removal_done(struct inbox_message *m, void *owner)
@@ -324,52 +343,99 @@ static void removal_done(struct inbox_message *m, void *owner)
     struct worker *w = owner;
     struct removal *d = LIST_ENTRY(m, struct removal, job.message);
     w->opening[d->shard] = false;
-    if (d->err == ERR_OK)
+    if (d->err != ERR_OK)
+        log_error("the files of a closed replica cannot be deleted; the next "
+                  "start tries it again: check the disk",
+                  LOG_UINT("shard", d->shard),
+                  LOG_STR("error", err_text(d->err)));
+    else if (d->closed)
         log_info("a replica was closed and deleted",
                  LOG_UINT("shard", d->shard));
-    else
-        log_error("the files of a closed replica cannot be deleted: delete the "
-                  "folder, and check the disk",
-                  LOG_STR("folder", d->path),
-                  LOG_STR("error", err_text(d->err)));
     catalog_feed_wipe_keys(w);
     mem_free(d);
 }
 
+static bool is_for_good(const struct worker *w, uint32_t shard)
+{
+    return catalog_shard_retired(w->catalog, shard) ||
+           catalog_shard_removed(w->catalog, shard);
+}
+
+/* `closed`: NULL, where there is a mark alone. */
+static void removal_begin(struct worker *w, uint16_t shard,
+                          const struct replica *closed)
+{
+    struct removal *d = mem_zalloc(sizeof(*d));
+    d->worker = w;
+    d->shard = shard;
+    d->for_good = is_for_good(w, shard);
+    d->retired = catalog_shard_retired(w->catalog, shard);
+    d->closed = closed != NULL;
+    if (d->closed)
+        memcpy(d->path, closed->path, sizeof(d->path));
+    d->job.run = removal_run;
+    d->job.message.deliver = removal_done;
+    make_gone(w, shard)->marked = !d->for_good;
+    w->opening[shard] = true; /* not before its files are gone */
+    helper_submit(&w->helper, HELPER_STORE, &d->job);
+}
+
+/* What was promised for shards that are gone for good is not needed. */
+static void drop_marks(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->gone_count && w->steering.news.proven; i++) {
+        const struct gone_shard *g = &w->gone[i];
+        if (g->marked && w->replica_of[g->shard] == NULL &&
+            !w->opening[g->shard] && is_for_good(w, g->shard))
+            removal_begin(w, g->shard, NULL);
+    }
+}
+
 /* The log goes on in a new segment. A record of no new content makes it do so
  * at once. */
-static void roll_log(struct worker *w, const struct gone_shard *g)
+static void roll_log(struct worker *w, uint16_t shard, uint64_t term,
+                     raft_id vote)
 {
     wal_roll(w->log.wal);
-    log_pipe_hard_state(&w->log, g->shard, g->term, g->vote);
+    log_pipe_hard_state(&w->log, shard, term, vote);
     worker_wake(w);
+}
+
+/* Written down or not, nothing may be promised that is not in what may have
+ * been written: the replica is deaf until that succeeds. */
+static bool may_go(struct worker *w, struct replica *r)
+{
+    struct err_msg msg;
+    if (is_for_good(w, r->id) || quarantine_leave(r, &msg) == ERR_OK)
+        return true;
+    log_error("a replica that is not wanted any more cannot be put away; it "
+              "will be tried again",
+              LOG_UINT("shard", r->id), LOG_STR("reason", msg.text));
+    r->deaf = true;
+    r->put_away_us = clock_mono_us() + REPLICAS_RETRY_US;
+    return false;
 }
 
 static void close_now(struct worker *w, struct replica *r)
 {
     const struct raft *raft = shard_raft(r->shard);
-    struct removal *d = mem_zalloc(sizeof(*d));
-    d->worker = w;
-    d->shard = r->id;
-    d->retired = catalog_shard_retired(w->catalog, r->id);
-    memcpy(d->path, r->path, sizeof(d->path));
-    d->job.run = removal_run;
-    d->job.message.deliver = removal_done;
-    replicas_gone(w, r->id, raft_term(raft), raft_voted_for(raft));
+    uint64_t term = raft_term(raft);
+    raft_id vote = raft_voted_for(raft);
     shard_free(r->shard);
     table_remove(w, r);
     engine_close(r->engine);
     mem_free(r->flusher.drops);
     scrubber_forget(r);
+    replicas_gone(w, r->id);
+    roll_log(w, r->id, term, vote);
+    removal_begin(w, r->id, r);
     r->magic = 0;
     mem_free(r);
     share_memory(w);
-    roll_log(w, find_gone(w, d->shard));
-    w->opening[d->shard] = true; /* not before its files are gone */
-    helper_submit(&w->helper, HELPER_STORE, &d->job);
 }
 
-/* One step towards the end of a replica: when nothing of it is on its way. */
+/* One step towards the end of a replica: when nothing of it is on its way, an
+ * old mark's end included, which would be the new one's. */
 static void close_step(struct worker *w, struct replica *r)
 {
     if (!r->closing) {
@@ -380,13 +446,15 @@ static void close_step(struct worker *w, struct replica *r)
     }
     bool idle = transfers_cancel(&w->transfers, r) && !digester_yield(r) &&
                 !r->flusher.running && r->flusher.flush == NULL &&
-                !shard_flush_pending(r->shard);
-    if (idle && log_pipe_durable(&w->log, r->close_mark))
+                !shard_flush_pending(r->shard) && !r->unmarking;
+    if (idle && log_pipe_durable(&w->log, r->close_mark) &&
+        clock_mono_us() >= r->put_away_us && may_go(w, r))
         close_now(w, r);
 }
 
 /* Whether the group is removed; or does without this node, all its shards say
- * so, and its region is not waiting to be emptied. */
+ * so, and its region is not waiting to be emptied. An older release cannot read
+ * what is then written down (quarantine_leave), so that waits for the level. */
 static bool unwanted_here(const struct worker *w, const struct catalog_group *g)
 {
     const struct config *c = w->node->config;
@@ -394,7 +462,8 @@ static bool unwanted_here(const struct worker *w, const struct catalog_group *g)
     bool leaving = region < g->region_count && g->leaving[region];
     if (catalog_shard_removed(w->catalog, g->first_shard))
         return true; /* its record goes next */
-    return catalog_group_fenced(g) && g->decision.settled && !leaving &&
+    return feature_active(&w->node->features, FEATURE_WITNESS_CHANGE) &&
+           catalog_group_fenced(g) && g->decision.settled && !leaving &&
            memchr(g->members, (int)c->id, g->member_count) == NULL;
 }
 
@@ -420,8 +489,7 @@ static void close_unwanted(struct worker *w)
         const struct catalog_group *g =
             catalog_group_of_shard(w->catalog, r->id);
         if (g != NULL ? unwanted_here(w, g) || is_other_kind(w, r, g)
-                      : catalog_shard_retired(w->catalog, r->id) ||
-                            catalog_shard_removed(w->catalog, r->id))
+                      : is_for_good(w, r->id))
             close_step(w, r);
         else
             r->closing = false; /* wanted again before it was gone */
@@ -451,6 +519,7 @@ void replicas_check(struct worker *w)
         return;
     close_unwanted(w);
     check_purged(w);
+    drop_marks(w);
     catalog_feed_wipe_keys(w);
     if (clock_mono_us() < w->open_again_us)
         return;

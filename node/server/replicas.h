@@ -5,15 +5,20 @@
  *   group's record names this node --replicas_check--> helper: engine
  *       --> loop: shard, in the worker's table, told of peers
  *
- *   its record, settled, does not any more --replicas_check--> closed, its
- *       folder deleted; the log begins a new segment, and the older ones go as
- *       soon as no other shard needs them; the group's keys are wiped
+ *   its record, settled, does not any more --replicas_check--> what it promised
+ *       is written down, its folder put away, both durably (quarantine_leave);
+ *       closed, its folder deleted; the log begins a new segment, and the older
+ * ones go as soon as no other shard needs them; the group's keys are wiped
  *
  *   a group's record says that the shard was of a layout of it that is gone
  *       --replicas_check--> likewise, and remembered in the data directory
  *
- * What a replica voted outlives it (struct gone_shard, and the log's hard
- * state): should the node become a member again, it must not vote twice.
+ * What a replica promised outlives it: term, vote and the end of its log.
+ * Should the node become a member again it must neither vote twice, nor for
+ * somebody who lacks what was committed with it, and voters that were not told
+ * of all that may ask. So the next replica begins as one whose store was put
+ * away (docs/rebuild.md). The mark goes when that is cured, or when the shard
+ * is gone for good.
  *
  * Level-triggered: what the catalog asks for and what is there are compared now
  * and then, so a failed attempt is repeated and nothing has to be remembered.
@@ -24,7 +29,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "consensus/members.h"
 #include "node/base/err.h"
 
 struct worker;
@@ -48,14 +52,11 @@ void replicas_check(struct worker *w);
 /* A shard of which a replica was here. */
 struct gone_shard {
     uint16_t shard;
-    uint64_t term; /* what it has voted last */
-    raft_id vote;
     bool purged; /* the log has nothing of it either */
+    bool marked; /* what it promised is written down */
 };
-/* From recovery: the log has records of a shard that has no replica here. term
- * 0: not of a vote. */
-void replicas_gone(struct worker *w, uint32_t shard, uint64_t term,
-                   raft_id vote);
+/* From recovery: the log has records of a shard that has no replica here. */
+void replicas_gone(struct worker *w, uint32_t shard);
 
 /* Whether nothing that the worker's catalog wants here is missing. */
 bool replicas_complete(const struct worker *w);

@@ -412,6 +412,22 @@ static int each_shard_name(struct datadir *d, const char *prefix,
     return code;
 }
 
+int datadir_each_mark(struct datadir *d,
+                      void (*each)(void *user, uint32_t shard), void *user)
+{
+    DIR *dir = opendir(d->path);
+    if (dir == NULL)
+        return ERR_IO;
+    struct dirent *entry;
+    uint32_t shard;
+    while (errno = 0, (entry = readdir(dir)) != NULL)
+        if (shard_of_name(entry->d_name, REBUILD_MARKER "-", &shard))
+            each(user, shard);
+    int code = errno == 0 ? ERR_OK : ERR_IO;
+    closedir(dir);
+    return code;
+}
+
 /* What the shards of the log that goes had promised, goes with it. */
 static int drop_shard_marks(struct datadir *d)
 {

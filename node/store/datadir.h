@@ -11,7 +11,8 @@
  *     damaged         text: why the last start was refused
  *     rebuilding      there while the replicas here must not vote
  *     discarded-<n>/  what datadir_discard put away
- *     rebuilding-<id> there while that shard's replica must not vote
+ *     rebuilding-<id> there while that shard's replica must not vote, or the
+ *                     next one, where there is none now
  *     quarantine-<id> the same, and its store is still to be put away
  *     discarded-shard-<id>/  that store, until datadir_drop_discarded or
  *                     the next start deletes it
@@ -106,14 +107,19 @@ bool datadir_rebuilding(const struct datadir *d);
 int datadir_rebuilt(struct datadir *d);
 
 /* The same for one shard, whose store was found to be damaged while the node
- * runs: puts shards/<id> away and marks the shard as rebuilding, in one step
- * that the next start finishes. `mark` is the caller's to find again. The log
- * is shared and stays; the caller voids what it has of the shard. Whatever was
- * put away of that shard before is deleted. ERR_NO_SPACE, ERR_IO: the mark may
- * be there, the store may be gone from its place; the next start goes on, or
- * the next call with the same mark. Until then the mark must stay true. */
+ * runs, or is of a replica that left: puts shards/<id> away and marks the shard
+ * as rebuilding, in one step that the next start finishes. `mark` is the
+ * caller's to find again. The log is shared and stays; the caller voids what it
+ * has of the shard. Whatever was put away of that shard before is deleted.
+ * ERR_NO_SPACE, ERR_IO: the mark may be there, the store may be gone from its
+ * place; the next start goes on, or the next call with the same mark. Until
+ * then the mark must stay true. */
 int datadir_quarantine(struct datadir *d, uint32_t shard, struct bytes mark,
                        struct err_msg *msg);
+/* Calls `each` with the number of every shard that has a mark, in no order.
+ * ERR_IO. */
+int datadir_each_mark(struct datadir *d,
+                      void (*each)(void *user, uint32_t shard), void *user);
 /* Appends the mark. ERR_NOT_FOUND: the shard is not being rebuilt. */
 int datadir_shard_mark(const struct datadir *d, uint32_t shard,
                        struct buf *out);

@@ -54,7 +54,8 @@ void faults_choose(struct world *w)
     s->jitter_us = (usec_t)prng_range(&w->prng, 100,
                                       prng_one_in(&w->prng, 4) ? 200000 : 5000);
     s->wan_us = (usec_t)prng_range(&w->prng, 2000, 40000);
-    s->fault_every_ms = (uint32_t)prng_range(&w->prng, 100, 1200);
+    s->fault_every_ms =
+        (uint32_t)prng_range(&w->prng, 100, w->shape.late ? 400 : 1200);
     s->crash = toss(w);
     s->crash_many = prng_one_in(&w->prng, 4);
     s->crash_at_sync = prng_one_in(&w->prng, 4);
@@ -176,12 +177,38 @@ static void lose_disk_of(struct world *w, raft_id id)
     disk_lose(&w->nodes[id]);
 }
 
+/* Whether a member that runs has what this one promised to have. */
+static bool has_kept(struct world *w, const struct node *n,
+                     const struct sim_kept *mark)
+{
+    bool compacted = false;
+    return node_up(n) &&
+           (w->ops->term_at(n->replica, mark->lsn, &compacted) == mark->term ||
+            compacted);
+}
+
+/* Whether nobody else has its payload: of two regions one may have been held to
+ * be down, and not have caught up yet. */
+static bool is_only_copy(struct world *w, raft_id id)
+{
+    const struct node *n = &w->nodes[id];
+    struct sim_kept mark;
+    bool only = w->shape.late && !n->witness;
+    if (!only || n->replica == NULL)
+        return only;
+    w->ops->keep(n->replica, &mark);
+    for (raft_id i = 1; i <= w->n_nodes; i++)
+        only &=
+            i == id || w->nodes[i].witness || !has_kept(w, &w->nodes[i], &mark);
+    return only;
+}
+
 /* One at a time: a second loss is one too many for a quorum of three. */
 static void lose_disk(struct world *w)
 {
     raft_id id = any(w);
     raft_id leader = world_leader(w);
-    if (!somebody_forgot(w) && leader != 0 &&
+    if (!somebody_forgot(w) && leader != 0 && !is_only_copy(w, id) &&
         raft_config_is_voter(w->ops->config(w->nodes[leader].replica), id))
         lose_disk_of(w, id);
 }
@@ -204,16 +231,6 @@ static void quarantine(struct world *w)
     if (raft_amnesia_possible(&mark.config, n->id) &&
         (compacted || term == mark.term))
         node_quarantine(n);
-}
-
-/* Whether a member that runs has what this one promised to have. */
-static bool has_kept(struct world *w, const struct node *n,
-                     const struct sim_kept *mark)
-{
-    bool compacted = false;
-    return node_up(n) &&
-           (w->ops->term_at(n->replica, mark->lsn, &compacted) == mark->term ||
-            compacted);
 }
 
 /* A round of the scrubber finds the store of one member damaged, and that of
@@ -501,35 +518,30 @@ static void step_witness(struct world *w, raft_id id)
     change(w, &c);
 }
 
-/* Whether every leader that there may be does without the node, for good as far
- * as it knows: what a settled record says. */
-static bool is_out(const struct world *w, raft_id id)
+/* Whether the shard does without the node, as its leader knows: one member's
+ * word settles a record. Others may not have heard. */
+static bool is_out(struct world *w, raft_id id)
 {
-    for (raft_id i = 1; i <= w->n_nodes; i++) {
-        const struct node *n = &w->nodes[i];
-        const struct raft_config *c =
-            n->replica == NULL ? &n->last_config : w->ops->config(n->replica);
-        if (!n->witness &&
-            (raft_config_find(c, id) != NULL || n->replica == NULL ||
-             !w->ops->config_is_committed(n->replica)))
-            return false;
-    }
-    return true;
+    const struct node *l = &w->nodes[world_leader(w)];
+    return l->id != 0 && w->ops->config_is_committed(l->replica) &&
+           raft_config_find(w->ops->config(l->replica), id) == NULL;
 }
 
-/* A node that is a witness no more deletes what it had. */
-static void wipe_witness(struct world *w)
+/* A node that is a witness no more deletes what it had. Whether one did. */
+static bool wipe_witness(struct world *w)
 {
     raft_id id = w->n_nodes - (raft_id)prng_below(&w->prng, LATE_WITNESSES);
     struct node *n = &w->nodes[id];
-    if (node_up(n) && n->n_records > 0 && n->n_synced == n->n_records &&
-        n->syncing == 0 && is_out(w, id))
+    bool may = node_up(n) && n->n_records > 0 && n->n_synced == n->n_records &&
+               n->syncing == 0 && is_out(w, id);
+    if (may)
         node_wipe(n);
+    return may;
 }
 
 void faults_step_witness(struct world *w)
 {
-    wipe_witness(w);
+    (void)wipe_witness(w);
     if (!faults_witness_settled(w))
         step_witness(w, wanted_witness(w));
 }
@@ -586,6 +598,47 @@ static void tell_all(struct world *w)
         faults_tell(n);
         node_after_step(n);
     }
+}
+
+/* The regions do not hear each other, and both hear the witnesses: one of them
+ * is held to be down, and learns of nothing. */
+static void part_regions(struct world *w)
+{
+    bool forgot = false;
+    for (raft_id i = 1; i <= w->n_nodes; i++)
+        forgot |= w->nodes[i].amnesiac && !w->nodes[i].witness;
+    if (w->down_region != 0 || w->lost_region != 0 || forgot)
+        return;
+    for (raft_id a = 1; a <= w->n_nodes; a++)
+        for (raft_id b = 1; b <= w->n_nodes; b++)
+            if (!w->nodes[a].witness && !w->nodes[b].witness &&
+                w->nodes[a].region != w->nodes[b].region)
+                net_cut(w, a, b, true);
+    w->down_region = (raft_region)(1 + prng_below(&w->prng, w->shape.regions));
+    world_say(w, "region %u is held to be down", w->down_region);
+    tell_all(w);
+    later(w, 2000, 6000, (struct sim_event){.type = EV_UNDO});
+    later(w, 6000, 7000, (struct sim_event){.type = EV_RETURN});
+}
+
+/* The one that is none now. */
+static raft_id next_witness(struct world *w)
+{
+    const struct node *l = &w->nodes[world_leader(w)];
+    return w->n_nodes -
+           (l->id != 0 &&
+            raft_config_is_voter(w->ops->config(l->replica), w->n_nodes));
+}
+
+/* A witness comes, moves or goes; it moves while a region hears nothing of that
+ * but from witnesses. */
+static void stir_witness(struct world *w)
+{
+    if (wipe_witness(w))
+        return;
+    step_witness(w, w->down_region != 0 ? next_witness(w) : any_witness(w));
+    if (prng_one_in(&w->prng, PART_ONE_IN))
+        part_regions(w);
 }
 
 /* Which region a fault takes away: where one acknowledges, that one; with a
@@ -805,8 +858,6 @@ enum fault {
     FAULT_COMPACT,
     FAULT_RULE,
     FAULT_REGION_LOSS,
-    FAULTS_OF_ALL, /* the others are of some shapes */
-    FAULT_WITNESS = FAULTS_OF_ALL,
     FAULTS,
 };
 
@@ -841,19 +892,16 @@ static void strike(struct world *w, enum fault f)
         change_rule(w);
     else if (f == FAULT_REGION_LOSS && s->region_loss)
         lose_region(w, region_to_lose(w));
-    else if (f == FAULT_WITNESS && w->shape.late && toss(w))
-        wipe_witness(w);
-    else if (f == FAULT_WITNESS && w->shape.late)
-        step_witness(w, any_witness(w));
 }
 
 void faults_strike(struct world *w)
 {
     if (w->healed)
         return;
-    uint32_t faults = w->shape.late ? FAULTS : FAULTS_OF_ALL;
-    strike(w, (enum fault)prng_below(&w->prng, faults));
-    strike(w, (enum fault)prng_below(&w->prng, faults));
+    strike(w, (enum fault)prng_below(&w->prng, FAULTS));
+    strike(w, (enum fault)prng_below(&w->prng, FAULTS));
+    if (w->shape.late && (w->down_region != 0 || toss(w)))
+        stir_witness(w);
     if (w->swarm.amnesia && prng_one_in(&w->prng, LOSE_DISK_ONE_IN))
         lose_disk(w);
     if (w->swarm.quarantine && prng_one_in(&w->prng, LOSE_DISK_ONE_IN))

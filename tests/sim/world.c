@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "consensus/canary.h"
 #include "node/base/check.h"
 #include "node/base/err.h"
 #include "node/base/mem.h"
@@ -308,10 +309,11 @@ void node_wipe(struct node *n)
     CHECK(n->n_synced == n->n_records && n->syncing == 0);
     n->world->ops->keep(n->replica, &n->mark);
     n->mark.config = n->world->first_config;
+    if (CANARY(LEFT_END_FORGOTTEN))
+        n->mark.lsn = n->mark.term = 0;
     node_crash(n);
     world_say(n->world, "n%u is deleted and made anew", n->id);
     disk_lose(n);
-    n->amnesiac = false;
     n->kept = true;
     node_start(n);
 }

@@ -27,6 +27,7 @@
 #define ECHO_US (300 * USEC_PER_MS)
 #define TOPPLE_PERMILLE 500
 #define LOSE_DISK_ONE_IN 4
+#define PART_ONE_IN 2
 #define CRASH_AT_VOTE_PERMILLE 300 /* while nobody leads */
 #define HEALED_JITTER_US (5 * USEC_PER_MS)
 /* With a witness, a healed cluster loses a region: how long after healing, and

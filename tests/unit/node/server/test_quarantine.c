@@ -584,6 +584,127 @@ static void killed_while_it_is_deaf_nothing_has_happened(void **state)
     run_job();
 }
 
+/* ---- leaving ----------------------------------------------------------------
+ */
+
+static struct quarantine_mark found_mark(void)
+{
+    struct quarantine_mark m;
+    struct err_msg msg;
+    assert_int_equal(quarantine_find(world.r, &m, &msg), ERR_OK);
+    return m;
+}
+
+static void leave(void)
+{
+    struct err_msg msg;
+    assert_int_equal(quarantine_leave(world.r, &msg), ERR_OK);
+}
+
+/* Durable before the first byte is deleted: the store is only put away, and
+ * nothing is closed yet. */
+static void one_that_leaves_writes_down_what_it_promised(void **state)
+{
+    (void)state;
+    leave();
+    expect_mark();
+    struct quarantine_mark m = found_mark();
+    assert_int_equal(m.hard_term, 6);
+    assert_int_equal(m.vote, 2);
+    assert_false(m.asks);
+    assert_int_equal(world.steps, 0); /* nor closed, nor anything opened */
+    assert_false(exists("shards/3"));
+    assert_true(exists("discarded-shard-3/data.mdb"));
+    assert_null(world.job);
+    end_life();
+    begin_life();
+    assert_false(exists("discarded-shard-3"));
+    assert_true(world.r->marked); /* the next one begins with it */
+    m = found_mark();
+    assert_int_equal(m.hard_term, 6);
+    assert_int_equal(m.vote, 2);
+}
+
+static void killed_when_only_the_mark_was_written_it_goes_on(void **state)
+{
+    (void)state;
+    char from[DATADIR_PATH_MAX], to[DATADIR_PATH_MAX];
+    leave();
+    path_of("rebuilding-3", from);
+    path_of("quarantine-3", to);
+    assert_int_equal(rename(from, to), 0);
+    path_of("discarded-shard-3", from);
+    path_of("shards/3", to);
+    assert_int_equal(rename(from, to), 0);
+    end_life();
+    begin_life();
+    assert_false(exists("shards/3/data.mdb"));
+    assert_true(world.r->marked);
+    expect_mark();
+    assert_int_equal(found_mark().vote, 2);
+}
+
+static void one_that_leaves_uncured_forgets_nothing(void **state)
+{
+    (void)state;
+    leave();
+    end_life();
+    begin_life();
+    struct shard *s = world.r->shard;
+    s->lsn = 3; /* of an old term: it has begun to learn, and voted again */
+    s->lsn_term = 2;
+    s->term = 8;
+    s->vote = 3;
+    leave();
+    struct quarantine_mark m = found_mark();
+    assert_int_equal(m.lsn, 50);
+    assert_int_equal(m.term, 4);
+    assert_int_equal(m.hard_term, 8);
+    assert_int_equal(m.vote, 3);
+    s->lsn = 4; /* further, though shorter */
+    s->lsn_term = 5;
+    leave();
+    m = found_mark();
+    assert_int_equal(m.lsn, 4);
+    assert_int_equal(m.term, 5);
+}
+
+/* It lost its disk, and leaves before the others have told it. */
+static void one_that_does_not_know_asks_the_next_time(void **state)
+{
+    (void)state;
+    world.node.rebuilding = true;
+    leave();
+    assert_false(found_mark().asks); /* cured already */
+    world.r->shard->amnesia = RAFT_AMNESIA_ASKING;
+    leave();
+    assert_true(found_mark().asks);
+    world.node.rebuilding = false;
+    end_life();
+    begin_life();
+    assert_int_equal(world.r->shard->amnesia, RAFT_AMNESIA_LEARNING);
+    leave();
+    assert_true(found_mark().asks); /* still */
+    world.r->shard->amnesia = RAFT_AMNESIA_NONE;
+    leave();
+    assert_false(found_mark().asks);
+}
+
+static void one_that_cannot_be_put_away_stays(void **state)
+{
+    (void)state;
+    char path[DATADIR_PATH_MAX];
+    struct err_msg msg;
+    path_of("quarantine-3", path);
+    assert_int_equal(mkdir(path, 0700), 0); /* in the way */
+    assert_int_not_equal(quarantine_leave(world.r, &msg), ERR_OK);
+    assert_true(exists("shards/3/data.mdb"));
+    expect_no_mark();
+    assert_int_equal(rmdir(path), 0);
+    leave();
+    expect_mark();
+}
+
 /* ---- coming back ------------------------------------------------------------
  */
 
@@ -703,6 +824,11 @@ int main(void)
         TEST(a_disk_that_fails_leaves_it_deaf),
         TEST(killed_anywhere_the_promise_is_kept),
         TEST(killed_while_it_is_deaf_nothing_has_happened),
+        TEST(one_that_leaves_writes_down_what_it_promised),
+        TEST(killed_when_only_the_mark_was_written_it_goes_on),
+        TEST(one_that_leaves_uncured_forgets_nothing),
+        TEST(one_that_does_not_know_asks_the_next_time),
+        TEST(one_that_cannot_be_put_away_stays),
         TEST(the_mark_goes_when_all_is_there_and_flushed),
         TEST(killed_before_the_mark_goes_it_is_still_a_patient),
         TEST(a_mark_that_cannot_be_dropped_is_tried_again),

@@ -259,6 +259,23 @@ static void one_shard_is_put_away_and_marked(void **state)
     datadir_close(d);
 }
 
+static void note_shard(void *user, uint32_t shard)
+{
+    *(uint32_t *)user += shard;
+}
+
+static void marks_are_found_without_a_store(void **state)
+{
+    (void)state;
+    uint32_t sum = 0;
+    struct datadir *d = must_open();
+    assert_int_equal(datadir_quarantine(d, 3, bytes_str("a"), &msg), ERR_OK);
+    assert_int_equal(datadir_quarantine(d, 40, bytes_str("b"), &msg), ERR_OK);
+    assert_int_equal(datadir_each_mark(d, note_shard, &sum), ERR_OK);
+    assert_int_equal(sum, 43);
+    datadir_close(d);
+}
+
 /* The process ended after the first step: the store is still there. */
 static void putting_a_shard_away_is_finished_by_the_next_start(void **state)
 {
@@ -350,6 +367,7 @@ int main(void)
         TEST(a_rebuild_is_remembered_until_it_is_done),
         TEST(damage_is_noted_and_goes_away_with_the_data),
         TEST(one_shard_is_put_away_and_marked),
+        TEST(marks_are_found_without_a_store),
         TEST(putting_a_shard_away_is_finished_by_the_next_start),
         TEST(putting_a_shard_away_is_tried_again),
         TEST(what_kind_a_replica_is_is_remembered),
