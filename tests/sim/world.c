@@ -304,17 +304,27 @@ void node_quarantine(struct node *n)
     node_start(n);
 }
 
+/* As node/server/quarantine.h has it: one that was to get back what it had must
+ * get that, and the next one here, too; who did not know it, asks. */
 void node_wipe(struct node *n)
 {
+    bool asks = n->amnesiac && !n->kept;
+    struct sim_kept before = n->mark;
     CHECK(n->n_synced == n->n_records && n->syncing == 0);
     n->world->ops->keep(n->replica, &n->mark);
     n->mark.config = n->world->first_config;
+    bool further = before.term > n->mark.term ||
+                   (before.term == n->mark.term && before.lsn > n->mark.lsn);
+    if (n->amnesiac && !asks && further) {
+        n->mark.lsn = before.lsn;
+        n->mark.term = before.term;
+    }
     if (CANARY(LEFT_END_FORGOTTEN))
         n->mark.lsn = n->mark.term = 0;
     node_crash(n);
     world_say(n->world, "n%u is deleted and made anew", n->id);
     disk_lose(n);
-    n->kept = true;
+    n->kept = !asks;
     node_start(n);
 }
 
