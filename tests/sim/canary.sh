@@ -25,7 +25,7 @@ RAFT_AMNESIAC_ACKS       raft  3x1+3     1000 leader completeness|counts as rebu
 RAFT_AMNESIA_ENDS_EARLY  raft  1x3-loss  1000 leader completeness
 RAFT_AMNESIA_ENDS_BY_STANDING raft 1x3+2-loss 1000 counts as rebuilt
 RAFT_KEPT_END_FORGOTTEN  raft  1x3-loss  1000 leader completeness
-RAFT_LEFT_END_FORGOTTEN  raft  2x1+lw    300  leader completeness
+RAFT_LEFT_END_FORGOTTEN  raft  2x1+lw    100  leader completeness|counts as rebuilt
 RAFT_AMNESIAC_ASKS_FOUNDERS raft 1x3+2-loss 1500 leader completeness|two leaders|acknowledged write lost
 RAFT_VISIBLE_UNVERIFIED  raft  1x5+1     100  uncertain read
 RAFT_ANNOUNCE_NO_LEASE   raft  1x5+1     300  not so fresh
