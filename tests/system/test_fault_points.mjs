@@ -52,7 +52,7 @@ const crashes = {
 const atStart = { "log.read": "crash@1", "store.read": "crash@1", "loop.turn": "crash@200" };
 const snapshots = ["store.snapshot.write", "store.snapshot.adopt.before", "store.snapshot.adopt.after"];
 const starts = ["log.replay.before"];
-const elsewhere = [/^move\./, /^split\./, /^quarantine\./, /^store\.record\./]; // test_placement_move_kills.mjs, test_split_kills.mjs, test_scrub.mjs
+const elsewhere = [/^move\./, /^split\./, /^quarantine\./, /^renewal\./, /^store\.record\./]; // test_placement_move_kills.mjs, test_split_kills.mjs, test_scrub.mjs
 
 test("every fault point is tested here", () => {
   const header = readFileSync(new URL("../../node/base/fault_points.h", import.meta.url), "utf8");

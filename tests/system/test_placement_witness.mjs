@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Cluster, until } from "../sdk/lib.mjs";
-import { admin, command, statusOf } from "./lib.mjs";
+import { admin, command, killAlone, startAlone, statusOf } from "./lib.mjs";
 
 let cluster, written = 0;
 const nodeOf = (region) => cluster.nodes.find((node) => node.region === region);
@@ -82,7 +82,10 @@ before(async () => {
   await until("witnesses can be changed", async () =>
     (await admin(cluster, nodeOf("us"), "POST", "/placement/witness", { group: "default", witness: "us", dry_run: true })).status === 400);
 });
-after(() => cluster?.stop());
+after(async () => {
+  await killAlone();
+  await cluster?.stop();
+});
 
 test("a witness has to be in a third region, and of use", async () => {
   for (const [body, says] of [
@@ -168,8 +171,13 @@ test("the witness is taken away, while the group is used, and nothing of it is l
   assert.match((await command(cluster, "region", "remove", "us", "--yes")).stderr, /eu/);
   const dry = await command(cluster, "placement", "set", "eu", "--no-witness", "--dry-run");
   assert.match(dry.stdout, /votes no more.*us-1[^]*losing either region/);
+  // It dies when it has put the replica away, and not yet deleted it.
+  await cluster.kill(nodeOf("us").name);
+  const dying = await startAlone(cluster, nodeOf("us"), { BASTIDE_FAULTS: "quarantine.left=crash@1" });
   const [{ code, stderr }] = await Promise.all([setWitness("--no-witness"), write("france", 5)]);
   assert.equal(code, 0, stderr);
+  await until("it has died", dying.ended);
+  await cluster.restart(nodeOf("us").name);
   assert.equal((await groupAt("us")).witness, null);
   await until("its replicas are gone", async () => (await shardsAt("us")).length === 0);
   const removal = await command(cluster, "region", "remove", "us", "--dry-run");
