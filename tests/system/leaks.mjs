@@ -202,13 +202,14 @@ export function* payloadsOf(files, shard) {
 }
 
 const WINDOW = 24;
-/** Windows of a payload that are nowhere by chance: sealed, or hashes. */
+/** Windows of a payload that are nowhere by chance: sealed, or hashes. None that
+ *  begins with, say, zeros: memory is full of these, and each is looked at. */
 export function windowsOf(bytes, most = 8) {
   const windows = [];
   const step = Math.max(WINDOW, Math.floor(bytes.length / most));
   for (let at = WINDOW; at + WINDOW <= bytes.length; at += step) {
     const window = Buffer.from(bytes.subarray(at, at + WINDOW));
-    if (new Set(window).size >= 18) windows.push(window);
+    if (new Set(window).size >= 18 && new Set(window.subarray(0, 4)).size === 4) windows.push(window);
   }
   return windows;
 }
