@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "node/base/check.h"
 #include "node/server/worker.h"
 #include "replication/link/chan.h"
 
@@ -38,18 +39,33 @@ static const uint8_t *public_of(const struct config *c, const char *region)
     return r != NULL && r->key.given ? r->key.public_key : NULL;
 }
 
+/* Of a proof between two nodes, on the connection that `binding` names. */
+static struct region_proof_names names_of(const struct node *node,
+                                          const struct peer_identity *from,
+                                          const struct peer_identity *to,
+                                          const uint8_t *binding)
+{
+    return (struct region_proof_names){.cluster = node->cluster_keys.cluster_id,
+                                       .from_region = from->region,
+                                       .from_node = from->node,
+                                       .to_region = to->region,
+                                       .to_node = to->node,
+                                       .session = binding};
+}
+
+static struct peer_identity self_of(const struct config *c)
+{
+    struct peer_identity self;
+    CHECK(peer_identity_set(&self, c->cluster, c->region, c->node) == ERR_OK);
+    return self;
+}
+
 bool own_region_prove(const struct node *node, const struct peer_identity *to,
                       const uint8_t *binding, uint8_t proof_out[PEER_PROOF_LEN])
 {
-    const struct config *c = node->config;
-    const uint8_t *public_key = public_of(c, to->region);
-    const struct region_proof_names names = {.cluster =
-                                                 node->cluster_keys.cluster_id,
-                                             .from_region = c->region,
-                                             .from_node = c->node,
-                                             .to_region = to->region,
-                                             .to_node = to->node,
-                                             .session = binding};
+    const uint8_t *public_key = public_of(node->config, to->region);
+    const struct peer_identity self = self_of(node->config);
+    const struct region_proof_names names = names_of(node, &self, to, binding);
     return node->region_key.region[0] != '\0' && public_key != NULL &&
            region_prove(&node->region_key, public_key, &names, proof_out) ==
                ERR_OK;
@@ -59,15 +75,10 @@ bool own_region_believes(const struct node *node,
                          const struct peer_identity *from,
                          const uint8_t *binding, const uint8_t *proof)
 {
-    const struct config *c = node->config;
-    const uint8_t *public_key = public_of(c, from->region);
-    const struct region_proof_names names = {.cluster =
-                                                 node->cluster_keys.cluster_id,
-                                             .from_region = from->region,
-                                             .from_node = from->node,
-                                             .to_region = c->region,
-                                             .to_node = c->node,
-                                             .session = binding};
+    const uint8_t *public_key = public_of(node->config, from->region);
+    const struct peer_identity self = self_of(node->config);
+    const struct region_proof_names names =
+        names_of(node, from, &self, binding);
     if (node->region_key.region[0] == '\0')
         return true;
     return proof != NULL && public_key != NULL &&

@@ -43,6 +43,7 @@ static int setup(void **state)
         }
         e->config.regions = e->regions;
         e->config.region_count = 2;
+        strcpy(e->config.cluster, ids[i].cluster);
         strcpy(e->config.region, ids[i].region);
         strcpy(e->config.node, ids[i].node);
         strcpy(e->node.cluster_keys.cluster_id, "a cluster");
