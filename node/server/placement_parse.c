@@ -23,6 +23,14 @@ int placement_get_name(const struct json *j, json_ref value,
     return ERR_OK;
 }
 
+int placement_get_dry_run(const struct json *j, bool *out, struct err_msg *msg)
+{
+    if (json_get_str(j, 0, "dry_run") != JSON_NONE &&
+        json_get_bool(j, 0, "dry_run", out) != ERR_OK)
+        return err_set(msg, ERR_INVALID, "dry_run must be true or false");
+    return ERR_OK;
+}
+
 int placement_get_regions(const struct worker *w, const struct json *j,
                           const char *key, struct catalog_group *g,
                           struct err_msg *msg)

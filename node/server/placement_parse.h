@@ -25,6 +25,8 @@ int placement_get_container(const struct worker *w, const struct json *j,
                             struct catalog_database **db_out,
                             struct container_def **def_out,
                             struct err_msg *msg);
+/* The member `dry_run`, if it is given. ERR_INVALID with a message. */
+int placement_get_dry_run(const struct json *j, bool *out, struct err_msg *msg);
 /* The regions of member `key`, each one of the cluster's and once, into
  * `g->regions`. ERR_INVALID with a message. */
 int placement_get_regions(const struct worker *w, const struct json *j,

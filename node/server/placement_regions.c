@@ -293,9 +293,8 @@ void placement_regions(struct worker *w, struct http_request *r,
         err = placement_get_regions(w, j, "regions", &f->wanted, &msg);
     if (err == ERR_OK)
         err = get_members(w, j, g, &f->wanted, &msg);
-    if (err == ERR_OK && json_get_str(j, 0, "dry_run") != JSON_NONE &&
-        json_get_bool(j, 0, "dry_run", &dry_run) != ERR_OK)
-        err = err_set(&msg, ERR_INVALID, "dry_run must be true or false");
+    if (err == ERR_OK)
+        err = placement_get_dry_run(j, &dry_run, &msg);
     if (err != ERR_OK) {
         control_refuse_err(r, err, msg.text);
         mem_free(f);

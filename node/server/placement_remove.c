@@ -399,9 +399,8 @@ void placement_remove(struct worker *w, struct http_request *r,
     if (err == ERR_OK &&
         placement_get_name(j, json_get_str(j, 0, "group"), o->name) != ERR_OK)
         err = err_set(&msg, ERR_INVALID, "group must name a placement group");
-    if (err == ERR_OK && json_get_str(j, 0, "dry_run") != JSON_NONE &&
-        json_get_bool(j, 0, "dry_run", &o->dry_run) != ERR_OK)
-        err = err_set(&msg, ERR_INVALID, "dry_run must be true or false");
+    if (err == ERR_OK)
+        err = placement_get_dry_run(j, &o->dry_run, &msg);
     if (err != ERR_OK) {
         order_end(o, err, msg.text);
         return;

@@ -119,9 +119,8 @@ static int parse(const struct worker *w, const struct json *j,
     s->sets_leaders = json_get_str(j, 0, "leaders") != JSON_NONE;
     if (!s->sets_transit && !s->sets_leaders)
         return err_set(msg, ERR_INVALID, "expected transit, leaders or both");
-    if (json_get_str(j, 0, "dry_run") != JSON_NONE &&
-        json_get_bool(j, 0, "dry_run", dry_run_out) != ERR_OK)
-        return err_set(msg, ERR_INVALID, "dry_run must be true or false");
+    if (placement_get_dry_run(j, dry_run_out, msg) != ERR_OK)
+        return ERR_INVALID;
     return placement_get_settings(w, j, &s->wanted, msg);
 }
 

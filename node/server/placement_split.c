@@ -327,9 +327,8 @@ static int parse(struct split *s, const struct json *j, bool *dry_run,
         shards > PLACEMENT_SPLIT_MAX)
         return err_set(msg, ERR_INVALID, "shards is a number from 1 to %d",
                        PLACEMENT_SPLIT_MAX);
-    if (json_get_str(j, 0, "dry_run") != JSON_NONE &&
-        json_get_bool(j, 0, "dry_run", dry_run) != ERR_OK)
-        return err_set(msg, ERR_INVALID, "dry_run must be true or false");
+    if (placement_get_dry_run(j, dry_run, msg) != ERR_OK)
+        return ERR_INVALID;
     s->from = g->shard_count;
     s->to = (uint16_t)shards;
     int err = check_group(g, s->to, msg);

@@ -241,9 +241,8 @@ static int parse(struct witnessing *s, const struct json *j,
     int err = feature_refuse(&w->node->features, FEATURE_WITNESS_CHANGE, msg);
     if (err == ERR_OK)
         err = get_witness(w, j, &s->wanted, msg);
-    if (err == ERR_OK && json_get_str(j, 0, "dry_run") != JSON_NONE &&
-        json_get_bool(j, 0, "dry_run", dry_run_out) != ERR_OK)
-        err = err_set(msg, ERR_INVALID, "dry_run must be true or false");
+    if (err == ERR_OK)
+        err = placement_get_dry_run(j, dry_run_out, msg);
     return err;
 }
 
