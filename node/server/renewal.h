@@ -77,8 +77,8 @@ int renewal_complete(struct replica *r, uint64_t lsn, uint64_t term);
 bool renewal_swap_at_flush(struct replica *r, const struct flush *f);
 /* It is over, or given up. Harmless when there is none. */
 void renewal_end(struct replica *r);
-/* Once a turn, and now and then: gives up what takes too long or too much
- * memory, or comes from who does not lead any more. */
+/* Once a turn: gives up what takes too long or too much memory, or comes from
+ * who does not lead any more. */
 void renewal_check(struct replica *r, usec_t now);
 
 #endif

@@ -200,10 +200,8 @@ static void on_chores(struct ev_loop *loop, struct ev_timer *t, int events)
     if (w->stopping)
         return;
     usec_t now = clock_mono_us();
-    for (uint32_t i = 0; i < w->replica_count; i++) {
-        renewal_check(w->replicas[i], now);
+    for (uint32_t i = 0; i < w->replica_count; i++)
         flusher_check(&w->replicas[i]->flusher, now);
-    }
     transfers_tick(&w->transfers, now);
     replicas_check(w);
     group_keys_check(w);
