@@ -24,8 +24,7 @@ struct placement_change {
 };
 
 /* CMD_OK: it is so, or this was a dry run. The code of wait_approval: nothing
- * was changed. CMD_FAILED
- * after saying why. */
+ * was changed. CMD_FAILED after saying why. */
 int placement_change_run(const char *command, struct reach *r,
                          const struct placement_change *c);
 
